@@ -1,0 +1,242 @@
+"""The values that carry interactions: `Sequences`, `Dataset`, `Split` and `Cases`.
+
+All of them are flat integer arrays with offsets. A user's history is a slice, so a million users
+cost two arrays and not a million lists.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from letterlib.errors import LetterError
+from letterlib.files import digest
+
+NO_ITEM = -1
+UNKNOWN_USER = -1
+Part = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Variable-length integer sequences in one array: sequence i is `values[offsets[i]:offsets[i+1]]`."""
+
+    values: np.ndarray  # int64 [total length]
+    offsets: np.ndarray  # int64 [n + 1]
+
+    @classmethod
+    def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
+        arrays = [np.asarray(one, dtype=np.int64) for one in lists]
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(one) for one in arrays], out=offsets[1:])
+        return cls(np.concatenate(arrays) if arrays else np.zeros(0, np.int64), offsets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Time-ordered item ids per user, and what is known about each item.
+
+    sequences: one row per user, item ids 0..n_items-1, oldest first.
+    items: one row per item id, with columns `title` (for people) and `text` (for the encoder), and
+        where known `genres` (labels separated by "|"). Empty of columns when no text was released.
+    source: the release and the rules it was prepared with, in words, for reports.
+    user_labels: the ids that users had in the source, in row order, for error messages.
+    """
+
+    name: str
+    sequences: Sequences
+    items: pd.DataFrame
+    source: str
+    user_labels: Sequence[str] = field(repr=False)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.items)
+
+    @property
+    def n_interactions(self) -> int:
+        return len(self.sequences.values)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that a model could learn from; the cache is keyed by it."""
+        table = self.items.to_csv(index=False)
+        return digest(self.name, self.sequences.values, self.sequences.offsets, table)
+
+    def texts(self) -> list[str]:
+        """What the text encoder reads, one string per item id."""
+        if "text" not in self.items:
+            raise LetterError(
+                f"{self.name}: this release has no item text, so nothing can be embedded; "
+                "put <Name>.item.json beside the interactions, or use the released identifiers"
+            )
+        return self.items["text"].tolist()
+
+    def titles(self) -> list[str]:
+        """What people read: the title where there is one, else "item 17"."""
+        if "title" in self.items:
+            return self.items["title"].tolist()
+        return [f"item {i}" for i in range(self.n_items)]
+
+    def split(self, held_out: int = 1) -> "Split":
+        """Hold out each user's last `held_out` items for test and the `held_out` before them for validation.
+
+        1 is leave-one-out (research data sets), 5 is leave-five-out (few users with long histories).
+        """
+        return Split(self, held_out)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set cut by time, per user: training part, validation targets, test targets.
+
+    A user with fewer than 2 * held_out + 1 items cannot give both a validation and a test case and
+    still have a history. For leave-one-out that is an error in the data. For leave-five-out all of
+    such a user's items are training, and `users_without_cases` counts them.
+    """
+
+    dataset: Dataset
+    held_out: int = 1
+
+    def __post_init__(self) -> None:
+        if self.held_out < 1:
+            raise LetterError(f"held_out must be at least 1, not {self.held_out}")
+        lengths = self.dataset.sequences.lengths
+        short = np.flatnonzero(lengths < 3)
+        if len(short):
+            user, n = self.dataset.user_labels[short[0]], lengths[short[0]]
+            raise LetterError(
+                f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least 3 '
+                f"(training, validation, test); {len(short):,} such user(s), remove them or apply a 3-core"
+            )
+
+    @cached_property
+    def _has_cases(self) -> np.ndarray:
+        return self.dataset.sequences.lengths >= 2 * self.held_out + 1
+
+    @property
+    def users_without_cases(self) -> int:
+        return int((~self._has_cases).sum())
+
+    @property
+    def n_items(self) -> int:
+        return self.dataset.n_items
+
+    @property
+    def n_users(self) -> int:
+        return self.dataset.n_users
+
+    @cached_property
+    def train(self) -> Sequences:
+        """The training part of every user, in time order. The only thing a model may learn from."""
+        lengths = self.dataset.sequences.lengths - np.where(self._has_cases, 2 * self.held_out, 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        starts = self.dataset.sequences.offsets[:-1]
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Sequences(self.dataset.sequences.values[np.repeat(starts, lengths) + within], offsets)
+
+    @cached_property
+    def train_counts(self) -> np.ndarray:
+        """How often each item was interacted with in the training part: int64 [n_items]."""
+        return np.bincount(self.train.values, minlength=self.n_items)
+
+    def cases(self, part: Part) -> "Cases":
+        """Every case of a part, with targets. For "train": every non-empty prefix of the training part."""
+        offsets = self.dataset.sequences.offsets
+        starts, ends = offsets[:-1], offsets[1:]
+        if part == "train":
+            first, last = starts + 1, starts + self.train.lengths
+        else:
+            back = self.held_out if part == "test" else 2 * self.held_out
+            first, last = ends - back, ends - back + self.held_out
+            first, last = first[self._has_cases], last[self._has_cases]
+        users = np.arange(self.n_users) if part == "train" else np.flatnonzero(self._has_cases)
+        per_user = np.maximum(last - first, 0)
+        base = np.concatenate([[0], np.cumsum(per_user)[:-1]])
+        positions = np.arange(per_user.sum()) + np.repeat(first - base, per_user)
+        users = np.repeat(users, per_user)
+        values = self.dataset.sequences.values
+        return Cases(users, values, starts[users], positions, values[positions])
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Questions to a recommender: a user (or UNKNOWN_USER) with a history; the answer is the target.
+
+    History i is `values[starts[i]:ends[i]]`, oldest first, whole; each system takes as much of its
+    end as it reads. `evaluate` hands recommenders `without_targets()`, which holds histories alone.
+    """
+
+    users: np.ndarray  # int64 [n]
+    values: np.ndarray  # int64, shared by all cases
+    starts: np.ndarray  # int64 [n]
+    ends: np.ndarray  # int64 [n]
+    targets: np.ndarray | None = None  # int64 [n]
+
+    @classmethod
+    def from_histories(cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None) -> "Cases":
+        """Cases from plain lists, for instance one learner's favourite films; users default to unknown."""
+        flat = Sequences.from_lists(histories)
+        who = np.full(len(flat), UNKNOWN_USER) if users is None else np.asarray(users, dtype=np.int64)
+        return cls(who, flat.values, flat.offsets[:-1], flat.offsets[1:])
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __getitem__(self, index: slice | np.ndarray) -> "Cases":
+        targets = None if self.targets is None else self.targets[index]
+        return Cases(self.users[index], self.values, self.starts[index], self.ends[index], targets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.ends - self.starts
+
+    def history(self, index: int) -> np.ndarray:
+        """The whole history of one case, oldest first."""
+        return self.values[self.starts[index] : self.ends[index]]
+
+    def recent(self, length: int) -> np.ndarray:
+        """The last `length` items of every history, right-aligned: int64 [n, length], NO_ITEM in front."""
+        positions = self.ends[:, None] - np.arange(length, 0, -1)
+        inside = positions >= self.starts[:, None]
+        if not len(self.values):
+            return np.full(positions.shape, NO_ITEM)
+        return np.where(inside, self.values[np.where(inside, positions, 0)], NO_ITEM)
+
+    def flat_histories(self) -> tuple[np.ndarray, np.ndarray]:
+        """All histories as pairs (case index, item id), for masking whole histories at once."""
+        rows = np.repeat(np.arange(len(self)), self.lengths)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
+        return rows, self.values[self.starts[rows] + within]
+
+    def without_targets(self) -> "Cases":
+        """A copy that holds the histories and nothing later, so that no recommender can look ahead."""
+        _, values = self.flat_histories()
+        ends = np.cumsum(self.lengths)
+        return Cases(self.users, values, ends - self.lengths, ends)
+
+    def sample(self, n: int, seed: int) -> "Cases":
+        """A fixed random sample of `n` cases, in their order; all of them when there are fewer."""
+        if n >= len(self):
+            return self
+        return self[np.sort(np.random.default_rng(seed).choice(len(self), n, replace=False))]
+
+    def with_users(self, users: np.ndarray) -> "Cases":
+        return replace(self, users=users)

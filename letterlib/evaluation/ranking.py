@@ -1,0 +1,104 @@
+"""`Ranking`, what every recommender returns, and `Recommender`, the face they all share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from letterlib.data.dataset import NO_ITEM, Cases, Split
+from letterlib.files import written_beside
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best K items of every case, best first.
+
+    items: int64 [n_cases, K]; NO_ITEM where a system had nothing (more) to say.
+    scores: float32 [n_cases, K]; -inf where there is no item.
+    valid: bool [n_cases, K]; False where a generated identifier belongs to no item, or nothing was generated.
+    """
+
+    items: np.ndarray
+    scores: np.ndarray
+    valid: np.ndarray
+
+    @classmethod
+    def of_items(cls, items: np.ndarray, scores: np.ndarray) -> "Ranking":
+        return cls(items, scores.astype(np.float32), items != NO_ITEM)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def k(self) -> int:
+        return self.items.shape[1]
+
+    def save(self, path: str | Path) -> None:
+        """One Parquet row per case, three list columns."""
+        columns = {n: pa.array(list(getattr(self, n))) for n in ("items", "scores", "valid")}
+        with written_beside(path) as beside:
+            pq.write_table(pa.table(columns), beside)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Ranking":
+        table = pq.read_table(path)
+        items, scores, valid = (np.stack(table[n].to_numpy()) for n in ("items", "scores", "valid"))
+        return cls(items, scores, valid)
+
+
+class Recommender(Protocol):
+    """Every system of the course, conventional or generative."""
+
+    def fit(self, split: Split) -> Self:
+        """Learn from `split.train` (and choose a checkpoint on its validation cases)."""
+        ...
+
+    def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
+        """Rank the whole catalogue for every case and return the best k, never an item twice.
+
+        exclude_history: leave out the items of the case's own history.
+        """
+        ...
+
+
+def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Best k of every row, ties by the lower index (torch.topk leaves ties to chance).
+
+    scores: float [rows, n]. Returns (values, indices), both [rows, min(k, n)].
+    """
+    n = scores.shape[1]
+    if k >= n:
+        values, indices = torch.sort(scores, dim=1, descending=True, stable=True)
+        return values, indices
+    values, indices = torch.topk(scores, k + 1, dim=1)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    values, indices = values[:, :k].clone(), indices[:, :k].clone()
+    if tied.any():
+        all_values, all_indices = torch.sort(scores[tied], dim=1, descending=True, stable=True)
+        values[tied], indices[tied] = all_values[:, :k], all_indices[:, :k]
+    return values, indices
+
+
+def rank_by_score(score, cases: Cases, k: int, exclude_history: bool, batch_size: int = 1024) -> Ranking:
+    """Rank the whole catalogue from dense scores.
+
+    score: a function from `Cases` to a float tensor [len(cases), n_items]. Scores of -inf are never returned.
+    """
+    all_items = np.full((len(cases), k), NO_ITEM)
+    all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
+    for start in range(0, len(cases), batch_size):
+        batch = cases[start : start + batch_size]
+        scores = score(batch)
+        if exclude_history:
+            rows, items = batch.flat_histories()
+            scores = scores.clone()
+            scores[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
+        values, indices = (one.cpu().numpy() for one in top_k(scores, k))
+        width = values.shape[1]
+        all_items[start : start + len(batch), :width] = np.where(np.isneginf(values), NO_ITEM, indices)
+        all_scores[start : start + len(batch), :width] = values
+    return Ranking.of_items(all_items, all_scores)

@@ -1,0 +1,107 @@
+"""Reading and writing files so that nothing is ever half-written and no reading executes code."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from letterlib.errors import LetterError
+
+
+@contextmanager
+def written_beside(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in `path`'s folder; rename it to `path` only if the block succeeds.
+
+    Works for a file or a folder, whichever the block creates. A full disk becomes a LetterError.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise LetterError(f"{path.parent}: cannot write here ({error.strerror}); {_advice(error)}") from error
+    beside = scratch / path.name
+    try:
+        yield beside
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        os.replace(beside, path)
+    except OSError as error:
+        raise LetterError(f"{path}: could not be written ({error.strerror}); {_advice(error)}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _advice(error: OSError) -> str:
+    import errno
+
+    if error.errno == errno.ENOSPC:
+        return "free some disk space, or choose another folder with --cache-dir, and run the command again"
+    return "choose another folder with --cache-dir, or make this one writable"
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file. A missing, truncated or key-repeating file is a LetterError with its position."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+    except FileNotFoundError as error:
+        raise LetterError(f"{path}: no such file; check the path, or --data-dir") from error
+    except IsADirectoryError as error:
+        raise LetterError(f"{path}: is a folder, not a JSON file") from error
+    except UnicodeDecodeError as error:
+        raise LetterError(f"{path}: not UTF-8 text (byte {error.start}); download the file again") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise LetterError(
+            f"{path}: not valid JSON at {where} ({error.msg}); the file may be truncated, download it again"
+        ) from error
+    except _RepeatedKey as error:
+        raise LetterError(f'{path}: the id "{error}" appears twice; every id may appear once') from error
+
+
+class _RepeatedKey(ValueError):
+    pass
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """json keeps the last of two equal keys without a word; in our formats that hides a broken file."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _RepeatedKey(key)
+            seen.add(key)
+    return result
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(*parts: Any) -> str:
+    """A short content hash (16 hex digits) of arrays, strings and JSON-able values, in order."""
+    state = hashlib.sha256()
+    for part in parts:
+        if hasattr(part, "tobytes"):
+            state.update(f"{part.dtype}{part.shape}".encode())
+            state.update(part.tobytes())
+        else:
+            state.update(json.dumps(part, sort_keys=True, ensure_ascii=False, default=str).encode())
+        state.update(b"\0")
+    return state.hexdigest()[:16]
