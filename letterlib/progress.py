@@ -7,7 +7,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 
-def progress(iterable: Iterable[Any] | None = None, *, what: str, total: int | None = None, **options: Any) -> tqdm:
+def progress(
+    iterable: Iterable[Any] | None = None, *, what: str, total: int | None = None, **options: Any
+) -> tqdm:
     """A tqdm bar labelled `what`; one line every ten seconds where nobody is watching.
 
     Set TQDM_DISABLE=1 to silence every bar (nbgrader gives zero to a cell that writes to stderr).

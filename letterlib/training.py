@@ -25,6 +25,7 @@ from letterlib.files import written_beside
 from letterlib.progress import progress
 
 Dtype = Literal["float32", "bfloat16", "auto"]
+Schedule = Literal["cosine", "constant"]
 
 
 @dataclass
@@ -67,7 +68,7 @@ def autocast(dtype: torch.dtype, device: torch.device):
     return torch.autocast(device.type, dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
 
 
-def learning_rate_factor(step: int, total: int, warmup: int, schedule: Literal["cosine", "constant"]) -> float:
+def learning_rate_factor(step: int, total: int, warmup: int, schedule: Schedule) -> float:
     """Linear warm-up to 1 over `warmup` steps, then constant, or half a cosine down to 0 at `total`."""
     if step < warmup:
         return (step + 1) / warmup
@@ -88,7 +89,7 @@ def train(
     what: str,
     weight_decay: float = 0.0,
     warmup: float = 0.0,
-    schedule: Literal["cosine", "constant"] = "constant",
+    schedule: Schedule = "constant",
     clip_norm: float | None = None,
     dtype: torch.dtype = torch.float32,
     start_epoch: Callable[[int], None] | None = None,
@@ -113,6 +114,7 @@ def train(
     run.resume()
     wrapped, stepper = accelerator.prepare(module, optimizer)
     total = epochs * steps_per_epoch
+    warmup_steps = int(warmup * total)
     started, saved = time.perf_counter() - run.log.seconds, time.perf_counter()
     bar = progress(what=what, total=epochs, initial=run.epoch)
     while run.epoch < epochs and not run.is_over(patience):
@@ -123,7 +125,8 @@ def train(
         module.train()
         sums: dict[str, Tensor] = {}
         for i, batch in enumerate(batches(generator)):
-            factor = learning_rate_factor(run.epoch * steps_per_epoch + i, total, int(warmup * total), schedule)
+            step = run.epoch * steps_per_epoch + i
+            factor = learning_rate_factor(step, total, warmup_steps, schedule)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * factor
             with autocast(dtype, accelerator.device):

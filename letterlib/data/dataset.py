@@ -191,7 +191,9 @@ class Cases:
     targets: np.ndarray | None = None  # int64 [n]
 
     @classmethod
-    def from_histories(cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None) -> "Cases":
+    def from_histories(
+        cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None
+    ) -> "Cases":
         """Cases from plain lists, for instance one learner's favourite films; users default to unknown."""
         flat = Sequences.from_lists(histories)
         who = np.full(len(flat), UNKNOWN_USER) if users is None else np.asarray(users, dtype=np.int64)
