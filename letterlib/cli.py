@@ -1,0 +1,210 @@
+"""The command line: `letterlib run`, and every stage of it alone."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from letterlib.errors import LetterError
+
+app = typer.Typer(
+    help="LETTER: from an item's title to a ranked list, on real data.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+RUN_OPTIONS = {
+    "dataset": (
+        str,
+        "movielens",
+        typer.Option(
+            "--dataset",
+            help=(
+                "movielens and complete-journey come with the installation; any other name is the folder of a released one "
+                "(<Name>.inter.json, <Name>.item.json), looked for in --data-dir"
+            ),
+        ),
+    ),
+    "data_dir": (
+        Path | None,
+        None,
+        typer.Option("--data-dir", help="folder of a released data set; data/<dataset> if not given"),
+    ),
+    "profile": (
+        str,
+        "laptop",
+        typer.Option(
+            "--profile",
+            help=(
+                "smoke (seconds, proves that it runs), laptop (minutes on two cores), paper (the paper's sizes, for a GPU)"
+            ),
+        ),
+    ),
+    "seed": (int, 0, typer.Option("--seed", help="decides every random choice; the same seed gives the same table")),
+    "device": (str, "auto", typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one")),
+    "encoder": (
+        str,
+        "minilm",
+        typer.Option("--encoder", help="minilm (installed), or any Hugging Face model id or folder"),
+    ),
+    "cache_dir": (Path, Path("runs"), typer.Option("--cache-dir", help="where finished stages and reports are kept")),
+    "set": (
+        list[str],
+        [],
+        typer.Option("--set", help="change one option of the profile, for instance --set tiger.epochs=3; repeatable"),
+    ),
+}
+
+
+def pipeline_command(function: Callable) -> Callable:
+    """Register `function(pipeline, ...)` as a command that takes RUN_OPTIONS beside its own parameters."""
+    own = [p for name, p in inspect.signature(function).parameters.items() if name != "pipeline"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+        for name, (kind, default, option) in RUN_OPTIONS.items()
+    ]
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        options = {name: values.pop(name) for name in RUN_OPTIONS}
+        function(make_pipeline(**options), **values)
+
+    command.__signature__ = inspect.Signature(own + shared)
+    command.__annotations__ = {p.name: p.annotation for p in own + shared}
+    app.command()(command)
+    return function
+
+
+def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], **options: Any):
+    """The pipeline that RUN_OPTIONS describe. Imports torch, which `--help` need not wait for."""
+    from letterlib.experiments.cache import Cache
+    from letterlib.experiments.configuration import default_data_dir, make_config
+    from letterlib.experiments.pipeline import Pipeline
+
+    config = make_config(overrides=set, **options)
+    return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir))
+
+
+@pipeline_command
+def run(pipeline) -> None:
+    """Everything: embeddings, tokenizers, recommenders, evaluation, analysis; ends with a table and a report.
+
+    Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it anywhere and run it
+    again, and it goes on from the last finished stage or checkpoint.
+    """
+    from letterlib.experiments.report import run_all
+
+    table, report = run_all(pipeline)
+    print(f"\n{table}\n\nReport: {report}")
+
+
+@pipeline_command
+def table(
+    pipeline,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
+) -> None:
+    """The same table over several seeds: intervals over seeds and users, and what can be said of each difference."""
+    from letterlib.experiments.table import seeds_table
+
+    text, folder = seeds_table(pipeline, seeds)
+    print(f"\n{text}\n\nWritten to {folder}")
+
+
+@pipeline_command
+def data(pipeline) -> None:
+    """Load a data set, check it, and print its counts and its split."""
+    from letterlib.experiments.tables import describe_data
+
+    print(describe_data(pipeline.dataset, pipeline.split))
+
+
+@pipeline_command
+def embed(pipeline) -> None:
+    """Make the semantic (text) and the collaborative (SASRec, 32-d) embeddings."""
+    for embeddings in (pipeline.semantic(), pipeline.collaborative()):
+        print(f"{embeddings.source}: {embeddings.vectors.shape[0]:,} x {embeddings.vectors.shape[1]}")
+    print_folders(pipeline)
+
+
+@pipeline_command
+def tokenize(
+    pipeline,
+    arm: Annotated[
+        str, typer.Option("--arm", help="letter, or cf, div, plain: with one or both regularizers off")
+    ] = "letter",
+) -> None:
+    """Train a tokenizer and write the identifiers of the catalogue (<Name>.index.json)."""
+    from letterlib.experiments.tables import describe_tokenizer
+
+    print(describe_tokenizer(pipeline.tokenizer(arm)))
+    print_folders(pipeline)
+
+
+@pipeline_command
+def train(pipeline, system: Annotated[str, typer.Argument(help="lightgcn, sasrec, tiger or letter-tiger")]) -> None:
+    """Train one recommender, and before it whatever it needs."""
+    pipeline.system(system)
+    print_folders(pipeline)
+
+
+@pipeline_command
+def evaluate(pipeline, system: Annotated[str, typer.Argument(help="a system of the table, such as tiger")]) -> None:
+    """Rank the whole catalogue for every test case of one system and print its metrics with intervals."""
+    from letterlib.experiments.tables import results_table
+
+    print(results_table(pipeline, [system]))
+    print_folders(pipeline)
+
+
+def print_folders(pipeline) -> None:
+    for artefact in pipeline.cache.finished:
+        print(f"{artefact.name}: {artefact.folder}")
+
+
+@app.command()
+def doctor(
+    cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where results will be kept")] = Path("runs"),
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="a released data set to check as well")] = None,
+) -> None:
+    """Check Python, torch, device, memory, disk, encoder, language model and data; say what to do about each."""
+    from letterlib.doctor import examine
+
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    failed = 0
+    for check in examine(cache_dir, data_dir):
+        print(check, flush=True)
+        failed += check.state == "FAIL"
+    print("\nAll is well." if not failed else f"\n{failed} check(s) failed; each line says what to do.")
+    raise typer.Exit(code=1 if failed else 0)
+
+
+def main() -> None:
+    """Run the command line. Mistakes are one line on stderr and exit code 2; an interruption is 130."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(standalone_mode=False, prog_name="letterlib")
+    except LetterError as error:
+        code = _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last finished stage or checkpoint.", file=sys.stderr)
+        code = 130
+    except typer.Abort:
+        code = 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's usage errors have one; all else is a bug of ours
+            raise
+        where = getattr(getattr(error, "ctx", None), "command_path", "letterlib")
+        code = _fail(f"{error.format_message()} (see {where} --help)")
+    sys.exit(code or 0)
+
+
+def _fail(line: str) -> int:
+    print(f"letterlib: {line}", file=sys.stderr)
+    return 2

@@ -1,0 +1,141 @@
+"""Stages cached by content: the same work with the same inputs is done once, and never half-done.
+
+A finished stage is a folder `<cache>/<name>/<key>/`, its key a hash of the stage's name, version, configuration
+and the keys of its inputs. While a stage runs it may keep checkpoints in `<key>.partial/`; when it ends its
+files are written beside and renamed into place, together with `stage.json`, which holds the configuration,
+the metrics, seed, versions, device, seconds and a SHA-256 of every file.
+"""
+
+import importlib.metadata
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from letterlib.errors import LetterError
+from letterlib.files import digest, read_json, sha256_of, write_json, written_beside
+
+RECORD = "stage.json"
+PACKAGES = ("letterlib", "torch", "transformers", "accelerate", "numpy", "scikit-learn", "k-means-constrained")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A finished stage: where its files are, and what is known about how they were made."""
+
+    name: str
+    key: str
+    folder: Path
+    record: dict[str, Any]
+    from_cache: bool
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.record["metrics"]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time when the stage was really run."""
+        return self.record["seconds"]
+
+    def path(self, file: str) -> Path:
+        return self.folder / file
+
+
+class Cache:
+    """Runs stages, or finds them. `say` receives one line a stage."""
+
+    def __init__(self, folder: str | Path, say: Callable[[str], None] = print):
+        self.folder = Path(folder)
+        self.say = say
+        self.finished: list[Artefact] = []
+
+    def stage(
+        self,
+        name: str,
+        version: int,
+        work: Callable[[Path, Path], dict[str, Any]],
+        *,
+        config: dict[str, Any],
+        inputs: list[str],
+        seed: int,
+        device: str,
+    ) -> Artefact:
+        """Find the stage, or run `work(out, partial)`, which fills folder `out` and returns its metrics.
+
+        version: raised by whoever changes what the stage computes, so that old results are not taken for new.
+        inputs: fingerprints of data sets and keys of other artefacts. partial: a folder for checkpoints, which
+        survives an interruption.
+        """
+        identity = {"stage": name, "version": version, "config": config, "inputs": inputs, "seed": seed}
+        key = digest(identity)
+        folder = self.folder / name / key
+        artefact = self._find(name, key, folder) or self._run(name, key, folder, identity, device, work)
+        self.finished.append(artefact)
+        return artefact
+
+    def _find(self, name: str, key: str, folder: Path) -> Artefact | None:
+        if not folder.exists():
+            return None
+        try:
+            record = read_json(folder / RECORD)
+            damaged = [f for f, expected in record["files"].items() if sha256_of(folder / f) != expected]
+        except (LetterError, OSError, KeyError, TypeError):
+            damaged = [RECORD]
+        if damaged:
+            self.say(f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})")
+            shutil.rmtree(folder)
+            return None
+        self.say(f"{name}: found in the cache ({record['seconds']:.0f} s when it was made)")
+        return Artefact(name, key, folder, record, from_cache=True)
+
+    def _run(self, name: str, key: str, folder: Path, identity: dict, device: str, work: Callable) -> Artefact:
+        partial = folder.with_name(f"{key}.partial")
+        self.say(f"{name}: running" + (" (going on from its checkpoint)" if partial.exists() else ""))
+        started = time.perf_counter()
+        with written_beside(folder) as out:
+            out.mkdir()
+            partial.mkdir(parents=True, exist_ok=True)
+            metrics = work(out, partial)
+            record = identity | {
+                "metrics": metrics,
+                "seconds": round(time.perf_counter() - started, 3),
+                "peak_memory_mb": peak_memory_mb(),
+                "device": device_in_words(device),
+                "threads": torch.get_num_threads(),
+                "versions": versions(),
+                "files": {f.name: sha256_of(f) for f in sorted(out.iterdir())},
+            }
+            write_json(out / RECORD, record)
+        shutil.rmtree(partial, ignore_errors=True)
+        self.say(f"{name}: done in {record['seconds']:.0f} s")
+        return Artefact(name, key, folder, record, from_cache=False)
+
+
+def peak_memory_mb() -> int:
+    """The most memory this process has held so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def device_in_words(device: str) -> str:
+    """ "cuda: NVIDIA H100" or "cpu: x86_64, 2 threads, bfloat16 in hardware"."""
+    if device.startswith("cuda"):
+        return f"{device}: {torch.cuda.get_device_name(device)}"
+    bf16 = ", bfloat16 in hardware" if torch.cpu._is_amx_tile_supported() else ""
+    return f"cpu: {platform.machine()}, {torch.get_num_threads()} threads{bf16}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        found[package] = importlib.metadata.version(package)
+    return found

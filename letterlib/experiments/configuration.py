@@ -1,0 +1,110 @@
+"""What a run is made of, and the three profiles: one dial for size, no other branches.
+
+`smoke` ends in seconds and proves that everything fits together; its results mean nothing. `laptop` takes minutes
+on two cores and is good enough to look at. `paper` has the paper's hyper-parameters and wants a GPU.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from letterlib.collaborative.lightgcn import LightGCNConfig
+from letterlib.collaborative.sasrec import SASRecConfig
+from letterlib.data import DATASETS
+from letterlib.errors import LetterError
+from letterlib.generation.tiger import TigerConfig
+from letterlib.semantics import MINILM
+from letterlib.tokenization.letter import TokenizerConfig
+
+TOKENIZER_ARMS = {
+    "plain": {"alpha": 0.0, "beta": 0.0},
+    "cf": {"beta": 0.0},
+    "div": {"alpha": 0.0},
+    "letter": {},
+}
+"""The four tokenizers of the ablation: what each changes in the profile's LETTER tokenizer."""
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run's result, beside the data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = "movielens"
+    profile: str = "laptop"
+    seed: int = Field(0, ge=0)
+    held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
+    device: str = "auto"
+    encoder: str = MINILM
+    sasrec_32: SASRecConfig
+    sasrec: SASRecConfig
+    lightgcn: LightGCNConfig
+    tokenizer: TokenizerConfig
+    tiger: TigerConfig
+
+
+PROFILES: dict[str, dict[str, Any]] = {"smoke": {}, "laptop": {}, "paper": {}}
+
+
+def make_config(
+    dataset: str = "movielens",
+    profile: str = "laptop",
+    seed: int = 0,
+    device: str = "auto",
+    encoder: str = MINILM,
+    overrides: list[str] | None = None,
+) -> RunConfig:
+    """The profile's configuration with `overrides` such as "tiger.epochs=3" laid over it.
+
+    An unknown profile, option or value is a LetterError that lists what is possible.
+    """
+    if profile not in PROFILES:
+        raise LetterError(f'unknown profile "{profile}"; choose one of {", ".join(PROFILES)}')
+    held_out = DATASETS[dataset].held_out if dataset in DATASETS else 1
+    values: dict[str, Any] = {room: dict(options) for room, options in PROFILES[profile].items()}
+    values |= dict(dataset=dataset, profile=profile, seed=seed, held_out=held_out, device=device, encoder=encoder)
+    for override in overrides or []:
+        _lay_over(values, override)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise LetterError(_in_words(error)) from error
+
+
+def _lay_over(values: dict[str, Any], override: str) -> None:
+    name, sign, value = override.partition("=")
+    room, dot, option = name.partition(".")
+    if not sign:
+        raise LetterError(f'--set {override}: write it as name=value, for instance --set "tiger.epochs=3"')
+    if room not in RunConfig.model_fields:
+        raise LetterError(f"--set {override}: {_no_such(room, RunConfig.model_fields)}")
+    if dot:
+        options = RunConfig.model_fields[room].annotation
+        if not (isinstance(options, type) and issubclass(options, BaseModel)):
+            raise LetterError(f'--set {override}: "{room}" has no options of its own; write --set {room}=VALUE')
+        if option not in options.model_fields:
+            raise LetterError(f"--set {override}: {_no_such(option, options.model_fields, room)}")
+        values[room][option] = value
+    else:
+        values[room] = value
+
+
+def _no_such(name: str, possible: Any, room: str = "") -> str:
+    close = difflib.get_close_matches(name, possible, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    of = f" of {room}" if room else ""
+    return f'no option "{name}"; {hint}the options{of} are {", ".join(possible)}'
+
+
+def _in_words(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "configuration"
+    return f"{where}={first['input']!r}: {first['msg'].lower()}; see letterlib run --help"
+
+
+def default_data_dir(dataset: str) -> Path | None:
+    """Where a released data set is looked for when --data-dir does not say: data/<name> in the repository."""
+    folder = Path("data") / dataset
+    return folder if folder.is_dir() else None

@@ -1,0 +1,190 @@
+"""The whole of LETTER-TIGER as cached stages, from interactions and text to evaluated rankings.
+
+Each method finds or makes one artefact and everything it needs, so any of them can be called first:
+
+    pipeline = Pipeline(make_config("movielens", "laptop"))
+    identifiers = pipeline.tokenizer("letter").identifiers()
+    evaluation = pipeline.evaluation("letter-tiger")
+"""
+
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from letterlib.collaborative.lightgcn import LightGCN
+from letterlib.collaborative.markov import MarkovFloor
+from letterlib.collaborative.popularity import Popularity
+from letterlib.collaborative.sasrec import SASRec
+from letterlib.data import load_dataset
+from letterlib.data.dataset import Dataset, Split
+from letterlib.errors import LetterError
+from letterlib.evaluation.evaluate import Evaluation, evaluate
+from letterlib.evaluation.ranking import Ranking, Recommender
+from letterlib.experiments.cache import Artefact, Cache
+from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig
+from letterlib.files import read_json, write_json
+from letterlib.generation.tiger import Tiger
+from letterlib.semantics import ItemEmbeddings, embed_texts
+from letterlib.tokenization.letter import LetterTokenizer
+from letterlib.training import resolve_device
+
+SYSTEMS = {
+    "popularity": "Popularity",
+    "markov": "Markov floor",
+    "lightgcn": "LightGCN",
+    "sasrec": "SASRec (tuned)",
+    "tiger": "TIGER (RQ-VAE)",
+    "letter-tiger": "LETTER-TIGER",
+}
+"""Every system of the table, in its order: the name to call it by, and the name to print."""
+
+TIGER_ARMS = {"tiger": "plain", "letter-tiger": "letter"}
+RANKED = 20
+"""How many items every system returns: twice what the metrics read, the least beam width of the protocol."""
+
+
+class Pipeline:
+    """One configuration's stages. Nothing runs before it is asked for."""
+
+    def __init__(self, config: RunConfig, *, data_dir: Path | None = None, cache: Cache | None = None):
+        self.config = config
+        self.data_dir = data_dir
+        self.cache = cache or Cache("runs")
+        self.device = str(resolve_device(config.device))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return load_dataset(self.config.dataset, self.data_dir, self.cache.folder / "data")
+
+    @cached_property
+    def split(self) -> Split:
+        return self.dataset.split(self.config.held_out)
+
+    def _stage(self, name: str, version: int, options: BaseModel | dict, inputs: list[str], work: Callable) -> Artefact:
+        config = options if isinstance(options, dict) else options.model_dump(mode="json")
+        where = {"config": config | {"device": self.device.split(":")[0]}, "inputs": inputs}
+        return self.cache.stage(name, version, work, **where, seed=self.config.seed, device=self.device)
+
+    @property
+    def _split_key(self) -> str:
+        return f"{self.dataset.fingerprint}/{self.config.held_out}"
+
+    # Embeddings: what an item means, and who likes it
+
+    @cache  # noqa: B019 (a pipeline lives as long as its run)
+    def _semantic(self) -> Artefact:
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            vectors = embed_texts(self.dataset.texts(), self.config.encoder, device=self.config.device)
+            embeddings = ItemEmbeddings(vectors, self.config.encoder, self.dataset.fingerprint)
+            embeddings.save(out / "semantic.safetensors")
+            return {"items": len(vectors), "dimensions": vectors.shape[1]}
+
+        return self._stage("semantic", 1, {"encoder": self.config.encoder}, [self.dataset.fingerprint], work)
+
+    def semantic(self) -> ItemEmbeddings:
+        """The text encoder's vectors, [n_items, d_text]."""
+        return ItemEmbeddings.load(self._semantic().path("semantic.safetensors"))
+
+    @cache  # noqa: B019
+    def _sasrec_32(self) -> Artefact:
+        return self._trained("sasrec-32", SASRec, self.config.sasrec_32)
+
+    def collaborative(self) -> ItemEmbeddings:
+        """The 32-d SASRec's item vectors, [n_items, 32], which L_CF aligns the tokenizer with."""
+        artefact = self._sasrec_32()
+        model = SASRec.load(artefact.path("model.safetensors"), device=self.config.device)
+        return ItemEmbeddings(model.item_vectors(), "sasrec-32", artefact.key)
+
+    # Tokenizers
+
+    @cache  # noqa: B019
+    def _tokenizer(self, arm: str) -> Artefact:
+        if arm not in TOKENIZER_ARMS:
+            raise LetterError(f'unknown tokenizer "{arm}"; choose one of {", ".join(TOKENIZER_ARMS)}')
+        config = self.config.tokenizer.model_copy(update=TOKENIZER_ARMS[arm])
+        needs_cf = config.alpha > 0
+        inputs = [self._semantic().key] + ([self._sasrec_32().key] if needs_cf else [])
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            tokenizer = LetterTokenizer(config, self.config.seed, self.config.device, partial / "tokenizer.safetensors")
+            tokenizer.fit(self.semantic().vectors, self.collaborative().vectors if needs_cf else None)
+            tokenizer.save(out / "tokenizer.safetensors")
+            tokenizer.identifiers().save(out / f"{self.dataset.name}.index.json")
+            return tokenizer.report
+
+        return self._stage(f"tokenizer-{arm}", 1, config, inputs, work)
+
+    def tokenizer(self, arm: str = "letter") -> LetterTokenizer:
+        """A trained tokenizer: "letter", or with one or both regularizers off ("cf", "div", "plain")."""
+        return LetterTokenizer.load(self._tokenizer(arm).path("tokenizer.safetensors"), device=self.config.device)
+
+    # Recommenders
+
+    def _trained(self, name: str, kind: type, config: BaseModel, inputs: list[str] = (), *first: Any) -> Artefact:
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            checkpoint = partial / "checkpoint.safetensors"
+            model = kind(*first, config, self.config.seed, self.config.device, checkpoint).fit(self.split)
+            model.save(out / "model.safetensors")
+            return {
+                "parameters": model.n_parameters,
+                "epochs": len(model.log.losses),
+                "losses": model.log.losses,
+                "validations": model.log.validations,
+            }
+
+        return self._stage(name, 1, config, [self._split_key, *inputs], work)
+
+    @cache  # noqa: B019
+    def _model(self, system: str) -> Artefact | None:
+        """The trained model behind a system; None for those that only count."""
+        if system == "sasrec":
+            return self._trained("sasrec", SASRec, self.config.sasrec)
+        if system == "lightgcn":
+            return self._trained("lightgcn", LightGCN, self.config.lightgcn)
+        if system in TIGER_ARMS:
+            arm = TIGER_ARMS[system]
+            identifiers = self.tokenizer(arm).identifiers()
+            return self._trained(system, Tiger, self.config.tiger, [self._tokenizer(arm).key], identifiers)
+        if system in SYSTEMS:
+            return None
+        raise LetterError(f'unknown system "{system}"; choose one of {", ".join(SYSTEMS)}')
+
+    def system(self, name: str) -> Recommender:
+        """A recommender, trained and ready to answer."""
+        artefact = self._model(name)
+        if artefact is None:
+            return (Popularity() if name == "popularity" else MarkovFloor()).fit(self.split)
+        kind = {"sasrec": SASRec, "lightgcn": LightGCN}.get(name, Tiger)
+        return kind.load(artefact.path("model.safetensors"), device=self.config.device)
+
+    # Evaluation
+
+    @cache  # noqa: B019
+    def _evaluated(self, name: str) -> Artefact:
+        model = self._model(name)
+        inputs = [self._split_key] + ([model.key] if model else [])
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            system, cases = self.system(name), self.split.cases("test")
+            identifier_of_item = system.identifiers.identifier_of_item if name in TIGER_ARMS else None
+            metrics = {}
+            for history, exclude in (("in", False), ("out", True)):
+                ranking = system.recommend(cases.without_targets(), RANKED, exclude_history=exclude)
+                ranking.save(out / f"ranking-{history}.parquet")
+                result = evaluate(ranking, cases, self.split, identifier_of_item)
+                write_json(out / f"evaluation-{history}.json", result.to_json())
+                metrics[f"history {history}"] = result.metrics()
+            return metrics
+
+        return self._stage(f"evaluation-{name}", 1, {"ranked": RANKED}, inputs, work)
+
+    def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
+        """The test result of a system, with the history left "in" (the paper's figure) or filtered "out"."""
+        return Evaluation.from_json(read_json(self._evaluated(name).path(f"evaluation-{history}.json")))
+
+    def ranking(self, name: str, *, history: str = "in") -> Ranking:
+        """The ranked lists behind `evaluation`."""
+        return Ranking.load(self._evaluated(name).path(f"ranking-{history}.parquet"))

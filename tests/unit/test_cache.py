@@ -1,0 +1,94 @@
+"""Stages cached by content: found, made again when damaged, resumed when interrupted, never half there."""
+
+import json
+
+import pytest
+
+from letterlib.experiments.cache import Cache
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def cache(tmp_path, said):
+    return Cache(tmp_path, said.append)
+
+
+def write_value(value, calls):
+    def work(out, partial):
+        calls.append(value)
+        (out / "value.txt").write_text(value)
+        return {"length": len(value)}
+
+    return work
+
+
+def stage(cache, work, **changes):
+    settings = dict(version=1, config={"size": 3}, inputs=["abc"], seed=0, device="cpu") | changes
+    return cache.stage("demo", settings.pop("version"), work, **settings)
+
+
+def test_a_finished_stage_is_found_and_not_run_again(cache, said):
+    calls = []
+    first = stage(cache, write_value("one", calls))
+    again = stage(cache, write_value("two", calls))
+    assert calls == ["one"] and again.folder == first.folder and again.from_cache and not first.from_cache
+    assert again.metrics == {"length": 3} and again.path("value.txt").read_text() == "one"
+    assert "found in the cache" in said[-1]
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"config": {"size": 4}}, {"inputs": ["abd"]}, {"seed": 1}])
+def test_whatever_decides_the_result_decides_the_folder(cache, change):
+    calls = []
+    stage(cache, write_value("one", calls))
+    stage(cache, write_value("two", calls), **change)
+    assert calls == ["one", "two"]
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "truncated record", "missing record"])
+def test_a_damaged_stage_is_made_again_and_said_so(cache, said, damage):
+    calls = []
+    folder = stage(cache, write_value("one", calls)).folder
+    if damage == "changed":
+        (folder / "value.txt").write_text("onE")
+    elif damage == "missing":
+        (folder / "value.txt").unlink()
+    elif damage == "truncated record":
+        (folder / "stage.json").write_text((folder / "stage.json").read_text()[:40])
+    else:
+        (folder / "stage.json").unlink()
+    said.clear()
+    assert stage(cache, write_value("one", calls)).path("value.txt").read_text() == "one"
+    assert calls == ["one", "one"] and "damaged" in said[0] and str(folder) in said[0]
+
+
+def test_an_interrupted_stage_leaves_no_folder_and_keeps_its_checkpoint(cache, said):
+    def interrupted(out, partial):
+        (out / "half.txt").write_text("half")
+        (partial / "checkpoint").write_text("epoch 3")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage(cache, interrupted)
+    assert [p.name.endswith(".partial") for p in (cache.folder / "demo").iterdir()] == [True]
+    seen = []
+
+    def resumed(out, partial):
+        seen.append((partial / "checkpoint").read_text())
+        (out / "whole.txt").write_text("whole")
+        return {}
+
+    artefact = stage(cache, resumed)
+    assert seen == ["epoch 3"] and "going on from its checkpoint" in "".join(said)
+    assert [p.name for p in (cache.folder / "demo").iterdir()] == [artefact.key]
+
+
+def test_the_record_says_how_the_stage_was_made(cache):
+    record = json.loads(stage(cache, write_value("one", [])).path("stage.json").read_text())
+    assert record["config"] == {"size": 3} and record["seed"] == 0 and record["seconds"] >= 0
+    assert {"python", "torch", "transformers"} <= record["versions"].keys()
+    assert record["device"].startswith("cpu") and record["peak_memory_mb"] > 10
+    assert list(record["files"]) == ["value.txt"]

@@ -1,0 +1,73 @@
+"""Atomic writing and strict reading."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+
+from letterlib.errors import LetterError
+from letterlib.files import digest, read_json, write_json, written_beside
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_scratch(tmp_path):
+    target = tmp_path / "a.json"
+    write_json(target, {"old": 1})
+    with pytest.raises(KeyboardInterrupt), written_beside(target) as beside:
+        beside.write_text("half")
+        raise KeyboardInterrupt
+    assert json.loads(target.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_replaces_an_old_folder_whole(tmp_path):
+    target = tmp_path / "stage"
+    for name in ("first", "second"):
+        with written_beside(target) as beside:
+            beside.mkdir()
+            (beside / name).write_text(name)
+    assert [p.name for p in target.iterdir()] == ["second"]
+
+
+def test_a_full_disk_is_one_clear_line_and_nothing_is_half_written(tmp_path):
+    target = tmp_path / "a.json"
+    with pytest.raises(LetterError, match="No space left on device.*free some disk space"), written_beside(target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"0": [1, 2', "not valid JSON at line 1, column 12.*truncated"),
+        ('{"7": [1], "8": [2], "7": [3]}', 'the id "7" appears twice'),
+        ("", "not valid JSON"),
+    ],
+)
+def test_a_broken_json_file_says_where_it_is_broken(tmp_path, text, words):
+    path = tmp_path / "Beauty.inter.json"
+    path.write_text(text)
+    with pytest.raises(LetterError, match=words) as caught:
+        read_json(path)
+    assert "Beauty.inter.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_binary_file(tmp_path):
+    with pytest.raises(LetterError, match="no such file"):
+        read_json(tmp_path / "none.json")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LetterError, match="not UTF-8"):
+        read_json(tmp_path / "binary.json")
+
+
+def test_not_a_number_is_never_written_as_json(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_the_digest_tells_apart_values_shapes_types_and_order():
+    a = np.arange(6)
+    others = [(a.reshape(2, 3),), (a.astype(np.int32),), (a[::-1],), (a, "x"), ("x", a), ({"a": 1},), ({"a": 2},)]
+    assert len({digest(*parts) for parts in [(a,), *others]}) == len(others) + 1
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})

@@ -1,0 +1,83 @@
+"""The shape of the house: which room may import which, how long a file may be, which packages are named where."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "letterlib"
+ROOMS = (
+    "errors files progress data evaluation training models semantics collaborative tokenization decoding generation "
+    "analysis plots experiments course doctor cli"
+).split()
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(module: Path) -> str:
+    first = module.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_rooms(module: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in names if name and name.startswith("letterlib.")}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_rooms_above_it(module):
+    own = room_of(module)
+    if own == "__init__":
+        return
+    above = ROOMS[: ROOMS.index(own) + 1]
+    assert imported_rooms(module) <= set(above), f"{own} may import {above}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_a_module_is_short_and_no_function_needs_scrolling(module):
+    text = module.read_text()
+    assert len(text.splitlines()) <= 260
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno <= 70, f"{node.name} is {node.end_lineno - node.lineno} lines long"
+
+
+def test_no_module_reads_a_pickle_except_the_one_that_checks_its_hash_first():
+    """pandas' read_pickle, pickle, torch.load and np.load(allow_pickle=True) execute what they read."""
+    unsafe = ("pickle", "torch.load", "allow_pickle=True", "joblib")
+    users = {m.name for m in MODULES if any(word in _code_of(m) for word in unsafe)}
+    assert users <= {"movielens.py"}
+    text = _code_of(PACKAGE / "data" / "movielens.py")
+    assert text.index("sha256") < text.index("read_pickle")
+
+
+def _code_of(module: Path) -> str:
+    """The module's code without comments and docstrings."""
+    tree = ast.parse(module.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def test_environment_yml_and_pyproject_name_the_same_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["course"] + project["optional-dependencies"]["dev"]
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    named = next(one["pip"] for one in environment["dependencies"] if isinstance(one, dict))
+    assert sorted(named) == sorted(wanted)
+    assert f"python{project['requires-python']}" in environment["dependencies"]
+
+
+def test_the_readme_names_only_make_targets_that_exist():
+    import re
+
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    assert named and named <= targets

@@ -1,0 +1,91 @@
+"""Text embeddings: pooling, batching, and the value that carries them."""
+
+import numpy as np
+import pytest
+import torch
+
+from letterlib.errors import LetterError
+from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, mean_pool
+
+TEXTS = ["Toy Story (1995). Adventure, Animation", "Heat (1995)", "x", "A much longer text " * 20, ""]
+
+
+def test_mean_pool_ignores_padding():
+    states = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [99.0, 99.0]]])
+    assert mean_pool(states, torch.tensor([[1, 1, 0]])).tolist() == [[2.0, 3.0]]
+
+
+def test_vectors_equal_the_model_run_on_each_text_alone():
+    """Length-sorted batches and padding must not change a vector, nor its row."""
+    from transformers import AutoModel, AutoTokenizer
+
+    vectors = embed_texts(TEXTS, dtype="float32", tokens_per_batch=64)
+    tokenizer, model = AutoTokenizer.from_pretrained(find_encoder()), AutoModel.from_pretrained(find_encoder()).eval()
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        with torch.no_grad():
+            states = model(**tokenizer(text, return_tensors="pt", truncation=True, max_length=128)).last_hidden_state
+        assert np.allclose(states[0].mean(dim=0).numpy(), vector, atol=1e-5), text[:20]
+
+
+def test_vectors_are_the_sentence_transformers_ones_before_they_are_normalised():
+    from sentence_transformers import SentenceTransformer
+
+    ours = embed_texts(TEXTS[:4], dtype="float32")
+    theirs = SentenceTransformer(find_encoder(), device="cpu").encode(TEXTS[:4], normalize_embeddings=False)
+    cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosine == pytest.approx(1.0, abs=1e-4)
+
+
+def test_bfloat16_changes_directions_by_less_than_a_thousandth():
+    exact, fast = (embed_texts(TEXTS[:4], dtype=d) for d in ("float32", "bfloat16"))
+    cosine = (exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
+    assert cosine.min() > 0.999 and exact.dtype == fast.dtype == np.float32
+
+
+def test_batches_hold_every_row_once_and_stay_within_the_budget():
+    lengths = np.random.default_rng(0).integers(1, 100, 500)
+    order = np.argsort(lengths, kind="stable")
+    batches = _batches(order, lengths, 400)
+    assert np.array_equal(np.concatenate(batches), order)
+    assert all(len(rows) * lengths[rows].max() <= 400 or len(rows) == 1 for rows in batches)
+    assert len(batches) < 80
+
+
+def test_a_decoder_without_a_padding_token_works(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2, "</s>": 3}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    size = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    LlamaModel(LlamaConfig(vocab_size=4, **size)).save_pretrained(tmp_path)
+    together = embed_texts(["a", "a b a b"], str(tmp_path), dtype="float32")
+    alone = embed_texts(["a"], str(tmp_path), dtype="float32")
+    assert together.shape == (2, 16) and np.allclose(together[:1], alone, atol=1e-6)
+
+
+def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    embeddings = ItemEmbeddings(vectors, "minilm", "abc")
+    embeddings.save(tmp_path / "e.safetensors")
+    back = ItemEmbeddings.load(tmp_path / "e.safetensors")
+    assert np.array_equal(back.for_items(5), vectors) and (back.source, back.made_from) == ("minilm", "abc")
+    with pytest.raises(LetterError, match="5 embedding rows for 6 items"):
+        back.for_items(6)
+    vectors = vectors.copy()
+    vectors[3, 1] = np.nan
+    with pytest.raises(LetterError, match="item 3 holds NaN"):
+        ItemEmbeddings(vectors, "minilm", "")
+    (tmp_path / "bad.safetensors").write_bytes(b"not one")
+    with pytest.raises(LetterError, match="not readable as item embeddings"):
+        ItemEmbeddings.load(tmp_path / "bad.safetensors")
+    np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(LetterError, match="not readable"):
+        ItemEmbeddings.load(tmp_path / "o.npy")
+
+
+def test_an_unknown_encoder_says_what_to_use_instead():
+    with pytest.raises(LetterError, match='encoder "no/such-model".*minilm'):
+        embed_texts(["a"], "no/such-model")

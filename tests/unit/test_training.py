@@ -1,0 +1,114 @@
+"""The one training loop: exact resume, early stopping, schedule, dtype."""
+
+import numpy as np
+import pytest
+import torch
+
+from letterlib.training import learning_rate_factor, resolve_dtype, train
+
+X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
+Y = X.sum(dim=1, keepdim=True)
+
+
+class Killed(Exception):
+    pass
+
+
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.3), torch.nn.Linear(16, 1))
+
+
+def batches(generator):
+    for rows in np.array_split(generator.permutation(256), 8):
+        yield X[rows], Y[rows]
+
+
+def loss(module, batch):
+    return {"loss": (module(batch[0]) - batch[1]).square().mean()}
+
+
+def fit(module, **options):
+    settings = dict(epochs=10, steps_per_epoch=8, learning_rate=1e-2, seed=3, what="test", schedule="cosine")
+    return train(module, batches, loss, **settings | options)
+
+
+def score_of(module):
+    return lambda: -float((module(X) - Y).square().mean())
+
+
+@pytest.mark.parametrize("killed_in", [1, 4, 9])
+def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, killed_in):
+    undisturbed = network()
+    expected = fit(undisturbed, validate=score_of(undisturbed))
+
+    def kill(epoch):
+        if epoch == killed_in:
+            raise Killed
+
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    first = network()
+    with pytest.raises(Killed):
+        fit(first, validate=score_of(first), checkpoint=checkpoint, checkpoint_seconds=0, start_epoch=kill)
+    second = network()
+    log = fit(second, validate=score_of(second), checkpoint=checkpoint)
+    for name, value in undisturbed.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    assert log.losses == expected.losses
+    assert log.validations == expected.validations
+    assert log.best_epoch == expected.best_epoch
+
+
+def test_a_broken_checkpoint_is_said_and_training_starts_again(tmp_path, capsys):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(b"broken")
+    module, plain = network(), network()
+    assert fit(module, checkpoint=checkpoint).losses == fit(plain).losses
+    assert "cannot be read" in capsys.readouterr().out
+
+
+def test_early_stopping_counts_validations_and_the_best_weights_come_back():
+    module = network()
+    scores = iter([1.0, 3.0, 2.0, 2.5, 0.0, 9.0])
+    kept = {}
+
+    def validate():
+        score = next(scores)
+        if score == 3.0:
+            kept.update({k: v.clone() for k, v in module.state_dict().items()})
+        return score
+
+    log = fit(module, validate=validate, patience=3)
+    assert [epoch for epoch, _ in log.validations] == [1, 2, 3, 4, 5]
+    assert (log.best_epoch, log.best_score) == (2, 3.0)
+    assert all(torch.equal(kept[k], v) for k, v in module.state_dict().items())
+
+
+def test_validation_and_the_callback_run_when_they_should():
+    epochs = []
+    module = network()
+    log = fit(module, start_epoch=epochs.append, validate=lambda: 0.0, validate_every=4)
+    assert epochs == list(range(10))
+    assert [epoch for epoch, _ in log.validations] == [4, 8, 10]
+
+
+def test_another_seed_gives_other_weights():
+    one, same, other = network(), network(), network()
+    fit(one), fit(same), fit(other, seed=4)
+    assert torch.equal(one[0].weight, same[0].weight)
+    assert not torch.equal(one[0].weight, other[0].weight)
+
+
+def test_the_schedule_warms_up_linearly_and_ends_at_zero():
+    factors = [learning_rate_factor(step, 100, 10, "cosine") for step in range(101)]
+    assert factors[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert factors[10] == pytest.approx(1.0) and factors[55] == pytest.approx(0.5) and factors[100] == pytest.approx(0.0)
+    assert learning_rate_factor(77, 100, 10, "constant") == 1.0
+    assert learning_rate_factor(0, 100, 0, "cosine") == 1.0
+
+
+def test_dtype_is_what_was_asked_for():
+    cpu = torch.device("cpu")
+    assert resolve_dtype("float32", cpu) == torch.float32
+    assert resolve_dtype("bfloat16", cpu) == torch.bfloat16
+    assert resolve_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
