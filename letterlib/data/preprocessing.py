@@ -1,0 +1,49 @@
+"""From a table of interactions to a `Dataset`: k-core, order, numbering. Pure functions on pandas tables."""
+
+import numpy as np
+import pandas as pd
+
+from letterlib.data.dataset import Dataset, Sequences
+
+
+def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Drop users and items with fewer than `k` rows, again and again, until none is left to drop.
+
+    The result is the largest sub-table in which everybody has `k` rows; it does not depend on the
+    order of dropping. It may be empty.
+
+    interactions: columns `user` and `item` (others are kept), one row per interaction.
+    """
+    users, n_users = _numbered(interactions["user"])
+    items, n_items = _numbered(interactions["item"])
+    kept = np.arange(len(interactions))
+    while len(kept):
+        by_user = np.bincount(users[kept], minlength=n_users)
+        by_item = np.bincount(items[kept], minlength=n_items)
+        enough = (by_user[users[kept]] >= k) & (by_item[items[kept]] >= k)
+        if enough.all():
+            break
+        kept = kept[enough]
+    return interactions.iloc[kept]
+
+
+def _numbered(column: pd.Series) -> tuple[np.ndarray, int]:
+    codes, values = pd.factorize(column)
+    return codes, len(values)
+
+
+def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, source: str) -> Dataset:
+    """Number users and items from 0 in the order of their ids, and put each user's items in order.
+
+    interactions: columns `user`, `item`, `time`. Rows of one user are ordered by time; rows of the same
+        time, by item id, a rule as arbitrary as any other, but the same in every run.
+    items: index = item id, columns `title`, `text`, ... of `Dataset.items`. Items without an
+        interaction are left out; an item with interactions must be there (KeyError).
+    """
+    ordered = interactions.sort_values(["user", "time", "item"], kind="stable")
+    ids = np.unique(ordered["item"])
+    users, counts = np.unique(ordered["user"], return_counts=True)
+    values = np.searchsorted(ids, ordered["item"]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    table = items.loc[ids].reset_index(drop=True)
+    return Dataset(name, Sequences(values, offsets), table, source, [str(user) for user in users])

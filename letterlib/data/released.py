@@ -1,0 +1,186 @@
+"""The format in which LC-Rec and LETTER release data: `<Name>.inter.json` and `<Name>.item.json`.
+
+`<Name>.inter.json` is {"user": [item, item, ...], ...}, a user's items in time order, ids from 0.
+`<Name>.item.json` is {"item": {"title": ..., "description": ..., "categories": ...}, ...}; some releases
+come without it. The third file, `<Name>.index.json`, holds identifiers: `letterlib.tokenization`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from letterlib.data.dataset import Dataset, Sequences
+from letterlib.errors import LetterError
+from letterlib.files import read_json, write_json
+
+INTERACTIONS, ITEMS = ".inter.json", ".item.json"
+
+
+def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
+    """Read `<Name>.inter.json` and, where there is one, `<Name>.item.json` from a folder.
+
+    name: <Name> in any case, which the data set is then called; without it the folder must hold
+        exactly one data set, which is called by its file's name in lower case.
+
+    An item's text is its title, then ". " and its description where it has one. Whatever is wrong with
+    a file is a LetterError that names the file, the user or item, and what was expected.
+    """
+    path = _find(Path(data_dir), name)
+    stem = path.name.removesuffix(INTERACTIONS)
+    labels, sequences = _read_interactions(path)
+    items_path = path.with_name(stem + ITEMS)
+    if items_path.exists():
+        items = _read_items(items_path)
+        _require_known(sequences, labels, path.name, items_path.name, len(items))
+    else:
+        items = pd.DataFrame(index=range(_count_without_gaps(sequences, path.name)))
+    source = f"released file {path.name} (format of LC-Rec and LETTER), interactions in the order of the file"
+    return Dataset(name or stem.lower(), sequences, items, source, labels)
+
+
+def write_released(dataset: Dataset, folder: str | Path) -> None:
+    """Write `<name>.inter.json` and, where there is item text, `<name>.item.json`; `load_released` reads both back.
+
+    A text that is not the title followed by ". " and a description has no place in the format: LetterError.
+    """
+    folder = Path(folder)
+    if "text" in dataset.items:
+        rows = dataset.items.to_dict("records")
+        entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
+        write_json(folder / (dataset.name + ITEMS), entries)
+    users = {label: dataset.sequences[i].tolist() for i, label in enumerate(dataset.user_labels)}
+    write_json(folder / (dataset.name + INTERACTIONS), users)
+
+
+def _find(folder: Path, name: str | None) -> Path:
+    if not folder.is_dir():
+        raise LetterError(f"{folder}: no such folder; name the one that holds <Name>{INTERACTIONS} with --data-dir")
+    files = sorted(folder.glob("*" + INTERACTIONS))
+    wanted = [f for f in files if name is None or f.name.lower() == name.lower() + INTERACTIONS]
+    if len(wanted) == 1:
+        return wanted[0]
+    there = ", ".join(f.name for f in files) or f"no *{INTERACTIONS} at all"
+    if name is None:
+        raise LetterError(f"{folder}: exactly one *{INTERACTIONS} is expected, but there is {there}")
+    raise LetterError(f"{folder}: no {name}{INTERACTIONS} here, but {there}; check --dataset and --data-dir")
+
+
+def _read_table(path: Path, of: str) -> dict[str, Any]:
+    table = read_json(path)
+    if not isinstance(table, dict) or not table:
+        found = "an empty object" if table == {} else f"a {type(table).__name__}"
+        raise LetterError(f"{path}: expected a JSON object {of}, found {found}; is it the right file?")
+    return table
+
+
+def _read_interactions(path: Path) -> tuple[list[str], Sequences]:
+    table = _read_table(path, '{"user": [item, ...], ...}')
+    for user, items in table.items():
+        wrong = _fault(items)
+        if wrong is not None:
+            raise LetterError(f'{path.name}, user "{user}": {wrong}')
+    return list(table), Sequences.from_lists(table.values())
+
+
+def _fault(items: Any) -> str | None:
+    """What is wrong with one user's items, or None. (True is an int to Python, hence the exact type.)"""
+    if not isinstance(items, list):
+        return f"expected a list of item ids, found {items!r:.40}"
+    if not items:
+        return "no items at all; leave this user out"
+    for item in items:
+        if type(item) is not int or not 0 <= item < 2**31:
+            return f"{item!r:.40} is not an item id; ids are whole numbers from 0"
+    if len(set(items)) != len(items):
+        twice = next(item for k, item in enumerate(items) if item in items[:k])
+        return f"item {twice} appears twice; keep one interaction of a user with an item"
+    return None
+
+
+def _count_without_gaps(sequences: Sequences, file: str) -> int:
+    """The number of items of a release without item text: its ids must then be exactly those that occur."""
+    n_items = int(sequences.values.max()) + 1
+    seen = np.zeros(n_items, dtype=bool)
+    seen[sequences.values] = True
+    if not seen.all():
+        raise LetterError(
+            f"{file}: nobody has item {int(np.argmin(seen))}, though ids go up to {n_items - 1}; "
+            f"number the items without gaps, or put {file.removesuffix(INTERACTIONS)}{ITEMS} beside it"
+        )
+    return n_items
+
+
+def _require_known(sequences: Sequences, labels: list[str], inter: str, item_file: str, n_items: int) -> None:
+    outside = np.flatnonzero(sequences.values >= n_items)
+    if len(outside):
+        user = labels[int(np.searchsorted(sequences.offsets, outside[0], side="right")) - 1]
+        raise LetterError(
+            f'{inter}, user "{user}": item {sequences.values[outside[0]]} is not in {item_file} '
+            f"({n_items:,} items, ids 0-{n_items - 1})"
+        )
+
+
+def _read_items(path: Path) -> pd.DataFrame:
+    table = _read_table(path, '{"item": {"title": ...}, ...}')
+    missing = next((i for i in range(len(table)) if str(i) not in table), None)
+    if missing is not None:
+        strange = next(key for key in table if not _is_id(key, len(table)))
+        raise LetterError(
+            f'{path.name}: {len(table):,} items must have the ids 0-{len(table) - 1}, but "{missing}" is missing '
+            f'and "{strange}" is there'
+        )
+    rows = [_row(path.name, i, table[str(i)]) for i in range(len(table))]
+    return pd.DataFrame(rows).fillna({"genres": ""})
+
+
+def _is_id(key: str, n_items: int) -> bool:
+    return key.isdecimal() and key == str(int(key)) and int(key) < n_items
+
+
+def _row(file: str, item: int, entry: Any) -> dict[str, str]:
+    """One row of `Dataset.items`.
+
+    Released files have a few items with an empty title (Beauty has one): people see "item 10204", and
+    the encoder gets what there is, which may be nothing.
+    """
+    if not isinstance(entry, dict) or "title" not in entry:
+        raise LetterError(f'{file}, item "{item}": expected {{"title": ...}}, found {entry!r:.60}')
+    title, description = (_words(file, item, entry, field) for field in ("title", "description"))
+    row = {"title": title or f"item {item}", "text": ". ".join(filter(None, [title, description]))}
+    if "categories" in entry:
+        labels = entry["categories"]
+        labels = labels.split(",") if isinstance(labels, str) else labels
+        if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
+            raise LetterError(f'{file}, item "{item}": categories must be text or a list, found {labels!r:.60}')
+        row["genres"] = "|".join(one.strip().replace("|", "/") for one in labels if one.strip())
+    return row
+
+
+def _words(file: str, item: int, entry: dict[str, Any], field: str) -> str:
+    """A text field, stripped; Amazon's metadata gives some descriptions as lists of paragraphs, some as null."""
+    value = entry.get(field) or ""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        value = " ".join(value)
+    if not isinstance(value, str):
+        raise LetterError(f'{file}, item "{item}": its {field} must be text, found {value!r:.60}')
+    return value.strip()
+
+
+def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
+    """The entry of `<Name>.item.json` that `_row` turns back into `row`."""
+    title, text = row["title"], row["text"]
+    if title == f"item {item}" and not text.startswith(title):
+        title = ""
+    entry: dict[str, Any] = {"title": title}
+    if text != title:
+        entry["description"] = text.removeprefix(title + ". ")
+    if "genres" in row:
+        entry["categories"] = row["genres"].split("|") if "," in row["genres"] else row["genres"].replace("|", ",")
+    if _row(name, item, entry) != {key: row[key] for key in ("title", "text", "genres") if key in row}:
+        raise LetterError(
+            f'{name}, item {item}: its text is not its title, then ". " and a description, '
+            f"and the released format holds nothing else ({text!r:.60})"
+        )
+    return entry

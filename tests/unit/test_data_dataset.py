@@ -1,0 +1,108 @@
+"""`Sequences`, `Dataset`, `Split` and `Cases` on small examples worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from letterlib.data.dataset import NO_ITEM, UNKNOWN_USER, Cases, Dataset, Sequences
+from letterlib.errors import LetterError
+
+
+def make(lists, n_items=30, **fields) -> Dataset:
+    items = pd.DataFrame(fields, index=range(n_items))
+    return Dataset("made", Sequences.from_lists(lists), items, "by hand", [f"u{i}" for i in range(len(lists))])
+
+
+def as_lists(cases: Cases) -> list[tuple[int, list[int], int]]:
+    return [(int(cases.users[i]), cases.history(i).tolist(), int(cases.targets[i])) for i in range(len(cases))]
+
+
+def test_sequences_index_like_a_list():
+    sequences = Sequences.from_lists([[3, 1], [], [7]])
+    assert [one.tolist() for one in sequences] == [[3, 1], [], [7]]
+    assert sequences[-1].tolist() == [7] and sequences[-3].tolist() == [3, 1]
+    assert sequences.lengths.tolist() == [2, 0, 1]
+    with pytest.raises(IndexError):
+        sequences[3]
+
+
+def test_no_sequences_at_all():
+    assert len(Sequences.from_lists([])) == 0
+    assert Cases.from_histories([]).recent(3).shape == (0, 3)
+
+
+def test_leave_one_out_by_hand():
+    split = make([[4, 5, 6, 7], [8, 9, 10]]).split()
+    assert [one.tolist() for one in split.train] == [[4, 5], [8]]
+    assert as_lists(split.cases("train")) == [(0, [4], 5)]
+    assert as_lists(split.cases("valid")) == [(0, [4, 5], 6), (1, [8], 9)]
+    assert as_lists(split.cases("test")) == [(0, [4, 5, 6], 7), (1, [8, 9], 10)]
+
+
+def test_leave_two_out_slides_and_leaves_short_users_to_training():
+    split = make([[0, 1, 2, 3, 4], [5, 6, 7, 8]]).split(2)
+    assert split.users_without_cases == 1
+    assert [one.tolist() for one in split.train] == [[0], [5, 6, 7, 8]]
+    assert as_lists(split.cases("valid")) == [(0, [0], 1), (0, [0, 1], 2)]
+    assert as_lists(split.cases("test")) == [(0, [0, 1, 2], 3), (0, [0, 1, 2, 3], 4)]
+    assert as_lists(split.cases("train")) == [(1, [5], 6), (1, [5, 6], 7), (1, [5, 6, 7], 8)]
+    assert split.train_counts[:9].tolist() == [1, 0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_a_user_with_two_items_is_an_error_that_names_the_user():
+    with pytest.raises(LetterError, match=r'made, user "u1": 2 item\(s\), but a user needs at least 3') as error:
+        make([[0, 1, 2], [3, 4]]).split()
+    assert "\n" not in str(error.value)
+
+
+def test_held_out_must_be_positive():
+    with pytest.raises(LetterError, match="at least 1, not 0"):
+        make([[0, 1, 2]]).split(0)
+
+
+def test_recent_is_right_aligned():
+    cases = Cases.from_histories([[1, 2, 3], [4], []])
+    assert cases.recent(2).tolist() == [[2, 3], [NO_ITEM, 4], [NO_ITEM, NO_ITEM]]
+    assert cases.users.tolist() == [UNKNOWN_USER] * 3 and cases.targets is None
+
+
+def test_without_targets_holds_no_item_later_than_a_case():
+    cases = make([[0, 1, 2, 3, 4]]).split().cases("test")
+    blind = cases.without_targets()
+    assert blind.targets is None
+    assert blind.values.tolist() == [0, 1, 2, 3], "item 4, the target, must not travel with the case"
+
+
+def test_sample_is_fixed_by_its_seed_and_keeps_the_order():
+    cases = make([[i, i + 1, i + 2] for i in range(20)]).split().cases("test")
+    a, b, other = cases.sample(8, seed=1), cases.sample(8, seed=1), cases.sample(8, seed=2)
+    assert a.users.tolist() == b.users.tolist() == sorted(a.users.tolist())
+    assert a.users.tolist() != other.users.tolist() and len(set(a.users.tolist())) == 8
+    assert cases.sample(99, seed=0) is cases
+
+
+def test_with_users_changes_users_alone():
+    cases = make([[0, 1, 2], [3, 4, 5]]).split().cases("test")
+    unknown = cases.with_users(np.full(2, UNKNOWN_USER))
+    assert unknown.users.tolist() == [-1, -1] and unknown.targets.tolist() == cases.targets.tolist()
+
+
+def test_texts_and_titles():
+    with_text = make([[0, 1, 0]], n_items=2, title=["A", "B"], text=["A. x", "B. y"])
+    assert with_text.texts() == ["A. x", "B. y"] and with_text.titles() == ["A", "B"]
+    without = make([[0, 1, 0]], n_items=2)
+    assert without.titles() == ["item 0", "item 1"]
+    with pytest.raises(LetterError, match="made: this release has no item text"):
+        without.texts()
+
+
+def test_fingerprint_sees_every_change_a_model_could_learn_from():
+    first = make([[0, 1, 2], [3, 4]], title="t", text="x")
+    assert first.fingerprint == make([[0, 1, 2], [3, 4]], title="t", text="x").fingerprint
+    others = [
+        make([[0, 2, 1], [3, 4]], title="t", text="x"),
+        make([[0, 1], [2, 3, 4]], title="t", text="x"),
+        make([[0, 1, 2], [3, 4]], title="t", text="y"),
+        make([[0, 1, 2], [3, 4]], n_items=31, title="t", text="x"),
+    ]
+    assert first.fingerprint not in {one.fingerprint for one in others}
