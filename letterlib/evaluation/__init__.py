@@ -1,1 +1,1 @@
-
+"""What was recommended, and how well: rankings, metrics, intervals."""

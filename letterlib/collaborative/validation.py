@@ -1,0 +1,36 @@
+"""How the collaborative models choose their checkpoint: NDCG@10 on a fixed sample of validation cases."""
+
+from collections.abc import Callable
+
+from letterlib.data.dataset import Cases, Split
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import gains_at, ranks_of
+from letterlib.evaluation.ranking import Ranking
+
+N_CASES = 2000
+"""Validation cases scored after an epoch; the sample is the same for every seed and every system."""
+
+
+def validation_ndcg(split: Split, recommend: Callable[[Cases, int], Ranking]) -> Callable[[], float] | None:
+    """A function that scores `recommend` on validation, history left in; None if there are no cases."""
+    cases = split.cases("valid").sample(N_CASES, seed=0)
+    if not len(cases):
+        return None
+    histories = cases.without_targets()
+
+    def score() -> float:
+        ranks = ranks_of(recommend(histories, 10).items, cases.targets)
+        return float(gains_at(ranks, 10).mean())
+
+    return score
+
+
+def check_histories(cases: Cases, n_items: int) -> None:
+    """LetterError unless every item of every history is in the catalogue."""
+    _, items = cases.flat_histories()
+    outside = items[(items < 0) | (items >= n_items)]
+    if len(outside):
+        raise LetterError(
+            f"history: item {outside[0]} is not in the catalogue ({n_items:,} items, ids 0-{n_items - 1}); "
+            "use item ids of the data set that the model was trained on"
+        )

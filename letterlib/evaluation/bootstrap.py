@@ -1,0 +1,67 @@
+"""95% intervals by resampling users, never cases: a user's five cases are not five independent witnesses."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+_CHUNK = 2_000_000  # weights drawn at a time
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the 2.5% and 97.5% quantiles of its bootstrap distribution."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
+    """Interval of the mean over cases.
+
+    values: float [n_cases] of one run, or [n_runs, n_cases] of several over the same cases, whose runs are then
+    resampled as well. users: int64 [n_cases], whose case each is. seed: of the resampling.
+    """
+    values = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if not values.shape[1]:
+        raise ValueError("no cases: an interval needs at least one")
+    _, owner = np.unique(users, return_inverse=True)
+    n_runs, n_users = len(values), int(owner.max()) + 1
+    sums = [np.bincount(owner, weights=row, minlength=n_users) for row in values]
+    # Users with equal results are exchangeable, so drawing how often each kind of user comes up is the same
+    # bootstrap as drawing users, and with one case a user there are a handful of kinds.
+    kinds, n_of_kind = np.unique(np.column_stack([np.bincount(owner), *sums]), axis=0, return_counts=True)
+    sizes, sums = kinds[:, 0], kinds[:, 1:]
+    random = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    step = max(1, _CHUNK // len(kinds))
+    for start in range(0, RESAMPLES, step):
+        n = min(step, RESAMPLES - start)
+        weights = random.multinomial(n_users, n_of_kind / n_users, size=n)
+        runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=n) / n_runs
+        means[start : start + n] = ((weights @ sums) * runs).sum(axis=1) / (n_users * sizes.mean())
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray, users: np.ndarray, seed: int) -> Interval:
+    """Interval of the mean of a - b over the same cases (and, where there are several, the same seeds)."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"paired values must have one shape, not {a.shape} and {b.shape}")
+    return interval(a - b, users, seed)
+
+
+def verdict(difference: Interval, n_seeds: int) -> str:
+    """What may be said of a paired difference: "better" and "worse" only from five seeds on."""
+    if not difference.excludes_zero:
+        return "no difference seen"
+    if n_seeds >= 5:
+        return "better" if difference.mean > 0 else "worse"
+    number = "one" if n_seeds == 1 else str(n_seeds)
+    return f"{number}-seed difference ({'higher' if difference.mean > 0 else 'lower'})"

@@ -1,0 +1,105 @@
+"""The one evaluation: full ranking, item-level hits, every system alike."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from letterlib.data.dataset import NO_ITEM, Cases, Split
+from letterlib.evaluation import metrics as m
+from letterlib.evaluation.ranking import Ranking
+
+LISTED = 10
+"""Coverage and exposure look at the first ten items of a list."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per-case results of one system, from which every figure and interval is computed.
+
+    ranks: int64 [n_cases], the target's place in the list, 0 first, metrics.ABSENT where it is not in it.
+    users: int64 [n_cases]. groups: str [n_cases], popularity group of the target.
+    lists: validity, coverage, exposure Gini; figures of the lists that do not depend on the targets.
+    identifier_ranks: as ranks, with items that share an identifier counted as one; None without identifiers.
+    """
+
+    ranks: np.ndarray
+    users: np.ndarray
+    groups: np.ndarray
+    lists: dict[str, float]
+    identifier_ranks: np.ndarray | None = None
+
+    def hits(self, k: int) -> np.ndarray:
+        """Per-case Recall@k, float64 [n_cases]."""
+        return m.hits_at(self.ranks, k)
+
+    def gains(self, k: int) -> np.ndarray:
+        """Per-case NDCG@k, float64 [n_cases]."""
+        return m.gains_at(self.ranks, k)
+
+    def metrics(self) -> dict[str, float]:
+        """R@5, R@10, N@5, N@10, the figures of the lists, and R@10 by popularity group with its cases."""
+        result = {f"R@{k}": float(self.hits(k).mean()) for k in (5, 10)}
+        result |= {f"N@{k}": float(self.gains(k).mean()) for k in (5, 10)}
+        if self.identifier_ranks is not None:
+            result["identifier R@10"] = float(m.hits_at(self.identifier_ranks, 10).mean())
+            result["identifier N@10"] = float(m.gains_at(self.identifier_ranks, 10).mean())
+        result |= self.lists
+        for group in (m.HEAD, m.MIDDLE, m.TAIL, m.UNSEEN):
+            mine = self.groups == group
+            result[f"cases {group}"] = int(mine.sum())
+            if mine.any():
+                result[f"R@10 {group}"] = float(self.hits(10)[mine].mean())
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        value = {name: getattr(self, name).tolist() for name in ("ranks", "users", "groups")}
+        identifiers = None if self.identifier_ranks is None else self.identifier_ranks.tolist()
+        return value | {"lists": self.lists, "identifier_ranks": identifiers}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        identifiers = value["identifier_ranks"]
+        arrays = (np.array(value[name]) for name in ("ranks", "users", "groups"))
+        return cls(*arrays, value["lists"], None if identifiers is None else np.array(identifiers))
+
+
+def evaluate(
+    ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None
+) -> Evaluation:
+    """Hold a ranking against the targets of its cases.
+
+    identifier_of_item: int64 [n_items], for generative systems: adds the identifier-level figures.
+    A ranking of another length, of fewer than 10 places, with an item twice or with one outside the catalogue is
+    a mistake in the recommender: ValueError.
+    """
+    if cases.targets is None or len(ranking) != len(cases):
+        raise ValueError(f"{len(ranking)} ranked lists cannot be held against {len(cases)} cases with targets")
+    items = ranking.items
+    _check_lists(items, split.n_items)
+    listed = items[:, :LISTED]
+    shown = np.bincount(listed[listed >= 0], minlength=split.n_items)
+    lists = {
+        "validity": float(ranking.valid.mean()),
+        "coverage": m.coverage(listed, split.n_items),
+        "exposure Gini": m.gini(shown),
+    }
+    shared = None
+    if identifier_of_item is not None:
+        shared = m.identifier_ranks(items, cases.targets, identifier_of_item)
+    groups = m.popularity_groups(split.train_counts)[cases.targets]
+    return Evaluation(m.ranks_of(items, cases.targets), cases.users, groups, lists, shared)
+
+
+def _check_lists(items: np.ndarray, n_items: int) -> None:
+    if items.shape[1] < LISTED:
+        raise ValueError(f"lists have {items.shape[1]} places; recommend(cases, k) needs a k of {LISTED} or more")
+    outside = (items >= n_items) | (items < NO_ITEM)
+    if outside.any():
+        case, place = np.argwhere(outside)[0]
+        raise ValueError(f"case {case}: item {items[case, place]} is not in the catalogue (ids 0-{n_items - 1})")
+    ordered = np.sort(items, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
+    if twice.any():
+        case, place = np.argwhere(twice)[0]
+        raise ValueError(f"case {case}: item {ordered[case, place]} was recommended twice")

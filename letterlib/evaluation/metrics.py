@@ -1,0 +1,70 @@
+"""Metrics as pure functions of the target's rank, and of the lists that were shown."""
+
+import numpy as np
+
+ABSENT = -1
+"""The rank of a target that is not in the list."""
+
+HEAD, MIDDLE, TAIL, UNSEEN = "head", "middle", "tail", "unseen"
+
+
+def ranks_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Where each target stands in its list, 0 being first: int64 [n], ABSENT where it does not.
+
+    items: int64 [n, K], best first; targets: int64 [n].
+    """
+    found = items == targets[:, None]
+    return np.where(found.any(axis=1), found.argmax(axis=1), ABSENT)
+
+
+def hits_at(ranks: np.ndarray, k: int) -> np.ndarray:
+    """1 where the target is among the first k, else 0: float64 [n]. Its mean is Recall@k."""
+    return ((ranks != ABSENT) & (ranks < k)).astype(np.float64)
+
+
+def gains_at(ranks: np.ndarray, k: int) -> np.ndarray:
+    """1 / log2(rank + 2) where the target is among the first k, else 0. Its mean is NDCG@k (one target a case)."""
+    return hits_at(ranks, k) / np.log2(np.maximum(ranks, 0) + 2)
+
+
+def identifier_ranks(items: np.ndarray, targets: np.ndarray, identifier_of_item: np.ndarray) -> np.ndarray:
+    """The target's rank when items that share an identifier count as one, at their first place.
+
+    items: int64 [n, K], negative where there is none (such a place still counts as a place);
+    identifier_of_item: int64 [n_items]. Returns int64 [n].
+    """
+    shown = np.where(items >= 0, identifier_of_item[np.maximum(items, 0)], ABSENT)
+    earlier = (shown[:, :, None] == shown[:, None, :]) & np.tri(items.shape[1], k=-1, dtype=bool)
+    first = ~earlier.any(axis=2) | (shown == ABSENT)
+    found = shown == identifier_of_item[targets][:, None]
+    position = found.argmax(axis=1)
+    before = np.take_along_axis(first.cumsum(axis=1), position[:, None], axis=1)[:, 0] - 1
+    return np.where(found.any(axis=1), before, ABSENT)
+
+
+def coverage(items: np.ndarray, n_items: int) -> float:
+    """Share of the catalogue that appears in some list. items: int64 [n, K]."""
+    return len(np.unique(items[items >= 0])) / n_items
+
+
+def gini(counts: np.ndarray) -> float:
+    """Inequality of counts: 0 when all are equal, towards 1 when one has everything. counts: [n] >= 0."""
+    counts = np.sort(np.asarray(counts, dtype=np.float64))
+    n, total = len(counts), counts.sum()
+    if total == 0:
+        return 0.0
+    return float((2 * np.arange(1, n + 1) - n - 1) @ counts / (n * total))
+
+
+def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
+    """The group of every item: HEAD, MIDDLE and TAIL each hold a third of the training interactions.
+
+    Items are taken from the most popular down (ties by item id); UNSEEN ones have none. Returns str [n_items].
+    """
+    order = np.argsort(-train_counts, kind="stable")
+    before = np.cumsum(train_counts[order]) - train_counts[order]
+    third = np.minimum(3 * before // max(1, train_counts.sum()), 2)
+    groups = np.empty(len(train_counts), dtype="<U6")
+    groups[order] = np.array([HEAD, MIDDLE, TAIL])[third]
+    groups[train_counts == 0] = UNSEEN
+    return groups

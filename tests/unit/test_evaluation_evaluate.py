@@ -1,0 +1,96 @@
+"""`evaluate`: item-level hits, figures of the lists, popularity groups, and the lists that it refuses."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
+from letterlib.evaluation.evaluate import Evaluation, evaluate
+from letterlib.evaluation.ranking import Ranking
+
+N_ITEMS = 14
+
+
+@pytest.fixture
+def split():
+    """Training counts: item 0 three times, 1 twice, 2 once; the others never. Test targets: 0, 2 and 9."""
+    users = [[0, 1, 5, 0], [0, 1, 6, 2], [0, 2, 7, 9]]
+    items = pd.DataFrame(index=range(N_ITEMS))
+    return Dataset("made", Sequences.from_lists(users), items, "made by hand", ["a", "b", "c"]).split()
+
+
+def lists(*rows):
+    """Lists of ten places that start as given and go on with nothing."""
+    items = np.full((len(rows), 10), NO_ITEM)
+    for i, row in enumerate(rows):
+        items[i, : len(row)] = row
+    return Ranking.of_items(items, np.zeros(items.shape))
+
+
+def test_every_figure_by_hand(split):
+    cases = split.cases("test")
+    assert cases.targets.tolist() == [0, 2, 9]
+    ranking = lists([0, 1, 2], [1, 2], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    result = evaluate(ranking, cases, split)
+    found = result.metrics()
+    assert result.ranks.tolist() == [0, 1, 9]
+    assert found["R@5"] == pytest.approx(2 / 3) and found["R@10"] == 1
+    assert found["N@5"] == pytest.approx((1 + 1 / np.log2(3)) / 3)
+    assert found["N@10"] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(11)) / 3)
+    assert found["validity"] == pytest.approx(15 / 30)
+    assert found["coverage"] == pytest.approx(10 / N_ITEMS)
+    shown = [2, 3, 3] + [1] * 7 + [0] * 4
+    pairs = sum(abs(a - b) for a in shown for b in shown)
+    assert found["exposure Gini"] == pytest.approx(pairs / (2 * N_ITEMS * 15))
+    # Six training interactions: item 0 holds three of them, so it is the head and half of the middle third.
+    assert [found[f"cases {g}"] for g in ("head", "middle", "tail", "unseen")] == [1, 0, 1, 1]
+    assert found["R@10 unseen"] == 1 and "R@10 middle" not in found
+    assert "identifier R@10" not in found
+
+
+def test_places_beyond_the_tenth_count_for_validity_only(split):
+    items = np.array([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, NO_ITEM]] * 3)
+    found = evaluate(Ranking.of_items(items, np.zeros(items.shape)), split.cases("test"), split).metrics()
+    assert found["validity"] == pytest.approx(11 / 12)
+    assert found["coverage"] == pytest.approx(10 / N_ITEMS)
+    assert found["R@10"] == pytest.approx(2 / 3), "item 0 at place 11 is no hit for the first user"
+
+
+def test_the_identifier_level_figure_stands_beside_the_item_level_one(split):
+    shared = np.arange(N_ITEMS)
+    shared[3] = shared[0]  # the first user's target
+    result = evaluate(lists([4, 3], [1], [1]), split.cases("test"), split, shared).metrics()
+    assert result["R@10"] == 0
+    assert result["identifier R@10"] == pytest.approx(1 / 3)
+    assert result["identifier N@10"] == pytest.approx(1 / np.log2(3) / 3)
+
+
+def test_json_and_back(split):
+    result = evaluate(lists([0], [1], [9]), split.cases("test"), split, np.arange(N_ITEMS) // 2)
+    again = Evaluation.from_json(json.loads(json.dumps(result.to_json())))
+    assert again.metrics() == result.metrics()
+    assert again.users.tolist() == result.users.tolist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[0, 1], [2, 5, 2], [1]], "case 1: item 2 was recommended twice"),
+        ([[0], [1], [3, N_ITEMS]], rf"case 2: item {N_ITEMS} is not in the catalogue \(ids 0-13\)"),
+        ([[0, -2], [1], [3]], "case 0: item -2 is not in the catalogue"),
+        ([[0], [1]], "2 ranked lists cannot be held against 3 cases"),
+    ],
+)
+def test_impossible_lists_are_refused(split, rows, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(lists(*rows), split.cases("test"), split)
+
+
+def test_lists_too_short_for_the_metrics_are_refused(split):
+    short = Ranking.of_items(np.array([[0], [1], [2]]), np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="1 places"):
+        evaluate(short, split.cases("test"), split)
+    with pytest.raises(ValueError, match="with targets"):
+        evaluate(lists([0], [1], [2]), split.cases("test").without_targets(), split)
