@@ -1,0 +1,47 @@
+"""Softmax cross-entropy over a whole catalogue, without keeping a [positions, catalogue] table of logits."""
+
+import torch
+from torch import Tensor
+
+CHUNK = 3_000_000
+"""Logits computed at a time: few enough to stay in a processor's cache, where most of the time is won."""
+
+
+def catalogue_cross_entropy(states: Tensor, table: Tensor, labels: Tensor) -> Tensor:
+    """Mean of -log softmax(states @ table.T)[label]: `F.cross_entropy(states @ table.T, labels)`.
+
+    states: [n, d] float; table: [n_items, d] float; labels: [n] int64. Returns a scalar.
+    The gradient is known with the probabilities, (softmax - one hot) times the other factor, so one pass
+    computes both, some rows at a time. Products are in the autocast dtype, the softmax in float32.
+    """
+    return _CatalogueCrossEntropy.apply(states, table, labels)
+
+
+class _CatalogueCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, states: Tensor, table: Tensor, labels: Tensor) -> Tensor:
+        kind = states.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else table.dtype
+        fast_states, fast_table = states.to(dtype), table.to(dtype)
+        grad_states, grad_table = torch.empty_like(states), torch.zeros_like(table)
+        total = torch.zeros((), device=states.device)
+        step = max(1, CHUNK // len(table))
+        for i in range(0, len(states), step):
+            rows, answers = fast_states[i : i + step], labels[i : i + step, None]
+            logits = (rows @ fast_table.T).float()
+            highest = logits.amax(dim=1, keepdim=True)  # subtracted before exp, which could overflow
+            right = logits.gather(1, answers) - highest
+            error = logits.sub_(highest).exp_()
+            normalizer = error.sum(dim=1, keepdim=True)
+            total += (normalizer.log() - right).sum()
+            error.div_(normalizer).scatter_add_(1, answers, torch.full_like(right, -1))
+            error = error.to(dtype)
+            grad_states[i : i + step] = error @ fast_table
+            grad_table += error.T @ rows
+        ctx.save_for_backward(grad_states.div_(len(states)), grad_table.div_(len(states)))
+        return total / len(states)
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+        grad_states, grad_table = ctx.saved_tensors
+        return grad_states * upstream, grad_table * upstream, None

@@ -1,0 +1,87 @@
+"""Batches of histories without padding: one after another in one long row of positions.
+
+Most histories are short and a few are long (Amazon Beauty: half have at most 4 items in training, the longest
+has over 200). A rectangle of 50 places per history would be nine tenths padding, and all of it computed.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from letterlib.data.dataset import Sequences
+
+
+@dataclass
+class Packed:
+    """Several histories, longest first, one after another, without padding.
+
+    items: int64 [n_positions]. columns: int64 [n_positions], the place in its history, the oldest item being
+    place 0. last: int64 [n_histories], the position of each history's last item, in the order they came in.
+    groups: runs of histories of similar length, for `Block.attention`.
+    """
+
+    items: Tensor
+    columns: Tensor
+    last: Tensor
+    groups: list["Group"]
+
+    def to(self, device: torch.device) -> "Packed":
+        groups = [replace(group, places=group.places.to(device)) for group in self.groups]
+        return Packed(self.items.to(device), self.columns.to(device), self.last.to(device), groups)
+
+
+@dataclass
+class Group:
+    """Histories of similar length. places: int64 [their positions], where each goes in [n_rows, width]."""
+
+    n_rows: int
+    width: int
+    places: Tensor
+
+
+def positions_of(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The slices [starts[i], ends[i]) end to end: each position's place in its slice, and its index."""
+    lengths = ends - starts
+    columns = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return columns, np.repeat(starts, lengths) + columns
+
+
+def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
+    """Pack the non-empty histories `values[starts[i]:ends[i]]`."""
+    order = np.argsort(starts - ends, kind="stable")
+    lengths = (ends - starts)[order]
+    columns, indices = positions_of(starts[order], ends[order])
+    groups, row = [], 0
+    while row < len(lengths):
+        # A group takes histories down to half its width, so that less than half of the table is padding.
+        n_rows = int(np.count_nonzero(lengths[row:] > lengths[row] // 2))
+        width, group = int(lengths[row]), lengths[row : row + n_rows]
+        within, _ = positions_of(np.zeros_like(group), group)
+        places = np.repeat(np.arange(n_rows) * width, group) + within
+        groups.append(Group(n_rows, width, torch.from_numpy(places)))
+        row += n_rows
+    last = np.empty_like(lengths)
+    last[order] = np.cumsum(lengths) - 1
+    return Packed(*(torch.from_numpy(a) for a in (values[indices], columns, last)), groups)
+
+
+def training_windows(
+    train: Sequences, length: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slices of at most `length` inputs that together cover every transition of every user once.
+
+    A history longer than that is cut at places that differ from epoch to epoch, so that every item is
+    predicted from short contexts and from long ones. The label of an input is the item after it.
+    Returns starts and ends, int64 [n_windows], into `train.values`.
+    """
+    first, last = train.offsets[:-1], np.maximum(train.offsets[1:] - 1, train.offsets[:-1])
+    shift = np.where(last - first > length, generator.integers(1, length + 1, len(first)), length)
+    n_windows = np.where(last > first, 1 + np.ceil(np.maximum(last - first - shift, 0) / length), 0).astype(
+        np.int64
+    )
+    nth, _ = positions_of(np.zeros_like(n_windows), n_windows)
+    first, last, shift = (np.repeat(a, n_windows) for a in (first, last, shift))
+    starts = np.where(nth == 0, first, first + shift + (nth - 1) * length)
+    return starts, np.minimum(first + shift + nth * length, last)

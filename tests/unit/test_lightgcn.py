@@ -1,0 +1,184 @@
+"""LightGCN: propagation and folding-in against dense references, the loss, negatives, and the common face."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from letterlib.collaborative import lightgcn
+from letterlib.collaborative.lightgcn import (
+    LightGCN,
+    LightGCNConfig,
+    LightGCNNetwork,
+    bpr_loss,
+    interaction_matrix,
+    sample_negatives,
+)
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.errors import LetterError
+
+SMALL = LightGCNConfig(dimensions=16, n_layers=2, epochs=30, batch_size=32, learning_rate=0.05)
+
+
+def made(sequences: list[list[int]], n_items: int) -> Dataset:
+    labels = [f"user {i}" for i in range(len(sequences))]
+    return Dataset(
+        "made", Sequences.from_lists(sequences), pd.DataFrame(index=range(n_items)), "made", labels
+    )
+
+
+def two_tastes(n_users: int = 24, n_items: int = 20, length: int = 8) -> Dataset:
+    """Even users like the first half of the catalogue, odd users the second."""
+    generator = np.random.default_rng(0)
+    half = n_items // 2
+    return made(
+        [(generator.permutation(half)[:length] + half * (u % 2)).tolist() for u in range(n_users)], n_items
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[LightGCN, Dataset]:
+    dataset = two_tastes()
+    return LightGCN(SMALL, seed=1, device="cpu").fit(dataset.split()), dataset
+
+
+def dense_layers(network: LightGCNNetwork, sequences: list[list[int]], n_items: int) -> np.ndarray:
+    """e^(k+1) of a node = sum over neighbours of e^(k) / sqrt(own degree x theirs), node by node."""
+    n_users = len(sequences)
+    neighbours = [set(n_users + i for i in items) for items in sequences]
+    neighbours += [{u for u, items in enumerate(sequences) if i in items} for i in range(n_items)]
+    layers = [network.embeddings.detach().double().numpy()]
+    for _ in range(network.n_layers):
+        after = np.zeros_like(layers[-1])
+        for node, others in enumerate(neighbours):
+            for other in others:
+                after[node] += layers[-1][other] / np.sqrt(len(others) * len(neighbours[other]))
+        layers.append(after)
+    return np.stack(layers)
+
+
+def test_propagation_equals_a_dense_reference():
+    sequences = [[0, 1, 2, 1], [2, 3], [0, 2, 4]]  # item 1 twice is one edge; item 5 has no edge
+    network = LightGCNNetwork(
+        interaction_matrix(Sequences.from_lists(sequences), 6), LightGCNConfig(dimensions=4)
+    )
+    expected = dense_layers(network, sequences, 6)
+    for layer, reference in zip(network.layers(), expected, strict=True):
+        np.testing.assert_allclose(layer.detach(), reference, atol=1e-6)
+    np.testing.assert_allclose(network().detach(), expected.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(network()[-1].detach(), network.embeddings[-1].detach() / 4, atol=1e-7)
+
+
+def test_the_gradient_passes_through_propagation():
+    """Against finite differences, in float64."""
+    network = LightGCNNetwork(
+        interaction_matrix(Sequences.from_lists([[0, 1], [1, 2]]), 3), LightGCNConfig(dimensions=2)
+    )
+    network = network.double()
+    weights = torch.randn(5, 2, dtype=torch.float64)
+
+    def total(embeddings: torch.Tensor) -> torch.Tensor:
+        x, out = embeddings, embeddings
+        for _ in range(3):
+            x = lightgcn._Propagate.apply(network.graph, x)
+            out = out + x
+        return (out * weights).sum()
+
+    assert torch.autograd.gradcheck(total, network.embeddings.detach().requires_grad_())
+
+
+def test_bpr_loss_is_its_formula():
+    user, liked, other = torch.randn(3, 5, 4)
+    expected = [
+        -np.log(1 / (1 + np.exp(-float(u @ a - u @ b)))) for u, a, b in zip(user, liked, other, strict=True)
+    ]
+    assert float(bpr_loss(user, liked, other)) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_negatives_are_never_a_users_own_items_and_reach_all_others():
+    own = {0: [0, 1, 2, 3], 1: [9]}
+    pairs = np.sort([u * 10 + i for u, items in own.items() for i in items])
+    users = np.repeat([0, 1], 2000)
+    drawn = sample_negatives(users, pairs, 10, np.random.default_rng(0))
+    for user, items in own.items():
+        assert set(drawn[users == user]) == set(range(10)) - set(items)
+
+
+def test_a_user_who_has_every_item_does_not_hang():
+    assert len(sample_negatives(np.zeros(5, int), np.arange(3), 3, np.random.default_rng(0))) == 5
+
+
+def test_it_learns_who_likes_what(fitted):
+    model, dataset = fitted
+    ranking = model.recommend(dataset.split().cases("test").without_targets(), 10)
+    own_half = (ranking.items // 10) == (np.arange(dataset.n_users) % 2)[:, None]
+    assert own_half.mean() > 0.95
+
+
+def test_an_unknown_user_is_folded_in_as_a_new_node_would_hear_its_items():
+    dataset = two_tastes()
+    split = dataset.split()
+    network = LightGCNNetwork(interaction_matrix(split.train, 20), SMALL)
+    model = LightGCN(SMALL, device="cpu")
+    model.vectors = lightgcn._propagated(network, split, interaction_matrix(split.train, 20))
+    layers = dense_layers(network, [split.train[u].tolist() for u in range(24)], 20)
+    degrees, history = split.train_counts, [2, 5, 7]
+    vector = sum(layers[k, 24 + i] / np.sqrt(3 * degrees[i]) for k in range(2) for i in history) / 3
+    expected = layers.mean(axis=0)[24:] @ vector
+    ranking = model.recommend(Cases.from_histories([history]), 20)
+    np.testing.assert_allclose(ranking.scores[0], expected[ranking.items[0]], atol=1e-5)
+
+
+def test_a_stranger_with_a_users_history_gets_that_users_taste(fitted):
+    model, dataset = fitted
+    cases = dataset.split().cases("test").without_targets()
+    strangers = model.recommend(cases.with_users(np.full(len(cases), -1)), 5).items
+    assert ((strangers // 10) == (np.arange(dataset.n_users) % 2)[:, None]).mean() > 0.9
+
+
+def test_an_empty_history_of_an_unknown_user_is_answered_by_popularity(fitted):
+    model, dataset = fitted
+    counts = dataset.split().train_counts
+    expected = np.lexsort((np.arange(20), -counts))[:5]
+    assert model.recommend(Cases.from_histories([[], [1]]), 5).items[0].tolist() == expected.tolist()
+
+
+def test_history_is_excluded_on_request_and_no_item_comes_twice(fitted):
+    model, dataset = fitted
+    cases = dataset.split().cases("test").without_targets()
+    ranking = model.recommend(cases, 25, exclude_history=True)  # more than the catalogue of 20
+    for i in range(len(cases)):
+        items = ranking.items[i][ranking.items[i] != NO_ITEM]
+        assert sorted(items) == sorted(set(range(20)) - set(cases.history(i)))
+
+
+def test_it_never_sees_validation_or_test_items():
+    """Data that differ only there give the same vectors; a planted test item cannot be known to its user."""
+    sequences = [list(two_tastes().sequences[u]) for u in range(24)]
+    planted = [items[:-2] + [18, 19] if u % 2 == 0 else items for u, items in enumerate(sequences)]
+    config = SMALL.model_copy(update={"epochs": 3})
+    a, b = (LightGCN(config, 0, "cpu").fit(made(s, 20).split()) for s in (sequences, planted))
+    assert a.log.losses == b.log.losses
+
+
+def test_same_seed_same_vectors_and_another_seed_others():
+    split = two_tastes().split()
+    config = SMALL.model_copy(update={"epochs": 3})
+    a, b, c = (LightGCN(config, seed, "cpu").fit(split).item_vectors() for seed in (3, 3, 4))
+    assert a.dtype == np.float32 and a.shape == (20, 16)
+    assert np.array_equal(a, b) and not np.allclose(a, c)
+
+
+def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
+    model, dataset = fitted
+    model.save(tmp_path / "model.safetensors")
+    again = LightGCN.load(tmp_path / "model.safetensors", device="cpu")
+    cases = dataset.split().cases("test").without_targets()
+    assert np.array_equal(again.recommend(cases, 5).scores, model.recommend(cases, 5).scores)
+    assert (again.config, again.log, again.n_parameters) == (model.config, model.log, 44 * 16)
+
+
+@pytest.mark.parametrize("user, item, message", [(24, 0, "user 24"), (-2, 0, "user -2"), (0, 20, "item 20")])
+def test_users_and_items_outside_the_data_are_named(fitted, user, item, message):
+    with pytest.raises(LetterError, match=message):
+        fitted[0].recommend(Cases.from_histories([[item]], [user]), 5)

@@ -1,0 +1,264 @@
+"""SASRec: what a state may see, packing, the loss over the catalogue, training, and the common face."""
+
+import multiprocessing
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from letterlib.collaborative import catalogue_softmax
+from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
+from letterlib.collaborative.packing import pack, training_windows
+from letterlib.collaborative.sasrec import SASRec, SASRecConfig, SASRecNetwork
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.errors import LetterError
+
+N_ITEMS = 40
+SMALL = SASRecConfig(
+    dimensions=16, n_layers=2, n_heads=2, dropout=0.1, history=10, epochs=4, batch_size=8,
+    learning_rate=5e-3, dtype="float32",
+)  # fmt: skip
+
+
+def made(sequences: list[list[int]], n_items: int = N_ITEMS) -> Dataset:
+    labels = [f"user {i}" for i in range(len(sequences))]
+    return Dataset(
+        "made", Sequences.from_lists(sequences), pd.DataFrame(index=range(n_items)), "made", labels
+    )
+
+
+def random_sequences(n_users: int = 30, seed: int = 0) -> list[list[int]]:
+    generator = np.random.default_rng(seed)
+    return [generator.permutation(N_ITEMS)[: generator.integers(3, 30)].tolist() for _ in range(n_users)]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[SASRec, Dataset]:
+    dataset = made(random_sequences())
+    return SASRec(SMALL, seed=1, device="cpu").fit(dataset.split()), dataset
+
+
+@pytest.fixture
+def network() -> SASRecNetwork:
+    """Random weights, larger than at initialisation so that attention has something to say."""
+    torch.manual_seed(0)
+    network = SASRecNetwork(N_ITEMS, SMALL).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return network
+
+
+def states_of(network: SASRecNetwork, *histories: list[int]) -> list[torch.Tensor]:
+    """Each history's states, [length, dimensions], all computed in one batch."""
+    flat = Sequences.from_lists(histories)
+    batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
+    with torch.no_grad():
+        states = network(batch)
+    return [
+        states[int(last) - len(one) + 1 : int(last) + 1]
+        for one, last in zip(histories, batch.last, strict=True)
+    ]
+
+
+def test_a_later_item_changes_no_earlier_state_and_an_earlier_one_all_later(network):
+    a, b = [1, 2, 3, 4, 5], [1, 2, 9, 4, 5]
+    (before,), (after,) = states_of(network, a), states_of(network, b)
+    torch.testing.assert_close(before[:2], after[:2], rtol=0, atol=1e-6)
+    assert ((before[2:] - after[2:]).abs().amax(dim=1) > 1e-2).all()
+
+
+def test_order_matters(network):
+    (a,), (b,) = states_of(network, [1, 2, 3]), states_of(network, [2, 1, 3])
+    assert (a[-1] - b[-1]).abs().max() > 1e-2
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=10), min_size=2, max_size=9))
+def test_a_history_has_the_same_states_alone_and_among_others(histories):
+    torch.manual_seed(0)
+    network = SASRecNetwork(N_ITEMS, SMALL).eval()
+    together = states_of(network, *histories)
+    for history, states in zip(histories, together, strict=True):
+        torch.testing.assert_close(states, states_of(network, history)[0], rtol=0, atol=1e-5)
+
+
+def test_packing_computes_less_padding_than_places():
+    lengths = [50, 26, 25, 7, 4, 4, 1, 1]
+    flat = Sequences.from_lists([[0] * n for n in lengths])
+    batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
+    assert [(g.n_rows, g.width) for g in batch.groups] == [(2, 50), (1, 25), (3, 7), (2, 1)]
+    assert len(batch.items) == sum(lengths)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 37), min_size=1, max_size=8), st.integers(1, 12), st.integers(0, 1000))
+def test_windows_cover_every_transition_once(lengths, window, seed):
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    train = Sequences(np.arange(offsets[-1]), offsets)
+    starts, ends = training_windows(train, window, np.random.default_rng(seed))
+    inputs = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)] + [np.zeros(0, int)])
+    expected = np.concatenate([train[i][:-1] for i in range(len(train))])
+    assert np.array_equal(np.sort(inputs), expected)
+    assert ((ends - starts >= 1) & (ends - starts <= window)).all()
+
+
+def test_windows_of_long_histories_are_cut_elsewhere_every_epoch():
+    train = Sequences.from_lists([range(100)])
+    cuts = {training_windows(train, 20, np.random.default_rng(seed))[0][1] for seed in range(200)}
+    assert cuts == set(range(1, 21))
+
+
+@pytest.mark.parametrize("chunk", [1, 70, 10**6])
+def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
+    monkeypatch.setattr(catalogue_softmax, "CHUNK", chunk)
+    torch.manual_seed(0)
+    states, table = torch.randn(23, 6, requires_grad=True), torch.randn(11, 6, requires_grad=True)
+    labels = torch.randint(0, 11, (23,))
+    ours = catalogue_cross_entropy(states, table, labels)
+    theirs = F.cross_entropy(states @ table.T, labels)
+    torch.testing.assert_close(ours, theirs)
+    for mine, reference in zip(
+        torch.autograd.grad(3 * ours, (states, table)),
+        torch.autograd.grad(3 * theirs, (states, table)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_it_memorises_ten_users_training_targets():
+    generator = np.random.default_rng(5)
+    dataset = made([generator.permutation(200)[:14].tolist() for _ in range(10)], 200)
+    config = SMALL.model_copy(update=dict(dimensions=32, dropout=0.0, epochs=100, patience=100))
+    split = dataset.split()
+    # Without validation cases the last weights stay, here those that have learnt by heart.
+    model = SASRec(config, 0, "cpu")
+    model.fit(OnlyTraining(split))
+    cases = split.cases("train")
+    hits = (model.recommend(cases.without_targets(), 10).items == cases.targets[:, None]).any(axis=1)
+    assert hits.mean() > 0.9
+
+
+class OnlyTraining:
+    """A split's training part, and no validation or test cases to look at."""
+
+    def __init__(self, split):
+        self.train, self.train_counts, self.n_items = split.train, split.train_counts, split.n_items
+
+    def cases(self, part: str) -> Cases:
+        assert part == "valid", "training looked at the test part"
+        return Cases.from_histories([])
+
+
+def test_it_never_sees_validation_or_test_items():
+    """Items planted there leave training as it was; only the choice of the epoch may depend on validation."""
+    sequences = random_sequences()
+    planted = [items[:-2] + [38, 39] for items in sequences]
+    a, b = (SASRec(SMALL, 0, "cpu").fit(made(s).split()) for s in (sequences, planted))
+    assert a.log.losses == b.log.losses
+    test_only = [items[:-1] + [39] for items in sequences]
+    c = SASRec(SMALL, 0, "cpu").fit(made(test_only).split())
+    assert np.array_equal(a.item_vectors(), c.item_vectors())
+
+
+def _vectors(seed: int) -> np.ndarray:
+    torch.set_num_threads(1)
+    return SASRec(SMALL, seed, "cpu").fit(made(random_sequences()).split()).item_vectors()
+
+
+def test_same_seed_same_weights_in_another_process_and_another_seed_others(fitted):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        there = pool.apply(_vectors, (1,))
+    vectors = fitted[0].item_vectors()
+    assert vectors.dtype == np.float32 and vectors.shape == (N_ITEMS, 16)
+    assert np.array_equal(there, vectors)
+    assert not np.allclose(_vectors(2), vectors)
+
+
+def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(fitted, tmp_path, monkeypatch):
+    whole, dataset = fitted
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    monkeypatch.setattr("letterlib.training.train.__kwdefaults__", _save_every_epoch())
+    SASRec(SMALL.model_copy(update={"epochs": 2}), 1, "cpu", checkpoint).fit(dataset.split())
+    assert checkpoint.exists()
+    resumed = SASRec(SMALL, 1, "cpu", checkpoint).fit(dataset.split())
+    assert np.array_equal(resumed.item_vectors(), whole.item_vectors())
+    assert resumed.log.losses == whole.log.losses
+
+
+def _save_every_epoch() -> dict:
+    from letterlib.training import train
+
+    return train.__kwdefaults__ | {"checkpoint_seconds": 0.0}
+
+
+def test_history_is_excluded_on_request_and_no_item_comes_twice(fitted):
+    model, dataset = fitted
+    cases = dataset.split().cases("test").without_targets()
+    ranking = model.recommend(cases, N_ITEMS + 5, exclude_history=True)
+    for i in range(len(cases)):
+        items = ranking.items[i][ranking.items[i] != NO_ITEM]
+        assert sorted(items) == sorted(set(range(N_ITEMS)) - set(cases.history(i)))
+    whole = model.recommend(cases, N_ITEMS + 5)
+    assert (np.sort(whole.items[:, :N_ITEMS]) == np.arange(N_ITEMS)).all()
+    assert (whole.items[:, N_ITEMS:] == NO_ITEM).all()
+
+
+def test_an_empty_history_is_answered_by_popularity(fitted):
+    model, dataset = fitted
+    expected = np.lexsort((np.arange(N_ITEMS), -dataset.split().train_counts))[:5]
+    ranking = model.recommend(Cases.from_histories([[3], [], [4, 5]]), 5)
+    assert ranking.items[1].tolist() == expected.tolist()
+    alone = model.recommend(Cases.from_histories([[4, 5]]), 5)
+    assert ranking.items[2].tolist() == alone.items[0].tolist()
+    assert model.recommend(Cases.from_histories([[]]), 5).items[0].tolist() == expected.tolist()
+
+
+def test_it_reads_the_most_recent_items_only(fitted):
+    long, recent = list(range(20)), list(range(10, 20))
+    states = fitted[0].user_states(Cases.from_histories([long, recent, long[:-1]]))
+    np.testing.assert_allclose(states[0], states[1], atol=1e-5)
+    assert np.abs(states[0] - states[2]).max() > 1e-3
+
+
+def test_scores_are_user_states_times_item_vectors(fitted):
+    model, dataset = fitted
+    cases = dataset.split().cases("test").without_targets()
+    ranking = model.recommend(cases, N_ITEMS)
+    scores = model.user_states(cases) @ model.item_vectors().T
+    np.testing.assert_allclose(ranking.scores, np.take_along_axis(scores, ranking.items, axis=1), atol=1e-5)
+
+
+def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
+    model, dataset = fitted
+    model.save(tmp_path / "model.safetensors")
+    again = SASRec.load(tmp_path / "model.safetensors", device="cpu")
+    cases = dataset.split().cases("test").without_targets()
+    assert np.array_equal(again.recommend(cases, 5).scores, model.recommend(cases, 5).scores)
+    assert (again.config, again.log, again.n_parameters) == (model.config, model.log, model.n_parameters)
+
+
+def test_files_that_hold_no_model_are_named(fitted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(LetterError, match="no such file"):
+        SASRec.load(path)
+    path.write_bytes(b"not safetensors at all")
+    with pytest.raises(LetterError, match="not a readable safetensors file"):
+        SASRec.load(path)
+    catalogue_of_others = {"x": torch.zeros(1)}
+    from safetensors.torch import save_file
+
+    save_file(catalogue_of_others, path)
+    with pytest.raises(LetterError, match="holds no SASRec model"):
+        SASRec.load(path)
+
+
+def test_bad_input_is_named(fitted):
+    with pytest.raises(LetterError, match="item 40 is not in the catalogue"):
+        fitted[0].recommend(Cases.from_histories([[1, 40]]), 5)
+    with pytest.raises(LetterError, match="dimensions=15 is not a multiple of n_heads=2"):
+        SASRec(SMALL.model_copy(update={"dimensions": 15}))
