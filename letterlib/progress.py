@@ -1,5 +1,6 @@
 """Progress bars that read well in a terminal, in Jupyter and in a CI log."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -17,4 +18,6 @@ def progress(
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     options.setdefault("mininterval", 0.2 if watched else 10.0)
     options.setdefault("leave", not watched)
+    # tqdm reads TQDM_DISABLE itself, except in its notebook bar.
+    options.setdefault("disable", os.environ.get("TQDM_DISABLE", "0") not in ("", "0"))
     return tqdm(iterable, desc=what, total=total, dynamic_ncols=watched, **options)

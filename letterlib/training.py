@@ -95,6 +95,7 @@ def train(
     start_epoch: Callable[[int], None] | None = None,
     validate: Callable[[], float] | None = None,
     validate_every: int = 1,
+    validate_from: int = 0,
     patience: int | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 20.0,
@@ -104,11 +105,12 @@ def train(
     batches: called once an epoch with that epoch's random generator; yields `steps_per_epoch` batches.
     loss: (module, batch) -> named parts; the part called "loss" is minimised, all are logged.
     warmup: share of all steps. patience: validations without a new best before stopping.
+    validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller.
     """
     accelerator = Accelerator()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     module.to(accelerator.device)
     run = _Run(module, optimizer, TrainingLog(), checkpoint)
     run.resume()
@@ -140,7 +142,8 @@ def train(
                 sums[name] = sums.get(name, 0.0) + value.detach()
         run.epoch += 1
         run.log.losses.append({name: float(value) / (i + 1) for name, value in sums.items()})
-        if validate is not None and (run.epoch % validate_every == 0 or run.epoch == epochs):
+        due = run.epoch >= validate_from and run.epoch % validate_every == 0
+        if validate is not None and (due or run.epoch == epochs):
             module.eval()
             with torch.no_grad():
                 run.record(validate())

@@ -1,0 +1,164 @@
+"""`Identifiers`: the code sequence of every item, in the format that LC-Rec and LETTER release."""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from string import ascii_lowercase
+
+import numpy as np
+
+from letterlib.errors import LetterError
+from letterlib.files import read_json, written_beside
+
+_TOKEN = re.compile(r"<([a-z])_(0|[1-9][0-9]{0,8})>")
+
+
+def token(level: int, code: int) -> str:
+    """The token of a code: `<a_12>` is code 12 of the first level, `<b_12>` of the second."""
+    return f"<{ascii_lowercase[level]}_{code}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Identifiers:
+    """One sequence of L codes per item.
+
+    codes: int64 [n_items, L], row = item id.
+    level_sizes: how many codes each level has, in use or not.
+    """
+
+    codes: np.ndarray
+    level_sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        codes = np.asarray(self.codes)
+        if codes.ndim != 2 or codes.dtype.kind not in "iu" or not codes.size:
+            raise LetterError(
+                f"identifiers: codes must be integers [n_items, L], not {codes.dtype} {codes.shape}"
+            )
+        sizes = tuple(int(size) for size in self.level_sizes)
+        n_levels = codes.shape[1]
+        if len(sizes) != n_levels:
+            raise LetterError(f"identifiers: {n_levels} levels of codes, but {len(sizes)} sizes; give one per level")
+        if n_levels > len(ascii_lowercase):
+            raise LetterError(f"identifiers: {n_levels} levels, but tokens have letters for 26 only")
+        codes = codes.astype(np.int64)
+        wrong = np.argwhere((codes < 0) | (codes >= np.array(sizes)))
+        if len(wrong):
+            item, level = wrong[0]
+            raise LetterError(
+                f"identifiers, item {item}, level {level + 1} ({ascii_lowercase[level]}): code {codes[item, level]} "
+                f"is out of range, this level has codes 0-{sizes[level] - 1}; "
+                "check the file, or the number of codes per level"
+            )
+        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "level_sizes", sizes)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.codes)
+
+    @property
+    def n_levels(self) -> int:
+        return self.codes.shape[1]
+
+    def tokens(self, item: int) -> list[str]:
+        """The identifier of an item as it is written: ["<a_12>", "<b_250>", ...]."""
+        return [token(level, code) for level, code in enumerate(self.codes[item])]
+
+    @cached_property
+    def _unique(self) -> tuple[np.ndarray, np.ndarray]:
+        distinct, inverse = np.unique(self.codes, axis=0, return_inverse=True)
+        return distinct, inverse.reshape(-1)
+
+    @property
+    def distinct(self) -> np.ndarray:
+        """Every distinct identifier once, in lexicographic order: int64 [n_distinct, L]."""
+        return self._unique[0]
+
+    @property
+    def identifier_of_item(self) -> np.ndarray:
+        """Which row of `distinct` each item has: int64 [n_items]. Equal numbers mean a shared identifier."""
+        return self._unique[1]
+
+    @property
+    def n_distinct(self) -> int:
+        return len(self.distinct)
+
+    @property
+    def n_colliding(self) -> int:
+        """Items that share their identifier with at least one other item."""
+        sizes = np.bincount(self.identifier_of_item)
+        return int(sizes[sizes > 1].sum())
+
+    @property
+    def collision_rate(self) -> float:
+        """1 - distinct identifiers / items, as the LC-Rec and LETTER code defines it."""
+        return 1 - self.n_distinct / self.n_items
+
+    @property
+    def dead_codes(self) -> tuple[int, ...]:
+        """Codes that no item has, per level."""
+        used = (len(np.unique(column)) for column in self.codes.T)
+        return tuple(size - n for size, n in zip(self.level_sizes, used, strict=True))
+
+    def save(self, path: str | Path) -> None:
+        """Write `<Name>.index.json` byte for byte as the authors do: {"0":["<a_183>","<b_70>",...],...}."""
+        table = {str(item): self.tokens(item) for item in range(self.n_items)}
+        with written_beside(path) as beside:
+            beside.write_text(json.dumps(table, separators=(",", ":")), encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls, path: str | Path, n_items: int | None = None, level_sizes: tuple[int, ...] | None = None
+    ) -> "Identifiers":
+        """Read an `<Name>.index.json`.
+
+        n_items: how many items the catalogue has; a table of another length is an error.
+        level_sizes: the file does not say them; without them each level is as large as its highest code asks.
+        """
+        table = read_json(path)
+        if not isinstance(table, dict) or not table:
+            raise LetterError(f'{path}: expected a table {{"0": ["<a_1>", ...], ...}} with one row per item')
+        if n_items is not None and len(table) != n_items:
+            raise LetterError(
+                f"{path}: {len(table):,} identifiers, but the catalogue has {n_items:,} items; "
+                "use the identifiers that were made for this data set"
+            )
+        missing = next((i for i in range(len(table)) if str(i) not in table), None)
+        if missing is not None:
+            raise LetterError(f'{path}: item "{missing}" is missing; ids must be 0-{len(table) - 1} without gaps')
+        codes = [_parse(path, item, table[str(item)]) for item in range(len(table))]
+        ragged = next((i for i, row in enumerate(codes) if len(row) != len(codes[0])), None)
+        if ragged is not None:
+            raise LetterError(
+                f'{path}, item "{ragged}": {len(codes[ragged])} codes, but item "0" has {len(codes[0])}; '
+                "all identifiers must have the same length"
+            )
+        array = np.array(codes, dtype=np.int64)
+        sizes = level_sizes or tuple(int(top) + 1 for top in array.max(axis=0))
+        try:
+            return cls(array, sizes)
+        except LetterError as error:
+            raise LetterError(f"{path}: {error}") from error
+
+
+def _parse(path: str | Path, item: int, tokens: object) -> list[int]:
+    if not isinstance(tokens, list) or not 1 <= len(tokens) <= len(ascii_lowercase):
+        raise LetterError(f'{path}, item "{item}": expected a list of 1-26 tokens such as "<a_12>"')
+    row = []
+    for level, text in enumerate(tokens):
+        match = _TOKEN.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise LetterError(f'{path}, item "{item}": {json.dumps(text)} is not a token such as "<a_12>"')
+        if match[1] != ascii_lowercase[level]:
+            raise LetterError(
+                f'{path}, item "{item}": token {level + 1} is "{text}", but its letter must be '
+                f'"{ascii_lowercase[level]}"; levels must stand in order'
+            )
+        row.append(int(match[2]))
+    return row

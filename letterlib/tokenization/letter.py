@@ -1,0 +1,231 @@
+"""LETTER's tokenizer: semantic and collaborative item vectors in, `Identifiers` out."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from letterlib.errors import LetterError
+from letterlib.files import written_beside
+from letterlib.tokenization import losses
+from letterlib.tokenization.clustering import constrained_kmeans_groups
+from letterlib.tokenization.collisions import CollisionReport, repair_collisions
+from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenization.item_vectors import check_item_vectors, standardize, to_unit_mean_norm
+from letterlib.tokenization.rqvae import RQVAE, StraightThrough
+from letterlib.training import TrainingLog, resolve_device, train
+
+CODE_DIM = 32
+VALIDATIONS = 40  # how often a run looks at its collision rate
+
+
+class TokenizerConfig(BaseModel):
+    """Defaults are the paper's (section 4.1). alpha = beta = 0 is TIGER's plain RQ-VAE tokenizer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alpha: float = Field(0.02, ge=0, description="weight of the collaborative loss")
+    beta: float = Field(1e-4, ge=0, description="weight of the diversity loss")
+    mu: float = Field(0.25, ge=0, description="weight of the commitment term")
+    n_levels: int = Field(4, ge=1, le=26, description="codes per identifier")
+    n_codes: int = Field(256, ge=4, description="codes per level")
+    hidden: tuple[int, ...] = Field((2048, 1024, 512, 256, 128, 64), description="encoder widths")
+    n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
+    straight_through: StraightThrough = "final"
+    epochs: int = Field(20_000, ge=1)
+    batch_size: int = Field(1024, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """How a fit went.
+
+    log: every loss per epoch. A validation's score is (distinct identifiers - L_Recon) / items: fewest collisions
+        first, and among equals the better reconstruction.
+    dead_codes: codes per level that no item has, after the repair. collisions: before and after the repair.
+    reconstruction_error: L_Recon on the catalogue from the first 1, 2, ..., L codes, before the repair; the
+        input has variance 1, so it is the share of variance that the codes leave unexplained.
+    """
+
+    log: TrainingLog
+    dead_codes: tuple[int, ...]
+    collisions: CollisionReport
+    reconstruction_error: tuple[float, ...]
+
+
+class LetterTokenizer:
+    """RQ-VAE trained with L_Recon + L_RQ-VAE + alpha L_CF + beta L_Div. LETTER section 3.1.
+
+    checkpoint: where an interrupted `fit` goes on from; the caller removes it.
+    """
+
+    def __init__(
+        self, config: TokenizerConfig, seed: int, device: str = "auto", checkpoint: Path | None = None
+    ) -> None:
+        self.config, self.seed, self.checkpoint = config, seed, checkpoint
+        self._device = resolve_device(device)
+        self.report: TokenizerReport | None = None
+
+    def fit(self, semantic: np.ndarray, collaborative: np.ndarray | None = None) -> Self:
+        """Learn the codes of a catalogue.
+
+        semantic: float [n_items, d]; collaborative: float [n_items, 32], needed where alpha > 0.
+        """
+        if self.config.alpha and collaborative is None:
+            raise LetterError("alpha > 0 needs collaborative embeddings; give them, or set alpha to 0")
+        check_item_vectors(semantic, collaborative, CODE_DIM)
+        x = torch.from_numpy(standardize(semantic))
+        cf = None if collaborative is None else torch.from_numpy(to_unit_mean_norm(collaborative))
+        module = self._new_module(x.shape[1])
+        module.initialise_codebooks(x.to(self._device), self.seed)
+        log = self._train(module, x, cf)
+        self._module = module.to(self._device).eval()
+        codes, residuals = (one.cpu().numpy() for one in module.encode(x.to(self._device)))
+        before = Identifiers(codes, (self.config.n_codes,) * self.config.n_levels)
+        self._codes = codes
+        self._identifiers, collisions = repair_collisions(before, residuals, self.codebooks()[-1])
+        self.report = TokenizerReport(
+            log, self._identifiers.dead_codes, collisions, _reconstruction_error(module, x.to(self._device))
+        )
+        return self
+
+    def _new_module(self, input_dim: int) -> RQVAE:
+        config = self.config
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            module = RQVAE(
+                input_dim, config.hidden, CODE_DIM, config.n_levels, config.n_codes, config.straight_through
+            )
+        return module.to(self._device)
+
+    def _train(self, module: RQVAE, x: Tensor, cf: Tensor | None) -> TrainingLog:
+        config, groups = self.config, []
+
+        def batches(generator: np.random.Generator) -> Iterator[Tensor]:
+            yield from torch.from_numpy(generator.permutation(len(x))).split(config.batch_size)
+
+        def regroup(epoch: int) -> None:
+            if config.beta:
+                groups[:] = self._groups(module, epoch)
+
+        def loss(wrapped: RQVAE, rows: Tensor) -> dict[str, Tensor]:
+            where = module.codebooks[0].device
+            targets = None if cf is None else cf[rows].to(where)
+            return self._losses(wrapped, list(module.codebooks), groups, x[rows].to(where), targets)
+
+        def validate() -> float:
+            inputs = x.to(module.codebooks[0].device)
+            codes, _ = module.encode(inputs)
+            decoded = module.decoder(module.vectors_of(codes, config.n_levels))
+            error = float(losses.reconstruction_loss(decoded, inputs))  # at most 1 counts, the weight of an item
+            return (len(torch.unique(codes, dim=0)) - min(error, 1.0)) / len(codes)
+
+        return train(
+            module, batches, loss,
+            epochs=config.epochs, steps_per_epoch=-(-len(x) // config.batch_size),
+            learning_rate=config.learning_rate, weight_decay=config.weight_decay, seed=self.seed,
+            what="tokenizer", start_epoch=regroup, checkpoint=self.checkpoint,
+            # Early codes collide little because an untrained encoder scatters items: they do not compete.
+            validate=validate, validate_every=max(1, config.epochs // VALIDATIONS), validate_from=config.epochs // 2,
+        )  # fmt: skip
+
+    def _groups(self, module: RQVAE, epoch: int) -> list[Tensor]:
+        """The groups of every level's codes for one epoch; they depend on (seed, epoch) and the codebooks alone."""
+        seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(self.config.n_levels)
+        return [
+            torch.from_numpy(
+                constrained_kmeans_groups(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
+            ).to(book.device)
+            for book, seed in zip(module.codebooks, seeds, strict=True)
+        ]
+
+    def _losses(
+        self, wrapped: RQVAE, codebooks: list[Tensor], groups: list[Tensor], x: Tensor, cf: Tensor | None
+    ) -> dict[str, Tensor]:
+        config, out = self.config, wrapped(x)
+        parts = {
+            "reconstruction": losses.reconstruction_loss(out.reconstruction, x),
+            "rq": losses.rq_loss(out.residuals, out.vectors, config.mu),
+        }
+        if cf is not None:
+            # Logged in every arm, so that arms can be compared; without alpha it is measured and not minimised.
+            with torch.set_grad_enabled(config.alpha > 0):
+                parts["collaborative"] = losses.collaborative_loss(out.quantised, cf)
+        if config.beta:
+            drawn = [losses.sample_positives(c, g) for c, g in zip(out.codes.T, groups, strict=True)]
+            parts["diversity"] = losses.diversity_loss(out.codes, torch.stack(drawn, dim=1), codebooks)
+        total = losses.letter_loss(
+            parts["reconstruction"], parts["rq"],
+            parts["collaborative"] if config.alpha else 0.0, parts.get("diversity", 0.0),
+            config.alpha, config.beta,
+        )  # fmt: skip
+        return {"loss": total, **parts}
+
+    def identifiers(self) -> Identifiers:
+        """One identifier per item, after the repair of collisions."""
+        return self._identifiers
+
+    def quantised(self) -> np.ndarray:
+        """z^ of every item, from the codes that the model chose (before the repair): float32 [n_items, 32]."""
+        codes = torch.from_numpy(self._codes).to(self._device)
+        return self._module.vectors_of(codes, self.config.n_levels).cpu().numpy()
+
+    def codebooks(self) -> list[np.ndarray]:
+        """The code vectors of every level: float32 [n_codes, 32] each."""
+        return [book.detach().cpu().numpy() for book in self._module.codebooks]
+
+    def save(self, path: str | Path) -> None:
+        """One safetensors file: weights and codes, with configuration, seed and report in its header."""
+        tensors = {f"module.{name}": value.cpu() for name, value in self._module.state_dict().items()}
+        tensors["codes_before_repair"] = torch.from_numpy(self._codes)
+        tensors["codes"] = torch.from_numpy(self._identifiers.codes)
+        header = {
+            "config": self.config.model_dump_json(),
+            "seed": str(self.seed),
+            "report": json.dumps(asdict(self.report)),
+        }
+        with written_beside(path) as beside:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, beside, metadata=header)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Self:
+        """Read what `save` wrote. A file that is missing or is something else is a LetterError."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            self = cls(TokenizerConfig.model_validate_json(header["config"]), int(header["seed"]), device)
+            report = json.loads(header["report"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise LetterError(f"{path}: not a saved tokenizer ({error}); run the tokenizer stage again") from error
+        state = {n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")}
+        self._module = self._new_module(state["encoder.0.weight"].shape[1]).eval()
+        self._module.load_state_dict(state)
+        self._codes = tensors["codes_before_repair"].numpy()
+        self._identifiers = Identifiers(tensors["codes"].numpy(), (self.config.n_codes,) * self.config.n_levels)
+        log = TrainingLog(**report["log"])
+        log.validations = [tuple(one) for one in log.validations]  # JSON has no tuples
+        self.report = TokenizerReport(
+            log, tuple(report["dead_codes"]),
+            CollisionReport(**report["collisions"]), tuple(report["reconstruction_error"]),
+        )  # fmt: skip
+        return self
+
+
+@torch.no_grad()
+def _reconstruction_error(module: RQVAE, x: Tensor) -> tuple[float, ...]:
+    codes, _ = module.encode(x)
+    return tuple(
+        float(losses.reconstruction_loss(module.decoder(module.vectors_of(codes, n)), x))
+        for n in range(1, module.n_levels + 1)
+    )

@@ -1,0 +1,79 @@
+"""Sinkhorn-Knopp and what it does to shared identifiers."""
+
+import numpy as np
+import pytest
+
+from letterlib.tokenization.collisions import centre_distances, repair_collisions, sinkhorn
+from letterlib.tokenization.identifiers import Identifiers
+
+
+@pytest.mark.parametrize("shape", [(40, 8), (3, 20, 16), (2, 256)])
+def test_marginals(shape):
+    distances = np.random.default_rng(0).normal(size=shape)
+    q = sinkhorn(distances, epsilon=0.5, iterations=200)
+    np.testing.assert_allclose(q.sum(axis=-2), shape[-2] / shape[-1], rtol=1e-9)
+    np.testing.assert_allclose(q.sum(axis=-1), 1.0, rtol=1e-6)
+    assert (q >= 0).all()
+
+
+def test_it_is_the_scaled_kernel_of_the_plain_algorithm():
+    distances = np.random.default_rng(1).uniform(-1, 1, size=(6, 4))
+    q = np.exp(-distances / 0.3)
+    for _ in range(7):
+        q = q / q.sum(axis=1, keepdims=True) / 6
+        q = q / q.sum(axis=0, keepdims=True) / 4
+    np.testing.assert_allclose(sinkhorn(distances, epsilon=0.3, iterations=7), q * 6, rtol=1e-9)
+
+
+def test_it_stays_finite_where_the_plain_kernel_would_not():
+    distances = centre_distances(np.random.default_rng(2).normal(size=(50, 16)))
+    assert distances.min() == pytest.approx(-1, abs=1e-4) and distances.max() == pytest.approx(1, abs=1e-4)
+    q = sinkhorn(distances, epsilon=0.0005, iterations=50)
+    assert np.isfinite(q).all()
+    np.testing.assert_allclose(q.sum(axis=0), 50 / 16, rtol=1e-9)
+
+
+def test_it_shares_rows_out_evenly_where_the_nearest_code_would_not():
+    rng = np.random.default_rng(3)
+    distances = rng.uniform(size=(64, 8)) + np.arange(8) * 0.3  # code 0 is the nearest of nearly all
+    nearest = np.bincount(distances.argmin(axis=1), minlength=8)
+    shared = np.bincount(sinkhorn(centre_distances(distances), 0.01, 200).argmax(axis=1), minlength=8)
+    assert nearest.max() > 40 and shared.max() <= 12
+
+
+def catalogue(seed: int, n_items: int = 300, n_codes: int = 8):
+    """Items with three levels of codes, the last the nearest code of a random residual."""
+    rng = np.random.default_rng(seed)
+    codebook, residuals = rng.normal(size=(n_codes, 4)), rng.normal(size=(n_items, 4))
+    last = ((residuals[:, None] - codebook) ** 2).sum(-1).argmin(1)
+    codes = np.column_stack([rng.integers(0, 6, n_items), rng.integers(0, 6, n_items), last])
+    return Identifiers(codes, (6, 6, n_codes)), residuals, codebook
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_repair_moves_last_codes_only_and_never_makes_it_worse(seed):
+    before, residuals, codebook = catalogue(seed)
+    after, report = repair_collisions(before, residuals, codebook)
+    np.testing.assert_array_equal(after.codes[:, :-1], before.codes[:, :-1])
+    assert after.n_colliding < before.n_colliding and after.n_distinct > before.n_distinct
+    assert (report.colliding_before, report.colliding_after) == (before.n_colliding, after.n_colliding)
+    assert (report.rate_before, report.rate_after) == (before.collision_rate, after.collision_rate)
+    assert report.moved == (after.codes[:, -1] != before.codes[:, -1]).sum()
+    assert 1 <= report.rounds <= 20
+    assert report.distance_after >= report.distance_before
+
+
+def test_items_without_collisions_are_left_alone():
+    before, residuals, codebook = catalogue(0)
+    unique = Identifiers(before.distinct, before.level_sizes)
+    after, report = repair_collisions(unique, residuals[: len(unique)], codebook)
+    np.testing.assert_array_equal(after.codes, unique.codes)
+    assert (report.rounds, report.moved, report.distance_after) == (0, 0, 0.0)
+
+
+def test_equal_items_go_on_sharing_and_the_repair_stops():
+    codebook = np.random.default_rng(0).normal(size=(8, 4))
+    before = Identifiers(np.array([[0, 1], [0, 1], [1, 1]]), (2, 8))
+    after, report = repair_collisions(before, np.tile(codebook[1], (3, 1)), codebook)
+    assert report.colliding_after == 2 and report.rounds <= 3
+    np.testing.assert_array_equal(after.codes[2], before.codes[2])

@@ -1,0 +1,81 @@
+"""The released identifier files, and every way in which such a file can be wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from letterlib.errors import LetterError
+from letterlib.tokenization.identifiers import Identifiers
+
+GOOD = {"0": ["<a_0>", "<b_7>"], "1": ["<a_2>", "<b_7>"], "2": ["<a_0>", "<b_7>"]}
+
+
+def written(tmp_path, table):
+    path = tmp_path / "Name.index.json"
+    path.write_text(table if isinstance(table, str) else json.dumps(table))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name, n_items, distinct, used",
+    [("beauty/Beauty", 12101, 12088, 197), ("instruments/Instruments", 9922, 9897, 150)],
+)
+def test_the_authors_identifiers_are_read_and_written_back_byte_for_byte(
+    shared_data, tmp_path, name, n_items, distinct, used
+):
+    source = shared_data / f"{name}.index.json"
+    released = Identifiers.load(source, n_items=n_items, level_sizes=(256,) * 4)
+    assert (released.n_items, released.n_distinct) == (n_items, distinct)
+    assert released.dead_codes == (256 - used, 0, 0, 0)
+    released.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == source.read_bytes()
+
+
+def test_a_small_file_by_hand(tmp_path):
+    one = Identifiers.load(written(tmp_path, GOOD))
+    np.testing.assert_array_equal(one.codes, [[0, 7], [2, 7], [0, 7]])
+    assert one.level_sizes == (3, 8)
+    assert (one.n_distinct, one.n_colliding, one.dead_codes) == (2, 2, (1, 7))
+    assert one.collision_rate == pytest.approx(1 / 3)
+    assert one.tokens(1) == ["<a_2>", "<b_7>"]
+    np.testing.assert_array_equal(one.identifier_of_item, [0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "table, options, words",
+    [
+        (GOOD, {"n_items": 4}, ["3 identifiers", "4 items"]),
+        (GOOD, {"level_sizes": (3, 7)}, ["item 0", "level 2", "code 7", "0-6"]),
+        (GOOD, {"level_sizes": (3, 8, 8)}, ["2 levels", "3 sizes"]),
+        ({**GOOD, "1": ["<a_2>", "<c_7>"]}, {}, ['item "1"', '"<c_7>"', '"b"']),
+        ({**GOOD, "1": ["<b_7>", "<a_2>"]}, {}, ['item "1"', "order"]),
+        ({**GOOD, "1": ["<a_2>", "<b_-1>"]}, {}, ['item "1"', "<b_-1>", "not a token"]),
+        ({**GOOD, "1": ["<a_2>", "b_7"]}, {}, ['item "1"', "not a token"]),
+        ({**GOOD, "1": ["<a_02>", "<b_7>"]}, {}, ['item "1"', "not a token"]),
+        ({**GOOD, "1": ["<a_2>", 7]}, {}, ['item "1"', "not a token"]),
+        ({**GOOD, "1": ["<a_2>"]}, {}, ['item "1"', "1 codes", "2"]),
+        ({**GOOD, "1": "<a_2><b_7>"}, {}, ['item "1"', "list"]),
+        ({**GOOD, "1": []}, {}, ['item "1"', "list"]),
+        ({"0": GOOD["0"], "2": GOOD["2"]}, {}, ['"1" is missing']),
+        ({}, {}, ["expected a table"]),
+        ([], {}, ["expected a table"]),
+        ('{"0": ["<a_0>"], "0": ["<a_1>"]}', {}, ['"0" appears twice']),
+        ('{"0": ["<a_0>"', {}, ["not valid JSON"]),
+    ],
+)
+def test_a_wrong_file_gives_one_clear_line(tmp_path, table, options, words):
+    path = written(tmp_path, table)
+    with pytest.raises(LetterError) as error:
+        Identifiers.load(path, **options)
+    message = str(error.value)
+    assert "\n" not in message
+    for word in ["Name.index.json", *words]:
+        assert word in message
+
+
+def test_codes_out_of_range_name_the_item_the_level_and_the_range():
+    with pytest.raises(LetterError, match=r"item 1, level 2 \(b\): code -1 .* 0-3"):
+        Identifiers(np.array([[0, 1], [0, -1]]), (2, 4))
+    with pytest.raises(LetterError, match="integers"):
+        Identifiers(np.zeros((2, 2)), (2, 2))

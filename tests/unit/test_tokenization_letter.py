@@ -1,0 +1,195 @@
+"""The tokenizer as a whole, on a small random catalogue."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from letterlib import training
+from letterlib.errors import LetterError
+from letterlib.tokenization import letter
+from letterlib.tokenization.item_vectors import standardize, to_unit_mean_norm
+from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
+
+SMALL = dict(hidden=(24,), n_codes=16, n_levels=3, n_groups=4, epochs=6, batch_size=64)
+
+
+def vectors(n_items: int = 150) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(12, 20))
+    semantic = centres[rng.integers(0, 12, n_items)] + 0.3 * rng.normal(size=(n_items, 20))
+    return semantic.astype(np.float32), rng.normal(size=(n_items, 32)).astype(np.float32)
+
+
+def fitted(seed: int = 0, collaborative: bool = True, checkpoint=None, **options) -> LetterTokenizer:
+    semantic, cf = vectors()
+    config = TokenizerConfig(**{**SMALL, **options})
+    return LetterTokenizer(config, seed, "cpu", checkpoint).fit(semantic, cf if collaborative else None)
+
+
+def weights(tokenizer: LetterTokenizer) -> np.ndarray:
+    return np.concatenate([p.detach().numpy().ravel() for p in tokenizer._module.parameters()])
+
+
+def test_a_fit_reports_what_happened():
+    tokenizer = fitted()
+    identifiers, report = tokenizer.identifiers(), tokenizer.report
+    assert identifiers.codes.shape == (150, 3) and identifiers.level_sizes == (16, 16, 16)
+    assert len(report.log.losses) == 6
+    assert set(report.log.losses[0]) == {"loss", "reconstruction", "rq", "collaborative", "diversity"}
+    last = report.log.losses[-1]
+    total = last["reconstruction"] + last["rq"] + 0.02 * last["collaborative"] + 1e-4 * last["diversity"]
+    assert last["loss"] == pytest.approx(total, rel=1e-4)
+    assert last["reconstruction"] < report.log.losses[0]["reconstruction"]
+    assert report.dead_codes == identifiers.dead_codes
+    assert report.collisions.colliding_after == identifiers.n_colliding <= report.collisions.colliding_before
+    assert report.reconstruction_error[2] < report.reconstruction_error[0]
+    assert all(epoch >= 3 for epoch, _ in report.log.validations)
+
+
+def test_z_hat_is_the_sum_of_the_code_vectors_that_the_model_chose():
+    tokenizer = fitted(epochs=2)
+    books, codes = tokenizer.codebooks(), tokenizer._codes
+    expected = sum(book[codes[:, level]] for level, book in enumerate(books))
+    np.testing.assert_allclose(tokenizer.quantised(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(codes[:, :-1], tokenizer.identifiers().codes[:, :-1])
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_tokenization_letter import fitted, weights
+from letterlib.files import digest
+one = fitted(seed=5)
+print(digest(one.identifiers().codes, weights(one)))
+"""
+
+
+def test_the_same_seed_gives_the_same_identifiers_and_weights_in_separate_processes():
+    command = [sys.executable, "-c", SCRIPT.format(folder=str(Path(__file__).parent))]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    first, second = (one.communicate()[0].strip() for one in processes)
+    assert first == second and len(first) == 16
+    assert not np.array_equal(fitted(seed=5).identifiers().codes, fitted(seed=6).identifiers().codes)
+
+
+def test_without_regularizers_it_is_plain_rq_vae_training():
+    alone = fitted(alpha=0, beta=0, collaborative=False)
+    logged = fitted(alpha=0, beta=0, collaborative=True)
+    assert "collaborative" not in alone.report.log.losses[0]
+    assert logged.report.log.losses[0]["collaborative"] > 0
+    np.testing.assert_array_equal(weights(alone), weights(logged))
+    np.testing.assert_allclose(weights(alone), weights_of_plain_training(), atol=1e-5)
+    for other in (fitted(alpha=0), fitted(beta=0)):
+        assert not np.array_equal(weights(alone), weights(other))
+
+
+def weights_of_plain_training() -> np.ndarray:
+    """An RQ-VAE without any of LETTER: its own loop, the two losses written out, best epoch by hand."""
+    torch.manual_seed(0)
+    module = letter.RQVAE(20, (24,), 32, 3, 16)
+    x = torch.from_numpy(standardize(vectors()[0]))
+    module.initialise_codebooks(x, 0)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, weight_decay=1e-4)
+    best, best_weights = -1.0, None
+    for epoch in range(6):
+        order = torch.from_numpy(np.random.default_rng([0, epoch]).permutation(150))
+        for rows in order.split(64):
+            out = module(x[rows])
+            steps = [
+                ((v - r.detach()) ** 2).mean() + 0.25 * ((r - v.detach()) ** 2).mean()
+                for r, v in zip(out.residuals, out.vectors, strict=True)
+            ]
+            loss = ((out.reconstruction - x[rows]) ** 2).mean() + torch.stack(steps).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if epoch + 1 >= 3:
+            codes, _ = module.encode(x)
+            error = float(((module.decoder(module.vectors_of(codes, 3)) - x) ** 2).mean().detach())
+            score = len(codes.unique(dim=0)) - error
+            if score > best:
+                best, best_weights = score, [p.detach().numpy().ravel().copy() for p in module.parameters()]
+    return np.concatenate(best_weights)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    whole = fitted(seed=2)
+    checkpoint = tmp_path / "tokenizer.safetensors"
+    real_train, real_groups = training.train, LetterTokenizer._groups
+
+    def stop_at_four(self, module, epoch):
+        if epoch == 4:
+            raise Interrupted
+        return real_groups(self, module, epoch)
+
+    monkeypatch.setattr(letter, "train", lambda *a, **k: real_train(*a, **k, checkpoint_seconds=0))
+    monkeypatch.setattr(LetterTokenizer, "_groups", stop_at_four)
+    with pytest.raises(Interrupted):
+        fitted(seed=2, checkpoint=checkpoint)
+    monkeypatch.setattr(LetterTokenizer, "_groups", real_groups)
+    resumed = fitted(seed=2, checkpoint=checkpoint)
+    np.testing.assert_array_equal(weights(resumed), weights(whole))
+    np.testing.assert_array_equal(resumed.identifiers().codes, whole.identifiers().codes)
+    assert resumed.report.log.losses == whole.report.log.losses
+
+
+def test_save_and_load_keep_everything(tmp_path):
+    one = fitted()
+    one.save(tmp_path / "tokenizer.safetensors")
+    again = LetterTokenizer.load(tmp_path / "tokenizer.safetensors", "cpu")
+    np.testing.assert_array_equal(again.identifiers().codes, one.identifiers().codes)
+    np.testing.assert_array_equal(again.quantised(), one.quantised())
+    assert all(np.array_equal(a, b) for a, b in zip(again.codebooks(), one.codebooks(), strict=True))
+    assert (again.config, again.seed) == (one.config, one.seed)
+    assert again.report == one.report
+
+
+def test_a_file_that_is_no_tokenizer_is_said(tmp_path):
+    for content in (None, b"not safetensors at all"):
+        path = tmp_path / "broken.safetensors"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(LetterError, match="broken.safetensors: not a saved tokenizer"):
+            LetterTokenizer.load(path)
+
+
+def test_wrong_inputs_give_one_clear_line():
+    semantic, cf = vectors()
+    tokenizer = LetterTokenizer(TokenizerConfig(**SMALL), 0, "cpu")
+    broken = semantic.copy()
+    broken[17, 3] = np.nan
+    for arguments, words in [
+        ((broken, cf), "semantic embeddings: row 17 .* NaN"),
+        ((semantic, np.where(np.arange(150)[:, None] == 3, np.inf, cf)), "collaborative embeddings: row 3"),
+        ((semantic, cf[:-1]), "149 rows of collaborative embeddings, but 150"),
+        ((semantic, cf[:, :16]), "16 dimensions, but the codes have 32"),
+        ((semantic, None), "alpha > 0 needs collaborative"),
+        ((semantic[:10], cf[:10]), "10 items cannot start a codebook of 16"),
+        ((np.ones_like(semantic), cf), "all rows are equal"),
+        ((semantic, np.zeros_like(cf)), "all rows are zero"),
+        ((semantic[0], cf), "expected numbers"),
+    ]:
+        with pytest.raises(LetterError, match=words) as error:
+            tokenizer.fit(*arguments)
+        assert "\n" not in str(error.value)
+
+
+def test_scaling_of_the_inputs():
+    semantic, cf = vectors()
+    scaled = standardize(semantic * 0.01 + 5)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    assert scaled.std() == pytest.approx(1, abs=1e-5) and scaled.dtype == np.float32
+    # One scale for all columns: their proportions stay.
+    factor = 1 / (semantic - semantic.mean(axis=0)).std()
+    np.testing.assert_allclose(scaled.std(axis=0), semantic.std(axis=0) * factor, rtol=1e-3)
+    unit = to_unit_mean_norm(cf * 7)
+    assert np.linalg.norm(unit, axis=1).mean() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(unit[0] / unit[1], cf[0] / cf[1], rtol=1e-4)

@@ -1,0 +1,110 @@
+"""Residual quantisation and the gradients that pass it."""
+
+import numpy as np
+import pytest
+import torch
+
+from letterlib.errors import LetterError
+from letterlib.tokenization.losses import diversity_loss, rq_loss
+from letterlib.tokenization.residual_quantizer import residual_quantize, straight_through
+from letterlib.tokenization.rqvae import RQVAE
+
+
+@pytest.fixture
+def module() -> RQVAE:
+    torch.manual_seed(0)
+    return RQVAE(10, hidden=(8,), code_dim=4, n_levels=3, n_codes=6).double()
+
+
+def test_residual_quantize_is_the_loop_over_rows_levels_and_codes():
+    torch.manual_seed(0)
+    z = torch.randn(20, 4)
+    codebooks = [torch.randn(7, 4), torch.randn(5, 4) / 2, torch.randn(9, 4) / 4]
+    codes, quantised = residual_quantize(z, codebooks)
+    for i, row in enumerate(z):
+        rest, total = row.clone(), torch.zeros(4)
+        for level, book in enumerate(codebooks):
+            best = min(range(len(book)), key=lambda j: float(((rest - book[j]) ** 2).sum()))  # noqa: B023
+            assert int(codes[i, level]) == best
+            rest, total = rest - book[best], total + book[best]
+        torch.testing.assert_close(quantised[i], total)
+
+
+def test_a_code_in_the_codebook_is_reproduced_exactly():
+    book = torch.eye(4)
+    last = torch.cat([torch.ones(3, 4), torch.zeros(1, 4)])
+    codes, quantised = residual_quantize(book[[2, 0]], [book, last])
+    assert codes.tolist() == [[2, 3], [0, 3]]
+    torch.testing.assert_close(quantised, book[[2, 0]])
+
+
+def test_the_straight_through_gradient_at_z_is_the_gradient_at_z_hat(module):
+    x = torch.randn(5, 10, dtype=torch.float64)
+    out = module(x)
+    loss = ((out.reconstruction - x) ** 2).sum() + out.quantised.sin().sum()
+    at_z, at_z_hat = torch.autograd.grad(loss, [out.z, out.quantised], retain_graph=True)
+    torch.testing.assert_close(at_z, at_z_hat)
+    assert at_z.abs().max() > 0
+    # In value it is the sum of the code vectors, and the codebooks learn nothing from it.
+    torch.testing.assert_close(out.quantised, torch.stack(out.vectors).sum(0))
+    assert all(g is None for g in torch.autograd.grad(loss, list(module.codebooks), allow_unused=True))
+    torch.testing.assert_close(straight_through(out.z, out.quantised), out.quantised)
+
+
+@pytest.mark.parametrize("variant, levels_that_train", [("final", [0, 1, 2]), ("per-level", [0])])
+def test_which_levels_commitment_trains_the_encoder(variant, levels_that_train):
+    torch.manual_seed(0)
+    module = RQVAE(10, (8,), 4, n_levels=3, n_codes=6, straight_through=variant).double()
+    out = module(torch.randn(5, 10, dtype=torch.float64))
+    trained = []
+    for level in range(3):
+        loss = rq_loss([out.residuals[level]], [out.vectors[level]], mu=0.25)
+        (gradient,) = torch.autograd.grad(loss, out.z, retain_graph=True, allow_unused=True)
+        if gradient is not None and gradient.abs().max() > 1e-12:
+            trained.append(level)
+    assert trained == levels_that_train
+
+
+def test_both_variants_agree_in_value(module):
+    x = torch.randn(5, 10, dtype=torch.float64)
+    final = module(x)
+    module.straight_through = "per-level"
+    per_level = module(x)
+    torch.testing.assert_close(final.codes, per_level.codes)
+    for a, b in zip(final.residuals, per_level.residuals, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_diversity_loss_reaches_the_codebooks_only(module):
+    out = module(torch.randn(5, 10, dtype=torch.float64))
+    diversity_loss(out.codes, (out.codes + 1) % 6, list(module.codebooks)).backward()
+    moved = {name for name, value in module.named_parameters() if value.grad is not None}
+    assert moved == {"codebooks.0", "codebooks.1", "codebooks.2"}
+
+
+def test_codebooks_start_from_the_residuals_of_the_catalogue(module):
+    x = torch.randn(40, 10, dtype=torch.float64)
+    random_start = residual_error(module, x)
+    module.initialise_codebooks(x, seed=3)
+    assert residual_error(module, x) < random_start / 2
+    first = [book.detach().clone() for book in module.codebooks]
+    module.initialise_codebooks(x, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(first, module.codebooks, strict=True))
+    # k-means: each centre of the first level is the mean of the rows that are nearest to it.
+    codes, residual = module.encode(x)
+    z = module.encoder(x).detach()
+    for code in codes[:, 0].unique():
+        torch.testing.assert_close(
+            module.codebooks[0][code].detach(), z[codes[:, 0] == code].mean(0), atol=1e-5, rtol=1e-4
+        )
+    torch.testing.assert_close(residual, z - module.vectors_of(codes, 2))
+
+
+def residual_error(module: RQVAE, x: torch.Tensor) -> float:
+    out = module(x)
+    return float(((out.z - out.quantised) ** 2).mean())
+
+
+def test_more_codes_than_items_is_said(module):
+    with pytest.raises(LetterError, match="5 items .* 6 codes"):
+        module.initialise_codebooks(torch.from_numpy(np.ones((5, 10))), seed=0)
