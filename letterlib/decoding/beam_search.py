@@ -1,0 +1,143 @@
+"""Beam search for identifiers, held to the catalogue's trie or free.
+
+The score of an identifier is the sum of the log-probabilities of its tokens and of the end token over the
+whole vocabulary: not renormalised over the trie, not divided by the length.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from letterlib.decoding.trie import EOS, PAD, Trie
+from letterlib.evaluation.ranking import top_k
+
+
+class IncrementalDecoder(Protocol):
+    """What beam search asks of a model; `letterlib.generation.encoder_decoder.EncoderDecoder` has it."""
+
+    def start(self, memory: Tensor, mask: Tensor | None = None) -> Any: ...
+
+    def step(self, tokens: Tensor, state: Any) -> Tensor: ...
+
+
+def beam_search(
+    model: IncrementalDecoder,
+    memory: Tensor,
+    mask: Tensor | None,
+    trie: Trie,
+    beam: int,
+    *,
+    tau: float = 1.0,
+    dead: list[Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The best identifiers of the catalogue for each history.
+
+    memory [batch, S, d_model], mask [batch, S] bool or None: the encoded histories.
+    beam: prefixes kept per level. Where a level has fewer, all are kept; so a beam at least as wide as the
+        catalogue scores the whole catalogue exactly, each shared prefix computed once.
+    tau: divides the logits first (the paper's P_theta); 1 decodes with raw logits, as the released code does.
+    dead: per level, bool [batch, n_nodes(level)], nodes to avoid (see `Trie.dead_nodes`).
+    Returns leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal scores in the order
+    of the leaves. A score of -inf says that nothing (more) was allowed.
+    """
+    state = model.start(memory, mask)
+    nodes = torch.zeros(len(memory), 1, dtype=torch.int64, device=memory.device)
+    scores = torch.zeros(len(memory), 1, device=memory.device)
+    for level in range(trie.n_levels):
+        log_probs = _log_probs(model.step(trie.token[level][nodes], state), tau)
+        children, parents, candidates = _expand(trie, level, nodes, scores, log_probs)
+        if dead is not None:
+            avoid = torch.gather(dead[level + 1], 1, children)
+            candidates = candidates.masked_fill(avoid, -torch.inf)
+        width = min(beam, trie.n_nodes(level + 1))
+        chosen = top_k(candidates, width)[1].sort(dim=1)[0]
+        # Chosen in ascending order of nodes, so that "the lower index first" below is the lower leaf first.
+        nodes, scores = children.gather(1, chosen), candidates.gather(1, chosen)
+        state.follow(parents.gather(1, chosen))
+    ends = _log_probs(model.step(trie.token[-1][nodes], state), tau)[:, :, EOS]
+    scores, order = top_k(scores + ends, scores.shape[1])
+    return nodes.gather(1, order), scores
+
+
+def _log_probs(logits: Tensor, tau: float) -> Tensor:
+    return torch.log_softmax(logits.float() / tau, dim=-1)
+
+
+def _expand(
+    trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The children of every beam, with their scores; nothing is computed for tokens that no child has.
+
+    nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
+    Returns children (ascending), the beam each came from, and scores, all [batch, C], C being the largest number of
+    candidates of a history; where a history has fewer, the rest has node 0 and score -inf.
+    """
+    batch, width = nodes.shape
+    firsts = trie.first_child[level]
+    counts = firsts[nodes + 1] - firsts[nodes]
+    ends = counts.cumsum(1)
+    columns = torch.arange(int(ends[:, -1].max()), device=nodes.device).expand(batch, -1).contiguous()
+    real = columns < ends[:, -1:]
+    parents = torch.searchsorted(ends, columns, right=True).clamp(max=width - 1)
+    within = columns - (ends - counts).gather(1, parents)
+    children = torch.where(real, firsts[nodes].gather(1, parents) + within, 0)
+    rows = torch.arange(batch, device=nodes.device)[:, None]
+    added = log_probs[rows, parents, trie.token[level + 1][children]]
+    candidates = (scores.gather(1, parents) + added).masked_fill(~real, -torch.inf)
+    return children, parents, candidates
+
+
+def unconstrained_beam_search(
+    model: IncrementalDecoder, memory: Tensor, mask: Tensor | None, trie: Trie, beam: int, *, tau: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """The best sequences of L + 1 tokens for each history, any token anywhere.
+
+    It measures what the trie is for: how many of the sequences that the model prefers are identifiers at all.
+    Returns leaves int64 [batch, beam], -1 for a sequence that is no item's identifier followed by the end token, and
+    scores float32 [batch, beam], best first.
+    """
+    state = model.start(memory, mask)
+    sequences = torch.full((len(memory), 1, 1), PAD, dtype=torch.int64, device=memory.device)
+    scores = torch.zeros(len(memory), 1, device=memory.device)
+    for _ in range(trie.n_levels + 1):
+        log_probs = _log_probs(model.step(sequences[:, :, -1], state), tau)
+        scores, index = top_k((scores.unsqueeze(2) + log_probs).flatten(1), beam)
+        parents, tokens = index // log_probs.shape[2], index % log_probs.shape[2]
+        rows = torch.arange(len(memory), device=memory.device)[:, None]
+        sequences = torch.cat([sequences[rows, parents], tokens.unsqueeze(2)], dim=2)
+        state.follow(parents)
+    identifiers = sequences[:, :, 1:-1].flatten(0, 1)
+    leaves = trie.walk(identifiers).view(sequences.shape[:2])
+    return torch.where(sequences[:, :, -1] == EOS, leaves, -1), scores
+
+
+def expand_leaves(
+    trie: Trie, leaves: np.ndarray, scores: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """From identifiers to items: every item of a leaf takes the leaf's score, in the trie's order.
+
+    leaves, scores [batch, width], best first; entries with score -inf or leaf -1 are skipped.
+    excluded: pairs (row, item) to leave out.
+    Returns items int64 [batch, k], -1 where there are fewer than k, and their scores float32 [batch, k].
+    """
+    batch, width = leaves.shape
+    usable = (leaves >= 0) & np.isfinite(scores)
+    leaf = np.where(usable, leaves, 0)
+    counts = np.where(usable, trie.first_item[leaf + 1] - trie.first_item[leaf], 0).ravel()
+    entry = np.repeat(np.arange(batch * width), counts)
+    within = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
+    items = trie.items[trie.first_item[leaf.ravel()[entry]] + within]
+    rows = entry // width
+    if excluded is not None:
+        n_items = len(trie.items)
+        keep = ~np.isin(rows * n_items + items, excluded[0] * n_items + excluded[1])
+        entry, items, rows = entry[keep], items[keep], rows[keep]
+    per_row = np.bincount(rows, minlength=batch)
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
+    keep = rank < k
+    all_items, all_scores = np.full((batch, k), -1), np.full((batch, k), -np.inf, dtype=np.float32)
+    all_items[rows[keep], rank[keep]] = items[keep]
+    all_scores[rows[keep], rank[keep]] = scores.ravel()[entry[keep]]
+    return all_items, all_scores

@@ -1,0 +1,238 @@
+"""TIGER: an encoder-decoder that reads the identifiers of a history and generates the next item's.
+
+Rajput et al., NeurIPS 2023. With LETTER's identifiers and the ranking-guided loss it is LETTER-TIGER.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from letterlib.collaborative.saved_model import load_model, save_model
+from letterlib.collaborative.validation import check_histories, validation_ndcg
+from letterlib.data.dataset import NO_ITEM, Cases, Split
+from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
+from letterlib.decoding.trie import EOS, PAD, Trie, tokens_of
+from letterlib.errors import LetterError
+from letterlib.evaluation.ranking import Ranking
+from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.tokenization.identifiers import Identifiers
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+
+IGNORED = -100
+"""The target where nothing is to be predicted."""
+
+SEARCH_BUDGET = 2**25
+"""Numbers in the largest array of a search, beams x vocabulary x cases: 128 MB of float32."""
+
+
+class TigerConfig(BaseModel):
+    """Size and training of one TIGER; the defaults are the paper's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    d_model: int = Field(128, ge=1)
+    d_ff: int = Field(1024, ge=1)
+    n_heads: int = Field(6, ge=1)
+    d_head: int = Field(64, ge=1)
+    n_layers: int = Field(4, ge=1, description="in the encoder, and as many in the decoder")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    history: int = Field(20, ge=1, description="items read, the most recent ones")
+    tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
+    epochs: int = Field(200, ge=1)
+    examples: int | None = Field(None, ge=1, description="training examples drawn per epoch; all when not said")
+    targets: int = Field(1, ge=1)
+    batch_size: int = Field(1024, ge=1)
+    learning_rate: float = Field(5e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps")
+    beam: int = Field(20, ge=1, description="prefixes kept per level, at least as many as items are asked for")
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    patience: int = Field(20, ge=1, description="validations without a new best before stopping")
+    dtype: Dtype = "auto"
+
+
+def history_tokens(cases: Cases, length: int, item_tokens: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    """What the encoder reads: the identifiers of the last `length` items, oldest first, then the end token.
+
+    An empty history is the end token alone. Shorter ones are padded in front. item_tokens: int64 [n_items, L].
+    Returns tokens [n, longest * L + 1] and a mask of the same shape, None where nothing is padded.
+    """
+    lengths = np.minimum(cases.lengths, length)
+    items = cases.recent(int(lengths.max(initial=0)))
+    real = items != NO_ITEM
+    tokens = np.where(real[:, :, None], item_tokens[np.where(real, items, 0)], PAD).reshape(len(cases), -1)
+    tokens = np.concatenate([tokens, np.full((len(cases), 1), EOS)], axis=1)
+    mask = None if real.all() else torch.from_numpy(tokens != PAD)
+    return torch.from_numpy(tokens), mask
+
+
+def next_identifiers_loss(tau: float):
+    """The loss that `train` minimises. A batch: history tokens, their mask, target tokens [batch, n, L + 1]."""
+
+    def loss(network: nn.Module, batch: tuple[Tensor, Tensor | None, Tensor]) -> dict[str, Tensor]:
+        tokens, mask, targets = batch
+        return {"loss": ranking_guided_loss(network(tokens, mask, targets), targets, tau, IGNORED)}
+
+    return loss
+
+
+class Tiger:
+    """The recommender: `fit` on the training part, `recommend` from a case's history alone.
+
+    checkpoint: a file to resume an interrupted `fit` from. Items that share an identifier share its score;
+    their order is a permutation fixed by the seed.
+    """
+
+    def __init__(
+        self,
+        identifiers: Identifiers,
+        config: TigerConfig,
+        seed: int = 0,
+        device: str = "auto",
+        checkpoint: Path | None = None,
+    ):
+        self.identifiers, self.config, self.seed, self.checkpoint = identifiers, config, seed, checkpoint
+        self.device = resolve_device(device)
+        self.log = TrainingLog()
+        self.item_tokens = tokens_of(identifiers.codes, identifiers.level_sizes)
+        self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, self.device)
+        torch.manual_seed(seed)
+        sizes = config.model_dump(include={"d_model", "d_ff", "n_heads", "d_head", "n_layers", "dropout"})
+        self.network = EncoderDecoder(EncoderDecoderConfig(self.trie.vocabulary_size, **sizes)).to(self.device)
+        self.network.eval()
+
+    def fit(self, split: Split) -> Self:
+        if split.n_items != len(self.identifiers):
+            raise LetterError(
+                f"TIGER: identifiers for {len(self.identifiers):,} items, but {split.dataset.name} has "
+                f"{split.n_items:,}; use the identifiers that were made for this data set"
+            )
+        config = self.config
+        cases = split.cases("train")
+        n_examples = min(config.examples or len(cases), len(cases))
+        train_ends = split.dataset.sequences.offsets[:-1] + split.train.lengths
+
+        def batches(generator: np.random.Generator):
+            chosen = generator.permutation(len(cases))[:n_examples]
+            # Sorted by length, so that a batch has next to no padding; then the batches are shuffled.
+            chosen = chosen[np.argsort(np.minimum(cases.lengths[chosen], config.history), kind="stable")]
+            starts = np.arange(0, n_examples, config.batch_size)
+            for start in generator.permutation(starts):
+                yield self._batch(cases[chosen[start : start + config.batch_size]], train_ends)
+
+        self.log = train(
+            self.network,
+            batches,
+            next_identifiers_loss(config.tau),
+            epochs=config.epochs,
+            steps_per_epoch=-(-n_examples // config.batch_size),
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            warmup=config.warmup,
+            schedule="cosine",
+            clip_norm=1.0,
+            seed=self.seed,
+            what="TIGER",
+            dtype=resolve_dtype(config.dtype, self.device),
+            validate=validation_ndcg(split, self.recommend),
+            validate_every=config.validate_every,
+            patience=config.patience,
+            checkpoint=self.checkpoint,
+        )
+        return self
+
+    def _batch(self, cases: Cases, train_ends: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
+        tokens, mask = history_tokens(cases, self.config.history, self.item_tokens)
+        positions = cases.ends[:, None] + np.arange(self.config.targets)
+        real = positions < train_ends[cases.users][:, None]
+        items = cases.values[np.where(real, positions, 0)]
+        targets = np.full((*items.shape, self.trie.n_levels + 1), EOS)
+        targets[..., :-1] = self.item_tokens[items]
+        targets[~real] = IGNORED
+        mask = None if mask is None else mask.to(self.device)
+        return tokens.to(self.device), mask, torch.from_numpy(targets).to(self.device)
+
+    def recommend(
+        self, cases: Cases, k: int, exclude_history: bool = False, *, beam: int | None = None, tau: float = 1.0
+    ) -> Ranking:
+        """The best k items for every case, by beam search over the catalogue's trie; never an item twice.
+
+        beam: default max(config.beam, k); one as wide as the catalogue scores every item exactly.
+        tau: 1 decodes with the raw logits, as the released code does; config.tau gives the paper's P_theta.
+        """
+        beam = max(beam or self.config.beam, k)
+
+        def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
+            excluded, dead = None, None
+            if exclude_history:
+                excluded = part.flat_histories()
+                left_out = self.trie.dead_nodes(*excluded, len(part))
+                dead = [torch.from_numpy(one).to(self.device) for one in left_out]
+            leaves, scores = beam_search(self.network, memory, None, self.trie, beam, tau=tau, dead=dead)
+            return expand_leaves(self.trie, leaves.cpu().numpy(), scores.cpu().numpy(), k, excluded)
+
+        return Ranking.of_items(*self._in_batches(cases, k, beam, search))
+
+    def recommend_unconstrained(self, cases: Cases, k: int) -> Ranking:
+        """The best k token sequences for every case without the trie: how many of them are identifiers at all?
+
+        A sequence that is no item's identifier is NO_ITEM and not valid; of one that items share, the first stands.
+        """
+        beam = max(self.config.beam, k)
+
+        def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
+            leaves, scores = unconstrained_beam_search(self.network, memory, None, self.trie, beam)
+            leaves, scores = leaves[:, :k].cpu().numpy(), scores[:, :k].cpu().numpy()
+            first = self.trie.items[self.trie.first_item[np.maximum(leaves, 0)]]
+            return np.where(leaves >= 0, first, NO_ITEM), scores
+
+        return Ranking.of_items(*self._in_batches(cases, k, beam, search))
+
+    @torch.no_grad()
+    def _in_batches(
+        self, cases: Cases, k: int, beam: int, search: Callable[[Cases, Tensor], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Encode the histories and hand them to `search`, in batches of equal length.
+
+        So there is no padding, and a case's answer does not depend on the cases beside it. In float32: beams are
+        compared by scores that may differ by little. Returns items and scores, [n_cases, k].
+        """
+        check_histories(cases, len(self.identifiers))
+        self.network.eval()
+        items, scores = np.full((len(cases), k), NO_ITEM), np.full((len(cases), k), -np.inf, dtype=np.float32)
+        batch_size = int(np.clip(SEARCH_BUDGET // (beam * self.trie.vocabulary_size), 1, 256))
+        lengths = np.minimum(cases.lengths, self.config.history)
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            for start in range(0, len(rows), batch_size):
+                chosen = rows[start : start + batch_size]
+                part = cases[chosen]
+                tokens, _ = history_tokens(part, self.config.history, self.item_tokens)
+                items[chosen], scores[chosen] = search(part, self.network.encode(tokens.to(self.device)))
+        return items, scores
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    def save(self, path: str | Path) -> None:
+        """One safetensors file that `load` reads: weights, identifiers and configuration."""
+        tensors = {f"network.{name}": weight for name, weight in self.network.state_dict().items()}
+        tensors["codes"] = torch.from_numpy(self.identifiers.codes)
+        tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
+        save_model(path, "TIGER", tensors, self.config, self.seed, self.log)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Self:
+        tensors, config, seed, log = load_model(path, "TIGER")
+        identifiers = Identifiers(tensors.pop("codes").numpy(), tuple(tensors.pop("level_sizes").tolist()))
+        model = cls(identifiers, TigerConfig(**config), seed, device)
+        model.network.load_state_dict({name.removeprefix("network."): weight for name, weight in tensors.items()})
+        model.log = log
+        return model

@@ -1,0 +1,133 @@
+"""Our encoder-decoder against transformers' T5 with the same weights: logits, loss, files, both ways."""
+
+import pytest
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from letterlib.errors import LetterError
+from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig, relative_position_bucket
+from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.generation.t5_weights import export, from_transformers, to_transformers
+
+V = 60
+SMALL = EncoderDecoderConfig(vocab_size=V, d_model=32, d_ff=48, n_heads=3, d_head=8, n_layers=2, dropout=0.1)
+
+
+@pytest.fixture(scope="module")
+def model() -> EncoderDecoder:
+    torch.manual_seed(0)
+    return _perturbed(EncoderDecoder(SMALL)).eval()
+
+
+def _perturbed(network: torch.nn.Module) -> torch.nn.Module:
+    """Norm weights start at 1 and would hide a swapped pair; give every parameter its own values."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return network
+
+
+def _batch(length: int, padded: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(2, V, (4, length), generator=generator)
+    mask = torch.ones(4, length, dtype=torch.bool)
+    if padded == "front":
+        mask[1, :5] = mask[2, :1] = False
+    if padded == "back":
+        mask[0, -4:] = mask[3, -1:] = False
+    targets = torch.randint(2, V, (4, 5), generator=generator)
+    targets[2, -2:] = -100
+    return tokens.masked_fill(~mask, 0), mask, targets
+
+
+@pytest.mark.parametrize("padded", ["no", "front", "back"])
+@pytest.mark.parametrize("length", [9, 150])  # 150 reaches past the last bucket's distance of 128
+def test_logits_and_loss_equal_those_of_t5(model, padded, length):
+    tokens, mask, targets = _batch(length, padded)
+    t5 = to_transformers(model)
+    with torch.no_grad():
+        theirs = t5(input_ids=tokens, attention_mask=mask.long(), labels=targets)
+        ours = model(tokens, mask, targets.unsqueeze(1)).squeeze(1)
+    assert (ours - theirs.logits).abs().max() < 1e-4
+    assert abs(ranking_guided_loss(ours, targets) - theirs.loss) < 1e-4
+
+
+def test_gradients_equal_those_of_t5(model):
+    tokens, mask, targets = _batch(9, "front")
+    t5 = to_transformers(model)
+    t5(input_ids=tokens, attention_mask=mask.long(), labels=targets).loss.backward()
+    model.zero_grad()
+    ranking_guided_loss(model(tokens, mask, targets.unsqueeze(1)).squeeze(1), targets).backward()
+    assert (model.embedding.weight.grad - t5.shared.weight.grad).abs().max() < 1e-4
+    theirs = t5.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.grad
+    assert (model.encoder_bias.table.weight.grad - theirs).abs().max() < 1e-4
+
+
+def test_dropout_is_where_t5_has_it():
+    """The noise differs, its size must not: compare the mean and the spread of the logits over many passes."""
+    torch.manual_seed(3)
+    ours = EncoderDecoder(EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3)).train()
+    t5 = to_transformers(ours).train()
+    tokens, mask, targets = (torch.cat([one] * 8) for one in _batch(9, "no"))
+    with torch.no_grad():
+        a = torch.stack([ours(tokens, mask, targets.unsqueeze(1)).squeeze(1) for _ in range(60)])
+        b = torch.stack([t5(input_ids=tokens, attention_mask=mask.long(), labels=targets).logits for _ in range(60)])
+    assert (a.std(0).mean() / b.std(0).mean() - 1).abs() < 0.03
+    assert (a.mean(0) - b.mean(0)).abs().mean() < 3 * (a.std(0) / 60**0.5).mean()
+
+
+def test_from_pretrained_reads_an_export(model, tmp_path):
+    export(model, tmp_path / "t5")
+    t5, report = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert not list((tmp_path / "t5").glob("*.bin"))
+    tokens, mask, targets = _batch(9, "front")
+    with torch.no_grad():
+        theirs = t5(input_ids=tokens, attention_mask=mask.long(), labels=targets).logits
+        assert (model(tokens, mask, targets.unsqueeze(1)).squeeze(1) - theirs).abs().max() < 1e-4
+
+
+def test_import_of_a_t5_made_by_transformers():
+    torch.manual_seed(5)
+    config = T5Config(
+        vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=3, decoder_start_token_id=0
+    )
+    t5 = _perturbed(T5ForConditionalGeneration(config)).eval()
+    ours = from_transformers(t5)
+    tokens, mask, targets = _batch(9, "front")
+    with torch.no_grad():
+        theirs = t5(input_ids=tokens, attention_mask=mask.long(), labels=targets).logits
+        assert (ours(tokens, mask, targets.unsqueeze(1)).squeeze(1) - theirs).abs().max() < 1e-4
+
+
+def test_weights_survive_there_and_back(model):
+    back = from_transformers(to_transformers(model)).state_dict()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, back[name]), name
+
+
+def test_a_copy_does_not_share_memory(model):
+    before = model.embedding.weight.clone()
+    with torch.no_grad():
+        to_transformers(model).shared.weight.zero_()
+    assert torch.equal(model.embedding.weight, before)
+
+
+@pytest.mark.parametrize(
+    "option", [{"feed_forward_proj": "gated-gelu"}, {"tie_word_embeddings": False}, {"num_decoder_layers": 1}]
+)
+def test_other_architectures_are_refused(option):
+    config = T5Config(
+        vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=2, decoder_start_token_id=0, **option
+    )
+    with pytest.raises(LetterError, match="cannot be imported"):
+        from_transformers(T5ForConditionalGeneration(config))
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_buckets(bidirectional):
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    distance = torch.arange(-400, 401)
+    theirs = T5Attention._relative_position_bucket(distance, bidirectional, 32, 128)
+    assert torch.equal(relative_position_bucket(distance, bidirectional), theirs)

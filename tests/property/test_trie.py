@@ -1,0 +1,93 @@
+"""The trie as arrays and as a dictionary accept the same sequences and allow the same next tokens."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from letterlib.decoding.trie import EOS, PAD, DictTrie, Trie, tokens_of, vocabulary_size
+
+
+@st.composite
+def catalogues(draw):
+    """(codes [n_items, L], level sizes): few codes per level, so that prefixes and whole identifiers are shared."""
+    sizes = tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=5)))
+    row = st.tuples(*(st.sampled_from(sorted({0, size // 2, size - 1})) for size in sizes))
+    rows = draw(st.lists(row, min_size=1, max_size=25))
+    return np.array(rows, dtype=np.int64), sizes
+
+
+@settings(max_examples=150, deadline=None)
+@given(catalogues(), st.data())
+def test_arrays_and_dictionary_agree(catalogue, data):
+    codes, sizes = catalogue
+    trie, dictionary = Trie.build(codes, sizes), DictTrie(codes, sizes)
+    tokens = tokens_of(codes, sizes)
+    item = data.draw(st.integers(0, len(codes) - 1))
+    for length in range(len(sizes) + 1):
+        prefix = tokens[item, :length].tolist()
+        assert trie.allowed(prefix) == dictionary.allowed(prefix) != []
+    assert trie.allowed([*prefix, EOS]) == dictionary.allowed([*prefix, EOS]) == []
+    foreign = data.draw(st.lists(st.integers(0, vocabulary_size(sizes) - 1), max_size=len(sizes) + 2))
+    assert trie.allowed(foreign) == dictionary.allowed(foreign)
+
+
+@settings(max_examples=150, deadline=None)
+@given(catalogues(), st.integers(0, 3))
+def test_the_arrays_are_a_breadth_first_trie(catalogue, seed):
+    codes, sizes = catalogue
+    trie = Trie.build(codes, sizes, seed)
+    tokens = tokens_of(codes, sizes)
+    for level in range(len(sizes) + 1):
+        prefixes = {tuple(row) for row in tokens[:, :level].tolist()}
+        assert trie.n_nodes(level) == len(prefixes)
+        if level < len(sizes):
+            firsts = trie.first_child[level]
+            assert firsts[0] == 0 and firsts[-1] == trie.n_nodes(level + 1)
+            assert (firsts.diff() > 0).all()  # every node has a child
+        # Following an item's tokens ends at the item's node, and nodes are in lexicographic order.
+        walked = trie.walk(torch.from_numpy(tokens[:, :level])).numpy()
+        assert np.array_equal(walked, trie.node_of_item[level])
+        rank = {prefix: i for i, prefix in enumerate(sorted(prefixes))}
+        assert walked.tolist() == [rank[tuple(row)] for row in tokens[:, :level].tolist()]
+
+
+@settings(max_examples=150, deadline=None)
+@given(catalogues(), st.integers(0, 3))
+def test_a_leaf_is_the_range_of_its_items(catalogue, seed):
+    codes, sizes = catalogue
+    trie = Trie.build(codes, sizes, seed)
+    assert sorted(trie.items.tolist()) == list(range(len(codes)))
+    for leaf in range(trie.n_nodes(len(sizes))):
+        items = trie.items[trie.first_item[leaf] : trie.first_item[leaf + 1]]
+        expected = np.flatnonzero(trie.node_of_item[-1] == leaf)
+        assert sorted(items.tolist()) == expected.tolist()
+        assert (codes[items] == codes[items[0]]).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(catalogues(), st.data())
+def test_dead_nodes_are_those_without_a_remaining_item(catalogue, data):
+    codes, sizes = catalogue
+    trie = Trie.build(codes, sizes)
+    left_out = [data.draw(st.lists(st.integers(0, len(codes) - 1), max_size=30)) for _ in range(2)]
+    rows = np.repeat([0, 1], [len(one) for one in left_out])
+    dead = trie.dead_nodes(rows, np.array(left_out[0] + left_out[1], dtype=np.int64), 2)
+    for level, nodes in enumerate(trie.node_of_item):
+        for row, gone in enumerate(left_out):
+            alive = {int(node) for item, node in enumerate(nodes) if item not in gone}
+            assert np.flatnonzero(~dead[level][row]).tolist() == sorted(alive)
+
+
+def test_items_that_share_an_identifier_are_ordered_by_the_seed_alone():
+    codes = np.repeat([[1, 2], [0, 1]], 30, axis=0)
+    orders = [Trie.build(codes, (3, 3), seed).items.tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0] != sorted(orders[0])[30:] + sorted(orders[0])[:30]  # not by item id
+
+
+def test_tokens_are_numbered_level_by_level_after_pad_and_end():
+    codes = np.array([[0, 0, 0], [2, 3, 1]])
+    assert tokens_of(codes, (3, 4, 2)).tolist() == [[2, 5, 9], [4, 8, 10]]
+    assert vocabulary_size((3, 4, 2)) == 11
+    assert (PAD, EOS) == (0, 1)

@@ -1,0 +1,155 @@
+"""Beam search against scoring every item by teacher forcing; incremental against full decoding."""
+
+import numpy as np
+import pytest
+import torch
+
+from letterlib.decoding.beam_search import beam_search, expand_leaves
+from letterlib.decoding.trie import EOS, Trie, tokens_of, vocabulary_size
+from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+
+SIZES = (6, 4, 8)
+
+
+@pytest.fixture(scope="module")
+def codes() -> np.ndarray:
+    generator = np.random.default_rng(0)
+    return np.unique(np.stack([generator.integers(0, size, 70) for size in SIZES], axis=1), axis=0)
+
+
+@pytest.fixture(scope="module")
+def trie(codes) -> Trie:
+    return Trie.build(codes, SIZES)
+
+
+@pytest.fixture(scope="module")
+def model() -> EncoderDecoder:
+    torch.manual_seed(0)
+    model = EncoderDecoder(EncoderDecoderConfig(vocabulary_size(SIZES), 24, 32, 3, 8, 2, 0.0)).eval()
+    with torch.no_grad():
+        model.decoder_norm.weight.mul_(3)
+    return model
+
+
+@pytest.fixture(scope="module")
+def history(model) -> tuple[torch.Tensor, torch.Tensor]:
+    tokens = torch.randint(2, vocabulary_size(SIZES), (5, 10), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(5, 10, dtype=torch.bool)
+    mask[2, :7] = False
+    with torch.no_grad():
+        return model.encode(tokens.masked_fill(~mask, 0), mask), mask
+
+
+def score_catalogue(model, memory, mask, codes, tau=1.0) -> torch.Tensor:
+    """Log-probability of every identifier and its end token by teacher forcing, [batch, n_items]."""
+    sequences = np.pad(tokens_of(codes, SIZES), ((0, 0), (0, 1)), constant_values=EOS)
+    targets = torch.from_numpy(sequences).expand(len(memory), -1, -1)
+    inputs = torch.cat([torch.zeros_like(targets[..., :1]), targets[..., :-1]], dim=-1)
+    with torch.no_grad():
+        log_probs = torch.log_softmax(model.decode(inputs, memory, mask) / tau, dim=-1)
+    return log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sum(-1)
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.6])
+def test_a_wide_beam_scores_the_whole_catalogue_exactly(model, history, trie, codes, tau):
+    exact = score_catalogue(model, *history, codes, tau)
+    with torch.no_grad():
+        leaves, scores = beam_search(model, *history, trie, len(codes), tau=tau)
+    assert (scores[:, :-1] >= scores[:, 1:]).all()
+    assert (scores - exact.gather(1, leaves)).abs().max() < 1e-4
+    assert torch.equal(leaves, exact.argsort(dim=1, descending=True))
+
+
+@pytest.mark.parametrize("beam", [1, 3, 10, 30])
+def test_beams_are_those_of_a_plain_loop(model, history, trie, codes, beam):
+    """The textbook beam search over prefixes, with a full decode of every prefix."""
+    memory, mask = history
+    tokens = tokens_of(codes, SIZES)
+    for row in range(len(memory)):
+        one = memory[row : row + 1], mask[row : row + 1]
+        beams = [((), 0.0)]
+        for level in range(len(SIZES)):
+            extended = []
+            for prefix, score in beams:
+                inputs = torch.tensor([[[0, *prefix]]])
+                with torch.no_grad():
+                    log_probs = torch.log_softmax(model.decode(inputs, *one)[0, 0, -1], dim=-1)
+                following = {row[level] for row in tokens.tolist() if tuple(row[:level]) == prefix}
+                extended += [((*prefix, token), score + float(log_probs[token])) for token in following]
+            beams = sorted(extended, key=lambda pair: -pair[1])[:beam]
+        with torch.no_grad():
+            leaves, _ = beam_search(model, *one, trie, beam)
+        assert {tuple(tokens[leaf]) for leaf in leaves[0].tolist()} == {prefix for prefix, _ in beams}
+
+
+def test_incremental_decoding_equals_full_decoding(model, history):
+    """Also when sequences change their parent on the way."""
+    memory, mask = history
+    generator = torch.Generator().manual_seed(2)
+    state = model.start(memory, mask)
+    sequences = torch.zeros(len(memory), 1, 0, dtype=torch.int64)
+    for width in (1, 4, 7, 3):
+        parents = torch.randint(0, sequences.shape[1], (len(memory), width), generator=generator)
+        new = torch.randint(0, vocabulary_size(SIZES), (len(memory), width, 1), generator=generator)
+        rows = torch.arange(len(memory))[:, None]
+        sequences = torch.cat([sequences[rows, parents], new], dim=2)
+        with torch.no_grad():
+            state.follow(parents)
+            step = model.step(new.squeeze(2), state)
+            full = model.decode(sequences, memory, mask)[:, :, -1]
+        assert (step - full).abs().max() < 1e-5
+
+
+def test_excluded_items_are_replaced_by_the_next_best(model, history, trie, codes):
+    exact = score_catalogue(model, *history, codes)
+    best = exact.argsort(dim=1, descending=True)
+    gone = best[:, :25].numpy()  # everything that a beam of 10 would find
+    dead = trie.dead_nodes(np.repeat(np.arange(5), 25), gone.ravel(), 5)
+    with torch.no_grad():
+        leaves, scores = beam_search(model, *history, trie, 10, dead=[torch.from_numpy(one) for one in dead])
+        wide, _ = beam_search(model, *history, trie, len(codes), dead=[torch.from_numpy(one) for one in dead])
+    assert torch.isfinite(scores).all()
+    for row in range(5):
+        assert not set(leaves[row].tolist()) & set(gone[row].tolist())
+    assert torch.equal(wide[:, : len(codes) - 25], best[:, 25:])
+
+
+def test_nothing_left_to_recommend_is_minus_infinity(model, history, trie, codes):
+    everything = np.arange(len(codes))
+    dead = trie.dead_nodes(np.repeat(0, len(codes)), everything, 5)
+    with torch.no_grad():
+        _, scores = beam_search(model, *history, trie, 10, dead=[torch.from_numpy(one) for one in dead])
+    assert torch.isneginf(scores[0]).all() and torch.isfinite(scores[1:]).all()
+
+
+class _Indifferent:
+    """A model that finds every token equally likely."""
+
+    def start(self, memory, mask=None):
+        return self
+
+    def follow(self, parents):
+        pass
+
+    def step(self, tokens, state):
+        return torch.zeros(*tokens.shape, vocabulary_size(SIZES))
+
+
+def test_equal_scores_are_ordered_by_leaf(trie):
+    leaves, scores = beam_search(_Indifferent(), torch.zeros(2, 1, 1), None, trie, 5)
+    assert leaves.tolist() == [list(range(5))] * 2
+    assert torch.allclose(scores, torch.tensor(-(len(SIZES) + 1) * np.log(vocabulary_size(SIZES))).float())
+
+
+def test_expand_leaves_gives_items_of_a_leaf_its_score():
+    codes = np.array([[0], [1], [0], [2], [0]])
+    trie = Trie.build(codes, (3,))
+    shared = trie.items[:3]
+    leaves, scores = np.array([[2, 0, 1], [1, 2, 0]]), np.array([[-1.0, -2.0, -3.0], [-1.0, -np.inf, -np.inf]])
+    items, values = expand_leaves(trie, leaves, scores, 4)
+    assert items.tolist() == [[3, *shared], [1, -1, -1, -1]]
+    assert values.tolist() == [[-1.0, -2.0, -2.0, -2.0], [-1.0, -np.inf, -np.inf, -np.inf]]
+    excluded = np.array([0, 0, 1]), np.array([shared[1], 3, shared[0]])
+    items, values = expand_leaves(trie, leaves, scores, 4, excluded)
+    assert items.tolist() == [[shared[0], shared[2], 1, -1], [1, -1, -1, -1]]
+    assert values[0].tolist() == [-2.0, -2.0, -3.0, -np.inf]

@@ -1,0 +1,258 @@
+"""TIGER as a recommender: what it reads, that it learns, and that its lists keep their promises."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.decoding.trie import EOS, PAD
+from letterlib.errors import LetterError
+from letterlib.files import digest
+from letterlib.generation import tiger
+from letterlib.generation.tiger import Tiger, TigerConfig, history_tokens
+from letterlib.tokenization.identifiers import Identifiers
+
+N_ITEMS = 60
+SMALL = TigerConfig(
+    d_model=32,
+    d_ff=64,
+    n_heads=2,
+    d_head=16,
+    n_layers=1,
+    dropout=0.0,
+    history=5,
+    epochs=30,
+    batch_size=32,
+    learning_rate=5e-3,
+    validate_every=10,
+    dtype="float32",
+)
+
+
+def circle() -> Dataset:
+    """Ten users who walk along a circle of 60 items: after item i comes item i + 1."""
+    walks = [(6 * user + np.arange(30)) % N_ITEMS for user in range(10)]
+    items = pd.DataFrame({"title": [f"item {i}" for i in range(N_ITEMS)]})
+    return Dataset("circle", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)])
+
+
+def identifiers(shared: bool = False) -> Identifiers:
+    """Random identifiers; `shared`: items 10 to 14 have the same one."""
+    codes = np.random.default_rng(0).integers(0, 8, (N_ITEMS, 3))
+    assert len(np.unique(codes, axis=0)) == N_ITEMS or shared
+    if shared:
+        codes[10:15] = codes[10]
+    return Identifiers(codes, (8, 8, 8))
+
+
+def distinct() -> Identifiers:
+    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(512)[:N_ITEMS], (8, 8, 8)), axis=1)
+    return Identifiers(codes, (8, 8, 8))
+
+
+def trained(epochs: int = 30, seed: int = 0) -> Tiger:
+    config = SMALL.model_copy(update={"epochs": epochs})
+    return Tiger(distinct(), config, seed, "cpu").fit(circle().split(1))
+
+
+@pytest.fixture(scope="module")
+def model() -> Tiger:
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def untrained_shared() -> Tiger:
+    return Tiger(identifiers(shared=True), SMALL, 0, "cpu")
+
+
+HISTORIES = Cases.from_histories([[3, 4, 5], [], [59], list(range(40)), [7, 7, 7, 7], [20, 21]])
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_it_memorises_what_comes_next(model, part):
+    cases = circle().split(1).cases(part)
+    items = model.recommend(cases.without_targets(), 10).items
+    assert (items == cases.targets[:, None]).any(axis=1).mean() > 0.9
+    assert model.log.losses[-1]["loss"] < 0.5 * model.log.losses[0]["loss"]
+
+
+def test_what_the_encoder_reads():
+    item_tokens = np.arange(2, 2 + 2 * 8).reshape(8, 2)
+    cases = Cases.from_histories([[1, 2, 3, 4], [0], []])
+    tokens, mask = history_tokens(cases, 3, item_tokens)
+    assert tokens[0].tolist() == [6, 7, 8, 9, 10, 11, EOS]
+    assert tokens[1].tolist() == [PAD] * 4 + [2, 3, EOS]
+    assert tokens[2].tolist() == [PAD] * 6 + [EOS]
+    assert mask.tolist() == (tokens != PAD).tolist()
+    tokens, mask = history_tokens(cases[[2]], 3, item_tokens)
+    assert tokens.tolist() == [[EOS]] and mask is None
+
+
+def test_padding_does_not_change_an_answer(model):
+    """Training pads histories of different lengths to one; the search does not pad."""
+    tokens, mask = history_tokens(HISTORIES, 5, model.item_tokens)
+    with torch.no_grad():
+        padded = model.network.encode(tokens, mask)
+        for row in range(len(HISTORIES)):
+            alone, nothing = history_tokens(HISTORIES[[row]], 5, model.item_tokens)
+            assert nothing is None
+            assert (model.network.encode(alone)[0] - padded[row, -alone.shape[1] :]).abs().max() < 1e-5
+
+
+def test_lists_hold_each_item_once_best_first(model):
+    ranking = model.recommend(HISTORIES, 20)
+    for items, scores in zip(ranking.items, ranking.scores, strict=True):
+        assert len(set(items)) == 20 and items.min() >= 0 and items.max() < N_ITEMS
+        assert (np.diff(scores) <= 0).all()
+    assert ranking.valid.all()
+
+
+def test_the_same_question_has_the_same_answer(model):
+    first, second = model.recommend(HISTORIES, 10), model.recommend(HISTORIES, 10)
+    assert np.array_equal(first.items, second.items) and np.array_equal(first.scores, second.scores)
+
+
+def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
+    cases = circle().split(1).cases("train").without_targets()[::5]
+    together = model.recommend(cases, 10)
+    monkeypatch.setattr(tiger, "SEARCH_BUDGET", 1)  # one case at a time
+    alone = model.recommend(cases, 10)
+    assert np.array_equal(together.items, alone.items)
+    assert np.abs(together.scores - alone.scores).max() < 1e-4
+
+
+def test_only_the_recent_history_is_read(model):
+    long, short = model.recommend(HISTORIES[[3]], 10), model.recommend(Cases.from_histories([range(35, 40)]), 10)
+    assert np.array_equal(long.items, short.items)
+
+
+def test_more_items_asked_for_than_there_are(model):
+    ranking = model.recommend(HISTORIES, N_ITEMS + 5)
+    assert (np.sort(ranking.items[:, :N_ITEMS], axis=1) == np.arange(N_ITEMS)).all()
+    assert (ranking.items[:, N_ITEMS:] == NO_ITEM).all() and not ranking.valid[:, N_ITEMS:].any()
+    assert np.isneginf(ranking.scores[:, N_ITEMS:]).all()
+
+
+def test_filtered_lists_are_full_and_without_the_history(model):
+    ranking = model.recommend(HISTORIES, 20, exclude_history=True)
+    for index, items in enumerate(ranking.items):
+        assert len(set(items)) == 20 and items.min() >= 0
+        assert not set(items) & set(HISTORIES.history(index))
+    everything_but_two = Cases.from_histories([[*range(30), *range(32, 60)]])
+    assert set(model.recommend(everything_but_two, 3, exclude_history=True).items[0]) == {30, 31, NO_ITEM}
+
+
+def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
+    narrow = model.recommend(HISTORIES, 5, beam=5)
+    exact = model.recommend(HISTORIES, 5, beam=N_ITEMS)
+    assert (exact.scores >= narrow.scores - 1e-5).all()
+    seen = HISTORIES[[0, 3]]  # what the model is sure of, a lower temperature makes surer
+    sharper = model.recommend(seen, 5, beam=N_ITEMS, tau=0.5)
+    assert (sharper.scores[:, 0] > exact.scores[[0, 3], 0]).all()
+
+
+def test_items_that_share_an_identifier_share_its_score(untrained_shared):
+    ranking = untrained_shared.recommend(HISTORIES, N_ITEMS)
+    for items, scores in zip(ranking.items, ranking.scores, strict=True):
+        places = np.flatnonzero(np.isin(items, range(10, 15)))
+        assert len(places) == 5 and np.ptp(places) == 4 and np.ptp(scores[places]) == 0
+    orders = {tuple(row[np.isin(row, range(10, 15))]) for row in ranking.items}
+    assert len(orders) == 1  # the order is the seed's, not the case's
+
+
+def test_a_shared_identifier_stays_while_one_of_its_items_is_left(untrained_shared):
+    seen = Cases.from_histories([[10, 11, 12, 14]])
+    items = untrained_shared.recommend(seen, N_ITEMS, exclude_history=True).items[0]
+    assert 13 in items and not set(items) & {10, 11, 12, 14}
+
+
+def test_without_the_trie_sequences_that_are_no_identifier_are_marked(model, untrained_shared):
+    ranking = untrained_shared.recommend_unconstrained(HISTORIES, 10)
+    assert ranking.valid.mean() < 0.5 and (ranking.items[~ranking.valid] == NO_ITEM).all()
+    cases = circle().split(1).cases("test").without_targets()
+    free, held = model.recommend_unconstrained(cases, 1), model.recommend(cases, 1)
+    assert free.valid.mean() > 0.5
+    assert np.array_equal(free.items[free.valid], held.items[free.valid])
+
+
+def test_saved_and_loaded_it_answers_the_same(model, tmp_path):
+    model.save(tmp_path / "tiger.safetensors")
+    loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
+    before, after = model.recommend(HISTORIES, 10), loaded.recommend(HISTORIES, 10)
+    assert np.array_equal(before.items, after.items) and np.array_equal(before.scores, after.scores)
+    assert loaded.config == model.config and loaded.n_parameters == model.n_parameters
+    assert loaded.log.losses == model.log.losses
+    assert np.array_equal(loaded.identifiers.codes, model.identifiers.codes)
+
+
+def _fingerprint() -> str:
+    weights = trained(epochs=2, seed=5).network.state_dict()
+    return digest(*(weight.numpy() for weight in weights.values()))
+
+
+def test_the_same_seed_gives_the_same_weights_in_another_process():
+    command = "import test_tiger; print(test_tiger._fingerprint())"
+    other = subprocess.run(
+        [sys.executable, "-c", command], cwd=__file__.rpartition("/")[0], capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip().splitlines()[-1] == _fingerprint()
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
+    split, config = circle().split(1), SMALL.model_copy(update={"epochs": 4, "validate_every": 1})
+    whole = Tiger(distinct(), config, 0, "cpu").fit(split)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    cut = Tiger(distinct(), config, 0, "cpu", checkpoint)
+    stop_after(cut, 2)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(split)
+    resumed = Tiger(distinct(), config, 0, "cpu", checkpoint).fit(split)
+    assert len(resumed.log.losses) == 4
+    for name, weight in whole.network.state_dict().items():
+        assert torch.equal(weight, resumed.network.state_dict()[name]), name
+
+
+def stop_after(model: Tiger, epochs: int) -> None:
+    """Interrupt `model.fit` in its next validation after `epochs` of them, checkpoints written every time."""
+    recommend, calls = model.recommend, []
+
+    def interrupted(*args, **options):
+        calls.append(1)
+        if len(calls) > epochs:
+            raise KeyboardInterrupt
+        return recommend(*args, **options)
+
+    model.recommend = interrupted
+
+
+@pytest.fixture(autouse=True)
+def checkpoint_every_epoch(monkeypatch):
+    def train(*args, **options):
+        return tiger_train(*args, **options, checkpoint_seconds=0.0)
+
+    tiger_train = tiger.train
+    monkeypatch.setattr(tiger, "train", train)
+
+
+def test_identifiers_of_another_catalogue_are_refused():
+    with pytest.raises(LetterError, match="identifiers for 7 items, but circle has 60"):
+        Tiger(Identifiers(np.zeros((7, 2), dtype=np.int64), (3, 3)), SMALL).fit(circle().split(1))
+
+
+def test_an_item_outside_the_catalogue_is_refused(model):
+    with pytest.raises(LetterError, match="item 60 is not in the catalogue"):
+        model.recommend(Cases.from_histories([[3, 60]]), 10)
+
+
+def test_a_misspelt_option_is_refused():
+    with pytest.raises(ValidationError, match="learning_rat"):
+        TigerConfig(learning_rat=1e-3)
+
+
+def test_no_cases_no_rows(model):
+    assert model.recommend(Cases.from_histories([]), 10).items.shape == (0, 10)
