@@ -1,0 +1,27 @@
+"""Where the codes of one level lie: the picture of LETTER's figure on code embeddings, with and without L_Div."""
+
+import numpy as np
+
+from letterlib.errors import LetterError
+
+
+def sphere_projection(codebook: np.ndarray) -> tuple[np.ndarray, float]:
+    """Project code embeddings to their first three principal components and from there to the unit sphere.
+
+    codebook: float [n_codes, d], d >= 3. Returns points [n_codes, 3] of length 1 (a code at the very centre stays
+    there), and the share of the variance that the three components hold.
+    """
+    codebook = np.asarray(codebook, dtype=np.float64)
+    if codebook.ndim != 2 or min(codebook.shape) < 3 or not np.isfinite(codebook).all():
+        raise LetterError(
+            f"codebook: a projection to a sphere needs at least 3 codes of 3 finite dimensions, not {codebook.shape}"
+        )
+    centred = codebook - codebook.mean(axis=0)
+    _, scales, directions = np.linalg.svd(centred, full_matrices=False)
+    # A singular vector's sign is arbitrary; fixing it keeps the picture the same on every machine.
+    largest = np.abs(directions).argmax(axis=1)
+    directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
+    points = centred @ directions[:3].T
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    explained = float((scales[:3] ** 2).sum() / max((scales**2).sum(), 1e-12))
+    return points / np.where(lengths > 0, lengths, 1), explained

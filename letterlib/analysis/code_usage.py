@@ -1,0 +1,86 @@
+"""How evenly a tokenizer uses its codes. The diversity loss is there to make this more even (LETTER section 3.1.3)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from letterlib.errors import LetterError
+from letterlib.evaluation.bootstrap import RESAMPLES, Interval
+from letterlib.evaluation.metrics import gini
+
+
+def code_loads(codes: np.ndarray, level: int, size: int) -> np.ndarray:
+    """How many items have each code of a level (0 first): int64 [size]. codes: int64 [n_items, L]."""
+    column = codes[:, level]
+    if column.size and (column.min() < 0 or column.max() >= size):
+        raise LetterError(
+            f"codes, level {level + 1}: found {column.min()}-{column.max()}, but the level has codes 0-{size - 1}; "
+            "give the level sizes that belong to these codes"
+        )
+    return np.bincount(column, minlength=size)
+
+
+def perplexity(loads: np.ndarray) -> np.ndarray:
+    """exp(entropy) of loads: the number of codes that, used equally, would be as uncertain.
+
+    loads: [..., n_codes], not negative, each row with something in it. Returns float64 [...].
+    """
+    shares = loads / loads.sum(axis=-1, keepdims=True)
+    logs = np.log(shares, out=np.zeros_like(shares, dtype=np.float64), where=shares > 0)
+    return np.exp(-(shares * logs).sum(axis=-1))
+
+
+def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:
+    """One row a level (index "level", 1 first).
+
+    codes: how many there are; in_use: how many some item has; perplexity; gini: of the loads of all codes, dead ones
+    included; max_share: of the items, with the most frequent code.
+    codes: int64 [n_items, L]; level_sizes: L numbers.
+    """
+    rows = []
+    for level, size in enumerate(level_sizes):
+        loads = code_loads(codes, level, size)
+        rows.append(
+            {
+                "level": level + 1,
+                "codes": size,
+                "in_use": int((loads > 0).sum()),
+                "perplexity": float(perplexity(loads)),
+                "gini": gini(loads),
+                "max_share": float(loads.max() / loads.sum()),
+            }
+        )
+    return pd.DataFrame(rows).set_index("level")
+
+
+def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> Interval:
+    """Interval of perplexity(first) - perplexity(second) at one level, over resampled items and runs.
+
+    first, second: int64 [n_runs, n_items], the codes that two tokenizers gave the same items, row r with the same
+    seed. seed: of the resampling. Only the spread is taken from the resamples, not their centre: a resample leaves
+    rare codes out, so its perplexity is always too low.
+    """
+    first, second = np.atleast_2d(first), np.atleast_2d(second)
+    if first.shape != second.shape:
+        raise ValueError(f"paired codes must have one shape, not {first.shape} and {second.shape}")
+    n_runs, n_items = first.shape
+    random = np.random.default_rng(seed)
+    weights = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=RESAMPLES).astype(np.float32)
+    runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=RESAMPLES) / n_runs
+    everything = np.ones((1, n_items), dtype=np.float32)
+
+    def differences(of_items: np.ndarray) -> np.ndarray:
+        return np.stack([_perplexities(a, of_items) - _perplexities(b, of_items)
+                         for a, b in zip(first, second, strict=True)], axis=1)  # fmt: skip
+
+    observed = float(differences(everything).mean())
+    resampled = (differences(weights) * runs).sum(axis=1)
+    low, high = observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])
+    return Interval(observed, float(low), float(high))
+
+
+def _perplexities(codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Perplexity of codes [n_items] under each row of item weights [n, n_items]: [n]."""
+    member = (codes[:, None] == np.unique(codes)).astype(np.float32)
+    return perplexity((weights @ member).astype(np.float64))

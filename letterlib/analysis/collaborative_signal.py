@@ -1,0 +1,85 @@
+"""How much of who-likes-what an identifier carries. LETTER section 4.3.4, with measures of our own definition."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import gains_at, hits_at
+
+_ROWS = 1024  # scored at a time
+
+
+@dataclass(frozen=True)
+class SimilarityResult:
+    """Share of equal codes between an item and its collaborative nearest neighbour.
+
+    mean: over items and levels; by_level: L shares; random_pair: what two different items at random have.
+    """
+
+    mean: float
+    by_level: tuple[float, ...]
+    random_pair: float
+
+
+def nearest_neighbours(vectors: np.ndarray) -> np.ndarray:
+    """The other item with the highest cosine, ties by the lower id: int64 [n]. vectors: float [n, d]."""
+    if len(vectors) < 2 or not np.isfinite(vectors).all():
+        raise LetterError("item vectors: nearest neighbours need at least two rows and no NaN or infinity")
+    vectors = np.asarray(vectors, dtype=np.float64)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    nearest = np.empty(len(unit), dtype=np.int64)
+    for start in range(0, len(unit), _ROWS):
+        cosines = unit[start : start + _ROWS] @ unit.T
+        rows = np.arange(len(cosines))
+        cosines[rows, start + rows] = -np.inf
+        nearest[start : start + _ROWS] = cosines.argmax(axis=1)
+    return nearest
+
+
+def item_similarities(codes: np.ndarray, cf_vectors: np.ndarray) -> np.ndarray:
+    """Which codes each item has in common with its nearest neighbour by CF cosine: float64 [n_items, L] of 0 and 1.
+
+    codes: int64 [n_items, L]; cf_vectors: float [n_items, d]. The mean over levels, given to
+    `evaluation.bootstrap.interval` with one "user" an item, has an interval over items.
+    """
+    if len(codes) != len(cf_vectors):
+        raise LetterError(
+            f"{len(codes):,} identifiers, but {len(cf_vectors):,} CF vectors; both must have one row per item"
+        )
+    return (codes == codes[nearest_neighbours(cf_vectors)]).astype(np.float64)
+
+
+def similarity_experiment(codes: np.ndarray, cf_vectors: np.ndarray) -> SimilarityResult:
+    """The protocol's similarity experiment. codes: int64 [n_items, L]; cf_vectors: float [n_items, d]."""
+    shares = item_similarities(codes, cf_vectors)
+    n = len(codes)
+    loads = [np.unique(column, return_counts=True)[1] for column in codes.T]
+    random_pair = float(np.mean([(load * (load - 1)).sum() / (n * (n - 1)) for load in loads]))
+    return SimilarityResult(float(shares.mean()), tuple(shares.mean(axis=0).tolist()), random_pair)
+
+
+def target_ranks(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The target's rank in the whole catalogue by dot product, 0 first, ties by item id: int64 [n_cases].
+
+    user_states: float [n_cases, d]; item_vectors: float [n_items, d]; targets: int64 [n_cases].
+    """
+    states, items, wanted = (torch.from_numpy(np.asarray(one)) for one in (user_states, item_vectors, targets))
+    ranks, ids = [], torch.arange(len(items))
+    for start in range(0, len(states), _ROWS):
+        scores = states[start : start + _ROWS] @ items.T
+        target = wanted[start : start + _ROWS, None]
+        own = scores.gather(1, target)
+        ranks.append(((scores > own) | ((scores == own) & (ids < target))).sum(dim=1))
+    return torch.cat(ranks).numpy()
+
+
+def ranking_experiment(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """R@5, R@10, N@5 and N@10 when a trained SASRec's item vectors are replaced by `item_vectors`.
+
+    Give it a tokenizer's quantised vectors; shapes as in `target_ranks`.
+    """
+    ranks = target_ranks(user_states, item_vectors, targets)
+    recall = {f"R@{k}": float(hits_at(ranks, k).mean()) for k in (5, 10)}
+    return recall | {f"N@{k}": float(gains_at(ranks, k).mean()) for k in (5, 10)}

@@ -1,0 +1,60 @@
+"""Do items that share codes share a genre? By the number of first codes they share, beside a shuffled baseline."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from letterlib.errors import LetterError
+
+SHUFFLES = 100
+
+
+def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.DataFrame:
+    """Probability that two different items whose first l codes are equal have a genre in common, l = 0, 1, ..., L.
+
+    codes: int64 [n_items, L]; genres: a string an item, labels separated by "|"; items with none are left out.
+    seed: of the shuffling. Returns one row per prefix length (index "prefix"): pairs; purity; shuffled, its mean
+    when identifiers are dealt out at random; shuffled_low and shuffled_high, the 2.5% and 97.5% quantiles of that.
+    Purity is NaN where no two items share a prefix.
+    """
+    if len(genres) != len(codes):
+        raise LetterError(f"genres: {len(genres):,} items, but codes for {len(codes):,}; give one string per item")
+    labelled = np.array([bool(one) for one in genres])
+    if not labelled.any():
+        raise LetterError("genres: no item has a genre, so purity cannot be measured; use a data set that has them")
+    sets, of_item = np.unique(np.asarray(genres, dtype=str)[labelled], return_inverse=True)
+    shares = _share_a_label(sets)
+    codes, random = codes[labelled], np.random.default_rng(seed)
+    orders = [random.permutation(len(codes)) for _ in range(SHUFFLES)]
+    rows = []
+    for length in range(codes.shape[1] + 1):
+        group = np.unique(codes[:, :length], axis=0, return_inverse=True)[1].reshape(-1) if length else codes[:, 0] * 0
+        sizes = np.bincount(group)
+        pairs = int((sizes * (sizes - 1)).sum()) // 2
+        if pairs:
+            dealt = [_pairs_sharing(group, of_item[order], shares) / pairs for order in orders]
+            low, high = np.quantile(dealt, [0.025, 0.975])
+            measured = (_pairs_sharing(group, of_item, shares) / pairs, float(np.mean(dealt)), low, high)
+        else:
+            measured = (np.nan,) * 4
+        rows.append((length, pairs, *measured))
+    columns = ["prefix", "pairs", "purity", "shuffled", "shuffled_low", "shuffled_high"]
+    return pd.DataFrame(rows, columns=columns).set_index("prefix")
+
+
+def _share_a_label(sets: np.ndarray) -> np.ndarray:
+    """Which of the distinct genre strings have a label in common: float64 [n_sets, n_sets] of 0 and 1."""
+    split = [one.split("|") for one in sets]
+    labels = {label: i for i, label in enumerate(sorted({label for one in split for label in one}))}
+    has = np.zeros((len(sets), len(labels)))
+    for row, one in zip(has, split, strict=True):
+        row[[labels[label] for label in one]] = 1
+    return (has @ has.T > 0).astype(np.float64)
+
+
+def _pairs_sharing(group: np.ndarray, genre_set: np.ndarray, shares: np.ndarray) -> float:
+    """Pairs of different items of one group with a label in common. Counts per group and genre set suffice."""
+    counts = sparse.csr_matrix((np.ones(len(group)), (group, genre_set)), (group.max() + 1, len(shares)))
+    return float((counts.multiply(counts @ shares).sum() - len(group)) / 2)

@@ -1,0 +1,216 @@
+"""Every figure of the pipeline's report, one function each: data and an optional Axes in, the Axes out.
+
+Each title states what the data show and is computed from them. Colours are seaborn's colour-blind-safe palette, in
+the order of the mapping that a function is given, so give the arms of a comparison in the same order everywhere.
+"""
+
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from letterlib.analysis.collaborative_signal import SimilarityResult
+from letterlib.evaluation.bootstrap import Interval
+from letterlib.evaluation.metrics import HEAD, MIDDLE, TAIL, UNSEEN
+
+PALETTE = sns.color_palette("colorblind").as_hex()
+GREY = "#6b6b6b"
+_MARKERS = "osD^vP"  # a second cue beside the colour
+
+
+def system_forest(
+    intervals: Mapping[str, Interval], floors: Collection[str] = (), metric: str = "Recall@10", ax: Axes | None = None
+) -> Axes:
+    """A dot and its 95% interval for every system, first on top.
+
+    floors: the names that a trained system has to clear; grey, with a dotted line at the highest of them.
+    """
+    ax = ax or _new(height=1.3 + 0.42 * len(intervals))
+    for row, (name, one) in enumerate(intervals.items()):
+        colour = GREY if name in floors else PALETTE[0]
+        ax.plot([one.low, one.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+        ax.plot(one.mean, row, "o", color=colour, markersize=7)
+        ax.annotate(f"{one.mean:.4f}", (one.mean, row), xytext=(0, 6), textcoords="offset points", ha="center",
+                    fontsize=8.5, color=colour, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                    )  # fmt: skip
+    best = max(intervals, key=lambda name: intervals[name].mean)
+    title = f"{best} has the highest {metric}: {intervals[best].mean:.4f}"
+    if floors:
+        floor = max(floors, key=lambda name: intervals[name].mean)
+        others = [one for name, one in intervals.items() if name not in floors]
+        above = sum(one.mean > intervals[floor].mean for one in others)
+        title += f"; {above} of {len(others)} trained systems lie above {floor}"
+        ax.axvline(intervals[floor].mean, color=GREY, linewidth=1, linestyle=":", zorder=0)
+    ax.set_yticks(range(len(intervals)), list(intervals))
+    ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel=f"{metric} (bar: 95% bootstrap interval over users)")
+    ax.set_xlim(left=0)
+    return _finish(ax, title, grid="x")
+
+
+def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items", ax: Axes | None = None) -> Axes:
+    """Share of items that have each first code, codes sorted by it.
+
+    loads: arm -> count per code [n_codes]; of: what was counted, in words (items, recommendations).
+    """
+    ax = ax or _new()
+    for i, (name, counts) in enumerate(loads.items()):
+        ordered = np.sort(counts)[::-1] / counts.sum()
+        used = ordered[ordered > 0]
+        label = f"{name} ({len(used)} codes in use)"
+        ax.plot(range(1, len(used) + 1), used, color=PALETTE[i], linewidth=2, label=label)
+        ax.plot(len(used), used[-1], _MARKERS[i % 6], color=PALETTE[i], markersize=6)
+    size = max(len(counts) for counts in loads.values())
+    ax.axhline(1 / size, color=GREY, linestyle=":", linewidth=1, label=f"all {size} codes used equally")
+    ax.set(xlabel="first codes, most frequent first", ylabel=f"share of {of}", xlim=(0, None))
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.legend(frameon=False)
+    top = _listed({name: f"{counts.max() / counts.sum():.1%}" for name, counts in loads.items()})
+    return _finish(ax, f"Share of {of} with the most frequent first code: {top}", grid="y")
+
+
+def code_sphere(points: np.ndarray, loads: np.ndarray, name: str, ax: Axes | None = None) -> Axes:
+    """Code embeddings on a sphere; a dot's area is its items, dead codes are crosses.
+
+    points: [n_codes, 3], from `analysis.code_geometry.sphere_projection`; loads: items per code [n_codes];
+    ax: a 3-d Axes.
+    """
+    ax = ax or plt.figure(figsize=(7, 5.5), layout="constrained").add_subplot(projection="3d")
+    turn, rise = np.mgrid[0 : 2 * np.pi : 25j, 0 : np.pi : 13j]
+    sphere = np.cos(turn) * np.sin(rise), np.sin(turn) * np.sin(rise), np.cos(rise)
+    ax.plot_wireframe(*sphere, color="#c8c8c8", linewidth=0.4)
+    used, share = loads > 0, loads / loads.sum()
+    dots = ax.scatter(*points[used].T, s=8 + 3500 * share[used], c=100 * share[used], cmap="viridis_r", alpha=0.85,
+                      edgecolors="black", linewidths=0.4)  # fmt: skip
+    if not used.all():
+        ax.scatter(*points[~used].T, s=14, c=GREY, marker="x", linewidths=0.8, label="no item has the code")
+        ax.legend(frameon=False, loc="upper left")
+    ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.02, label="items with the code (% of all)")
+    ax.set_box_aspect((1, 1, 1), zoom=1.45)
+    ax.set_axis_off()
+    title = f"{name}: {used.sum()} of {len(loads)} codes in use, the largest has {share.max():.1%} of the items"
+    ax.set_title(_wrapped(title), fontsize=11)
+    return ax
+
+
+def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Probability that two items with the same first codes share a genre. purity: arm -> `genre_purity`'s frame."""
+    ax = ax or _new()
+    for i, (name, frame) in enumerate(purity.items()):
+        ax.plot(frame.index, frame["purity"], f"{_MARKERS[i % 6]}-", color=PALETTE[i], linewidth=2, label=name)
+    chance = pd.concat(purity.values()).groupby(level=0)
+    low, high = chance["shuffled_low"].min().dropna(), chance["shuffled_high"].max().dropna()
+    ax.fill_between(low.index, low, high, color=GREY, alpha=0.3, linewidth=0, label="shuffled identifiers (95% range)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="first codes that the two items have in common (0: any two items)",
+           ylabel="probability of a common genre", ylim=(0, 1))  # fmt: skip
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.legend(frameon=False, loc="lower right")
+    said = {name: f"{frame['purity'][1]:.0%}" for name, frame in purity.items()}
+    said["shuffled identifiers"] = f"{chance['shuffled'].mean()[1]:.0%}"
+    return _finish(ax, f"Items with the same first code that share a genre: {_listed(said)}", grid="y")
+
+
+def training_curves(
+    curves: Mapping[str, Sequence[tuple[int, float]]], measure: str, higher_is_better: bool, ax: Axes | None = None
+) -> Axes:
+    """A measure by epoch, each curve's best epoch marked. curves: name -> (epoch, counted from 0, value) pairs."""
+    ax = ax or _new()
+    said = {}
+    for i, (name, pairs) in enumerate(curves.items()):
+        epochs, values = np.array(pairs, dtype=float).T
+        best = int(values.argmax() if higher_is_better else values.argmin())
+        ax.plot(epochs + 1, values, color=PALETTE[i], linewidth=2, label=name)
+        ax.plot(epochs[best] + 1, values[best], _MARKERS[i % 6], color=PALETTE[i], markersize=8)
+        said[name] = f"{values[best]:.3g} (epoch {epochs[best] + 1:.0f})"
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="epoch (mark: the best)", ylabel=measure)
+    ax.legend(frameon=False)
+    return _finish(ax, f"{'Highest' if higher_is_better else 'Lowest'} {measure}: {_listed(said)}", grid="y")
+
+
+def code_usage_by_level(usage: Mapping[str, pd.DataFrame], column: str = "perplexity", ax: Axes | None = None) -> Axes:
+    """Bars of a column of `analysis.code_usage.code_usage`, by level and arm."""
+    values = {name: frame[column].to_numpy() for name, frame in usage.items()}
+    what = {"in_use": "codes in use", "max_share": "largest share"}.get(column, column)
+    ax = _bars_by_level(values, what, "{:.3f}" if column in ("gini", "max_share") else "{:.0f}", ax)
+    if column in ("perplexity", "in_use"):
+        size = max(int(frame["codes"].max()) for frame in usage.values())
+        ax.axhline(size, color=GREY, linestyle=":", linewidth=1)
+        ax.set_ylabel(f"{what} (of {size} codes)")
+    return ax
+
+
+def collaborative_signal_by_level(results: Mapping[str, SimilarityResult], ax: Axes | None = None) -> Axes:
+    """Share of items whose code equals that of their collaborative nearest neighbour, by level and arm."""
+    values = {name: np.array(one.by_level) for name, one in results.items()}
+    ax = _bars_by_level(values, "equal codes", "{:.3f}", ax)
+    chance = float(np.mean([one.random_pair for one in results.values()]))
+    ax.axhline(chance, color="black", linestyle=":", linewidth=1, label=f"two random items ({chance:.3f})")
+    ax.set_ylabel("share of items whose code equals\ntheir nearest neighbour's (CF cosine)")
+    ax.legend(frameon=False, loc="upper right")
+    means = _listed({name: f"{one.mean:.3f}" for name, one in results.items()})
+    return _finish(ax, f"Codes shared with the collaborative neighbour, mean of levels: {means}", grid="y")
+
+
+def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """Recall@10 by popularity group of the target. metrics: system -> `Evaluation.metrics()`."""
+    ax = ax or _new(height=4.2)
+    first = next(iter(metrics.values()))
+    groups = [group for group in (HEAD, MIDDLE, TAIL, UNSEEN) if first[f"cases {group}"]]
+    width = 0.84 / len(metrics)
+    for i, (name, one) in enumerate(metrics.items()):
+        places = np.arange(len(groups)) + (i - (len(metrics) - 1) / 2) * width
+        ax.bar(places, [one[f"R@10 {group}"] for group in groups], width * 0.92, color=PALETTE[i], label=name)
+    ax.set_xticks(range(len(groups)), [f"{group}\n{first[f'cases {group}']:,} cases" for group in groups])
+    ax.set(xlabel="target item's popularity in training (head, middle, tail: a third of interactions each)",
+           ylabel="Recall@10")  # fmt: skip
+    ax.legend(frameon=False, ncols=1 + len(metrics) // 4, loc="upper right")
+    best = {group: max(metrics, key=lambda name: metrics[name][f"R@10 {group}"]) for group in groups}
+    said = {group: f"{name} {metrics[name][f'R@10 {group}']:.3f}" for group, name in best.items()
+            if metrics[name][f"R@10 {group}"] > 0}  # fmt: skip
+    return _finish(ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y")
+
+
+def _bars_by_level(values: Mapping[str, np.ndarray], what: str, form: str, ax: Axes | None) -> Axes:
+    """Grouped bars with their values, one group a level; the title names every arm's first level."""
+    ax = ax or _new()
+    width = 0.84 / len(values)
+    for i, (name, heights) in enumerate(values.items()):
+        places = np.arange(len(heights)) + (i - (len(values) - 1) / 2) * width
+        bars = ax.bar(places, heights, width * 0.92, color=PALETTE[i], label=name)
+        ax.bar_label(bars, [form.format(height) for height in heights], fontsize=8, padding=2,
+                     rotation=90 if len(values) > 2 else 0)  # fmt: skip
+    n_levels = max(map(len, values.values()))
+    ax.set_xticks(range(n_levels), [str(level + 1) for level in range(n_levels)])
+    ax.set(xlabel="level of the identifier", ylabel=what)
+    ax.margins(y=0.25)
+    ax.legend(frameon=False, ncols=len(values), loc="upper left")
+    firsts = _listed({name: form.format(heights[0]) for name, heights in values.items()})
+    return _finish(ax, f"{what.capitalize()} at level 1: {firsts}", grid="y")
+
+
+def _new(height: float = 3.8) -> Axes:
+    return plt.subplots(figsize=(7, height), layout="constrained")[1]
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    """ "plain 72, LETTER 83", with no-break spaces inside each part."""
+    return ", ".join(f"{name} {value}".replace(" ", "\N{NO-BREAK SPACE}") for name, value in values.items())
+
+
+def _wrapped(title: str) -> str:
+    return textwrap.fill(title, 74, break_on_hyphens=False)
+
+
+def _finish(ax: Axes, title: str, grid: str) -> Axes:
+    ax.set_title(_wrapped(title), loc="left", fontsize=11)
+    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
+    ax.set_axisbelow(True)
+    sns.despine(ax=ax)
+    return ax

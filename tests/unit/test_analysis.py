@@ -1,0 +1,210 @@
+"""Analysis of identifiers: usage, purity, collaborative signal, geometry, exposure."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from letterlib.analysis.code_geometry import sphere_projection
+from letterlib.analysis.code_usage import code_loads, code_usage, perplexity, perplexity_difference
+from letterlib.analysis.collaborative_signal import (
+    item_similarities,
+    nearest_neighbours,
+    ranking_experiment,
+    similarity_experiment,
+    target_ranks,
+)
+from letterlib.analysis.exposure import first_code_counts, generation_bias, kl_divergence
+from letterlib.analysis.purity import genre_purity
+from letterlib.errors import LetterError
+from letterlib.tokenization.identifiers import Identifiers
+
+RELEASED = {
+    "Beauty": ([197, 256, 256, 256], [82.7, 248.6, 247.6, 246.6]),
+    "Instruments": ([150, 256, 256, 256], [71.6, 247.3, 246.0, 243.6]),
+}
+
+
+def released_codes(shared_data, name):
+    return Identifiers.load(shared_data / name.lower() / f"{name}.index.json", level_sizes=(256,) * 4)
+
+
+# Usage
+
+
+def test_usage_by_hand():
+    codes = np.array([[0, 1], [0, 1], [0, 1], [2, 1]])
+    frame = code_usage(codes, (4, 2))
+    first = frame.loc[1]
+    assert (first["codes"], first["in_use"], first["max_share"]) == (4, 2, 0.75)
+    assert first["perplexity"] == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
+    assert first["gini"] == pytest.approx(np.abs(np.subtract.outer([3, 0, 1, 0], [3, 0, 1, 0])).sum() / (2 * 4 * 4))
+    assert frame.loc[2, "perplexity"] == pytest.approx(1) and frame.loc[2, "gini"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_identifiers_have_the_figures_of_their_readme(shared_data, name):
+    identifiers = released_codes(shared_data, name)
+    frame = code_usage(identifiers.codes, identifiers.level_sizes)
+    in_use, perplexities = RELEASED[name]
+    assert frame["in_use"].tolist() == in_use
+    assert frame["perplexity"].round(1).tolist() == perplexities
+
+
+def test_codes_beyond_their_level_are_refused():
+    with pytest.raises(LetterError, match="level 2: found 0-4, but the level has codes 0-3"):
+        code_loads(np.array([[0, 0], [0, 4]]), 1, 4)
+
+
+def test_perplexity_of_equal_loads_is_their_number():
+    assert perplexity(np.array([[3, 3, 3, 0], [5, 0, 0, 0]])) == pytest.approx([3, 1])
+
+
+def test_perplexity_difference_sees_a_difference_and_no_other():
+    random = np.random.default_rng(0)
+    even, uneven = random.integers(0, 64, (3, 800)), np.minimum(random.geometric(0.1, (3, 800)), 64) - 1
+    apart = perplexity_difference(even, uneven, 0)
+    assert apart.low > 0 and apart.low < apart.mean < apart.high
+    wanted = [perplexity(np.bincount(a)) - perplexity(np.bincount(b)) for a, b in zip(even, uneven, strict=True)]
+    assert apart.mean == pytest.approx(np.mean(wanted), rel=1e-5)
+    assert not perplexity_difference(even[:1], random.integers(0, 64, (1, 800)), 0).excludes_zero
+    assert perplexity_difference(even, uneven, 0) == apart
+
+
+# Purity
+
+
+def slow_purity(codes, genres, length):
+    pairs = [(i, j) for i, j in combinations(range(len(codes)), 2)
+             if genres[i] and genres[j] and codes[i][:length] == codes[j][:length]]  # fmt: skip
+    shared = [bool(set(genres[i].split("|")) & set(genres[j].split("|"))) for i, j in pairs]
+    return len(pairs), (np.mean(shared) if pairs else np.nan)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(0, 2), min_size=2, max_size=2),
+            st.sets(st.sampled_from(["Drama", "War", "Comedy"])).map(lambda one: "|".join(sorted(one))),
+        ),
+        min_size=2,
+        max_size=12,
+    ).filter(lambda rows: any(genres for _, genres in rows))
+)
+@settings(max_examples=40, deadline=None)
+def test_purity_equals_counting_pairs(rows):
+    codes, genres = [list(c) for c, _ in rows], [g for _, g in rows]
+    frame = genre_purity(np.array(codes), genres, seed=0)
+    for length in range(3):
+        pairs, wanted = slow_purity(codes, genres, length)
+        assert frame.loc[length, "pairs"] == pairs
+        assert frame.loc[length, "purity"] == pytest.approx(wanted, nan_ok=True)
+
+
+def test_shuffled_identifiers_have_the_purity_of_any_two_items():
+    random = np.random.default_rng(0)
+    kinds = random.integers(0, 4, 400)
+    genres = [("Drama", "Comedy|Drama", "War", "Horror")[kind] for kind in kinds]
+    codes = np.stack([kinds, random.integers(0, 4, 400)], axis=1)
+    frame = genre_purity(codes, genres, seed=0)
+    assert frame.equals(genre_purity(codes, genres, seed=0))
+    assert frame.loc[1, "purity"] == 1
+    assert frame["shuffled"].to_numpy() == pytest.approx(frame.loc[0, "purity"], abs=0.01)
+    assert frame.loc[1, "shuffled_low"] < frame.loc[0, "purity"] < frame.loc[1, "shuffled_high"] < 1
+
+
+def test_purity_without_genres_says_so():
+    with pytest.raises(LetterError, match="no item has a genre"):
+        genre_purity(np.zeros((2, 1), dtype=int), ["", ""], 0)
+    with pytest.raises(LetterError, match="3 items, but codes for 2"):
+        genre_purity(np.zeros((2, 1), dtype=int), ["War"] * 3, 0)
+
+
+# Collaborative signal
+
+
+def test_signal_of_the_released_instruments_identifiers(shared_data):
+    codes = released_codes(shared_data, "Instruments").codes
+    vectors = np.load(shared_data / "instruments" / "Instruments.sasrec-32d.npy")
+    result = similarity_experiment(codes, vectors)
+    assert round(result.mean, 4) == 0.0824
+    assert [round(one, 3) for one in result.by_level] == [0.174, 0.084, 0.050, 0.021]
+    # Exact over all pairs of different items; a sample of ten thousand pairs gives between .0065 and .0089.
+    assert result.random_pair == pytest.approx(0.0078, abs=5e-5)
+
+
+def test_signal_equals_a_plain_loop():
+    random = np.random.default_rng(0)
+    vectors, codes = random.normal(size=(30, 4)), random.integers(0, 3, (30, 2))
+    vectors[5] = 2 * vectors[4]  # cosine does not see lengths
+    shares = item_similarities(codes, vectors)
+    for i in range(30):
+        cosines = [-2 if i == j else vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
+                   for j in range(30)]  # fmt: skip
+        assert shares[i].tolist() == (codes[i] == codes[int(np.argmax(cosines))]).tolist()
+    pairs = [(codes[i] == codes[j]).mean() for i, j in combinations(range(30), 2)]
+    assert similarity_experiment(codes, vectors).random_pair == pytest.approx(np.mean(pairs))
+
+
+def test_neighbours_are_never_the_item_itself_even_without_a_direction():
+    nearest = nearest_neighbours(np.zeros((4, 3)))
+    assert (nearest != np.arange(4)).all() and nearest[1] == 0
+    with pytest.raises(LetterError, match="NaN"):
+        nearest_neighbours(np.array([[np.nan], [1.0]]))
+    with pytest.raises(LetterError, match="2 identifiers, but 3 CF vectors"):
+        item_similarities(np.zeros((2, 1), dtype=int), np.ones((3, 2)))
+
+
+def test_ranking_experiment_ranks_the_catalogue_by_dot_product():
+    random = np.random.default_rng(0)
+    states, items, targets = random.normal(size=(20, 3)), random.normal(size=(40, 3)), random.integers(0, 40, 20)
+    items[7] = items[30]  # a tie, which the lower id wins
+    targets[:2] = 7, 30
+    ranks = target_ranks(states, items, targets)
+    order = [sorted(range(40), key=lambda j, u=u: (-(states[u] @ items[j]), j)) for u in range(20)]
+    assert ranks.tolist() == [order[u].index(targets[u]) for u in range(20)]
+    found = ranking_experiment(states, items, targets)
+    assert found["R@10"] == np.mean(ranks < 10) and found["R@5"] == np.mean(ranks < 5)
+    assert found["N@10"] == pytest.approx(np.mean(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0)))
+
+
+# Geometry
+
+
+def test_the_sphere_shows_directions_of_the_first_three_components():
+    random = np.random.default_rng(0)
+    plane = random.normal(size=(50, 3)) * [3, 2, 1]
+    turned = plane @ np.linalg.qr(random.normal(size=(8, 8)))[0][:3] + 5
+    points, explained = sphere_projection(turned)
+    assert np.linalg.norm(points, axis=1) == pytest.approx(1)
+    assert explained == pytest.approx(1)
+    centred = plane - plane.mean(axis=0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    assert points @ points.T == pytest.approx(unit @ unit.T), "angles between codes are those of the codebook"
+    _, less = sphere_projection(random.normal(size=(200, 8)))
+    assert 0.375 < less < 0.6
+    with pytest.raises(LetterError, match="at least 3 codes"):
+        sphere_projection(np.ones((2, 8)))
+
+
+# Exposure
+
+
+def test_first_codes_are_counted_in_lists_catalogue_and_targets():
+    codes = np.array([[0, 0], [0, 1], [2, 0]])
+    counts = first_code_counts(codes, np.array([[0, 1, -1], [2, -1, -1]]), np.array([2, 2]), 4)
+    assert counts["generated"].tolist() == [2, 0, 1, 0]
+    assert counts["catalogue"].tolist() == [2, 0, 1, 0]
+    assert counts["targets"].tolist() == [0, 0, 2, 0]
+    bias = generation_bias(counts)
+    assert bias["catalogue"] == 0 < bias["targets"]
+
+
+def test_kl_divergence_by_hand():
+    p, q = np.array([3.5, 0.5]) / 4, np.array([1.5, 2.5]) / 4
+    wanted = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    assert kl_divergence(np.array([3, 0]), np.array([1, 2])) == pytest.approx(wanted)
+    assert kl_divergence(np.array([5, 7]), np.array([5, 7])) == 0
