@@ -44,7 +44,7 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
         n = min(step, RESAMPLES - start)
         weights = random.multinomial(n_users, n_of_kind / n_users, size=n)
         runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=n) / n_runs
-        means[start : start + n] = ((weights @ sums) * runs).sum(axis=1) / (n_users * sizes.mean())
+        means[start : start + n] = ((weights @ sums) * runs).sum(axis=1) / (weights @ sizes)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
 

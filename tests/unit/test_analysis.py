@@ -94,7 +94,7 @@ def slow_purity(codes, genres, length):
         max_size=12,
     ).filter(lambda rows: any(genres for _, genres in rows))
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_purity_equals_counting_pairs(rows):
     codes, genres = [list(c) for c, _ in rows], [g for _, g in rows]
     frame = genre_purity(np.array(codes), genres, seed=0)
