@@ -27,7 +27,7 @@ RUN_OPTIONS = {
         typer.Option(
             "--dataset",
             help=(
-                "movielens and complete-journey come with the installation; any other name is the folder of a released one "
+                "movielens and complete-journey come with the installation; any other name is a released folder "
                 "(<Name>.inter.json, <Name>.item.json), looked for in --data-dir"
             ),
         ),
@@ -42,9 +42,7 @@ RUN_OPTIONS = {
         "laptop",
         typer.Option(
             "--profile",
-            help=(
-                "smoke (seconds, proves that it runs), laptop (minutes on two cores), paper (the paper's sizes, for a GPU)"
-            ),
+            help=("smoke (seconds, proves that it runs), laptop (minutes on two cores), paper (the paper's sizes)"),
         ),
     ),
     "seed": (int, 0, typer.Option("--seed", help="decides every random choice; the same seed gives the same table")),

@@ -1,6 +1,7 @@
 """Item text to vectors: any Hugging Face encoder or decoder, mean over the real tokens (LETTER, section 3.1)."""
 
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class ItemEmbeddings:
         return self.vectors
 
     def save(self, path: str | Path) -> None:
-        header = {"source": self.source, "made_from": self.made_from}
+        header = {"letterlib": json.dumps({"source": self.source, "made_from": self.made_from})}
         with written_beside(path) as beside:
             save_file({"vectors": np.ascontiguousarray(self.vectors, dtype=np.float32)}, beside, header)
 
@@ -60,7 +61,7 @@ class ItemEmbeddings:
                 vectors = np.load(path, allow_pickle=False).astype(np.float32)
                 return cls(vectors, path.name, digest(vectors))
             with safe_open(path, framework="numpy") as file:
-                header = file.metadata() or {}
+                header = json.loads((file.metadata() or {}).get("letterlib", "{}"))
                 return cls(file.get_tensor("vectors"), header.get("source", path.name), header.get("made_from", ""))
         except FileNotFoundError as error:
             raise LetterError(f"{path}: no such file; check the path") from error

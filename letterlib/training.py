@@ -38,7 +38,6 @@ class TrainingLog:
     losses: list[dict[str, float]] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
     best_epoch: int = -1
-    seconds: float = 0.0
 
     @property
     def best_score(self) -> float:
@@ -110,14 +109,27 @@ def train(
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller.
     """
     accelerator = Accelerator()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
     module.to(accelerator.device)
     run = _Run(module, optimizer, TrainingLog(), checkpoint)
     run.resume()
     wrapped, stepper = accelerator.prepare(module, optimizer)
     total = epochs * steps_per_epoch
     warmup_steps = int(warmup * total)
-    started, saved = time.perf_counter() - run.log.seconds, time.perf_counter()
+
+    def one_step(step: int, batch: Any) -> dict[str, Tensor]:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * learning_rate_factor(step, total, warmup_steps, schedule)
+        with autocast(dtype, accelerator.device):
+            parts = loss(wrapped, batch)
+        accelerator.backward(parts["loss"])
+        if clip_norm is not None:
+            accelerator.clip_grad_norm_(module.parameters(), clip_norm)
+        stepper.step()
+        stepper.zero_grad(set_to_none=True)
+        return {name: value.detach() for name, value in parts.items()}
+
+    saved = time.perf_counter()
     bar = progress(what=what, total=epochs, initial=run.epoch)
     while run.epoch < epochs and not run.is_over(patience):
         torch.manual_seed(seed * 1_000_003 + run.epoch)
@@ -125,29 +137,13 @@ def train(
         if start_epoch is not None:
             start_epoch(run.epoch)
         module.train()
-        sums: dict[str, Tensor] = {}
-        for i, batch in enumerate(batches(generator)):
-            step = run.epoch * steps_per_epoch + i
-            factor = learning_rate_factor(step, total, warmup_steps, schedule)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * factor
-            with autocast(dtype, accelerator.device):
-                parts = loss(wrapped, batch)
-            accelerator.backward(parts["loss"])
-            if clip_norm is not None:
-                accelerator.clip_grad_norm_(module.parameters(), clip_norm)
-            stepper.step()
-            stepper.zero_grad(set_to_none=True)
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
-        run.epoch += 1
-        run.log.losses.append({name: float(value) / (i + 1) for name, value in sums.items()})
+        first = run.epoch * steps_per_epoch
+        run.end_epoch([one_step(first + i, batch) for i, batch in enumerate(batches(generator))])
         due = run.epoch >= validate_from and run.epoch % validate_every == 0
         if validate is not None and (due or run.epoch == epochs):
             module.eval()
             with torch.no_grad():
                 run.record(validate())
-        run.log.seconds = time.perf_counter() - started
         bar.update()
         bar.set_postfix({k: f"{v:.4g}" for k, v in run.log.losses[-1].items()}, refresh=False)
         if checkpoint is not None and time.perf_counter() - saved > checkpoint_seconds:
@@ -172,6 +168,11 @@ class _Run:
     def is_over(self, patience: int | None) -> bool:
         since_best = sum(epoch > self.log.best_epoch for epoch, _ in self.log.validations)
         return patience is not None and since_best >= patience
+
+    def end_epoch(self, steps: list[dict[str, Tensor]]) -> None:
+        """Count the epoch, and log the mean of every part of the loss over its steps."""
+        self.epoch += 1
+        self.log.losses.append({k: float(torch.stack([one[k] for one in steps]).mean()) for k in steps[0]})
 
     def record(self, score: float) -> None:
         if score > self.log.best_score:

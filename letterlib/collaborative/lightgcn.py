@@ -18,11 +18,11 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from letterlib.collaborative.saved_model import load_model, save_model
-from letterlib.collaborative.validation import check_histories, validation_ndcg
 from letterlib.data.dataset import UNKNOWN_USER, Cases, Sequences, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, rank_by_score
+from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.saved_model import load_model, save_model
 from letterlib.training import TrainingLog, resolve_device, train
 
 
@@ -233,10 +233,10 @@ class LightGCN:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        tensors, config, seed, log = load_model(path, "LightGCN")
-        model = cls(LightGCNConfig(**config), seed, device)
-        model.vectors = _Vectors(**{name: tensor.to(model.device) for name, tensor in tensors.items()})
-        model.log = log
+        saved = load_model(path, "LightGCN")
+        model = cls(LightGCNConfig(**saved.config), saved.seed, device)
+        model.vectors = _Vectors(**{name: tensor.to(model.device) for name, tensor in saved.tensors.items()})
+        model.log = saved.log
         return model
 
 

@@ -11,9 +11,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from letterlib.collaborative.validation import validation_ndcg
 from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
 from letterlib.evaluation.ranking import Ranking, rank_by_score
+from letterlib.evaluation.validation import validation_ndcg
 
 WINDOWS, DECAYS, SMOOTHINGS = (1, 3, 6), (0.5, 0.8), (1, 5, 20)
 

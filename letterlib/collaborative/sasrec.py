@@ -19,11 +19,11 @@ from torch.nn import functional as F
 
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
 from letterlib.collaborative.packing import Group, Packed, pack, training_windows
-from letterlib.collaborative.saved_model import load_model, save_model
-from letterlib.collaborative.validation import check_histories, validation_ndcg
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, rank_by_score
+from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.saved_model import load_model, save_model
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
 
 
@@ -38,7 +38,7 @@ class SASRecConfig(BaseModel):
     dropout: float = Field(0.2, ge=0, lt=1)
     history: int = Field(50, ge=1, description="items read, the most recent ones")
     epochs: int = Field(50, ge=1)
-    batch_size: int = Field(256, ge=1, description="training windows per step")
+    batch_size: int = Field(1024, ge=1, description="items predicted per step, about")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     patience: int = Field(
@@ -139,12 +139,10 @@ class SASRec:
         torch.manual_seed(self.seed)
         self.network = SASRecNetwork(split.n_items, config).to(self.device)
         self.popularity = torch.from_numpy(split.train_counts).float()
-        first = training_windows(sequences, config.history, np.random.default_rng(self.seed))
-        steps = -(-len(first[0]) // config.batch_size)
+        steps = self._steps(split)
 
         def batches(generator: np.random.Generator):
             starts, ends = training_windows(sequences, config.history, generator)
-            # The number of windows differs a little between epochs, the number of steps must not.
             for part in np.array_split(generator.permutation(len(starts)), steps):
                 inputs = pack(sequences.values, starts[part], ends[part])
                 labels = pack(sequences.values, starts[part] + 1, ends[part] + 1).items
@@ -158,6 +156,8 @@ class SASRec:
             steps_per_epoch=steps,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
+            warmup=0.05,
+            schedule="cosine",
             seed=self.seed,
             what=f"SASRec {config.dimensions}-d",
             dtype=resolve_dtype(config.dtype, self.device),
@@ -166,6 +166,13 @@ class SASRec:
             checkpoint=self.checkpoint,
         )
         return self
+
+    def _steps(self, split: Split) -> int:
+        """Steps an epoch, so that one predicts about `batch_size` items, and no step is without a window."""
+        n_labels = np.maximum(split.train.lengths - 1, 0)
+        if not n_labels.any():
+            raise LetterError("SASRec: no user has two items in training, so there is no next item to learn from")
+        return max(1, min(round(n_labels.sum() / self.config.batch_size), np.count_nonzero(n_labels)))
 
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
         """The best k items of the whole catalogue for every case."""
@@ -212,10 +219,10 @@ class SASRec:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        tensors, config, seed, log = load_model(path, "SASRec")
-        model = cls(SASRecConfig(**config), seed, device)
-        model.popularity = tensors.pop("popularity")
+        saved = load_model(path, "SASRec")
+        model = cls(SASRecConfig(**saved.config), saved.seed, device)
+        model.popularity = saved.tensors.pop("popularity")
         model.network = SASRecNetwork(len(model.popularity), model.config).to(model.device)
-        model.network.load_state_dict(tensors)
-        model.log = log
+        model.network.load_state_dict(saved.tensors)
+        model.log = saved.log
         return model

@@ -39,8 +39,8 @@ def beam_search(
         catalogue scores the whole catalogue exactly, each shared prefix computed once.
     tau: divides the logits first (the paper's P_theta); 1 decodes with raw logits, as the released code does.
     dead: per level, bool [batch, n_nodes(level)], nodes to avoid (see `Trie.dead_nodes`).
-    Returns leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal scores in the order
-    of the leaves. A score of -inf says that nothing (more) was allowed.
+    Returns leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal scores in the
+    order of the leaves. A score of -inf says that nothing (more) was allowed.
     """
     state = model.start(memory, mask)
     nodes = torch.zeros(len(memory), 1, dtype=torch.int64, device=memory.device)
@@ -71,8 +71,8 @@ def _expand(
     """The children of every beam, with their scores; nothing is computed for tokens that no child has.
 
     nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
-    Returns children (ascending), the beam each came from, and scores, all [batch, C], C being the largest number of
-    candidates of a history; where a history has fewer, the rest has node 0 and score -inf.
+    Returns children (ascending), the beam each came from, and scores, all [batch, C], C being the largest
+    number of candidates of a history; where a history has fewer, the rest has node 0 and score -inf.
     """
     batch, width = nodes.shape
     firsts = trie.first_child[level]
@@ -95,8 +95,8 @@ def unconstrained_beam_search(
     """The best sequences of L + 1 tokens for each history, any token anywhere.
 
     It measures what the trie is for: how many of the sequences that the model prefers are identifiers at all.
-    Returns leaves int64 [batch, beam], -1 for a sequence that is no item's identifier followed by the end token, and
-    scores float32 [batch, beam], best first.
+    Returns leaves int64 [batch, beam], -1 for a sequence that is no item's identifier followed by the end
+    token, and scores float32 [batch, beam], best first.
     """
     state = model.start(memory, mask)
     sequences = torch.full((len(memory), 1, 1), PAD, dtype=torch.int64, device=memory.device)
@@ -114,7 +114,11 @@ def unconstrained_beam_search(
 
 
 def expand_leaves(
-    trie: Trie, leaves: np.ndarray, scores: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray] | None = None
+    trie: Trie,
+    leaves: np.ndarray,
+    scores: np.ndarray,
+    k: int,
+    excluded: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """From identifiers to items: every item of a leaf takes the leaf's score, in the trie's order.
 

@@ -8,11 +8,11 @@ from letterlib.decoding.trie import EOS, PAD, Trie
 
 
 class TrieLogitsProcessor(LogitsProcessor):
-    """Sets the score of every token that leads out of the catalogue to -inf, for an encoder-decoder's `generate`.
+    """Sets the score of every token that leads out of the catalogue to -inf; for an encoder-decoder.
 
-    After a whole identifier only the end token is allowed, after the end token (or off the trie, where beams that
-    `generate` has given up may stray) only padding. With `num_beams` and `length_penalty=0` the sequences and
-    their scores are those of `beam_search`.
+    After a whole identifier only the end token is allowed, after the end token (or off the trie, where beams
+    that `generate` has given up may stray) only padding. With `num_beams` and `length_penalty=0` the sequences
+    and their scores are those of `beam_search`.
     """
 
     def __init__(self, trie: Trie):

@@ -37,7 +37,7 @@ class DictTrie:
                 node = node.setdefault(token, {})
 
     def allowed(self, prefix: Sequence[int]) -> list[int]:
-        """The tokens that may follow `prefix` in some item's identifier, ascending; none for a foreign prefix."""
+        """The tokens that follow `prefix` in some item's identifier, ascending; none for a foreign prefix."""
         node = self.root
         for token in prefix:
             node = node.get(token, {})
@@ -46,11 +46,11 @@ class DictTrie:
 
 @dataclass(frozen=True)
 class Trie:
-    """The same trie as arrays: nodes numbered breadth-first within each level, the root being node 0 of level 0.
+    """The same trie as arrays: nodes numbered breadth-first, from 0 in each level; the root alone is level 0.
 
     token[l]: int64 [n_nodes(l)], the token that leads to each node of level l (the root's is PAD).
-    first_child[l]: int64 [n_nodes(l) + 1]; node i's children are first_child[l][i] ... first_child[l][i + 1] - 1
-        of level l + 1, in ascending order of their tokens.
+    first_child[l]: int64 [n_nodes(l) + 1]; the children of node i are the nodes first_child[l][i] up to, without,
+        first_child[l][i + 1] of level l + 1, in ascending order of their tokens.
     The nodes of level L are the leaves, one per distinct identifier, in lexicographic order.
     items: int64 [n_items], sorted by identifier; items that share one stand in an order fixed by the seed.
     first_item: int64 [n_leaves + 1]; leaf i's items are items[first_item[i]:first_item[i + 1]].
@@ -118,7 +118,7 @@ class Trie:
         return torch.where((nodes >= 0) & (edges[found] == wanted), found, -1)
 
     def walk(self, prefixes: Tensor) -> Tensor:
-        """The node that each prefix leads to, -1 for a foreign one. prefixes: int64 [n, length], length <= L."""
+        """The node that each prefix leads to, -1 for a foreign one. prefixes: int64 [n, length <= L]."""
         nodes = torch.zeros(len(prefixes), dtype=torch.int64, device=prefixes.device)
         for level in range(prefixes.shape[1]):
             nodes = self.child(level, nodes, prefixes[:, level])
@@ -140,8 +140,8 @@ class Trie:
     def dead_nodes(self, rows: np.ndarray, items: np.ndarray, n_rows: int) -> list[np.ndarray]:
         """Where nothing is left when each row's `items` are left out.
 
-        rows, items: int64 [n], pairs (row, item). Returns, per level 0..L, bool [n_rows, n_nodes(level)]: True
-        for a node all of whose items are left out. A search that avoids these nodes never ends up empty-handed.
+        rows, items: int64 [n], pairs (row, item). Returns, per level 0..L, bool [n_rows, n_nodes(level)]:
+        True for a node all of whose items are left out. A search that avoids these never ends up empty-handed.
         """
         n_items = len(self.items)
         rows, items = np.divmod(np.unique(rows * n_items + items), n_items)

@@ -45,7 +45,31 @@ class RunConfig(BaseModel):
     tiger: TigerConfig
 
 
-PROFILES: dict[str, dict[str, Any]] = {"smoke": {}, "laptop": {}, "paper": {}}
+PROFILES: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "sasrec_32": dict(dimensions=32, n_heads=1, history=10, epochs=1),
+        "sasrec": dict(dimensions=32, n_heads=1, history=10, epochs=1),
+        "lightgcn": dict(dimensions=16, epochs=2),
+        "tokenizer": dict(hidden=(64,), n_codes=32, n_groups=4, epochs=5),
+        "tiger": dict(d_model=32, d_ff=64, n_heads=2, d_head=16, n_layers=1, history=5, epochs=1, examples=2000,
+                      batch_size=128, learning_rate=3e-3),
+    },
+    "laptop": {
+        "sasrec_32": dict(dimensions=32, n_heads=1, epochs=20),
+        "sasrec": dict(dimensions=64, n_heads=2, epochs=20),
+        "lightgcn": dict(epochs=30),
+        "tokenizer": dict(hidden=(512, 256, 128, 64), epochs=300),
+        "tiger": dict(d_model=64, d_ff=256, n_heads=4, d_head=16, n_layers=2, history=10, epochs=12, examples=20_000,
+                      batch_size=256, learning_rate=2e-3),
+    },
+    "paper": {
+        "sasrec_32": dict(dimensions=32, n_heads=1, epochs=200, patience=10),
+        "sasrec": dict(dimensions=128, epochs=200, patience=10),
+        "lightgcn": dict(epochs=500, patience=20),
+        "tokenizer": {},
+        "tiger": {},
+    },
+}  # fmt: skip
 
 
 def make_config(

@@ -8,6 +8,7 @@ Each method finds or makes one artefact and everything it needs, so any of them 
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from letterlib.files import read_json, write_json
 from letterlib.generation.tiger import Tiger
 from letterlib.semantics import ItemEmbeddings, embed_texts
 from letterlib.tokenization.letter import LetterTokenizer
-from letterlib.training import resolve_device
+from letterlib.training import TrainingLog, resolve_device
 
 SYSTEMS = {
     "popularity": "Popularity",
@@ -113,7 +114,7 @@ class Pipeline:
             tokenizer.fit(self.semantic().vectors, self.collaborative().vectors if needs_cf else None)
             tokenizer.save(out / "tokenizer.safetensors")
             tokenizer.identifiers().save(out / f"{self.dataset.name}.index.json")
-            return tokenizer.report
+            return asdict(tokenizer.report)
 
         return self._stage(f"tokenizer-{arm}", 1, config, inputs, work)
 
@@ -184,6 +185,20 @@ class Pipeline:
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
         """The test result of a system, with the history left "in" (the paper's figure) or filtered "out"."""
         return Evaluation.from_json(read_json(self._evaluated(name).path(f"evaluation-{history}.json")))
+
+    def log(self, name: str) -> TrainingLog:
+        """The learning curve of a trained system."""
+        metrics = self._model(name).metrics
+        return TrainingLog(metrics["losses"], [tuple(pair) for pair in metrics["validations"]])
+
+    def with_seed(self, seed: int) -> "Pipeline":
+        """The same run with another seed, in the same cache."""
+        return Pipeline(self.config.model_copy(update={"seed": seed}), data_dir=self.data_dir, cache=self.cache)
+
+    def seconds(self, name: str) -> float:
+        """Wall time of training and evaluating a system, when that was really done."""
+        model = self._model(name)
+        return self._evaluated(name).seconds + (model.seconds if model else 0.0)
 
     def ranking(self, name: str, *, history: str = "in") -> Ranking:
         """The ranked lists behind `evaluation`."""

@@ -1,19 +1,18 @@
 """A compact T5: the encoder-decoder that reads a history of identifiers and writes the next one.
 
 Raffel et al. 2020. RMS norm before every block, one table of relative position biases per stack (shared
-by its layers), attention without scaling, ReLU feed-forward, no bias vectors, one embedding for input and output.
-The weights interchange with transformers' `T5ForConditionalGeneration` (see `t5_weights`).
+by its layers), attention without scaling, ReLU feed-forward, no bias vectors, one embedding for input and
+output. The weights interchange with transformers' `T5ForConditionalGeneration` (see `t5_weights`).
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-N_BUCKETS = 32
-MAX_DISTANCE = 128
+from letterlib.generation.attention import Attention, RelativePositionBias
+
 EPSILON = 1e-6
 
 
@@ -29,75 +28,10 @@ class EncoderDecoderConfig:
     n_layers: int
     dropout: float
 
-
-def relative_position_bucket(distance: Tensor, bidirectional: bool) -> Tensor:
-    """Sort relative positions (key position - query position) into the 32 buckets of T5, elementwise.
-
-    Small distances have a bucket each, larger ones share buckets that widen logarithmically up to 128.
-    bidirectional: half of the buckets are for keys after the query; otherwise those count as distance 0.
-    """
-    n = N_BUCKETS
-    if bidirectional:
-        n //= 2
-        side = (distance > 0) * n
-        distance = distance.abs()
-    else:
-        side = torch.zeros_like(distance)
-        distance = -distance.clamp(max=0)
-    exact = n // 2
-    log_ratio = torch.log(distance.clamp(min=1).float() / exact) / math.log(MAX_DISTANCE / exact)
-    large = (exact + (log_ratio * (n - exact)).long()).clamp(max=n - 1)
-    return side + torch.where(distance < exact, distance, large)
-
-
-class RelativePositionBias(nn.Module):
-    """A learned number per head and bucket, added to the attention scores."""
-
-    def __init__(self, n_heads: int, bidirectional: bool):
-        super().__init__()
-        self.table = nn.Embedding(N_BUCKETS, n_heads)
-        self.bidirectional = bidirectional
-
-    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """queries [Q], keys [K]: positions. Returns [1, n_heads, Q, K]."""
-        bucket = relative_position_bucket(keys[None, :] - queries[:, None], self.bidirectional)
-        return self.table(bucket).permute(2, 0, 1).unsqueeze(0)
-
-
-class Attention(nn.Module):
-    """Multi-head attention without scaling: self-attention (fused q, k, v) or cross-attention (fused k, v)."""
-
-    def __init__(self, config: EncoderDecoderConfig, cross: bool):
-        super().__init__()
-        self.shape = (config.n_heads, config.d_head)
-        self.dropout = config.dropout
-        inner = config.n_heads * config.d_head
-        if cross:
-            self.q = nn.Linear(config.d_model, inner, bias=False)
-            self.kv = nn.Linear(config.d_model, 2 * inner, bias=False)
-        else:
-            self.qkv = nn.Linear(config.d_model, 3 * inner, bias=False)
-        self.o = nn.Linear(inner, config.d_model, bias=False)
-
-    def heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Cut [batch, length, m * inner] into m tensors [batch, n_heads, length, d_head]."""
-        x = x.view(*x.shape[:2], -1, *self.shape)
-        return tuple(one.transpose(1, 2) for one in x.unbind(2))
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        """q [batch, n_heads, Q, d_head], k and v [batch, n_heads, K, d_head], bias broadcast to
-        [batch, n_heads, Q, K]. Returns [batch, Q, d_model].
-
-        Written out, because torch's fused attention cannot learn a bias on a CPU and is a third slower there;
-        without autocast, which would copy the scores to float32 and back.
-        """
-        with torch.autocast(q.device.type, enabled=False):
-            scores = q @ k.mT
-            if bias is not None:
-                scores = scores + bias.to(q.dtype)
-            weights = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
-            out = weights @ v
-        return self.o(out.transpose(1, 2).flatten(2))
+    @property
+    def attention(self) -> tuple[int, int, int, float]:
+        """What `Attention` is built from."""
+        return self.d_model, self.n_heads, self.d_head, self.dropout
 
 
 class FeedForward(nn.Module):
@@ -117,7 +51,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: EncoderDecoderConfig):
         super().__init__()
         self.norm_self = nn.RMSNorm(config.d_model, EPSILON)
-        self.self_attention = Attention(config, cross=False)
+        self.self_attention = Attention(*config.attention, cross=False)
         self.norm_ff = nn.RMSNorm(config.d_model, EPSILON)
         self.ff = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
@@ -133,7 +67,7 @@ class DecoderLayer(EncoderLayer):
     def __init__(self, config: EncoderDecoderConfig):
         super().__init__(config)
         self.norm_cross = nn.RMSNorm(config.d_model, EPSILON)
-        self.cross_attention = Attention(config, cross=True)
+        self.cross_attention = Attention(*config.attention, cross=True)
 
     def forward(
         self,
@@ -143,7 +77,7 @@ class DecoderLayer(EncoderLayer):
         memory_bias: Tensor | None,
         past: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """x [batch, n, length, d_model]: n sequences that read the same memory, which is never copied n times.
+        """x [batch, n, length, d_model]: n sequences that read the same memory, which is not copied n times.
 
         memory: cross-attention keys and values [batch, n_heads, S, d_head]. past: the self-attention keys and
         values of earlier positions, [batch * n, n_heads, t, d_head]. Returns the new x and the new past.
@@ -222,7 +156,7 @@ class EncoderDecoder(nn.Module):
         return self.dropout(self.encoder_norm(x))
 
     def start(self, memory: Tensor, mask: Tensor | None = None) -> DecoderState:
-        """Get ready to decode: `encode`'s result, and its mask. The keys and values it returns serve every step."""
+        """Get ready to decode what `encode` returned, with its mask: keys and values that serve every step."""
         pairs = []
         for layer in self.decoder:
             cross = layer.cross_attention

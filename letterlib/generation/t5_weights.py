@@ -8,15 +8,20 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib.errors import LetterError
 from letterlib.files import written_beside
-from letterlib.generation.encoder_decoder import (
-    EPSILON,
-    MAX_DISTANCE,
-    N_BUCKETS,
-    EncoderDecoder,
-    EncoderDecoderConfig,
-)
+from letterlib.generation.attention import MAX_DISTANCE, N_BUCKETS
+from letterlib.generation.encoder_decoder import EPSILON, EncoderDecoder, EncoderDecoderConfig
 
 _SELF, _CROSS = "SelfAttention", "EncDecAttention"
+_FIXED = (
+    "num_decoder_layers",
+    "feed_forward_proj",
+    "layer_norm_epsilon",
+    "scale_decoder_outputs",
+    "relative_attention_num_buckets",
+    "relative_attention_max_distance",
+    "decoder_start_token_id",
+)
+"""What our architecture leaves no choice of."""
 
 
 def t5_config(config: EncoderDecoderConfig) -> T5Config:
@@ -103,12 +108,12 @@ def from_transformers(t5: T5ForConditionalGeneration) -> EncoderDecoder:
         dropout=theirs.dropout_rate,
     )
     expected = t5_config(config)
-    differing = ["num_decoder_layers", "feed_forward_proj", "layer_norm_epsilon", "scale_decoder_outputs"]
-    differing += ["relative_attention_num_buckets", "relative_attention_max_distance", "decoder_start_token_id"]
-    for option in differing:
+    for option in _FIXED:
         got, want = getattr(theirs, option, None), getattr(expected, option, None)
         if got != want:
-            raise LetterError(f"T5 with {option}={got} cannot be imported, only {option}={want}; use an original T5")
+            raise LetterError(
+                f"T5 with {option}={got} cannot be imported, only {option}={want}; use an original T5"
+            )
     model = EncoderDecoder(config)
     weights = t5.state_dict()
     state = {

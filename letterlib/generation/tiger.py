@@ -12,15 +12,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from letterlib.collaborative.saved_model import load_model, save_model
-from letterlib.collaborative.validation import check_histories, validation_ndcg
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.trie import EOS, PAD, Trie, tokens_of
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
+from letterlib.evaluation.validation import check_histories, validation_ndcg
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
 
@@ -230,9 +230,9 @@ class Tiger:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        tensors, config, seed, log = load_model(path, "TIGER")
-        identifiers = Identifiers(tensors.pop("codes").numpy(), tuple(tensors.pop("level_sizes").tolist()))
-        model = cls(identifiers, TigerConfig(**config), seed, device)
-        model.network.load_state_dict({name.removeprefix("network."): weight for name, weight in tensors.items()})
-        model.log = log
+        saved = load_model(path, "TIGER")
+        identifiers = Identifiers(saved.tensors.pop("codes").numpy(), tuple(saved.tensors.pop("level_sizes").tolist()))
+        model = cls(identifiers, TigerConfig(**saved.config), saved.seed, device)
+        model.network.load_state_dict({n.removeprefix("network."): weight for n, weight in saved.tensors.items()})
+        model.log = saved.log
         return model

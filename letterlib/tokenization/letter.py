@@ -1,6 +1,5 @@
 """LETTER's tokenizer: semantic and collaborative item vectors in, `Identifiers` out."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,12 +8,10 @@ from typing import Self
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from letterlib.errors import LetterError
-from letterlib.files import written_beside
+from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization import losses
 from letterlib.tokenization.clustering import constrained_kmeans_groups
 from letterlib.tokenization.collisions import CollisionReport, repair_collisions
@@ -175,6 +172,10 @@ class LetterTokenizer:
         """One identifier per item, after the repair of collisions."""
         return self._identifiers
 
+    def codes_before_repair(self) -> np.ndarray:
+        """The codes that the model itself chose: int64 [n_items, L]."""
+        return self._codes
+
     def quantised(self) -> np.ndarray:
         """z^ of every item, from the codes that the model chose (before the repair): float32 [n_items, 32]."""
         codes = torch.from_numpy(self._codes).to(self._device)
@@ -185,38 +186,24 @@ class LetterTokenizer:
         return [book.detach().cpu().numpy() for book in self._module.codebooks]
 
     def save(self, path: str | Path) -> None:
-        """One safetensors file: weights and codes, with configuration, seed and report in its header."""
+        """One safetensors file that `load` reads: weights, codes and report."""
         tensors = {f"module.{name}": value.cpu() for name, value in self._module.state_dict().items()}
         tensors["codes_before_repair"] = torch.from_numpy(self._codes)
         tensors["codes"] = torch.from_numpy(self._identifiers.codes)
-        header = {
-            "config": self.config.model_dump_json(),
-            "seed": str(self.seed),
-            "report": json.dumps(asdict(self.report)),
-        }
-        with written_beside(path) as beside:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, beside, metadata=header)
+        report = asdict(self.report)
+        save_model(path, "LetterTokenizer", tensors, self.config, self.seed, self.report.log, report)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        """Read what `save` wrote. A file that is missing or is something else is a LetterError."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-            self = cls(TokenizerConfig.model_validate_json(header["config"]), int(header["seed"]), device)
-            report = json.loads(header["report"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise LetterError(f"{path}: not a saved tokenizer ({error}); run the tokenizer stage again") from error
+        saved = load_model(path, "LetterTokenizer")
+        self, tensors, report = cls(TokenizerConfig(**saved.config), saved.seed, device), saved.tensors, saved.report
         state = {n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")}
         self._module = self._new_module(state["encoder.0.weight"].shape[1]).eval()
         self._module.load_state_dict(state)
         self._codes = tensors["codes_before_repair"].numpy()
         self._identifiers = Identifiers(tensors["codes"].numpy(), (self.config.n_codes,) * self.config.n_levels)
-        log = TrainingLog(**report["log"])
-        log.validations = [tuple(one) for one in log.validations]  # JSON has no tuples
         self.report = TokenizerReport(
-            log, tuple(report["dead_codes"]),
+            saved.log, tuple(report["dead_codes"]),
             CollisionReport(**report["collisions"]), tuple(report["reconstruction_error"]),
         )  # fmt: skip
         return self

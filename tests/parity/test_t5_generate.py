@@ -88,7 +88,7 @@ def test_logits_processor_in_greedy_search_and_sampling(case):
         torch.manual_seed(0)
         # Longer than an identifier: after the end token nothing but padding may come.
         sequences = case.t5.generate(
-            case.history, do_sample=sampled, num_beams=1, max_new_tokens=len(SIZES) + 3, logits_processor=processors
+            case.history, do_sample=sampled, max_new_tokens=len(SIZES) + 3, logits_processor=processors
         )
         for row in sequences[:, 1:].tolist():
             assert tuple(row[: len(SIZES)]) in identifiers

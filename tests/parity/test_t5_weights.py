@@ -5,7 +5,8 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib.errors import LetterError
-from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig, relative_position_bucket
+from letterlib.generation.attention import relative_position_bucket
+from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.t5_weights import export, from_transformers, to_transformers
 
@@ -64,14 +65,15 @@ def test_gradients_equal_those_of_t5(model):
 
 
 def test_dropout_is_where_t5_has_it():
-    """The noise differs, its size must not: compare the mean and the spread of the logits over many passes."""
+    """The noise differs, its size must not: compare mean and spread of the logits over many passes."""
     torch.manual_seed(3)
     ours = EncoderDecoder(EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3)).train()
     t5 = to_transformers(ours).train()
     tokens, mask, targets = (torch.cat([one] * 8) for one in _batch(9, "no"))
     with torch.no_grad():
         a = torch.stack([ours(tokens, mask, targets.unsqueeze(1)).squeeze(1) for _ in range(60)])
-        b = torch.stack([t5(input_ids=tokens, attention_mask=mask.long(), labels=targets).logits for _ in range(60)])
+        inputs = dict(input_ids=tokens, attention_mask=mask.long(), labels=targets)
+        b = torch.stack([t5(**inputs).logits for _ in range(60)])
     assert (a.std(0).mean() / b.std(0).mean() - 1).abs() < 0.03
     assert (a.mean(0) - b.mean(0)).abs().mean() < 3 * (a.std(0) / 60**0.5).mean()
 
@@ -117,9 +119,8 @@ def test_a_copy_does_not_share_memory(model):
     "option", [{"feed_forward_proj": "gated-gelu"}, {"tie_word_embeddings": False}, {"num_decoder_layers": 1}]
 )
 def test_other_architectures_are_refused(option):
-    config = T5Config(
-        vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=2, decoder_start_token_id=0, **option
-    )
+    config = T5Config(vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=2, **option)
+    config.decoder_start_token_id = 0
     with pytest.raises(LetterError, match="cannot be imported"):
         from_transformers(T5ForConditionalGeneration(config))
 

@@ -10,14 +10,14 @@ from letterlib.decoding.trie import EOS, PAD, DictTrie, Trie, tokens_of, vocabul
 
 @st.composite
 def catalogues(draw):
-    """(codes [n_items, L], level sizes): few codes per level, so that prefixes and whole identifiers are shared."""
+    """(codes [n_items, L], level sizes): few codes per level, so that prefixes and identifiers are shared."""
     sizes = tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=5)))
     row = st.tuples(*(st.sampled_from(sorted({0, size // 2, size - 1})) for size in sizes))
     rows = draw(st.lists(row, min_size=1, max_size=25))
     return np.array(rows, dtype=np.int64), sizes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(catalogues(), st.data())
 def test_arrays_and_dictionary_agree(catalogue, data):
     codes, sizes = catalogue
@@ -32,7 +32,7 @@ def test_arrays_and_dictionary_agree(catalogue, data):
     assert trie.allowed(foreign) == dictionary.allowed(foreign)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(catalogues(), st.integers(0, 3))
 def test_the_arrays_are_a_breadth_first_trie(catalogue, seed):
     codes, sizes = catalogue
@@ -52,7 +52,7 @@ def test_the_arrays_are_a_breadth_first_trie(catalogue, seed):
         assert walked.tolist() == [rank[tuple(row)] for row in tokens[:, :level].tolist()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(catalogues(), st.integers(0, 3))
 def test_a_leaf_is_the_range_of_its_items(catalogue, seed):
     codes, sizes = catalogue
@@ -65,7 +65,7 @@ def test_a_leaf_is_the_range_of_its_items(catalogue, seed):
         assert (codes[items] == codes[items[0]]).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(catalogues(), st.data())
 def test_dead_nodes_are_those_without_a_remaining_item(catalogue, data):
     codes, sizes = catalogue

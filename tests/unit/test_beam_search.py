@@ -145,7 +145,8 @@ def test_expand_leaves_gives_items_of_a_leaf_its_score():
     codes = np.array([[0], [1], [0], [2], [0]])
     trie = Trie.build(codes, (3,))
     shared = trie.items[:3]
-    leaves, scores = np.array([[2, 0, 1], [1, 2, 0]]), np.array([[-1.0, -2.0, -3.0], [-1.0, -np.inf, -np.inf]])
+    leaves = np.array([[2, 0, 1], [1, 2, 0]])
+    scores = np.array([[-1.0, -2.0, -3.0], [-1.0, -np.inf, -np.inf]])
     items, values = expand_leaves(trie, leaves, scores, 4)
     assert items.tolist() == [[3, *shared], [1, -1, -1, -1]]
     assert values.tolist() == [[-1.0, -2.0, -2.0, -2.0], [-1.0, -np.inf, -np.inf, -np.inf]]

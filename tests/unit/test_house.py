@@ -10,8 +10,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "letterlib"
 ROOMS = (
-    "errors files progress data evaluation training models semantics collaborative tokenization decoding generation "
-    "analysis plots experiments course doctor cli"
+    "errors files progress data evaluation training saved_model semantics collaborative tokenization decoding "
+    "generation analysis plots experiments course doctor cli"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -45,16 +45,17 @@ def test_a_module_is_short_and_no_function_needs_scrolling(module):
     assert len(text.splitlines()) <= 260
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno <= 70, f"{node.name} is {node.end_lineno - node.lineno} lines long"
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            assert node.end_lineno - body[0].lineno < 50, f"{node.name} is too long to read at a glance"
 
 
 def test_no_module_reads_a_pickle_except_the_one_that_checks_its_hash_first():
     """pandas' read_pickle, pickle, torch.load and np.load(allow_pickle=True) execute what they read."""
-    unsafe = ("pickle", "torch.load", "allow_pickle=True", "joblib")
+    unsafe = ("import pickle", "read_pickle", "torch.load(", "allow_pickle=True", "joblib")
     users = {m.name for m in MODULES if any(word in _code_of(m) for word in unsafe)}
     assert users <= {"movielens.py"}
     text = _code_of(PACKAGE / "data" / "movielens.py")
-    assert text.index("sha256") < text.index("read_pickle")
+    assert text.index("packaged_bytes(") < text.index("read_pickle"), "bytes come from where the hash is checked"
 
 
 def _code_of(module: Path) -> str:
@@ -68,7 +69,8 @@ def _code_of(module: Path) -> str:
 
 def test_environment_yml_and_pyproject_name_the_same_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["course"] + project["optional-dependencies"]["dev"]
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["course"] + extras["dev"]
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     named = next(one["pip"] for one in environment["dependencies"] if isinstance(one, dict))
     assert sorted(named) == sorted(wanted)

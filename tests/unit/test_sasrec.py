@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from letterlib.collaborative import catalogue_softmax
@@ -16,10 +17,12 @@ from letterlib.collaborative.packing import pack, training_windows
 from letterlib.collaborative.sasrec import SASRec, SASRecConfig, SASRecNetwork
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
+from letterlib.evaluation.validation import validation_ndcg
+from letterlib.training import train
 
 N_ITEMS = 40
 SMALL = SASRecConfig(
-    dimensions=16, n_layers=2, n_heads=2, dropout=0.1, history=10, epochs=4, batch_size=8,
+    dimensions=16, n_layers=2, n_heads=2, dropout=0.1, history=10, epochs=4, batch_size=64,
     learning_rate=5e-3, dtype="float32",
 )  # fmt: skip
 
@@ -133,7 +136,7 @@ def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
 def test_it_memorises_ten_users_training_targets():
     generator = np.random.default_rng(5)
     dataset = made([generator.permutation(200)[:14].tolist() for _ in range(10)], 200)
-    config = SMALL.model_copy(update=dict(dimensions=32, dropout=0.0, epochs=100, patience=100))
+    config = SMALL.model_copy(update=dict(dimensions=32, dropout=0.0, epochs=60, batch_size=16))
     split = dataset.split()
     # Without validation cases the last weights stay, here those that have learnt by heart.
     model = SASRec(config, 0, "cpu")
@@ -182,18 +185,21 @@ def test_same_seed_same_weights_in_another_process_and_another_seed_others(fitte
 def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(fitted, tmp_path, monkeypatch):
     whole, dataset = fitted
     checkpoint = tmp_path / "checkpoint.safetensors"
-    monkeypatch.setattr("letterlib.training.train.__kwdefaults__", _save_every_epoch())
-    SASRec(SMALL.model_copy(update={"epochs": 2}), 1, "cpu", checkpoint).fit(dataset.split())
-    assert checkpoint.exists()
+    monkeypatch.setitem(train.__kwdefaults__, "checkpoint_seconds", 0.0)
+
+    def interrupted_in_the_third_epoch(split, recommend):
+        score, calls = validation_ndcg(split, recommend), iter(range(2))
+        return lambda: score() if next(calls, None) is not None else interrupt()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("letterlib.collaborative.sasrec.validation_ndcg", interrupted_in_the_third_epoch)
+        SASRec(SMALL, 1, "cpu", checkpoint).fit(dataset.split())
     resumed = SASRec(SMALL, 1, "cpu", checkpoint).fit(dataset.split())
     assert np.array_equal(resumed.item_vectors(), whole.item_vectors())
     assert resumed.log.losses == whole.log.losses
-
-
-def _save_every_epoch() -> dict:
-    from letterlib.training import train
-
-    return train.__kwdefaults__ | {"checkpoint_seconds": 0.0}
 
 
 def test_history_is_excluded_on_request_and_no_item_comes_twice(fitted):
@@ -249,10 +255,7 @@ def test_files_that_hold_no_model_are_named(fitted, tmp_path):
     path.write_bytes(b"not safetensors at all")
     with pytest.raises(LetterError, match="not a readable safetensors file"):
         SASRec.load(path)
-    catalogue_of_others = {"x": torch.zeros(1)}
-    from safetensors.torch import save_file
-
-    save_file(catalogue_of_others, path)
+    save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(LetterError, match="holds no SASRec model"):
         SASRec.load(path)
 
@@ -262,3 +265,5 @@ def test_bad_input_is_named(fitted):
         fitted[0].recommend(Cases.from_histories([[1, 40]]), 5)
     with pytest.raises(LetterError, match="dimensions=15 is not a multiple of n_heads=2"):
         SASRec(SMALL.model_copy(update={"dimensions": 15}))
+    with pytest.raises(LetterError, match="no user has two items in training"):
+        SASRec(SMALL, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]]).split())

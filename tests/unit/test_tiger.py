@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,8 @@ def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
 
 
 def test_only_the_recent_history_is_read(model):
-    long, short = model.recommend(HISTORIES[[3]], 10), model.recommend(Cases.from_histories([range(35, 40)]), 10)
+    long = model.recommend(HISTORIES[[3]], 10)
+    short = model.recommend(Cases.from_histories([range(35, 40)]), 10)
     assert np.array_equal(long.items, short.items)
 
 
@@ -196,10 +198,8 @@ def _fingerprint() -> str:
 
 
 def test_the_same_seed_gives_the_same_weights_in_another_process():
-    command = "import test_tiger; print(test_tiger._fingerprint())"
-    other = subprocess.run(
-        [sys.executable, "-c", command], cwd=__file__.rpartition("/")[0], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", "import test_tiger; print(test_tiger._fingerprint())"]
+    other = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     assert other.stdout.strip().splitlines()[-1] == _fingerprint()
 
 

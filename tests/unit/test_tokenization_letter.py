@@ -157,7 +157,7 @@ def test_a_file_that_is_no_tokenizer_is_said(tmp_path):
         path = tmp_path / "broken.safetensors"
         if content is not None:
             path.write_bytes(content)
-        with pytest.raises(LetterError, match="broken.safetensors: not a saved tokenizer"):
+        with pytest.raises(LetterError, match="broken.safetensors: (no such file|not a readable)"):
             LetterTokenizer.load(path)
 
 

@@ -102,7 +102,7 @@ def test_codebooks_start_from_the_residuals_of_the_catalogue(module):
 
 def residual_error(module: RQVAE, x: torch.Tensor) -> float:
     out = module(x)
-    return float(((out.z - out.quantised) ** 2).mean())
+    return ((out.z - out.quantised) ** 2).mean().item()
 
 
 def test_more_codes_than_items_is_said(module):

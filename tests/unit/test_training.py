@@ -102,7 +102,7 @@ def test_another_seed_gives_other_weights():
 def test_the_schedule_warms_up_linearly_and_ends_at_zero():
     factors = [learning_rate_factor(step, 100, 10, "cosine") for step in range(101)]
     assert factors[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
-    assert factors[10] == pytest.approx(1.0) and factors[55] == pytest.approx(0.5) and factors[100] == pytest.approx(0.0)
+    assert [factors[i] for i in (10, 55, 100)] == pytest.approx([1.0, 0.5, 0.0])
     assert learning_rate_factor(77, 100, 10, "constant") == 1.0
     assert learning_rate_factor(0, 100, 0, "cosine") == 1.0
 

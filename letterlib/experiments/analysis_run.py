@@ -1,0 +1,104 @@
+"""What a run's tokenizers are like, in numbers: the analysis that the report and the table of seeds share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from letterlib.analysis.code_usage import code_usage, perplexity_difference
+from letterlib.analysis.collaborative_signal import SimilarityResult, item_similarities, similarity_experiment
+from letterlib.analysis.exposure import first_code_counts, generation_bias
+from letterlib.evaluation.bootstrap import interval, verdict
+from letterlib.experiments.configuration import TOKENIZER_ARMS
+from letterlib.experiments.pipeline import TIGER_ARMS, Pipeline
+from letterlib.tokenization.letter import LetterTokenizer
+
+ARM_NAMES = {"plain": "RQ-VAE", "cf": "+ collaborative", "div": "+ diversity", "letter": "LETTER (both)"}
+RESAMPLING_SEED = 0
+
+
+@dataclass(frozen=True)
+class TokenizerAnalysis:
+    """The four tokenizers of one run. codes are those the models chose, before collisions were repaired."""
+
+    tokenizers: dict[str, LetterTokenizer]
+    codes: dict[str, np.ndarray]
+    usage: dict[str, pd.DataFrame]
+    signal: dict[str, SimilarityResult]
+    similarities: dict[str, np.ndarray]
+
+
+def analyse_tokenizers(pipeline: Pipeline) -> TokenizerAnalysis:
+    """Train or find the four tokenizers and measure code usage and collaborative signal of each."""
+    tokenizers = {arm: pipeline.tokenizer(arm) for arm in TOKENIZER_ARMS}
+    codes = {arm: one.codes_before_repair() for arm, one in tokenizers.items()}
+    cf = pipeline.collaborative().vectors
+    return TokenizerAnalysis(
+        tokenizers,
+        codes,
+        {arm: code_usage(codes[arm], one.identifiers().level_sizes) for arm, one in tokenizers.items()},
+        {arm: similarity_experiment(one, cf) for arm, one in codes.items()},
+        {arm: item_similarities(one, cf).mean(axis=1) for arm, one in codes.items()},
+    )
+
+
+def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
+    """One row a tokenizer: reconstruction, code usage of the first level, collisions, collaborative signal."""
+    rows = {}
+    for arm, tokenizer in analysis.tokenizers.items():
+        report, first = tokenizer.report, analysis.usage[arm].iloc[0]
+        rows[ARM_NAMES[arm]] = {
+            "alpha": f"{tokenizer.config.alpha:g}",
+            "beta": f"{tokenizer.config.beta:g}",
+            "unexplained variance": f"{report.reconstruction_error[-1]:.3f}",
+            "level-1 codes in use": f"{first['in_use']:.0f}",
+            "perplexity": f"{first['perplexity']:.1f}",
+            "Gini": f"{first['gini']:.2f}",
+            "largest share": f"{first['max_share']:.1%}",
+            "collaborative signal": f"{analysis.signal[arm].mean:.4f}",
+            "sharing an identifier": f"{report.collisions.colliding_before} -> {report.collisions.colliding_after}",
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = "tokenizer"
+    return frame
+
+
+def effects(analyses: list[TokenizerAnalysis]) -> list[str]:
+    """What each regularizer does to what it is for, with its interval over items and seeds."""
+    sentences = []
+    for words, treated, control in (
+        ("The diversity loss", "div", "plain"),
+        ("The diversity loss beside the collaborative one", "letter", "cf"),
+    ):
+        first, second = (np.stack([one.codes[arm][:, 0] for one in analyses]) for arm in (treated, control))
+        difference = perplexity_difference(first, second, RESAMPLING_SEED)
+        said = verdict(difference, len(analyses))
+        sentences.append(
+            f"{words} changes level-1 perplexity by {difference.mean:+.1f} "
+            f"[{difference.low:+.1f}, {difference.high:+.1f}]: {said}."
+        )
+    for words, treated, control in (
+        ("The collaborative loss", "cf", "plain"),
+        ("The collaborative loss beside the diversity one", "letter", "div"),
+    ):
+        values = np.stack([one.similarities[treated] - one.similarities[control] for one in analyses])
+        difference = interval(values, np.arange(values.shape[1]), RESAMPLING_SEED)
+        said = verdict(difference, len(analyses))
+        sentences.append(
+            f"{words} changes the share of codes that an item has in common with its collaborative neighbour by "
+            f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]: {said}."
+        )
+    return sentences
+
+
+def bias_frame(pipeline: Pipeline) -> pd.DataFrame:
+    """Generation bias of each generative system: KL divergence of generated first codes, in nats."""
+    rows = {}
+    targets = pipeline.split.cases("test").targets
+    for system, arm in TIGER_ARMS.items():
+        identifiers = pipeline.tokenizer(arm).identifiers()
+        lists = pipeline.ranking(system).items[:, :10]
+        counts = first_code_counts(identifiers.codes, lists, targets, identifiers.level_sizes[0])
+        bias = generation_bias(counts)
+        rows[system] = {f"KL from the {name}": f"{value:.3f}" for name, value in bias.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -1,0 +1,205 @@
+"""A run's report: one HTML file that needs nothing beside it."""
+
+import base64
+import html
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from letterlib import plots
+from letterlib.analysis.code_geometry import sphere_projection
+from letterlib.analysis.purity import genre_purity
+from letterlib.experiments.analysis_run import (
+    ARM_NAMES,
+    TokenizerAnalysis,
+    analyse_tokenizers,
+    bias_frame,
+    effects,
+    tokenizer_frame,
+)
+from letterlib.experiments.cache import device_in_words, versions
+from letterlib.experiments.pipeline import SYSTEMS, TIGER_ARMS, Pipeline
+from letterlib.experiments.tables import (
+    SystemResult,
+    comparisons,
+    floor_sentence,
+    gather,
+    heading,
+    results_frame,
+)
+from letterlib.files import write_json, written_beside
+
+FLOORS = ("popularity", "markov")
+
+
+@dataclass
+class Figure:
+    png: str
+    caption: str
+
+
+@dataclass
+class Section:
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    table: str = ""
+    figures: list[Figure] = field(default_factory=list)
+
+
+def run_all(pipeline: Pipeline) -> tuple[str, Path]:
+    """Run (or find) every stage; return the table as text and the path of the report."""
+    results = gather([pipeline], list(SYSTEMS))
+    analysis = analyse_tokenizers(pipeline)
+    folder = pipeline.cache.folder / "reports" / report_name(pipeline)
+    text = f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}\n\n{floor_sentence(results)}"
+    write_json(folder / "results.json", results_json(pipeline, results))
+    path = folder / "report.html"
+    with written_beside(path) as beside:
+        beside.write_text(render(pipeline, results, analysis), encoding="utf-8")
+    return text, path
+
+
+def report_name(pipeline: Pipeline) -> str:
+    config = pipeline.config
+    return f"{pipeline.dataset.name}-{config.profile}-seed{config.seed}"
+
+
+def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:
+    """Metrics, seconds and configuration of a run, for machines."""
+    return {
+        "config": pipeline.config.model_dump(mode="json"),
+        "device": device_in_words(pipeline.device),
+        "versions": versions(),
+        "systems": {
+            name: {
+                "history in": one.history_in[0].metrics(),
+                "history out": one.history_out[0].metrics(),
+                "R@10, last case": one.last_case_recall(),
+                "seconds": one.seconds,
+            }
+            for name, one in results.items()
+        },
+    }
+
+
+def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: TokenizerAnalysis) -> str:
+    """The page."""
+    template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    )
+    sections = [systems_section(results), tokenizer_section(analysis, pipeline), training_section(pipeline)]
+    return template.render(
+        dataset=html.escape(pipeline.dataset.name),
+        heading=html.escape(heading(pipeline, results, 1)),
+        source=html.escape(pipeline.dataset.source),
+        table=to_html(results_frame(results)),
+        floor=html.escape(floor_sentence(results)),
+        comparisons=[html.escape(one) for one in comparisons(results)],
+        sections=sections,
+        device=html.escape(device_in_words(pipeline.device)),
+        seed=pipeline.config.seed,
+        stages=to_html(stages_frame(pipeline)),
+        versions=html.escape(json.dumps(versions(), indent=1)),
+        configuration=html.escape(pipeline.config.model_dump_json(indent=1)),
+    )
+
+
+def systems_section(results: dict[str, SystemResult]) -> Section:
+    intervals = {SYSTEMS[name]: one.interval() for name, one in results.items()}
+    forest = plots.system_forest(intervals, floors=[SYSTEMS[name] for name in FLOORS])
+    groups = plots.recall_by_popularity({SYSTEMS[n]: one.history_in[0].metrics() for n, one in results.items()})
+    return Section(
+        "Every system on one axis",
+        figures=[
+            picture(forest, "Recall@10 with 95% intervals over users, history left in. Grey: the two floors."),
+            picture(groups, "Recall@10 by how popular the target was in training. Each group holds a third of the "
+                            "training interactions."),
+        ],
+    )  # fmt: skip
+
+
+def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Section:
+    names = {arm: ARM_NAMES[arm] for arm in analysis.tokenizers}
+    loads = {names[a]: np.bincount(c[:, 0], minlength=_size(analysis, a)) for a, c in analysis.codes.items()}
+    figures = [
+        picture(plots.first_code_frequency(loads), "How the catalogue is spread over the codes of the first level."),
+        picture(
+            plots.code_usage_by_level({names[a]: u for a, u in analysis.usage.items()}),
+            "Perplexity: how many equally used codes would be as uncertain. Dotted: all codes.",
+        ),
+        picture(
+            plots.collaborative_signal_by_level({names[a]: s for a, s in analysis.signal.items()}),
+            "Does an item share its codes with the item that the same people like?",
+        ),
+        *(picture(_sphere(analysis, arm), f"{names[arm]}: first-level code embeddings, three principal components, "
+                  "on a sphere.") for arm in ("plain", "letter")),
+    ]  # fmt: skip
+    if "genres" in pipeline.dataset.items and any(pipeline.dataset.items["genres"]):
+        genres = pipeline.dataset.items["genres"].tolist()
+        purity = {names[a]: genre_purity(analysis.codes[a], genres, seed=0) for a in ("plain", "letter")}
+        caption = "Do items that share their first codes share a genre? Grey: identifiers dealt out at random."
+        figures.append(picture(plots.genre_purity_by_prefix(purity), caption))
+    bias = bias_frame(pipeline)
+    bias_words = "; ".join(
+        f"{SYSTEMS[system]}: " + ", ".join(f"{name} {value}" for name, value in row.items())
+        for system, row in bias.iterrows()
+    )
+    return Section(
+        "The tokenizers, with and without each regularizer",
+        [*map(html.escape, effects([analysis])),
+         html.escape(f"Generation bias, first codes of the generated lists, in nats. {bias_words}.")],
+        to_html(tokenizer_frame(analysis)),
+        figures,
+    )  # fmt: skip
+
+
+def _size(analysis: TokenizerAnalysis, arm: str) -> int:
+    return analysis.tokenizers[arm].identifiers().level_sizes[0]
+
+
+def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
+    points, _ = sphere_projection(analysis.tokenizers[arm].codebooks()[0])
+    loads = np.bincount(analysis.codes[arm][:, 0], minlength=len(points))
+    return plots.code_sphere(points, loads, ARM_NAMES[arm])
+
+
+def training_section(pipeline: Pipeline) -> Section:
+    curves = {
+        SYSTEMS[name]: [(epoch - 1, score) for epoch, score in pipeline.log(name).validations]
+        for name in ("sasrec", "lightgcn", *TIGER_ARMS)
+    }
+    axes = plots.training_curves(curves, "validation NDCG@10", higher_is_better=True)
+    return Section("Training", figures=[picture(axes, "The marked epoch is the one whose weights were kept.")])
+
+
+def picture(axes: Axes, caption: str) -> Figure:
+    buffer = io.BytesIO()
+    axes.figure.savefig(buffer, format="png", dpi=130)
+    plt.close(axes.figure)
+    return Figure(base64.b64encode(buffer.getvalue()).decode(), html.escape(caption))
+
+
+def stages_frame(pipeline: Pipeline) -> pd.DataFrame:
+    """Every stage of the run: seconds, peak memory, where it lies."""
+    rows = {}
+    for artefact in pipeline.cache.finished:
+        rows[artefact.name] = {
+            "seconds": f"{artefact.seconds:.1f}",
+            "peak memory, MiB": f"{artefact.record['peak_memory_mb']:,}",
+            "from cache": "yes" if artefact.from_cache else "no",
+            "folder": f"{artefact.name}/{artefact.key}",
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = "stage"
+    return frame
+
+
+def to_html(frame: pd.DataFrame) -> str:
+    return frame.reset_index().to_html(index=False, border=0, escape=True)

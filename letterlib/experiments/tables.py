@@ -1,0 +1,173 @@
+"""Results in words and rows: the table of systems, what can be said of their differences, and stage reports."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from letterlib.data.dataset import Dataset, Split
+from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
+from letterlib.evaluation.evaluate import Evaluation
+from letterlib.experiments.pipeline import SYSTEMS, Pipeline
+from letterlib.tokenization.letter import LetterTokenizer
+
+RESAMPLING_SEED = 0
+"""Intervals are drawn with one seed of their own, so that they do not move with the run's."""
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """One system's test results over one or more seeds (the same cases in each)."""
+
+    name: str
+    history_in: list[Evaluation]
+    history_out: list[Evaluation]
+    seconds: float
+
+    @property
+    def users(self) -> np.ndarray:
+        return self.history_in[0].users
+
+    def recall(self, k: int = 10, *, history: str = "in") -> np.ndarray:
+        """Per-case hits, [n_seeds, n_cases]."""
+        return np.stack([one.hits(k) for one in self._of(history)])
+
+    def mean(self, metric: str, *, history: str = "in") -> float:
+        return float(np.mean([one.metrics()[metric] for one in self._of(history)]))
+
+    def interval(self, *, history: str = "in") -> Interval:
+        """Of R@10."""
+        return interval(self.recall(history=history), self.users, RESAMPLING_SEED)
+
+    def last_case_recall(self) -> float:
+        """R@10 on each user's last case alone: the plain leave-one-out figure."""
+        last = np.append(self.users[1:] != self.users[:-1], True)
+        return float(self.recall()[:, last].mean())
+
+    def _of(self, history: str) -> list[Evaluation]:
+        return self.history_in if history == "in" else self.history_out
+
+
+def gather(pipelines: list[Pipeline], systems: list[str]) -> dict[str, SystemResult]:
+    """Evaluate (or find) every system under every pipeline, which differ in their seed alone."""
+    results = {}
+    for name in systems:
+        inside = [p.evaluation(name) for p in pipelines]
+        outside = [p.evaluation(name, history="out") for p in pipelines]
+        results[name] = SystemResult(name, inside, outside, float(np.mean([p.seconds(name) for p in pipelines])))
+    return results
+
+
+def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
+    """One row a system. R@10 has its 95% interval over users (and seeds, where there are several)."""
+    rows = {}
+    for name, one in results.items():
+        inside, outside = one.interval(), one.interval(history="out")
+        rows[SYSTEMS[name]] = {
+            "R@5": f"{one.mean('R@5'):.4f}",
+            "R@10 [95%]": in_words(inside),
+            "N@5": f"{one.mean('N@5'):.4f}",
+            "N@10": f"{one.mean('N@10'):.4f}",
+            "R@10, history out": in_words(outside),
+            "R@10, last case": f"{one.last_case_recall():.4f}",
+            "coverage": f"{one.mean('coverage'):.2f}",
+            "valid": f"{one.mean('validity'):.0%}",
+            "seconds": f"{one.seconds:.0f}",
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = "system"
+    return frame
+
+
+def in_words(one: Interval) -> str:
+    """ "0.0521 [.0463, .0581]" """
+    return f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]"
+
+
+def results_table(pipeline: Pipeline, systems: list[str]) -> str:
+    """`results_frame` as text, with a heading that says what it is a table of."""
+    results = gather([pipeline], systems)
+    return f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}"
+
+
+def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) -> str:
+    first = next(iter(results.values()))
+    split = "leave-one-out" if pipeline.config.held_out == 1 else f"last {pipeline.config.held_out} items"
+    seeds = f"seed {pipeline.config.seed}" if n_seeds == 1 else f"{n_seeds} seeds"
+    return (
+        f"{pipeline.dataset.name}, profile {pipeline.config.profile}, {seeds}: test = {split}, "
+        f"{len(first.users):,} cases of {len(np.unique(first.users)):,} users, "
+        f"full ranking of {pipeline.dataset.n_items:,} items"
+    )
+
+
+PAIRS = [
+    ("sasrec", "popularity"),
+    ("letter-tiger", "popularity"),
+    ("letter-tiger", "markov"),
+    ("sasrec", "markov"),
+    ("letter-tiger", "tiger"),
+    ("letter-tiger", "sasrec"),
+]
+"""The comparisons that a reader asks for first."""
+
+
+def comparisons(results: dict[str, SystemResult]) -> list[str]:
+    """A sentence for each of PAIRS: paired over users, history left in, then filtered out."""
+    sentences = []
+    for a, b in PAIRS:
+        if a not in results or b not in results:
+            continue
+        parts = []
+        for history, words in (("in", "history in"), ("out", "history out")):
+            first, second = results[a].recall(history=history), results[b].recall(history=history)
+            difference = paired_difference(first, second, results[a].users, RESAMPLING_SEED)
+            said = verdict(difference, len(first))
+            parts.append(f"{words}: {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], {said}")
+        sentences.append(f"{SYSTEMS[a]} against {SYSTEMS[b]}, R@10. {'; '.join(parts)}.")
+    return sentences
+
+
+def floor_sentence(results: dict[str, SystemResult]) -> str:
+    """Which neural systems have not cleared the Markov floor; the protocol wants it said."""
+    floor = results["markov"].mean("N@10", history="out")
+    below = [SYSTEMS[n] for n in results if n not in ("popularity", "markov")
+             and results[n].mean("N@10", history="out") <= floor]  # fmt: skip
+    if not below:
+        return "Every trained system clears the Markov floor (N@10, history out)."
+    return (
+        f"Below the Markov floor (N@10 {floor:.4f}, history out): {', '.join(below)}. "
+        "These have not yet learned more of the sequence than counting does."
+    )
+
+
+def describe_data(dataset: Dataset, split: Split) -> str:
+    """Counts, split and cases of a data set."""
+    lengths = dataset.sequences.lengths
+    unseen = int((split.train_counts == 0).sum())
+    lines = [
+        f"{dataset.name}: {dataset.source}",
+        f"  {dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions",
+        f"  items per user: mean {lengths.mean():.1f}, median {np.median(lengths):.0f}, longest {lengths.max():,}",
+        f"  last {split.held_out} item(s) test, {split.held_out} before them validation, the rest training",
+    ]
+    for part in ("train", "valid", "test"):
+        lines.append(f"  {part}: {len(split.cases(part)):,} cases")
+    lines.append(f"  {unseen:,} items never seen in training; {split.users_without_cases:,} users too short for a case")
+    return "\n".join(lines)
+
+
+def describe_tokenizer(tokenizer: LetterTokenizer) -> str:
+    """Collisions, dead codes and errors of a trained tokenizer."""
+    report, identifiers = tokenizer.report, tokenizer.identifiers()
+    before, after = report.collisions.colliding_before, report.collisions.colliding_after
+    errors = ", ".join(f"{e:.3f}" for e in report.reconstruction_error)
+    return "\n".join(
+        [
+            f"{identifiers.n_items:,} items, {identifiers.n_levels} levels of {identifiers.level_sizes[0]} codes",
+            f"  items that share an identifier: {before:,} before the repair, {after:,} after it",
+            f"  dead codes per level: {', '.join(map(str, report.dead_codes))}",
+            f"  variance left unexplained by 1, 2, ... codes: {errors}",
+            f"  item 0 is {' '.join(identifiers.tokens(0))}",
+        ]
+    )

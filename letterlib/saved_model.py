@@ -1,0 +1,64 @@
+"""A trained model as one safetensors file: its tensors, and a JSON header that says how it was made."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from letterlib.errors import LetterError
+from letterlib.files import written_beside
+from letterlib.training import TrainingLog
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What `save_model` wrote. report: what else is known of the model, as JSON has it."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    seed: int
+    log: TrainingLog
+    report: dict[str, Any]
+
+
+def save_model(
+    path: str | Path,
+    kind: str,
+    tensors: dict[str, Tensor],
+    config: BaseModel,
+    seed: int,
+    log: TrainingLog,
+    report: dict[str, Any] | None = None,
+) -> None:
+    """Write `tensors`, and beside them what made them. kind: the class that reads the file again.
+
+    The same model gives the same bytes: the header is one entry, because safetensors writes several in any order.
+    """
+    header = {"kind": kind, "config": config.model_dump(mode="json"), "seed": seed, "log": asdict(log)}
+    header["report"] = report
+    with written_beside(path) as beside:
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, beside, metadata={"letterlib": json.dumps(header)})
+
+
+def load_model(path: str | Path, kind: str) -> SavedModel:
+    """Read what `save_model` wrote. A missing, broken or foreign file is a LetterError."""
+    path = Path(path)
+    if not path.is_file():
+        raise LetterError(f"{path}: no such file; train the model first, or check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("letterlib", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise LetterError(f"{path}: not a readable safetensors file ({error}); train the model again") from error
+    if header.get("kind") != kind:
+        raise LetterError(f"{path}: holds no {kind} model; choose the file that {kind}.save wrote")
+    log = TrainingLog(**header["log"])
+    log.validations = [tuple(pair) for pair in log.validations]  # JSON knows no tuples
+    return SavedModel(tensors, header["config"], header["seed"], log, header["report"] or {})

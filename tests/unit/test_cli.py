@@ -1,0 +1,137 @@
+"""The command line as a newcomer meets it: help, one-line errors with exit code 2, nothing half-written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from letterlib.errors import LetterError
+from letterlib.experiments.configuration import PROFILES, make_config
+
+
+def letterlib(*arguments, cwd=None, **environment):
+    command = [sys.executable, "-c", "from letterlib.cli import main; main()", *map(str, arguments)]
+    settings = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=settings)
+
+
+def one_line_error(done, *words):
+    assert done.returncode == 2, done.stdout + done.stderr
+    line = done.stderr.strip()
+    assert "\n" not in line and "Traceback" not in line, line
+    for word in words:
+        assert word in line, line
+
+
+@pytest.fixture
+def beauty(tmp_path):
+    """A made data set of 40 users and 30 items in the released format, in a folder of its own."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    inter = {str(u): random.permutation(30)[: 5 + u % 7].tolist() for u in range(40)}
+    inter["0"] = list(range(30))
+    (folder / "Made.inter.json").write_text(json.dumps(inter))
+    (folder / "Made.item.json").write_text(json.dumps({str(i): {"title": f"thing number {i}"} for i in range(30)}))
+    return folder
+
+
+def test_help_names_every_command_and_explains_the_profiles():
+    top = letterlib("--help")
+    assert top.returncode == 0
+    for command in ("run", "table", "data", "embed", "tokenize", "train", "evaluate", "doctor"):
+        assert f"  {command} " in top.stdout
+    text = " ".join(letterlib("run", "--help").stdout.split())
+    for words in ("smoke (seconds", "laptop (minutes", "interrupt it anywhere", "--set tiger.epochs=3"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--profile", "huge"], ['unknown profile "huge"', "smoke, laptop, paper"]),
+        (["run", "--profle", "smoke"], ["--profle", "--profile"]),
+        (["rn"], ["rn", "run"]),
+        (["run", "--set", "tiger.epoch=3"], ['no option "epoch"', 'did you mean "epochs"', "of tiger are"]),
+        (["run", "--set", "tigre.epochs=3"], ['no option "tigre"', 'did you mean "tiger"']),
+        (["run", "--set", "tiger.epochs=many"], ["tiger.epochs='many'", "integer"]),
+        (["run", "--set", "tiger.epochs"], ["name=value"]),
+        (["run", "--dataset", "beuty"], ["beuty", "movielens"]),
+        (["run", "--seed", "-1"], ["seed", "-1"]),
+        (["evaluate", "sasrek", "--profile", "smoke"], ['unknown system "sasrek"', "letter-tiger"]),
+    ],
+)
+def test_misspelt_words_are_one_line_that_lists_what_is_possible(tmp_path, arguments, words):
+    done = letterlib(*arguments, cwd=tmp_path)
+    one_line_error(done, *words)
+    assert list(tmp_path.rglob("*.html")) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("Made.inter.json", '{"0": [1, 2, 3', ["Made.inter.json", "truncated"]),
+        ("Made.inter.json", '{"0": [1, 2, 3], "7": [4, 5]}', ['user "7"', "at least 3"]),
+        ("Made.inter.json", '{"0": [1, 2, 3], "7": [4, 5, 30]}', ['user "7"', "item 30", "Made.item.json"]),
+        ("Made.inter.json", '{"0": [1, 2, 3], "0": [4, 5, 6]}', ["Made.inter.json", '"0"', "twice"]),
+        ("Made.item.json", '{"0": {"title": "a"}, "0": {"title": "b"}}', ["Made.item.json", '"0"', "twice"]),
+    ],
+)
+def test_broken_data_is_one_line_and_leaves_nothing_behind(tmp_path, beauty, file, text, words):
+    (beauty / file).write_text(text)
+    done = letterlib("run", "--dataset", "made", "--data-dir", beauty, "--profile", "smoke", cwd=tmp_path)
+    one_line_error(done, *words)
+    assert not list(tmp_path.rglob("stage.json"))
+
+
+def test_a_missing_file_and_a_missing_folder(tmp_path, beauty):
+    (beauty / "Made.inter.json").unlink()
+    one_line_error(letterlib("data", "--dataset", "made", "--data-dir", beauty, cwd=tmp_path), "inter.json")
+    one_line_error(letterlib("data", "--dataset", "made", "--data-dir", tmp_path / "none", cwd=tmp_path), "none")
+
+
+def test_the_whole_pipeline_runs_on_made_data_and_a_second_run_is_all_cache(tmp_path, beauty):
+    run = ("run", "--dataset", "made", "--data-dir", beauty, "--profile", "smoke", "--set", "tokenizer.n_codes=16")
+    run += ("--set", "tokenizer.n_groups=4")
+    first = letterlib(*run, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    report = Path(tmp_path, first.stdout.strip().splitlines()[-1].removeprefix("Report: "))
+    page = report.read_text()
+    for words in ("LETTER-TIGER", "Markov floor", "data:image/png;base64", "torch", "tokenizer-letter"):
+        assert words in page
+    assert "http://" not in page and "https://" not in page, "the report must stand alone"
+    second = letterlib(*run, cwd=tmp_path)
+    assert second.returncode == 0 and "running" not in second.stdout
+    table = [line for line in first.stdout.splitlines() if "TIGER" in line or "SASRec" in line]
+    assert table and all(line in second.stdout.splitlines() for line in table if "[" in line)
+
+
+def test_the_same_seed_gives_the_same_files_in_two_processes(tmp_path, beauty):
+    """Identifiers, model weights, rankings and tokenizers are equal byte for byte, whatever made them first."""
+    train = ("evaluate", "letter-tiger", "--dataset", "made", "--data-dir", beauty, "--profile", "smoke")
+    train += ("--set", "tokenizer.n_codes=16", "--set", "tokenizer.n_groups=4")
+    hashes, tables = [], []
+    for place in ("one", "two", "other"):
+        seed = ("--seed", "1" if place == "other" else "0")
+        done = letterlib(*train, *seed, "--cache-dir", tmp_path / place, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        records = [json.loads(p.read_text()) for p in (tmp_path / place).rglob("stage.json")]
+        hashes.append({r["stage"]: r["files"] for r in records})
+        tables.append([line.rsplit(maxsplit=1)[0] for line in done.stdout.splitlines() if "LETTER-TIGER" in line])
+    assert {"tokenizer-letter", "letter-tiger", "sasrec-32", "evaluation-letter-tiger"} <= hashes[0].keys()
+    assert hashes[0] == hashes[1] and tables[0] == tables[1]
+    assert hashes[0]["letter-tiger"] != hashes[2]["letter-tiger"]
+
+
+def test_every_profile_is_valid_and_overrides_change_only_what_they_name():
+    for profile in PROFILES:
+        plain = make_config(profile=profile)
+        changed = make_config(profile=profile, overrides=["tiger.epochs=3", "tokenizer.alpha=0"])
+        assert changed.tiger.epochs == 3 and changed.tokenizer.alpha == 0
+        assert changed.model_copy(update={"tiger": plain.tiger, "tokenizer": plain.tokenizer}) == plain
+    with pytest.raises(LetterError, match="unknown profile"):
+        make_config(profile="Laptop")
