@@ -101,14 +101,14 @@ def train(
 ) -> TrainingLog:
     """Train `module` in place with AdamW and leave it with its best weights (its last without `validate`).
 
-    batches: called once an epoch with that epoch's random generator; yields `steps_per_epoch` batches.
+    module: on the device it is to be trained on. batches: called once an epoch with that epoch's random generator; yields `steps_per_epoch` batches.
     loss: (module, batch) -> named parts; the part called "loss" is minimised, all are logged.
     warmup: share of all steps. patience: validations without a new best before stopping.
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller.
     """
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=next(module.parameters()).device.type == "cpu")
     optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
     module.to(accelerator.device)
     run = _Run(module, optimizer, TrainingLog(), checkpoint)

@@ -1,0 +1,239 @@
+"""Exercise checks with three outcomes: correct, incorrect (with the likely cause), not attempted.
+
+`check` is what learners call: it always returns a `Result` and never raises. `require` is what nbgrader's
+hidden tests call: it shows nothing and raises unless the answer is correct. The exercises are in
+`lesson_NN.py`: inputs of growing size, and a function that compares an answer with the reference on one.
+"""
+
+import html
+import importlib
+import secrets
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from letterlib.errors import LetterError
+
+Outcome = Literal["correct", "incorrect", "not attempted"]
+Case = dict[str, Any]
+
+GRADING_SEED = 2024
+"""`require` draws the same inputs every time, so that grading a submission twice gives the same mark."""
+
+_COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#666666"}
+
+
+class Incorrect(Exception):
+    """The answer is wrong: what differs, on which input, expected against actual, and the likely cause."""
+
+    def __init__(
+        self, message: str, case: Case, *, expected: Any = None, actual: Any = None, cause: str = ""
+    ):
+        super().__init__(message)
+        self.message, self.case, self.cause = message, case, cause
+        self.expected, self.actual = expected, actual
+
+    @property
+    def lines(self) -> list[str]:
+        found = [self.message, "Input:"]
+        found += [f"    {name} = {in_words(value)}" for name, value in self.case.items()]
+        if self.expected is not None:
+            found += [f"Expected: {in_words(self.expected)}", f"Actual:   {in_words(self.actual)}"]
+        return [*found, f"Likely cause: {self.cause}"] if self.cause else found
+
+
+class NotAttempted(Exception):
+    """The answer is still the stub."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """cases: inputs drawn from a generator, smallest first.
+
+    examine: looks at an answer on one case, and raises Incorrect or NotAttempted, or returns.
+    """
+
+    cases: Callable[[torch.Generator], list[Case]]
+    examine: Callable[[Any, Case], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found. It displays itself in Jupyter and in a terminal."""
+
+    exercise: str
+    outcome: Outcome
+    lines: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"{self.exercise}: {self.outcome}", *(f"    {line}" for line in self.lines)])
+
+    def _repr_html_(self) -> str:
+        colour = _COLOURS[self.outcome]
+        head = f'<b style="color:{colour}">{html.escape(self.exercise)}: {self.outcome}</b>'
+        body = html.escape("\n".join(self.lines))
+        details = f'<pre style="margin:4px 0 0 0">{body}</pre>' if body else ""
+        return f'<div style="border-left:4px solid {colour};padding:4px 10px">{head}{details}</div>'
+
+
+def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
+    """Check an answer, as in `check("2.1", nearest_code)`, on fresh random inputs or on those of `seed`."""
+    try:
+        _examine(exercise, answer, secrets.randbits(32) if seed is None else seed)
+    except NotAttempted:
+        return Result(exercise, "not attempted", ["Replace the stub by your answer and run this cell again."])
+    except Incorrect as found:
+        return Result(exercise, "incorrect", found.lines)
+    except LetterError as error:
+        return Result(exercise, "not attempted", [str(error)])
+    except Exception as error:  # a fault of ours must not stop a learner's notebook
+        return Result(exercise, "not attempted", [f"The check itself failed, please report it: {error!r}"])
+    return Result(exercise, "correct")
+
+
+def require(exercise: str, answer: Any, seed: int = GRADING_SEED) -> None:
+    """Raise AssertionError unless the answer is correct. For hidden tests: shows and returns nothing."""
+    try:
+        _examine(exercise, answer, seed)
+    except NotAttempted:
+        raise AssertionError(f"{exercise}: not attempted") from None
+    except Incorrect as found:
+        raise AssertionError("\n".join([f"{exercise}: incorrect", *found.lines])) from None
+
+
+def _examine(name: str, answer: Any, seed: int) -> None:
+    exercise = _find(name)
+    if answer is None or answer is Ellipsis:
+        raise NotAttempted
+    cases = exercise.cases(torch.Generator().manual_seed(seed))
+    for case in cases:
+        try:
+            exercise.examine(answer, case)
+        except Incorrect as found:
+            # The smallest failing input is the one to show. It may fit several mistakes; the largest tells.
+            found.cause = _cause_on(exercise, answer, cases[-1]) or found.cause
+            raise
+
+
+def _cause_on(exercise: Exercise, answer: Any, case: Case) -> str:
+    try:
+        exercise.examine(answer, case)
+    except Incorrect as found:
+        return found.cause
+    return ""
+
+
+def _find(name: str) -> Exercise:
+    lesson = name.split(".")[0]
+    try:
+        module = importlib.import_module(f"letterlib.course.lesson_{int(lesson):02d}")
+    except (ValueError, ModuleNotFoundError) as error:
+        raise LetterError(f'there is no exercise "{name}"; exercises are named like "2.1"') from error
+    if name not in module.EXERCISES:
+        known = ", ".join(module.EXERCISES)
+        raise LetterError(f'there is no exercise "{name}"; lesson {int(lesson):02d} has {known}')
+    return module.EXERCISES[name]
+
+
+def call(answer: Any, case: Case) -> Any:
+    """Call the learner's function on copies of a case's values, and turn whatever goes wrong into a finding.
+
+    A function that changes a tensor it was given is reported: the caller still needs that tensor.
+    """
+    if not callable(answer):
+        cause = "pass the function itself, without calling it."
+        raise Incorrect(f"This exercise asks for a function, and got {in_words(answer)}.", case, cause=cause)
+    given = {name: _copy(value) for name, value in case.items()}
+    try:
+        returned = answer(*given.values())
+    except NotImplementedError:
+        raise NotAttempted from None
+    except Exception as error:
+        what = f"Your function stopped with {type(error).__name__}: {error}"
+        raise Incorrect(what, case, cause=_where(error)) from None
+    if returned is Ellipsis:
+        raise NotAttempted
+    if returned is None:
+        raise Incorrect("Your function returned None.", case, cause="a missing `return`.")
+    for name, value in case.items():
+        if not _same(value, given[name]):
+            cause = f"an operation such as `-=` on `{name}`; `a = a - b` makes a new tensor."
+            raise Incorrect(f"Your function changed `{name}` in place.", case, cause=cause)
+    return returned
+
+
+def compare(
+    name: str, actual: Any, expected: Tensor, case: Case, causes: Sequence[tuple[Tensor, str]] = ()
+) -> None:
+    """Type, shape, dtype and values of one tensor, in this order; the first difference is the finding.
+
+    causes: pairs (value that a typical mistake gives, what the mistake is).
+    """
+    wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
+    if not isinstance(actual, Tensor):
+        what = f"`{name}` should be a tensor and is a {type(actual).__name__}."
+        raise wrong(what, cause="a conversion such as `.item()` or `.tolist()`, or a tuple for one value.")
+    likely = next((text for value, text in causes if _close(actual, value)), "")
+    if actual.shape != expected.shape:
+        what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
+        raise wrong(what, cause=likely or "a reduction over the wrong dimension, or one too many or too few.")
+    if actual.dtype != expected.dtype:
+        what = f"`{name}` should be {_dtype(expected)} and is {_dtype(actual)}."
+        raise wrong(what, cause=likely or "a conversion, or distances returned where codes were asked for.")
+    if not _close(actual, expected):
+        raise wrong(f"`{name}` has the right shape, and wrong values.", cause=likely)
+
+
+def in_words(value: Any) -> str:
+    """A value as a learner can read it: small tensors in full, large ones by shape and first row."""
+    if isinstance(value, Tensor):
+        if value.numel() <= 12:
+            return str(_rounded(value.detach().tolist()))
+        first = _rounded(value.detach().flatten()[:4].tolist())
+        return f"tensor of shape {tuple(value.shape)}, beginning {str(first)[:-1]}, ...]"
+    if isinstance(value, (list, tuple)) and any(isinstance(one, Tensor) for one in value):
+        return "[" + ", ".join(in_words(one) for one in value) + "]"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    return torch.allclose(a.detach().double(), b.detach().double(), rtol=1e-4, atol=1e-5)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value if value.requires_grad else value.clone()
+    return [_copy(one) for one in value] if isinstance(value, list) else value
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, list):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return torch.equal(a, b) if isinstance(a, Tensor) else a == b
+
+
+def _where(error: Exception) -> str:
+    """The last line of the learner's own code that the error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    package = str(Path(__file__).parent.parent)
+    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(package)]
+    return f"line {own[-1].lineno} of your code, `{own[-1].line}`." if own and own[-1].line else ""

@@ -1,0 +1,128 @@
+"""Grading a lesson with nbgrader, from a source notebook and submissions to points.
+
+    python -m letterlib.course.classroom profile smoke submitted/ --cache-dir /srv/course/runs
+
+changes the parameters cell of every submitted copy below a folder, so that autograding takes seconds per student.
+"""
+
+import argparse
+import ast
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from nbgrader.api import MissingEntry
+from nbgrader.apps import NbGraderAPI
+from traitlets.config import Config
+
+from letterlib.course.build import store, student_copy
+from letterlib.errors import LetterError
+
+CELL_SECONDS = 300
+"""nbgrader gives a cell 30 seconds before it interrupts it, and the points go with it: too few for a training cell."""
+
+
+def set_parameters(notebook: NotebookNode, **values: Any) -> None:
+    """Replace literals in the cell tagged `parameters`, in place. A name that is not there is a LetterError."""
+    cell = next((c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), None)
+    if cell is None:
+        raise LetterError("this notebook has no cell tagged `parameters`; was the cell deleted?")
+    known = [node.target.id for node in ast.parse(cell.source).body if isinstance(node, ast.AnnAssign)]
+    for name, value in values.items():
+        if name not in known:
+            raise LetterError(f"no parameter {name!r}; the parameters cell has {', '.join(known)}")
+        pattern = rf"^({re.escape(name)}: \w+ = )(\"[^\"]*\"|[^\s#]+)"
+        cell.source = re.sub(pattern, lambda m, v=value: m[1] + json.dumps(v), cell.source, flags=re.MULTILINE)
+
+
+def submission(source: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:
+    """The student copy of a lesson with some solution cells filled in: grade_id -> the cell's new source."""
+    notebook = student_copy(source)
+    cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
+    for grade_id, text in answers.items():
+        cells[grade_id].source = text
+    return notebook
+
+
+def solutions(source: NotebookNode) -> dict[str, str]:
+    """grade_id -> source of every solution cell, as the worked solution has it."""
+    cells = [cell for cell in source.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    return {cell.metadata.nbgrader.grade_id: cell.source for cell in cells}
+
+
+def nbgrader_config(course: Path) -> Config:
+    """The settings that grading these lessons needs; `docs/instructors.md` has them as a file."""
+    config = Config()
+    config.CourseDirectory.root = str(course)
+    config.CourseDirectory.course_id = "letter"
+    config.Execute.timeout = CELL_SECONDS
+    return config
+
+
+def autograde(source: Path, submissions: Mapping[str, NotebookNode], course: Path) -> dict[str, dict[str, float]]:
+    """Release a lesson in a course folder, hand in the submissions and grade them with nbgrader.
+
+    submissions: student -> notebook. Returns student -> grade_id -> points.
+    """
+    lesson = source.stem
+    # nbgrader starts `alembic` by its bare name, which is not on the path of a python called as .venv/bin/python.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    (course / "source" / lesson).mkdir(parents=True)
+    store(nbformat.read(source, as_version=4), course / "source" / lesson / source.name)
+    api = NbGraderAPI(config=nbgrader_config(course))
+    _confirm(api.generate_assignment(lesson), f"generate_assignment {lesson}")
+    points = {}
+    for student, notebook in submissions.items():
+        folder = course / "submitted" / student / lesson
+        folder.mkdir(parents=True)
+        nbformat.write(notebook, folder / source.name)
+        _confirm(api.autograde(lesson, student), f"autograde {lesson} {student}")
+        points[student] = _points(api, lesson, student)
+    return points
+
+
+def _points(api: NbGraderAPI, lesson: str, student: str) -> dict[str, float]:
+    with api.gradebook as gradebook:
+        try:
+            graded = gradebook.find_submission_notebook(lesson, lesson, student)
+        except MissingEntry as error:
+            raise LetterError(f"{student}: no graded copy of {lesson}; is the file's name unchanged?") from error
+        return {grade.name: grade.score for grade in graded.grades}
+
+
+def _confirm(result: dict[str, Any], what: str) -> None:
+    if not result["success"]:
+        raise LetterError(f"nbgrader {what} failed: {(result.get('error') or result.get('log') or '').strip()[-1500:]}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 where something has to be mended."""
+    parser = argparse.ArgumentParser(prog="python -m letterlib.course.classroom")
+    parser.add_argument("command", choices=["profile"])
+    parser.add_argument("profile", choices=["smoke", "laptop", "paper"])
+    parser.add_argument("folder", type=Path, help="every notebook below it is changed, for instance submitted/")
+    parser.add_argument("--cache-dir", type=Path, required=True, help="one cache for all students, absolute")
+    options = parser.parse_args(arguments)
+    found = sorted(options.folder.rglob("*.ipynb"))
+    try:
+        if not found:
+            raise LetterError(f"{options.folder}: no notebooks below this folder; collect the submissions first")
+        for path in found:
+            notebook = nbformat.read(path, as_version=4)
+            set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
+            nbformat.write(notebook, path)
+    except LetterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(found)} notebook(s) set to {options.profile}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

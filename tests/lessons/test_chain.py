@@ -1,0 +1,255 @@
+"""Every lesson through the whole chain: source, student copy, smoke run, second run, grading.
+
+The runs of one lesson depend on each other, so they share one folder and one worker.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from letterlib.course import build, classroom
+from letterlib.errors import LetterError
+
+LESSONS = build.lessons()
+WRONG_RESIDUAL = """
+def my_residual_quantize(z, codebooks):
+    codes = torch.stack([nearest_codes(z, codebook) for codebook in codebooks], dim=1)
+    return codes, sum(codebook[code] for codebook, code in zip(codebooks, codes.T))
+"""
+
+HALF_RIGHT = {"02_rq_vae": {"residual-quantize": WRONG_RESIDUAL, "straight-through": None}}
+"""Lessons that are graded here: the answers of the second submission that differ from the solution, None a stub."""
+
+POINTS = {"02_rq_vae": {"full": 10, "half": 5, "untouched": 0}}
+
+pytestmark = pytest.mark.xdist_group("lessons")
+each_lesson = pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory) -> Path:
+    """One cache for all runs of this module, so that item texts are embedded once."""
+    return tmp_path_factory.mktemp("workshop")
+
+
+def run(workshop: Path, source: Path, kind: str) -> nbformat.NotebookNode:
+    """The executed smoke copy of a lesson, made once a session. kind: "solution" or "student"."""
+    executed = workshop / kind / source.name
+    if not executed.exists():
+        executed.parent.mkdir(exist_ok=True)
+        notebook = nbformat.read(source, as_version=4)
+        before = workshop / f"{kind}.ipynb"
+        nbformat.write(notebook if kind == "solution" else build.student_copy(notebook), before)
+        build.execute(before, executed, profile="smoke", cache_dir=str(workshop / "runs"))
+    return nbformat.read(executed, as_version=4)
+
+
+def outcomes(notebook: nbformat.NotebookNode) -> list[str]:
+    """What every check displayed, in order."""
+    shown = [o.data["text/plain"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
+    return [text.splitlines()[0] for text in shown if text[:1].isdigit()]
+
+
+def exercises(source: Path) -> list[str]:
+    return list(importlib.import_module(f"letterlib.course.lesson_{source.stem[:2]}").EXERCISES)
+
+
+def test_committed_student_copies_are_what_the_sources_give():
+    notebooks = build.REPOSITORY / "notebooks"
+    assert LESSONS and build.differences(LESSONS, notebooks) == []
+    assert build.orphans(LESSONS, notebooks) == []
+
+
+@each_lesson
+def test_every_check_of_the_solution_is_correct(workshop, source):
+    assert outcomes(run(workshop, source, "solution")) == [f"{name}: correct" for name in exercises(source)]
+
+
+@each_lesson
+def test_the_untouched_student_copy_runs_to_its_end(workshop, source):
+    found = outcomes(run(workshop, source, "student"))
+    assert found == [f"{name}: not attempted" for name in exercises(source)]
+
+
+@each_lesson
+def test_two_runs_give_the_same_numbers(workshop, source):
+    """nbval executes the smoke copy again and compares the cells tagged exact; other cells only have to run."""
+    executed = workshop / "solution" / source.name
+    notebook = run(workshop, source, "solution")
+    exact = [cell for cell in notebook.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    assert len(exact) >= 3 and all(cell.outputs for cell in exact)
+    result = nbval(executed)
+    assert result.returncode == 0, result.stdout
+
+
+def nbval(notebook: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--nbval-lax"]
+    environment = os.environ | {"TQDM_DISABLE": "1"}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    return subprocess.run(
+        [*command, "--nbval-current-env", "--rootdir", str(notebook.parent), str(notebook)],
+        capture_output=True, text=True, env=environment, cwd=notebook.parent,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # nbgrader's own
+@pytest.mark.parametrize("lesson", POINTS)
+def test_three_submissions_get_the_points_they_should(workshop, lesson, tmp_path):
+    """Full marks, half right (one wrong answer, one stub), untouched; with nbgrader's own release and grading."""
+    source = build.REPOSITORY / "solutions" / f"{lesson}.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    answers = classroom.solutions(notebook)
+    half = {name: text for name, text in (answers | HALF_RIGHT[lesson]).items() if text is not None}
+    submissions = {
+        "full": classroom.submission(notebook, answers),
+        "half": classroom.submission(notebook, half),
+        "untouched": classroom.submission(notebook, {}),
+    }
+    for submission in submissions.values():
+        classroom.set_parameters(submission, profile="smoke", cache_dir=str(workshop / "runs"))
+    points = classroom.autograde(source, submissions, tmp_path / "course")
+    assert {student: sum(graded.values()) for student, graded in points.items()} == POINTS[lesson]
+    lost = {f"test-{name}" for name in HALF_RIGHT[lesson]}
+    assert points["half"] == {name: 0 if name in lost else most for name, most in points["full"].items()}
+    released = nbformat.read(tmp_path / "course" / "release" / source.stem / source.name, as_version=4)
+    ours = build.student_copy(notebook)
+    assert [cell.source for cell in released.cells] == [cell.source for cell in ours.cells]
+    assert [cell.metadata.get("nbgrader") for cell in released.cells] == [
+        cell.metadata.get("nbgrader") for cell in ours.cells
+    ]
+
+
+@each_lesson
+def test_stored_notebooks_are_whole_small_and_free_of_this_machine(source):
+    for path in (source, build.REPOSITORY / "notebooks" / source.name):
+        notebook = nbformat.read(path, as_version=4)
+        build.confirm_ran(notebook, path.name)
+        text = path.read_text()
+        assert len(text) < build.LARGEST
+        assert str(Path.home()) not in text and str(build.REPOSITORY) not in text and "site-packages" not in text
+        exact = [cell for cell in notebook.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+        assert all(cell.outputs for cell in exact), "a cell compared exactly needs a stored output"
+
+
+@each_lesson
+def test_students_see_no_solution_and_no_hidden_test(source):
+    text = (build.REPOSITORY / "notebooks" / source.name).read_text()
+    assert "BEGIN SOLUTION" not in text and "HIDDEN TESTS" not in text
+    notebook = nbformat.read(source, as_version=4)
+    student = nbformat.read(build.REPOSITORY / "notebooks" / source.name, as_version=4)
+    stubs = [cell for cell in student.cells if "raise NotImplementedError()" in cell.source]
+    assert len(stubs) == len(classroom.solutions(notebook)) == len(exercises(source))
+
+
+# The chain's own gates, on notebooks made here
+
+
+def notebook_of(*sources: str, parameters: str = "profile: str = 'laptop'") -> nbformat.NotebookNode:
+    cells = [nbformat.v4.new_code_cell(text) for text in (parameters, *sources)]
+    cells[0].metadata["tags"] = ["parameters"]
+    return build.tidy(nbformat.v4.new_notebook(cells=cells))
+
+
+def written(tmp_path: Path, notebook: nbformat.NotebookNode) -> Path:
+    path = tmp_path / "99_made.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_a_misspelt_parameter_is_an_error(tmp_path):
+    source = written(tmp_path, notebook_of("print(profile)"))
+    with pytest.raises(LetterError, match="no parameter 'profil'.*profile"):
+        build.execute(source, tmp_path / "out.ipynb", profil="smoke")
+    assert not (tmp_path / "out.ipynb").exists()
+    with pytest.raises(LetterError, match="no parameter 'profil'.*profile"):
+        classroom.set_parameters(notebook_of(), profil="smoke")
+
+
+@pytest.mark.parametrize(
+    "code,words",
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import sys; print('careless', file=sys.stderr)", "wrote to stderr: careless"),
+        ("import warnings; warnings.warn('look out')", "look out"),
+    ],
+)
+def test_a_cell_that_fails_or_warns_fails_the_notebook(tmp_path, code, words):
+    with pytest.raises(LetterError, match=words):
+        build.execute(written(tmp_path, notebook_of(code)), tmp_path / "out.ipynb", profile="smoke")
+
+
+def test_a_cell_that_did_not_run_fails_the_notebook():
+    notebook = notebook_of("2 + 2", "3 + 3")
+    for count, cell in enumerate(notebook.cells[:2], start=1):
+        cell.execution_count = count
+    with pytest.raises(LetterError, match="code cell 3 .*did not run"):
+        build.confirm_ran(notebook, "made")
+
+
+def test_building_twice_gives_the_same_bytes_and_no_trace_of_the_machine(tmp_path):
+    source = written(tmp_path, notebook_of("{'a': 1}", f"print({str(build.REPOSITORY)!r}[:], profile)"))
+    (tmp_path / "notebooks").mkdir()
+    seen = []
+    for _ in range(2):
+        build.build(source, tmp_path / "notebooks", "smoke")
+        seen.append([path.read_bytes() for path in (source, tmp_path / "notebooks" / source.name)])
+    assert seen[0] == seen[1]
+    outputs = [output for cell in nbformat.read(source, as_version=4).cells for output in cell.outputs]
+    assert outputs[-1].text == "<repository> smoke\n"
+    assert "injected" not in source.read_text() and "papermill" not in source.read_text()
+
+
+def test_a_changed_student_copy_is_found(tmp_path):
+    source = written(tmp_path, notebook_of("2 + 2"))
+    (tmp_path / "notebooks").mkdir()
+    assert build.differences([source], tmp_path / "notebooks") == ["99_made.ipynb: missing from notebooks/"]
+    build.store(build.student_copy(nbformat.read(source, as_version=4)), tmp_path / "notebooks" / source.name)
+    assert build.differences([source], tmp_path / "notebooks") == []
+    changed = notebook_of("2 + 3")
+    build.store(changed, tmp_path / "notebooks" / source.name)
+    assert "cell 2" in build.differences([source], tmp_path / "notebooks")[0]
+    assert build.orphans([], tmp_path / "notebooks") == [tmp_path / "notebooks" / source.name]
+
+
+def test_a_large_notebook_is_refused(tmp_path):
+    notebook = notebook_of("#" * build.LARGEST)
+    with pytest.raises(LetterError, match="keep it below"):
+        build.store(notebook, tmp_path / "99_made.ipynb")
+    assert not (tmp_path / "99_made.ipynb").exists()
+
+
+def test_parameters_are_replaced_and_nothing_else():
+    text = 'profile: str = "laptop"  # "smoke" or "laptop"\nseed: int = 0  # of everything\ncache_dir: str = "../runs"'
+    notebook = notebook_of("profile: str = 'laptop'", parameters=text)
+    classroom.set_parameters(notebook, profile="smoke", seed=7)
+    expected = text.replace('= "laptop"', '= "smoke"', 1).replace("= 0", "= 7")
+    assert [cell.source for cell in notebook.cells] == [expected, "profile: str = 'laptop'"]
+
+
+def test_the_command_sets_every_submission_to_a_profile(tmp_path, capsys):
+    text = 'profile: str = "laptop"\ncache_dir: str = "../runs"'
+    (tmp_path / "ada" / "99_made").mkdir(parents=True)
+    path = tmp_path / "ada" / "99_made" / "99_made.ipynb"
+    nbformat.write(notebook_of(parameters=text), path)
+    assert classroom.main(["profile", "smoke", str(tmp_path), "--cache-dir", str(tmp_path / "runs")]) == 0
+    assert f'"smoke"\ncache_dir: str = "{tmp_path / "runs"}"' in nbformat.read(path, as_version=4).cells[0].source
+    assert classroom.main(["profile", "smoke", str(tmp_path / "none"), "--cache-dir", "x"]) == 2
+    assert "no notebooks below" in capsys.readouterr().err
+
+
+def test_an_unknown_lesson_is_one_clear_line(capsys):
+    assert build.main(["77", "--check"]) == 2
+    assert "no lesson begins with 77; there are" in capsys.readouterr().err
+
+
+def test_progress_bars_can_be_silenced_in_a_notebook(tmp_path):
+    """What is stored must not carry the speed of one machine."""
+    source = written(tmp_path, notebook_of("from letterlib.progress import progress", "list(progress([1], what='x'))"))
+    build.execute(source, tmp_path / "out.ipynb")
+    outputs = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
+    assert [output.output_type for output in outputs] == ["execute_result"]

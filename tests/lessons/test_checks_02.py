@@ -1,0 +1,262 @@
+"""Checks of lesson 02: right answers in several styles pass, typical mistakes get the message meant for them."""
+
+import nbformat
+import pytest
+import torch
+import torch.nn.functional as F
+
+from letterlib.course.build import REPOSITORY
+from letterlib.course.checks import check, require
+from letterlib.course.classroom import solutions
+from letterlib.errors import LetterError
+from letterlib.tokenization.residual_quantizer import nearest_codes
+
+SEEDS = range(5)
+
+
+def worked_solution(grade_id: str):
+    source = nbformat.read(REPOSITORY / "solutions" / "02_rq_vae.ipynb", as_version=4)
+    names = {"torch": torch, "F": F, "nearest_codes": nearest_codes}
+    exec(solutions(source)[grade_id], names)
+    return next(value for name, value in names.items() if name.startswith("my_"))
+
+
+# 2.1 nearest code
+
+
+def by_expansion(z, codebook):
+    return (codebook.square().sum(1) - 2 * z @ codebook.T).argmin(1)
+
+
+def by_loop(z, codebook):
+    return torch.tensor([min(range(len(codebook)), key=lambda k: float((row - codebook[k]).norm())) for row in z])
+
+
+def by_broadcast(z, codebook):
+    return ((z.unsqueeze(1) - codebook.unsqueeze(0)) ** 2).sum(-1).min(-1).indices
+
+
+# 2.2 residual quantisation
+
+
+def residual_by_index(z, codebooks):
+    codes = torch.empty(len(z), len(codebooks), dtype=torch.int64)
+    left = z.clone()
+    for level in range(len(codebooks)):
+        codes[:, level] = torch.cdist(left, codebooks[level]).argmin(1)
+        left -= codebooks[level][codes[:, level]]
+    return codes, z - left
+
+
+def residual_recursive(z, codebooks):
+    if not codebooks:
+        return torch.zeros(len(z), 0, dtype=torch.int64), torch.zeros_like(z)
+    code = nearest_codes(z, codebooks[0])
+    vector = F.embedding(code, codebooks[0])
+    rest, below = residual_recursive(z - vector, codebooks[1:])
+    return torch.cat([code[:, None], rest], dim=1), vector + below
+
+
+def residual_with(update, total=lambda quantised, vector: quantised + vector, book=lambda books, level: books[level]):
+    """A residual quantiser with one of its steps replaced."""
+
+    def answer(z, codebooks):
+        left, quantised, codes = z, torch.zeros_like(z), []
+        for level in range(len(codebooks)):
+            codebook = book(codebooks, level)
+            codes.append(nearest_codes(left, codebook))
+            vector = codebook[codes[-1]]
+            quantised, left = total(quantised, vector), update(left, vector, z)
+        return torch.stack(codes, 1), quantised
+
+    return answer
+
+
+def residual_in_place(z, codebooks):
+    codes, quantised = [], torch.zeros_like(z)
+    for codebook in codebooks:
+        codes.append(nearest_codes(z, codebook))
+        quantised += codebook[codes[-1]]
+        z -= codebook[codes[-1]]
+    return torch.stack(codes, 1), quantised
+
+
+def right_residual(left, vector, z):
+    return left - vector
+
+
+# 2.3 straight-through
+
+
+class PassThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, quantised):
+        return quantised.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+
+# 2.4 the RQ-VAE loss
+
+
+def loss_stacked(residuals, vectors, mu):
+    r, e = torch.stack(residuals), torch.stack(vectors)
+    return ((r.detach() - e) ** 2).mean() + mu * ((r - e.detach()) ** 2).mean()
+
+
+def loss_by_level(residuals, vectors, mu):
+    total = torch.zeros(())
+    for level, residual in enumerate(residuals):
+        total += (vectors[level] - residual.detach()).pow(2).mean()
+        total += (residual - vectors[level].detach()).pow(2).mean() * mu
+    return total / len(residuals)
+
+
+def loss_with(codes_term, encoder_term, over_levels=lambda parts: parts.mean()):
+    def answer(residuals, vectors, mu):
+        parts = [codes_term(r, e) + mu * encoder_term(r, e) for r, e in zip(residuals, vectors, strict=True)]
+        return over_levels(torch.stack(parts))
+
+    return answer
+
+
+def right_codes_term(r, e):
+    return F.mse_loss(e, r.detach())
+
+
+def right_encoder_term(r, e):
+    return F.mse_loss(r, e.detach())
+
+
+RIGHT = {
+    "2.1": [by_expansion, by_loop, by_broadcast],
+    "2.2": [residual_by_index, residual_recursive],
+    "2.3": [PassThrough.apply, lambda z, q: q.detach() + z - z.detach()],
+    "2.4": [loss_stacked, loss_by_level],
+}
+
+WRONG = [
+    ("2.1", lambda z, e: torch.cdist(z, e).argmax(1), "argmax"),
+    ("2.1", lambda z, e: (z @ e.T).argmax(1), "largest dot product"),
+    ("2.1", lambda z, e: (z[:, None] - e).sum(2).argmin(1), "without squaring"),
+    ("2.1", lambda z, e: torch.cdist(z, e).argmin(0), "over the items"),
+    ("2.1", lambda z, e: torch.cdist(z, e).argmin(1, keepdim=True), "keepdim"),
+    ("2.1", lambda z, e: torch.cdist(z, e).argmin(1).float(), "int64"),
+    ("2.1", lambda z, e: torch.cdist(z, e).min(1).values, "distance itself"),
+    ("2.1", lambda z, e: e[torch.cdist(z, e).argmin(1)], "code vector itself"),
+    ("2.1", lambda z, e: torch.cdist(z, e).argmin(1).tolist(), "should be a tensor"),
+    ("2.1", lambda z, e: z @ e, "stopped with RuntimeError"),
+    ("2.1", lambda z, e: None, "missing `return`"),
+    ("2.1", torch.zeros(3), "asks for a function"),
+    ("2.2", residual_with(lambda left, vector, z: left), "every level codes z"),
+    ("2.2", residual_with(lambda left, vector, z: z - vector), "Subtract all levels so far"),
+    ("2.2", residual_with(lambda left, vector, z: left + vector), "adds the code's vector"),
+    ("2.2", residual_with(lambda left, vector, z: vector - left), "wrong sign"),
+    ("2.2", residual_with(lambda left, vector, z: vector), "codes the code's vector"),
+    ("2.2", residual_with(right_residual, total=lambda quantised, vector: vector), "last level's vector alone"),
+    ("2.2", residual_in_place, "changed `z` in place"),
+    ("2.2", lambda z, e: tuple(reversed(residual_recursive(z, e))), "other order"),
+    ("2.2", lambda z, e: (residual_recursive(z, e)[0].T, residual_recursive(z, e)[1]), "first dimension"),
+    ("2.2", lambda z, e: (residual_recursive(z, e)[0], z - residual_recursive(z, e)[1]), "last residual"),
+    ("2.2", lambda z, e: residual_recursive(z, e)[0], "return two things"),
+    ("2.2", residual_with(right_residual, book=lambda books, level: books[0]), "first codebook at every level"),
+    ("2.3", lambda z, q: q, "returned as it is"),
+    ("2.3", lambda z, q: z, "z itself"),
+    ("2.3", lambda z, q: z + (q - z), "no `detach()`"),
+    ("2.3", lambda z, q: q + (z - z.detach()), "`detach()` on z only"),
+    ("2.3", lambda z, q: q.detach(), "everything is detached"),
+    ("2.3", lambda z, q: 2 * z + (q - 2 * z).detach(), "more than once, or scaled"),
+    ("2.4", loss_with(F.mse_loss, F.mse_loss), "no `detach()`"),
+    ("2.4", loss_with(right_encoder_term, right_codes_term), "wrong side"),
+    ("2.4", loss_with(right_codes_term, right_encoder_term, lambda parts: parts.sum()), "sum over levels"),
+    ("2.4", loss_with(right_codes_term, right_encoder_term, lambda parts: parts), "one loss per level"),
+    ("2.4", loss_with(right_codes_term, lambda r, e: 0 * r.mean()), "term with mu is missing"),
+    ("2.4", lambda r, e, mu: mu * loss_stacked(r, e, 0), "term without mu is missing"),
+    ("2.4", lambda r, e, mu: loss_stacked(r, e, 1), "mu is missing"),
+    ("2.4", loss_with(right_codes_term, F.mse_loss), "one `detach()` is missing"),
+    ("2.4", lambda r, e, mu: loss_stacked(r, e, mu).item(), "should be a tensor"),
+    ("2.4", lambda r, e, mu: loss_stacked(r, e, mu).detach(), "teaches nothing"),
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("exercise,answer", [(name, answer) for name, answers in RIGHT.items() for answer in answers])
+def test_right_answers_in_other_styles_are_accepted(exercise, answer, seed):
+    result = check(exercise, answer, seed)
+    assert result.outcome == "correct", result
+    assert require(exercise, answer, seed) is None
+
+
+@pytest.mark.parametrize(
+    "exercise,grade_id",
+    [("2.1", "nearest-code"), ("2.2", "residual-quantize"), ("2.3", "straight-through"), ("2.4", "rq-loss")],
+)
+def test_the_worked_solution_is_accepted(exercise, grade_id):
+    for seed in SEEDS:
+        assert check(exercise, worked_solution(grade_id), seed).outcome == "correct"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("exercise,answer,words", WRONG, ids=[f"{name} {words}" for name, _, words in WRONG])
+def test_a_typical_mistake_gets_the_message_meant_for_it(exercise, answer, words, seed):
+    result = check(exercise, answer, seed)
+    assert result.outcome == "incorrect", result
+    assert words in repr(result), result
+    with pytest.raises(AssertionError, match="incorrect"):
+        require(exercise, answer, seed)
+
+
+def test_an_incorrect_answer_is_shown_on_the_smallest_failing_input():
+    result = check("2.1", lambda z, e: torch.cdist(z, e).argmax(1), 0)
+    shown = next(line for line in result.lines if "z = " in line)
+    assert shown.count(",") == 0, "one vector of one number fails already"
+
+
+def test_a_codebook_of_one_code_is_not_forgotten():
+    def two_at_least(z, codebook):
+        return torch.cdist(z, codebook).topk(2, largest=False).indices[:, 0]
+
+    result = check("2.1", two_at_least, 0)
+    assert result.outcome == "incorrect" and "RuntimeError" in repr(result)
+
+
+def stub(*arguments):
+    raise NotImplementedError()
+
+
+@pytest.mark.parametrize("answer", [stub, None, ..., lambda *arguments: ...])
+def test_a_stub_is_not_attempted(answer):
+    assert check("2.1", answer).outcome == "not attempted"
+    with pytest.raises(AssertionError, match="not attempted"):
+        require("2.1", answer)
+
+
+def test_an_unknown_exercise_is_said_and_nothing_is_raised():
+    for name in ("2.9", "zwei", "99.1", ""):
+        assert "there is no exercise" in repr(check(name, stub))
+        with pytest.raises(LetterError, match="there is no exercise"):
+            require(name, stub)
+
+
+def test_a_result_displays_in_jupyter_and_escapes_what_it_shows():
+    def broken(z, codebook):
+        raise ValueError("<b>not bold</b>")
+
+    result = check("2.1", broken)
+    assert "&lt;b&gt;not bold" in result._repr_html_() and "<b>not bold" not in result._repr_html_()
+    assert "line" in repr(result) and 'raise ValueError("<b>not bold</b>")' in repr(result)
+
+
+def test_inputs_are_fresh_unless_a_seed_is_given():
+    seen = []
+
+    def spy(z, codebook):
+        seen.append(tuple(z.flatten().tolist()))
+        return by_expansion(z, codebook)
+
+    for seed in (None, None, 7, 7):
+        check("2.1", spy, seed)
+    runs = [seen[i : i + 5] for i in range(0, len(seen), 5)]
+    assert runs[0] != runs[1] and runs[2] == runs[3]
