@@ -101,7 +101,8 @@ def train(
 ) -> TrainingLog:
     """Train `module` in place with AdamW and leave it with its best weights (its last without `validate`).
 
-    module: on the device it is to be trained on. batches: called once an epoch with that epoch's random generator; yields `steps_per_epoch` batches.
+    module: on the device it is to be trained on.
+    batches: called once an epoch with that epoch's random generator; yields `steps_per_epoch` batches.
     loss: (module, batch) -> named parts; the part called "loss" is minimised, all are logged.
     warmup: share of all steps. patience: validations without a new best before stopping.
     validate_from: epochs before the first validation; what comes earlier cannot be the best.

@@ -1,0 +1,56 @@
+"""The table of systems: several seeds, the last case of each user, paired sentences, the Markov floor."""
+
+import numpy as np
+import pytest
+
+from letterlib.evaluation.evaluate import Evaluation
+from letterlib.experiments.tables import SystemResult, comparisons, floor_sentence, results_frame
+
+USERS = np.repeat(np.arange(200), 5)
+LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
+
+
+def evaluation(hit_rate, seed, last=None):
+    random = np.random.default_rng(seed)
+    ranks = np.where(random.random(len(USERS)) < hit_rate, 0, -1)
+    if last is not None:
+        ranks[4::5] = last
+    return Evaluation(ranks, USERS, np.full(len(USERS), "head"), LISTS)
+
+
+def result(name, hit_rate, seeds=(0,), last=None):
+    runs = [evaluation(hit_rate, seed, last) for seed in seeds]
+    return SystemResult(name, runs, runs, 1.0)
+
+
+def test_the_last_case_of_a_user_is_the_leave_one_out_figure():
+    assert result("sasrec", 0.1, last=0).last_case_recall() == 1.0
+    assert result("sasrec", 0.9, last=-1).last_case_recall() == 0.0
+
+
+def test_the_frame_means_over_seeds_and_holds_the_interval():
+    one = result("sasrec", 0.3, seeds=(0, 1, 2))
+    row = results_frame({"sasrec": one}).loc["SASRec (tuned)"]
+    mean = np.mean([run.metrics()["R@10"] for run in one.history_in])
+    assert row["R@10 [95%]"].startswith(f"{mean:.4f} [") and row["R@5"] == f"{mean:.4f}"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"), [((0,), "one-seed difference (higher)"), ((0, 1, 2), "3-seed difference"), (range(5), "better")]
+)
+def test_what_may_be_said_depends_on_the_number_of_seeds(seeds, words):
+    results = {"sasrec": result("sasrec", 0.5, seeds), "popularity": result("popularity", 0.1, seeds)}
+    (sentence,) = comparisons(results)
+    assert sentence.startswith("SASRec (tuned) against Popularity") and words in sentence
+
+
+def test_no_difference_is_called_no_difference():
+    results = {"sasrec": result("sasrec", 0.3, (0,)), "popularity": result("popularity", 0.3, (7,))}
+    assert "no difference seen" in comparisons(results)[0]
+
+
+def test_systems_below_the_markov_floor_are_named_and_those_above_are_not():
+    results = {"markov": result("markov", 0.3), "sasrec": result("sasrec", 0.6), "tiger": result("tiger", 0.1)}
+    sentence = floor_sentence(results)
+    assert "TIGER (RQ-VAE)" in sentence and "SASRec" not in sentence
+    assert "Every trained system clears" in floor_sentence({n: results[n] for n in ("markov", "sasrec")})
