@@ -100,7 +100,10 @@ class SASRecNetwork(nn.Module):
 
     def forward(self, batch: Packed) -> Tensor:
         """States [n_positions, dimensions]."""
-        x = self.dropout(self.items(batch.items) + self.places(batch.columns))
+        # Without the factor, as in the paper's own code, an item's small embedding drowns in what the blocks add
+        # to it, and learning takes several times as many epochs.
+        x = self.items(batch.items) * self.items.embedding_dim**0.5 + self.places(batch.columns)
+        x = self.dropout(x)
         for block in self.blocks:
             x = block(x, batch.groups)
         return self.norm(x)
