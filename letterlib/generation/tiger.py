@@ -46,7 +46,7 @@ class TigerConfig(BaseModel):
     tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
     epochs: int = Field(200, ge=1)
     examples: int | None = Field(None, ge=1, description="training examples drawn per epoch; all when not said")
-    targets: int = Field(1, ge=1)
+    targets: int = Field(1, ge=1, description="items learnt after each history: the next one, and those after it")
     batch_size: int = Field(1024, ge=1)
     learning_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
@@ -148,6 +148,10 @@ class Tiger:
         return self
 
     def _batch(self, cases: Cases, train_ends: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
+        """History tokens, their mask, and target tokens [batch, targets, L + 1], which end where training ends.
+
+        train_ends: int64 [n_users], where each user's training part ends in `cases.values`.
+        """
         tokens, mask = history_tokens(cases, self.config.history, self.item_tokens)
         positions = cases.ends[:, None] + np.arange(self.config.targets)
         real = positions < train_ends[cases.users][:, None]

@@ -30,7 +30,7 @@ def test_value_from_the_formula():
             if target != -100:
                 total -= row[target] / tau - math.log(sum(math.exp(one / tau) for one in row))
                 n += 1
-        assert abs(float(ranking_guided_loss(logits, targets, tau)) - total / n) < 1e-5
+        assert abs(ranking_guided_loss(logits, targets, tau).item() - total / n) < 1e-5
 
 
 def test_a_lower_tau_gives_the_hardest_negative_a_larger_share_of_the_gradient():

@@ -94,6 +94,21 @@ def test_what_the_encoder_reads():
     assert tokens.tolist() == [[EOS]] and mask is None
 
 
+def test_targets_are_the_next_items_and_never_reach_past_the_training_part():
+    split = circle().split(5)  # ten of every user's thirty items are held out, twenty are for training
+    config = SMALL.model_copy(update={"targets": 3})
+    tiger_of_three = Tiger(distinct(), config, 0, "cpu")
+    cases = split.cases("train")
+    ends = split.dataset.sequences.offsets[:-1] + split.train.lengths
+    _, _, targets = tiger_of_three._batch(cases[[0, 16, 17, 18]], ends)  # user 0, histories of 1, 17, 18, 19 items
+    item_tokens = [[*row, EOS] for row in tiger_of_three.item_tokens.tolist()]
+    nothing = [tiger.IGNORED] * 4
+    assert targets[0].tolist() == item_tokens[1:4]
+    assert targets[1].tolist() == item_tokens[17:20]
+    assert targets[2].tolist() == [*item_tokens[18:20], nothing]
+    assert targets[3].tolist() == [item_tokens[19], nothing, nothing]
+
+
 def test_padding_does_not_change_an_answer(model):
     """Training pads histories of different lengths to one; the search does not pad."""
     tokens, mask = history_tokens(HISTORIES, 5, model.item_tokens)
