@@ -35,13 +35,9 @@ class LightGCNConfig(BaseModel):
     n_layers: int = Field(3, ge=1, description="rounds of neighbour averaging")
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(8192, ge=1, description="interactions per step")
-    learning_rate: float = Field(5e-3, gt=0)
-    regularization: float = Field(
-        1e-4, ge=0, description="weight of the squared norm of a batch's embeddings"
-    )
-    patience: int = Field(
-        10, ge=1, description="validations (one an epoch) without a new best before stopping"
-    )
+    learning_rate: float = Field(1e-2, gt=0)
+    regularization: float = Field(1e-3, ge=0, description="weight of a batch's squared embeddings")
+    patience: int = Field(10, ge=1, description="validations (one an epoch) without a new best")
 
 
 def interaction_matrix(sequences: Sequences, n_items: int) -> sparse.csr_matrix:
@@ -178,8 +174,9 @@ class LightGCN:
             return {"loss": bpr + config.regularization * size, "bpr": bpr}
 
         def recommend(cases: Cases, k: int) -> Ranking:
+            # BPR puts a user's own training items on top: a list that keeps them says little about the rest.
             self.vectors = _propagated(network, split, interactions)
-            return self.recommend(cases, k)
+            return self.recommend(cases, k, exclude_history=True)
 
         self.log = train(
             network,

@@ -100,8 +100,8 @@ class SASRecNetwork(nn.Module):
 
     def forward(self, batch: Packed) -> Tensor:
         """States [n_positions, dimensions]."""
-        # Without the factor, as in the paper's own code, an item's small embedding drowns in what the blocks add
-        # to it, and learning takes several times as many epochs.
+        # The factor is in the authors' code, not in the paper. Without it an item's small embedding drowns in
+        # what the blocks add to it, and learning takes several times as many epochs.
         x = self.items(batch.items) * self.items.embedding_dim**0.5 + self.places(batch.columns)
         x = self.dropout(x)
         for block in self.blocks:
@@ -174,7 +174,7 @@ class SASRec:
         """Steps an epoch, so that one predicts about `batch_size` items, and no step is without a window."""
         n_labels = np.maximum(split.train.lengths - 1, 0)
         if not n_labels.any():
-            raise LetterError("SASRec: no user has two items in training, so there is no next item to learn from")
+            raise LetterError("SASRec: no user has two items in training, so there is no next item to learn")
         return max(1, min(round(n_labels.sum() / self.config.batch_size), np.count_nonzero(n_labels)))
 
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:

@@ -57,7 +57,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "laptop": {
         "sasrec_32": dict(dimensions=32, n_heads=1, epochs=8, dropout=0.3, learning_rate=2e-3),
         "sasrec": dict(dimensions=64, n_heads=2, epochs=12, dropout=0.3, learning_rate=2e-3),
-        "lightgcn": dict(epochs=20),
+        "lightgcn": dict(epochs=60),
         # alpha is the largest of the paper's grid: in minutes instead of hours 0.02 moves too little to be seen.
         "tokenizer": dict(hidden=(256, 128), batch_size=512, epochs=100, alpha=0.1),
         "tiger": dict(d_model=128, d_ff=256, n_heads=4, d_head=32, n_layers=1, dropout=0.0, history=4, epochs=8,
