@@ -68,7 +68,7 @@ def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items", ax:
     ax.axhline(1 / size, color=GREY, linestyle=":", linewidth=1, label=f"all {size} codes used equally")
     ax.set(xlabel="first codes, most frequent first", ylabel=f"share of {of}", xlim=(0, None))
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     ax.legend(frameon=False)
     top = _listed({name: f"{counts.max() / counts.sum():.1%}" for name, counts in loads.items()})
     return _finish(ax, f"Share of {of} with the most frequent first code: {top}", grid="y")

@@ -72,7 +72,12 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-TUNED = {"beauty": {"sasrec": dict(dimensions=128, dropout=0.5, epochs=20, patience=5, learning_rate=1e-3)}}
+TUNED = {
+    "beauty": {
+        "sasrec": dict(dimensions=128, dropout=0.5, epochs=12, learning_rate=1e-3),
+        "lightgcn": dict(epochs=10),
+    }
+}
 """Where a data set's own tuning (on validation) replaces the laptop profile's: the catalogue is larger and sparser."""
 
 

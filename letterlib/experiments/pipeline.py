@@ -42,6 +42,9 @@ SYSTEMS = {
 }
 """Every system of the table, in its order: the name to call it by, and the name to print."""
 
+FLOORS = ("popularity", "markov")
+"""The systems that a trained one has to clear."""
+
 TIGER_ARMS = {"tiger": "plain", "letter-tiger": "letter"}
 RANKED = 20
 """How many items every system returns: twice what the metrics read, the least beam width of the protocol."""

@@ -25,7 +25,7 @@ from letterlib.experiments.analysis_run import (
     tokenizer_frame,
 )
 from letterlib.experiments.cache import device_in_words, versions
-from letterlib.experiments.pipeline import SYSTEMS, TIGER_ARMS, Pipeline
+from letterlib.experiments.pipeline import FLOORS, SYSTEMS, TIGER_ARMS, Pipeline
 from letterlib.experiments.tables import (
     SystemResult,
     comparisons,
@@ -35,8 +35,6 @@ from letterlib.experiments.tables import (
     results_frame,
 )
 from letterlib.files import write_json, written_beside
-
-FLOORS = ("popularity", "markov")
 
 
 @dataclass

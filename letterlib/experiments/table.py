@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+
+from letterlib import plots
 from letterlib.experiments.analysis_run import analyse_tokenizers, effects
 from letterlib.experiments.cache import device_in_words, versions
-from letterlib.experiments.pipeline import SYSTEMS, Pipeline
+from letterlib.experiments.pipeline import FLOORS, SYSTEMS, Pipeline
 from letterlib.experiments.tables import comparisons, floor_sentence, gather, heading, results_frame
 from letterlib.files import write_json, written_beside
 
@@ -12,7 +15,7 @@ from letterlib.files import write_json, written_beside
 def seeds_table(pipeline: Pipeline, n_seeds: int) -> tuple[str, Path]:
     """Run or find every stage for `n_seeds` seeds beginning with the pipeline's own.
 
-    Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV and JSON.
+    Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV, JSON and a figure.
     """
     first = pipeline.config.seed
     pipelines = [pipeline.with_seed(first + i) for i in range(n_seeds)]
@@ -26,6 +29,12 @@ def seeds_table(pipeline: Pipeline, n_seeds: int) -> tuple[str, Path]:
         beside.write_text(markdown, encoding="utf-8")
     with written_beside(folder / "table.csv") as beside:
         frame.to_csv(beside)
+    axes = plots.system_forest(
+        {SYSTEMS[name]: one.interval() for name, one in results.items()}, floors=[SYSTEMS[name] for name in FLOORS]
+    )
+    with written_beside(folder / "systems.png") as beside:
+        axes.figure.savefig(beside, dpi=130)
+    plt.close(axes.figure)
     write_json(
         folder / "table.json",
         {
