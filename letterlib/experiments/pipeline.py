@@ -46,6 +46,9 @@ FLOORS = ("popularity", "markov")
 """The systems that a trained one has to clear."""
 
 TIGER_ARMS = {"tiger": "plain", "letter-tiger": "letter"}
+EXACT_CASES = 30
+"""Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
+
 RANKED = 20
 """How many items every system returns: twice what the metrics read, the least beam width of the protocol."""
 
@@ -188,6 +191,21 @@ class Pipeline:
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
         """The test result of a system, with the history left "in" (the paper's figure) or filtered "out"."""
         return Evaluation.from_json(read_json(self._evaluated(name).path(f"evaluation-{history}.json")))
+
+    def beam_agreement(self, name: str) -> dict[str, float]:
+        """How near a generative system's beams come to scoring the whole catalogue exactly, on a sample of cases.
+
+        "top 10": mean share of the exact ten best items that the beams found; "first": share of equal first items.
+        """
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            system, cases = self.system(name), self.split.cases("test").sample(EXACT_CASES, seed=0)
+            beams = system.recommend(cases, 10).items
+            exact = system.recommend(cases, 10, beam=self.dataset.n_items).items
+            found = (beams[:, :, None] == exact[:, None, :]).any(axis=1).mean()
+            return {"top 10": float(found), "first": float((beams[:, 0] == exact[:, 0]).mean())}
+
+        return self._stage(f"exact-{name}", 1, {"cases": EXACT_CASES}, [self._model(name).key], work).metrics
 
     def log(self, name: str) -> TrainingLog:
         """The learning curve of a trained system."""

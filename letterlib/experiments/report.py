@@ -92,7 +92,7 @@ def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: Token
     template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
-    sections = [systems_section(results), tokenizer_section(analysis, pipeline), training_section(pipeline)]
+    sections = [systems_section(pipeline, results), tokenizer_section(analysis, pipeline), training_section(pipeline)]
     return template.render(
         dataset=html.escape(pipeline.dataset.name),
         heading=html.escape(heading(pipeline, results, 1)),
@@ -109,12 +109,15 @@ def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: Token
     )
 
 
-def systems_section(results: dict[str, SystemResult]) -> Section:
+def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Section:
+    agreement = {SYSTEMS[name]: pipeline.beam_agreement(name) for name in TIGER_ARMS}
+    words = "; ".join(f"{name}: {one['top 10']:.1%} of the ten best items" for name, one in agreement.items())
     intervals = {SYSTEMS[name]: one.interval() for name, one in results.items()}
     forest = plots.system_forest(intervals, floors=[SYSTEMS[name] for name in FLOORS])
     groups = plots.recall_by_popularity({SYSTEMS[n]: one.history_in[0].metrics() for n, one in results.items()})
     return Section(
         "Every system on one axis",
+        [f"Beams of {pipeline.config.tiger.beam} against exact scoring of the whole catalogue. {html.escape(words)}."],
         figures=[
             picture(forest, "Recall@10 with 95% intervals over users, history left in. Grey: the two floors."),
             picture(groups, "Recall@10 by how popular the target was in training. Each group holds a third of the "
