@@ -1,0 +1,92 @@
+"""The pipeline as a library: stages in any order, resumed after a kill, and the beams' agreement with exact scoring."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from letterlib.data.dataset import Dataset, Sequences
+from letterlib.data.released import write_released
+from letterlib.errors import LetterError
+from letterlib.experiments.cache import Cache
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.pipeline import Pipeline
+
+SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A made data set of 60 users and 30 items, in the released format."""
+    import pandas as pd
+
+    random = np.random.default_rng(0)
+    lists = [random.permutation(30)[: 6 + u % 9] for u in range(59)] + [np.arange(30)]
+    titles = [f"thing number {i}" for i in range(30)]
+    items = pd.DataFrame({"title": titles, "text": titles})
+    folder = tmp_path_factory.mktemp("made")
+    write_released(Dataset("made", Sequences.from_lists(lists), items, "made", [str(u) for u in range(60)]), folder)
+    return folder
+
+
+def pipeline(made, cache, *overrides):
+    config = make_config("made", "smoke", overrides=[*SMALL, *overrides])
+    return Pipeline(config, data_dir=made, cache=Cache(cache, say=lambda line: None))
+
+
+def test_stages_can_be_asked_for_in_any_order(made, tmp_path):
+    one, other = pipeline(made, tmp_path / "one"), pipeline(made, tmp_path / "other")
+    last_first = one.evaluation("letter-tiger")
+    other.semantic()
+    other.collaborative()
+    other.tokenizer("letter")
+    other.system("letter-tiger")
+    assert np.array_equal(last_first.ranks, other.evaluation("letter-tiger").ranks)
+
+
+def test_switching_a_regularizer_off_gives_the_arm_without_it(made, tmp_path):
+    plain = pipeline(made, tmp_path, "tokenizer.alpha=0", "tokenizer.beta=0").tokenizer("letter").identifiers()
+    assert np.array_equal(plain.codes, pipeline(made, tmp_path).tokenizer("plain").identifiers().codes)
+
+
+def test_beams_wide_enough_agree_with_exact_scoring(made, tmp_path):
+    assert pipeline(made, tmp_path, "tiger.beam=30").beam_agreement("tiger") == {"top 10": 1.0, "first": 1.0}
+
+
+def test_names_that_do_not_exist_are_refused_with_those_that_do(made, tmp_path):
+    with pytest.raises(LetterError, match='unknown system "sasrek".*letter-tiger'):
+        pipeline(made, tmp_path).system("sasrek")
+    with pytest.raises(LetterError, match='unknown tokenizer "both".*plain, cf, div, letter'):
+        pipeline(made, tmp_path).tokenizer("both")
+
+
+def test_a_run_that_is_killed_and_started_again_ends_as_if_it_had_not_been(made, tmp_path):
+    """SIGKILL in the middle of training, after a checkpoint; the second process goes on from there."""
+    code = (
+        "import letterlib.training as t; from pathlib import Path; import sys\n"
+        "from letterlib.experiments.cache import Cache\n"
+        "from letterlib.experiments.configuration import make_config\n"
+        "from letterlib.experiments.pipeline import Pipeline\n"
+        "t.train.__kwdefaults__['checkpoint_seconds'] = 0.0\n"
+        f"config = make_config('made', 'smoke', overrides={[*SMALL, 'tiger.epochs=60', 'tiger.patience=60']!r})\n"
+        "Pipeline(config, data_dir=Path(sys.argv[1]), cache=Cache(sys.argv[2])).evaluation('tiger')\n"
+    )
+    environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, str(made)]
+    killed = subprocess.Popen([*command, str(tmp_path / "killed")], env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not list(tmp_path.glob("killed/tiger/*.partial/*.safetensors")):
+        assert killed.poll() is None and time.time() < deadline, "no checkpoint before the end"
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    again = subprocess.run([*command, str(tmp_path / "killed")], env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "tiger: running (going on from its checkpoint)" in again.stdout
+    subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True, stdout=subprocess.DEVNULL)
+    models = [next(tmp_path.glob(f"{run}/tiger/*/model.safetensors")).read_bytes() for run in ("killed", "whole")]
+    assert models[0] == models[1]
