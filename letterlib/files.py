@@ -1,5 +1,6 @@
 """Reading and writing files so that nothing is ever half-written and no reading executes code."""
 
+import errno
 import hashlib
 import json
 import os
@@ -38,8 +39,6 @@ def written_beside(path: str | Path) -> Iterator[Path]:
 
 
 def _advice(error: OSError) -> str:
-    import errno
-
     if error.errno == errno.ENOSPC:
         return "free some disk space, or choose another folder with --cache-dir, and run the command again"
     return "choose another folder with --cache-dir, or make this one writable"

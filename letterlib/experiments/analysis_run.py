@@ -11,10 +11,10 @@ from letterlib.analysis.exposure import first_code_counts, generation_bias
 from letterlib.evaluation.bootstrap import interval, verdict
 from letterlib.experiments.configuration import TOKENIZER_ARMS
 from letterlib.experiments.pipeline import TIGER_ARMS, Pipeline
+from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.tokenization.letter import LetterTokenizer
 
 ARM_NAMES = {"plain": "RQ-VAE", "cf": "+ collaborative", "div": "+ diversity", "letter": "LETTER (both)"}
-RESAMPLING_SEED = 0
 
 
 @dataclass(frozen=True)
