@@ -46,7 +46,7 @@ def beam_search(
     nodes = torch.zeros(len(memory), 1, dtype=torch.int64, device=memory.device)
     scores = torch.zeros(len(memory), 1, device=memory.device)
     for level in range(trie.n_levels):
-        log_probs = _log_probs(model.step(trie.token[level][nodes], state), tau)
+        log_probs = _log_probs(model.step(trie.tokens(level, nodes), state), tau)
         children, parents, candidates = _expand(trie, level, nodes, scores, log_probs)
         if dead is not None:
             avoid = torch.gather(dead[level + 1], 1, children)
@@ -56,7 +56,7 @@ def beam_search(
         # Chosen in ascending order of nodes, so that "the lower index first" below is the lower leaf first.
         nodes, scores = children.gather(1, chosen), candidates.gather(1, chosen)
         state.follow(parents.gather(1, chosen))
-    ends = _log_probs(model.step(trie.token[-1][nodes], state), tau)[:, :, EOS]
+    ends = _log_probs(model.step(trie.tokens(trie.n_levels, nodes), state), tau)[:, :, EOS]
     scores, order = top_k(scores + ends, scores.shape[1])
     return nodes.gather(1, order), scores
 
@@ -74,19 +74,24 @@ def _expand(
     Returns children (ascending), the beam each came from, and scores, all [batch, C], C being the largest
     number of candidates of a history; where a history has fewer, the rest has node 0 and score -inf.
     """
-    batch, width = nodes.shape
-    firsts = trie.first_child[level]
-    counts = firsts[nodes + 1] - firsts[nodes]
-    ends = counts.cumsum(1)
-    columns = torch.arange(int(ends[:, -1].max()), device=nodes.device).expand(batch, -1).contiguous()
-    real = columns < ends[:, -1:]
-    parents = torch.searchsorted(ends, columns, right=True).clamp(max=width - 1)
-    within = columns - (ends - counts).gather(1, parents)
-    children = torch.where(real, firsts[nodes].gather(1, parents) + within, 0)
-    rows = torch.arange(batch, device=nodes.device)[:, None]
-    added = log_probs[rows, parents, trie.token[level + 1][children]]
-    candidates = (scores.gather(1, parents) + added).masked_fill(~real, -torch.inf)
-    return children, parents, candidates
+    (batch, width), n_tokens = nodes.shape, log_probs.shape[2]
+    first, end = (one.flatten() for one in trie.children(level, nodes))
+    counts = end - first
+    before = counts.cumsum(0) - counts
+    # One list for the whole batch: of each child its beam (of batch * width), and then itself.
+    beams = torch.repeat_interleave(counts)
+    child = torch.arange(len(beams), device=nodes.device) + (first - before)[beams]
+    score = log_probs.flatten().take(beams * n_tokens + trie.tokens(level + 1, child)) + scores.flatten()[beams]
+    # And its place in the rectangle: the row's first child stands in column 0.
+    per_row = counts.view(batch, width).sum(1)
+    longest = int(per_row.max())
+    shift = torch.arange(batch, device=nodes.device) * longest - before[::width]
+    place = torch.arange(len(beams), device=nodes.device) + torch.repeat_interleave(shift, per_row)
+
+    def rectangle(values: Tensor, filled: float) -> Tensor:
+        return values.new_full((batch * longest,), filled).index_copy_(0, place, values).view(batch, longest)
+
+    return rectangle(child, 0), rectangle(beams % width, 0), rectangle(score, -torch.inf)
 
 
 def unconstrained_beam_search(

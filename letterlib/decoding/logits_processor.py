@@ -25,12 +25,11 @@ class TrieLogitsProcessor(LogitsProcessor):
         nodes = trie.walk(input_ids[:, 1 : 1 + trie.n_levels])
         inside = nodes >= 0
         if level < trie.n_levels:
-            firsts = trie.first_child[level]
-            begin, end = firsts[nodes.clamp(min=0)], firsts[nodes.clamp(min=0) + 1]
+            begin, end = trie.children(level, nodes.clamp(min=0))
             counts = torch.where(inside, end - begin, 0)
             rows = torch.repeat_interleave(torch.arange(len(nodes), device=nodes.device), counts)
             within = torch.arange(len(rows), device=nodes.device) - (counts.cumsum(0) - counts)[rows]
-            allowed[rows, trie.token[level + 1][begin[rows] + within]] = True
+            allowed[rows, trie.tokens(level + 1, begin[rows] + within)] = True
         elif level == trie.n_levels:
             allowed[inside, EOS] = True
         else:

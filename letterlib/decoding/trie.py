@@ -6,6 +6,7 @@ level: code c of level l is token 2 + (sizes of the levels before l) + c.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -48,20 +49,18 @@ class DictTrie:
 class Trie:
     """The same trie as arrays: nodes numbered breadth-first, from 0 in each level; the root alone is level 0.
 
-    token[l]: int64 [n_nodes(l)], the token that leads to each node of level l (the root's is PAD).
-    first_child[l]: int64 [n_nodes(l) + 1]; the children of node i are the nodes first_child[l][i] up to, without,
+    token[l]: int16 or int32 [n_nodes(l)], the token that leads to each node of level l (the root's is PAD).
+    first_child[l]: int32 [n_nodes(l) + 1]; the children of node i are the nodes first_child[l][i] up to, without,
         first_child[l][i + 1] of level l + 1, in ascending order of their tokens.
     The nodes of level L are the leaves, one per distinct identifier, in lexicographic order.
-    items: int64 [n_items], sorted by identifier; items that share one stand in an order fixed by the seed.
-    first_item: int64 [n_leaves + 1]; leaf i's items are items[first_item[i]:first_item[i + 1]].
-    node_of_item[l]: int64 [n_items], the node of level l under which each item stands.
+    items: int32 [n_items], sorted by identifier; items that share one stand in an order fixed by the seed.
+    first_item: int32 [n_leaves + 1]; leaf i's items are items[first_item[i]:first_item[i + 1]].
     """
 
     token: list[Tensor]
     first_child: list[Tensor]
     items: np.ndarray
     first_item: np.ndarray
-    node_of_item: list[np.ndarray]
     vocabulary_size: int
 
     @classmethod
@@ -69,33 +68,27 @@ class Trie:
         cls, codes: np.ndarray, level_sizes: Sequence[int], seed: int = 0, device: torch.device | str = "cpu"
     ) -> "Trie":
         """codes: int64 [n_items, L]. seed: fixes the order of items that share an identifier."""
-        tokens = tokens_of(codes, level_sizes)
-        n_items, n_levels = tokens.shape
-        shuffle = np.random.default_rng(seed).permutation(n_items)
-        order = np.lexsort([shuffle, *tokens.T[::-1]])
-        ordered = tokens[order]
-        # new[i, l]: sorted row i starts a new prefix of length l + 1
-        new = np.ones((n_items, n_levels), dtype=bool)
-        new[1:] = np.logical_or.accumulate(ordered[1:] != ordered[:-1], axis=1)
-        starts = [np.zeros(1, dtype=np.int64), *(np.flatnonzero(column) for column in new.T)]
-        node_of_row = [np.zeros(n_items, dtype=np.int64), *(np.cumsum(column) - 1 for column in new.T)]
-        token = [np.full(1, PAD), *(ordered[starts[level + 1], level] for level in range(n_levels))]
-        first_child = []
-        for level in range(n_levels):
-            firsts = node_of_row[level + 1][starts[level]]
-            first_child.append(np.append(firsts, len(starts[level + 1])))
-        node_of_item = []
-        for nodes in node_of_row:
-            back = np.empty(n_items, dtype=np.int64)
-            back[order] = nodes
-            node_of_item.append(back)
+        n_tokens = vocabulary_size(level_sizes)
+        tokens = tokens_of(codes, level_sizes).astype(np.int16 if n_tokens < 2**15 else np.int32)
+        shuffled = np.random.default_rng(seed).permutation(len(tokens))
+        order = shuffled[np.lexsort(tokens[shuffled].T[::-1])].astype(np.int32)
+        # new[row]: this row, in sorted order, starts a new prefix of the length that the loop has come to
+        new = np.arange(len(tokens)) == 0
+        starts, token, first_child = np.zeros(1, dtype=np.int32), [np.full(1, PAD, dtype=tokens.dtype)], []
+        for column in tokens.T:
+            column = column[order]
+            new[1:] |= column[1:] != column[:-1]
+            next_starts = np.flatnonzero(new).astype(np.int32)
+            firsts = np.searchsorted(next_starts, starts).astype(np.int32)
+            first_child.append(np.append(firsts, np.int32(len(next_starts))))
+            token.append(column[next_starts])
+            starts = next_starts
         return cls(
             [torch.from_numpy(one).to(device) for one in token],
             [torch.from_numpy(one).to(device) for one in first_child],
             order,
-            np.append(starts[-1], n_items),
-            node_of_item,
-            vocabulary_size(level_sizes),
+            np.append(starts, np.int32(len(tokens))),
+            n_tokens,
         )
 
     @property
@@ -105,17 +98,28 @@ class Trie:
     def n_nodes(self, level: int) -> int:
         return len(self.token[level])
 
+    def tokens(self, level: int, nodes: Tensor) -> Tensor:
+        """The tokens that lead to `nodes` of `level`, int64 of the same shape."""
+        return self.token[level][nodes].long()
+
+    def children(self, level: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """The range of each node's children: the first of them, and the one after the last; int64."""
+        firsts = self.first_child[level]
+        return firsts[nodes].long(), firsts[nodes + 1].long()
+
     def child(self, level: int, nodes: Tensor, tokens: Tensor) -> Tensor:
         """The child of each node of `level` by its token, or -1 where there is none (or the node is -1).
 
-        nodes, tokens: int64, same shape. Edges sorted by (node, token) are found by binary search.
+        nodes, tokens: int64, same shape. A binary search among each node's children.
         """
-        counts = self.first_child[level].diff()
-        parent = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-        edges = parent * self.vocabulary_size + self.token[level + 1]
-        wanted = nodes * self.vocabulary_size + tokens
-        found = torch.searchsorted(edges, wanted).clamp(max=len(edges) - 1)
-        return torch.where((nodes >= 0) & (edges[found] == wanted), found, -1)
+        low, end = self.children(level, nodes.clamp(min=0))
+        high, token = end, self.token[level + 1]
+        for _ in range(int((high - low).max()).bit_length() if nodes.numel() else 0):
+            middle = (low + high) // 2
+            before = (token[middle.clamp(max=len(token) - 1)] < tokens) & (low < high)
+            low, high = torch.where(before, middle + 1, low), torch.where(before, high, middle)
+        found = (nodes >= 0) & (low < end) & (token[low.clamp(max=len(token) - 1)] == tokens)
+        return torch.where(found, low, -1)
 
     def walk(self, prefixes: Tensor) -> Tensor:
         """The node that each prefix leads to, -1 for a foreign one. prefixes: int64 [n, length <= L]."""
@@ -124,18 +128,32 @@ class Trie:
             nodes = self.child(level, nodes, prefixes[:, level])
         return nodes
 
+    def path(self, leaves: Tensor) -> list[Tensor]:
+        """The way to each leaf: per level 0..L, the node above it, int64 of the same shape as `leaves`."""
+        nodes = [leaves]
+        for firsts in reversed(self.first_child):
+            nodes.append(torch.searchsorted(firsts, nodes[-1].to(firsts.dtype), right=True) - 1)
+        return nodes[::-1]
+
+    @cached_property
+    def leaf_of_item(self) -> np.ndarray:
+        """int64 [n_items], the leaf of each item."""
+        leaves = np.empty(len(self.items), dtype=np.int64)
+        leaves[self.items] = np.repeat(np.arange(len(self.first_item) - 1), np.diff(self.first_item))
+        return leaves
+
     def allowed(self, prefix: Sequence[int]) -> list[int]:
         """As `DictTrie.allowed`."""
         level = len(prefix)
         if level > self.n_levels:
             return []
-        node = int(self.walk(torch.tensor([list(prefix)], dtype=torch.int64, device=self.token[0].device)))
-        if node < 0:
+        node = self.walk(torch.tensor([list(prefix)], dtype=torch.int64, device=self.token[0].device))
+        if int(node) < 0:
             return []
         if level == self.n_levels:
             return [EOS]
-        first, last = self.first_child[level][node : node + 2].tolist()
-        return self.token[level + 1][first:last].tolist()
+        first, last = self.children(level, node)
+        return self.token[level + 1][int(first) : int(last)].tolist()
 
     def dead_nodes(self, rows: np.ndarray, items: np.ndarray, n_rows: int) -> list[np.ndarray]:
         """Where nothing is left when each row's `items` are left out.
@@ -143,11 +161,13 @@ class Trie:
         rows, items: int64 [n], pairs (row, item). Returns, per level 0..L, bool [n_rows, n_nodes(level)]:
         True for a node all of whose items are left out. A search that avoids these never ends up empty-handed.
         """
-        n_items = len(self.items)
-        rows, items = np.divmod(np.unique(rows * n_items + items), n_items)
-        dead = []
-        for nodes in self.node_of_item:
-            n_nodes = int(nodes.max()) + 1
-            left_out = np.bincount(rows * n_nodes + nodes[items], minlength=n_rows * n_nodes)
-            dead.append(left_out.reshape(n_rows, n_nodes) == np.bincount(nodes, minlength=n_nodes))
-        return dead
+        rows, items = np.divmod(np.unique(rows * len(self.items) + items), len(self.items))
+        path = self.path(torch.from_numpy(self.leaf_of_item[items]).to(self.token[0].device))
+        dead, first_item = [], self.first_item
+        for level in reversed(range(self.n_levels + 1)):
+            if level < self.n_levels:  # a node's items begin where those of its first child do
+                first_item = first_item[self.first_child[level].cpu().numpy()]
+            n_nodes, nodes = self.n_nodes(level), path[level].cpu().numpy()
+            left_out = np.bincount(rows * n_nodes + nodes, minlength=n_rows * n_nodes)
+            dead.append(left_out.reshape(n_rows, n_nodes) == np.diff(first_item))
+        return dead[::-1]

@@ -47,7 +47,7 @@ def test_the_arrays_are_a_breadth_first_trie(catalogue, seed):
             assert (firsts.diff() > 0).all()  # every node has a child
         # Following an item's tokens ends at the item's node, and nodes are in lexicographic order.
         walked = trie.walk(torch.from_numpy(tokens[:, :level])).numpy()
-        assert np.array_equal(walked, trie.node_of_item[level])
+        assert np.array_equal(walked, trie.path(torch.from_numpy(trie.leaf_of_item))[level])
         rank = {prefix: i for i, prefix in enumerate(sorted(prefixes))}
         assert walked.tolist() == [rank[tuple(row)] for row in tokens[:, :level].tolist()]
 
@@ -60,7 +60,7 @@ def test_a_leaf_is_the_range_of_its_items(catalogue, seed):
     assert sorted(trie.items.tolist()) == list(range(len(codes)))
     for leaf in range(trie.n_nodes(len(sizes))):
         items = trie.items[trie.first_item[leaf] : trie.first_item[leaf + 1]]
-        expected = np.flatnonzero(trie.node_of_item[-1] == leaf)
+        expected = np.flatnonzero(trie.leaf_of_item == leaf)
         assert sorted(items.tolist()) == expected.tolist()
         assert (codes[items] == codes[items[0]]).all()
 
@@ -73,9 +73,9 @@ def test_dead_nodes_are_those_without_a_remaining_item(catalogue, data):
     left_out = [data.draw(st.lists(st.integers(0, len(codes) - 1), max_size=30)) for _ in range(2)]
     rows = np.repeat([0, 1], [len(one) for one in left_out])
     dead = trie.dead_nodes(rows, np.array(left_out[0] + left_out[1], dtype=np.int64), 2)
-    for level, nodes in enumerate(trie.node_of_item):
+    for level, nodes in enumerate(trie.path(torch.from_numpy(trie.leaf_of_item))):
         for row, gone in enumerate(left_out):
-            alive = {int(node) for item, node in enumerate(nodes) if item not in gone}
+            alive = {int(node) for item, node in enumerate(nodes.tolist()) if item not in gone}
             assert np.flatnonzero(~dead[level][row]).tolist() == sorted(alive)
 
 
