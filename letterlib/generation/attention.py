@@ -3,8 +3,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from letterlib.generation import fused
 
 N_BUCKETS = 32
 MAX_DISTANCE = 128
@@ -51,6 +52,7 @@ class Attention(nn.Module):
         super().__init__()
         self.shape = (n_heads, d_head)
         self.dropout = dropout
+        self.cross = cross
         inner = n_heads * d_head
         if cross:
             self.q = nn.Linear(d_model, inner, bias=False)
@@ -59,22 +61,34 @@ class Attention(nn.Module):
             self.qkv = nn.Linear(d_model, 3 * inner, bias=False)
         self.o = nn.Linear(inner, d_model, bias=False)
 
+    def forward(self, x: Tensor, memory: Tensor, bias: Tensor | None) -> Tensor:
+        """Whole sequences at once: x [batch, Q, d_model] looks at memory [batch, K, d_model], in self-attention x
+        itself; bias broadcasts to [batch, n_heads, Q, K]. Returns [batch, Q, d_model]."""
+        if self.cross:
+            wq, wkv = self.q.weight, self.kv.weight
+        else:
+            wq, wkv = self.qkv.weight.tensor_split([self.o.in_features])
+        p = self.dropout if self.training else 0.0
+        keep = fused.keep_mask((len(x), self.shape[0], 1, memory.shape[1]), p, x) if p else None
+        weights = (weight.to(x.dtype) for weight in (wq, wkv, self.o.weight))
+        return fused.Attention.apply(x, memory, *weights, bias, keep, 1 / (1 - p), self.shape[0])
+
     def heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """Cut [batch, length, m * inner] into m tensors [batch, n_heads, length, d_head]."""
         x = x.view(*x.shape[:2], -1, *self.shape)
         return tuple(one.transpose(1, 2) for one in x.unbind(2))
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        """q [batch, n_heads, Q, d_head], k and v [batch, n_heads, K, d_head], bias broadcast to
-        [batch, n_heads, Q, K]. Returns [batch, Q, d_model].
+    def attend(self, q: Tensor, pairs: list[tuple[Tensor, Tensor]], bias: Tensor | None) -> Tensor:
+        """The plain form, without dropout, for keys and values that were computed before (`heads`).
 
-        Written out, because torch's fused attention cannot learn a bias on a CPU and is a third slower there;
-        without autocast, which would copy the scores to float32 and back.
+        q [batch, n_heads, Q, d_head]; pairs: keys and values [batch, n_heads, K, d_head] each, as if joined along K;
+        bias broadcast to [batch, n_heads, Q, all K]. Returns [batch, Q, d_model].
         """
-        with torch.autocast(q.device.type, enabled=False):
-            scores = q @ k.mT
-            if bias is not None:
-                scores = scores + bias.to(q.dtype)
-            weights = F.dropout(scores.softmax(dim=-1), self.dropout, self.training)
-            out = weights @ v
-        return self.o(out.transpose(1, 2).flatten(2))
+        scores = torch.cat([q @ k.mT for k, _ in pairs], dim=3) if len(pairs) > 1 else q @ pairs[0][0].mT
+        if bias is not None:
+            scores = scores + bias.to(q.dtype)
+        weights = scores.softmax(dim=-1).split([k.shape[2] for k, _ in pairs], dim=3)
+        out = (weights[0] @ pairs[0][1]).flatten(0, 1)
+        for weight, (_, v) in zip(weights[1:], pairs[1:], strict=True):
+            out.baddbmm_(weight.flatten(0, 1), v.flatten(0, 1))
+        return self.o(out.view(*q.shape[:3], -1).transpose(1, 2).flatten(2))

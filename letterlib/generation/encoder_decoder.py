@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from letterlib.generation import fused
 from letterlib.generation.attention import Attention, RelativePositionBias
 
 EPSILON = 1e-6
+FORBIDDEN = -1e9
+"""A bias that forbids. Not -inf, so that a row which may look nowhere gives no NaN."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,26 @@ class EncoderDecoderConfig:
         return self.d_model, self.n_heads, self.d_head, self.dropout
 
 
+class RMSNorm(nn.Module):
+    """Division by the root of the mean square, and a weight per feature."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fused.RMSNorm.apply(x, self.weight, EPSILON, fused.compute_dtype(x))
+
+
+class Dropout(nn.Dropout):
+    """Dropout with one mask per sequence: x [..., length, features]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        return x * fused.keep_mask(x.shape, self.p, x).to(x.dtype).div_(1 - self.p)
+
+
 class FeedForward(nn.Module):
     """Linear, ReLU, linear."""
 
@@ -41,75 +64,96 @@ class FeedForward(nn.Module):
         super().__init__()
         self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
         self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = config.dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.wo(self.dropout(F.relu(self.wi(x))))
+        p = self.dropout if self.training else 0.0
+        keep = fused.keep_mask((*x.shape[:-1], self.wi.out_features), p, x) if p else None
+        return fused.FeedForward.apply(x, self.wi.weight.to(x.dtype), self.wo.weight.to(x.dtype), keep, 1 / (1 - p))
 
 
 class EncoderLayer(nn.Module):
     def __init__(self, config: EncoderDecoderConfig):
         super().__init__()
-        self.norm_self = nn.RMSNorm(config.d_model, EPSILON)
+        self.norm_self = RMSNorm(config.d_model)
         self.self_attention = Attention(*config.attention, cross=False)
-        self.norm_ff = nn.RMSNorm(config.d_model, EPSILON)
+        self.norm_ff = RMSNorm(config.d_model)
         self.ff = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        attention = self.self_attention
-        q, k, v = attention.heads(attention.qkv(self.norm_self(x)))
-        x = x + self.dropout(attention(q, k, v, bias))
+        """x [batch, length, d_model], bias broadcast to [batch, n_heads, length, length]."""
+        h = self.norm_self(x)
+        x = x + self.dropout(self.self_attention(h, h, bias))
         return x + self.dropout(self.ff(self.norm_ff(x)))
 
 
 class DecoderLayer(EncoderLayer):
     def __init__(self, config: EncoderDecoderConfig):
         super().__init__(config)
-        self.norm_cross = nn.RMSNorm(config.d_model, EPSILON)
+        self.norm_cross = RMSNorm(config.d_model)
         self.cross_attention = Attention(*config.attention, cross=True)
 
-    def forward(
+    def forward(self, x: Tensor, bias: Tensor, memory: Tensor, memory_bias: Tensor | None) -> Tensor:
+        """Teacher forcing: x [batch, n, length, d_model], n sequences that read the same memory [batch, S, d_model]."""
+        h = self.norm_self(x).flatten(0, 1)
+        x = x + self.dropout(self.self_attention(h, h, bias).view(x.shape))
+        h = self.norm_cross(x).flatten(1, 2)
+        x = x + self.dropout(self.cross_attention(h, memory, memory_bias).view(x.shape))
+        return x + self.dropout(self.ff(self.norm_ff(x)))
+
+    def step(
         self,
         x: Tensor,
         bias: Tensor,
         memory: tuple[Tensor, Tensor],
         memory_bias: Tensor | None,
-        past: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """x [batch, n, length, d_model]: n sequences that read the same memory, which is not copied n times.
+        past: list[tuple[Tensor, Tensor]],
+    ) -> Tensor:
+        """Decoding, one more position: x [batch, n, d_model], n sequences that read the same memory.
 
-        memory: cross-attention keys and values [batch, n_heads, S, d_head]. past: the self-attention keys and
-        values of earlier positions, [batch * n, n_heads, t, d_head]. Returns the new x and the new past.
+        memory: cross-attention keys and values [batch, n_heads, S, d_head], not copied n times. past: the
+        self-attention keys and values of every earlier position of any sequence, [batch, n_heads, n', d_head] a
+        step; this one's are added. bias [batch, n_heads, n, all of them] says who may see whom.
         """
-        batch, n, length, d_model = x.shape
         attention = self.self_attention
-        q, k, v = attention.heads(attention.qkv(self.norm_self(x)).flatten(0, 1))
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        x = x + self.dropout(attention(q, k, v, bias).view(x.shape))
+        q, k, v = attention.heads(attention.qkv(self.norm_self(x)))
+        past.append((k.contiguous(), v.contiguous()))
+        x = x + attention.attend(q, past, bias)
         cross = self.cross_attention
-        (q,) = cross.heads(cross.q(self.norm_cross(x)).flatten(1, 2))
-        x = x + self.dropout(cross(q, *memory, memory_bias).view(x.shape))
-        return x + self.dropout(self.ff(self.norm_ff(x))), (k, v)
+        (q,) = cross.heads(cross.q(self.norm_cross(x)))
+        x = x + cross.attend(q, [memory], memory_bias)
+        return x + self.ff(self.norm_ff(x))
 
 
 @dataclass
 class DecoderState:
-    """What incremental decoding remembers: cross-attention keys and values, computed once per history, and
-    the self-attention keys and values of every sequence so far, [batch, n, n_heads, t, d_head] per layer."""
+    """What incremental decoding remembers of a batch of histories with n sequences each.
+
+    memory: cross-attention keys and values per layer, computed once. past: per layer, the self-attention keys and
+    values of every position of every sequence so far, also of sequences that nothing continues; they are never
+    moved. ancestors: bool [batch, n, positions so far], which of them a sequence consists of. So what is a copy of
+    the cache elsewhere, when beams are reordered, is here a copy of a few bits.
+    """
 
     memory: list[tuple[Tensor, Tensor]]
     memory_bias: Tensor | None
-    past: list[tuple[Tensor, Tensor]] | None = None
-    length: int = 0
+    past: list[list[tuple[Tensor, Tensor]]]
+    ancestors: Tensor
+    depths: Tensor
+    """int64 [positions so far], the place of each position in its sequence."""
 
     def follow(self, parents: Tensor) -> None:
         """Let sequence i of every history continue what was sequence parents[:, i]; parents [batch, n]."""
-        if self.past is None:
-            return
         rows = torch.arange(len(parents), device=parents.device)[:, None]
-        self.past = [(k[rows, parents], v[rows, parents]) for k, v in self.past]
+        self.ancestors = self.ancestors[rows, parents]
+
+    def extend(self) -> None:
+        """Give every sequence one more position, which it alone sees."""
+        batch, n, _ = self.ancestors.shape
+        own = torch.eye(n, dtype=torch.bool, device=self.ancestors.device).expand(batch, n, n)
+        self.ancestors = torch.cat([self.ancestors, own], dim=2)
+        self.depths = torch.cat([self.depths, self.depths.new_full((n,), len(self.past[0]))])
 
 
 class EncoderDecoder(nn.Module):
@@ -123,9 +167,9 @@ class EncoderDecoder(nn.Module):
         self.decoder_bias = RelativePositionBias(config.n_heads, bidirectional=False)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_layers))
-        self.encoder_norm = nn.RMSNorm(config.d_model, EPSILON)
-        self.decoder_norm = nn.RMSNorm(config.d_model, EPSILON)
-        self.dropout = nn.Dropout(config.dropout)
+        self.encoder_norm = RMSNorm(config.d_model)
+        self.decoder_norm = RMSNorm(config.d_model)
+        self.dropout = Dropout(config.dropout)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -160,36 +204,48 @@ class EncoderDecoder(nn.Module):
         pairs = []
         for layer in self.decoder:
             cross = layer.cross_attention
-            pairs.append(cross.heads(cross.kv(memory)))
-        return DecoderState(pairs, None if mask is None else _forbid(~mask)[:, None, None, :])
+            pairs.append(tuple(one.contiguous() for one in cross.heads(cross.kv(memory))))
+        nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
+        memory_bias = None if mask is None else _forbid(~mask)[:, None, None, :]
+        return DecoderState(pairs, memory_bias, [[] for _ in pairs], nothing, nothing.new_zeros(0, dtype=torch.int64))
 
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """Read one more token of each of n sequences per history; tokens [batch, n].
         Returns the logits of the token after it, [batch, n, V], and brings `state` up to date."""
-        batch, n = tokens.shape
-        past = [None] * len(self.decoder)
-        if state.past is not None:
-            past = [(k.flatten(0, 1), v.flatten(0, 1)) for k, v in state.past]
-        logits, past = self._decode(tokens.unsqueeze(2), state, past)
-        state.past = [(k.unflatten(0, (batch, n)), v.unflatten(0, (batch, n))) for k, v in past]
-        state.length += 1
-        return logits.squeeze(2)
+        state.extend()
+        bias = self.decoder_bias(state.depths[-1:], state.depths) + _forbid(~state.ancestors)[:, None]
+        x = self.embedding(tokens)
+        for layer, memory, past in zip(self.decoder, state.memory, state.past, strict=True):
+            x = layer.step(x, bias, memory, state.memory_bias, past)
+        return self._logits(x)
 
     def decode(self, tokens: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         """Teacher forcing: tokens [batch, n, T], n sequences per history. Returns logits [batch, n, T, V]."""
-        return self._decode(tokens, self.start(memory, mask), [None] * len(self.decoder))[0]
+        positions = torch.arange(tokens.shape[2], device=tokens.device)
+        bias = self.decoder_bias(positions, positions) + _forbid(positions[None, :] > positions[:, None])
+        return self._decode(tokens, bias, memory, mask)
 
-    def _decode(self, tokens: Tensor, state: DecoderState, past: list) -> tuple[Tensor, list]:
-        keys = torch.arange(state.length + tokens.shape[2], device=tokens.device)
-        queries = keys[state.length :]
-        bias = self.decoder_bias(queries, keys) + _forbid(keys[None, :] > queries[:, None])
-        x = self.dropout(self.embedding(tokens))
-        present = []
-        for layer, memory, before in zip(self.decoder, state.memory, past, strict=True):
-            x, now = layer(x, bias, memory, state.memory_bias, before)
-            present.append(now)
+    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Many prefixes of one history as n trees: tokens [n, T], one per node; memory [1, S, d_model].
+
+        steps_up: int64 [n, T, T], how many steps node s is above node t; -1 where t does not see it.
+        Returns the logits of the token after each node, [n, T, V].
+        """
+        positions = torch.arange(int(steps_up.max()), -1, -1, device=tokens.device)
+        table = F.pad(self.decoder_bias(positions[:1], positions)[0, :, 0], (1, 0), value=FORBIDDEN)
+        bias = table.T[steps_up + 1].permute(0, 3, 1, 2)
+        return self._decode(tokens[None], bias, memory, mask)[0]
+
+    def _decode(self, tokens: Tensor, bias: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        memory_bias = None if mask is None else _forbid(~mask)[:, None, None, :]
+        x, memory = self.dropout(self.embedding(tokens)), memory.to(fused.compute_dtype(memory))
+        for layer in self.decoder:
+            x = layer(x, bias, memory, memory_bias)
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
         x = self.dropout(self.decoder_norm(x)) * self.config.d_model**-0.5
-        return F.linear(x, self.embedding.weight), present
+        return F.linear(x, self.embedding.weight)
 
     def forward(self, tokens: Tensor, mask: Tensor | None, targets: Tensor) -> Tensor:
         """Logits [batch, n, T, V] of the targets [batch, n, T], each seen from the ones before it."""
@@ -198,8 +254,5 @@ class EncoderDecoder(nn.Module):
 
 
 def _forbid(where: Tensor) -> Tensor:
-    """A bias that forbids looking where `where` is True, of the same shape.
-
-    A very low number and not -inf, so that a row which may look nowhere gives no NaN.
-    """
-    return torch.zeros(where.shape, device=where.device).masked_fill_(where, -1e9)
+    """A bias that forbids looking where `where` is True, of the same shape."""
+    return torch.zeros(where.shape, device=where.device).masked_fill_(where, FORBIDDEN)
