@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
+from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, Trie, tokens_of
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
@@ -178,7 +179,12 @@ class Tiger:
                 excluded = part.flat_histories()
                 left_out = self.trie.dead_nodes(*excluded, len(part))
                 dead = [torch.from_numpy(one).to(self.device) for one in left_out]
-            leaves, scores = beam_search(self.network, memory, None, self.trie, beam, tau=tau, dead=dead)
+            if beam < self.trie.n_nodes(self.trie.n_levels):
+                leaves, scores = beam_search(self.network, memory, None, self.trie, beam, tau=tau, dead=dead)
+            else:
+                scores = score_catalogue(self.network, memory, None, self.trie, tau=tau)
+                scores = scores if dead is None else scores.masked_fill_(dead[-1], -torch.inf)
+                scores, leaves = scores.sort(dim=1, descending=True, stable=True)
             return expand_leaves(self.trie, leaves.cpu().numpy(), scores.cpu().numpy(), k, excluded)
 
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from letterlib.decoding import exact as exact_scoring
 from letterlib.decoding.beam_search import beam_search, expand_leaves
+from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, Trie, tokens_of, vocabulary_size
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
@@ -40,7 +42,7 @@ def history(model) -> tuple[torch.Tensor, torch.Tensor]:
         return model.encode(tokens.masked_fill(~mask, 0), mask), mask
 
 
-def score_catalogue(model, memory, mask, codes, tau=1.0) -> torch.Tensor:
+def teacher_forced(model, memory, mask, codes, tau=1.0) -> torch.Tensor:
     """Log-probability of every identifier and its end token by teacher forcing, [batch, n_items]."""
     sequences = np.pad(tokens_of(codes, SIZES), ((0, 0), (0, 1)), constant_values=EOS)
     targets = torch.from_numpy(sequences).expand(len(memory), -1, -1)
@@ -52,12 +54,23 @@ def score_catalogue(model, memory, mask, codes, tau=1.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("tau", [1.0, 0.6])
 def test_a_wide_beam_scores_the_whole_catalogue_exactly(model, history, trie, codes, tau):
-    exact = score_catalogue(model, *history, codes, tau)
+    exact = teacher_forced(model, *history, codes, tau)
     with torch.no_grad():
         leaves, scores = beam_search(model, *history, trie, len(codes), tau=tau)
     assert (scores[:, :-1] >= scores[:, 1:]).all()
     assert (scores - exact.gather(1, leaves)).abs().max() < 1e-4
     assert torch.equal(leaves, exact.argsort(dim=1, descending=True))
+
+
+@pytest.mark.parametrize(("run", "runs"), [(1, 1), (7, 2), (48, 16)])
+@pytest.mark.parametrize("tau", [1.0, 0.6])
+def test_shared_prefixes_change_no_score(model, history, trie, codes, tau, run, runs, monkeypatch):
+    """Also where the leaves are cut into many short sequences, the last of them shorter."""
+    monkeypatch.setattr(exact_scoring, "RUN", run)
+    monkeypatch.setattr(exact_scoring, "RUNS", runs)
+    with torch.no_grad():
+        scores = score_catalogue(model, *history, trie, tau=tau)
+    assert (scores - teacher_forced(model, *history, codes, tau)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("beam", [1, 3, 10, 30])
@@ -101,7 +114,7 @@ def test_incremental_decoding_equals_full_decoding(model, history):
 
 
 def test_excluded_items_are_replaced_by_the_next_best(model, history, trie, codes):
-    exact = score_catalogue(model, *history, codes)
+    exact = teacher_forced(model, *history, codes)
     best = exact.argsort(dim=1, descending=True)
     gone = best[:, :25].numpy()  # everything that a beam of 10 would find
     dead = trie.dead_nodes(np.repeat(np.arange(5), 25), gone.ravel(), 5)

@@ -1,0 +1,112 @@
+"""The score of every identifier of the catalogue, exactly, each shared prefix computed once.
+
+Beam search with a beam as wide as the catalogue would give the same scores. Here the trie is read as some long
+sequences instead of many short ones: a run of neighbouring leaves and everything above them stand in one sequence,
+in which a node sees its ancestors and itself. So neighbours share what they have in common, and the work is done in
+a few large matrix products.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from letterlib.decoding.trie import EOS, Trie
+
+RUN = 48
+"""Leaves in one sequence. Attention grows with it; what neighbouring sequences both compute, with its inverse."""
+RUNS = 16
+"""Sequences computed together."""
+
+
+class TreeDecoder(Protocol):
+    """What exact scoring asks of a model; `letterlib.generation.encoder_decoder.EncoderDecoder` has it."""
+
+    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor: ...
+
+
+def score_catalogue(
+    model: TreeDecoder, memory: Tensor, mask: Tensor | None, trie: Trie, *, tau: float = 1.0
+) -> Tensor:
+    """The log-probability of every identifier and its end token, float32 [batch, n_leaves].
+
+    memory [batch, S, d_model], mask [batch, S] bool or None: the encoded histories. tau: divides the logits first.
+    """
+    scores = torch.empty(len(memory), trie.n_nodes(trie.n_levels), device=memory.device)
+    for part in _parts(trie):
+        for row in range(len(memory)):
+            one = memory[row : row + 1], None if mask is None else mask[row : row + 1]
+            logits = model.decode_tree(part.tokens, part.steps_up, *one).float()
+            scores[row, part.leaves] = part.scores(logits / tau)
+    return scores
+
+
+@dataclass
+class _Part:
+    """Some runs of leaves with the nodes above them, as sequences of up to T nodes; a sequence begins with the root.
+
+    tokens: int64 [runs, T], the token that leads to each node. parents: int64 [runs, T], where the parent stands;
+    the root's is the root. steps_up: int64 [runs, T, T], levels from node t up to its ancestor s, -1 where s is no
+    ancestor of t. sequence, place: int64 [n], where each of the leaves stands.
+    """
+
+    leaves: slice
+    tokens: Tensor
+    parents: Tensor
+    steps_up: Tensor
+    sequence: Tensor
+    place: Tensor
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """The scores of the leaves, from the logits [runs, T, V] of what follows each node."""
+        total = logits.logsumexp(dim=2)
+        rows = torch.arange(len(logits), device=logits.device)[:, None]
+        steps = logits[rows, self.parents, self.tokens] - total.gather(1, self.parents)
+        steps[:, 0] = 0.0  # nothing leads to the root
+        on_the_way = self.steps_up[self.sequence, self.place] >= 0
+        ends = logits[self.sequence, self.place, EOS] - total[self.sequence, self.place]
+        return (steps[self.sequence] * on_the_way).sum(dim=1) + ends
+
+
+def _parts(trie: Trie) -> Iterator[_Part]:
+    n_leaves, device = trie.n_nodes(trie.n_levels), trie.token[0].device
+    path = torch.stack(trie.path(torch.arange(n_leaves, device=device)))
+    for start in range(0, n_leaves, RUN * RUNS):
+        runs = path[:, start : start + RUN * RUNS].split(RUN, dim=1)
+        tokens, parents, steps_up = zip(*(_sequence(trie, run) for run in runs), strict=True)
+        longest = max(len(one) for one in tokens)
+        counts = torch.tensor([run.shape[1] for run in runs], device=device)
+        ends = torch.tensor([len(one) for one in tokens], device=device)
+        within = torch.arange(int(counts.sum()), device=device) - torch.repeat_interleave(counts.cumsum(0), counts)
+        yield _Part(
+            slice(start, start + len(within)),
+            pad_sequence(list(tokens), batch_first=True),
+            pad_sequence(list(parents), batch_first=True),
+            torch.stack([F.pad(one, (0, longest - len(one)) * 2, value=-1) for one in steps_up]),
+            torch.repeat_interleave(counts),
+            torch.repeat_interleave(ends, counts) + within,
+        )
+
+
+def _sequence(trie: Trie, path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The nodes on the ways to neighbouring leaves, level by level: their tokens [T], parents [T], steps up [T, T].
+
+    path: int64 [L + 1, n], from `Trie.path`. The leaves stand at the end.
+    """
+    tokens = [trie.token[level][nodes[0] : nodes[-1] + 1].long() for level, nodes in enumerate(path)]
+    sizes = [len(one) for one in tokens]
+    # Neighbouring leaves have neighbouring nodes above them, so a level is a range and its parents are, too.
+    places = path - path[:, :1] + torch.tensor([0, *sizes[:-1]], device=path.device).cumsum(0)[:, None]
+    parents = torch.zeros(sum(sizes), dtype=torch.int64, device=path.device)
+    for above, own in zip(places[:-1], places[1:], strict=True):
+        parents[own] = above
+    steps_up = torch.full((len(parents), len(parents)), -1, device=path.device)
+    for rows in torch.arange(len(parents), device=path.device).split(sizes):
+        inherited = steps_up[parents[rows]]
+        steps_up[rows] = torch.where(inherited >= 0, inherited + 1, -1)
+        steps_up[rows, rows] = 0
+    return torch.cat(tokens), parents, steps_up
