@@ -57,11 +57,13 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     """"auto" asks the processor what it supports; it never times anything, so the answer is repeatable."""
     if dtype != "auto":
         return getattr(torch, dtype)
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    else:
-        fast = torch.cpu._is_amx_tile_supported()
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16: AMX or AVX-512 BF16."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def autocast(dtype: torch.dtype, device: torch.device):

@@ -21,6 +21,7 @@ import torch
 
 from letterlib.errors import LetterError
 from letterlib.files import digest, read_json, sha256_of, write_json, written_beside
+from letterlib.training import multiplies_bfloat16
 
 RECORD = "stage.json"
 PACKAGES = ("letterlib", "torch", "transformers", "accelerate", "numpy", "scikit-learn", "k-means-constrained")
@@ -129,7 +130,7 @@ def device_in_words(device: str) -> str:
     """ "cuda: NVIDIA H100" or "cpu: x86_64, 2 threads, bfloat16 in hardware"."""
     if device.startswith("cuda"):
         return f"{device}: {torch.cuda.get_device_name(device)}"
-    bf16 = ", bfloat16 in hardware" if torch.cpu._is_amx_tile_supported() else ""
+    bf16 = ", bfloat16 in hardware" if multiplies_bfloat16() else ""
     return f"cpu: {platform.machine()}, {torch.get_num_threads()} threads{bf16}"
 
 
