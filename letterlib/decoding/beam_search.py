@@ -4,6 +4,7 @@ The score of an identifier is the sum of the log-probabilities of its tokens and
 whole vocabulary: not renormalised over the trie, not divided by the length.
 """
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,15 +48,11 @@ def beam_search(
     scores = torch.zeros(len(memory), 1, device=memory.device)
     for level in range(trie.n_levels):
         log_probs = _log_probs(model.step(trie.tokens(level, nodes), state), tau)
-        children, parents, candidates = _expand(trie, level, nodes, scores, log_probs)
+        children = _expand(trie, level, nodes, scores, log_probs)
         if dead is not None:
-            avoid = torch.gather(dead[level + 1], 1, children)
-            candidates = candidates.masked_fill(avoid, -torch.inf)
-        width = min(beam, trie.n_nodes(level + 1))
-        chosen = top_k(candidates, width)[1].sort(dim=1)[0]
-        # Chosen in ascending order of nodes, so that "the lower index first" below is the lower leaf first.
-        nodes, scores = children.gather(1, chosen), candidates.gather(1, chosen)
-        state.follow(parents.gather(1, chosen))
+            children.avoid(dead[level + 1])
+        nodes, parents, scores = children.best(min(beam, trie.n_nodes(level + 1)))
+        state.follow(parents)
     ends = _log_probs(model.step(trie.tokens(trie.n_levels, nodes), state), tau)[:, :, EOS]
     scores, order = top_k(scores + ends, scores.shape[1])
     return nodes.gather(1, order), scores
@@ -65,33 +62,46 @@ def _log_probs(logits: Tensor, tau: float) -> Tensor:
     return torch.log_softmax(logits.float() / tau, dim=-1)
 
 
-def _expand(
-    trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass
+class _Children:
+    """The children of all beams, history after history, ascending: node, beam (of its history's) and score, all [n].
+
+    counts: int64 [batch], how many a history has; never fewer than the beams that it goes on with.
+    """
+
+    node: Tensor
+    beam: Tensor
+    score: Tensor
+    counts: Tensor
+
+    def avoid(self, dead: Tensor) -> None:
+        """Give the score -inf to the nodes that are True in `dead`, bool [batch, n_nodes]."""
+        self.score.masked_fill_(dead[torch.repeat_interleave(self.counts), self.node], -torch.inf)
+
+    def best(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The k best of every history: their nodes (ascending), the beams they came from, their scores; [batch, k]."""
+        before = (self.counts.cumsum(0) - self.counts)[:, None]
+        columns = torch.arange(int(self.counts.max()), device=before.device)
+        table = self.score.take((before + columns).clamp_(max=len(self.score) - 1))
+        table.masked_fill_(columns >= self.counts[:, None], -torch.inf)
+        # Put in ascending order of nodes, so that "the lower index first" is the lower leaf first in the end.
+        chosen = before + top_k(table, k)[1].sort(dim=1)[0]
+        return self.node[chosen], self.beam[chosen], self.score[chosen]
+
+
+def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor) -> _Children:
     """The children of every beam, with their scores; nothing is computed for tokens that no child has.
 
     nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
-    Returns children (ascending), the beam each came from, and scores, all [batch, C], C being the largest
-    number of candidates of a history; where a history has fewer, the rest has node 0 and score -inf.
     """
     (batch, width), n_tokens = nodes.shape, log_probs.shape[2]
     first, end = (one.flatten() for one in trie.children(level, nodes))
     counts = end - first
-    before = counts.cumsum(0) - counts
-    # One list for the whole batch: of each child its beam (of batch * width), and then itself.
-    beams = torch.repeat_interleave(counts)
-    child = torch.arange(len(beams), device=nodes.device) + (first - before)[beams]
-    score = log_probs.flatten().take(beams * n_tokens + trie.tokens(level + 1, child)) + scores.flatten()[beams]
-    # And its place in the rectangle: the row's first child stands in column 0.
-    per_row = counts.view(batch, width).sum(1)
-    longest = int(per_row.max())
-    shift = torch.arange(batch, device=nodes.device) * longest - before[::width]
-    place = torch.arange(len(beams), device=nodes.device) + torch.repeat_interleave(shift, per_row)
-
-    def rectangle(values: Tensor, filled: float) -> Tensor:
-        return values.new_full((batch * longest,), filled).index_copy_(0, place, values).view(batch, longest)
-
-    return rectangle(child, 0), rectangle(beams % width, 0), rectangle(score, -torch.inf)
+    beam = torch.repeat_interleave(counts)
+    node = torch.arange(len(beam), device=nodes.device).add_((first - counts.cumsum(0) + counts)[beam])
+    score = log_probs.flatten().take((beam * n_tokens).add_(trie.token[level + 1][node]))
+    score += scores.flatten()[beam]
+    return _Children(node, beam.remainder_(width), score, counts.view(batch, width).sum(1))
 
 
 def unconstrained_beam_search(

@@ -117,10 +117,11 @@ class Attention(Function):
     def forward(ctx, x, memory, wq, wkv, wo, bias, keep, scale: float, n_heads: int) -> Tensor:
         q = _apart(x @ wq.T, 1, n_heads)[0]
         k, v = _apart(memory @ wkv.T, 2, n_heads)
-        scores = (q @ k.mT).view(len(x), n_heads, x.shape[1], -1)
-        scores = scores if bias is None else scores + bias
-        weights = softmax(scores.to(torch.promote_types(x.dtype, torch.float32)).flatten(0, 1))
-        kept = weights.to(x.dtype, copy=True)
+        scores = (q @ k.mT).to(torch.promote_types(x.dtype, torch.float32))
+        if bias is not None:
+            scores.view(len(x), n_heads, *scores.shape[1:]).add_(bias)
+        weights = softmax(scores)
+        kept = weights.to(x.dtype, copy=keep is not None)
         if keep is not None:
             as_integers(kept).mul_(keep.flatten(0, 1))
         joined = _together((kept @ v).unsqueeze(0), n_heads)
