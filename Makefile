@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+PEERS := .venv-peers/.installed
+BEAUTY ?= data/beauty
 
-.PHONY: help run test lab models doctor lessons lessons-check lint clean
+.PHONY: help run test lab models doctor lessons lessons-check bench bench-quick lint clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -37,8 +39,21 @@ lessons: $(READY)       ## regenerate and execute every lesson (both kinds) at p
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
 	$(BIN)/python -m letterlib.course.build --check
 
+# What we measure ourselves against would change the course's packages, so it has an environment of its own.
+$(PEERS): pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	@echo "Installing the packages that we measure ourselves against (some minutes the first time)"
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --editable '.[peers]'
+	@touch $(PEERS)
+
+bench: $(PEERS)  ## our speed beside cornac's, transformers' and others'; 20 minutes; BEAUTY=folder of its files
+	.venv-peers/bin/python -m benchmarks --data-dir $(BEAUTY)
+
+bench-quick: $(PEERS)   ## the same on small samples, 3 minutes: does everything run?
+	.venv-peers/bin/python -m benchmarks --quick --data-dir $(BEAUTY)
+
 lint: $(READY)   ## style and import order
-	$(BIN)/ruff check letterlib tests
+	$(BIN)/ruff check letterlib tests benchmarks experiments
 
 clean:           ## remove cached stages and reports (not .venv)
 	rm -rf runs

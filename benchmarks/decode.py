@@ -1,0 +1,98 @@
+"""Recommending 10 items by beam search over the whole catalogue, beside transformers' `generate`."""
+
+import numpy as np
+import torch
+
+from benchmarks.beauty import LEVEL_SIZES, Beauty, padded_batch, short_tiger
+from benchmarks.common import Row, Settings, compare, named, timed
+from letterlib.data.dataset import NO_ITEM, Cases
+from letterlib.decoding.beam_search import expand_leaves
+from letterlib.decoding.trie import EOS, PAD, tokens_of
+from letterlib.generation.t5_weights import to_transformers
+from letterlib.generation.tiger import Tiger
+
+BEAM, K = 20, 10
+PEER_BATCH = 32
+
+
+class PrefixTable:
+    """What one writes for `prefix_allowed_tokens_fn`: a dictionary from every prefix to its allowed tokens.
+
+    One look-up per beam and step, so it is the fastest that a dictionary can be.
+    """
+
+    def __init__(self, codes: np.ndarray, level_sizes: tuple[int, ...]):
+        self.table: dict[tuple[int, ...], list[int]] = {}
+        for row in np.unique(tokens_of(codes, level_sizes), axis=0).tolist():
+            whole = [*row, EOS]
+            for level, token in enumerate(whole):
+                following = self.table.setdefault(tuple(whole[:level]), [])
+                if not following or following[-1] != token:  # rows are sorted: a repeat is the last one
+                    following.append(token)
+
+    def __call__(self, batch_id: int, prefix: torch.Tensor) -> list[int]:
+        # [PAD]: beams that `generate` has given up may stray off the table
+        return self.table.get(tuple(prefix.tolist()[1:]), [PAD])
+
+
+def generate(t5, cases: Cases, item_tokens: np.ndarray, allowed: PrefixTable) -> np.ndarray:
+    """The K best token sequences of every case, int64 [n_cases, K, L], by transformers alone."""
+    found = []
+    for start in range(0, len(cases), PEER_BATCH):
+        tokens, mask, _ = padded_batch(cases[start : start + PEER_BATCH], item_tokens)
+        out = t5.generate(
+            input_ids=tokens, attention_mask=mask, num_beams=BEAM, num_return_sequences=K, length_penalty=0.0,
+            max_new_tokens=item_tokens.shape[1] + 1, do_sample=False, prefix_allowed_tokens_fn=allowed,
+        )  # fmt: skip
+        found.append(out.view(-1, K, out.shape[1])[:, :, 1 : 1 + item_tokens.shape[1]])
+    return torch.cat(found).numpy()
+
+
+def items_of(tiger: Tiger, sequences: np.ndarray) -> np.ndarray:
+    """The items of generated sequences, int64 [n_cases, K]; items that share an identifier in our order."""
+    n, k, length = sequences.shape
+    leaves = tiger.trie.walk(torch.from_numpy(sequences.reshape(-1, length))).view(n, k).numpy()
+    falling = np.broadcast_to(-np.arange(k, dtype=np.float32), (n, k))  # best first; the scores are not needed
+    return expand_leaves(tiger.trie, leaves, falling, K)[0]
+
+
+def measure(settings: Settings) -> list[Row]:
+    beauty = Beauty.load(settings)
+    tiger, weights = short_tiger(beauty, settings)
+    t5, allowed = to_transformers(tiger.network), PrefixTable(beauty.identifiers.codes, LEVEL_SIZES)
+    all_cases = beauty.dataset.split().cases("test").without_targets()
+    n_ours, n_peer = settings.pick((2_048, 256), (256, 32))
+    ours_cases = all_cases.sample(n_ours, settings.seed)
+    peer_cases = ours_cases[np.sort(np.random.default_rng(settings.seed).permutation(n_ours)[:n_peer])]
+    answers: dict[str, np.ndarray] = {}
+
+    def ours() -> float:
+        return n_ours / timed(lambda: tiger.recommend(ours_cases, K, beam=BEAM))
+
+    def peer() -> float:
+        def run() -> None:
+            answers["peer"] = generate(t5, peer_cases, beauty.item_tokens, allowed)
+
+        return n_peer / timed(run)
+
+    tiger.recommend(ours_cases[:32], K, beam=BEAM)
+    our_spread, peer_spread = compare(ours, peer, settings.pick(3, 1))
+    mine = tiger.recommend(peer_cases, K, beam=BEAM).items
+    theirs = items_of(tiger, answers["peer"])
+    same = float(((mine == theirs) & (mine != NO_ITEM)).mean())
+    return [
+        Row(
+            what="Decoding, Beauty: 10 items, beam 20, 12,101 items",
+            unit="users/s",
+            ours=our_spread,
+            peer=peer_spread,
+            peer_name=named("transformers") + " generate",
+            goal=10.0,
+            threads=settings.threads,
+            dtype="float32 on both sides",
+            note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend for {n_ours:,} test users. transformers: "
+            f"generate(num_beams=20, length_penalty=0, prefix_allowed_tokens_fn=a dictionary of prefixes) for "
+            f"{n_peer} of them, {PEER_BATCH} at a time.",
+            check=f"identical items at identical ranks: {same:.1%} of {n_peer} x {K}",
+        )
+    ]

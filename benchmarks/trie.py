@@ -1,0 +1,92 @@
+"""What a trie costs as the catalogue grows from a thousand to ten million identifiers: building, memory, a step."""
+
+from dataclasses import fields
+
+import numpy as np
+import psutil
+import torch
+
+from benchmarks.common import Row, Settings, Spread, alternate, timed
+from benchmarks.mask import Beams
+from letterlib.decoding.trie import Trie
+
+SHAPES = {"4 x 256": (256,) * 4, "8 x 2048": (2048,) * 8}
+USERS = 64
+FLAT_FROM = 10_000
+"""Below this many identifiers a step is so short that calling it costs more than doing it."""
+
+_STEP_NOTE = "the step of beam_search for 64 users x 20 beams at random nodes, mean over all levels but the root's."
+
+
+def random_codes(n: int, level_sizes: tuple[int, ...], seed: int) -> np.ndarray:
+    """n random identifiers, int64 [n, L]."""
+    generator = np.random.default_rng([seed, n])
+    return np.stack([generator.integers(0, size, n) for size in level_sizes], axis=1)
+
+
+def bytes_of(trie: Trie) -> int:
+    """The bytes of all its arrays."""
+    values = [getattr(trie, field.name) for field in fields(trie)]
+    arrays = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    return sum(one.nbytes for one in arrays if isinstance(one, np.ndarray | torch.Tensor))
+
+
+def measure(settings: Settings) -> list[Row]:
+    sizes = [10**power for power in range(3, settings.pick(8, 6))]
+    return [row for shape, level_sizes in SHAPES.items() for row in _rows(shape, level_sizes, sizes, settings)]
+
+
+def _rows(shape: str, level_sizes: tuple[int, ...], sizes: list[int], settings: Settings) -> list[Row]:
+    points, skipped = [], ""
+    for n in sizes:
+        # Codes, tokens, their sorted copy, and several arrays of up to n numbers for every level.
+        needed = n * len(level_sizes) * 8 * 10
+        if needed > psutil.virtual_memory().available:
+            skipped = f" {n:,} left out: they need about {needed / 1e9:.0f} GB."
+            break
+        points.append(_point(n, level_sizes, settings))
+    largest = points[-1]
+    costs = {p["items"]: p["ns_per_child"] for p in points if p["items"] >= FLAT_FROM}
+    growth = max(cost / costs[FLAT_FROM] for cost in costs.values())
+    shared = {"better": "less", "threads": settings.threads, "dtype": "int16, int32"}
+    told = "; ".join(f"{p['items']:,}: {p['step_us']:.0f} us, {p['ns_per_child']:.1f} ns a child" for p in points)
+    return [
+        Row(
+            f"Trie {shape}, build from {largest['items']:,} random identifiers", "s", Spread((largest["build_s"],)),
+            goal=60.0, series=points, note=f"no peer.{skipped}", check="; ".join(
+                f"{p['items']:,}: {p['build_s']:.3g} s" for p in points), **shared,
+        ),
+        Row(
+            f"Trie {shape}, memory at {largest['items']:,}", "bytes/item", Spread((largest["bytes_per_item"],)),
+            goal=24.0 if shape == "4 x 256" else None,
+            note="all arrays, those that name the items of a leaf included.", check="; ".join(
+                f"{p['items']:,}: {p['bytes_per_item']:.0f}" for p in points), **shared,
+        ),
+        Row(
+            f"Trie {shape}, a step per allowed child, dearest size over {FLAT_FROM:,}", "times", Spread((growth,)),
+            goal=3.0, note=_STEP_NOTE, check=told, **shared,
+        ),
+    ]  # fmt: skip
+
+
+def _point(n: int, level_sizes: tuple[int, ...], settings: Settings) -> dict[str, float]:
+    """Everything about one size. step_us: microseconds of a step of 64 users x 20 beams, mean over the levels."""
+    codes = random_codes(n, level_sizes, settings.seed)
+    tries: list[Trie] = []
+
+    def build() -> float:
+        tries[:] = []
+        return timed(lambda: tries.append(Trie.build(codes, level_sizes)))
+
+    seconds = alternate({"build": build}, 3 if n < 1_000_000 else 1)["build"].median
+    beams = Beams(tries[0], USERS, settings.seed)
+    steps = [beams.expansion(level) for level in range(1, len(level_sizes))]
+    children = sum(len(step().node) for step in steps)
+    step = alternate({"step": lambda: timed(lambda: [one() for one in steps])}, 7)["step"].median
+    return {
+        "items": n,
+        "build_s": seconds,
+        "bytes_per_item": bytes_of(tries[0]) / n,
+        "step_us": step * 1e6 / len(steps),
+        "ns_per_child": step * 1e9 / children,
+    }
