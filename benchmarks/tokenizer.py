@@ -89,7 +89,7 @@ def measure(settings: Settings) -> list[Row]:
             better="less",
             goal=3.0,
             threads=settings.threads,
-            dtype="float32 on both sides",
+            dtype=f"ours {str(start.dtype).removeprefix('torch.')} (auto), cornac float32",
             note=f"{vectors}; MLP 2048-1024-512-256-128-64, 4 x 256 codes, batch 1024, alpha {ALPHA}, beta {BETA}, "
             "groups refreshed every epoch, the same k-means codebooks to start from, no validation. cornac: its own "
             f"loop, with k-means on {settings.threads} job(s) instead of 10; as the released code does, it starts each "

@@ -18,7 +18,7 @@ from letterlib.tokenization.collisions import CollisionReport, repair_collisions
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.item_vectors import check_item_vectors, standardize, to_unit_mean_norm
 from letterlib.tokenization.rqvae import RQVAE, StraightThrough
-from letterlib.training import TrainingLog, resolve_device, train
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
 
 CODE_DIM = 32
 VALIDATIONS = 40  # how often a run looks at its collision rate
@@ -41,6 +41,7 @@ class TokenizerConfig(BaseModel):
     batch_size: int = Field(1024, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
+    dtype: Dtype = "auto"
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ class LetterTokenizer:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             module = RQVAE(
-                input_dim, config.hidden, CODE_DIM, config.n_levels, config.n_codes, config.straight_through
-            )
+                input_dim, config.hidden, CODE_DIM, config.n_levels, config.n_codes, config.straight_through,
+                resolve_dtype(config.dtype, self._device),
+            )  # fmt: skip
         return module.to(self._device)
 
     def _train(self, module: RQVAE, x: Tensor, cf: Tensor | None) -> TrainingLog:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from letterlib.tokenization.clustering import kmeans_codebook
 from letterlib.tokenization.residual_quantizer import nearest_codes, residual_quantize, straight_through
+from letterlib.training import autocast
 
 StraightThrough = Literal["final", "per-level"]
 
@@ -51,6 +52,8 @@ class RQVAE(nn.Module):
     quantiser (r_l = r_(l-1) - sg[e_l]), and every level's commitment term trains the encoder.
     "per-level" is the authors' code: each level passes it on, subtracting the level's output then
     cancels the residual's gradient, and only level 1's commitment term trains the encoder.
+
+    dtype: of the matrix products of encoder and decoder while training. Codes are always found in float32.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class RQVAE(nn.Module):
         n_levels: int = 4,
         n_codes: int = 256,
         straight_through: StraightThrough = "final",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
+        self.dtype = dtype
         self.encoder = mlp([input_dim, *hidden, code_dim])
         self.decoder = mlp([code_dim, *reversed(hidden), input_dim])
         self.codebooks = nn.ParameterList(
@@ -84,7 +89,9 @@ class RQVAE(nn.Module):
 
     def forward(self, x: Tensor) -> RQVAEOutput:
         """x: [batch, input_dim]."""
-        z = self.encoder(x)
+        with autocast(self.dtype, x.device):
+            z = self.encoder(x)
+        z = z.to(self.codebooks[0].dtype)
         with torch.no_grad():
             codes, _ = residual_quantize(z, list(self.codebooks))
         vectors = [F.embedding(code, book) for code, book in zip(codes.T, self.codebooks, strict=True)]
@@ -94,7 +101,9 @@ class RQVAE(nn.Module):
             passed = vector.detach() if self.straight_through == "final" else straight_through(residual, vector)
             residual = residual - passed
         quantised = straight_through(z, torch.stack(vectors).sum(dim=0))
-        return RQVAEOutput(self.decoder(quantised), z, quantised, codes, vectors, residuals)
+        with autocast(self.dtype, x.device):
+            reconstruction = self.decoder(quantised)
+        return RQVAEOutput(reconstruction.to(z.dtype), z, quantised, codes, vectors, residuals)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

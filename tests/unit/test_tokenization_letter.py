@@ -14,7 +14,7 @@ from letterlib.tokenization import letter
 from letterlib.tokenization.item_vectors import standardize, to_unit_mean_norm
 from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
 
-SMALL = dict(hidden=(24,), n_codes=16, n_levels=3, n_groups=4, epochs=6, batch_size=64)
+SMALL = dict(hidden=(24,), n_codes=16, n_levels=3, n_groups=4, epochs=6, batch_size=64, dtype="float32")
 
 
 def vectors(n_items: int = 150) -> tuple[np.ndarray, np.ndarray]:

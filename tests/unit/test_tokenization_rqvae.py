@@ -108,3 +108,20 @@ def residual_error(module: RQVAE, x: torch.Tensor) -> float:
 def test_more_codes_than_items_is_said(module):
     with pytest.raises(LetterError, match="5 items .* 6 codes"):
         module.initialise_codebooks(torch.from_numpy(np.ones((5, 10))), seed=0)
+
+
+def test_bfloat16_is_for_the_products_of_encoder_and_decoder_alone():
+    """Nearly the same gradient; codes, distances and losses stay in float32."""
+    torch.manual_seed(0)
+    exact = RQVAE(24, (64, 32), 8, 3, 16)
+    fast = RQVAE(24, (64, 32), 8, 3, 16, dtype=torch.bfloat16)
+    fast.load_state_dict(exact.state_dict())
+    x, gradients = torch.randn(200, 24), []
+    for module in (exact, fast):
+        out = module(x)
+        assert {t.dtype for t in (out.reconstruction, out.z, out.quantised, *out.vectors)} == {torch.float32}
+        ((out.reconstruction - x).square().mean() + rq_loss(out.residuals, out.vectors, mu=0.25)).backward()
+        gradients.append(torch.cat([value.grad.flatten() for value in module.parameters()]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.98
+    assert not torch.equal(*gradients)
+    assert torch.equal(exact.encode(x)[0], fast.encode(x)[0])
