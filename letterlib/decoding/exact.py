@@ -19,8 +19,8 @@ from letterlib.decoding.trie import EOS, Trie
 
 RUN = 48
 """Leaves in one sequence. Attention grows with it; what neighbouring sequences both compute, with its inverse."""
-RUNS = 16
-"""Sequences computed together."""
+RUNS = 4
+"""Sequences computed together: few, so that a CPU's caches hold what a layer computes."""
 
 
 class TreeDecoder(Protocol):

@@ -23,7 +23,7 @@ from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderC
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+from letterlib.training import Dtype, TrainingLog, keep_freed_memory, resolve_device, resolve_dtype, train
 
 IGNORED = -100
 """The target where nothing is to be predicted."""
@@ -214,9 +214,11 @@ class Tiger:
         compared by scores that may differ by little. Returns items and scores, [n_cases, k].
         """
         check_histories(cases, len(self.identifiers))
+        keep_freed_memory()
         self.network.eval()
         items, scores = np.full((len(cases), k), NO_ITEM), np.full((len(cases), k), -np.inf, dtype=np.float32)
-        batch_size = int(np.clip(SEARCH_BUDGET // (beam * self.trie.vocabulary_size), 1, 256))
+        widest = 64 if self.device.type == "cpu" else 512  # on a CPU, what stays in its caches
+        batch_size = int(np.clip(SEARCH_BUDGET // (beam * self.trie.vocabulary_size), 1, widest))
         lengths = np.minimum(cases.lengths, self.config.history)
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
