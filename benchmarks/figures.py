@@ -40,7 +40,8 @@ def _users(axes: list[Axes], points: list[dict[str, float]]) -> None:
     change = points[-1]["examples_per_s"] / points[0]["examples_per_s"]
     left.set(xscale="log", yscale="log", xlabel="users", ylabel="seconds")
     left.set_title(f"Training runs at {users[-1]:,} users at {change:.2f}\nof its speed at {users[0]:,}")
-    left.legend(frameon=False)
+    left.set_ylim(top=left.get_ylim()[1] * 1e4)  # room for the legend above the curves
+    left.legend(frameon=False, loc="upper left")
     _memory(right, users, points, "users")
 
 
