@@ -89,7 +89,7 @@ class Pipeline:
             embeddings.save(out / "semantic.safetensors")
             return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
-        return self._stage("semantic", 1, {"encoder": self.config.encoder}, [self.dataset.fingerprint], work)
+        return self._stage("semantic", 2, {"encoder": self.config.encoder}, [self.dataset.fingerprint], work)
 
     def semantic(self) -> ItemEmbeddings:
         """The text encoder's vectors, [n_items, d_text]."""
@@ -122,7 +122,7 @@ class Pipeline:
             tokenizer.identifiers().save(out / f"{self.dataset.name}.index.json")
             return asdict(tokenizer.report)
 
-        return self._stage(f"tokenizer-{arm}", 1, config, inputs, work)
+        return self._stage(f"tokenizer-{arm}", 2, config, inputs, work)
 
     def tokenizer(self, arm: str = "letter") -> LetterTokenizer:
         """A trained tokenizer: "letter", or with one or both regularizers off ("cf", "div", "plain")."""
@@ -142,7 +142,7 @@ class Pipeline:
                 "validations": model.log.validations,
             }
 
-        return self._stage(name, 1, config, [self._split_key, *inputs], work)
+        return self._stage(name, 2, config, [self._split_key, *inputs], work)
 
     @cache  # noqa: B019
     def _model(self, system: str) -> Artefact | None:
@@ -186,7 +186,7 @@ class Pipeline:
                 metrics[f"history {history}"] = result.metrics()
             return metrics
 
-        return self._stage(f"evaluation-{name}", 1, {"ranked": RANKED}, inputs, work)
+        return self._stage(f"evaluation-{name}", 2, {"ranked": RANKED}, inputs, work)
 
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
         """The test result of a system, with the history left "in" (the paper's figure) or filtered "out"."""
@@ -205,7 +205,7 @@ class Pipeline:
             found = (beams[:, :, None] == exact[:, None, :]).any(axis=1).mean()
             return {"top 10": float(found), "first": float((beams[:, 0] == exact[:, 0]).mean())}
 
-        return self._stage(f"exact-{name}", 1, {"cases": EXACT_CASES}, [self._model(name).key], work).metrics
+        return self._stage(f"exact-{name}", 2, {"cases": EXACT_CASES}, [self._model(name).key], work).metrics
 
     def log(self, name: str) -> TrainingLog:
         """The learning curve of a trained system."""
