@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from letterlib.analysis.neighbours import nearest
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import gains_at, hits_at
 
@@ -25,17 +26,7 @@ class SimilarityResult:
 
 def nearest_neighbours(vectors: np.ndarray) -> np.ndarray:
     """The other item with the highest cosine, ties by the lower id: int64 [n]. vectors: float [n, d]."""
-    if len(vectors) < 2 or not np.isfinite(vectors).all():
-        raise LetterError("item vectors: nearest neighbours need at least two rows and no NaN or infinity")
-    vectors = np.asarray(vectors, dtype=np.float64)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    nearest = np.empty(len(unit), dtype=np.int64)
-    for start in range(0, len(unit), _ROWS):
-        cosines = unit[start : start + _ROWS] @ unit.T
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        nearest[start : start + _ROWS] = cosines.argmax(axis=1)
-    return nearest
+    return nearest(vectors, 1)[:, 0]
 
 
 def item_similarities(codes: np.ndarray, cf_vectors: np.ndarray) -> np.ndarray:

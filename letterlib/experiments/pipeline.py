@@ -101,9 +101,11 @@ class Pipeline:
 
     def collaborative(self) -> ItemEmbeddings:
         """The 32-d SASRec's item vectors, [n_items, 32], which L_CF aligns the tokenizer with."""
-        artefact = self._sasrec_32()
-        model = SASRec.load(artefact.path("model.safetensors"), device=self.config.device)
-        return ItemEmbeddings(model.item_vectors(), "sasrec-32", artefact.key)
+        return ItemEmbeddings(self.sasrec_32().item_vectors(), "sasrec-32", self._sasrec_32().key)
+
+    def sasrec_32(self) -> SASRec:
+        """The small SASRec itself, for the ranking experiment."""
+        return SASRec.load(self._sasrec_32().path("model.safetensors"), device=self.config.device)
 
     # Tokenizers
 

@@ -1,0 +1,96 @@
+"""LETTER's tokenizer over a grid of alpha and beta, several seeds each: what lessons 03, 04 and 05 read.
+
+    python experiments/tokenizer_sweep.py --profile laptop --out experiments/results/movielens-tokenizer-sweep
+
+Every tokenizer is a cached stage, so an interrupted sweep goes on where it stopped. `runs.csv` has one row a
+tokenizer; `codes.safetensors` has the codes of the first seed's tokenizers, which the explorer of lesson 05 shows.
+"""
+
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from safetensors.numpy import save_file
+
+from letterlib.analysis.code_usage import code_usage
+from letterlib.analysis.collaborative_signal import ranking_experiment, similarity_experiment
+from letterlib.analysis.neighbours import neighbour_overlap
+from letterlib.analysis.purity import genre_purity
+from letterlib.errors import LetterError
+from letterlib.experiments.cache import Cache
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.files import write_json, written_beside
+from letterlib.progress import progress
+
+ALPHAS = (0.0, 1e-3, 1e-2, 2e-2, 1e-1, 1.0)
+BETAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""The paper's grids, with 0 (the regularizer off) below and values that are too large above."""
+
+SHOWN = tuple(product((0.0, 2e-2, 1e-1, 1.0), (0.0, 1e-2, 1.0)))
+"""The settings (alpha, beta) whose codes are kept, so that one can see how an identifier moves."""
+
+NEIGHBOURS = 10
+
+
+def measure(pipeline: Pipeline) -> tuple[dict[str, Any], np.ndarray]:
+    """One row of the table, and the codes before the repair of collisions."""
+    tokenizer = pipeline.tokenizer("letter")
+    codes, report, quantised = tokenizer.codes_before_repair(), tokenizer.report, tokenizer.quantised()
+    semantic, cf = pipeline.semantic().vectors, pipeline.collaborative().vectors
+    cases = pipeline.split.cases("test")
+    states = pipeline.sasrec_32().user_states(cases.without_targets())
+    row: dict[str, Any] = {
+        "alpha": tokenizer.config.alpha,
+        "beta": tokenizer.config.beta,
+        "seed": pipeline.config.seed,
+        "error": report.reconstruction_error[-1],
+        "colliding_before": report.collisions.colliding_before,
+        "colliding_after": report.collisions.colliding_after,
+        "similarity": similarity_experiment(codes, cf).mean,
+        "semantic_overlap": neighbour_overlap(quantised, semantic - semantic.mean(axis=0), NEIGHBOURS).mean(),
+        "collaborative_overlap": neighbour_overlap(quantised, cf, NEIGHBOURS).mean(),
+        "ranking_recall_10": ranking_experiment(states, quantised, cases.targets)["R@10"],
+        "genre_purity_1": genre_purity(codes, pipeline.dataset.items["genres"].tolist(), 0).loc[1, "purity"],
+    }
+    for level, values in code_usage(codes, tokenizer.identifiers().level_sizes).iterrows():
+        row |= {f"{name}_{level}": values[name] for name in ("in_use", "perplexity", "gini", "max_share")}
+    return row, codes
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for runs.csv, codes.safetensors and sweep.json")],
+    profile: str = "laptop",
+    seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 5,
+    cache_dir: Annotated[Path, typer.Option(help="where finished tokenizers are kept")] = Path("runs"),
+) -> None:
+    cache = Cache(cache_dir, say=lambda line: None)
+    grid = [(seed, alpha, beta) for seed in range(seeds) for alpha, beta in product(ALPHAS, BETAS)]
+    rows, kept = [], {}
+    for seed, alpha, beta in progress(grid, what="tokenizers"):
+        chosen = [f"tokenizer.alpha={alpha}", f"tokenizer.beta={beta}"]
+        pipeline = Pipeline(make_config("movielens", profile, seed, overrides=chosen), cache=cache)
+        row, codes = measure(pipeline)
+        rows.append(row)
+        if seed == 0 and (alpha, beta) in SHOWN:
+            kept[f"alpha={alpha:g} beta={beta:g}"] = codes.astype(np.uint8)
+    out.mkdir(parents=True, exist_ok=True)
+    with written_beside(out / "runs.csv") as beside:
+        pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
+    with written_beside(out / "codes.safetensors") as beside:
+        save_file(kept, beside)
+    last = pipeline.tokenizer("letter").config.model_dump(mode="json", exclude={"alpha", "beta"})
+    write_json(out / "sweep.json", {
+        "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint, "profile": profile,
+        "seeds": seeds, "neighbours": NEIGHBOURS, "tokenizer": last, "device": pipeline.device,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except LetterError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -1,0 +1,53 @@
+"""Which items lie close to which, in one space and in another."""
+
+import numpy as np
+
+from letterlib.errors import LetterError
+
+_ROWS = 1024  # compared with the catalogue at a time
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows divided by their length, float64; a zero row stays zero. vectors: float [n, d]."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise LetterError(f"vectors: neighbours need a table [items, dimensions] without NaN, not {vectors.shape}")
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def nearest(vectors: np.ndarray, k: int) -> np.ndarray:
+    """The k other items with the highest cosine, best first, ties by the lower id: int64 [n, k].
+
+    vectors: float [n, d], with more than k rows.
+    """
+    unit = unit_rows(vectors)
+    if not 1 <= k < len(unit):
+        raise LetterError(f"k={k}: between 1 and {len(unit) - 1} neighbours can be asked for among {len(unit)} items")
+    found = np.empty((len(unit), k), dtype=np.int64)
+    for start in range(0, len(unit), _ROWS):
+        cosines = unit[start : start + _ROWS] @ unit.T
+        rows = np.arange(len(cosines))
+        cosines[rows, start + rows] = -np.inf
+        found[start : start + _ROWS] = _best(cosines, k)
+    return found
+
+
+def _best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k highest scores of every row, ties by the lower column."""
+    least = np.partition(scores, -k, axis=1)[:, [-k]]
+    chosen = np.empty((len(scores), k), dtype=np.int64)
+    for row, (values, limit) in enumerate(zip(scores, least[:, 0], strict=True)):
+        candidates = np.flatnonzero(values >= limit)  # more than k only where some are tied
+        chosen[row] = candidates[np.argsort(-values[candidates], kind="stable")[:k]]
+    return chosen
+
+
+def neighbour_overlap(first: np.ndarray, second: np.ndarray, k: int) -> np.ndarray:
+    """Share of each item's k nearest neighbours that two spaces agree on: float64 [n].
+
+    first, second: float [n, d1] and [n, d2], the same items in the same order. By chance it is k / (n - 1).
+    """
+    if len(first) != len(second):
+        raise LetterError(f"{len(first):,} items in one space, {len(second):,} in the other: give the same items")
+    a, b = nearest(first, k), nearest(second, k)
+    return (a[:, :, None] == b[:, None, :]).any(axis=2).mean(axis=1)
