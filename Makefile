@@ -5,7 +5,7 @@ READY := .venv/.installed
 PEERS := .venv-peers/.installed
 BEAUTY ?= data/beauty
 
-.PHONY: help run test lab models doctor lessons lessons-check bench bench-quick lint clean
+.PHONY: help run test lab models doctor lessons lessons-check classroom-check bench bench-quick lint clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,6 +38,10 @@ lessons: $(READY)       ## regenerate and execute every lesson (both kinds) at p
 
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
 	$(BIN)/python -m letterlib.course.build --check
+
+classroom-check: $(READY)  ## grade three submissions of every lesson with nbgrader, against exact points
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist load -m "" \
+	  -k three_submissions tests/lessons/test_chain.py
 
 # What we measure ourselves against would change the course's packages, so it has an environment of its own.
 $(PEERS): pyproject.toml

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
+from letterlib.course.values import close, copied, dtype_of, in_words, kind_of, same
 from letterlib.errors import LetterError
 
 Outcome = Literal["correct", "incorrect", "not attempted"]
@@ -144,12 +144,12 @@ def _find(name: str) -> Exercise:
 def call(answer: Any, case: Case) -> Any:
     """Call the learner's function on copies of a case's values, and turn whatever goes wrong into a finding.
 
-    A function that changes a tensor it was given is reported: the caller still needs that tensor.
+    A function that changes a tensor, array or list it was given is reported: the caller still needs it.
     """
     if not callable(answer):
         cause = "pass the function itself, without calling it."
         raise Incorrect(f"This exercise asks for a function, and got {in_words(answer)}.", case, cause=cause)
-    given = {name: _copy(value) for name, value in case.items()}
+    given = {name: copied(value) for name, value in case.items()}
     try:
         returned = answer(*given.values())
     except NotImplementedError:
@@ -162,73 +162,36 @@ def call(answer: Any, case: Case) -> Any:
     if returned is None:
         raise Incorrect("Your function returned None.", case, cause="a missing `return`.")
     for name, value in case.items():
-        if not _same(value, given[name]):
+        if not same(value, given[name]):
             cause = f"an operation such as `-=` on `{name}`; `a = a - b` makes a new tensor."
             raise Incorrect(f"Your function changed `{name}` in place.", case, cause=cause)
     return returned
 
 
 def compare(
-    name: str, actual: Any, expected: Tensor, case: Case, causes: Sequence[tuple[Tensor, str]] = ()
+    name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()
 ) -> None:
-    """Type, shape, dtype and values of one tensor, in this order; the first difference is the finding.
+    """Type, shape, dtype and values of one tensor, array or number, in this order; the first difference is the finding.
 
+    expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or fractions).
     causes: pairs (value that a typical mistake gives, what the mistake is).
     """
     wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
-    if not isinstance(actual, Tensor):
-        what = f"`{name}` should be a tensor and is a {type(actual).__name__}."
+    kind = kind_of(expected)
+    if kind_of(actual) != kind and not (kind == "a number" and getattr(actual, "shape", None) == ()):
+        what = f"`{name}` should be {kind} and is {kind_of(actual)}."
         raise wrong(what, cause="a conversion such as `.item()` or `.tolist()`, or a tuple for one value.")
-    likely = next((text for value, text in causes if _close(actual, value)), "")
-    if actual.shape != expected.shape:
-        what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
-        raise wrong(what, cause=likely or "a reduction over the wrong dimension, or one too many or too few.")
-    if actual.dtype != expected.dtype:
-        what = f"`{name}` should be {_dtype(expected)} and is {_dtype(actual)}."
-        raise wrong(what, cause=likely or "a conversion, or distances returned where codes were asked for.")
-    if not _close(actual, expected):
-        raise wrong(f"`{name}` has the right shape, and wrong values.", cause=likely)
-
-
-def in_words(value: Any) -> str:
-    """A value as a learner can read it: small tensors in full, large ones by shape and first row."""
-    if isinstance(value, Tensor):
-        if value.numel() <= 12:
-            return str(_rounded(value.detach().tolist()))
-        first = _rounded(value.detach().flatten()[:4].tolist())
-        return f"tensor of shape {tuple(value.shape)}, beginning {str(first)[:-1]}, ...]"
-    if isinstance(value, (list, tuple)) and any(isinstance(one, Tensor) for one in value):
-        return "[" + ", ".join(in_words(one) for one in value) + "]"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def _dtype(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    if a.shape != b.shape:
-        return False
-    return torch.allclose(a.detach().double(), b.detach().double(), rtol=1e-4, atol=1e-5)
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value if value.requires_grad else value.clone()
-    return [_copy(one) for one in value] if isinstance(value, list) else value
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, list):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    return torch.equal(a, b) if isinstance(a, Tensor) else a == b
+    likely = next((text for value, text in causes if close(actual, value)), "")
+    if kind != "a number":
+        if actual.shape != expected.shape:
+            what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
+            raise wrong(what, cause=likely or "a reduction over the wrong dimension, or one too many or too few.")
+        if dtype_of(actual) != dtype_of(expected):
+            what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
+            raise wrong(what, cause=likely or "a conversion, or distances returned where codes were asked for.")
+    if not close(actual, expected):
+        shaped = "the right shape, and wrong values" if kind != "a number" else "the wrong value"
+        raise wrong(f"`{name}` has {shaped}.", cause=likely)
 
 
 def _where(error: Exception) -> str:

@@ -16,16 +16,12 @@ from letterlib.course import build, classroom
 from letterlib.errors import LetterError
 
 LESSONS = build.lessons()
-WRONG_RESIDUAL = """
-def my_residual_quantize(z, codebooks):
-    codes = torch.stack([nearest_codes(z, codebook) for codebook in codebooks], dim=1)
-    return codes, sum(codebook[code] for codebook, code in zip(codebooks, codes.T))
-"""
-
-HALF_RIGHT = {"02_rq_vae": {"residual-quantize": WRONG_RESIDUAL, "straight-through": None}}
-"""Lessons that are graded here: the answers of the second submission that differ from the solution, None a stub."""
-
-POINTS = {"02_rq_vae": {"full": 10, "half": 5, "untouched": 0}}
+ANSWERS = {source.stem: importlib.import_module(f"answers_{source.stem[:2]}") for source in LESSONS}
+GRADED = [
+    pytest.param(name, marks=[] if name in ("00_recommendation_as_generation", "02_rq_vae") else pytest.mark.classroom)
+    for name in ANSWERS
+]
+"""Two lessons are graded in every run; `make classroom-check` grades all of them."""
 
 pytestmark = pytest.mark.xdist_group("lessons")
 each_lesson = pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
@@ -98,13 +94,14 @@ def nbval(notebook: Path) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # nbgrader's own
-@pytest.mark.parametrize("lesson", POINTS)
+@pytest.mark.parametrize("lesson", GRADED)
 def test_three_submissions_get_the_points_they_should(workshop, lesson, tmp_path):
     """Full marks, half right (one wrong answer, one stub), untouched; with nbgrader's own release and grading."""
     source = build.REPOSITORY / "solutions" / f"{lesson}.ipynb"
     notebook = nbformat.read(source, as_version=4)
     answers = classroom.solutions(notebook)
-    half = {name: text for name, text in (answers | HALF_RIGHT[lesson]).items() if text is not None}
+    wrong, expected = ANSWERS[lesson].HALF_RIGHT, ANSWERS[lesson].POINTS
+    half = {name: text for name, text in (answers | wrong).items() if text is not None}
     submissions = {
         "full": classroom.submission(notebook, answers),
         "half": classroom.submission(notebook, half),
@@ -113,8 +110,8 @@ def test_three_submissions_get_the_points_they_should(workshop, lesson, tmp_path
     for submission in submissions.values():
         classroom.set_parameters(submission, profile="smoke", cache_dir=str(workshop / "runs"))
     points = classroom.autograde(source, submissions, tmp_path / "course")
-    assert {student: sum(graded.values()) for student, graded in points.items()} == POINTS[lesson]
-    lost = {f"test-{name}" for name in HALF_RIGHT[lesson]}
+    assert {student: sum(graded.values()) for student, graded in points.items()} == expected
+    lost = {f"test-{name}" for name in wrong}
     assert points["half"] == {name: 0 if name in lost else most for name, most in points["full"].items()}
     released = nbformat.read(tmp_path / "course" / "release" / source.stem / source.name, as_version=4)
     ours = build.student_copy(notebook)

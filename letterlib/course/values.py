@@ -1,0 +1,73 @@
+"""The values that exercises pass around: how they are shown, compared and copied."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def kind_of(value: Any) -> str:
+    """ "a tensor", "an array", "a number", or the name of another type with its article."""
+    if isinstance(value, Tensor):
+        return "a tensor"
+    if isinstance(value, np.ndarray):
+        return "an array"
+    return "a number" if isinstance(value, (int, float, np.number)) else f"a {type(value).__name__}"
+
+
+def in_words(value: Any) -> str:
+    """A value as a learner can read it: small tensors in full, large ones by shape and first row."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        size = value.numel() if isinstance(value, Tensor) else value.size
+        values = value.detach() if isinstance(value, Tensor) else value
+        if size <= 12:
+            return str(_rounded(values.tolist()))
+        first = _rounded(values.flatten()[:4].tolist())
+        return f"{kind_of(value)[2:].strip()} of shape {tuple(value.shape)}, beginning {str(first)[:-1]}, ...]"
+    if isinstance(value, (list, tuple)) and any(isinstance(one, (Tensor, np.ndarray)) for one in value):
+        return "[" + ", ".join(in_words(one) for one in value) + "]"
+    text = repr(_rounded(value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(float(value), 4) if isinstance(value, (float, np.floating)) else value
+
+
+def dtype_of(value: Tensor | np.ndarray) -> str:
+    """The exact dtype of a tensor, the kind of dtype of an array."""
+    if isinstance(value, Tensor):
+        return str(value.dtype).removeprefix("torch.")
+    return {"i": "whole numbers", "u": "whole numbers", "f": "fractions", "b": "true or false"}.get(
+        value.dtype.kind, str(value.dtype)
+    )
+
+
+def close(a: Any, b: Any) -> bool:
+    """Equal in shape, and in value but for rounding."""
+    a, b = (torch.as_tensor(one).detach().double() for one in (a, b))
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def copied(value: Any) -> Any:
+    """A copy to hand out. A tensor that requires a gradient is handed out itself: the gradient is looked at."""
+    if isinstance(value, Tensor):
+        return value if value.requires_grad else value.clone()
+    if isinstance(value, list):
+        return [copied(one) for one in value]
+    return deepcopy(value)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values of a case are equal, through lists and dictionaries."""
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    return torch.equal(a, b) if isinstance(a, Tensor) else a == b

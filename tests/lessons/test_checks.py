@@ -1,0 +1,157 @@
+"""Checks of every lesson: right answers in several styles pass, typical mistakes get the message meant for them.
+
+The answers are in `answers_NN.py`.
+"""
+
+import importlib
+import re
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from letterlib.course.build import lessons
+from letterlib.course.checks import Incorrect, check, compare, require
+from letterlib.course.classroom import solutions
+from letterlib.errors import LetterError
+
+SEEDS = range(5)
+LESSONS = {path.name[:2]: path for path in lessons()}
+ANSWERS = {number: importlib.import_module(f"answers_{number}") for number in LESSONS}
+EXERCISES = [(name, number) for number in LESSONS
+             for name in importlib.import_module(f"letterlib.course.lesson_{number}").EXERCISES]  # fmt: skip
+RIGHT = [(name, answer) for one in ANSWERS.values() for name, answers in one.RIGHT.items() for answer in answers]
+WRONG = [wrong for one in ANSWERS.values() for wrong in one.WRONG]
+
+
+def worked_solution(name: str, number: str):
+    """The function that the notebook's own check of this exercise is given."""
+    notebook = nbformat.read(LESSONS[number], as_version=4)
+    checked = re.findall(rf'check\("{re.escape(name)}", (\w+)\)', "\n".join(cell.source for cell in notebook.cells))
+    assert len(checked) == 1, f"the notebook should check {name} once"
+    cell = next(text for text in solutions(notebook).values() if f"def {checked[0]}(" in text)
+    names = dict(ANSWERS[number].NAMES)
+    exec(cell, names)
+    return names[checked[0]]
+
+
+@pytest.mark.parametrize("exercise,number", EXERCISES)
+def test_the_worked_solution_is_accepted(exercise, number):
+    answer = worked_solution(exercise, number)
+    for seed in SEEDS:
+        result = check(exercise, answer, seed)
+        assert result.outcome == "correct", result
+
+
+@pytest.mark.parametrize("exercise,number", EXERCISES)
+def test_every_exercise_has_two_more_right_answers_and_three_wrong_ones(exercise, number):
+    assert len(ANSWERS[number].RIGHT[exercise]) >= 2
+    assert len({words for name, _, words in ANSWERS[number].WRONG if name == exercise}) >= 3
+
+
+@pytest.mark.parametrize("exercise,answer", RIGHT)
+def test_right_answers_in_other_styles_are_accepted(exercise, answer):
+    for seed in SEEDS:
+        result = check(exercise, answer, seed)
+        assert result.outcome == "correct", result
+        assert require(exercise, answer, seed) is None
+
+
+@pytest.mark.parametrize("exercise,answer,words", WRONG, ids=[f"{name} {words}" for name, _, words in WRONG])
+def test_a_typical_mistake_gets_the_message_meant_for_it(exercise, answer, words):
+    for seed in SEEDS:
+        result = check(exercise, answer, seed)
+        assert result.outcome == "incorrect", result
+        assert words in repr(result), result
+        with pytest.raises(AssertionError, match="incorrect"):
+            require(exercise, answer, seed)
+
+
+@pytest.mark.parametrize(
+    "expected,actual,words",
+    [
+        (np.array([1, 2]), [1, 2], "should be an array and is a list"),
+        (np.array([1, 2]), torch.tensor([1, 2]), "should be an array and is a tensor"),
+        (np.array([1, 2]), np.array([1.0, 2.0]), "should be whole numbers and is fractions"),
+        (np.array([1, 2]), np.array([[1, 2]]), "should have shape"),
+        (np.array([1.0, 2.0]), np.array([1.0, 2.1]), "wrong values"),
+        (0.5, np.array([0.5]), "should be a number"),
+        (0.5, 0.6, "the wrong value"),
+    ],
+)
+def test_arrays_and_numbers_are_compared_like_tensors(expected, actual, words):
+    with pytest.raises(Incorrect, match=words):
+        compare("it", actual, expected, {})
+
+
+@pytest.mark.parametrize("actual", [0.5, np.float32(0.5), torch.tensor(0.5), np.array(0.5)])
+def test_a_number_may_come_in_several_forms(actual):
+    compare("it", actual, 0.5, {})
+
+
+def test_what_a_function_does_to_an_array_or_list_is_noticed():
+    from letterlib.course.checks import call
+
+    def careless(array):
+        array += 1
+        return array
+
+    with pytest.raises(Incorrect, match="changed `a` in place"):
+        call(careless, {"a": np.zeros(2)})
+    with pytest.raises(Incorrect, match="changed `a` in place"):
+        call(lambda a: a.pop(), {"a": [1, 2]})
+
+
+def test_an_incorrect_answer_is_shown_on_the_smallest_failing_input():
+    result = check("2.1", lambda z, e: torch.cdist(z, e).argmax(1), 0)
+    shown = next(line for line in result.lines if "z = " in line)
+    assert shown.count(",") == 0, "one vector of one number fails already"
+
+
+def test_a_codebook_of_one_code_is_not_forgotten():
+    def two_at_least(z, codebook):
+        return torch.cdist(z, codebook).topk(2, largest=False).indices[:, 0]
+
+    result = check("2.1", two_at_least, 0)
+    assert result.outcome == "incorrect" and "RuntimeError" in repr(result)
+
+
+def stub(*arguments):
+    raise NotImplementedError()
+
+
+@pytest.mark.parametrize("answer", [stub, None, ..., lambda *arguments: ...])
+def test_a_stub_is_not_attempted(answer):
+    assert check("2.1", answer).outcome == "not attempted"
+    with pytest.raises(AssertionError, match="not attempted"):
+        require("2.1", answer)
+
+
+def test_an_unknown_exercise_is_said_and_nothing_is_raised():
+    for name in ("2.9", "zwei", "99.1", ""):
+        assert "there is no exercise" in repr(check(name, stub))
+        with pytest.raises(LetterError, match="there is no exercise"):
+            require(name, stub)
+
+
+def test_a_result_displays_in_jupyter_and_escapes_what_it_shows():
+    def broken(z, codebook):
+        raise ValueError("<b>not bold</b>")
+
+    result = check("2.1", broken)
+    assert "&lt;b&gt;not bold" in result._repr_html_() and "<b>not bold" not in result._repr_html_()
+    assert "line" in repr(result) and 'raise ValueError("<b>not bold</b>")' in repr(result)
+
+
+def test_inputs_are_fresh_unless_a_seed_is_given():
+    seen = []
+
+    def spy(z, codebook):
+        seen.append(tuple(z.flatten().tolist()))
+        return ANSWERS["02"].by_expansion(z, codebook)
+
+    for seed in (None, None, 7, 7):
+        check("2.1", spy, seed)
+    runs = [seen[i : i + 5] for i in range(0, len(seen), 5)]
+    assert runs[0] != runs[1] and runs[2] == runs[3]
