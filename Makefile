@@ -5,7 +5,7 @@ READY := .venv/.installed
 PEERS := .venv-peers/.installed
 BEAUTY ?= data/beauty
 
-.PHONY: help run test lab models doctor lessons lessons-check classroom-check bench bench-quick lint clean
+.PHONY: help run test lab models doctor lessons lessons-check links classroom-check bench bench-quick lint clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ lessons: $(READY)       ## regenerate and execute every lesson (both kinds) at p
 
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
 	$(BIN)/python -m letterlib.course.build --check
+
+links: $(READY)         ## list every external address that lessons and documents point to
+	@$(BIN)/python -m letterlib.course.prose
 
 classroom-check: $(READY)  ## grade three submissions of every lesson with nbgrader, against exact points
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist load -m "" \

@@ -136,19 +136,42 @@ def store(notebook: NotebookNode, path: Path) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def build(source: Path, notebooks: Path, profile: str) -> None:
-    """Execute the source and its student copy at `profile`; store both only when both have run."""
+def build(source: Path, notebooks: Path, profile: str) -> list[float]:
+    """Execute the source and its student copy at `profile`; store both only when both have run.
+
+    Returns the seconds that each took.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        copy, ran = Path(folder) / source.name, {}
+        copy, ran, seconds = Path(folder) / source.name, {}, []
         for kind, notebook in (
             (source, nbformat.read(source, as_version=4)),
             (notebooks / source.name, student_copy(nbformat.read(source, as_version=4))),
         ):
             nbformat.write(notebook, copy)
+            started = time.perf_counter()
             execute(copy, copy, profile=profile)
+            seconds.append(time.perf_counter() - started)
             ran[kind] = _without_injected(nbformat.read(copy, as_version=4), notebook)
     for path, notebook in ran.items():
         store(notebook, path)
+    return seconds
+
+
+def promised_minutes(notebook: NotebookNode) -> float:
+    """What a lesson's first cell says of its running time at `laptop`: "... 40 for the exercises, 2 to run"."""
+    found = re.search(r"([\d.]+) to run", notebook.cells[0].source)
+    if not found:
+        raise LetterError("the first cell promises no running time; write it like `25 minutes to read, 2 to run`")
+    return float(found[1])
+
+
+def _timed(source: Path, seconds: list[float], profile: str) -> str:
+    line = f"{source.stem}: solution {seconds[0]:.0f} s, student copy {seconds[1]:.0f} s"
+    if profile != "laptop":
+        return line
+    promised, slower = promised_minutes(nbformat.read(source, as_version=4)), max(seconds) / 60
+    kept = "kept" if promised / 2 <= slower <= promised * 2 else "NOT within a factor of two"
+    return f"{line}; promised {promised:g} min, took {slower:.1f}: {kept}"
 
 
 def _without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNode:
@@ -210,9 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{orphan.name}: removed, it has no source in solutions/")
             orphan.unlink()
         for source in chosen:
-            started = time.perf_counter()
-            build(source, notebooks, options.profile)
-            print(f"{source.name}: both kinds executed in {time.perf_counter() - started:.0f} s")
+            print(_timed(source, build(source, notebooks, options.profile), options.profile), flush=True)
     except LetterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
