@@ -30,8 +30,12 @@ ALPHAS = (0.0, 1e-3, 1e-2, 2e-2, 1e-1, 1.0)
 BETAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """The paper's grids, with 0 (the regularizer off) below and values that are too large above."""
 
+GRID = tuple(pair for pair in product(ALPHAS, BETAS) if pair[1] in (0.0, 1e-4) or pair[0] in (0.0, 1e-1))
+"""Settings (alpha, beta) with several seeds: every alpha without L_Div and with the paper's beta, every beta without
+L_CF and with the profile's alpha."""
+
 SHOWN = tuple(product((0.0, 2e-2, 1e-1, 1.0), (0.0, 1e-2, 1.0)))
-"""The settings (alpha, beta) whose codes are kept, so that one can see how an identifier moves."""
+"""Settings whose codes are kept for the first seed, so that one can see how an identifier moves."""
 
 NEIGHBOURS = 10
 
@@ -68,7 +72,8 @@ def main(
     cache_dir: Annotated[Path, typer.Option(help="where finished tokenizers are kept")] = Path("runs"),
 ) -> None:
     cache = Cache(cache_dir, say=lambda line: None)
-    grid = [(seed, alpha, beta) for seed in range(seeds) for alpha, beta in product(ALPHAS, BETAS)]
+    only_shown = tuple(pair for pair in SHOWN if pair not in GRID)
+    grid = [(seed, *pair) for seed in range(seeds) for pair in GRID + (only_shown if seed == 0 else ())]
     rows, kept = [], {}
     for seed, alpha, beta in progress(grid, what="tokenizers"):
         chosen = [f"tokenizer.alpha={alpha}", f"tokenizer.beta={beta}"]
