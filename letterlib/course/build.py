@@ -55,6 +55,8 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
         for key in ("execution", "papermill", "collapsed", "scrolled"):
             cell.metadata.pop(key, None)
         for output in cell.get("outputs", []):
+            # A stored widget is dead without its kernel, and its id is random: the table beside it is what stays.
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             _without_paths(output)
     notebook.metadata = nbformat.from_dict({
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

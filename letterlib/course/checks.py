@@ -26,6 +26,12 @@ Case = dict[str, Any]
 GRADING_SEED = 2024
 """`require` draws the same inputs every time, so that grading a submission twice gives the same mark."""
 
+_OTHER_KIND = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
+_CONVERTED = {
+    ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, but loses the gradient.",
+    ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
+}
+
 _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#666666"}
 
 
@@ -122,6 +128,7 @@ def _examine(name: str, answer: Any, seed: int) -> None:
 
 
 def _cause_on(exercise: Exercise, answer: Any, case: Case) -> str:
+    """The likely cause of what is wrong on a case; "" where nothing is wrong, or nothing known."""
     try:
         exercise.examine(answer, case)
     except Incorrect as found:
@@ -163,7 +170,7 @@ def call(answer: Any, case: Case) -> Any:
         raise Incorrect("Your function returned None.", case, cause="a missing `return`.")
     for name, value in case.items():
         if not same(value, given[name]):
-            cause = f"an operation such as `-=` on `{name}`; `a = a - b` makes a new tensor."
+            cause = f"an operation such as `-=` or `.sort()` on `{name}`; `a = a - b` and `sorted(a)` make a new one."
             raise Incorrect(f"Your function changed `{name}` in place.", case, cause=cause)
     return returned
 
@@ -180,7 +187,7 @@ def compare(
     kind = kind_of(expected)
     if kind_of(actual) != kind and not (kind == "a number" and getattr(actual, "shape", None) == ()):
         what = f"`{name}` should be {kind} and is {kind_of(actual)}."
-        raise wrong(what, cause="a conversion such as `.item()` or `.tolist()`, or a tuple for one value.")
+        raise wrong(what, cause=_CONVERTED.get((kind, kind_of(actual)), _OTHER_KIND))
     likely = next((text for value, text in causes if close(actual, value)), "")
     if kind != "a number":
         if actual.shape != expected.shape:
@@ -188,7 +195,7 @@ def compare(
             raise wrong(what, cause=likely or "a reduction over the wrong dimension, or one too many or too few.")
         if dtype_of(actual) != dtype_of(expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
-            raise wrong(what, cause=likely or "a conversion, or distances returned where codes were asked for.")
+            raise wrong(what, cause=likely or "a conversion such as `.float()`, or another quantity.")
     if not close(actual, expected):
         shaped = "the right shape, and wrong values" if kind != "a number" else "the wrong value"
         raise wrong(f"`{name}` has {shaped}.", cause=likely)

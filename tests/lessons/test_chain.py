@@ -199,6 +199,13 @@ def test_building_twice_gives_the_same_bytes_and_no_trace_of_the_machine(tmp_pat
     assert "injected" not in source.read_text() and "papermill" not in source.read_text()
 
 
+def test_a_widget_leaves_its_table_and_no_random_id():
+    notebook = notebook_of("explorer")
+    data = {"text/html": "<table></table>", "application/vnd.jupyter.widget-view+json": {"model_id": "7f3a"}}
+    notebook.cells[1].outputs = [nbformat.v4.new_output("display_data", data)]
+    assert build.tidy(notebook).cells[1].outputs[0].data == {"text/html": "<table></table>"}
+
+
 def test_a_changed_student_copy_is_found(tmp_path):
     source = written(tmp_path, notebook_of("2 + 2"))
     (tmp_path / "notebooks").mkdir()

@@ -73,6 +73,7 @@ def test_a_typical_mistake_gets_the_message_meant_for_it(exercise, answer, words
     [
         (np.array([1, 2]), [1, 2], "should be an array and is a list"),
         (np.array([1, 2]), torch.tensor([1, 2]), "should be an array and is a tensor"),
+        (np.array([1, 2]), np.array([1, None]), "should be whole numbers and is object"),
         (np.array([1, 2]), np.array([1.0, 2.0]), "should be whole numbers and is fractions"),
         (np.array([1, 2]), np.array([[1, 2]]), "should have shape"),
         (np.array([1.0, 2.0]), np.array([1.0, 2.1]), "wrong values"),
@@ -83,6 +84,12 @@ def test_a_typical_mistake_gets_the_message_meant_for_it(exercise, answer, words
 def test_arrays_and_numbers_are_compared_like_tensors(expected, actual, words):
     with pytest.raises(Incorrect, match=words):
         compare("it", actual, expected, {})
+
+
+def test_an_array_read_backwards_is_compared_too():
+    compare("it", np.array([2, 1])[::-1], np.array([1, 2]), {})
+    with pytest.raises(Incorrect, match="wrong values"):
+        compare("it", np.array([1, 2])[::-1], np.array([1, 2]), {})
 
 
 @pytest.mark.parametrize("actual", [0.5, np.float32(0.5), torch.tensor(0.5), np.array(0.5)])

@@ -1,0 +1,287 @@
+"""The exercises of lesson 00: holding out, recall, NDCG, popularity."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Generator
+
+from letterlib.collaborative.popularity import Popularity
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.values import kind_of
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences, Split
+from letterlib.evaluation.metrics import gains_at, hits_at, ranks_of
+
+Causes = list[tuple[Any, str]]
+
+UNKNOWN = "none that we know. Work the input above out by hand, and print each step of your function beside it."
+
+
+def hold_out_cases(generator: Generator) -> list[Case]:
+    """(length, n). Lists of 2n and fewer are too short to hold anything out, those of 2n + 1 are not."""
+    shapes = [(3, 1), (4, 2), (3, 2), (5, 2), (7, 1), (3, 3), (30, 5)]
+    return [{"items": _drawn(generator, 40, length), "n": n} for length, n in shapes]
+
+
+def hold_out(answer: Any, case: Case) -> None:
+    """0.1: items int64 [length], n -> train, valid, test."""
+    items, n = case.values()
+    returned = call(answer, case)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 3:
+        cause = "a return statement other than `return train, valid, test`."
+        raise Incorrect("Your function should return three things: train, valid and test.", case, cause=cause)
+    split = _split([items], n)
+    valid, test = (split.cases(part).targets for part in ("valid", "test"))
+    wanted = {"train": split.train[0], "valid": valid, "test": test}
+    causes: dict[str, Causes] = {
+        "train": [
+            (items[:-n], "validation items left in the training part. Both held-out parts go: 2n items."),
+            (items, "nothing taken away: training would see the answers."),
+            (items[2 * n :], "the first items held out. The list is oldest first, and the end is what we ask for."),
+            (items[n:-n], "validation taken from the beginning. It is the n items just before the test items."),
+            (items[: -2 * n - 1], "one item too many held out: 2n go, not 2n + 1."),
+            (items[:-2], "two items held out whatever n is. Both parts have n items."),
+            (test, "parts in another order. Return train, valid, test."),
+            (np.sort(items)[: -2 * n], "a sorted list. Its order is time; sorting by number destroys it."),
+        ],
+        "valid": [
+            (test, "validation and test swapped. The last n are the test: it must lie latest in time."),
+            (items[-2 * n :], "a slice that runs to the end. It stops where the test begins: `[-2 * n:-n]`."),
+            (items[-2 * n : -n - 1], "a slice that stops one too early. Its end is left out already: `[-2 * n:-n]`."),
+            (items[-2 * n - 1 : -n - 1], "a slice that is one place too far to the left. It is `[-2 * n:-n]`."),
+            (items[: -2 * n], "parts in another order. Return train, valid, test."),
+        ],
+        "test": [
+            (valid, "validation and test swapped. The last n are the test."),
+            (items[-2 * n :], "validation items in the test part. The test is the last n alone."),
+            (items[-1:], "the last item alone. This is right for n = 1; here n is larger."),
+            (items[-n:-1], "the last item left out. A slice that runs to the end has no stop: `items[-n:]`."),
+        ],
+    }
+    for (name, expected), actual in zip(wanted.items(), returned, strict=True):
+        _require_items(name, actual, expected, case)
+        likely = [(expected[::-1], "a part read backwards. Every part keeps its order, oldest first.")]
+        if len(items) <= 2 * n:  # whatever else was held out, it should not have been
+            cause = "a list that is too short. With fewer than 2n + 1 items all are training, and nothing is held out."
+            likely.append((actual, cause))
+        elif len(items) == 2 * n + 1:
+            likely.append((items, "a list taken for too short that is not. Of 2n + 1 items one is left for training."))
+        wrong_slice = "a part that begins or stops in the wrong place. Number the items above and mark the three parts."
+        compare(name, actual, expected, case, [*likely, *causes[name], (actual, wrong_slice)])
+
+
+def _require_items(name: str, actual: Any, expected: np.ndarray, case: Case) -> None:
+    """An array of whole numbers, or the reason why it is something else."""
+    if isinstance(actual, np.ndarray) and actual.dtype.kind in "iu":
+        return
+    if isinstance(actual, np.ndarray):
+        what, cause = "whole numbers and is fractions", "a conversion to fractions. Item ids are whole numbers."
+        if not actual.size:
+            cause = "`np.array([])`, which is made for fractions. `items[:0]` is empty and of the right type."
+    else:
+        what, cause = f"an array and is {kind_of(actual)}", "a conversion. A slice of an array is an array."
+        if isinstance(actual, (list, tuple)) and not actual:
+            cause = "an empty list. `items[:0]` is an empty array."
+        elif kind_of(actual) == "a number":
+            cause = "a place instead of a slice: `items[-1]` is a number, `items[-1:]` is an array."
+    raise Incorrect(f"`{name}` should be {what}.", case, expected=expected, actual=actual, cause=cause)
+
+
+def list_cases(generator: Generator) -> list[Case]:
+    """Ranked lists with the target at chosen places: the last that counts, the first that does not, nowhere."""
+    small = [_lists(generator, length, k, places) for length, k, places in [(1, 1, [0]), (2, 1, [1]), (3, 2, [1])]]
+    middle = [_lists(generator, 5, 3, [0, 2, 3, None]), _lists(generator, 6, 2, [1, 2, 0, 3, 5, 4, None])]
+    places = [0, None, 9, 19, 2, 3, 10, 5, 8, 9, 11, 1, 15, None, None]
+    return [*small, *middle, _lists(generator, 20, 10, places)]
+
+
+def recall(answer: Any, case: Case) -> None:
+    """0.2: ranked int64 [n_cases, K], targets int64 [n_cases], k -> number."""
+    ranked, targets, k = case.values()
+    returned = _one_number(call(answer, case), case)
+    ranks = ranks_of(ranked, targets)
+    hits, found = hits_at(ranks, k), ranked == targets[:, None]
+    everybody = "each target looked for in everybody's list, not in its own row."
+    causes = [
+        *_wrong_cuts(hits_at, ranks, k, ranked.shape[1]),
+        (hits.mean() / k, "a division by k, as a mean over k places makes one. That is precision; use `.any(axis=1)`."),
+        (hits.sum(), "a sum over cases; take the mean."),
+        (found[:k].any(axis=1).mean(), "`ranked[:k]`, the first k cases. The first k places are `ranked[:, :k]`."),
+        (np.isin(targets, ranked[:, :k]).mean(), everybody),
+        (np.isin(targets, ranked).mean(), everybody),
+        (found[:, :k].any(axis=0).mean(), "`any` along the wrong axis. One list is a row: `.any(axis=1)`."),
+        (found.mean(), "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`."),
+        (found[:, -k:].any(axis=1).mean(), "the last k places. The first k are `ranked[:, :k]`."),
+        ((found.argmax(axis=1) < k).mean(), "`argmax`, which is 0 for a row without the target: a miss becomes a hit."),
+        (hits.sum() / max(1, found.any(axis=1).sum()), "a mean over the targets in the lists. A miss counts as 0."),
+        (hits.mean() * 100, "a percentage. A share lies between 0 and 1."),
+        (1 - hits.mean(), "the misses counted."),
+        (gains_at(ranks, k).mean(), "a discount by rank. Recall does not ask where in the first k the target stands."),
+        (returned, UNKNOWN),
+    ]
+    compare("recall", returned, float(hits.mean()), case, causes)
+
+
+def ndcg(answer: Any, case: Case) -> None:
+    """0.3: ranked int64 [n_cases, K], targets int64 [n_cases], k -> number."""
+    ranked, targets, k = case.values()
+    returned = _one_number(call(answer, case), case)
+    ranks = ranks_of(ranked, targets)
+    gains, hits = gains_at(ranks, k), hits_at(ranks, k)
+    place = np.maximum(ranks, 0)
+    first_is_infinite = np.divide(hits, np.log2(place + 1), out=np.zeros_like(hits), where=place > 0)
+    first_is_infinite[(place == 0) & (hits > 0)] = np.inf
+    found = ranked == targets[:, None]
+    argmax, argmax_of_k = found.argmax(axis=1), found[:, :k].argmax(axis=1)
+    no_rank = "`argmax`, which is 0 for a row without the target: a miss becomes a first place."
+    causes = [
+        ((gains / np.log(2)).mean(), "the natural logarithm; the discount is `np.log2`. The first place is worth 1."),
+        ((gains / np.log10(2)).mean(), "the logarithm to base 10; the discount is `np.log2`."),
+        (first_is_infinite.mean(), "log2(rank + 1) with ranks from 0: the first place divides by log2(1) = 0."),
+        ((hits / np.log2(place + 3)).mean(), "a rank that is one too high: the first place is worth 1 / log2(2) = 1."),
+        ((hits / (place + 1)).mean(), "1 / (rank + 1), the reciprocal rank; the logarithm is missing."),
+        *_wrong_cuts(gains_at, ranks, k, ranked.shape[1]),
+        ((hits * np.log2(place + 2)).mean(), "log2(rank + 2) as it is. Divide by it, so that lower places count less."),
+        (np.where(argmax < k, 1 / np.log2(argmax + 2), 0).mean(), no_rank),
+        ((1 / np.log2(argmax_of_k + 2)).mean(), no_rank),
+        (gains.mean() / k, "a division by k, as a mean over k places makes one. Take the sum over places instead."),
+        (gains.sum() / k, "a sum over cases and a mean over places. Sum along each list: `.sum(axis=1)`."),
+        (gains.mean() / (1 / np.log2(np.arange(k) + 2)).sum(), "the ideal list of k targets. With one it is worth 1."),
+        (hits.mean(), "no discount: this is recall. A target far down should count for less."),
+        (gains.sum() / max(1, hits.sum()), "a mean over the cases that were found. A miss counts as 0, and counts."),
+        (gains.sum(), "a sum over cases; take the mean."),
+        (returned, UNKNOWN),
+    ]
+    compare("ndcg", returned, float(gains.mean()), case, causes)
+
+
+def popularity_cases(generator: Generator) -> list[Case]:
+    """(lengths, n, n_items). Lists of 2n and of 2n + 1, shorter and longer; many items tie, and nobody has the last."""
+    longer = [_between(generator, 6, 14) for _ in range(9)]
+    shapes = [([3], 1, 4), ([3, 4], 1, 5), ([5, 4, 3], 2, 6), ([6, 7, 5, *longer], 3, 40)]
+    return [
+        {"sequences": [_skewed(generator, n_items - 1, length) for length in lengths], "n": n, "n_items": n_items}
+        for lengths, n, n_items in shapes
+    ]
+
+
+def popularity(answer: Any, case: Case) -> None:
+    """0.4: list of int64 arrays, n, n_items -> int64 [n_items], most popular first."""
+    sequences, n, n_items = case.values()
+    split = _split(sequences, n, n_items)
+    nobody = Cases.from_histories([[]])
+    wanted = Popularity().fit(split).recommend(nobody, n_items).items[0]
+    train, returned = split.train_counts, _unreversed(call(answer, case))
+    everything, without_test, always_without_test, long_only, two_n_cut, one_too_short, first_out = (
+        _counts(part, n_items)
+        for part in (
+            sequences,
+            [one[:-n] if len(one) > 2 * n else one for one in sequences],
+            [one[:-n] for one in sequences],
+            [one[: -2 * n] for one in sequences],
+            [one[: -2 * n] if len(one) >= 2 * n else one for one in sequences],
+            [one[: -2 * n] if len(one) > 2 * n + 1 else one for one in sequences],
+            [one[2 * n :] if len(one) > 2 * n else one for one in sequences],
+        )
+    )
+    upwards, fewer = np.argsort(train, kind="stable"), isinstance(returned, np.ndarray) and returned.size < n_items
+    causes = [
+        (_ranked(everything), "counting on all interactions: the held-out items have helped to rank themselves."),
+        *((_ranked(counts), "counting the validation items too. Training ends 2n before the end, not n.")
+          for counts in (without_test, always_without_test)),
+        (_ranked(long_only), "forgetting the short lists. A list with fewer than 2n + 1 items is training as a whole."),
+        (_ranked(two_n_cut), "a list of 2n items cut to nothing. With fewer than 2n + 1 items all are training."),
+        (_ranked(one_too_short), "a list of 2n + 1 items taken for too short. One item is left for training."),
+        (_ranked(everything - train), "counting the held-out items instead of the training part."),
+        (_ranked(first_out), "the first items held out. The lists are oldest first, and the end is what we ask for."),
+        *((order, "the least popular first.") for order in (upwards, np.argsort(train), wanted[::-1])),
+        *((order[::-1], "ties by the higher item id: `[::-1]` turns ties round too.")
+          for order in (upwards, np.argsort(train))),
+        (np.argsort(-train), "`np.argsort` leaves the order of ties open. Use `kind=\"stable\"`."),
+        *((counts, "the counts themselves. Return item ids, the most popular first: `np.argsort` gives ids.")
+          for counts in (train, np.sort(train)[::-1])),
+        (np.argsort(wanted), "the place of every item. Return the items in the order of their places."),
+        (_ranked(np.trim_zeros(train, "b")), "a count that stops at the highest id in the lists: `minlength=n_items`."),
+        (wanted[train[wanted] > 0], "items without an interaction left out. They come last, by their id."),
+        (returned if fewer else train, "items left out. All n_items are asked for; those that nobody has come last."),
+        (_ranked(everything > 0), "items marked as seen or not; count how often."),
+        (returned, UNKNOWN),
+    ]  # fmt: skip
+    compare("ranking", returned, wanted, case, causes)
+
+
+def _one_number(returned: Any, case: Case) -> Any:
+    cause = "a value per case; take the mean over cases."
+    if isinstance(returned, (np.ndarray, torch.Tensor)) and returned.ndim:
+        what = f"{kind_of(returned)} of shape {tuple(returned.shape)}"
+        raise Incorrect(f"One number is asked for, and {what} came.", case, cause=cause)
+    if isinstance(returned, list) and len(returned) == len(case["targets"]):
+        raise Incorrect("One number is asked for, and a list came.", case, cause=cause)
+    return returned
+
+
+def _unreversed(returned: Any) -> Any:
+    """A copy of an array that is another one read backwards, which cannot become a tensor."""
+    return returned.copy() if isinstance(returned, np.ndarray) else returned
+
+
+def _wrong_cuts(measure: Any, ranks: np.ndarray, k: int, length: int) -> Causes:
+    return [
+        (measure(ranks, k + 1).mean(), "one place too many. The first k places have ranks 0 to k - 1."),
+        (measure(ranks, k - 1).mean(), "one place too few. The first k places are `ranked[:, :k]`."),
+        (measure(ranks, length).mean(), "the whole list read. Only the first k places count."),
+    ]
+
+
+def _drawn(generator: Generator, n_items: int, length: int) -> np.ndarray:
+    """Different items in random order, int64 [length]."""
+    return torch.randperm(n_items, generator=generator)[:length].numpy()
+
+
+def _between(generator: Generator, low: int, high: int) -> int:
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def _skewed(generator: Generator, n_items: int, length: int) -> np.ndarray:
+    """Different items, high ids more often than low ones, so that no order by id looks right."""
+    weights = torch.arange(1, n_items + 1, dtype=torch.float64)
+    return torch.multinomial(weights, length, generator=generator).numpy()
+
+
+def _lists(generator: Generator, length: int, k: int, places: Sequence[int | None]) -> Case:
+    """One ranked list per place, its target there (None: not in the list). A list may end in NO_ITEM."""
+    n_items = 3 * length + 2
+    ranked = np.stack([_drawn(generator, n_items, length) for _ in places])
+    targets = [_absent(row, n_items) if place is None else int(row[place])
+               for row, place in zip(ranked, places, strict=True)]  # fmt: skip
+    if places[-1] is None:
+        ranked[-1, -length // 2 :] = NO_ITEM
+    return {"ranked": ranked, "targets": np.array(targets), "k": k}
+
+
+def _absent(row: np.ndarray, n_items: int) -> int:
+    return next(item for item in range(n_items) if item not in row)
+
+
+def _split(sequences: Sequence[np.ndarray], n: int, n_items: int = 40) -> Split:
+    labels = [str(user) for user in range(len(sequences))]
+    items = pd.DataFrame(index=range(n_items))
+    return Split(Dataset("drawn", Sequences.from_lists(sequences), items, "drawn", labels), n)
+
+
+def _counts(sequences: Sequence[np.ndarray], n_items: int) -> np.ndarray:
+    return np.bincount(np.concatenate(sequences), minlength=n_items)
+
+
+def _ranked(counts: np.ndarray) -> np.ndarray:
+    return np.argsort(-counts.astype(np.int64), kind="stable")
+
+
+EXERCISES = {
+    "0.1": Exercise(hold_out_cases, hold_out),
+    "0.2": Exercise(list_cases, recall),
+    "0.3": Exercise(list_cases, ndcg),
+    "0.4": Exercise(popularity_cases, popularity),
+}

@@ -1,0 +1,270 @@
+"""The exercises of lesson 01: masked mean pooling, nearest by cosine, mean cosine of pairs, centre and scale.
+
+Vectors are drawn with lengths that differ, so that a cosine is never a dot product by luck.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from letterlib.analysis import anisotropy, neighbours
+from letterlib.analysis.neighbours import unit_rows
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.semantics import mean_pool
+from letterlib.tokenization.item_vectors import standardize
+
+CLEAR = 1e-3  # least difference between the cosines of two neighbours that follow each other
+
+
+def masked_mean_cases(generator: Generator) -> list[Case]:
+    """A single real token, then padding on the right, a mask of bools, and padding on either side."""
+    masks = [
+        torch.tensor([[1, 0]]),
+        torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]),
+        torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0]], dtype=torch.bool),
+        torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]]),
+    ]
+    dims = [1, 2, 2, 8]
+    return [
+        {"states": _tenths(torch.randn(*mask.shape, dim, generator=generator)), "mask": mask}
+        for mask, dim in zip(masks, dims, strict=True)
+    ]
+
+
+def masked_mean(answer: Any, case: Case) -> None:
+    """1.1: states [batch, tokens, dim], mask [batch, tokens] -> [batch, dim]."""
+    states, mask = case["states"], case["mask"]
+    right, causes = mean_pool(states, mask), _wrong_pools(states, mask)
+    compare("vectors", call(answer, case), right, case, causes)
+
+
+def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
+    real = mask.bool().unsqueeze(-1)
+    total = (states * real).sum(1)
+    first = torch.stack([row[: int(n)].mean(0) for row, n in zip(states, mask.sum(1), strict=True)])
+    lowest = states.masked_fill(~real, -torch.inf).amax(1)
+    right, upside_down = mean_pool(states, mask), "the mask is upside down: 1 is real, 0 is padding."
+    return [
+        (right, f"another type of number; return {states.dtype}, the type of the states."),
+        (right[:, None], "`keepdim=True`, or a stray dimension; one vector per text is enough."),
+        (states.mean(1), "a plain mean: padding is averaged in as if it were text. Use the mask."),
+        (total / states.shape[1], "division by the padded length; divide by each text's own number of real tokens."),
+        (total / mask.sum(), "division by the real tokens of the whole batch; each text has its own number."),
+        (total / len(mask), "division by the number of texts; divide by each text's own number of real tokens."),
+        (total, "a sum. Divide by each text's number of real tokens, or long texts get long vectors."),
+        ((states * ~real).sum(1) / (~real).sum(1).clamp(min=1), upside_down),
+        ((states * ~real).sum(1) / (~real).sum(1), upside_down),
+        (states[:, 0], "the first token's vector ([CLS]) alone. Average over all real tokens."),
+        (states[:, -1], "the last position's vector alone. Average over all real tokens."),
+        (first, "the first n positions. Padding may stand in front, as it does for decoders: use the mask itself."),
+        (lowest, "the largest value instead of the mean."),
+        (states.amax(1), "the largest value instead of the mean, and over padding too."),
+        ((states * real).amax(1), "the largest value instead of the mean, with padding as zeros."),
+        (states[mask.bool()].mean(0), "one mean for the whole batch; each text needs its own."),
+        (states.mean(2), "a mean over the dimensions; average over the tokens, dim=1."),
+    ]
+
+
+def nearest_cases(generator: Generator) -> list[Case]:
+    """Twins first: the item itself need not be the first of its own list. Then opposites: a cosine may be -1."""
+    twin = _tenths(torch.rand(1, 2, generator=generator) + 0.5).numpy()
+    opposites = _tenths(torch.tensor([[0, 1], [0, -1]]) * (torch.rand(2, 1, generator=generator) + 0.5)).numpy()
+    cases = [{"vectors": np.repeat(twin, 2, axis=0), "k": 1}, {"vectors": opposites, "k": 1}]
+    sizes = [(3, 2, 1), (4, 2, 2), (16, 5, 6)]
+    return cases + [{"vectors": _clear_rows(generator, *shape), "k": k} for *shape, k in sizes]
+
+
+def nearest(answer: Any, case: Case) -> None:
+    """1.2: vectors [n, d], k -> int64 [n, k], best first, never the item itself."""
+    vectors, k = case["vectors"], case["k"]
+    found, returned = neighbours.nearest(vectors, k), call(answer, case)
+    with np.errstate(all="ignore"):
+        causes = _wrong_neighbours(vectors, k, found)
+    if isinstance(returned, np.ndarray) and returned.shape == found.shape:
+        if np.array_equal(np.sort(returned, axis=1), np.sort(found, axis=1)):
+            causes.append((returned, "the right neighbours in the wrong order: sort them, best first."))
+    compare("neighbours", returned, found, case, causes)
+
+
+def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    cosines = unit_rows(vectors) @ unit_rows(vectors).T
+    dots = vectors @ vectors.T
+    columns = vectors / np.linalg.norm(vectors, axis=0)
+    squares = np.square(vectors[:, None] - vectors).sum(axis=2)
+    with_itself, farthest = _order(cosines), "the farthest ones: the order is upside down. Highest cosine first."
+    unnormalised = "dot products without dividing by the lengths: long vectors win."
+    not_lowest = "a diagonal that is not low enough: a cosine may be as low as -1. Set it to -inf."
+    no_root = "rows divided by their squared length; divide by the length, its root."
+    squared = vectors / np.square(vectors).sum(axis=1, keepdims=True)
+    by_column = "columns divided by their length; a cosine divides every row by its own (axis=1, keepdims=True)."
+    dropped = "the first of the list is dropped. With two equal films it may be the other one: exclude the film itself."
+    return [
+        (found.astype(np.float64), "a conversion to fractions. Item numbers are whole."),
+        (found.T, "the table is transposed; one row per item."),
+        (np.argsort(-_without_self(cosines), axis=0)[:, :k], "a sort down every column; sort each row, axis=1."),
+        (_order(_without_self(squared @ squared.T))[:, :k], no_root),
+        (_order(_with_diagonal(cosines, 0))[:, :k], not_lowest),
+        (_order(_with_diagonal(cosines, -1))[:, :k], not_lowest),
+        (with_itself[:, :k], "the item itself heads its own list. Set the diagonal to -inf before you sort."),
+        (with_itself[:, : k + 1], "the item itself heads its own list, and one more than k is returned."),
+        (with_itself[:, 1 : k + 1], dropped),
+        (_order(_without_self(cosines))[:, :-1][:, ::-1][:, :k], farthest),
+        (_order(-cosines)[:, :k], farthest),
+        (_order(-_without_self(cosines))[:, :k], "ascending order, so that -inf comes first. Highest cosine first."),
+        (_order(_without_self(dots))[:, :k], unnormalised),
+        (_order(dots)[:, :k], "dot products without dividing by the lengths, and the item itself is left in."),
+        (_order(dots)[:, 1 : k + 1], unnormalised),
+        (_order(_without_self(columns @ columns.T))[:, :k], by_column),
+        (_order(columns @ columns.T)[:, 1 : k + 1], by_column),
+        (_order(_without_self(-squares))[:, :k], "distances; this exercise asks for the angle, the cosine."),
+        (_order(_without_self(np.abs(cosines)))[:, :k], "absolute values: a negative cosine means far, not near."),
+        (found + 1, "places counted from 1; the first row is row 0."),
+        (np.take_along_axis(cosines, found, axis=1), "the cosines themselves. Return positions: `argsort`."),
+    ]
+
+
+def _order(scores: np.ndarray) -> np.ndarray:
+    return np.argsort(-scores, axis=1, kind="stable")
+
+
+def _with_diagonal(scores: np.ndarray, value: float) -> np.ndarray:
+    scores = scores.copy()
+    np.fill_diagonal(scores, value)
+    return scores
+
+
+def _without_self(scores: np.ndarray) -> np.ndarray:
+    return _with_diagonal(scores, -np.inf)
+
+
+def mean_cosine_cases(generator: Generator) -> list[Case]:
+    """Two rows, then rows that lean in one direction, as text embeddings do, the first two of them equal."""
+    cases = [{"vectors": _rows(generator, *shape, lean=0.5)} for shape in [(2, 2), (3, 2), (10, 4)]]
+    for case in cases[1:]:
+        case["vectors"][1] = case["vectors"][0]
+    return cases
+
+
+def mean_cosine(answer: Any, case: Case) -> None:
+    """1.3: vectors [n, d] -> the mean over pairs of different rows, a number."""
+    vectors = case["vectors"]
+    right, returned = anisotropy.mean_cosine(vectors), call(answer, case)
+    if isinstance(returned, (np.ndarray, Tensor)) and returned.ndim > 0:
+        what = f"`mean cosine` should be one number and has shape {tuple(returned.shape)}."
+        cause = "a mean over one axis, or none yet; take it over all pairs."
+        raise Incorrect(what, case, expected=right, actual=returned, cause=cause)
+    compare("mean cosine", returned, right, case, _wrong_means(vectors))
+
+
+def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
+    n, cosines, dots = len(vectors), unit_rows(vectors) @ unit_rows(vectors).T, vectors @ vectors.T
+    different, once = ~np.eye(n, dtype=bool), np.triu_indices(n, 1)
+    columns = vectors / np.linalg.norm(vectors, axis=0)
+    to_mean = unit_rows(vectors) @ unit_rows(vectors.mean(axis=0, keepdims=True))[0]
+    pairs, length = n * (n - 1), np.linalg.norm
+    twice = "both halves of the table summed, but divided by n * (n - 1) / 2: twice too large."
+    own = "divide each row by its own length first."
+    unequal = "pairs with cosine 1 left out. Leave out the diagonal by its place: two equal rows are a pair too."
+    return [
+        (cosines.mean(), "the diagonal is counted: every item has cosine 1 with itself. Leave it out."),
+        (dots[different].mean(), "dot products, not cosines: divide each row by its length first."),
+        (dots.mean(), "dot products, not cosines, and the diagonal is counted."),
+        (cosines[different].sum() / n**2, "division by n * n; without the diagonal there are n * (n - 1) cosines."),
+        (cosines[once].sum() / (n * (n - 1)), "each pair summed once, but divided by n * (n - 1): half too small."),
+        (np.triu(cosines, 1).mean(), "each pair summed once, but divided by n * n: zeros are averaged in."),
+        (cosines[np.triu_indices(n)].mean(), "the diagonal is counted: `triu` needs k=1."),
+        (cosines[different].sum() / (pairs / 2), twice),
+        (cosines[different].sum() / n, "division by n; without the diagonal there are n * (n - 1) cosines."),
+        (cosines[different].sum() / (n - 1), "division by n - 1; without the diagonal there are n * (n - 1) cosines."),
+        (np.median(cosines[once]), "the median; the mean is asked for."),
+        (cosines[different].sum(), "a sum; divide by the number of pairs."),
+        (cosines[once].sum(), "a sum; divide by the number of pairs."),
+        (np.abs(cosines[different]).mean(), "absolute values: a cosine may be negative, and counts as it is."),
+        (to_mean.mean(), "cosines with the mean vector; pairs of items are asked for."),
+        ((columns @ columns.T)[different].mean(), "columns divided by their length; divide the rows (axis=1)."),
+        (dots[different].mean() / length(vectors) ** 2, f"one length for the whole table; {own}"),
+        ((length(unit_rows(vectors).sum(axis=0)) - n) / pairs, "the length of the sum, without its square."),
+        ((length(vectors.sum(axis=0)) ** 2 - n) / pairs, f"a sum of rows of any length; {own}"),
+        (cosines[cosines < 1 - 1e-5].sum() / max((cosines < 1 - 1e-5).sum(), 1), unequal),
+    ]
+
+
+def standardize_cases(generator: Generator) -> list[Case]:
+    """Columns of unequal spread around unequal means; in the third, one column is constant."""
+    cases = []
+    for rows, dim in [(2, 1), (3, 2), (4, 3), (16, 5)]:
+        spread = torch.linspace(0.5, 3, dim)
+        if (rows, dim) == (4, 3):
+            spread[1] = 0
+        x = torch.randn(rows, dim, generator=generator) * spread + torch.linspace(2, -1, dim)
+        x[0] = x[1] + spread  # so that not all rows are equal
+        cases.append({"x": _tenths(x).numpy()})
+    return cases
+
+
+def standardized(answer: Any, case: Case) -> None:
+    """1.4: x [n, d] -> [n, d], columns with mean 0, the whole table with mean square 1."""
+    x = case["x"]
+    returned = call(answer, case)
+    with np.errstate(all="ignore"):
+        compare("the table", returned, standardize(x), case, _wrong_scales(x.astype(np.float64)))
+
+
+def _wrong_scales(x: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    centred, spread = x - x.mean(axis=0), x.std(axis=0)
+    whole = "division by the length of the whole table: then the squares add up to 1. Their mean should be 1."
+    lengths, by_row = np.linalg.norm(centred, axis=1, keepdims=True), x - x.mean(axis=1, keepdims=True)
+    each_column = "a standard deviation for every column; one number for the whole table is asked for."
+    return [
+        (centred / np.linalg.norm(centred), whole),
+        (centred / spread, each_column),
+        (centred / centred.std(axis=0, ddof=1), each_column),
+        (centred / np.where(spread > 0, spread, 1), each_column),
+        (centred / lengths, "every row divided by its own length; one number for the whole table is asked for."),
+        (centred / centred.std(axis=1, keepdims=True), "a standard deviation for every row; one number for all."),
+        (centred, "centred and not scaled."),
+        (by_row / x.std(axis=1, keepdims=True), "mean and standard deviation of every row; the mean is per column."),
+        (centred / spread.mean(), "the mean of the columns' deviations; take one deviation of the whole table."),
+        (x / np.sqrt(np.square(x).mean()), "scaled and not centred: take the mean of every column away first."),
+        (x / x.std(), "scaled and not centred: take the mean of every column away first."),
+        (x / centred.std(), "scaled and not centred: take the mean of every column away."),
+        ((x - x.mean()) / x.std(), "one mean for the whole table; every column has its own, `mean(axis=0)`."),
+        (by_row / by_row.std(), "the mean of every row is taken away (axis=1); take that of every column (axis=0)."),
+        (centred / x.std(), "the standard deviation of the table before centring; measure it after."),
+        (centred / centred.std(ddof=1), "`ddof=1`; NumPy's own default, 0, makes the mean square exactly 1."),
+        (centred / centred.var(), "division by the variance; its square root is the standard deviation."),
+        (centred * centred.std(), "multiplication by the standard deviation; divide."),
+    ]
+
+
+def _tenths(x: Tensor) -> Tensor:
+    """Values that a person can check by hand."""
+    return torch.round(x, decimals=1)
+
+
+def _rows(generator: Generator, n: int, d: int, lean: float = 0) -> np.ndarray:
+    """Rows of unequal length, none of them zero, with `lean` added to every number."""
+    while True:
+        lengths = torch.rand(n, 1, generator=generator) * 2 + 0.5
+        rows = _tenths(torch.randn(n, d, generator=generator) * lengths + lean).numpy()
+        if np.linalg.norm(rows, axis=1).min() > 0.3:
+            return rows
+
+
+def _clear_rows(generator: Generator, n: int, d: int) -> np.ndarray:
+    """Rows whose cosines with any one row differ by at least CLEAR."""
+    while True:
+        rows = _rows(generator, n, d)
+        cosines = unit_rows(rows) @ unit_rows(rows).T
+        if np.diff(np.sort(cosines, axis=1), axis=1).min() >= CLEAR:
+            return rows
+
+
+EXERCISES = {
+    "1.1": Exercise(masked_mean_cases, masked_mean),
+    "1.2": Exercise(nearest_cases, nearest),
+    "1.3": Exercise(mean_cosine_cases, mean_cosine),
+    "1.4": Exercise(standardize_cases, standardized),
+}

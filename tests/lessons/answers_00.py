@@ -1,0 +1,257 @@
+"""Answers to lesson 00: right ones in several styles, and typical mistakes with the words meant for them."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+NAMES = {"np": np}
+"""What the notebook has imported by the time it reaches its exercises."""
+
+EMPTY = np.zeros(0, dtype=np.int64)
+
+# 0.1 hold out the last n
+
+
+def hold_out_by_parts(items, n):
+    if len(items) < 2 * n + 1:
+        return items, items[:0], items[:0]
+    train, valid, test = np.split(items, [len(items) - 2 * n, len(items) - n])
+    return train, valid, test
+
+
+def hold_out_by_position(items, n):
+    first, last = len(items) - 2 * n, len(items) - n
+    if first < 1:
+        return items.copy(), EMPTY, EMPTY
+    return items[:first], items[first:last], items[last:]
+
+
+def hold_out_with(too_short, nothing=lambda items: items[:0]):
+    """Right but for the lists that it takes for too short, or for what it returns of them."""
+
+    def answer(items, n):
+        if too_short(len(items), n):
+            return items, nothing(items), nothing(items)
+        return items[: -2 * n], items[-2 * n : -n], items[-n:]
+
+    return answer
+
+
+def right_length(length, n):
+    return length < 2 * n + 1
+
+
+def long_enough(cut):
+    """A mistake that is made on lists of sufficient length only."""
+
+    def answer(items, n):
+        return cut(items, n) if len(items) > 2 * n else (items, items[:0], items[:0])
+
+    return answer
+
+
+# 0.2 recall
+
+
+def recall_by_loop(ranked, targets, k):
+    hits = 0
+    for row, target in zip(ranked, targets, strict=True):
+        hits += target in row[:k].tolist()
+    return hits / len(targets)
+
+
+def recall_by_comparison(ranked, targets, k):
+    return (ranked == targets[:, None])[:, :k].sum() / len(ranked)
+
+
+def recall_in_torch(ranked, targets, k):
+    return (torch.from_numpy(ranked)[:, :k] == torch.from_numpy(targets)[:, None]).any(dim=1).float().mean()
+
+
+def recall_by_argmax(ranked, targets, k):
+    return ((ranked == targets[:, None]).argmax(axis=1) < k).mean()
+
+
+# 0.3 NDCG
+
+
+def ndcg_by_discounts(ranked, targets, k):
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    return float(((ranked[:, :k] == targets.reshape(-1, 1)) * discounts[: ranked.shape[1]]).sum(axis=1).mean())
+
+
+def ndcg_by_loop(ranked, targets, k):
+    total = 0.0
+    for row, target in zip(ranked.tolist(), targets.tolist(), strict=True):
+        if target in row[:k]:
+            total += 1 / np.log2(row.index(target) + 2)
+    return total / len(ranked)
+
+
+def ndcg_with(discount, cut=lambda k: k, over=lambda gains, k: gains.mean()):
+    """The first k places, each worth discount(rank), then one number of the cases' gains."""
+
+    def answer(ranked, targets, k):
+        found = (ranked == targets[:, None])[:, : cut(k)]
+        with np.errstate(divide="ignore"):
+            worth = discount(np.arange(found.shape[1]))
+        return float(over(np.where(found, worth, 0.0).sum(axis=1), k))
+
+    return answer
+
+
+def gains_at_places(ranked, targets, k):
+    return (ranked[:, :k] == targets[:, None]) / np.log2(np.arange(k) + 2)
+
+
+def ndcg_by_maximum(ranked, targets, k):
+    return gains_at_places(ranked, targets, k).max(axis=1).mean()
+
+
+def ndcg_by_argmax(ranked, targets, k):
+    rank = (ranked[:, :k] == targets[:, None]).argmax(axis=1)
+    return (1 / np.log2(rank + 2)).mean()
+
+
+def right_discount(rank):
+    return 1 / np.log2(rank + 2)
+
+
+# 0.4 popularity
+
+
+def popularity_by_loop(sequences, n, n_items):
+    counts = [0] * n_items
+    for items in sequences:
+        kept = len(items) - 2 * n if len(items) >= 2 * n + 1 else len(items)
+        for item in items[:kept]:
+            counts[item] += 1
+    return np.array(sorted(range(n_items), key=lambda item: (-counts[item], item)))
+
+
+def popularity_by_sort(sequences, n, n_items):
+    train = np.concatenate([one[: -2 * n] if len(one) > 2 * n else one for one in sequences])
+    return np.lexsort((np.arange(n_items), -np.bincount(train, minlength=n_items)))
+
+
+def popularity_in_pandas(sequences, n, n_items):
+    counts = pd.Series(training_counts(sequences, n, n_items))
+    return counts.sort_values(ascending=False, kind="stable").index.to_numpy()
+
+
+def training_counts(sequences, n, n_items):
+    train = [one[: -2 * n] if len(one) > 2 * n else one for one in sequences]
+    return np.bincount(np.concatenate(train), minlength=n_items)
+
+
+def ranked_by(parts):
+    """Popularity counted on something else than the training part."""
+
+    def answer(sequences, n, n_items):
+        kept = np.concatenate([parts(one, n) for one in sequences])
+        return np.argsort(-np.bincount(kept, minlength=n_items), kind="stable")
+
+    return answer
+
+
+RIGHT = {
+    "0.1": [hold_out_by_parts, hold_out_by_position],
+    "0.2": [recall_by_loop, recall_by_comparison, recall_in_torch],
+    "0.3": [ndcg_by_discounts, ndcg_by_loop, ndcg_by_maximum],
+    "0.4": [popularity_by_loop, popularity_by_sort, popularity_in_pandas],
+}
+
+WRONG = [
+    ("0.1", lambda items, n: (items[: -2 * n], items[-2 * n : -n], items[-n:]), "a list that is too short"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-n:], x[-2 * n : -n])), "validation and test swapped"),
+    ("0.1", long_enough(lambda x, n: (x[:-n], x[-2 * n : -n], x[-n:])), "left in the training part"),
+    ("0.1", long_enough(lambda x, n: (x, x[-2 * n : -n], x[-n:])), "nothing taken away"),
+    ("0.1", long_enough(lambda x, n: (x[2 * n :], x[n : 2 * n], x[:n])), "the first items held out"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n :], x[-n:])), "runs to the end"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-2 * n :])), "validation items in the test part"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-1:])), "the last item alone"),
+    ("0.1", lambda x, n: hold_out_by_parts(np.sort(x), n), "sorted list"),
+    ("0.1", lambda x, n: hold_out_by_parts(x, n)[::2], "three things"),
+    ("0.1", lambda x, n: (x[:-2], x[-2], x[-1]), "should be an array"),
+    ("0.1", lambda x, n: tuple(part.tolist() for part in hold_out_by_parts(x, n)), "should be an array"),
+    ("0.1", hold_out_with(lambda length, n: length < 2 * n), "a list that is too short"),
+    ("0.1", hold_out_with(lambda length, n: length < 2 * n + 2), "taken for too short"),
+    ("0.1", hold_out_with(right_length, lambda items: np.array([])), "made for fractions"),
+    ("0.1", hold_out_with(right_length, lambda items: []), "an empty list"),
+    ("0.1", lambda x, n: tuple(part.astype(float) for part in hold_out_by_parts(x, n)), "conversion to fractions"),
+    ("0.1", lambda x, n: tuple(part[::-1] for part in hold_out_by_parts(x, n)), "read backwards"),
+    ("0.1", lambda x, n: hold_out_by_parts(x, n)[::-1], "another order"),
+    ("0.1", lambda x, n: hold_out_by_parts(x, 1), "whatever n is"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n - 1], x[-n:])), "stops one too early"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n - 1 : -n - 1], x[-n:])), "one place too far"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-n:-1])), "the last item left out"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-1], x[-n:])), "a place instead of a slice"),
+    ("0.1", lambda x, n: hold_out_by_parts(np.arange(len(x)), n), "Number the items"),
+    ("0.2", lambda r, t, k: recall_by_loop(r, t, k + 1), "one place too many"),
+    ("0.2", lambda r, t, k: recall_by_loop(r, t, k - 1), "one place too few"),
+    ("0.2", lambda r, t, k: recall_by_loop(r, t, r.shape[1]), "whole list"),
+    ("0.2", lambda r, t, k: recall_by_loop(r, t, k) / k, "precision"),
+    ("0.2", lambda r, t, k: recall_by_loop(r, t, k) * len(t), "sum over cases"),
+    ("0.2", lambda r, t, k: np.isin(t, r[:, :k]).mean(), "everybody's list"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1), "a value per case"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1).tolist(), "a value per case"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=0).mean(), "the wrong axis"),
+    ("0.2", lambda r, t, k: (r[:k] == t[:k, None]).any(axis=1).mean(), "the first k cases"),
+    ("0.2", lambda r, t, k: (r[:, -k:] == t[:, None]).any(axis=1).mean(), "the last k places"),
+    ("0.2", lambda r, t, k: (r == t[:, None]).mean(), "a mean over all places"),
+    ("0.2", lambda r, t, k: np.mean([one in r for one in t]), "everybody's list"),
+    ("0.2", lambda r, t, k: 100 * recall_by_loop(r, t, k), "percentage"),
+    ("0.2", recall_by_argmax, "a miss becomes a hit"),
+    ("0.2", lambda r, t, k: int(recall_by_loop(r, t, k)), "none that we know"),
+    ("0.2", ndcg_by_loop, "a discount by rank"),
+    ("0.3", ndcg_with(lambda rank: 1 / np.log(rank + 2)), "natural logarithm"),
+    ("0.3", ndcg_with(lambda rank: 1 / np.log10(rank + 2)), "base 10"),
+    ("0.3", ndcg_with(lambda rank: 1 / np.log2(rank + 1)), "log2(1) = 0"),
+    ("0.3", ndcg_with(lambda rank: 1 / np.log2(rank + 3)), "one too high"),
+    ("0.3", ndcg_with(lambda rank: 1 / (rank + 1)), "reciprocal rank"),
+    ("0.3", ndcg_with(right_discount, over=lambda gains, k: gains.mean() / k), "division by k"),
+    ("0.3", ndcg_with(right_discount, cut=lambda k: 10**6), "whole list"),
+    ("0.3", ndcg_with(right_discount, cut=lambda k: k + 1), "one place too many"),
+    ("0.3", ndcg_with(right_discount, over=lambda gains, k: gains.sum()), "sum over cases"),
+    ("0.3", ndcg_with(right_discount, over=lambda g, k: g.sum() / max(1, (g > 0).sum())), "A miss counts as 0"),
+    ("0.3", ndcg_with(right_discount, over=lambda g, k: g.mean() / right_discount(np.arange(k)).sum()), "ideal list"),
+    ("0.3", ndcg_with(lambda rank: np.log2(rank + 2)), "Divide by it"),
+    ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=0).mean(), "along each list"),
+    ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=1), "a value per case"),
+    ("0.3", ndcg_by_argmax, "a miss becomes a first place"),
+    ("0.3", ndcg_with(lambda rank: 1 - rank / 100), "none that we know"),
+    ("0.3", recall_by_loop, "this is recall"),
+    ("0.4", ranked_by(lambda one, n: one), "counting on all interactions"),
+    ("0.4", ranked_by(lambda one, n: one[:-n] if len(one) > 2 * n else one), "validation items too"),
+    ("0.4", ranked_by(lambda one, n: one[:-n]), "validation items too"),
+    ("0.4", ranked_by(lambda one, n: one[2 * n :] if len(one) > 2 * n else one), "the first items held out"),
+    ("0.4", ranked_by(lambda one, n: one if len(one) < 2 * n else one[: -2 * n]), "cut to nothing"),
+    ("0.4", ranked_by(lambda one, n: one if len(one) < 2 * n + 2 else one[: -2 * n]), "taken for too short"),
+    ("0.4", lambda s, n, m: np.argsort(-np.trim_zeros(training_counts(s, n, m), "b"), kind="stable"), "minlength"),
+    ("0.4", lambda s, n, m: popularity_by_sort(s, n, m)[:3], "items left out"),
+    ("0.4", lambda s, n, m: np.argsort(popularity_by_sort(s, n, m)), "the place of every item"),
+    ("0.4", lambda s, n, m: np.sort(training_counts(s, n, m))[::-1], "counts themselves"),
+    ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m))[::-1], "higher item id"),
+    ("0.4", lambda s, n, m: np.append(popularity_by_sort(s, n, m), m), "none that we know"),
+    ("0.4", ranked_by(lambda one, n: one[: -2 * n]), "forgetting the short lists"),
+    ("0.4", ranked_by(lambda one, n: one[-2 * n :] if len(one) > 2 * n else one[:0]), "instead of the training part"),
+    ("0.4", lambda s, n, m: popularity_by_sort(s, n, m)[::-1], "least popular first"),
+    ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable"), "least popular first"),
+    ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable")[::-1], "higher item id"),
+    ("0.4", lambda s, n, m: np.argsort(-training_counts(s, n, m)), "order of ties open"),
+    ("0.4", training_counts, "counts themselves"),
+    ("0.4", lambda s, n, m: [x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]], "be an array"),
+    ("0.4", lambda s, n, m: np.array([x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]]),
+     "without an interaction left out"),
+]  # fmt: skip
+
+HALF_RIGHT = {
+    "hold-out": """
+def my_hold_out(items, n):
+    return items[:-2 * n], items[-n:], items[-2 * n:-n]
+""",
+    "recall": None,
+}
+"""The answers of the second submission that differ from the solution; None leaves the stub."""
+
+POINTS = {"full": 10, "half": 5, "untouched": 0}
