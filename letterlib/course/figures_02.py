@@ -94,7 +94,7 @@ def film_tree(branches: Sequence[Branch], title: str, ax: Axes | None = None) ->
             middles.append(float(np.mean(rows)))
             for row, leaf in zip(rows, second.below, strict=True):
                 join(columns[1], middles[-1], columns[2], row, colour)
-                write(columns[2], row, leaf.label, fontsize=9)
+                write(columns[2], row, leaf.label if len(leaf.label) <= 45 else leaf.label[:44] + "…", fontsize=9)
             write(columns[1], middles[-1], second.label, fontsize=9)
             y = rows[-1] - 1.35
         middle = float(np.mean(middles))
@@ -108,24 +108,50 @@ def film_tree(branches: Sequence[Branch], title: str, ax: Axes | None = None) ->
     return ax
 
 
+def codebook_maps(moments: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+                  axes: Sequence[Axes] | None = None) -> Sequence[Axes]:  # fmt: skip
+    """Films and code vectors, each moment along the first two principal components of its films.
+
+    moments: title -> (films [n_items, dim], codebook [n_codes, dim], the codes in use, int [k]).
+    """
+    if axes is None:
+        axes = plt.subplots(-(-len(moments) // 2), 2, figsize=(9, 7.2), layout="constrained")[1].flat
+    for ax, (name, (films, codebook, used)) in zip(axes, moments.items(), strict=True):
+        centre = films.mean(axis=0)
+        directions = np.linalg.svd(films - centre, full_matrices=False)[2][:2].T
+        dead = np.setdiff1d(np.arange(len(codebook)), used)
+        vectors = (codebook - centre) @ directions
+        ax.scatter(*((films - centre) @ directions).T, s=4, color=GREY, alpha=0.35, linewidths=0, rasterized=True)
+        ax.scatter(*vectors[used].T, s=18, color=PALETTE[0], edgecolors="white", linewidths=0.4, zorder=3)
+        ax.scatter(*vectors[dead].T, s=30, color=PALETTE[3], marker="x", linewidths=1.2, zorder=4)
+        ax.set_title(f"{name}:\n{len(used)} of {len(codebook)} first codes in use", fontsize=10)
+        ax.set_aspect("equal", "datalim")
+        ax.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
 def training_arms(histories: Mapping[str, Sequence[Mapping[str, float]]], n_codes: int,
                   axes: Sequence[Axes] | None = None) -> Sequence[Axes]:  # fmt: skip
-    """Reconstruction loss, quantisation loss and codes in use at level 1, by epoch, one line an arm."""
-    axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")[1] if axes is None else axes
-    panels = {"reconstruction": "L_Recon", "rq": "L_RQ-VAE", "in use": f"codes in use at level 1, of {n_codes}"}
+    """Both losses, the spread of the films and the codes in use at level 1, by epoch, one line an arm."""
+    axes = plt.subplots(2, 2, figsize=(9, 5.6), layout="constrained")[1].flat if axes is None else axes
+    panels = {"reconstruction": "L_Recon", "rq": "L_RQ-VAE", "spread": "distance of films from their centre",
+              "in use": f"first codes in use, of {n_codes}"}  # fmt: skip
+    axes = list(axes)
     for ax, (key, label) in zip(axes, panels.items(), strict=True):
         for i, (arm, history) in enumerate(histories.items()):
             values = [epoch[key] for epoch in history]
             ax.plot(range(1, len(values) + 1), values, color=PALETTE[i], label=arm)
-        ax.set(xlabel="epoch", title=label)
+        ax.set_title(label, fontsize=10)
         ax.set_ylim(bottom=0)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_ylim(0, n_codes)
+    for ax in axes[2:]:
+        ax.set_xlabel("epoch")
+    axes[-1].set_ylim(0, n_codes * 1.04)
     axes[-1].axhline(n_codes, color=GREY, linewidth=0.8, linestyle=":")
     axes[0].legend(frameon=False, loc="lower left")
     last = {arm: int(history[-1]["in use"]) for arm, history in histories.items()}
     words = ", ".join(f"{n} with {arm}" for arm, n in last.items())
-    axes[0].figure.suptitle(f"Codes in use at the end, of {n_codes}: {words}")
+    axes[0].figure.suptitle(f"First codes in use at the end, of {n_codes}: {words}")
     return axes
 
 

@@ -27,6 +27,10 @@ def nearest_code(answer: Any, case: Case) -> None:
     z, codebook = case["z"], case["codebook"]
     distances = (z[:, None] - codebook).square().sum(dim=2)
     nearest = distances.argmin(dim=1)
+    returned = call(answer, case)
+    if isinstance(returned, torch.return_types.min):
+        cause = "`min(dim=1)`, which gives values and `.indices`; the code is the second of them."
+        raise Incorrect("Your function should return one tensor, and returned two.", case, cause=cause)
     distance_itself = "the distance itself. Return the position of the least one, `argmin`."
     causes = [
         (distances.argmax(dim=1), "`argmax`, which takes the farthest code; the least distance is `argmin`."),
@@ -35,12 +39,16 @@ def nearest_code(answer: Any, case: Case) -> None:
         ((z[:, None] - codebook).sum(2).argmin(1), "differences summed without squaring: they cancel."),
         (distances.argmin(dim=0), "`argmin` over the items (dim=0); each item looks at the codes (dim=1)."),
         (nearest[:, None], "`keepdim=True`, or a stray dimension; one number per row is enough."),
-        (nearest.float(), "a conversion to float. Codes are counted, not measured: int64."),
+        (nearest.float(), "a conversion. Codes are counted, not measured: int64."),
+        (nearest + 1, "codes counted from 1. The first row of the codebook is code 0."),
+        (distances.argmin(), "`argmin()` without `dim`: one position in the whole table. Use `dim=1`, one a row."),
+        (torch.cosine_similarity(z[:, None], codebook, dim=2).argmax(1), "cosines, which look at directions only."),
+        ((z[:, None] - codebook).abs().sum(2).argmin(1), "absolute differences; square them before summing."),
         (distances.min(dim=1).values, distance_itself),
         (distances.min(dim=1).values.sqrt(), distance_itself),
         (codebook[nearest], "the code vector itself. Return its row number in the codebook."),
     ]
-    compare("codes", call(answer, case), nearest, case, causes)
+    compare("codes", returned, nearest, case, causes)
 
 
 def residual_quantize_cases(generator: Generator) -> list[Case]:
@@ -60,6 +68,9 @@ def residual_quantize(answer: Any, case: Case) -> None:
     codes, quantised = residual_quantizer.residual_quantize(z, codebooks)
     causes = [
         (codes.T, "codes stacked along the first dimension; one row per item is `torch.stack(..., dim=1)`."),
+        (torch.cat(list(codes.T)), "`torch.cat`, which makes one long row; `torch.stack(codes, dim=1)` makes columns."),
+        (codes[:, :1], "a `return` inside the loop, after the first level."),
+        (codes.float(), "a table of zeros made without `dtype=torch.int64`."),
         (quantised, "the two results in the other order."),
     ]
     compare("codes", returned[0], codes, case, [*_wrong_residuals(z, codebooks), *causes])
@@ -68,6 +79,8 @@ def residual_quantize(answer: Any, case: Case) -> None:
         (codebooks[0][codes[:, 0]], "the first level's vector alone. Quantised is the sum over all levels."),
         (z - quantised, "the last residual. Quantised is what was taken away, not what is left."),
         (quantised / len(codebooks), "a mean over levels; the levels add up."),
+        (z + quantised, "a sum that starts from z. Start from zeros."),
+        (-quantised, "code vectors subtracted; add them up."),
     ]
     compare("quantised", returned[1], quantised, case, causes)
 
@@ -107,11 +120,14 @@ def straight_through_cases(generator: Generator) -> list[Case]:
 def straight_through(answer: Any, case: Case) -> None:
     """2.3: z, quantised [batch, dim] -> quantised in value, z in gradient."""
     z, quantised = case["z"], case["quantised"]
+    before = {name: value.detach().clone() for name, value in case.items()}
     returned = call(answer, case)
+    _unchanged(before, case)
     causes = [
         (z, "z itself. The decoder must see the quantised vector."),
         (quantised - z, "the step from z to the quantised vector; z has to be added back."),
         (z + quantised, "a sum of the two: one z too many."),
+        (2 * z - quantised, "the step the wrong way round: it is `quantised - z`."),
     ]
     compare("the result", returned, quantised.detach(), case, causes)
     weight = torch.linspace(-1, 1, z.numel() + 1)[1:].reshape(z.shape)  # no two alike
@@ -119,7 +135,7 @@ def straight_through(answer: Any, case: Case) -> None:
     if not torch.allclose(of_z, weight):
         what = "The value is right, but the gradient does not pass to z unchanged."
         if of_z.any():
-            cause = "z stands outside `detach()` more than once, or scaled."
+            cause = "z stands outside `detach()` more than once, or scaled, or with a minus."
         elif of_quantised.any():
             cause = "`quantised` returned as it is, or no `detach()`: then z cancels, in the gradient too."
         else:
@@ -140,7 +156,7 @@ def rq_loss_cases(generator: Generator) -> list[Case]:
 
     return [
         {"residuals": tensors(*shape), "vectors": tensors(*shape), "mu": mu}
-        for *shape, mu in [(1, 1, 1, 0.5), (1, 2, 2, 0.25), (16, 8, 4, 0.25)]
+        for *shape, mu in [(1, 1, 1, 0.5), (1, 2, 2, 0.25), (16, 8, 4, 0.2)]
     ]
 
 
@@ -171,19 +187,36 @@ def rq_loss(answer: Any, case: Case) -> None:
 
 
 def _wrong_losses(residuals: list[Tensor], vectors: list[Tensor], mu: float) -> list[tuple[Tensor, str]]:
-    pairs = zip(residuals, vectors, strict=True)
-    per_level = torch.stack([(r - v).square().mean() for r, v in pairs]).detach()
-    mean, dim = per_level.mean(), residuals[0].shape[1]
+    steps = (torch.stack(residuals) - torch.stack(vectors)).detach()
+    per_level, (levels, rows, dim) = steps.square().mean(dim=(1, 2)), steps.shape
+    mean = per_level.mean()
+    lengths, absolute = steps.norm(dim=2).mean(), steps.abs().mean()
     return [
         (per_level.sum() * (1 + mu), "a sum over levels; take the mean."),
         (mean * (1 + mu) * dim, "squares summed over the dimensions; take the mean."),
         (per_level.sum() * (1 + mu) * dim, "sums over levels and over dimensions; take means."),
+        (mean * (1 + mu) * rows, "squares summed over the films; take the mean."),
+        (mean * (1 + mu) * rows * dim, "squares summed over films and dimensions; take the mean."),
+        (mean * (levels + mu), "one of the two terms is summed over levels; both are means."),
+        (mean * (1 + levels * mu), "one of the two terms is summed over levels; both are means."),
+        (lengths * (1 + mu), "lengths that are not squared."),
+        (absolute * (1 + mu), "absolute differences; square them."),
         (mean, "the term with mu is missing."),
         (mean * mu, "the term without mu is missing, or mu multiplies both terms."),
         (mean * 2, "mu is missing."),
+        (mean * 1.25, "0.25 written into the function; use its argument mu."),
+        (per_level[0] * (1 + mu) / levels, "a `return` inside the loop, after the first level."),
         (per_level[-1] * (1 + mu), "only the last level counts; take the mean over levels."),
         (per_level * (1 + mu), "one loss per level; take their mean."),
     ]
+
+
+def _unchanged(before: Case, case: Case) -> None:
+    """Tensors with a gradient are handed out themselves, so it is here that a change of them is found."""
+    for name, value in before.items():
+        if not torch.equal(case[name], value):
+            cause = f"values written into `{name}`. Leave it as it is, and make a new tensor."
+            raise Incorrect(f"Your function changed `{name}` in place.", {**case, **before}, cause=cause)
 
 
 def _draw(generator: Generator, rows: int, dim: int, sizes: Sequence[int]) -> tuple[Tensor, list[Tensor]]:

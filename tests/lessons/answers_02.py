@@ -59,6 +59,11 @@ def residual_with(update, total=lambda quantised, vector: quantised + vector, bo
     return answer
 
 
+def residual_first_level_only(z, codebooks):
+    code = nearest_codes(z, codebooks[0])
+    return code[:, None], codebooks[0][code]
+
+
 def residual_in_place(z, codebooks):
     codes, quantised = [], torch.zeros_like(z)
     for codebook in codebooks:
@@ -83,6 +88,23 @@ class PassThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return gradient, None
+
+
+def without_gradient(z, quantised):
+    with torch.no_grad():
+        step = quantised - z
+    return z + step
+
+
+def values_written_into_z(z, quantised):
+    z.data = quantised.data.clone()
+    return z
+
+
+def copied_into_z(z, quantised):
+    with torch.no_grad():
+        z.copy_(quantised)
+    return z
 
 
 # 2.4 the RQ-VAE loss
@@ -117,10 +139,14 @@ def right_encoder_term(r, e):
     return F.mse_loss(r, e.detach())
 
 
+def loss_of_steps(size):
+    return loss_with(lambda r, e: size(e - r.detach()), lambda r, e: size(r - e.detach()))
+
+
 RIGHT = {
     "2.1": [by_expansion, by_loop, by_broadcast],
     "2.2": [residual_by_index, residual_recursive],
-    "2.3": [PassThrough.apply, lambda z, q: q.detach() + z - z.detach()],
+    "2.3": [PassThrough.apply, lambda z, q: q.detach() + z - z.detach(), without_gradient],
     "2.4": [loss_stacked, loss_by_level],
 }
 
@@ -134,6 +160,12 @@ WRONG = [
     ("2.1", lambda z, e: torch.cdist(z, e).min(1).values, "distance itself"),
     ("2.1", lambda z, e: e[torch.cdist(z, e).argmin(1)], "code vector itself"),
     ("2.1", lambda z, e: torch.cdist(z, e).argmin(1).tolist(), "should be a tensor"),
+    ("2.1", lambda z, e: torch.cdist(z, e).argmin(), "without `dim`"),
+    ("2.1", lambda z, e: torch.cdist(z, e).min(1), "gives values and `.indices`"),
+    ("2.1", lambda z, e: torch.cdist(z, e).argmin(1).int(), "int64"),
+    ("2.1", lambda z, e: torch.cdist(z, e).argmin(1) + 1, "counted from 1"),
+    ("2.1", lambda z, e: F.cosine_similarity(z[:, None], e, dim=-1).argmax(1), "directions only"),
+    ("2.1", lambda z, e: torch.cdist(z, e, p=1).argmin(1), "absolute differences"),
     ("2.1", lambda z, e: z @ e, "stopped with RuntimeError"),
     ("2.1", lambda z, e: None, "missing `return`"),
     ("2.1", torch.zeros(3), "asks for a function"),
@@ -149,7 +181,16 @@ WRONG = [
     ("2.2", lambda z, e: (residual_recursive(z, e)[0], z - residual_recursive(z, e)[1]), "last residual"),
     ("2.2", lambda z, e: residual_recursive(z, e)[0], "return two things"),
     ("2.2", residual_with(right_residual, book=lambda books, level: books[0]), "first codebook at every level"),
+    ("2.2", residual_first_level_only, "inside the loop"),
+    ("2.2", lambda z, e: (torch.cat(list(residual_recursive(z, e)[0].T)), residual_recursive(z, e)[1]), "one long row"),
+    ("2.2", lambda z, e: (residual_recursive(z, e)[0].float(), residual_recursive(z, e)[1]), "dtype=torch.int64"),
+    ("2.2", lambda z, e: (residual_recursive(z, e)[0], z + residual_recursive(z, e)[1]), "Start from zeros"),
+    ("2.2", residual_with(right_residual, total=lambda quantised, vector: quantised - vector), "add them up"),
     ("2.3", lambda z, q: q, "returned as it is"),
+    ("2.3", values_written_into_z, "changed `z` in place"),
+    ("2.3", copied_into_z, "changed `z` in place"),
+    ("2.3", lambda z, q: z + (z - q).detach(), "the wrong way round"),
+    ("2.3", lambda z, q: z.detach() + (q - z), "with a minus"),
     ("2.3", lambda z, q: z, "z itself"),
     ("2.3", lambda z, q: z + (q - z), "no `detach()`"),
     ("2.3", lambda z, q: q + (z - z.detach()), "`detach()` on z only"),
@@ -163,6 +204,13 @@ WRONG = [
     ("2.4", lambda r, e, mu: mu * loss_stacked(r, e, 0), "term without mu is missing"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, 1), "mu is missing"),
     ("2.4", loss_with(right_codes_term, F.mse_loss), "one `detach()` is missing"),
+    ("2.4", loss_of_steps(lambda step: step.square().sum(dim=0).mean()), "over the films"),
+    ("2.4", loss_of_steps(lambda step: step.square().sum()), "over films and dimensions"),
+    ("2.4", loss_of_steps(lambda step: step.abs().mean()), "square them"),
+    ("2.4", loss_of_steps(lambda step: step.norm(dim=1).mean()), "not squared"),
+    ("2.4", lambda r, e, mu: loss_stacked(r, e, 0) * (len(r) - 1) + loss_stacked(r, e, mu), "one of the two terms"),
+    ("2.4", lambda r, e, mu: loss_stacked(r, e, 0.25), "its argument mu"),
+    ("2.4", lambda r, e, mu: loss_stacked(r[:1], e[:1], mu) / len(r), "inside the loop"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, mu).item(), "should be a tensor"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, mu).detach(), "teaches nothing"),
 ]

@@ -1,0 +1,75 @@
+"""Does training in bfloat16 end where float32 ends? TIGER on the authors' identifiers, several seeds in each.
+
+    python experiments/dtype_comparison.py --data-dir data/beauty --out experiments/results/beauty-dtype
+
+Data, identifiers, settings (profile laptop) and evaluation are the same; dtype and seed are all that changes. A run
+that is done is not done again.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from letterlib.data import load_dataset
+from letterlib.errors import LetterError
+from letterlib.evaluation.evaluate import evaluate
+from letterlib.experiments.cache import device_in_words, versions
+from letterlib.experiments.configuration import make_config
+from letterlib.files import read_json, write_json
+from letterlib.generation.tiger import Tiger
+from letterlib.tokenization.identifiers import Identifiers
+
+LEVEL_SIZES = (256,) * 4
+DTYPES = ("float32", "bfloat16")
+
+
+def main(
+    data_dir: Annotated[Path, typer.Option(help="folder with <Name>.inter.json, .item.json and .index.json")],
+    out: Annotated[Path, typer.Option(help="folder for one JSON a run and summary.json")],
+    seeds: Annotated[int, typer.Option(min=2, help="seeds 0, 1, ...")] = 3,
+    epochs: Annotated[int | None, typer.Option(help="instead of the profile's")] = None,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    dataset = load_dataset(data_dir.name, data_dir, out / "data")
+    split = dataset.split(1)
+    identifiers = Identifiers.load(next(data_dir.glob("*.index.json")), split.n_items, LEVEL_SIZES)
+    cases, results = split.cases("test"), {dtype: [] for dtype in DTYPES}
+    for seed in range(seeds):
+        for dtype in DTYPES:
+            file = out / f"{dtype}-seed{seed}.json"
+            if not file.exists():
+                config = make_config("beauty", "laptop").tiger.model_copy(update={"dtype": dtype})
+                config = config.model_copy(update={"epochs": epochs} if epochs else {})
+                checkpoint = out / f"{dtype}-seed{seed}.safetensors"
+                tiger, began = Tiger(identifiers, config, seed, "auto", checkpoint=checkpoint), time.perf_counter()
+                tiger.fit(split)
+                seconds = time.perf_counter() - began
+                ranking = tiger.recommend(cases.without_targets(), 20)
+                write_json(file, {
+                    "dtype": dtype, "seed": seed, "config": config.model_dump(mode="json"),
+                    "losses": tiger.log.losses, "validations": tiger.log.validations, "training seconds": seconds,
+                    "device": device_in_words(str(tiger.device)), "versions": versions(),
+                    "test": evaluate(ranking, cases, split, identifiers.identifier_of_item).metrics(),
+                })  # fmt: skip
+                checkpoint.unlink(missing_ok=True)
+            results[dtype].append(read_json(file))
+    summary = {}
+    for metric in ("R@10", "N@10"):
+        values = {dtype: [one["test"][metric] for one in results[dtype]] for dtype in DTYPES}
+        differences = np.subtract(values["bfloat16"], values["float32"])
+        summary[metric] = values | {
+            "spread of float32, standard deviation over seeds": float(np.std(values["float32"], ddof=1)),
+            "mean difference, bfloat16 - float32": float(differences.mean()),
+        }
+    write_json(out / "summary.json", summary)
+    print(summary)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except LetterError as error:
+        raise SystemExit(f"error: {error}") from error
