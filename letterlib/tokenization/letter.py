@@ -183,6 +183,20 @@ class LetterTokenizer:
         codes = torch.from_numpy(self._codes).to(self._device)
         return self._module.vectors_of(codes, self.config.n_levels).cpu().numpy()
 
+    @torch.no_grad()
+    def latent(self, semantic: np.ndarray) -> np.ndarray:
+        """z of every item, before any code is chosen: float32 [n_items, 32].
+
+        semantic: float [n_items, d], the whole catalogue as `fit` got it, since it is standardised as one.
+        """
+        x = torch.from_numpy(standardize(semantic))
+        return self._module.encoder(x.to(self._device)).cpu().numpy()
+
+    @torch.no_grad()
+    def decoded(self, quantised: np.ndarray) -> np.ndarray:
+        """What the decoder makes of z^, in the standardised space: float32 [n_items, 32] -> float32 [n_items, d]."""
+        return self._module.decoder(torch.from_numpy(quantised).to(self._device)).cpu().numpy()
+
     def codebooks(self) -> list[np.ndarray]:
         """The code vectors of every level: float32 [n_codes, 32] each."""
         return [book.detach().cpu().numpy() for book in self._module.codebooks]

@@ -58,6 +58,16 @@ def test_z_hat_is_the_sum_of_the_code_vectors_that_the_model_chose():
     np.testing.assert_array_equal(codes[:, :-1], tokenizer.identifiers().codes[:, :-1])
 
 
+def test_z_is_what_level_1_codes_and_z_hat_is_what_is_decoded():
+    tokenizer, semantic = fitted(epochs=2), vectors()[0]
+    z, books = tokenizer.latent(semantic), tokenizer.codebooks()
+    assert z.shape == (150, 32) and z.dtype == np.float32
+    nearest = ((z[:, None] - books[0]) ** 2).sum(axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(nearest, tokenizer.codes_before_repair()[:, 0])
+    error = ((tokenizer.decoded(tokenizer.quantised()) - standardize(semantic)) ** 2).mean()
+    assert error == pytest.approx(tokenizer.report.reconstruction_error[-1], rel=1e-5)
+
+
 SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
