@@ -36,6 +36,8 @@ def in_words(value: Any) -> str:
 def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(one) for one in value]
+    if isinstance(value, np.integer):
+        return int(value)
     return round(float(value), 4) if isinstance(value, (float, np.floating)) else value
 
 

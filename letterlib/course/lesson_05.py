@@ -1,0 +1,238 @@
+"""The exercises of lesson 05: similarity experiment, rank of a target, shared identifiers, the release format.
+
+Vectors are of very different lengths, so that cosine and dot product disagree, and scores are whole numbers where a
+tie matters, so that equal scores are equal in every order of adding up.
+"""
+
+from collections import Counter
+from math import comb
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator
+
+from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment, target_ranks
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.tokenization.identifiers import Identifiers, token
+
+
+def similarity_cases(generator: Generator) -> list[Case]:
+    """Two items that look in opposite directions, neighbours all the same; then more, at random."""
+    vectors = np.round(_uniform(generator, 2, 2) + 0.1, 3) * [[1], [-1]]
+    cases = [{"codes": np.array([[0, 1], [1, 1]]), "cf_vectors": vectors}]
+    for n, dim, levels, size in [(4, 2, 2, 2), (60, 3, 3, 3)]:
+        lengths = 10 ** _uniform(generator, n, 1)
+        directions = torch.randn(n, dim, generator=generator, dtype=torch.float64).numpy()
+        vectors = np.round(directions * lengths, 3)
+        cases.append({"codes": _whole(generator, (n, levels), size), "cf_vectors": vectors})
+    return cases
+
+
+def similarity(answer: Any, case: Case) -> None:
+    """5.1: codes int64 [n, L], cf_vectors [n, d] -> share of equal codes by level, float [L]."""
+    codes, vectors = case.values()
+    expected = np.array(similarity_experiment(codes, vectors).by_level)
+    neighbours = nearest_neighbours(vectors)
+    equal = codes == codes[neighbours]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    hollow = unit @ unit.T * (1 - np.eye(len(codes)))
+    causes = [
+        ((codes == codes[hollow.argmax(axis=1)]).mean(axis=0), "a diagonal of 0: where all other cosines are "
+         "negative, the item itself wins. Use `-np.inf`."),
+        (np.ones(codes.shape[1]), "every item is its own nearest neighbour. Leave it out before looking for the best."),
+        (equal.mean(axis=1), "a mean over levels, one number per item. Average over items: one number per level."),
+        (equal.sum(axis=0), "a sum; the share is the mean over items."),
+        (np.logical_and.accumulate(equal, axis=1).mean(axis=0), "prefixes: this level *and all before it* agree. "
+         "Here each level is compared by itself."),
+        *_other_neighbours(codes, vectors),
+        (1 - expected, "the share of *different* codes."),
+        (np.abs(codes - codes[neighbours]).mean(axis=0), "a difference of codes. They are names: equal or not."),
+    ]  # fmt: skip
+    returned = call(answer, case)
+    if isinstance(returned, np.ndarray) and returned.dtype.kind == "b":
+        causes = []  # true and false have an error of their own, whatever they resemble as numbers
+    if np.isscalar(returned):
+        cause = "a mean over items *and* levels. Keep the levels apart: `mean(axis=0)`."
+        raise Incorrect("One number, and one per level is asked for.", case, cause=cause)
+    compare("the shares", returned, expected, case, causes)
+
+
+def _other_neighbours(codes: np.ndarray, vectors: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    columns = vectors / np.linalg.norm(vectors, axis=0)
+    distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    scores = [
+        (vectors @ vectors.T, "dot products of vectors as they are: long vectors win. Divide by the lengths first."),
+        (-distances, "Euclidean distances; the experiment compares directions, by cosine."),
+        (columns @ columns.T, "columns divided by their lengths. Every *row* is a vector: `axis=1`."),
+        (-unit @ unit.T, "the neighbour with the *lowest* cosine."),
+    ]
+    found = []
+    for score, cause in scores:
+        np.fill_diagonal(score, -np.inf)
+        found.append(((codes == codes[score.argmax(axis=1)]).mean(axis=0), cause))
+    return found
+
+
+def rank_cases(generator: Generator) -> list[Case]:
+    """First three states and two items with equal scores; then (cases, items, dimensions)."""
+    tied = {"states": np.array([[1.0], [-1], [3]]), "vectors": np.array([[2.0], [2]]), "targets": np.array([1, 0, 1])}
+    drawn = []
+    for n, items, dim in [(1, 3, 1), (2, 4, 2), (40, 30, 2)]:
+        states, vectors = (_whole(generator, (rows, dim), 7).astype(np.float64) - 3 for rows in (n, items))
+        drawn.append({"states": states, "vectors": vectors, "targets": _whole(generator, (n,), items)})
+    return [tied, *drawn]
+
+
+def rank(answer: Any, case: Case) -> None:
+    """5.2: states [n, d], vectors [n_items, d], targets int64 [n] -> ranks int64 [n], 0 first, ties by lower id."""
+    states, vectors, targets = case.values()
+    expected = target_ranks(states, vectors, targets)
+    scores, rows = states @ vectors.T, np.arange(len(states))
+    own = scores[rows, targets][:, None]
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ids = np.arange(len(vectors))
+    later = ((scores == own) & (ids > targets[:, None])).sum(axis=1)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    causes = [
+        (expected + 1, "counting from 1, or the target itself counted. The best item has rank 0."),
+        ((scores > own).sum(axis=1), "ties all go to the target: count the items with an equal score and a lower id."),
+        ((scores >= own).sum(axis=1) - 1, "ties all go against the target. Only those with a lower id come before it."),
+        ((scores >= own).sum(axis=1), "the target comes after itself, and ties all go against it."),
+        ((scores > own).sum(axis=1) + later, "ties broken by the *higher* id."),
+        (((scores > own) | (ids < targets[:, None])).sum(axis=1), "every lower id counted; only those with an *equal* "
+         "score come before the target."),
+        ((scores < own).sum(axis=1), "items with a *lower* score counted; those with a higher one come before it."),
+        (order[rows, targets], "`argsort` says which item is at a place; you need the place of an item."),
+        (np.argsort(scores, axis=1, kind="stable").argsort(axis=1)[rows, targets], "sorted upwards: best comes last."),
+        (order, "the whole ranking. Return the target's place in it."),
+        (target_ranks(states, unit, targets), "cosines. SASRec scores with the dot product, so lengths count."),
+        (own[:, 0], "the target's score; its rank is how many items come before it."),
+    ]  # fmt: skip
+    compare("the ranks", call(answer, case), expected, case, causes)
+
+
+def sharing_cases(generator: Generator) -> list[Case]:
+    """No item shares; two do; then groups of two, three and five among many, in random order."""
+    groups = [[1, 1], [2, 1], [5, 3, 3, 2, *[1] * 20]]
+    cases = []
+    for sizes in groups:
+        picked = torch.randperm(81, generator=generator)[: len(sizes)].numpy()
+        distinct = np.stack([picked // 27, picked // 9 % 3, picked // 3 % 3, picked % 3], axis=1)
+        codes = np.repeat(distinct, sizes, axis=0)
+        cases.append({"codes": codes[torch.randperm(len(codes), generator=generator).numpy()]})
+    return cases
+
+
+def sharing(answer: Any, case: Case) -> None:
+    """5.3: codes int64 [n_items, L] -> (number of items that share, collision rate)."""
+    identifiers = Identifiers(case["codes"], (3,) * 4)
+    returned = call(answer, case)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        cause = "a return statement other than `return sharing, rate`."
+        raise Incorrect("Your function should return two numbers: sharing and rate.", case, cause=cause)
+    n, sharing, rate = identifiers.n_items, identifiers.n_colliding, identifiers.collision_rate
+    sizes = list(Counter(map(tuple, case["codes"].tolist())).values())
+    numbers = np.unique(case["codes"], return_counts=True)[1]
+    causes = [
+        (rate, "the two results in the other order."),
+        (sum(comb(size, 2) for size in sizes), "pairs. Five items with one identifier are ten pairs and five items."),
+        (2 * sum(comb(size, 2) for size in sizes), "pairs, each counted twice. Count items."),
+        (n - len(sizes), "items beyond the first of each identifier. The first one shares its identifier too."),
+        (sum(size > 1 for size in sizes), "identifiers that are shared. Count the items that have them."),
+        (sum(size == 1 for size in sizes), "the items that are *alone*; count the others."),
+        (numbers.sum(), "single codes counted. With `axis=0`, `np.unique` compares whole rows."),
+        (n, "all items. Compare whole rows, and count only those that more than one item has."),
+        (sharing / n, "a share; a number of items is asked for."),
+        (len(sizes), "the number of distinct identifiers."),
+    ]
+    compare("sharing", returned[0], sharing, case, causes)
+    causes = [
+        (sharing, "the two results are the same number."),
+        (sharing / n, "sharing items / items. The rate of the papers is 1 - distinct identifiers / items."),
+        (len(sizes) / n, "distinct identifiers / items. Take it from 1."),
+        (n - len(sizes), "a count; divide by the number of items."),
+    ]
+    compare("rate", returned[1], rate, case, causes)
+
+
+def table_cases(generator: Generator) -> list[Case]:
+    """One code; one item; then more than ten items with codes of one, two and three digits."""
+    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (12, 4, 256)]
+    cases = [{"codes": _whole(generator, (n, levels), size)} for n, levels, size in shapes]
+    for case in cases[2:]:
+        case["codes"][0, :2] = [0, 255]
+    return cases
+
+
+def table(answer: Any, case: Case) -> None:
+    """5.4: codes int64 [n_items, L] -> {"0": ["<a_12>", ...], ...}."""
+    codes, returned = case["codes"], call(answer, case)
+    wanted = {str(item): [token(level, int(code)) for level, code in enumerate(row)] for item, row in enumerate(codes)}
+    if not isinstance(returned, dict):
+        cause = "the rows alone. In the file every item's row stands under its number."
+        raise Incorrect(f"The table should be a dict and is a {type(returned).__name__}.", case, cause=cause)
+    wrong = {"expected": wanted, "actual": returned}
+    if returned.keys() != wanted.keys():
+        as_numbers = all(not isinstance(key, str) for key in returned)
+        numbers = 'numbers as keys. JSON has only strings as keys: "0", not 0.'
+        cause = numbers if as_numbers else 'keys that are not "0", "1", ... up to the last item.'
+        raise Incorrect("The keys are not those of the file.", case, cause=cause, **wrong)
+    odd = next((row for row in returned.values() if not isinstance(row, list)), None)
+    if odd is not None:
+        what, name = "Every row should be a list of tokens.", type(odd).__name__
+        raise Incorrect(what, case, cause=_NO_LIST.get(name, f"a row of another kind: {name}."), **wrong)
+    if returned != wanted:
+        raise Incorrect("A row is not as in the file.", case, cause=_cause_of_row(codes, returned, wanted), **wrong)
+
+
+_NO_LIST = {
+    "str": "one long string in place of the row's tokens.",
+    "tuple": "a tuple of tokens; JSON would write it as a list, so return a list.",
+    "ndarray": "an array of tokens; JSON cannot write it. `.tolist()` makes a list of it.",
+    "generator": "round brackets around the loop; square ones make a list.",
+}
+
+
+def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
+    def everywhere(wrong: Any) -> bool:
+        return all(returned[str(item)] == wrong(row.tolist(), wanted[str(item)]) for item, row in enumerate(codes))
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    causes = [
+        (lambda row, right: row, "the codes themselves. A token is a string such as \"<a_12>\"."),
+        (lambda row, right: [str(code) for code in row], "codes as strings. A token has its level's letter too."),
+        (lambda row, right: [f"<{code}>" for code in row], "the level's letter is missing: code 7 of level 1 and of "
+         "level 2 would be one token."),
+        (lambda row, right: [f"<a_{code}>" for code in row], "the letter a at every level."),
+        (lambda row, right: right[::-1], "levels in the wrong order: the coarse one, <a_...>, comes first."),
+        (lambda row, right: [token(level, code) for level, code in enumerate(row[::-1])], "codes in reverse order."),
+        (lambda row, right: [f"<{letters[level + 1]}_{code}>" for level, code in enumerate(row)], "letters begin "
+         "with b. Level 1 is a."),
+        (lambda row, right: [f"<{level}_{code}>" for level, code in enumerate(row)], "a number for the level; "
+         "the format has letters."),
+        (lambda row, right: [token(level, code + 1) for level, code in enumerate(row)], "codes counted from 1."),
+        (lambda row, right: [one.strip("<>") for one in right], "the angle brackets are missing."),
+        (lambda row, right: [one.replace("_", "") for one in right], "the underscore is missing."),
+        (lambda row, right: [f"<{letters[level]}_{code:03}>" for level, code in enumerate(row)], "zeros in front "
+         "of the code: <a_007> is another string than <a_7>."),
+    ]  # fmt: skip
+    unknown = "a token that is not `<letter_code>`, or not one token a level."
+    return next((text for wrong, text in causes if everywhere(wrong)), unknown)
+
+
+def _whole(generator: Generator, shape: tuple[int, ...], size: int) -> np.ndarray:
+    return torch.randint(size, shape, generator=generator).numpy()
+
+
+def _uniform(generator: Generator, *shape: int) -> np.ndarray:
+    return torch.rand(*shape, generator=generator, dtype=torch.float64).numpy()
+
+
+EXERCISES = {
+    "5.1": Exercise(similarity_cases, similarity),
+    "5.2": Exercise(rank_cases, rank),
+    "5.3": Exercise(sharing_cases, sharing),
+    "5.4": Exercise(table_cases, table),
+}
