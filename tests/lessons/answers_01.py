@@ -78,7 +78,8 @@ def with_diagonal(scores, value):
 
 
 def columns_of(vectors):
-    return vectors / np.linalg.norm(vectors, axis=0)
+    with np.errstate(invalid="ignore"):
+        return vectors / np.linalg.norm(vectors, axis=0)
 
 
 # 1.3 mean cosine of different pairs
