@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 
-from letterlib.course.values import close, copied, dtype_of, in_words, kind_of, same
+from letterlib.course.values import close, copied, dtype_of, in_words, kind_of, remembered, same
 from letterlib.errors import LetterError
 
 Outcome = Literal["correct", "incorrect", "not attempted"]
@@ -157,6 +157,7 @@ def call(answer: Any, case: Case) -> Any:
         cause = "pass the function itself, without calling it."
         raise Incorrect(f"This exercise asks for a function, and got {in_words(answer)}.", case, cause=cause)
     given = {name: copied(value) for name, value in case.items()}
+    before = {name: remembered(value) for name, value in case.items()}
     try:
         returned = answer(*given.values())
     except NotImplementedError:
@@ -168,11 +169,20 @@ def call(answer: Any, case: Case) -> Any:
         raise NotAttempted
     if returned is None:
         raise Incorrect("Your function returned None.", case, cause="a missing `return`.")
-    for name, value in case.items():
+    for name, value in before.items():
         if not same(value, given[name]):
             cause = f"an operation such as `-=` or `.sort()` on `{name}`; `a = a - b` and `sorted(a)` make a new one."
-            raise Incorrect(f"Your function changed `{name}` in place.", case, cause=cause)
+            raise Incorrect(f"Your function changed `{name}` in place.", before, cause=cause)
     return returned
+
+
+def several(returned: Any, names: Sequence[str], case: Case, what: str = "things") -> tuple:
+    """What a function returned, where the exercise asks for more than one thing."""
+    if isinstance(returned, (tuple, list)) and len(returned) == len(names):
+        return tuple(returned)
+    count, listed = {2: "two", 3: "three"}[len(names)], " and ".join([", ".join(names[:-1]), names[-1]])
+    cause = f"a return statement other than `return {', '.join(names)}`."
+    raise Incorrect(f"Your function should return {count} {what}: {listed}.", case, cause=cause)
 
 
 def compare(

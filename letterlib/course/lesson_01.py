@@ -1,8 +1,6 @@
-"""The exercises of lesson 01: masked mean pooling, nearest by cosine, mean cosine of pairs, centre and scale.
+"""The exercises of lesson 01. Vectors have lengths that differ, so that a cosine is never a dot product by luck."""
 
-Vectors are drawn with lengths that differ, so that a cosine is never a dot product by luck.
-"""
-
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from torch import Generator, Tensor
 from letterlib.analysis import anisotropy, neighbours
 from letterlib.analysis.neighbours import unit_rows
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.values import tenths
 from letterlib.semantics import mean_pool
 from letterlib.tokenization.item_vectors import standardize
 
@@ -26,18 +25,16 @@ def masked_mean_cases(generator: Generator) -> list[Case]:
         torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0]], dtype=torch.bool),
         torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]]),
     ]
-    dims = [1, 2, 2, 8]
     return [
-        {"states": _tenths(torch.randn(*mask.shape, dim, generator=generator)), "mask": mask}
-        for mask, dim in zip(masks, dims, strict=True)
+        {"states": tenths(torch.randn(*mask.shape, dim, generator=generator)), "mask": mask}
+        for mask, dim in zip(masks, [1, 2, 2, 8], strict=True)
     ]
 
 
 def masked_mean(answer: Any, case: Case) -> None:
     """1.1: states [batch, tokens, dim], mask [batch, tokens] -> [batch, dim]."""
     states, mask = case["states"], case["mask"]
-    right, causes = mean_pool(states, mask), _wrong_pools(states, mask)
-    compare("vectors", call(answer, case), right, case, causes)
+    compare("vectors", call(answer, case), mean_pool(states, mask), case, _wrong_pools(states, mask))
 
 
 def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
@@ -69,8 +66,8 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
 
 def nearest_cases(generator: Generator) -> list[Case]:
     """Twins first: the item itself need not be the first of its own list. Then opposites: a cosine may be -1."""
-    twin = _tenths(torch.rand(1, 2, generator=generator) + 0.5).numpy()
-    opposites = _tenths(torch.tensor([[0, 1], [0, -1]]) * (torch.rand(2, 1, generator=generator) + 0.5)).numpy()
+    twin = tenths(torch.rand(1, 2, generator=generator) + 0.5).numpy()
+    opposites = tenths(torch.tensor([[0, 1], [0, -1]]) * (torch.rand(2, 1, generator=generator) + 0.5)).numpy()
     cases = [{"vectors": np.repeat(twin, 2, axis=0), "k": 1}, {"vectors": opposites, "k": 1}]
     sizes = [(3, 2, 1), (4, 2, 2), (16, 5, 6)]
     return cases + [{"vectors": _clear_rows(generator, *shape), "k": k} for *shape, k in sizes]
@@ -83,7 +80,7 @@ def nearest(answer: Any, case: Case) -> None:
     with np.errstate(all="ignore"):
         causes = _wrong_neighbours(vectors, k, found)
     if isinstance(returned, np.ndarray) and returned.shape == found.shape:
-        if np.array_equal(np.sort(returned, axis=1), np.sort(found, axis=1)):
+        if (np.sort(returned, axis=1) == np.sort(found, axis=1)).all():
             causes.append((returned, "the right neighbours in the wrong order: sort them, best first."))
     compare("neighbours", returned, found, case, causes)
 
@@ -135,8 +132,7 @@ def _with_diagonal(scores: np.ndarray, value: float) -> np.ndarray:
     return scores
 
 
-def _without_self(scores: np.ndarray) -> np.ndarray:
-    return _with_diagonal(scores, -np.inf)
+_without_self = partial(_with_diagonal, value=-np.inf)
 
 
 def mean_cosine_cases(generator: Generator) -> list[Case]:
@@ -200,14 +196,13 @@ def standardize_cases(generator: Generator) -> list[Case]:
             spread[1] = 0
         x = torch.randn(rows, dim, generator=generator) * spread + torch.linspace(2, -1, dim)
         x[0] = x[1] + spread  # so that not all rows are equal
-        cases.append({"x": _tenths(x).numpy()})
+        cases.append({"x": tenths(x).numpy()})
     return cases
 
 
 def standardized(answer: Any, case: Case) -> None:
     """1.4: x [n, d] -> [n, d], columns with mean 0, the whole table with mean square 1."""
-    x = case["x"]
-    returned = call(answer, case)
+    x, returned = case["x"], call(answer, case)
     with np.errstate(all="ignore"):
         compare("the table", returned, standardize(x), case, _wrong_scales(x.astype(np.float64)))
 
@@ -239,16 +234,11 @@ def _wrong_scales(x: np.ndarray) -> list[tuple[np.ndarray, str]]:
     ]
 
 
-def _tenths(x: Tensor) -> Tensor:
-    """Values that a person can check by hand."""
-    return torch.round(x, decimals=1)
-
-
 def _rows(generator: Generator, n: int, d: int, lean: float = 0) -> np.ndarray:
     """Rows of unequal length, none of them zero, with `lean` added to every number."""
     while True:
         lengths = torch.rand(n, 1, generator=generator) * 2 + 0.5
-        rows = _tenths(torch.randn(n, d, generator=generator) * lengths + lean).numpy()
+        rows = tenths(torch.randn(n, d, generator=generator) * lengths + lean).numpy()
         if np.linalg.norm(rows, axis=1).min() > 0.3:
             return rows
 

@@ -13,8 +13,8 @@ from scipy import sparse
 from torch import Generator, Tensor
 
 from letterlib.collaborative.lightgcn import normalized_adjacency
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
-from letterlib.course.values import close, kind_of
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.values import close, kind_of, tenths
 from letterlib.tokenization.losses import collaborative_loss
 
 Causes = Iterator[tuple[Any, str]]
@@ -34,14 +34,14 @@ def _graph(generator: Generator, n_users: int, n_items: int, dim: int, lonely: b
     if lonely:
         interactions[:, -1] = 0
         interactions[1:][-1:] = 0
-    users, items = (_tenths(torch.randn(n, dim, generator=generator)) for n in (n_users, n_items))
+    users, items = (tenths(torch.randn(n, dim, generator=generator)) for n in (n_users, n_items))
     return {"interactions": interactions, "users": users, "items": items}
 
 
 def propagate(answer: Any, case: Case) -> None:
     """3.1: interactions [n_users, n_items], users and items [n, dim] -> both after one round."""
     interactions, users, items = case.values()
-    new_users, new_items = _two(call(answer, case), case, "new_users, new_items")
+    new_users, new_items = several(call(answer, case), ["new_users", "new_items"], case)
     nodes = torch.cat([users, items]).numpy()
     expected = torch.from_numpy(normalized_adjacency(sparse.csr_matrix(interactions.numpy())) @ nodes)
     right_users, right_items = expected.split([len(users), len(items)])
@@ -84,7 +84,7 @@ def next_items_cases(generator: Generator) -> list[Case]:
 def next_items(answer: Any, case: Case) -> None:
     """3.2: history int64 [n], held_out, window -> inputs and labels, int64 [at most window]."""
     history, held_out, window = case.values()
-    inputs, labels = _two(call(answer, case), case, "inputs, labels")
+    inputs, labels = several(call(answer, case), ["inputs", "labels"], case)
     train, seen = history[: -2 * held_out], history[:-held_out]
     right_inputs, right_labels = train[:-1][-window:], train[1:][-window:]
     places = torch.arange(window) + len(train) - 1 - window
@@ -172,7 +172,7 @@ def cf_loss_cases(generator: Generator) -> list[Case]:
     """(batch, dim). With one item in the batch there is nothing to choose from, and the loss is 0."""
     cases = []
     for shape in [(1, 1), (2, 1), (2, 2), (13, 5)]:
-        quantised, collaborative = (_tenths(torch.randn(shape, generator=generator)) for _ in range(2))
+        quantised, collaborative = (tenths(torch.randn(shape, generator=generator)) for _ in range(2))
         cases.append({"quantised": quantised.requires_grad_(), "collaborative": collaborative})
     return cases
 
@@ -230,18 +230,6 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
     yield yes_or_no, "a yes or no for every pair. Each row is one question with B possible answers."
     yield -logits.softmax(dim=1).diag().mean().log(), "the logarithm of a mean. Take the mean of logarithms."
     yield -logits.softmax(dim=1).diag().mean(), "the logarithm is missing; `F.nll_loss` wants `log_softmax`."
-
-
-def _two(returned: Any, case: Case, names: str) -> tuple[Any, Any]:
-    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
-        what = f"Your function should return two things: {names}."
-        raise Incorrect(what, case, cause=f"a return statement other than `return {names}`.")
-    return returned[0], returned[1]
-
-
-def _tenths(x: Tensor) -> Tensor:
-    """Values that a person can check by hand."""
-    return torch.round(x, decimals=1)
 
 
 EXERCISES = {

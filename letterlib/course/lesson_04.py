@@ -10,11 +10,10 @@ from torch import Generator, Tensor
 
 from letterlib.analysis import code_usage
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.positives_04 import positives, positives_cases
 from letterlib.course.values import kind_of
 from letterlib.tokenization import collisions, losses
 from letterlib.tokenization.losses import NO_POSITIVE
-
-SIGMAS = 6  # a fair draw leaves this band once in a thousand million
 
 
 def perplexity_cases(generator: Generator) -> list[Case]:
@@ -69,93 +68,6 @@ def perplexity(answer: Any, case: Case) -> None:
 
 def _exp_entropy(p: np.ndarray) -> float:
     return float(np.exp(-(p * np.log(p)).sum()))
-
-
-def positives_cases(generator: Generator) -> list[Case]:
-    """A pair, a code alone, and a level with groups of 1, 2, 3 and 6 in which one code is no item's."""
-    groups = torch.tensor([0] + [1] * 2 + [2] * 3 + [3] * 6)[torch.randperm(12, generator=generator)]
-    biggest = torch.argwhere(groups == 3)[:, 0]
-    unused = biggest[torch.randint(6, (1,), generator=generator)]
-    codes = torch.arange(12)[torch.arange(12) != unused].repeat(600)
-    codes = codes[torch.randperm(len(codes), generator=generator)]
-    few = torch.randperm(4, generator=generator)
-    return [
-        {"codes": torch.tensor([1]), "groups": torch.tensor([0, 0])},
-        {"codes": torch.tensor([0, 1]), "groups": torch.tensor([1, 0])},
-        {"codes": few[:2], "groups": torch.tensor([0, 0, 1, 1])[torch.randperm(4, generator=generator)]},
-        {"codes": codes, "groups": groups},
-    ]
-
-
-def positives(answer: Any, case: Case) -> None:
-    """4.2: codes int64 [batch], groups int64 [n_codes] -> int64 [batch]; a random draw, so properties are checked."""
-    codes, groups = case.values()
-    returned, example = call(answer, case), losses.sample_positives(codes, groups)
-    if not (isinstance(returned, Tensor) and returned.shape == codes.shape and returned.dtype == torch.int64):
-        compare("positives", returned, example, case)
-    alone = torch.bincount(groups)[groups[codes]] == 1
-    wild = (returned >= len(groups)) | (returned < 0) & (returned != NO_POSITIVE)
-    member = groups[returned.clamp(0, len(groups) - 1)] == groups[codes]
-    findings = [
-        (alone & (returned != NO_POSITIVE), "alone in its group and needs -1, NO_POSITIVE."),
-        (~alone & (returned == NO_POSITIVE), "not alone, and got none."),
-        (wild, "given a number that is no code."),
-        (~alone & (returned == codes), "its own positive."),
-        (~alone & ~member, "given a code of another group."),
-    ]
-    for wrong, what in findings:
-        if wrong.any():
-            row = int(wrong.nonzero()[0])
-            possible = [k for k in range(len(groups)) if groups[k] == groups[codes[row]] and k != codes[row]]
-            message = f"Row {row}: code {int(codes[row])}, of group {int(groups[codes[row]])}, is {what}"
-            cause = _cause_of_draw(codes, groups, returned)
-            raise Incorrect(message, case, expected=possible or NO_POSITIVE, actual=int(returned[row]), cause=cause)
-    if len(codes) > len(groups):
-        _evenly_drawn(codes, groups, returned, case)
-        if torch.equal(returned, call(answer, case)):
-            cause = "a seed that is set inside the function. Every batch needs a new draw."
-            raise Incorrect("Two calls drew the same positives.", case, cause=cause)
-
-
-def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
-    """The most telling mistake, whichever row showed it first."""
-    sizes = torch.bincount(groups)[groups[codes]]
-    drawn = (sizes > 1) & (returned != NO_POSITIVE)
-    if torch.equal(returned, groups[codes]):
-        return "the number of the group. Return a code that belongs to it."
-    if (groups[returned.clamp(0, len(groups) - 1)] != groups[codes])[drawn].any():
-        if (returned < sizes)[drawn].all():
-            return "a place within the list of the group's codes, where the code that stands there was meant."
-        return "the draw runs over all other codes, or over rows of the batch. Only codes of the same group may come."
-    if (returned == codes)[drawn].any():
-        return "the code itself is among those that can be drawn. Take it out first."
-    if len(codes) > len(groups) and not torch.isin(returned[drawn], codes).any():
-        return "every code of the batch is barred in every row. Bar one entry a row: the item's own code."
-    if (returned == NO_POSITIVE)[sizes > 1].any():
-        return "the code itself was drawn and then thrown away, or groups of two are taken for groups of one."
-    return "no special treatment of a code that is alone: there is nothing to draw."
-
-
-def _evenly_drawn(codes: Tensor, groups: Tensor, returned: Tensor, case: Case) -> None:
-    kept, drawn = returned != NO_POSITIVE, torch.zeros(len(groups), len(groups))
-    drawn.index_put_((codes[kept], returned[kept]), torch.ones(int(kept.sum())), accumulate=True)
-    for code in codes.unique().tolist():
-        others = (groups == groups[code]).nonzero()[:, 0]
-        others = others[others != code]
-        if not len(others):
-            continue
-        counts, p = drawn[code, others], 1 / len(others)
-        n = float(counts.sum())
-        if (counts - n * p).abs().max() <= SIGMAS * (n * p * (1 - p)) ** 0.5 + 1e-6:
-            continue
-        if (counts > 0).sum() == 1:
-            cause = "one partner for all items of a code: draw anew for every item, at random."
-        elif (counts == 0).any() and not torch.isin(others[counts == 0], codes).any():
-            cause = "only codes of the batch are drawn. A code that no item has can be a positive too."
-        else:
-            cause = "a draw that favours some members; every other code of the group has the same chance."
-        what = f"Not every other code of its group is drawn equally often for code {code} (in {n:.0f} rows)."
-        raise Incorrect(what, case, expected=[round(n * p, 1)] * len(others), actual=counts, cause=cause)
 
 
 def diversity_cases(generator: Generator) -> list[Case]:

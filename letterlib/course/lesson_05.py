@@ -13,7 +13,7 @@ import torch
 from torch import Generator
 
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment, target_ranks
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
 from letterlib.tokenization.identifiers import Identifiers, token
 
 
@@ -128,10 +128,7 @@ def sharing_cases(generator: Generator) -> list[Case]:
 def sharing(answer: Any, case: Case) -> None:
     """5.3: codes int64 [n_items, L] -> (number of items that share, collision rate)."""
     identifiers = Identifiers(case["codes"], (3,) * 4)
-    returned = call(answer, case)
-    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
-        cause = "a return statement other than `return sharing, rate`."
-        raise Incorrect("Your function should return two numbers: sharing and rate.", case, cause=cause)
+    returned = several(call(answer, case), ["sharing", "rate"], case, "numbers")
     n, sharing, rate = identifiers.n_items, identifiers.n_colliding, identifiers.collision_rate
     sizes = list(Counter(map(tuple, case["codes"].tolist())).values())
     numbers = np.unique(case["codes"], return_counts=True)[1]

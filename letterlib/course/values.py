@@ -69,6 +69,18 @@ def copied(value: Any) -> Any:
     return deepcopy(value)
 
 
+def remembered(value: Any) -> Any:
+    """A copy that nothing done to the value can reach."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return [remembered(one) for one in value] if isinstance(value, list) else deepcopy(value)
+
+
+def tenths(x: Tensor) -> Tensor:
+    """Values that a person can check by hand."""
+    return torch.round(x, decimals=1)
+
+
 def same(a: Any, b: Any) -> bool:
     """Whether two values of a case are equal, through lists and dictionaries."""
     if isinstance(a, (list, tuple)):

@@ -42,8 +42,7 @@ def test_a_room_imports_only_from_rooms_above_it(module):
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_a_module_is_short_and_no_function_needs_scrolling(module):
     text = module.read_text()
-    # Checks of a lesson are four exercises side by side, half of their lines a list of mistakes with their causes.
-    assert len(text.splitlines()) <= (320 if module.name.startswith("lesson_") else 260)
+    assert len(text.splitlines()) <= 260
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
