@@ -3,7 +3,6 @@
 Rajput et al., NeurIPS 2023. With LETTER's identifiers and the ranking-guided loss it is LETTER-TIGER.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -13,24 +12,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
-from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.exact import score_catalogue
-from letterlib.decoding.trie import EOS, PAD, Trie, tokens_of
+from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.errors import LetterError
-from letterlib.evaluation.ranking import Ranking
-from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.evaluation.validation import validation_ndcg
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.generation.recommender import IdentifierRecommender
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, TrainingLog, keep_freed_memory, resolve_device, resolve_dtype, train
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
 
 IGNORED = -100
 """The target where nothing is to be predicted."""
-
-SEARCH_BUDGET = 2**25
-"""Numbers in the largest array of a search, beams x vocabulary x cases: 128 MB of float32."""
-
 
 class TigerConfig(BaseModel):
     """Size and training of one TIGER; the defaults are the paper's."""
@@ -83,11 +77,10 @@ def next_identifiers_loss(tau: float):
     return loss
 
 
-class Tiger:
+class Tiger(IdentifierRecommender):
     """The recommender: `fit` on the training part, `recommend` from a case's history alone.
 
-    checkpoint: a file to resume an interrupted `fit` from. Items that share an identifier share its score;
-    their order is a permutation fixed by the seed.
+    checkpoint: a file to resume an interrupted `fit` from.
     """
 
     def __init__(
@@ -98,11 +91,11 @@ class Tiger:
         device: str = "auto",
         checkpoint: Path | None = None,
     ):
-        self.identifiers, self.config, self.seed, self.checkpoint = identifiers, config, seed, checkpoint
-        self.device = resolve_device(device)
+        super().__init__(identifiers, seed, resolve_device(device))
+        self.config, self.checkpoint = config, checkpoint
+        self.history, self.beam, self.n_tokens = config.history, config.beam, self.trie.vocabulary_size
         self.log = TrainingLog()
         self.item_tokens = tokens_of(identifiers.codes, identifiers.level_sizes)
-        self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, self.device)
         torch.manual_seed(seed)
         sizes = config.model_dump(include={"d_model", "d_ff", "n_heads", "d_head", "n_layers", "dropout"})
         self.network = EncoderDecoder(EncoderDecoderConfig(self.trie.vocabulary_size, **sizes)).to(self.device)
@@ -163,71 +156,19 @@ class Tiger:
         mask = None if mask is None else mask.to(self.device)
         return tokens.to(self.device), mask, torch.from_numpy(targets).to(self.device)
 
-    def recommend(
-        self, cases: Cases, k: int, exclude_history: bool = False, *, beam: int | None = None, tau: float = 1.0
-    ) -> Ranking:
-        """The best k items for every case, by beam search over the catalogue's trie; never an item twice.
+    def memory(self, cases: Cases) -> Tensor:
+        """The encoded histories, [n, S, d_model]; in float32, because beams are compared by small differences."""
+        tokens, _ = history_tokens(cases, self.config.history, self.item_tokens)
+        return self.network.encode(tokens.to(self.device))
 
-        beam: default max(config.beam, k); one as wide as the catalogue scores every item exactly.
-        tau: 1 decodes with the raw logits, as the released code does; config.tau gives the paper's P_theta.
-        """
-        beam = max(beam or self.config.beam, k)
-
-        def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
-            excluded, dead = None, None
-            if exclude_history:
-                excluded = part.flat_histories()
-                left_out = self.trie.dead_nodes(*excluded, len(part))
-                dead = [torch.from_numpy(one).to(self.device) for one in left_out]
-            if beam < self.trie.n_nodes(self.trie.n_levels):
-                leaves, scores = beam_search(self.network, memory, None, self.trie, beam, tau=tau, dead=dead)
-            else:
-                scores = score_catalogue(self.network, memory, None, self.trie, tau=tau)
-                scores = scores if dead is None else scores.masked_fill_(dead[-1], -torch.inf)
-                scores, leaves = scores.sort(dim=1, descending=True, stable=True)
-            return expand_leaves(self.trie, leaves.cpu().numpy(), scores.cpu().numpy(), k, excluded)
-
-        return Ranking.of_items(*self._in_batches(cases, k, beam, search))
-
-    def recommend_unconstrained(self, cases: Cases, k: int) -> Ranking:
-        """The best k token sequences for every case without the trie: how many of them are identifiers at all?
-
-        A sequence that is no item's identifier is NO_ITEM and not valid; of one that items share, the first stands.
-        """
-        beam = max(self.config.beam, k)
-
-        def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
-            leaves, scores = unconstrained_beam_search(self.network, memory, None, self.trie, beam)
-            leaves, scores = leaves[:, :k].cpu().numpy(), scores[:, :k].cpu().numpy()
-            first = self.trie.items[self.trie.first_item[np.maximum(leaves, 0)]]
-            return np.where(leaves >= 0, first, NO_ITEM), scores
-
-        return Ranking.of_items(*self._in_batches(cases, k, beam, search))
-
-    @torch.no_grad()
-    def _in_batches(
-        self, cases: Cases, k: int, beam: int, search: Callable[[Cases, Tensor], tuple[np.ndarray, np.ndarray]]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Encode the histories and hand them to `search`, in batches of equal length.
-
-        So there is no padding, and a case's answer does not depend on the cases beside it. In float32: beams are
-        compared by scores that may differ by little. Returns items and scores, [n_cases, k].
-        """
-        check_histories(cases, len(self.identifiers))
-        keep_freed_memory()
-        self.network.eval()
-        items, scores = np.full((len(cases), k), NO_ITEM), np.full((len(cases), k), -np.inf, dtype=np.float32)
-        widest = 64 if self.device.type == "cpu" else 512  # on a CPU, what stays in its caches
-        batch_size = int(np.clip(SEARCH_BUDGET // (beam * self.trie.vocabulary_size), 1, widest))
-        lengths = np.minimum(cases.lengths, self.config.history)
-        for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length)
-            for start in range(0, len(rows), batch_size):
-                chosen = rows[start : start + batch_size]
-                part = cases[chosen]
-                tokens, _ = history_tokens(part, self.config.history, self.item_tokens)
-                items[chosen], scores[chosen] = search(part, self.network.encode(tokens.to(self.device)))
-        return items, scores
+    def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+        """A beam as wide as the catalogue need not be searched: every identifier is scored."""
+        if beam < self.trie.n_nodes(self.trie.n_levels):
+            return super()._search(memory, beam, tau, dead)
+        scores = score_catalogue(self.network, memory, None, self.trie, tau=tau)
+        scores = scores if dead is None else scores.masked_fill_(dead[-1], -torch.inf)
+        scores, leaves = scores.sort(dim=1, descending=True, stable=True)
+        return leaves, scores
 
     @property
     def n_parameters(self) -> int:

@@ -14,7 +14,7 @@ from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.decoding.trie import EOS, PAD
 from letterlib.errors import LetterError
 from letterlib.files import digest
-from letterlib.generation import tiger
+from letterlib.generation import recommender, tiger
 from letterlib.generation.tiger import Tiger, TigerConfig, history_tokens
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -136,7 +136,7 @@ def test_the_same_question_has_the_same_answer(model):
 def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     cases = circle().split(1).cases("train").without_targets()[::5]
     together = model.recommend(cases, 10)
-    monkeypatch.setattr(tiger, "SEARCH_BUDGET", 1)  # one case at a time
+    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 1)  # one case at a time
     alone = model.recommend(cases, 10)
     assert np.array_equal(together.items, alone.items)
     assert np.abs(together.scores - alone.scores).max() < 1e-4

@@ -1,0 +1,104 @@
+"""What every recommender that writes identifiers shares: from histories to beams, from beams to items."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from letterlib.data.dataset import NO_ITEM, Cases
+from letterlib.decoding.beam_search import IncrementalDecoder, beam_search, expand_leaves, unconstrained_beam_search
+from letterlib.decoding.trie import Trie
+from letterlib.evaluation.ranking import Ranking
+from letterlib.evaluation.validation import check_histories
+from letterlib.tokenization.identifiers import Identifiers
+from letterlib.training import keep_freed_memory
+
+SEARCH_BUDGET = 2**25
+"""Numbers in the largest array of a search, beams x vocabulary x cases: 128 MB of float32."""
+
+
+class IdentifierRecommender(ABC):
+    """TIGER and LC-Rec: `recommend` by beam search over the trie of the catalogue's identifiers.
+
+    Items that share an identifier share its score; their order is a permutation fixed by the seed.
+    history: items read, the most recent ones. beam: prefixes kept per level. n_tokens: what the network can write.
+    """
+
+    network: IncrementalDecoder
+    history: int
+    beam: int
+    n_tokens: int
+
+    def __init__(self, identifiers: Identifiers, seed: int, device: torch.device):
+        self.identifiers, self.seed, self.device = identifiers, seed, device
+        self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, device)
+
+    @abstractmethod
+    def memory(self, cases: Cases) -> Tensor:
+        """What the network needs of some histories of equal length before it writes, [n, S] or [n, S, d_model]."""
+
+    def recommend(
+        self, cases: Cases, k: int, exclude_history: bool = False, *, beam: int | None = None, tau: float = 1.0
+    ) -> Ranking:
+        """The best k items for every case, by beam search over the catalogue's trie; never an item twice.
+
+        beam: default max(config.beam, k); one as wide as the catalogue scores every item exactly.
+        tau: 1 decodes with the raw logits, as the released code does; config.tau gives the paper's P_theta.
+        """
+        beam = max(beam or self.beam, k)
+
+        def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
+            excluded, dead = None, None
+            if exclude_history:
+                excluded = part.flat_histories()
+                left_out = self.trie.dead_nodes(*excluded, len(part))
+                dead = [torch.from_numpy(one).to(self.device) for one in left_out]
+            leaves, scores = self._search(memory, beam, tau, dead)
+            return expand_leaves(self.trie, leaves.cpu().numpy(), scores.cpu().numpy(), k, excluded)
+
+        return Ranking.of_items(*self._in_batches(cases, k, beam, search))
+
+    def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Leaves and scores, best first; see `beam_search`."""
+        return beam_search(self.network, memory, None, self.trie, beam, tau=tau, dead=dead)
+
+    def recommend_unconstrained(self, cases: Cases, k: int) -> Ranking:
+        """The best k token sequences for every case without the trie: how many of them are identifiers at all?
+
+        A sequence that is no item's identifier is NO_ITEM and not valid; of one that items share, the first stands.
+        """
+        beam = max(self.beam, k)
+
+        def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
+            leaves, scores = unconstrained_beam_search(self.network, memory, None, self.trie, beam)
+            leaves, scores = leaves[:, :k].cpu().numpy(), scores[:, :k].cpu().numpy()
+            first = self.trie.items[self.trie.first_item[np.maximum(leaves, 0)]]
+            return np.where(leaves >= 0, first, NO_ITEM), scores
+
+        return Ranking.of_items(*self._in_batches(cases, k, beam, search))
+
+    @torch.no_grad()
+    def _in_batches(
+        self, cases: Cases, k: int, beam: int, search: Callable[[Cases, Tensor], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Hand the histories to `search`, in batches of equal length.
+
+        So there is no padding, and a case's answer does not depend on the cases beside it.
+        Returns items and scores, [n_cases, k].
+        """
+        check_histories(cases, len(self.identifiers))
+        keep_freed_memory()
+        self.network.eval()
+        items, scores = np.full((len(cases), k), NO_ITEM), np.full((len(cases), k), -np.inf, dtype=np.float32)
+        widest = 64 if self.device.type == "cpu" else 512  # on a CPU, what stays in its caches
+        batch_size = int(np.clip(SEARCH_BUDGET // (beam * self.n_tokens), 1, widest))
+        lengths = np.minimum(cases.lengths, self.history)
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            for start in range(0, len(rows), batch_size):
+                chosen = rows[start : start + batch_size]
+                part = cases[chosen]
+                items[chosen], scores[chosen] = search(part, self.memory(part))
+        return items, scores
