@@ -127,7 +127,8 @@ def train(
     """
     keep_freed_memory()
     accelerator = Accelerator(cpu=next(module.parameters()).device.type == "cpu")
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay, fused=True)
     module.to(accelerator.device)
     run = _Run(module, optimizer, TrainingLog(), checkpoint)
     run.resume()
@@ -142,7 +143,7 @@ def train(
             parts = loss(wrapped, batch)
         accelerator.backward(parts["loss"])
         if clip_norm is not None:
-            accelerator.clip_grad_norm_(module.parameters(), clip_norm)
+            accelerator.clip_grad_norm_(trained, clip_norm)
         stepper.step()
         stepper.zero_grad(set_to_none=True)
         return {name: value.detach() for name, value in parts.items()}
@@ -163,7 +164,9 @@ def train(
             with torch.no_grad():
                 run.record(validate())
         bar.update()
-        bar.set_postfix({k: f"{v:.4g}" for k, v in run.log.losses[-1].items()}, refresh=False)
+        parts = run.log.losses[-1]
+        shown = parts if len(parts) <= 5 else {"loss": parts["loss"]}
+        bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
         if checkpoint is not None and time.perf_counter() - saved > checkpoint_seconds:
             run.save()
             saved = time.perf_counter()
@@ -174,7 +177,10 @@ def train(
 
 @dataclass
 class _Run:
-    """A training run's state, and its checkpoint: one safetensors file with JSON in its header, no pickle."""
+    """A training run's state, and its checkpoint: one safetensors file with JSON in its header, no pickle.
+
+    Of a module that is trained in part (LoRA), only that part is kept.
+    """
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
@@ -182,6 +188,15 @@ class _Run:
     path: Path | None
     epoch: int = 0
     best: dict[str, Tensor] | None = None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The module's state without the weights that are frozen."""
+        frozen = {name for name, p in self.module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        return {name: v.detach() for name, v in self.module.state_dict().items() if name not in frozen}
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        frozen = {name: v for name, v in self.module.state_dict().items() if name not in self.weights()}
+        self.module.load_state_dict(frozen | weights)
 
     def is_over(self, patience: int | None) -> bool:
         since_best = sum(epoch > self.log.best_epoch for epoch, _ in self.log.validations)
@@ -195,16 +210,16 @@ class _Run:
     def record(self, score: float) -> None:
         if score > self.log.best_score:
             self.log.best_epoch = self.epoch
-            self.best = {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()}
+            self.best = {k: v.cpu().clone() for k, v in self.weights().items()}
         self.log.validations.append((self.epoch, score))
 
     def finish(self) -> None:
         if self.best is not None:
-            self.module.load_state_dict(self.best)
+            self.restore(self.best)
         self.module.eval()
 
     def save(self) -> None:
-        tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
+        tensors = {f"module.{k}": v for k, v in self.weights().items()}
         tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
@@ -226,7 +241,7 @@ class _Run:
         for key, value in tensors.items():
             room, name = key.split(".", 1)
             part[room][name] = value
-        self.module.load_state_dict(part["module"])
+        self.restore(part["module"])
         self.best = part["best"] or None
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in part["optimizer"].items():
