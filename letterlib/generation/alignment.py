@@ -1,0 +1,229 @@
+"""What LC-Rec is taught: six tasks that tie identifiers to words and to each other, as prompts and responses.
+
+Zheng et al., ICDE 2024, section III-C; the wordings are ours. A response is learnt, a prompt is only read. In a
+history every item after the first is a response to what stands before it: a causal model sees no more than that,
+so one pass over a list teaches all of its items, with the losses that separate prompts would have.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from letterlib.data.dataset import Split
+from letterlib.errors import LetterError
+from letterlib.generation.intentions import Intentions
+from letterlib.generation.language_model import Vocabulary
+
+WORDINGS = {
+    "seqrec": (
+        "Someone chose these items, one after another. Go on with the list.\n",
+        "A list of what one person picked, oldest first, and what comes next:\n",
+        "Predict the next item of this person.\n",
+    ),
+    "item2index": (
+        "Which item is called {title}?\n",
+        "Write the identifier of {title}.\n",
+        "{title}\nThe index of this item:\n",
+    ),
+    "index2item": (
+        "What is the title of {item}?\n",
+        "{item}\nSay in words which item this is.\n",
+        "Write the name behind the index {item}.\n",
+    ),
+    "fusionseqrec": (
+        "Someone chose {history}. Name the item that comes next.\n",
+        "After {history}, what will this person pick? Give its title.\n",
+        "Someone chose {titles}. Give the index of the item that comes next.\n",
+    ),
+    "itemsearch": (
+        "Someone who chose {history} now looks for this: {query}. Which item fits?\n",
+        "Looking for {query}. History: {history}. Recommend one item.\n",
+    ),
+    "preferenceobtain": (
+        "Someone chose {history}. What does this person like?\n",
+        "Describe the taste behind this list: {history}.\n",
+    ),
+}
+"""Prompts of the six tasks; the history of "seqrec" follows its wording. A prompt says what it wants in words alone."""
+
+TASKS = tuple(WORDINGS)
+
+
+@dataclass(frozen=True)
+class Example:
+    """tokens: int64 [T]. response: bool [T], True where a token is to be learnt. task: its number in TASKS."""
+
+    tokens: np.ndarray
+    response: np.ndarray
+    task: int
+
+
+def identifiers_of(vocabulary: Vocabulary, items: Sequence[int]) -> list[int]:
+    """Identifiers one after another, each with its end token, as they are generated."""
+    return [t for item in items for t in (*vocabulary.item_tokens[item].tolist(), vocabulary.end)]
+
+
+def prompt_of(vocabulary: Vocabulary, items: Sequence[int], wording: int = 0) -> list[int]:
+    """What stands before the next item: a wording of "seqrec", and the identifiers of the history."""
+    return vocabulary.words(WORDINGS["seqrec"][wording]) + identifiers_of(vocabulary, items)
+
+
+class AlignmentTasks:
+    """Draws examples from the training part. history: items read, the most recent ones.
+
+    Without `intentions`, a search asks for the genres (or, where there are none, for the last words of the title) of
+    an item, and a preference names those that are most frequent in the history: poorer than what people say.
+    """
+
+    def __init__(self, split: Split, vocabulary: Vocabulary, history: int, intentions: Intentions | None = None):
+        self.vocabulary, self.history, self.intentions = vocabulary, history, intentions
+        self.titles, self.train, self._dataset = split.dataset.titles(), split.train, split.dataset
+        self.users = np.flatnonzero(split.train.lengths >= 2)
+        if not len(self.users):
+            raise LetterError(f"{split.dataset.name}: no user has two items to learn from")
+        self.n_items = split.n_items
+
+    def draw(self, task: str, generator: np.random.Generator) -> Example:
+        """One example of a task, at random; for "seqrec", a window of some user's list."""
+        return getattr(self, f"_{task}")(generator)
+
+    @property
+    def n_lists(self) -> int:
+        """How many lists `lists` returns."""
+        return int((-(-(self.train.lengths[self.users] - 1) // self.history)).sum())
+
+    def lists(self, generator: np.random.Generator) -> list[Example]:
+        """Every user's training list, cut at random places into lists of at most history + 1 items, shuffled.
+
+        Neighbours share one item, the last of one and the first of the next, so nearly every item of the training
+        part is a response once; a cut that makes one list more than needed leaves one out, at random.
+        """
+        windows = []
+        for user in self.users:
+            items = self.train[user]
+            starts = [0]
+            if len(items) > self.history + 1:
+                starts += range(int(generator.integers(self.history)) + 1, len(items) - 1, self.history)
+            ends = [*(start + 1 for start in starts[1:]), len(items)]
+            windows += [items[start:end] for start, end in zip(starts, ends, strict=True)]
+        chosen = generator.permutation(len(windows))[: self.n_lists]
+        return [self.one_list(windows[i], int(generator.integers(len(WORDINGS["seqrec"])))) for i in chosen]
+
+    def one_list(self, items: Sequence[int], wording: int = 0) -> Example:
+        """A list of which every item after the first is a response."""
+        tokens = np.array(prompt_of(self.vocabulary, items, wording))
+        read = len(prompt_of(self.vocabulary, items[:1], wording))
+        return Example(tokens, np.arange(len(tokens)) >= read, TASKS.index("seqrec"))
+
+    def _seqrec(self, generator: np.random.Generator) -> Example:
+        items = self._someone(generator)
+        end = int(generator.integers(2, len(items) + 1))
+        wording = int(generator.integers(len(WORDINGS["seqrec"])))
+        return self.one_list(items[max(0, end - self.history - 1) : end], wording)
+
+    def _item2index(self, generator: np.random.Generator) -> Example:
+        item = int(generator.integers(self.n_items))
+        response, title = identifiers_of(self.vocabulary, [item]), self.vocabulary.words(self.titles[item])
+        return self._example("item2index", generator, response, title=title)
+
+    def _index2item(self, generator: np.random.Generator) -> Example:
+        item = int(generator.integers(self.n_items))
+        return self._example("index2item", generator, self._said(self.titles[item]), item=self._item(item))
+
+    def _fusionseqrec(self, generator: np.random.Generator) -> Example:
+        past, item = self._past(generator)
+        choice = int(generator.integers(len(WORDINGS["fusionseqrec"])))
+        in_words = "{titles}" in WORDINGS["fusionseqrec"][choice]
+        response = identifiers_of(self.vocabulary, [item]) if in_words else self._said(self.titles[item])
+        return self._example(
+            "fusionseqrec", generator, response, choice, history=self._history(past), titles=self._titles(past)
+        )
+
+    def _itemsearch(self, generator: np.random.Generator) -> Example:
+        if self._searches:
+            user, item, queries = self._searches[int(generator.integers(len(self._searches)))]
+            items, query = self.train[user], queries[int(generator.integers(len(queries)))]
+            past = items[: np.flatnonzero(items == item)[0]]
+        else:
+            past, item = self._past(generator)
+            query = ", ".join(self._traits[item])
+        fields = {"history": self._history(past[-self.history :]), "query": self.vocabulary.words(query)}
+        return self._example("itemsearch", generator, identifiers_of(self.vocabulary, [item]), **fields)
+
+    def _preferenceobtain(self, generator: np.random.Generator) -> Example:
+        if self.intentions and self.intentions.preferences:
+            user = list(self.intentions.preferences)[int(generator.integers(len(self.intentions.preferences)))]
+            past, texts = self.train[self._user_of[user]][-self.history :], self.intentions.preferences[user]
+            text = texts[int(generator.integers(len(texts)))]
+        else:
+            past, _ = self._past(generator)
+            text = self._taste(past)
+        return self._example("preferenceobtain", generator, self._said(text), history=self._history(past))
+
+    def _example(
+        self,
+        task: str,
+        generator: np.random.Generator,
+        response: list[int],
+        choice: int | None = None,
+        **fields: list[int],
+    ) -> Example:
+        """Fill the fields of a wording, of one drawn at random where none is chosen, and put the response after it."""
+        choice = int(generator.integers(len(WORDINGS[task]))) if choice is None else choice
+        prompt: list[int] = []
+        for piece in re.split(r"(\{\w+\})", WORDINGS[task][choice]):
+            prompt += fields[piece[1:-1]] if piece.startswith("{") else self.vocabulary.words(piece)
+        tokens = np.array(prompt + response)
+        return Example(tokens, np.arange(len(tokens)) >= len(prompt), TASKS.index(task))
+
+    def _someone(self, generator: np.random.Generator) -> np.ndarray:
+        return self.train[self.users[int(generator.integers(len(self.users)))]]
+
+    def _past(self, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+        """A history and the item that came after it."""
+        items = self._someone(generator)
+        end = int(generator.integers(1, len(items)))
+        return items[max(0, end - self.history) : end], int(items[end])
+
+    def _said(self, text: str) -> list[int]:
+        return [*self.vocabulary.words(text), self.vocabulary.end]
+
+    def _item(self, item: int) -> list[int]:
+        return self.vocabulary.item_tokens[item].tolist()
+
+    def _history(self, items: Sequence[int]) -> list[int]:
+        return self._joined([self._item(item) for item in items])
+
+    def _titles(self, items: Sequence[int]) -> list[int]:
+        return self._joined([self.vocabulary.words(self.titles[item]) for item in items])
+
+    def _joined(self, parts: list[list[int]]) -> list[int]:
+        comma = self.vocabulary.words(", ")
+        return [t for i, part in enumerate(parts) for t in (*(comma if i else ()), *part)]
+
+    @cached_property
+    def _user_of(self) -> dict[str, int]:
+        return {label: user for user, label in enumerate(self._dataset.user_labels)}
+
+    @cached_property
+    def _searches(self) -> list[tuple[int, int, list[str]]]:
+        """(user, item, queries) of the intentions; those for items outside the training part stay out."""
+        found = self.intentions.searches.items() if self.intentions else ()
+        searches = [(self._user_of[label], item, queries) for label, (item, queries) in found]
+        return [one for one in searches if one[2] and one[1] in self.train[one[0]]]
+
+    @cached_property
+    def _traits(self) -> list[list[str]]:
+        """How somebody might describe each item without its title: its genres, or its title's last words."""
+        if "genres" in self._dataset.items:
+            return [genres.lower().split("|") if genres else [] for genres in self._dataset.items["genres"]]
+        return [title.split()[-3:] for title in self.titles]
+
+    def _taste(self, items: Sequence[int]) -> str:
+        """The three most frequent traits of a history; among equals, those met first."""
+        counts = Counter(trait for item in items for trait in self._traits[item])
+        return ", ".join(trait for trait, _ in counts.most_common(3))

@@ -1,0 +1,130 @@
+"""A causal language model that writes identifiers: LoRA around it, its loss's logits, and its beams."""
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from letterlib.generation.language_model import Vocabulary
+from letterlib.training import autocast
+
+if TYPE_CHECKING:  # importing them takes seconds, which only those who use them should wait for
+    from peft import PeftModel
+    from transformers import DynamicCache
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The matrices of a LLaMA block that get an adapter (LC-Rec, section IV-A3)."""
+
+
+def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: float, dropout: float) -> "PeftModel":
+    """Freeze `model`, put LoRA beside the matrices of its blocks, and let the embeddings of new tokens be trained.
+
+    Where input and output embeddings are two tables, the new rows of both are trained.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    trained = {"embed_tokens": new_tokens}
+    if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
+        trained["lm_head"] = new_tokens
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(LORA_TARGETS),
+        trainable_token_indices=trained,
+        task_type="CAUSAL_LM",
+    )
+    with warnings.catch_warnings():  # peft asks transformers by a name that it has given up
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, config)
+
+
+@dataclass
+class CausalState:
+    """What decoding remembers of a batch of prompts with n sequences each; see `encoder_decoder.DecoderState`.
+
+    cache: keys and values of the prompt, and of every position of every sequence so far; never moved or copied.
+    last: int64 [batch, 1], the prompt's last token, which is read at the first step. ancestors: bool [batch, n,
+    positions after the prompt], which of them a sequence consists of.
+    """
+
+    cache: "DynamicCache"
+    last: Tensor
+    ancestors: Tensor
+    prompt: int
+    """Tokens of the prompt before its last."""
+    depth: int = 0
+
+    def follow(self, parents: Tensor) -> None:
+        """Let sequence i of every prompt continue what was sequence parents[:, i]; parents [batch, n]."""
+        rows = torch.arange(len(parents), device=parents.device)[:, None]
+        self.ancestors = self.ancestors[rows, parents]
+
+
+class CausalNetwork(nn.Module):
+    """The adapted language model. Numbers of tokens are its own in `forward`, the trie's in `step`.
+
+    dtype: what matrix products are computed in; the weights that are trained stay float32.
+    """
+
+    def __init__(self, model: "PeftModel", vocabulary: Vocabulary, dtype: torch.dtype):
+        super().__init__()
+        self.model, self.dtype = model, dtype
+        self.register_buffer("order", vocabulary.order, persistent=False)
+
+    def _hidden(self, tokens: Tensor, mask: Tensor | None = None, *more: Any) -> Tensor:
+        """The last layer's states, [batch, T, d]: logits cost as much as some layers, and few positions need them.
+
+        more: positions and cache, in the order in which transformers' decoders take them (their names change).
+        """
+        trunk = self.model.get_base_model().base_model
+        return trunk(tokens, mask, *more, use_cache=len(more) > 0).last_hidden_state
+
+    @property
+    def _head(self) -> nn.Module:
+        return self.model.get_base_model().get_output_embeddings()
+
+    def forward(self, groups: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """The logits of every response token, group after group and row after row: [n, V].
+
+        groups: (tokens [batch, T], real bool [batch, T], response bool [batch, T]), padded at the end.
+        """
+        chosen = []
+        for tokens, real, response in groups:
+            mask = None if bool(real.all()) else real.long()
+            states = self._hidden(tokens, mask)
+            chosen.append(states[:, :-1][response[:, 1:]])
+        return self._head(torch.cat(chosen))
+
+    def start(self, memory: Tensor, mask: Tensor | None = None) -> CausalState:
+        """Read the prompts, int64 [batch, S] without padding, once for all the sequences that will follow them."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        if memory.shape[1] > 1:
+            with autocast(self.dtype, memory.device):
+                self._hidden(memory[:, :-1], None, None, cache)
+        nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
+        return CausalState(cache, memory[:, -1:], nothing, memory.shape[1] - 1)
+
+    def step(self, tokens: Tensor, state: CausalState) -> Tensor:
+        """Read one more token of each of n sequences per prompt; tokens [batch, n], the first ones are not read.
+        Returns the logits of the token after it, [batch, n, V], in the order of the trie's tokens."""
+        batch, n = tokens.shape
+        tokens = state.last if state.depth == 0 else self.order[tokens]
+        own = torch.eye(n, dtype=torch.bool, device=tokens.device).expand(batch, n, n)
+        state.ancestors = torch.cat([state.ancestors, own], dim=2)
+        seen = torch.cat([state.ancestors.new_ones(batch, n, state.prompt), state.ancestors], dim=2)
+        positions = torch.full((batch, n), state.prompt + state.depth, device=tokens.device)
+        with autocast(self.dtype, tokens.device):
+            states = self._hidden(tokens, _additive(seen)[:, None], positions, state.cache)
+        state.depth += 1
+        # Beams are compared by scores that may differ by little, so the last product is not rounded.
+        logits = self._head(states.to(self.model.get_base_model().dtype))
+        return logits.float()[..., self.order]
+
+
+def _additive(seen: Tensor) -> Tensor:
+    return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, -1e9)

@@ -1,0 +1,42 @@
+"""What people say they like and look for, where somebody has written it down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from letterlib.data.dataset import Dataset
+from letterlib.errors import LetterError
+from letterlib.files import read_json
+
+
+@dataclass(frozen=True)
+class Intentions:
+    """What people say they want. preferences: by user label. searches: by user label, (item id, queries).
+
+    `load` reads `<Name>.user.json`, the file in which LC-Rec's authors keep what a large model wrote for them.
+    """
+
+    preferences: dict[str, list[str]]
+    searches: dict[str, tuple[int, list[str]]]
+
+    @classmethod
+    def load(cls, path: str | Path, dataset: Dataset) -> "Intentions":
+        table = read_json(path)
+        try:
+            said = table["user_explicit_preference"]
+            preferences = {user: [text] if isinstance(text, str) else list(text) for user, text in said.items()}
+            searches = {
+                user: (int(one["item"]), list(one["querys"]))
+                for user, one in table["user_vague_intention"]["train"].items()
+            }
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise LetterError(
+                f'{path}: expected {{"user_explicit_preference": {{user: [text, ...]}}, "user_vague_intention": '
+                f'{{"train": {{user: {{"item": id, "querys": [text, ...]}}}}}}}}; could not read it ({error!r})'
+            ) from error
+        strangers = (preferences.keys() | searches.keys()) - set(dataset.user_labels)
+        if strangers:
+            raise LetterError(f'{path}: user "{min(strangers)}" is not in {dataset.name}; use the file made for it')
+        outside = [item for item, _ in searches.values() if not 0 <= item < dataset.n_items]
+        if outside:
+            raise LetterError(f"{path}: item {outside[0]} is not in {dataset.name} (ids 0-{dataset.n_items - 1})")
+        return cls(preferences, searches)

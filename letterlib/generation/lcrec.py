@@ -1,0 +1,236 @@
+"""LC-Rec: a language model that learns identifiers as new words, and then generates them.
+
+Zheng et al., ICDE 2024. With LETTER's identifiers and the ranking-guided loss it is LETTER-LC-Rec.
+"""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from letterlib.data.dataset import Cases, Split
+from letterlib.errors import LetterError
+from letterlib.generation.alignment import TASKS, AlignmentTasks, Example, Intentions, prompt_of
+from letterlib.generation.causal import CausalNetwork, with_adapters
+from letterlib.generation.language_model import Vocabulary, initialise_new_tokens, load_language_model
+from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.generation.recommender import IdentifierRecommender
+from letterlib.saved_model import load_model, save_model
+from letterlib.tokenization.identifiers import Identifiers
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+
+
+class LCRecConfig(BaseModel):
+    """Model and training of one LC-Rec; the defaults are the paper's, except for the language model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
+    rank: int = Field(8, ge=1, description="of LoRA")
+    lora_alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1, description="before LoRA")
+    words_first: bool = Field(True, description="new tokens start as the mean of their items' words, else at random")
+    history: int = Field(20, ge=1, description="items read, the most recent ones")
+    tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="alignment tasks; seqrec is the recommender's own")
+    alignment: float = Field(1.0, ge=0, description="examples of each other task per list of seqrec")
+    intentions: Path | None = Field(None, description="<Name>.user.json with what people say; templates without it")
+    tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
+    epochs: int = Field(4, ge=1)
+    lists: int | None = Field(None, ge=1, description="lists of seqrec drawn per epoch; all when not said")
+    batch_size: int = Field(128, ge=1, description="examples of any task")
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps")
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    beam: int = Field(20, ge=1, description="prefixes kept per level, at least as many as items are asked for")
+    dtype: Dtype = "auto"
+
+
+class LCRec(IdentifierRecommender):
+    """The recommender: `fit` on the training part, `recommend` from a case's history alone.
+
+    titles: what the items are called, one per item; a new token starts from them where config.words_first says so.
+    checkpoint: a file to resume an interrupted `fit` from.
+    """
+
+    def __init__(
+        self,
+        identifiers: Identifiers,
+        titles: Sequence[str] | None,
+        config: LCRecConfig,
+        seed: int = 0,
+        device: str = "auto",
+        checkpoint: Path | None = None,
+    ):
+        super().__init__(identifiers, seed, resolve_device(device))
+        unknown = [task for task in config.tasks if task not in TASKS]
+        if unknown:
+            raise LetterError(f'LC-Rec: no task "{unknown[0]}"; the tasks are {", ".join(TASKS)}')
+        self.config, self.checkpoint = config, checkpoint
+        self.log = TrainingLog()
+        dtype = resolve_dtype(config.dtype, self.device)
+        # On a CPU weights stay float32 and autocast rounds what is multiplied; a GPU has no room for that.
+        tokenizer, model = load_language_model(
+            config.language_model, torch.float32 if self.device.type == "cpu" else dtype
+        )
+        self.vocabulary = Vocabulary.extend(tokenizer, model, identifiers)
+        initialise_new_tokens(model, self.vocabulary, list(titles) if titles and config.words_first else None, seed)
+        if config.gradient_checkpointing:
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+        torch.manual_seed(seed)
+        adapted = with_adapters(
+            model, self.vocabulary.new_tokens.tolist(), config.rank, config.lora_alpha, config.dropout
+        )
+        self.network = CausalNetwork(adapted, self.vocabulary, dtype).to(self.device).eval()
+        self.history, self.beam, self.n_tokens = config.history, config.beam, len(self.vocabulary.order)
+
+    def memory(self, cases: Cases) -> Tensor:
+        """The prompts, int64 [n, S]: a wording of "seqrec" and the identifiers of the history."""
+        lengths = np.minimum(cases.lengths, self.history)
+        prompts = [prompt_of(self.vocabulary, items) for items in cases.recent(int(lengths[0]))]
+        return torch.tensor(prompts, device=self.device)
+
+    def fit(self, split: Split) -> Self:
+        if split.n_items != len(self.identifiers):
+            raise LetterError(
+                f"LC-Rec: identifiers for {len(self.identifiers):,} items, but {split.dataset.name} has "
+                f"{split.n_items:,}; use the identifiers that were made for this data set"
+            )
+        config, tasks = self.config, self.alignment_tasks(split)
+        others = [task for task in config.tasks if task != "seqrec"]
+        n_lists = min(config.lists or tasks.n_lists, tasks.n_lists)
+        per_epoch = {task: round(config.alignment * n_lists) for task in others}
+        per_epoch |= {"seqrec": n_lists} if "seqrec" in config.tasks else {}
+        n_examples = sum(per_epoch.values())
+
+        def batches(generator: np.random.Generator):
+            examples = [tasks.draw(task, generator) for task in others for _ in range(per_epoch[task])]
+            if "seqrec" in per_epoch:
+                examples += tasks.lists(generator)[:n_lists]
+            order = generator.permutation(len(examples))
+            for start in range(0, n_examples, config.batch_size):
+                yield self.batch([examples[i] for i in order[start : start + config.batch_size]])
+
+        self.log = train(
+            self.network,
+            batches,
+            response_loss(config.tau),
+            epochs=config.epochs,
+            steps_per_epoch=-(-n_examples // config.batch_size),
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            warmup=config.warmup,
+            schedule="cosine",
+            clip_norm=1.0,
+            seed=self.seed,
+            what="LC-Rec",
+            dtype=resolve_dtype(config.dtype, self.device),
+            checkpoint=self.checkpoint,
+        )
+        return self
+
+    def alignment_tasks(self, split: Split) -> AlignmentTasks:
+        """The examples that `fit` draws from."""
+        path = self.config.intentions
+        intentions = None if path is None else Intentions.load(path, split.dataset)
+        return AlignmentTasks(split, self.vocabulary, self.history, intentions)
+
+    def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
+        """Examples as `CausalNetwork.forward` and `response_loss` take them.
+
+        Returns groups of (tokens, real, response), each [batch, T], padded at the end by less than half; the response
+        tokens int64 [n] in the order of the logits; and the task of each, int64 [n].
+        """
+        groups, targets, tasks = [], [], []
+        waiting = sorted(examples, key=lambda one: -len(one.tokens))
+        while waiting:
+            width = len(waiting[0].tokens)
+            group = [one for one in waiting if 2 * len(one.tokens) > width]
+            waiting = waiting[len(group) :]
+            tokens = np.full((len(group), width), self.vocabulary.end)
+            real, response = np.zeros((2, len(group), width), dtype=bool)
+            for row, one in enumerate(group):
+                length = len(one.tokens)
+                tokens[row, :length], real[row, :length], response[row, :length] = one.tokens, True, one.response
+                targets.append(one.tokens[one.response])
+                tasks.append(np.full(int(one.response.sum()), one.task))
+            groups.append(tuple(torch.from_numpy(part).to(self.device) for part in (tokens, real, response)))
+        together = (torch.from_numpy(np.concatenate(part)).to(self.device) for part in (targets, tasks))
+        return groups, *together
+
+    def losses_by_task(self) -> dict[str, list[float]]:
+        """Mean loss of a response token, epoch by epoch and task by task, from the log of `fit`."""
+        sums = {task: [one[f"{task}: sum"] for one in self.log.losses] for task in self.config.tasks}
+        tokens = {task: [one[f"{task}: tokens"] for one in self.log.losses] for task in self.config.tasks}
+        return {
+            task: [total / n if n else float("nan") for total, n in zip(sums[task], tokens[task], strict=True)]
+            for task in self.config.tasks
+        }
+
+    def merged(self) -> nn.Module:
+        """The language model with what was learnt written into its weights, as a plain transformers model."""
+        return copy.deepcopy(self.network.model).merge_and_unload()
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def n_trained(self) -> int:
+        """Parameters that training changes: LoRA's, and the embeddings of the new tokens."""
+        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+
+    def save(self, path: str | Path) -> None:
+        """One small safetensors file that `load` reads: adapters, new embeddings, identifiers and configuration."""
+        from peft import get_peft_model_state_dict
+
+        adapters = get_peft_model_state_dict(self.network.model, save_embedding_layers=False)
+        tensors = {f"adapter.{name}": weight for name, weight in adapters.items()}
+        tensors["codes"] = torch.from_numpy(self.identifiers.codes)
+        tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
+        save_model(path, "LC-Rec", tensors, self.config, self.seed, self.log)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Self:
+        """Read what `save` wrote; the language model itself is loaded as config.language_model says."""
+        from peft import set_peft_model_state_dict
+
+        saved = load_model(path, "LC-Rec")
+        identifiers = Identifiers(saved.tensors.pop("codes").numpy(), tuple(saved.tensors.pop("level_sizes").tolist()))
+        model = cls(identifiers, None, LCRecConfig(**saved.config), saved.seed, device)
+        adapters = {name.removeprefix("adapter."): weight for name, weight in saved.tensors.items()}
+        result = set_peft_model_state_dict(model.network.model, adapters)
+        if result.unexpected_keys:
+            raise LetterError(
+                f"{path}: its adapters do not fit {model.config.language_model} ({result.unexpected_keys[0]}); "
+                "load it with the language model that it was trained on"
+            )
+        model.log = saved.log
+        return model
+
+
+def response_loss(tau: float):
+    """The loss that `train` minimises: the ranking-guided loss of the response tokens. A batch: see `LCRec.batch`.
+
+    Beside it, for the log: the sum of every task's plain losses, and the number of its tokens.
+    """
+
+    def loss(network: nn.Module, batch: tuple[list, Tensor, Tensor]) -> dict[str, Tensor]:
+        groups, targets, tasks = batch
+        logits = network(groups)
+        parts = {"loss": ranking_guided_loss(logits, targets, tau)}
+        with torch.no_grad():
+            each = F.cross_entropy(logits.float(), targets, reduction="none")
+            for number, task in enumerate(TASKS):
+                parts[f"{task}: sum"] = each[tasks == number].sum()
+                parts[f"{task}: tokens"] = (tasks == number).float().sum()
+        return parts
+
+    return loss

