@@ -90,8 +90,14 @@ def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], **o
     return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir))
 
 
+LanguageModels = Annotated[
+    bool,
+    typer.Option("--language-models", help="LC-Rec and LETTER-LC-Rec, too: an hour each on two cores; make models"),
+]
+
+
 @pipeline_command
-def run(pipeline) -> None:
+def run(pipeline, language_models: LanguageModels = False) -> None:
     """Everything: embeddings, tokenizers, recommenders, evaluation, analysis; ends with a table and a report.
 
     Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it anywhere and run it
@@ -99,7 +105,7 @@ def run(pipeline) -> None:
     """
     from letterlib.experiments.report import run_all
 
-    table, report = run_all(pipeline)
+    table, report = run_all(pipeline, systems_of_table(language_models))
     print(f"\n{table}\n\nReport: {report}")
 
 
@@ -107,12 +113,19 @@ def run(pipeline) -> None:
 def table(
     pipeline,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
+    language_models: LanguageModels = False,
 ) -> None:
     """The same table over several seeds: intervals over seeds and users, and what can be said of each difference."""
     from letterlib.experiments.table import seeds_table
 
-    text, folder = seeds_table(pipeline, seeds)
+    text, folder = seeds_table(pipeline, seeds, systems_of_table(language_models))
     print(f"\n{text}\n\nWritten to {folder}")
+
+
+def systems_of_table(language_models: bool) -> list[str]:
+    from letterlib.experiments.pipeline import QUICK, SYSTEMS
+
+    return list(SYSTEMS) if language_models else QUICK
 
 
 @pipeline_command
@@ -146,7 +159,9 @@ def tokenize(
 
 
 @pipeline_command
-def train(pipeline, system: Annotated[str, typer.Argument(help="lightgcn, sasrec, tiger or letter-tiger")]) -> None:
+def train(
+    pipeline, system: Annotated[str, typer.Argument(help="lightgcn, sasrec, tiger, letter-tiger, lc-rec, ...")]
+) -> None:
     """Train one recommender, and before it whatever it needs."""
     pipeline.system(system)
     print_folders(pipeline)

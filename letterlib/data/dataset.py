@@ -235,9 +235,12 @@ class Cases:
 
     def sample(self, n: int, seed: int) -> "Cases":
         """A fixed random sample of `n` cases, in their order; all of them when there are fewer."""
-        if n >= len(self):
-            return self
-        return self[np.sort(np.random.default_rng(seed).choice(len(self), n, replace=False))]
+        return self if n >= len(self) else self[sampled_rows(len(self), n, seed)]
 
     def with_users(self, users: np.ndarray) -> "Cases":
         return replace(self, users=users)
+
+
+def sampled_rows(total: int, n: int, seed: int) -> np.ndarray:
+    """The rows that `Cases.sample` takes of `total` cases, ascending."""
+    return np.sort(np.random.default_rng(seed).choice(total, n, replace=False)) if n < total else np.arange(total)

@@ -29,6 +29,11 @@ class Evaluation:
     lists: dict[str, float]
     identifier_ranks: np.ndarray | None = None
 
+    def __getitem__(self, rows: np.ndarray) -> "Evaluation":
+        """Some of the cases; the figures of the lists stay those of all."""
+        identifiers = None if self.identifier_ranks is None else self.identifier_ranks[rows]
+        return Evaluation(self.ranks[rows], self.users[rows], self.groups[rows], self.lists, identifiers)
+
     def hits(self, k: int) -> np.ndarray:
         """Per-case Recall@k, float64 [n_cases]."""
         return m.hits_at(self.ranks, k)

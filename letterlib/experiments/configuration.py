@@ -4,6 +4,7 @@
 on two cores and is good enough to look at. `paper` has the paper's hyper-parameters and wants a GPU.
 """
 
+import copy
 import difflib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from letterlib.collaborative.lightgcn import LightGCNConfig
 from letterlib.collaborative.sasrec import SASRecConfig
 from letterlib.data import DATASETS
 from letterlib.errors import LetterError
+from letterlib.generation.lcrec import LCRecConfig
 from letterlib.generation.tiger import TigerConfig
 from letterlib.semantics import MINILM
 from letterlib.tokenization.letter import TokenizerConfig
@@ -43,6 +45,8 @@ class RunConfig(BaseModel):
     lightgcn: LightGCNConfig
     tokenizer: TokenizerConfig
     tiger: TigerConfig
+    lcrec: LCRecConfig
+    language_model_cases: int = Field(300, ge=1, description="test cases that a language model answers, a fixed sample")
 
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -53,6 +57,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "tokenizer": dict(hidden=(64,), n_codes=32, n_groups=4, epochs=5),
         "tiger": dict(d_model=32, d_ff=64, n_heads=2, d_head=16, n_layers=1, history=5, epochs=1, examples=2000,
                       batch_size=128, learning_rate=3e-3),
+        "lcrec": dict(language_model="tiny", history=5, lists=30, alignment=0.5, epochs=1, batch_size=16,
+                      learning_rate=5e-3),
+        "language_model_cases": 30,
     },
     "laptop": {
         "sasrec_32": dict(dimensions=32, n_heads=1, epochs=8, dropout=0.3, learning_rate=2e-3),
@@ -62,6 +69,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "tokenizer": dict(hidden=(256, 128), batch_size=512, epochs=100, alpha=0.1),
         "tiger": dict(d_model=128, d_ff=256, n_heads=4, d_head=32, n_layers=1, dropout=0.0, history=4, epochs=8,
                       examples=18_000, targets=3, batch_size=64, learning_rate=3e-3, warmup=0.05, validate_every=4),
+        # The rate is that of a small model: at the paper's, an hour moves a new token's embedding too little.
+        "lcrec": dict(dropout=0.0, epochs=8, lists=500, alignment=0.15, batch_size=8, learning_rate=1e-3, warmup=0.05),
     },
     "paper": {
         "sasrec_32": dict(dimensions=32, n_heads=1, epochs=200, patience=10),
@@ -69,6 +78,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "lightgcn": dict(epochs=500, patience=20),
         "tokenizer": {},
         "tiger": {},
+        "lcrec": dict(language_model="huggyllama/llama-7b", gradient_checkpointing=True),
+        "language_model_cases": 1_000_000,
     },
 }  # fmt: skip
 
@@ -96,7 +107,7 @@ def make_config(
     if profile not in PROFILES:
         raise LetterError(f'unknown profile "{profile}"; choose one of {", ".join(PROFILES)}')
     held_out = DATASETS[dataset].held_out if dataset in DATASETS else 1
-    values: dict[str, Any] = {room: dict(options) for room, options in PROFILES[profile].items()}
+    values: dict[str, Any] = copy.deepcopy(PROFILES[profile])
     if profile == "laptop":
         values |= {room: dict(options) for room, options in TUNED.get(dataset, {}).items()}
     values |= dict(dataset=dataset, profile=profile, seed=seed, held_out=held_out, device=device, encoder=encoder)

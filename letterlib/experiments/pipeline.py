@@ -20,13 +20,14 @@ from letterlib.collaborative.markov import MarkovFloor
 from letterlib.collaborative.popularity import Popularity
 from letterlib.collaborative.sasrec import SASRec
 from letterlib.data import load_dataset
-from letterlib.data.dataset import Dataset, Split
+from letterlib.data.dataset import Cases, Dataset, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig
-from letterlib.files import read_json, write_json
+from letterlib.files import read_json, sha256_of, write_json
+from letterlib.generation.lcrec import LCRec
 from letterlib.generation.tiger import Tiger
 from letterlib.semantics import ItemEmbeddings, embed_texts
 from letterlib.tokenization.letter import LetterTokenizer
@@ -39,6 +40,8 @@ SYSTEMS = {
     "sasrec": "SASRec (tuned)",
     "tiger": "TIGER (RQ-VAE)",
     "letter-tiger": "LETTER-TIGER",
+    "lc-rec": "LC-Rec (RQ-VAE)",
+    "letter-lc-rec": "LETTER-LC-Rec",
 }
 """Every system of the table, in its order: the name to call it by, and the name to print."""
 
@@ -46,6 +49,12 @@ FLOORS = ("popularity", "markov")
 """The systems that a trained one has to clear."""
 
 TIGER_ARMS = {"tiger": "plain", "letter-tiger": "letter"}
+LCREC_ARMS = {"lc-rec": "plain", "letter-lc-rec": "letter"}
+GENERATIVE_ARMS = TIGER_ARMS | LCREC_ARMS
+"""The tokenizer behind each system that writes identifiers."""
+
+QUICK = [name for name in SYSTEMS if name not in LCREC_ARMS]
+"""The systems without a language model: minutes on two cores, where those with one take an hour each."""
 EXACT_CASES = 30
 """Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
 
@@ -157,6 +166,11 @@ class Pipeline:
             arm = TIGER_ARMS[system]
             identifiers = self.tokenizer(arm).identifiers()
             return self._trained(system, Tiger, self.config.tiger, [self._tokenizer(arm).key], identifiers)
+        if system in LCREC_ARMS:
+            arm, config = LCREC_ARMS[system], self.config.lcrec
+            inputs = [self._tokenizer(arm).key] + ([sha256_of(config.intentions)] if config.intentions else [])
+            identifiers, titles = self.tokenizer(arm).identifiers(), self.dataset.titles()
+            return self._trained(system, LCRec, config, inputs, identifiers, titles)
         if system in SYSTEMS:
             return None
         raise LetterError(f'unknown system "{system}"; choose one of {", ".join(SYSTEMS)}')
@@ -166,7 +180,7 @@ class Pipeline:
         artefact = self._model(name)
         if artefact is None:
             return (Popularity() if name == "popularity" else MarkovFloor()).fit(self.split)
-        kind = {"sasrec": SASRec, "lightgcn": LightGCN}.get(name, Tiger)
+        kind = {"sasrec": SASRec, "lightgcn": LightGCN}.get(name, LCRec if name in LCREC_ARMS else Tiger)
         return kind.load(artefact.path("model.safetensors"), device=self.config.device)
 
     # Evaluation
@@ -175,10 +189,11 @@ class Pipeline:
     def _evaluated(self, name: str) -> Artefact:
         model = self._model(name)
         inputs = [self._split_key] + ([model.key] if model else [])
+        options = {"ranked": RANKED} | ({"cases": self.config.language_model_cases} if name in LCREC_ARMS else {})
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            system, cases = self.system(name), self.split.cases("test")
-            identifier_of_item = system.identifiers.identifier_of_item if name in TIGER_ARMS else None
+            system, cases = self.system(name), self.test_cases(name)
+            identifier_of_item = system.identifiers.identifier_of_item if name in GENERATIVE_ARMS else None
             metrics = {}
             for history, exclude in (("in", False), ("out", True)):
                 ranking = system.recommend(cases.without_targets(), RANKED, exclude_history=exclude)
@@ -188,7 +203,12 @@ class Pipeline:
                 metrics[f"history {history}"] = result.metrics()
             return metrics
 
-        return self._stage(f"evaluation-{name}", 2, {"ranked": RANKED}, inputs, work)
+        return self._stage(f"evaluation-{name}", 2, options, inputs, work)
+
+    def test_cases(self, name: str) -> Cases:
+        """The test cases of a system: all of them, or for a language model a sample, the same for every seed."""
+        cases = self.split.cases("test")
+        return cases.sample(self.config.language_model_cases, seed=0) if name in LCREC_ARMS else cases
 
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
         """The test result of a system, with the history left "in" (the paper's figure) or filtered "out"."""
@@ -218,10 +238,14 @@ class Pipeline:
         """The same run with another seed, in the same cache."""
         return Pipeline(self.config.model_copy(update={"seed": seed}), data_dir=self.data_dir, cache=self.cache)
 
+    def trained_seconds(self, name: str) -> float:
+        """Wall time of training a system, when that was really done."""
+        model = self._model(name)
+        return model.seconds if model else 0.0
+
     def seconds(self, name: str) -> float:
         """Wall time of training and evaluating a system, when that was really done."""
-        model = self._model(name)
-        return self._evaluated(name).seconds + (model.seconds if model else 0.0)
+        return self._evaluated(name).seconds + self.trained_seconds(name)
 
     def ranking(self, name: str, *, history: str = "in") -> Ranking:
         """The ranked lists behind `evaluation`."""

@@ -51,9 +51,9 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
 
 
-def run_all(pipeline: Pipeline) -> tuple[str, Path]:
-    """Run (or find) every stage; return the table as text and the path of the report."""
-    results = gather([pipeline], list(SYSTEMS))
+def run_all(pipeline: Pipeline, systems: list[str]) -> tuple[str, Path]:
+    """Run (or find) every stage that `systems` need; return the table as text and the path of the report."""
+    results = gather([pipeline], systems)
     analysis = analyse_tokenizers(pipeline)
     folder = pipeline.cache.folder / "reports" / report_name(pipeline)
     text = f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}\n\n{floor_sentence(results)}"

@@ -12,14 +12,14 @@ from letterlib.experiments.tables import comparisons, floor_sentence, gather, he
 from letterlib.files import write_json, written_beside
 
 
-def seeds_table(pipeline: Pipeline, n_seeds: int) -> tuple[str, Path]:
-    """Run or find every stage for `n_seeds` seeds beginning with the pipeline's own.
+def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[str, Path]:
+    """Run or find every stage of `systems` for `n_seeds` seeds beginning with the pipeline's own.
 
     Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV, JSON and a figure.
     """
     first = pipeline.config.seed
     pipelines = [pipeline.with_seed(first + i) for i in range(n_seeds)]
-    results = gather(pipelines, list(SYSTEMS))
+    results = gather(pipelines, systems)
     sentences = [floor_sentence(results), *comparisons(results), *effects([analyse_tokenizers(p) for p in pipelines])]
     frame, title = results_frame(results), heading(pipeline, results, n_seeds)
     config = pipeline.config
