@@ -167,7 +167,7 @@ def train(
         parts = run.log.losses[-1]
         shown = parts if len(parts) <= 5 else {"loss": parts["loss"]}
         bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
-        if checkpoint is not None and time.perf_counter() - saved > checkpoint_seconds:
+        if checkpoint is not None and accelerator.is_main_process and time.perf_counter() - saved > checkpoint_seconds:
             run.save()
             saved = time.perf_counter()
     bar.close()

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import PartialState
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -72,6 +73,8 @@ class LCRec(IdentifierRecommender):
         unknown = [task for task in config.tasks if task not in TASKS]
         if unknown:
             raise LetterError(f'LC-Rec: no task "{unknown[0]}"; the tasks are {", ".join(TASKS)}')
+        if titles is not None and len(titles) != len(identifiers):
+            raise LetterError(f"LC-Rec: {len(titles):,} titles for {len(identifiers):,} items; give one per item")
         self.config, self.checkpoint = config, checkpoint
         self.log = TrainingLog()
         dtype = resolve_dtype(config.dtype, self.device)
@@ -80,7 +83,8 @@ class LCRec(IdentifierRecommender):
             config.language_model, torch.float32 if self.device.type == "cpu" else dtype
         )
         self.vocabulary = Vocabulary.extend(tokenizer, model, identifiers)
-        initialise_new_tokens(model, self.vocabulary, list(titles) if titles and config.words_first else None, seed)
+        texts = list(titles) if titles is not None and config.words_first else None
+        initialise_new_tokens(model, self.vocabulary, texts, seed)
         if config.gradient_checkpointing:
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
@@ -114,9 +118,12 @@ class LCRec(IdentifierRecommender):
             examples = [tasks.draw(task, generator) for task in others for _ in range(per_epoch[task])]
             if "seqrec" in per_epoch:
                 examples += tasks.lists(generator)[:n_lists]
-            order = generator.permutation(len(examples))
+            order, processes = generator.permutation(len(examples)), PartialState()
             for start in range(0, n_examples, config.batch_size):
-                yield self.batch([examples[i] for i in order[start : start + config.batch_size]])
+                batch = order[start : start + config.batch_size]
+                # Each process takes its part; gradients are averaged over processes.
+                mine = batch[processes.process_index :: processes.num_processes]
+                yield self.batch([examples[i] for i in (mine if len(mine) else batch[:1])])
 
         self.log = train(
             self.network,

@@ -343,6 +343,11 @@ def test_identifiers_of_another_catalogue_are_refused(untrained):
         other.fit(circle().split(1))
 
 
+def test_titles_of_another_catalogue_are_refused():
+    with pytest.raises(LetterError, match="50 titles for 60 items"):
+        LCRec(identifiers(), circle().titles()[:50], SMALL, 0, "cpu")
+
+
 def test_a_model_that_knows_the_codes_already_is_refused():
     tokenizer, model = load_language_model(TINY)
     Vocabulary.extend(tokenizer, model, identifiers())
