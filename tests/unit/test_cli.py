@@ -63,6 +63,7 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["run", "--dataset", "beuty"], ["beuty", "movielens"]),
         (["run", "--seed", "-1"], ["seed", "-1"]),
         (["evaluate", "sasrek", "--profile", "smoke"], ['unknown system "sasrek"', "letter-tiger"]),
+        (["train", "lc-rec", "--profile", "smoke", "--set", "lcrec.language_model=no/such"], ["no/such", "smollm2"]),
     ],
 )
 def test_misspelt_words_are_one_line_that_lists_what_is_possible(tmp_path, arguments, words):

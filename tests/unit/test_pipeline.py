@@ -1,5 +1,6 @@
 """The pipeline as a library: stages in any order, resumed after a kill, and the beams' agreement with exact scoring."""
 
+import json
 import os
 import signal
 import subprocess
@@ -55,6 +56,27 @@ def test_switching_a_regularizer_off_gives_the_arm_without_it(made, tmp_path):
 
 def test_beams_wide_enough_agree_with_exact_scoring(made, tmp_path):
     assert pipeline(made, tmp_path, "tiger.beam=30").beam_agreement("tiger") == {"top 10": 1.0, "first": 1.0}
+
+
+def test_a_language_model_answers_the_same_sample_of_cases_for_every_seed(made, tmp_path):
+    sample = ("language_model_cases=7", "lcrec.lists=8", "lcrec.alignment=0.2")
+    one = pipeline(made, tmp_path, *sample)
+    evaluation = one.evaluation("letter-lc-rec")
+    assert len(evaluation.ranks) == 7 and evaluation.lists["validity"] == 1.0
+    assert evaluation.identifier_ranks is not None
+    other = one.with_seed(1)
+    assert np.array_equal(evaluation.users, other.test_cases("lc-rec").users)
+    assert len(one.test_cases("letter-tiger")) == 60
+
+
+def test_another_intentions_file_makes_another_model(made, tmp_path):
+    keys = []
+    for said in ("quiet things", "loud things"):
+        path = tmp_path / "made.user.json"
+        path.write_text(json.dumps({"user_explicit_preference": {"0": [said]}, "user_vague_intention": {"train": {}}}))
+        one = pipeline(made, tmp_path, "lcrec.lists=2", "lcrec.alignment=0.5", f"lcrec.intentions={path}")
+        keys.append(one._model("letter-lc-rec").key)
+    assert keys[0] != keys[1]
 
 
 def test_names_that_do_not_exist_are_refused_with_those_that_do(made, tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from letterlib.data.dataset import sampled_rows
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.experiments.tables import SystemResult, comparisons, floor_sentence, results_frame
 
@@ -54,3 +55,25 @@ def test_systems_below_the_markov_floor_are_named_and_those_above_are_not():
     sentence = floor_sentence(results)
     assert "TIGER (RQ-VAE)" in sentence and "SASRec" not in sentence
     assert "Every trained system clears" in floor_sentence({n: results[n] for n in ("markov", "sasrec")})
+
+
+def on_a_sample(name, one, n):
+    rows = sampled_rows(len(USERS), n, seed=0)
+    return SystemResult(name, *([run[rows] for run in kind] for kind in (one.history_in, one.history_out)), 1.0)
+
+
+def test_a_language_model_is_compared_on_the_cases_that_it_answered():
+    """On its 100 cases popularity hits nothing but elsewhere everything; what counts are the 100."""
+    rows, elsewhere = sampled_rows(len(USERS), 100, seed=0), np.zeros(len(USERS), dtype=np.int64)
+    elsewhere[rows] = -1
+    runs = [Evaluation(elsewhere, USERS, np.full(len(USERS), "head"), LISTS)]
+    results = {
+        "popularity": SystemResult("popularity", runs, runs, 1.0),
+        "letter-lc-rec": on_a_sample("letter-lc-rec", result("letter-lc-rec", 0.5), 100),
+    }
+    (sentence,) = comparisons(results)
+    assert "LETTER-LC-Rec against Popularity, R@10 on 100 cases. history in: +0." in sentence
+    assert "one-seed difference (higher)" in sentence
+    assert results_frame(results)["cases"].tolist() == ["1,000", "100"]
+    floor = floor_sentence(results | {"markov": results["popularity"]})
+    assert "Every trained system clears" in floor, "the floor is read on the same 100 cases"
