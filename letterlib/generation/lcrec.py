@@ -22,6 +22,7 @@ from letterlib.generation.causal import CausalNetwork, with_adapters
 from letterlib.generation.language_model import Vocabulary, initialise_new_tokens, load_language_model
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.recommender import IdentifierRecommender
+from letterlib.generation.response_groups import response_groups
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
@@ -150,27 +151,10 @@ class LCRec(IdentifierRecommender):
         return AlignmentTasks(split, self.vocabulary, self.history, intentions)
 
     def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
-        """Examples as `CausalNetwork.forward` and `response_loss` take them.
-
-        Returns groups of (tokens, real, response), each [batch, T], padded at the end by less than half; the response
-        tokens int64 [n] in the order of the logits; and the task of each, int64 [n].
-        """
-        groups, targets, tasks = [], [], []
-        waiting = sorted(examples, key=lambda one: -len(one.tokens))
-        while waiting:
-            width = len(waiting[0].tokens)
-            group = [one for one in waiting if 2 * len(one.tokens) > width]
-            waiting = waiting[len(group) :]
-            tokens = np.full((len(group), width), self.vocabulary.end)
-            real, response = np.zeros((2, len(group), width), dtype=bool)
-            for row, one in enumerate(group):
-                length = len(one.tokens)
-                tokens[row, :length], real[row, :length], response[row, :length] = one.tokens, True, one.response
-                targets.append(one.tokens[one.response])
-                tasks.append(np.full(int(one.response.sum()), one.task))
-            groups.append(tuple(torch.from_numpy(part).to(self.device) for part in (tokens, real, response)))
-        together = (torch.from_numpy(np.concatenate(part)).to(self.device) for part in (targets, tasks))
-        return groups, *together
+        """Examples as `CausalNetwork.forward` and `response_loss` take them: see `response_groups`."""
+        groups, targets, tasks = response_groups(examples, self.vocabulary.end)
+        on_device = [tuple(part.to(self.device) for part in group) for group in groups]
+        return on_device, targets.to(self.device), tasks.to(self.device)
 
     def losses_by_task(self) -> dict[str, list[float]]:
         """Mean loss of a response token, epoch by epoch and task by task, from the log of `fit`."""
