@@ -1,0 +1,129 @@
+"""What one step of masked beam search costs in lesson 08: a dictionary, transformers' prefix function, arrays.
+
+The same beams in all three: histories whose beams stand at different nodes of one level, as in a search. Each
+implementation finds the allowed children of every beam and their scores.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.generation.logits_process import PrefixConstrainedLogitsProcessor
+
+from letterlib.decoding import beam_search
+from letterlib.decoding.trie import PAD, DictTrie, Trie
+
+LEVEL_SIZES = (256,) * 4
+HISTORIES, BEAM = 64, 20
+"""A batch of the library on a CPU, each history with the beams of the protocol."""
+DICTIONARY, PREFIX_FUNCTION, ARRAYS = "dictionary", "transformers, prefix function", "arrays"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """seconds: of one step, by implementation. children: allowed in a step. build: seconds, by kind of trie."""
+
+    n_items: int
+    seconds: dict[str, float]
+    children: int
+    build: dict[str, float]
+
+
+def measure(n_items: int, seed: int, repeats: int = 5) -> Cost:
+    """One catalogue of random identifiers; means over the steps after one, two and three codes, medians of repeats."""
+    generator = np.random.default_rng([seed, n_items])
+    codes = generator.integers(0, 256, (n_items, len(LEVEL_SIZES)))
+    dictionary, arrays, build = None, None, {}
+    for name, kind in ((DICTIONARY, DictTrie), (ARRAYS, Trie.build)):
+        gc.disable()  # or it looks through millions of young dictionaries again and again
+        started = time.perf_counter()
+        trie = kind(codes, LEVEL_SIZES)
+        build[name] = time.perf_counter() - started
+        gc.enable()
+        dictionary, arrays = (trie, arrays) if name == DICTIONARY else (dictionary, trie)
+    steps = [Step(dictionary, arrays, level, generator) for level in (1, 2, 3)]
+    seconds = {}
+    for name in (DICTIONARY, PREFIX_FUNCTION, ARRAYS):
+        work = [step.work(name) for step in steps]
+        _timed(work)  # not counted: the first time, memory is looked up for the first time
+        seconds[name] = statistics.median(_timed(work) for _ in range(repeats)) / len(steps)
+    return Cost(n_items, seconds, sum(step.n_children for step in steps) // len(steps), build)
+
+
+def _timed(work: list[Callable[[], object]]) -> float:
+    started = time.perf_counter()
+    for one in work:
+        one()
+    return time.perf_counter() - started
+
+
+class Step:
+    """Beams that stand at nodes of `level`, and the log-probabilities that a model would give for what follows."""
+
+    def __init__(self, dictionary: DictTrie, trie: Trie, level: int, generator: np.random.Generator):
+        self.dictionary, self.trie, self.level = dictionary, trie, level
+        n_nodes = trie.n_nodes(level)
+        width = min(BEAM, n_nodes)
+        edges = np.linspace(0, n_nodes, width + 1).astype(np.int64)  # one beam in each twentieth of the level
+        drawn = generator.random((HISTORIES, width)) * np.diff(edges)
+        self.nodes = torch.from_numpy(edges[:-1] + drawn.astype(np.int64))
+        values = generator.standard_normal((HISTORIES, width, trie.vocabulary_size), dtype=np.float32)
+        self.log_probs = torch.from_numpy(values).log_softmax(-1)
+        self.scores = torch.from_numpy(generator.standard_normal((HISTORIES, width), dtype=np.float32))
+        self.prefixes = self._prefixes()
+        self.width = width
+
+    def _prefixes(self) -> Tensor:
+        """What was decoded to get to each node, int64 [histories * width, 1 + level], the start token first."""
+        nodes, tokens = self.nodes.flatten(), []
+        for level in range(self.level, 0, -1):
+            tokens.append(self.trie.tokens(level, nodes))
+            nodes = torch.searchsorted(self.trie.first_child[level - 1], nodes.int(), right=True) - 1
+        return torch.stack([torch.full_like(nodes, PAD), *tokens[::-1]], dim=1)
+
+    @property
+    def n_children(self) -> int:
+        begin, end = self.trie.children(self.level, self.nodes)
+        return int((end - begin).sum())
+
+    def work(self, name: str) -> Callable[[], Tensor]:
+        """A function that makes the step with one implementation and returns its children's scores."""
+        return {DICTIONARY: self.by_dictionary, PREFIX_FUNCTION: self.by_function, ARRAYS: self.by_arrays}[name]
+
+    def by_dictionary(self) -> Tensor:
+        """Every beam has its node at hand; the scores of its children are read out one beam at a time."""
+        found = []
+        for node, row, score in zip(self._standing, self.log_probs.flatten(0, 1), self.scores.flatten(), strict=True):
+            found.append(row[list(node)] + score)
+        return torch.cat(found)
+
+    @property
+    def _standing(self) -> list[dict]:
+        if not hasattr(self, "_nodes_at_hand"):
+            self._nodes_at_hand = [self._walk(prefix[1:]) for prefix in self.prefixes.tolist()]
+        return self._nodes_at_hand
+
+    def _walk(self, tokens: list[int]) -> dict:
+        node = self.dictionary.root
+        for token in tokens:
+            node = node[token]
+        return node
+
+    def by_function(self) -> Tensor:
+        """transformers asks for the tokens allowed after every prefix, and writes -inf everywhere else."""
+
+        def allowed(history: int, prefix: Tensor) -> list[int]:
+            return self.dictionary.allowed(prefix.tolist()[1:])
+
+        processor = PrefixConstrainedLogitsProcessor(allowed, self.width)
+        masked = processor(self.prefixes, self.log_probs.flatten(0, 1))
+        return masked + self.scores.view(-1, 1)
+
+    def by_arrays(self) -> Tensor:
+        """The step of `beam_search`: the children of all beams as one flat list."""
+        return beam_search._expand(self.trie, self.level, self.nodes, self.scores, self.log_probs).score
