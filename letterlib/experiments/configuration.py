@@ -46,7 +46,7 @@ class RunConfig(BaseModel):
     tokenizer: TokenizerConfig
     tiger: TigerConfig
     lcrec: LCRecConfig
-    language_model_cases: int = Field(1000, ge=1, description="test cases that a language model answers, a fixed sample")
+    language_model_cases: int = Field(1000, ge=1, description="test cases for language models, a fixed sample")
 
 
 PROFILES: dict[str, dict[str, Any]] = {

@@ -240,6 +240,15 @@ def test_saved_small_and_loaded_alike(model, tmp_path):
     assert loaded.log == model.log and loaded.seed == model.seed
 
 
+def test_saved_in_half_precision_it_is_half_the_size_and_nearly_the_same(model, tmp_path):
+    for name, dtype in (("whole", torch.float32), ("half", torch.float16)):
+        model.save(tmp_path / name, dtype)
+    sizes = [(tmp_path / name).stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
+    one, other = model.recommend(HISTORIES, 5), LCRec.load(tmp_path / "half", "cpu").recommend(HISTORIES, 5)
+    np.testing.assert_allclose(one.scores, other.scores, rtol=0.02, atol=0.05)
+
+
 def test_merged_saved_and_reloaded_by_transformers_it_gives_the_same_logits(llama, tmp_path):
     one = fresh(language_model=llama).fit(circle().split(1))
     one.merged().save_pretrained(tmp_path / "merged")
