@@ -1,0 +1,86 @@
+"""Does L_Div change which first codes TIGER writes? TIGER on identifiers of three weights beta: what lesson 06 reads.
+
+    python experiments/generation_bias.py --profile laptop --out experiments/results/movielens-generation-bias
+
+beta is 0 (L_CF alone), the profile's (LETTER) and 1, where the sweep of lesson 04 saw an effect; everything else is
+the profile's. Tokenizers, models and evaluations are cached stages, so an interrupted run goes on where it stopped.
+`runs.csv` has one row a model; `counts.safetensors` has how often each first code was generated (in the first ten
+places of every list), how many items have it, and how many targets. Both are written whenever a seed is whole.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from safetensors.numpy import load_file, save_file
+
+from letterlib.analysis.code_usage import code_usage
+from letterlib.analysis.exposure import first_code_counts, generation_bias
+from letterlib.errors import LetterError
+from letterlib.evaluation.evaluate import LISTED, evaluate
+from letterlib.experiments.cache import Artefact, Cache
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.pipeline import RANKED, Pipeline
+from letterlib.files import digest, write_json, written_beside
+from letterlib.progress import progress
+
+BETAS = (0.0, 1e-4, 1.0)
+
+
+def listed(pipeline: Pipeline) -> Artefact:
+    """The first codes that one model writes, and its metrics."""
+    config = pipeline.config
+
+    def work(out: Path, partial: Path) -> dict[str, Any]:
+        tiger, cases = pipeline.system("letter-tiger"), pipeline.split.cases("test")
+        identifiers = tiger.identifiers
+        ranking = tiger.recommend(cases.without_targets(), RANKED)
+        metrics = evaluate(ranking, cases, pipeline.split, identifiers.identifier_of_item).metrics()
+        items, n_codes = ranking.items[:, :LISTED], identifiers.level_sizes[0]
+        counts = first_code_counts(identifiers.codes, items, cases.targets, n_codes)
+        bias = {f"KL from {name}": value for name, value in generation_bias(counts).items()}
+        usage = code_usage(identifiers.codes, identifiers.level_sizes).loc[1, ["in_use", "perplexity"]].to_dict()
+        save_file({name: counts[name].to_numpy(np.int32) for name in counts}, out / "counts.safetensors")
+        return bias | usage | {"R@10": metrics["R@10"], "coverage": metrics["coverage"]}
+
+    options = {"tiger": config.tiger.model_dump(mode="json"), "tokenizer": config.tokenizer.model_dump(mode="json")}
+    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, config.encoder, config.profile)]
+    return pipeline.cache.stage("generation-bias", 1, work, config=options | {"ranked": RANKED}, inputs=inputs,
+                                seed=config.seed, device=pipeline.device)  # fmt: skip
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for runs.csv, counts.safetensors and bias.json")],
+    profile: str = "laptop",
+    seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
+    cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
+) -> None:
+    cache = Cache(cache_dir, say=lambda line: None)
+    rows, kept = [], {}
+    for seed in progress(range(seeds), what="seeds"):
+        for beta in BETAS:
+            config = make_config("movielens", profile, seed, overrides=[f"tokenizer.beta={beta}"])
+            pipeline = Pipeline(config, cache=cache)
+            done = listed(pipeline)
+            rows.append({"seed": seed, "beta": beta} | done.metrics)
+            counts = load_file(done.path("counts.safetensors"))
+            kept |= {f"{name} beta={beta:g} seed={seed}": values for name, values in counts.items()}
+        out.mkdir(parents=True, exist_ok=True)
+        with written_beside(out / "runs.csv") as beside:
+            pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
+        with written_beside(out / "counts.safetensors") as beside:
+            save_file(kept, beside)
+        write_json(out / "bias.json", {
+            "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint, "profile": profile,
+            "seeds": seed + 1, "betas": BETAS, "listed": LISTED, "device": pipeline.device,
+            "alpha": config.tokenizer.alpha, "tiger": config.tiger.model_dump(mode="json"),
+        })  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except LetterError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -1,0 +1,116 @@
+"""LETTER-TIGER trained at several tau, several seeds each, decoded with raw logits and with logits / tau: lesson 06.
+
+    python experiments/tau_sweep.py --profile laptop --out experiments/results/movielens-tau-sweep
+
+The identifiers are the profile's LETTER identifiers of the same seed; tau and seed are all that changes. Every trained
+model and every evaluation is a cached stage, so an interrupted sweep goes on where it stopped. `runs.csv` has one row
+a model and way of decoding, with what the loss did to the first code's logits on the test cases; `ranks.safetensors`
+has each target's rank, from which intervals and paired differences are computed. Both are written whenever a seed is
+whole.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from safetensors.numpy import load_file, save_file
+
+from letterlib.analysis.code_usage import perplexity
+from letterlib.analysis.hard_negatives import negative_weights, target_logits
+from letterlib.errors import LetterError
+from letterlib.evaluation.evaluate import evaluate
+from letterlib.experiments.cache import Artefact, Cache
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.pipeline import RANKED, Pipeline
+from letterlib.files import digest, write_json, written_beside
+from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.progress import progress
+
+TAUS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+"""The paper's grid, in which 1 is plain cross-entropy."""
+
+HARDEST = 10
+
+
+def decoded(pipeline: Pipeline) -> Artefact:
+    """The ranks of one model's test targets and its metrics, by raw logits and by logits / tau."""
+    config = pipeline.config
+
+    def work(out: Path, partial: Path) -> dict[str, Any]:
+        tiger, cases = pipeline.system("letter-tiger"), pipeline.split.cases("test")
+        metrics, ranks = {}, {}
+        for way, tau in (("raw", 1.0), ("scaled", config.tiger.tau)):
+            if tau == 1.0 and metrics:  # one and the same
+                metrics[way], ranks[way] = metrics["raw"], ranks["raw"].copy()
+                continue
+            ranking = tiger.recommend(cases.without_targets(), RANKED, tau=tau)
+            result = evaluate(ranking, cases, pipeline.split, tiger.identifiers.identifier_of_item)
+            metrics[way], ranks[way] = result.metrics(), result.ranks.astype(np.int8)
+        save_file(ranks, out / "ranks.safetensors")
+        return metrics | {"validations": tiger.log.validations, "losses": tiger.log.losses}
+
+    options = {"tiger": config.tiger.model_dump(mode="json"), "tokenizer": config.tokenizer.model_dump(mode="json")}
+    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, config.encoder, config.profile)]
+    return pipeline.cache.stage("tau-sweep", 1, work, config=options | {"ranked": RANKED}, inputs=inputs,
+                                seed=config.seed, device=pipeline.device)  # fmt: skip
+
+
+def pushed(pipeline: Pipeline) -> dict[str, dict[str, float]]:
+    """What one model's test logits look like, raw and divided by its tau: losses, and who takes the gradient.
+
+    loss: mean over the tokens of all targets. Of the first code alone: top share, of the push that the ten hardest
+    negatives take; effective, the number of equally pushed negatives with the same entropy.
+    """
+    logits, targets = target_logits(pipeline.system("letter-tiger"), pipeline.split.cases("test"))
+    found = {}
+    for way, tau in (("raw", 1.0), ("scaled", pipeline.config.tiger.tau)):
+        weights = negative_weights(logits[:, 0].double(), targets[:, 0], tau)
+        found[way] = {
+            "loss": ranking_guided_loss(logits, targets, tau).item(),
+            "top_share": weights.topk(HARDEST, dim=1).values.sum(dim=1).mean().item(),
+            "effective": float(perplexity(weights.numpy()).mean()),
+            "spread": (logits[:, 0] / tau).std(dim=1).mean().item(),
+        }
+    return found
+
+
+def write(out: Path, rows: list[dict[str, Any]], ranks: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with written_beside(out / "runs.csv") as beside:
+        pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
+    with written_beside(out / "ranks.safetensors") as beside:
+        save_file(ranks, beside)
+    write_json(out / "sweep.json", about)
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for runs.csv, ranks.safetensors and sweep.json")],
+    profile: str = "laptop",
+    seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
+    cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
+) -> None:
+    cache = Cache(cache_dir, say=lambda line: None)
+    rows, ranks = [], {}
+    for seed in progress(range(seeds), what="seeds"):
+        for tau in TAUS:
+            pipeline = Pipeline(make_config("movielens", profile, seed, overrides=[f"tiger.tau={tau}"]), cache=cache)
+            done, logits = decoded(pipeline), pushed(pipeline)
+            for way, found in load_file(done.path("ranks.safetensors")).items():
+                ranks[f"{way} tau={tau:g} seed={seed}"] = found
+                wanted = {name: done.metrics[way][name] for name in ("R@5", "R@10", "N@5", "N@10")}
+                rows.append({"seed": seed, "tau": tau, "decoded": way} | wanted | logits[way])
+        users = pipeline.split.cases("test").users
+        write(out, rows, ranks | {"users": users.astype(np.int32)}, {
+            "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint, "profile": profile,
+            "seeds": seed + 1, "taus": TAUS, "ranked": RANKED, "hardest": HARDEST, "device": pipeline.device,
+            "tiger": pipeline.config.tiger.model_dump(mode="json", exclude={"tau"}),
+        })  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except LetterError as error:
+        raise SystemExit(f"error: {error}") from error

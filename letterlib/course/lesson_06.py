@@ -1,0 +1,229 @@
+"""The exercises of lesson 06: a training pair, the ranking-guided loss, the weight of negatives, partial AUC.
+
+Logits are tenths and never tied with the target, unless a tie is what is asked about.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from letterlib.analysis.hard_negatives import negative_weights
+from letterlib.analysis.partial_auc import partial_auc
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.values import close, in_words, tenths
+from letterlib.decoding.trie import EOS, PAD, tokens_of
+from letterlib.generation.ranking_loss import ranking_guided_loss
+
+IGNORED = -100
+
+
+def pair_cases(generator: Generator) -> list[Case]:
+    """(films in the history, length read, levels): one film with one code, then fewer, as many, and more than read."""
+    cases = []
+    for n, length, levels in [(1, 1, 1), (2, 3, 2), (3, 3, 2), (5, 2, 3), (9, 4, 4)]:
+        codes = torch.randint(8, (12, levels), generator=generator)
+        codes[:, 0] = torch.arange(12)  # every film has a first code of its own, so that no mistake passes by luck
+        items = torch.randperm(12, generator=generator)[: n + 1].tolist()
+        tokens = torch.from_numpy(tokens_of(codes.numpy(), (12, *[8] * (levels - 1))))
+        cases.append({"history": items[:-1], "target": items[-1], "item_tokens": tokens, "length": length})
+    return cases
+
+
+def pair(answer: Any, case: Case) -> None:
+    """6.1: history, target, item_tokens [n_items, L], length -> what the encoder reads, the decoder reads, targets."""
+    history, target, item_tokens, length = case.values()
+    names = ["encoder_input", "decoder_input", "targets"]
+    returned = several(call(answer, case), names, case, "tensors")
+    end, levels = torch.tensor([EOS]), item_tokens.shape[1]
+    read, own = item_tokens[history[-length:]], item_tokens[target]
+
+    def finished(items: list[int]) -> Tensor:
+        return torch.cat([item_tokens[items].flatten(), end])
+
+    causes = [
+        (read.flatten(), "the end token is missing after the history."),
+        (torch.cat([read.flatten(), torch.tensor([PAD])]), "a pad (0) at the end; the end token is 1."),
+        (torch.cat([end, read.flatten()]), "the end token stands in front; it comes last."),
+        (finished(history), "the whole history. The model reads the last `length` films."),
+        (finished(history[:length]), "the *first* films; the most recent ones are at the end of the list."),
+        (finished(history[::-1][:length]), "the most recent film first. Time runs forwards: oldest first."),
+        (finished(history[-length:][::-1]), "the most recent film first. Time runs forwards: oldest first."),
+        (finished([*history, target][-length:]), "the target is among the films that are read. It is the answer!"),
+        (torch.cat([read.T.flatten(), end]), "all first codes, then all second ones. Keep each film's codes together."),
+        (torch.cat([torch.cat([row, end]) for row in read]), "an end token after every film; it comes once, last."),
+        (torch.cat([item_tokens[history].flatten()[-length:], end]), "`length` counts films, and you cut tokens."),
+        (torch.tensor([*history[-length:], EOS]), "film numbers; look up their tokens in `item_tokens`."),
+        (read, "a table of films and codes; `flatten()` makes one row of it."),
+    ]  # fmt: skip
+    compare(names[0], returned[0], finished(history[-length:]), case, causes)
+    wanted = torch.cat([own, end])
+    shifted = torch.cat([torch.tensor([PAD]), own])
+    causes = [
+        (wanted, "the targets themselves: the decoder would read each token before it has to write it. Shift them."),
+        (own, "the codes without the start token: at the first place the decoder would read the answer."),
+        (torch.cat([end, own]), "starts with the end token, 1; the start token is the pad, 0."),
+        (shifted[:-1], "the last code is missing: after it the decoder has to write the end token."),
+        (torch.cat([shifted, end]), "the end token is read, too; nothing is written after it. One token less."),
+        (torch.cat([wanted[1:], wanted[:1]]), "shifted to the left; each place should see the token *before* it."),
+        (wanted.roll(1), "`roll` brings the end token to the front. The start token is the pad, 0."),
+    ]
+    compare(names[1], returned[1], shifted, case, causes)
+    causes = [
+        (own, "the end token is missing: the decoder also has to learn where to stop."),
+        (shifted, "shifted as well. Only the decoder's input is shifted."),
+        (torch.cat([own, torch.tensor([PAD])]), "a pad (0) at the end; the end token is 1."),
+        (torch.tensor([target, EOS]), "the film's number; look up its tokens."),
+        (wanted[:, None].expand(-1, levels), "one row too many."),
+    ]
+    compare(names[2], returned[2], wanted, case, causes)
+
+
+def loss_cases(generator: Generator) -> list[Case]:
+    """(batch, tokens, vocabulary, ignored, tau, scale); the last but one has logits whose exponential is no number."""
+    cases = []
+    shapes = [(1, 1, 2, 0, 1.0, 1), (1, 1, 3, 0, 0.5, 1), (1, 2, 3, 1, 2.0, 1), (2, 2, 4, 1, 0.5, 100)]
+    for batch, length, vocabulary, ignored, tau, scale in [*shapes, (6, 5, 9, 11, 0.6, 1)]:
+        logits = tenths(2 * torch.randn(batch, length, vocabulary, generator=generator)) * scale
+        targets = torch.randint(vocabulary, (batch, length), generator=generator)
+        gone = torch.randperm(batch * length, generator=generator)[:ignored]
+        targets.view(-1)[gone] = IGNORED
+        cases.append({"logits": logits.requires_grad_(), "targets": targets, "tau": tau})
+    return cases
+
+
+def loss(answer: Any, case: Case) -> None:
+    """6.2: logits [batch, T, V], targets [batch, T] with -100 where ignored, tau -> the mean loss, a scalar."""
+    logits, targets, tau = case.values()
+    given = logits.detach()
+    expected = ranking_guided_loss(given, targets, tau)
+    counted = targets != IGNORED
+    logs = (given / tau).log_softmax(dim=2)
+    as_zero = -logs.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    each = as_zero * counted
+    rows = counted.any(dim=1)
+    by_row = (each.sum(dim=1)[rows] / counted.sum(dim=1)[rows]).mean()
+    own = given.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    plain = ranking_guided_loss(given, targets, 1.0)
+    one_sided = ((given.logsumexp(dim=2) - own / tau) * counted).sum() / counted.sum()
+    causes = [
+        (as_zero.mean(), "ignored targets counted as token 0. Leave those places out."),
+        (each.mean(), "divided by the number of all places; divide by the number that count."),
+        (each.sum(), "a sum; the loss is a mean over the targets that count."),
+        (each, "one number per place; take the mean of those that count."),
+        (by_row, "a mean per row, then a mean of means: rows with fewer targets then weigh more."),
+        (-expected, "the sign: the loss is *minus* the logarithm of a probability."),
+        (plain, "tau is not used."),
+        (ranking_guided_loss(given, targets, 1 / tau), "logits *times* tau; the loss divides by it."),
+        (plain / tau, "the loss divided by tau. The logits are divided, before the softmax."),
+        (plain * tau, "the loss times tau. The logits are divided by it, before the softmax."),
+        (one_sided, "only the target's logit is divided by tau; the sum has the same logits."),
+        (F.cross_entropy((given / tau).softmax(2).flatten(0, 1), targets.flatten()), "the softmax is taken twice: "
+         "`cross_entropy` takes logits."),
+        (F.cross_entropy((given.softmax(2) / tau).flatten(0, 1), targets.flatten()), "probabilities divided by tau, "
+         "and a second softmax. Divide the logits."),
+        (-(each.neg().exp() * counted).sum() / counted.sum(), "the probability without its logarithm."),
+    ]  # fmt: skip
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and not returned.isfinite().all():
+        cause = "`exp` of a large number, or a logarithm of 0. `log_softmax` and `logsumexp` take care of both."
+        raise Incorrect("The loss is no finite number.", case, expected=expected, actual=returned, cause=cause)
+    compare("the loss", returned, expected, case, causes)
+    if not returned.requires_grad:
+        raise Incorrect("The loss has no gradient.", case, cause="a `detach()`, an `.item()` or `torch.no_grad()`.")
+    (gradient,) = torch.autograd.grad(returned, logits)
+    wanted = ((given / tau).softmax(2) - F.one_hot(targets.clamp(min=0), given.shape[2])) / tau
+    wanted = wanted * counted[..., None] / counted.sum()
+    if not close(gradient, wanted):
+        cause = "a part of the formula is detached, so that the model would be pushed somewhere else."
+        raise Incorrect("The value is right, its gradient is not.", case, expected=wanted, actual=gradient, cause=cause)
+
+
+def weight_cases(generator: Generator) -> list[Case]:
+    """(rows, vocabulary, tau), one negative first."""
+    cases = []
+    for n, vocabulary, tau in [(1, 2, 1.0), (1, 3, 0.5), (2, 4, 2.0), (12, 9, 0.6)]:
+        logits = tenths(2 * torch.randn(n, vocabulary, generator=generator))
+        targets = torch.randint(vocabulary, (n,), generator=generator)
+        cases.append({"logits": logits, "targets": targets, "tau": tau})
+    return cases
+
+
+def weights(answer: Any, case: Case) -> None:
+    """6.3: logits [n, V], targets [n], tau -> each negative's share of the gradient [n, V], 0 at the target."""
+    logits, targets, tau = case.values()
+    expected = negative_weights(logits, targets, tau)
+    p, here = (logits / tau).softmax(dim=1), F.one_hot(targets, logits.shape[1]).bool()
+    plain = logits.softmax(dim=1).masked_fill(here, 0)
+    causes = [
+        (p, "the target has its probability, too. It is no negative: 0 there, and the others add up to 1."),
+        (p.masked_fill(here, 0), "the target is out, but the rest adds up to less than 1. Divide by its sum."),
+        (p.masked_fill(here, 0) / tau, "the gradient itself. Its *share*: each row adds up to 1."),
+        ((p - here.float()) / tau, "the gradient itself, target included. Negatives alone, as shares."),
+        (plain / plain.sum(dim=1, keepdim=True), "tau is not used, or divides where it cancels again. It divides the "
+         "logits."),
+        (negative_weights(logits, targets, 1 / tau), "logits *times* tau; the loss divides by it."),
+        (logits.masked_fill(here, 0).div(tau).softmax(1), "a logit of 0 at the target still gets weight; use "
+         "`-torch.inf`."),
+        (logits.masked_fill(here, 0).div(tau).softmax(1).masked_fill(here, 0), "a logit of 0 at the target takes part "
+         "in the sum; use `-torch.inf`."),
+        (negative_weights(-logits, targets, tau), "the sign: negatives with a *high* logit get much."),
+        (logits.masked_fill(here, -torch.inf).div(tau).softmax(0), "a softmax down the columns; each row is a case."),
+        (expected.sort(dim=1, descending=True).values, "sorted. Leave every weight at its token."),
+        (expected.log(), "logarithms of the weights."),
+        ((~here).float() / (logits.shape[1] - 1), "the same weight for all; the logits decide."),
+    ]  # fmt: skip
+    compare("the weights", call(answer, case), expected, case, causes)
+
+
+def auc_cases(generator: Generator) -> list[Case]:
+    """One negative, above; one that ties; then (cases, negatives, k) with some ties at random."""
+    first = {"positive": torch.tensor([0.0]), "negatives": torch.tensor([[1.0]]), "k": 1}
+    tied = {"positive": torch.tensor([1.0, 1]), "negatives": torch.tensor([[0.0, 1], [2, 1]]), "k": 1}
+    cases = [first, tied]
+    for n, m, k in [(2, 4, 2), (3, 5, 5), (25, 12, 4)]:
+        scores = torch.randint(-6, 7, (n, m + 1), generator=generator).float()
+        cases.append({"positive": scores[:, 0] + 2, "negatives": scores[:, 1:].contiguous(), "k": k})
+    return cases
+
+
+def auc(answer: Any, case: Case) -> None:
+    """6.4: positive [n], negatives [n, m], k -> share of the k hardest negatives below the positive, ties half, [n]."""
+    positive, negatives, k = case.values()
+    m, own = negatives.shape[1], positive[:, None]
+
+    def share(chosen: Tensor, tie: float = 0.5) -> Tensor:
+        return ((chosen < own).float() + tie * (chosen == own).float()).mean(dim=1)
+
+    expected, hardest = partial_auc(positive, negatives, k / m).float(), negatives.topk(k, dim=1).values
+    causes = [
+        (1 - expected, "the share of negatives *above* the positive."),
+        (share(hardest, 0), "ties count as lost. A tie counts half."),
+        (share(hardest, 1), "ties count as won (`<=`). A tie counts half."),
+        (share(negatives), "all negatives: that is the AUC. Take the k hardest, those with the highest scores."),
+        (share(negatives, 0), "all negatives, and ties count as lost."),
+        (share(negatives.topk(k, dim=1, largest=False).values), "the k *easiest* negatives. Hard is a high score."),
+        (share(negatives[:, :k]), "the first k columns; negatives are not sorted. `topk` finds the hardest."),
+        (expected * k, "a count; divide by k."),
+        (expected * k / m, "divided by the number of all negatives; only k take part."),
+        ((share(hardest, 0) > 0).float(), "whether any is beaten; the measure is the share that is."),
+        ((hardest < own).all(dim=1).float(), "whether all are beaten; the measure is the share that is."),
+        (expected.mean(), "a mean over cases; one number per case is asked for."),
+        ((hardest - own).mean(dim=1), "by how much, not how many. Count the negatives below."),
+    ]
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and returned.is_floating_point():
+        returned = returned.float()
+    elif isinstance(returned, Tensor) and returned.dtype == torch.bool:
+        raise Incorrect(f"A share is a number, and {in_words(returned)} is true or false.", case, expected=expected,
+                        actual=returned, cause="a comparison whose mean was not taken.")  # fmt: skip
+    compare("the shares", returned, expected, case, causes)
+
+
+EXERCISES = {
+    "6.1": Exercise(pair_cases, pair),
+    "6.2": Exercise(loss_cases, loss),
+    "6.3": Exercise(weight_cases, weights),
+    "6.4": Exercise(auc_cases, auc),
+}

@@ -1,0 +1,246 @@
+"""Answers to lesson 06: right ones in several styles, and typical mistakes with the words meant for them."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+NAMES = {"np": np, "torch": torch, "F": F, "PAD": 0, "EOS": 1}
+"""What the notebook has imported by the time it reaches its exercises."""
+
+END, START = torch.tensor([1]), torch.tensor([0])
+
+# 6.1 a training pair
+
+
+def pair_by_loop(history, target, item_tokens, length):
+    read = []
+    for item in history[-length:]:
+        read += item_tokens[item].tolist()
+    own = item_tokens[target].tolist()
+    return tuple(torch.tensor(one) for one in ([*read, 1], [0, *own], [*own, 1]))
+
+
+def pair_with_pad(history, target, item_tokens, length):
+    targets = F.pad(item_tokens[target], (0, 1), value=1)
+    read = F.pad(item_tokens[torch.tensor(history)[-length:]].reshape(-1), (0, 1), value=1)
+    return read, F.pad(targets[:-1], (1, 0)), targets
+
+
+def pair_with(read=None, shift=None, targets=None):
+    """The training pair with one of its three parts replaced."""
+
+    def answer(history, target, item_tokens, length):
+        parts = pair_by_loop(history, target, item_tokens, length)
+        wrong = (
+            read and read(history, target, item_tokens, length),
+            shift and shift(item_tokens[target], parts[2]),
+            targets and targets(item_tokens[target], target),
+        )
+        return tuple(right if other is None else other for right, other in zip(parts, wrong, strict=True))
+
+    return answer
+
+
+def films(chosen, end=True):
+    def read(history, target, item_tokens, length):
+        tokens = item_tokens[chosen(history, target, length)].flatten()
+        return torch.cat([tokens, END]) if end else tokens
+
+    return read
+
+
+# 6.2 the ranking-guided loss
+
+
+def loss_by_hand(logits, targets, tau):
+    logs = (logits / tau) - (logits / tau).logsumexp(dim=-1, keepdim=True)
+    counted = targets >= 0
+    return -logs[counted][torch.arange(int(counted.sum())), targets[counted]].mean()
+
+
+def loss_by_loop(logits, targets, tau):
+    found = []
+    for row, wanted in zip(logits, targets, strict=True):
+        for one, token in zip(row, wanted, strict=True):
+            if token != -100:
+                found.append(-F.log_softmax(one / tau, dim=0)[token])
+    return torch.stack(found).mean()
+
+
+def loss_with(scaled=lambda x, tau: x / tau, mean=None, after=lambda loss, tau: loss):
+    def answer(logits, targets, tau):
+        counted = targets != -100
+        logs = scaled(logits, tau).log_softmax(dim=2).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+        loss = (-logs * counted).sum() / counted.sum() if mean is None else mean(-logs, counted)
+        return after(loss, tau)
+
+    return answer
+
+
+def naive_loss(logits, targets, tau):
+    powers = (logits / tau).exp()
+    p = powers / powers.sum(dim=2, keepdim=True)
+    counted = targets != -100
+    return -(p.gather(2, targets.clamp(min=0)[..., None])[..., 0][counted]).log().mean()
+
+
+def detached_sum(logits, targets, tau):
+    scaled, counted = logits / tau, targets != -100
+    own = scaled.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return (scaled.detach().logsumexp(dim=2) - own)[counted].mean()
+
+
+def only_the_target_scaled(logits, targets, tau):
+    counted = targets != -100
+    own = logits.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return (logits.logsumexp(dim=2) - own / tau)[counted].mean()
+
+
+def softmax_twice(logits, targets, tau):
+    return F.cross_entropy((logits / tau).softmax(2).flatten(0, 1), targets.flatten())
+
+
+# 6.3 the weights of the negatives
+
+
+def weights_by_autograd(logits, targets, tau):
+    logits = logits.clone().requires_grad_()
+    F.cross_entropy(logits / tau, targets, reduction="sum").backward()
+    gradient = logits.grad.clone()
+    gradient[torch.arange(len(targets)), targets] = 0
+    return gradient / gradient.sum(dim=1, keepdim=True)
+
+
+def weights_by_exp(logits, targets, tau):
+    powers = (logits / tau).exp() * (1 - F.one_hot(targets, logits.shape[1]))
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+def weights_with(change=None, fill=-torch.inf, dim=1, scaled=lambda x, tau: x / tau):
+    def answer(logits, targets, tau):
+        here = F.one_hot(targets, logits.shape[1]).bool()
+        x = logits if fill is None else logits.masked_fill(here, fill)
+        found = scaled(x, tau).softmax(dim=dim)
+        return found if change is None else change(found, here, tau)
+
+    return answer
+
+
+def weights_in_place(logits, targets, tau):
+    logits[torch.arange(len(targets)), targets] = -torch.inf
+    return (logits / tau).softmax(dim=1)
+
+
+# 6.4 partial AUC
+
+
+def auc_by_sort(positive, negatives, k):
+    hardest = negatives.sort(dim=1, descending=True).values[:, :k]
+    return (torch.sign(positive[:, None] - hardest).mean(dim=1) + 1) / 2
+
+
+def auc_by_loop(positive, negatives, k):
+    found = []
+    for own, row in zip(positive.tolist(), negatives.tolist(), strict=True):
+        hardest = sorted(row)[-k:]
+        found.append(sum(1.0 if other < own else 0.5 if other == own else 0.0 for other in hardest) / k)
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def auc_with(count=None, chosen=lambda negatives, k: negatives.topk(k, dim=1).values):
+    def answer(positive, negatives, k):
+        others, own = chosen(negatives, k), positive[:, None]
+        if count is not None:
+            return count(others, own)
+        return ((others < own).float() + 0.5 * (others == own).float()).mean(dim=1)
+
+    return answer
+
+
+RIGHT = {
+    "6.1": [pair_by_loop, pair_with_pad, lambda *case: list(pair_by_loop(*case))],
+    "6.2": [
+        loss_by_hand,
+        loss_by_loop,
+        lambda x, t, tau: F.cross_entropy((x / tau).transpose(1, 2), t),
+        lambda x, t, tau: F.cross_entropy((x / tau).flatten(0, 1), t.flatten(), ignore_index=-100),
+    ],
+    "6.3": [weights_by_autograd, weights_by_exp],
+    "6.4": [auc_by_sort, auc_by_loop],
+}
+
+WRONG = [
+    ("6.1", pair_with(films(lambda h, t, n: h[-n:], end=False)), "end token is missing after the history"),
+    ("6.1", pair_with(films(lambda h, t, n: h)), "whole history"),
+    ("6.1", pair_with(films(lambda h, t, n: h[:n])), "*first* films"),
+    ("6.1", pair_with(films(lambda h, t, n: h[-n:][::-1])), "most recent film first"),
+    ("6.1", pair_with(films(lambda h, t, n: [*h, t][-n:])), "It is the answer"),
+    ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].T.flatten(), END])), "codes together"),
+    ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h].flatten()[-n:], END])), "you cut tokens"),
+    ("6.1", pair_with(lambda h, t, x, n: torch.cat([END, x[h[-n:]].flatten()])), "stands in front"),
+    ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].flatten(), START])), "a pad (0) at the end"),
+    ("6.1", pair_with(lambda h, t, x, n: torch.tensor([*h[-n:], 1])), "film numbers"),
+    ("6.1", pair_with(lambda h, t, x, n: x[h[-n:]]), "one row of it"),
+    ("6.1", pair_with(shift=lambda own, targets: targets), "Shift them"),
+    ("6.1", pair_with(shift=lambda own, targets: own), "without the start token"),
+    ("6.1", pair_with(shift=lambda own, targets: torch.cat([END, own])), "starts with the end token"),
+    ("6.1", pair_with(shift=lambda own, targets: torch.cat([START, own[:-1]])), "last code is missing"),
+    ("6.1", pair_with(shift=lambda own, targets: torch.cat([START, own, END])), "nothing is written after it"),
+    ("6.1", pair_with(targets=lambda own, target: own), "where to stop"),
+    ("6.1", pair_with(targets=lambda own, target: torch.cat([START, own])), "Only the decoder's input"),
+    ("6.1", lambda *case: pair_by_loop(*case)[0], "return three tensors"),
+    ("6.1", lambda *case: tuple(one.tolist() for one in pair_by_loop(*case)), "should be a tensor"),
+    ("6.1", lambda *case: tuple(one.float() for one in pair_by_loop(*case)), "should be int64"),
+    ("6.2", loss_with(mean=lambda each, counted: each.mean()), "counted as token 0"),
+    ("6.2", loss_with(mean=lambda each, counted: (each * counted).mean()), "number of all places"),
+    ("6.2", loss_with(mean=lambda each, counted: (each * counted).sum()), "a sum"),
+    ("6.2", loss_with(mean=lambda each, counted: each * counted), "one number per place"),
+    ("6.2", loss_with(after=lambda loss, tau: -loss), "the sign"),
+    ("6.2", loss_with(scaled=lambda x, tau: x), "tau is not used"),
+    ("6.2", loss_with(scaled=lambda x, tau: x * tau), "*times* tau"),
+    ("6.2", loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss / tau), "loss divided by tau"),
+    ("6.2", loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss * tau), "loss times tau"),
+    ("6.2", only_the_target_scaled, "only the target's logit"),
+    ("6.2", softmax_twice, "softmax is taken twice"),
+    ("6.2", naive_loss, "no finite number"),
+    ("6.2", lambda x, t, tau: loss_by_hand(x, t, tau).item(), "should be a tensor"),
+    ("6.2", lambda x, t, tau: loss_by_hand(x.detach(), t, tau), "has no gradient"),
+    ("6.2", detached_sum, "its gradient is not"),
+    ("6.3", weights_with(fill=None), "It is no negative"),
+    ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=None), "Divide by its sum"),
+    ("6.3", weights_with(lambda p, here, tau: (p - here.float()) / tau, fill=None), "target included"),
+    ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0) / tau, fill=None), "the gradient itself"),
+    ("6.3", weights_with(scaled=lambda x, tau: x), "tau is not used"),
+    ("6.3", weights_with(scaled=lambda x, tau: x * tau), "*times* tau"),
+    ("6.3", weights_with(fill=0.0), "still gets weight"),
+    ("6.3", weights_with(dim=0), "each row is a case"),
+    ("6.3", weights_with(lambda p, here, tau: p.sort(dim=1, descending=True).values), "sorted"),
+    ("6.3", weights_with(lambda p, here, tau: p.log()), "logarithms"),
+    ("6.3", weights_with(lambda p, here, tau: p.numpy()), "should be a tensor"),
+    ("6.3", weights_in_place, "in place"),
+    ("6.4", auc_with(chosen=lambda negatives, k: negatives), "that is the AUC"),
+    ("6.4", auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1, largest=False).values), "*easiest*"),
+    ("6.4", auc_with(chosen=lambda negatives, k: negatives[:, :k]), "the first k columns"),
+    ("6.4", auc_with(lambda others, own: (others < own).float().mean(dim=1)), "ties count as lost"),
+    ("6.4", auc_with(lambda others, own: (others <= own).float().mean(dim=1)), "ties count as won"),
+    ("6.4", lambda p, n, k: 1 - auc_by_sort(p, n, k), "*above* the positive"),
+    ("6.4", lambda p, n, k: auc_by_sort(p, n, k) * k, "a count"),
+    ("6.4", lambda p, n, k: auc_by_sort(p, n, k) * k / n.shape[1], "only k take part"),
+    ("6.4", lambda p, n, k: auc_by_sort(p, n, k).mean(), "one number per case"),
+    ("6.4", auc_with(lambda others, own: (others < own).any(dim=1).float()), "whether any is beaten"),
+    ("6.4", auc_with(lambda others, own: (others < own).all(dim=1)), "true or false"),
+    ("6.4", lambda p, n, k: auc_by_sort(p, n, k).numpy(), "should be a tensor"),
+]
+
+HALF_RIGHT = {
+    "training-pair": """
+def my_training_pair(history, target, item_tokens, length):
+    end = torch.tensor([EOS])
+    targets = torch.cat([item_tokens[target], end])
+    return torch.cat([item_tokens[history[-length:]].flatten(), end]), targets, targets
+""",
+    "partial-auc": None,
+}
+"""The answers of the second submission that differ from the solution; None leaves the stub."""
+
+POINTS = {"full": 10, "half": 5, "untouched": 0}
