@@ -27,7 +27,7 @@ SYSTEM = "letter-lc-rec"
 FREE_CASES = 100
 """Cases of the sample that are also decoded without the trie."""
 SHOWN = 10
-"""Cases whose lists are kept, for people to look at."""
+"""Users of whom one case's lists are kept, for people to look at."""
 
 
 def main(
@@ -56,6 +56,7 @@ def main(
 def one_seed(pipeline: Pipeline) -> dict:
     config, cases = pipeline.config, pipeline.test_cases(SYSTEM)
     histories, free = cases.without_targets(), np.arange(min(FREE_CASES, len(cases)))
+    shown = np.unique(cases.users, return_index=True)[1][:SHOWN]
     trained = pipeline.system(SYSTEM)
     result = {
         "seed": config.seed,
@@ -65,8 +66,8 @@ def one_seed(pipeline: Pipeline) -> dict:
         "training seconds": pipeline.trained_seconds(SYSTEM),
         "device": device_in_words(pipeline.device),
         "versions": versions(),
-        "histories": [histories.history(i)[-config.lcrec.history :].tolist() for i in range(SHOWN)],
-        "targets": cases.targets[:SHOWN].tolist(),
+        "histories": [histories.history(i)[-config.lcrec.history :].tolist() for i in shown],
+        "targets": cases.targets[shown].tolist(),
     }
     untrained = LCRec(trained.identifiers, pipeline.dataset.titles(), config.lcrec, config.seed, config.device)
     popularity = Popularity().fit(pipeline.split)
@@ -77,7 +78,7 @@ def one_seed(pipeline: Pipeline) -> dict:
         result[name] = {
             "evaluation": evaluation.to_json(),
             "metrics": evaluation.metrics(),
-            "lists": ranking.items[:SHOWN, :10].tolist(),
+            "lists": ranking.items[shown, :10].tolist(),
         }
         if name != "popularity":
             unheld = system.recommend_unconstrained(histories[free], 10)

@@ -1,0 +1,223 @@
+"""The exercises of lesson 07: first values of new tokens, a batch of prompts and responses, windows of a list, LoRA.
+
+What fills up a batch is also the last token of responses, as in the library: padding cannot be told by its number.
+"""
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.values import tenths
+
+END = 2
+
+
+def values_cases(generator: Generator) -> list[Case]:
+    """One item; a code without an item; then many items, with unused codes at both ends and between."""
+    drawn = [([0], 1, 2), ([1, 1], 2, 2)]
+    spread = torch.tensor([1, 2, 4, 5])[torch.randint(4, (14,), generator=generator)].tolist()
+    drawn.append(([1, 1, 2, 4, 5, 4, *spread], 7, 3))
+    return [
+        {
+            "codes": torch.tensor(codes),
+            "words": tenths(torch.randn(len(codes), dim, generator=generator)),
+            "random": tenths(torch.randn(n_codes, dim, generator=generator)),
+        }
+        for codes, n_codes, dim in drawn
+    ]
+
+
+def values(answer: Any, case: Case) -> None:
+    """7.1: codes int64 [n_items], words [n_items, d], random [n_codes, d] -> rows [n_codes, d]."""
+    codes, words, random = case.values()
+    sums = torch.zeros_like(random).index_add(0, codes, words)
+    counts = torch.bincount(codes, minlength=len(random))[:, None]
+    used, means = counts > 0, sums / counts.clamp(min=1)
+    expected = torch.where(used, means, random)
+    last, added = random.clone(), random.index_add(0, codes, words)
+    for code, row in zip(codes.tolist(), words, strict=True):
+        last[code] = row
+    causes = [
+        (means, "zeros where a code has no items. Two such codes could never be told apart; keep the random rows."),
+        (torch.where(used, sums, random), "sums. Codes with many items would get long vectors; take the mean."),
+        (sums, "sums, and zeros where a code has no items."),
+        (last, "the last item of each code. `rows[codes] = words` writes one item over the other; take their mean."),
+        (torch.where(used, added / counts.clamp(min=1), random), "the random row is added to the words."),
+        (torch.where(used, added / (counts + 1), random), "the random row counts as one more item."),
+        (added, "words added to random rows, and no mean."),
+        (torch.where(used, words.mean(0), random), "the mean of *all* items at every code: all codes would be one."),
+        (torch.where(used, sums / len(codes), random), "divided by all items. Divide by those that have the code."),
+        (random, "the random rows, unchanged."),
+        (expected[codes], "one row per item; one per code is asked for."),
+        (expected[used[:, 0]], "rows for codes in use only. The table has one row for every code."),
+    ]
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and returned.isnan().any():
+        cause = "0 / 0: a code without items has no mean. It keeps its random row."
+        raise Incorrect("The rows are not all numbers.", case, expected=expected, actual=returned, cause=cause)
+    compare("the rows", returned, expected, case, causes)
+
+
+def batch_cases(generator: Generator) -> list[Case]:
+    """One example without padding; two of equal length; then short prompts with long responses, and the reverse."""
+    lengths = [[(2, 1)], [(1, 3), (3, 1)], [(5, 2), (1, 3), (2, 9), (7, 1), (4, 4)]]
+    cases = []
+    for pairs in lengths:
+        prompts = [torch.randint(3, 90, (n,), generator=generator) for n, _ in pairs]
+        prompts[0][-1] = END  # a history ends with an end token, too
+        ended = [torch.randint(3, 90, (n,), generator=generator) for _, n in pairs]
+        for one in ended:
+            one[-1] = END
+        cases.append({"prompts": prompts, "responses": ended, "end": END})
+    return cases
+
+
+def batch(answer: Any, case: Case) -> None:
+    """7.2: prompts, responses (lists of int64 [n]), end -> tokens, real, response, each [batch, T]."""
+    prompts, responses, end = case.values()
+    tokens, real, response = several(call(answer, case), ["tokens", "real", "response"], case, "tensors")
+    whole = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
+    read, sizes = _column(map(len, prompts)), _column(map(len, whole))
+    width = int(sizes.max())
+    places = torch.arange(width).expand(len(whole), width)
+    wanted = _filled(whole, width, end)
+    causes = [
+        (_filled([one.flip(0) for one in whole], width, end).flip(1), "padding in front. Here it comes after the "
+         "response, so that a token's place is the same with and without it."),
+        (_filled([torch.cat([r, p]) for p, r in zip(prompts, responses, strict=True)], width, end), "the response "
+         "before the prompt. A causal model has to read the prompt first."),
+        (_filled(whole, width, 0), "zeros as padding. Token 0 may be a word; fill up with `end`."),
+        (_filled(prompts, width, end), "the prompts alone; the responses belong behind them."),
+        (_filled(prompts, int(read.max()), end), "the prompts alone; the responses belong behind them."),
+        (_filled(responses, max(map(len, responses)), end), "the responses alone; without its prompt nothing can be "
+         "answered."),
+    ]  # fmt: skip
+    compare("tokens", tokens, wanted, case, causes)
+    is_real, is_response = places < sizes, (places >= read) & (places < sizes)
+    causes = [
+        (tokens != end, "`tokens != end`. Real end tokens are lost: padding has the same number. Use lengths."),
+        (torch.ones_like(is_real), "everything is real, padding included."),
+        (~is_real, "the padding; the mask is true where a token is *real*."),
+        (is_response, "the response only. The prompt is not learnt, but it has to be read."),
+        (places < read, "the prompt only. The response is read as well."),
+        (places < sizes - 1, "the end token is missing. Padding starts after it."),
+    ]
+    compare("real", real, is_real, case, causes)
+    causes = [
+        (places >= read, "padding counted as a response: the model would learn to write padding."),
+        (is_real, "the whole example. A prompt is read, not learnt."),
+        (is_real & (places < read), "the prompt; the response is what comes after it."),
+        (places >= read - 1, "one place too early, and padding counted."),
+        ((places >= read - 1) & (places < sizes - 1), "one place too early. True marks the token that is to be "
+         "*written*; the model's forward pass does the shift by itself."),
+        ((places >= read - 1) & (places < sizes), "one token of the prompt too many: it starts at `len(prompt)`."),
+        ((places > read) & (places < sizes), "the first token of the response is missing: it stands at `len(prompt)`."),
+        (is_response & (tokens != end), "the end token is missing. Where it is not learnt, the model never stops."),
+        (places == read, "the first token of the response only."),
+    ]  # fmt: skip
+    compare("response", response, is_response, case, causes)
+
+
+def _column(lengths: Any) -> Tensor:
+    return torch.tensor(list(lengths))[:, None]
+
+
+def _filled(rows: list[Tensor], width: int, end: int) -> Tensor:
+    return torch.stack([torch.cat([row, torch.full((width - len(row),), end)]) for row in rows])
+
+
+def window_cases(generator: Generator) -> list[Case]:
+    """Lists of 2, of exactly one window, of one item more, of exactly two windows, and of two and a half."""
+    sizes = [(2, 3), (4, 3), (5, 3), (7, 3), (8, 1), (23, 5)]
+    return [{"items": torch.randperm(90, generator=generator)[:n].tolist(), "history": h} for n, h in sizes]
+
+
+def windows(answer: Any, case: Case) -> None:
+    """7.3: items (list), history -> list of lists of at most history + 1 items; neighbours share one item."""
+    items, history = case.values()
+    n = len(items)
+    expected = [items[start : start + history + 1] for start in range(0, n - 1, history)]
+    returned = call(answer, case)
+    if not isinstance(returned, (list, tuple)) or not all(isinstance(one, (list, tuple)) for one in returned):
+        cause = "one window after another without brackets, or another kind than lists."
+        raise Incorrect("The windows should be a list of lists.", case, expected=expected, actual=returned, cause=cause)
+    found = [list(one) for one in returned]
+    if found != expected:
+        raise Incorrect("These are not the windows.", case, expected=expected, actual=found,
+                        cause=_cause_of_windows(found, items, history))  # fmt: skip
+
+
+def _cause_of_windows(found: list[list[int]], items: list[int], history: int) -> str:
+    n, longest = len(items), max(map(len, found), default=0)
+    taught = sorted(item for one in found for item in one[1:])
+    if any(item not in items for one in found for item in one):
+        return "items that are not in the list, or places in place of items."
+    causes = [
+        (any(not one for one in found), "an empty window."),
+        (longest > history + 1, "a window longer than history + 1 items."),
+        (longest <= history < n, "windows of `history` items. One more fits: the last one is written, not read."),
+        (sum(map(len, found)) > n and any(len(one) < 2 for one in found), "a window of one item: it teaches nothing, "
+         "since nothing comes after it. Stop the starts at `len(items) - 1`."),
+        (taught != sorted(set(taught)), "items that are learnt more than once: the next window starts `history` "
+         "further on, at the last item of the one before."),
+        (sum(map(len, found)) == n, "windows that share nothing: the first item of each would never be learnt."),
+        (set(taught) < set(items[1:]), "items at the end, or between windows, that are never learnt. A shorter last "
+         "window is allowed."),
+        (sorted(found) == sorted([items[i : i + history + 1] for i in range(0, n - 1, history)]), "the right windows "
+         "in another order; begin with the oldest."),
+    ]  # fmt: skip
+    return next((text for wrong, text in causes if wrong), "windows are cut from the front, each as long as it can be.")
+
+
+def lora_cases(generator: Generator) -> list[Case]:
+    """(rows, in, out, rank); at the end a square matrix, where a transposed one fits as well."""
+    cases = []
+    for n, d_in, d_out, rank in [(1, 1, 1, 1), (2, 3, 2, 1), (4, 5, 5, 2)]:
+        shapes = {"x": (n, d_in), "weight": (d_out, d_in), "a": (rank, d_in), "b": (d_out, rank)}
+        drawn = {name: tenths(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
+        cases.append(drawn | {"alpha": 4.0 * rank + 3})
+    return cases
+
+
+def lora(answer: Any, case: Case) -> None:
+    """7.4: x [n, in], weight [out, in], a [r, in], b [out, r], alpha -> output [n, out], merged [out, in]."""
+    x, weight, a, b, alpha = case.values()
+    output, merged = several(call(answer, case), ["output", "merged"], case, "tensors")
+    delta, rank = b @ a, len(a)
+
+    def weights(scale: float) -> Tensor:
+        return weight + scale * delta
+
+    right = weights(alpha / rank)
+    unscaled = "the alpha / r is missing."
+    causes = [
+        (weights(1), unscaled),
+        (weights(alpha), "not divided by the rank r. With it, a larger r does not mean larger steps."),
+        (weights(rank / alpha), "r / alpha; it should be alpha / r."),
+        (weights(alpha / a.shape[1]), "divided by the number of inputs; the rank is `len(a)`."),
+        (alpha / rank * delta, "W is missing: LoRA is added to what the layer does already."),
+        (delta, "W is missing, and so is alpha / r."),
+        (weight, "W alone; the adapter is missing."),
+        (alpha / rank * right, "W multiplied by alpha / r as well. Only the adapter is."),
+        (alpha / rank * (weight + delta), "W multiplied by alpha / r as well. Only the adapter is."),
+    ]
+    if delta.shape == delta.T.shape:
+        causes.append((weight + alpha / rank * delta.T, "the adapter is transposed: B A, with A first to touch x."))
+    sideways = [(x @ w, text) for w, text in causes if w.shape[0] == x.shape[1]]
+    sideways.append((x @ right, "x times W; a linear layer computes x times the *transpose* of W.")
+                    if len(right) == x.shape[1] else (torch.empty(0), ""))  # fmt: skip
+    compare("output", output, x @ right.T, case, [(x @ w.T, text) for w, text in causes] + sideways)
+    if isinstance(merged, Tensor) and merged.shape == output.shape and torch.equal(merged, output):
+        causes = [(output, "the output a second time; the merged weight is a matrix like W.")]
+    causes += [(right.T, "the merged weight is transposed; it takes the place of W.")]
+    compare("merged", merged, right, case, causes)
+
+
+EXERCISES = {
+    "7.1": Exercise(values_cases, values),
+    "7.2": Exercise(batch_cases, batch),
+    "7.3": Exercise(window_cases, windows),
+    "7.4": Exercise(lora_cases, lora),
+}

@@ -1,0 +1,239 @@
+"""Answers to lesson 07: right ones in several styles, and typical mistakes with the words meant for them."""
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+NAMES = {"np": np, "torch": torch}
+"""What the notebook has imported by the time it reaches its exercises."""
+
+# 7.1 first values of new tokens
+
+
+def values_by_loop(codes, words, random):
+    rows = []
+    for code in range(len(random)):
+        mine = words[codes == code]
+        rows.append(mine.mean(0) if len(mine) else random[code])
+    return torch.stack(rows)
+
+
+def values_by_table(codes, words, random):
+    has = (torch.arange(len(random))[:, None] == codes).float()
+    count = has.sum(1, keepdim=True)
+    return torch.where(count > 0, has @ words / count.clamp(min=1), random)
+
+
+def values_by_scatter(codes, words, random):
+    return random.scatter_reduce(0, codes[:, None].expand_as(words), words, "mean", include_self=False)
+
+
+def values_with(row):
+    """A loop over codes; row: (words of its items, its random row, all words) -> its first value."""
+
+    def answer(codes, words, random):
+        return torch.stack([row(words[codes == code], random[code], words) for code in range(len(random))])
+
+    return answer
+
+
+def last_wins(codes, words, random):
+    rows = random.clone()
+    rows[codes] = words
+    return rows
+
+
+def writes_into_random(codes, words, random):
+    for code in codes.unique():
+        random[code] = words[codes == code].mean(0)
+    return random
+
+
+def used_only(codes, words, random):
+    return torch.stack([words[codes == code].mean(0) for code in codes.unique()])
+
+
+def by_item(codes, words, random):
+    return values_by_loop(codes, words, random)[codes]
+
+
+# 7.2 a batch of prompts and responses
+
+
+def batch_by_lists(prompts, responses, end):
+    width = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
+    rows, real, response = [], [], []
+    for p, r in zip(prompts, responses, strict=True):
+        rest = width - len(p) - len(r)
+        rows.append([*p.tolist(), *r.tolist(), *[end] * rest])
+        real.append([True] * (len(p) + len(r)) + [False] * rest)
+        response.append([False] * len(p) + [True] * len(r) + [False] * rest)
+    return torch.tensor(rows), torch.tensor(real), torch.tensor(response)
+
+
+def batch_by_places(prompts, responses, end):
+    tokens = pad_sequence([torch.cat(pair) for pair in zip(prompts, responses, strict=True)], True, end)
+    read = torch.tensor([len(p) for p in prompts])[:, None]
+    whole = read + torch.tensor([len(r) for r in responses])[:, None]
+    places = torch.arange(tokens.shape[1])
+    return [tokens, places < whole, (places >= read) & (places < whole)]
+
+
+def batch_by_writing(prompts, responses, end):
+    width = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
+    tokens = torch.full((len(prompts), width), end)
+    real, response = torch.zeros(2, len(prompts), width, dtype=torch.bool)
+    for row, (p, r) in enumerate(zip(prompts, responses, strict=True)):
+        stop = len(p) + len(r)
+        tokens[row, : len(p)], tokens[row, len(p) : stop] = p, r
+        real[row, :stop], response[row, len(p) : stop] = True, True
+    return tokens, real, response
+
+
+def batch_with(tokens=None, real=None, response=None):
+    """The right batch with one of its three parts replaced: functions of (tokens, real, response, prompts, end)."""
+
+    def answer(prompts, responses, end):
+        right = batch_by_places(prompts, responses, end)
+        return tuple(
+            one if other is None else other(*right, [len(p) for p in prompts], end)
+            for one, other in zip(right, (tokens, real, response), strict=True)
+        )
+
+    return answer
+
+
+def padded_in_front(tokens, real, response, read, end):
+    rows = [row[mask] for row, mask in zip(tokens, real, strict=True)]
+    return torch.stack([torch.cat([torch.full((tokens.shape[1] - len(row),), end), row]) for row in rows])
+
+
+def response_first(prompts, responses, end):
+    return batch_by_places(responses, prompts, end)
+
+
+def from_the_prompt_on(tokens, real, response, read, end):
+    return torch.arange(tokens.shape[1]) >= torch.tensor(read)[:, None]
+
+
+def one_too_early(tokens, real, response, read, end):
+    return torch.cat([response[:, 1:], torch.zeros(len(response), 1, dtype=torch.bool)], dim=1)
+
+
+# 7.3 windows
+
+
+def windows_by_loop(items, history):
+    found, start = [], 0
+    while start + 1 < len(items):
+        found.append(items[start : start + history + 1])
+        start += history
+    return found
+
+
+def windows_by_steps(items, history):
+    firsts = items[: len(items) - 1 : history]
+    rests = [items[i : i + history] for i in range(1, len(items), history)]
+    return tuple((first, *rest) for first, rest in zip(firsts, rests, strict=True))
+
+
+def windows_with(starts, size=lambda history: history + 1):
+    def answer(items, history):
+        return [items[i : i + size(history)] for i in starts(len(items), history)]
+
+    return answer
+
+
+# 7.4 LoRA
+
+
+def lora_by_layers(x, weight, a, b, alpha):
+    low = torch.nn.functional.linear(x, a)
+    output = torch.nn.functional.linear(x, weight) + torch.nn.functional.linear(low, b) * alpha / len(a)
+    return output, weight + b @ a * (alpha / a.shape[0])
+
+
+def lora_by_einsum(x, weight, a, b, alpha):
+    merged = torch.einsum("or,ri->oi", b, a) * alpha / b.shape[1] + weight
+    return torch.einsum("oi,ni->no", merged, x), merged
+
+
+def lora_with(merge, apply=lambda x, merged: x @ merged.T):
+    def answer(x, weight, a, b, alpha):
+        merged = merge(weight, a, b, alpha, len(a))
+        return apply(x, merged), merged
+
+    return answer
+
+
+def right_merge(weight, a, b, alpha, rank):
+    return weight + alpha / rank * b @ a
+
+
+RIGHT = {
+    "7.1": [values_by_loop, values_by_table, values_by_scatter],
+    "7.2": [batch_by_lists, batch_by_places, batch_by_writing],
+    "7.3": [windows_by_loop, windows_by_steps],
+    "7.4": [lora_by_layers, lora_by_einsum, lora_with(right_merge)],
+}
+
+WRONG = [
+    ("7.1", values_with(lambda mine, random, words: mine.mean(0)), "0 / 0"),
+    ("7.1", values_with(lambda mine, random, words: mine.sum(0) / max(len(mine), 1)), "never be told apart"),
+    ("7.1", values_with(lambda mine, random, words: mine.sum(0) if len(mine) else random), "long vectors"),
+    ("7.1", last_wins, "the last item of each code"),
+    ("7.1", values_with(lambda mine, random, words: (mine.sum(0) + random) / (len(mine) + 1)), "one more item"),
+    ("7.1", values_with(lambda mine, random, words: words.mean(0) if len(mine) else random), "all codes would be one"),
+    ("7.1", values_with(lambda mine, start, words: mine.sum(0) / len(words) if len(mine) else start), "by all items"),
+    ("7.1", lambda codes, words, random: random.clone(), "unchanged"),
+    ("7.1", writes_into_random, "in place"),
+    ("7.1", used_only, "one row for every code"),
+    ("7.1", by_item, "one row per item"),
+    ("7.2", batch_with(tokens=padded_in_front), "padding in front"),
+    ("7.2", response_first, "response before the prompt"),
+    ("7.2", batch_with(tokens=lambda t, real, r, read, end: t * real), "zeros as padding"),
+    ("7.2", batch_with(real=lambda t, real, r, read, end: t != end), "Real end tokens are lost"),
+    ("7.2", batch_with(real=lambda t, real, r, read, end: real | True), "everything is real"),
+    ("7.2", batch_with(real=lambda t, real, r, read, end: ~real), "where a token is *real*"),
+    ("7.2", batch_with(real=lambda t, real, r, read, end: r), "it has to be read"),
+    ("7.2", batch_with(real=lambda t, real, r, read, end: real.float()), "should be bool"),
+    ("7.2", batch_with(response=lambda t, real, r, read, end: real), "A prompt is read, not learnt"),
+    ("7.2", batch_with(response=from_the_prompt_on), "learn to write padding"),
+    ("7.2", batch_with(response=lambda t, real, r, read, end: real & ~r), "what comes after it"),
+    ("7.2", batch_with(response=one_too_early), "one place too early"),
+    ("7.2", batch_with(response=lambda t, real, r, read, end: r & (t != end)), "the model never stops"),
+    ("7.2", lambda p, r, end: batch_by_places(p, r, end)[:2], "return three tensors"),
+    ("7.3", windows_with(lambda n, h: range(0, n, h)), "Stop the starts"),
+    ("7.3", windows_with(lambda n, h: range(0, n, h + 1)), "share nothing"),
+    ("7.3", windows_with(lambda n, h: range(0, n - 1)), "learnt more than once"),
+    ("7.3", windows_with(lambda n, h: range(0, n - h, h)), "never learnt"),
+    ("7.3", windows_with(lambda n, h: range(0, n - 1, h), lambda h: h + 2), "longer than"),
+    ("7.3", windows_with(lambda n, h: range(0, n - 1, h), lambda h: h), "One more fits"),
+    ("7.3", lambda items, h: windows_by_loop(items, h)[::-1], "another order"),
+    ("7.3", lambda items, h: items[: h + 1], "a list of lists"),
+    ("7.3", lambda items, h: windows_by_loop(list(range(len(items))), h), "places in place of items"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + b @ a), "alpha / r is missing"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha * b @ a), "not divided by the rank"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + r / alpha * b @ a), "should be alpha / r"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / a.shape[1] * b @ a), "number of inputs"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: alpha / r * b @ a), "W is missing"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: alpha / r * (w + b @ a)), "Only the adapter is"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / r * (b @ a).T), "adapter is transposed"),
+    ("7.4", lora_with(right_merge, lambda x, merged: x @ merged), "*transpose* of W"),
+    ("7.4", lambda *given: lora_by_layers(*given)[0], "return two tensors"),
+    ("7.4", lambda *given: (lora_by_layers(*given)[0], lora_by_layers(*given)[1].T), "merged weight is transposed"),
+    ("7.4", lambda *given: (lora_by_layers(*given)[0], given[1]), "the adapter is missing"),
+]
+
+HALF_RIGHT = {
+    "batch": """
+def my_batch(prompts, responses, end):
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.cat(p) for p in zip(prompts, responses)], True, end)
+    read = torch.tensor([len(p) for p in prompts])[:, None]
+    return tokens, tokens != end, torch.arange(tokens.shape[1]) >= read
+""",
+    "windows": None,
+}
+"""The answers of the second submission that differ from the solution; None leaves the stub."""
+
+POINTS = {"full": 10, "half": 5, "untouched": 0}
