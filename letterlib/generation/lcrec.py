@@ -61,6 +61,8 @@ class LCRec(IdentifierRecommender):
     checkpoint: a file to resume an interrupted `fit` from.
     """
 
+    name = "LC-Rec"
+
     def __init__(
         self,
         identifiers: Identifiers,
@@ -103,11 +105,7 @@ class LCRec(IdentifierRecommender):
         return torch.tensor(prompts, device=self.device)
 
     def fit(self, split: Split) -> Self:
-        if split.n_items != len(self.identifiers):
-            raise LetterError(
-                f"LC-Rec: identifiers for {len(self.identifiers):,} items, but {split.dataset.name} has "
-                f"{split.n_items:,}; use the identifiers that were made for this data set"
-            )
+        self.check_identifiers(split)
         config, tasks = self.config, self.alignment_tasks(split)
         others = [task for task in config.tasks if task != "seqrec"]
         n_lists = min(config.lists or tasks.n_lists, tasks.n_lists)

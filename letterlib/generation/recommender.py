@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.data.dataset import NO_ITEM, Cases
+from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.beam_search import IncrementalDecoder, beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.trie import Trie
+from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
 from letterlib.evaluation.validation import check_histories
 from letterlib.tokenization.identifiers import Identifiers
@@ -23,9 +24,11 @@ class IdentifierRecommender(ABC):
     """TIGER and LC-Rec: `recommend` by beam search over the trie of the catalogue's identifiers.
 
     Items that share an identifier share its score; their order is a permutation fixed by the seed.
-    history: items read, the most recent ones. beam: prefixes kept per level. n_tokens: what the network can write.
+    name: what it is called in errors. history: items read, the most recent ones. beam: prefixes kept per level.
+    n_tokens: what the network can write.
     """
 
+    name: str
     network: IncrementalDecoder
     history: int
     beam: int
@@ -34,6 +37,14 @@ class IdentifierRecommender(ABC):
     def __init__(self, identifiers: Identifiers, seed: int, device: torch.device):
         self.identifiers, self.seed, self.device = identifiers, seed, device
         self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, device)
+
+    def check_identifiers(self, split: Split) -> None:
+        """LetterError unless there is one identifier for every item of a data set."""
+        if split.n_items != len(self.identifiers):
+            raise LetterError(
+                f"{self.name}: identifiers for {len(self.identifiers):,} items, but {split.dataset.name} has "
+                f"{split.n_items:,}; use the identifiers that were made for this data set"
+            )
 
     @abstractmethod
     def memory(self, cases: Cases) -> Tensor:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, tokens_of
-from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
@@ -83,6 +82,8 @@ class Tiger(IdentifierRecommender):
     checkpoint: a file to resume an interrupted `fit` from.
     """
 
+    name = "TIGER"
+
     def __init__(
         self,
         identifiers: Identifiers,
@@ -102,11 +103,7 @@ class Tiger(IdentifierRecommender):
         self.network.eval()
 
     def fit(self, split: Split) -> Self:
-        if split.n_items != len(self.identifiers):
-            raise LetterError(
-                f"TIGER: identifiers for {len(self.identifiers):,} items, but {split.dataset.name} has "
-                f"{split.n_items:,}; use the identifiers that were made for this data set"
-            )
+        self.check_identifiers(split)
         config = self.config
         cases = split.cases("train")
         n_examples = min(config.examples or len(cases), len(cases))
