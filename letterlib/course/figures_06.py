@@ -138,7 +138,7 @@ def attention_shares(by_film: np.ndarray, by_level: np.ndarray) -> np.ndarray:
     films = by_film[0, :-1] / by_film[0, :-1].sum()
     said = f"Code 1: of what films get, each\ngets {films.min():.1%} to {films.max():.1%}"
     _plain(axes[0], said, grid="x")
-    said = f"For code 1, most of it on codes {by_level[0, :-1].argmax() + 1}. End token:\n"
+    said = f"Code 1: of all codes read, codes {by_level[0, :-1].argmax() + 1} get the most.\nEnd token: "
     _plain(
         axes[1], said + f"{by_level[0, -1]:.0%} for code 1, {by_level[-1, -1]:.0%} for code {len(by_level)}", grid="x"
     )

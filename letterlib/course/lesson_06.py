@@ -50,16 +50,25 @@ def pair(answer: Any, case: Case) -> None:
         (finished(history[:length]), "the *first* films; the most recent ones are at the end of the list."),
         (finished(history[::-1][:length]), "the most recent film first. Time runs forwards: oldest first."),
         (finished(history[-length:][::-1]), "the most recent film first. Time runs forwards: oldest first."),
+        (finished(history[:-1][-length:]), "the most recent film is left out; a slice up to -1 stops before it."),
+        (finished(history[-length:][:-1]), "the most recent film is left out; a slice up to -1 stops before it."),
+        (finished(history[-length:][1:]), "one film too few: `history[-length:]` are the last `length` films."),
         (finished([*history, target][-length:]), "the target is among the films that are read. It is the answer!"),
         (torch.cat([read.T.flatten(), end]), "all first codes, then all second ones. Keep each film's codes together."),
         (torch.cat([torch.cat([row, end]) for row in read]), "an end token after every film; it comes once, last."),
         (torch.cat([item_tokens[history].flatten()[-length:], end]), "`length` counts films, and you cut tokens."),
         (torch.tensor([*history[-length:], EOS]), "film numbers; look up their tokens in `item_tokens`."),
         (read, "a table of films and codes; `flatten()` makes one row of it."),
+        (F.pad(finished(history), (max(0, length - len(history)) * levels, 0), value=PAD), "pads in front; one history "
+         "needs no padding."),
     ]  # fmt: skip
     compare(names[0], returned[0], finished(history[-length:]), case, causes)
     wanted = torch.cat([own, end])
     shifted = torch.cat([torch.tensor([PAD]), own])
+    if close(returned[1], wanted) and close(returned[2], shifted):
+        cause = "the last two changed places; the decoder's input begins with the start token."
+        raise Incorrect("`decoder_input` and `targets` are the wrong way round.", case, expected=[shifted, wanted],
+                        actual=list(returned[1:]), cause=cause)  # fmt: skip
     causes = [
         (wanted, "the targets themselves: the decoder would read each token before it has to write it. Shift them."),
         (own, "the codes without the start token: at the first place the decoder would read the answer."),
@@ -87,8 +96,10 @@ def loss_cases(generator: Generator) -> list[Case]:
     for batch, length, vocabulary, ignored, tau, scale in [*shapes, (6, 5, 9, 11, 0.6, 1)]:
         logits = tenths(2 * torch.randn(batch, length, vocabulary, generator=generator)) * scale
         targets = torch.randint(vocabulary, (batch, length), generator=generator)
-        gone = torch.randperm(batch * length, generator=generator)[:ignored]
-        targets.view(-1)[gone] = IGNORED
+        order = torch.randperm(batch * length, generator=generator)
+        targets.view(-1)[order[:ignored]] = IGNORED
+        if ignored > 1:
+            targets.view(-1)[order[-1]] = 0  # token 0 counts, whatever a learner's mask says
         cases.append({"logits": logits.requires_grad_(), "targets": targets, "tau": tau})
     return cases
 
@@ -99,6 +110,10 @@ def loss(answer: Any, case: Case) -> None:
     given = logits.detach()
     expected = ranking_guided_loss(given, targets, tau)
     counted = targets != IGNORED
+
+    def mean(each: Tensor) -> Tensor:
+        return (each * counted).sum() / counted.sum()
+
     logs = (given / tau).log_softmax(dim=2)
     as_zero = -logs.gather(2, targets.clamp(min=0)[..., None])[..., 0]
     each = as_zero * counted
@@ -106,7 +121,10 @@ def loss(answer: Any, case: Case) -> None:
     by_row = (each.sum(dim=1)[rows] / counted.sum(dim=1)[rows]).mean()
     own = given.gather(2, targets.clamp(min=0)[..., None])[..., 0]
     plain = ranking_guided_loss(given, targets, 1.0)
-    one_sided = ((given.logsumexp(dim=2) - own / tau) * counted).sum() / counted.sum()
+    above_0, places = targets > 0, targets.clamp(min=0)[..., None]
+    other_ways = [(given / tau).log_softmax(dim).gather(2, places)[..., 0] for dim in (0, 1)]
+    others = (given / tau).scatter(2, places, -torch.inf).logsumexp(2)
+    one_sided = mean(given.logsumexp(dim=2) - own / tau)
     causes = [
         (as_zero.mean(), "ignored targets counted as token 0. Leave those places out."),
         (each.mean(), "divided by the number of all places; divide by the number that count."),
@@ -118,12 +136,20 @@ def loss(answer: Any, case: Case) -> None:
         (ranking_guided_loss(given, targets, 1 / tau), "logits *times* tau; the loss divides by it."),
         (plain / tau, "the loss divided by tau. The logits are divided, before the softmax."),
         (plain * tau, "the loss times tau. The logits are divided by it, before the softmax."),
+        (expected * tau, "the loss times tau, on top of the division. Leave the factor out."),
+        (expected / tau, "divided by tau twice, before the softmax and after it. Once, before it."),
+        ((as_zero * above_0).sum() / above_0.sum(), "token 0 is left out as well; only -100 does not count."),
+        *[(mean(-one), "a softmax along the wrong dimension; the vocabulary is the last one.") for one in other_ways],
+        (mean(-own / tau), "the target's logit alone; the logarithm of the sum over all tokens is missing."),
+        (mean(others - own / tau), "the target is left out of the sum; it runs over all tokens."),
+        *[(mean(-(as_zero.neg().exp() + small).log()), "a small number is added before the logarithm. `log_softmax` "
+           "needs none.") for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)],
         (one_sided, "only the target's logit is divided by tau; the sum has the same logits."),
         (F.cross_entropy((given / tau).softmax(2).flatten(0, 1), targets.flatten()), "the softmax is taken twice: "
          "`cross_entropy` takes logits."),
         (F.cross_entropy((given.softmax(2) / tau).flatten(0, 1), targets.flatten()), "probabilities divided by tau, "
          "and a second softmax. Divide the logits."),
-        (-(each.neg().exp() * counted).sum() / counted.sum(), "the probability without its logarithm."),
+        (-mean(each.neg().exp()), "the probability without its logarithm."),
     ]  # fmt: skip
     returned = call(answer, case)
     if isinstance(returned, Tensor) and not returned.isfinite().all():
@@ -136,7 +162,7 @@ def loss(answer: Any, case: Case) -> None:
     wanted = ((given / tau).softmax(2) - F.one_hot(targets.clamp(min=0), given.shape[2])) / tau
     wanted = wanted * counted[..., None] / counted.sum()
     if not close(gradient, wanted):
-        cause = "a part of the formula is detached, so that the model would be pushed somewhere else."
+        cause = "a part of the formula is detached, or a small number is added before the logarithm."
         raise Incorrect("The value is right, its gradient is not.", case, expected=wanted, actual=gradient, cause=cause)
 
 
@@ -172,15 +198,22 @@ def weights(answer: Any, case: Case) -> None:
         (logits.masked_fill(here, -torch.inf).div(tau).softmax(0), "a softmax down the columns; each row is a case."),
         (expected.sort(dim=1, descending=True).values, "sorted. Leave every weight at its token."),
         (expected.log(), "logarithms of the weights."),
+        (expected / tau, "divided by tau once more; shares add up to 1."),
+        (expected / expected.sum(), "shares of the whole batch; each row adds up to 1."),
+        ((logits / tau).exp().masked_fill(here, 0), "exponentials, not yet divided by the sum of their row."),
+        ((logits / tau).index_fill(1, targets, -torch.inf).softmax(1), "the targets of all rows are out of every row; "
+         "each row has one target, its own."),
+        (expected[~here].view(len(logits), -1), "the target's column is gone; keep it, with weight 0."),
         ((~here).float() / (logits.shape[1] - 1), "the same weight for all; the logits decide."),
     ]  # fmt: skip
     compare("the weights", call(answer, case), expected, case, causes)
 
 
 def auc_cases(generator: Generator) -> list[Case]:
-    """One negative, above; one that ties; then (cases, negatives, k) with some ties at random."""
+    """One negative, above; ties on which every mistake known below differs; then (cases, negatives, k) at random."""
     first = {"positive": torch.tensor([0.0]), "negatives": torch.tensor([[1.0]]), "k": 1}
-    tied = {"positive": torch.tensor([1.0, 1]), "negatives": torch.tensor([[0.0, 1], [2, 1]]), "k": 1}
+    few = torch.tensor([[2.0, 1, 0, 1, 1], [3, 0, 2, 0, 4]])
+    tied = {"positive": torch.tensor([2.0, 2]), "negatives": few, "k": 3}
     cases = [first, tied]
     for n, m, k in [(2, 4, 2), (3, 5, 5), (25, 12, 4)]:
         scores = torch.randint(-6, 7, (n, m + 1), generator=generator).float()
@@ -211,6 +244,13 @@ def auc(answer: Any, case: Case) -> None:
         ((hardest < own).all(dim=1).float(), "whether all are beaten; the measure is the share that is."),
         (expected.mean(), "a mean over cases; one number per case is asked for."),
         ((hardest - own).mean(dim=1), "by how much, not how many. Count the negatives below."),
+        ((own - hardest).mean(dim=1), "by how much, not how many. Count the negatives below."),
+        (torch.sigmoid(own - hardest).mean(dim=1), "a sigmoid of the margin; a win counts 1, however narrow."),
+        (share(negatives.topk(max(1, k - 1), dim=1).values), "k - 1 negatives took part; k should."),
+        (share(negatives.topk(min(m, k + 1), dim=1).values), "k + 1 negatives took part; k should."),
+        (share(negatives.topk(k, dim=1).indices), "the columns of the hardest; their scores are `topk(...).values`."),
+        (share(negatives.flatten().topk(k).values[None]), "the k hardest of all cases together; each row has its own."),
+        ((share(hardest, 1) > 0).float(), "whether any is beaten; the measure is the share that is."),
     ]
     returned = call(answer, case)
     if isinstance(returned, Tensor) and returned.is_floating_point():

@@ -36,23 +36,36 @@ def values(answer: Any, case: Case) -> None:
     counts = torch.bincount(codes, minlength=len(random))[:, None]
     used, means = counts > 0, sums / counts.clamp(min=1)
     expected = torch.where(used, means, random)
-    last, added = random.clone(), random.index_add(0, codes, words)
+    last, first, added = random.clone(), random.clone(), random.index_add(0, codes, words)
     for code, row in zip(codes.tolist(), words, strict=True):
         last[code] = row
+    for code, row in zip(reversed(codes.tolist()), words.flip(0), strict=True):
+        first[code] = row
+    highest = int(codes.max())
+    stops_early, one_number = expected.clone(), means.mean(1, keepdim=True).expand_as(random)
+    stops_early[highest] = random[highest]
     causes = [
         (means, "zeros where a code has no items. Two such codes could never be told apart; keep the random rows."),
         (torch.where(used, sums, random), "sums. Codes with many items would get long vectors; take the mean."),
         (sums, "sums, and zeros where a code has no items."),
         (last, "the last item of each code. `rows[codes] = words` writes one item over the other; take their mean."),
+        (first, "the first item of each code only. The others count as much; take the mean."),
+        (torch.where(used, one_number, random), "one number for all of a row. The mean runs over the code's items: "
+         "`.mean(0)`."),
         (torch.where(used, added / counts.clamp(min=1), random), "the random row is added to the words."),
         (torch.where(used, added / (counts + 1), random), "the random row counts as one more item."),
         (added, "words added to random rows, and no mean."),
         (torch.where(used, words.mean(0), random), "the mean of *all* items at every code: all codes would be one."),
         (torch.where(used, sums / len(codes), random), "divided by all items. Divide by those that have the code."),
         (random, "the random rows, unchanged."),
+        (stops_early, "the highest code that occurs is left out. `range(n)` stops before n."),
         (expected[codes], "one row per item; one per code is asked for."),
         (expected[used[:, 0]], "rows for codes in use only. The table has one row for every code."),
-    ]
+        (expected[: highest + 1], "no rows above the highest code in use. The table has one row for every code."),
+    ]  # fmt: skip
+    if len(words) >= len(random):
+        mistaken = "`words[code]`, but row i of `words` belongs to item i. A code's items are `words[codes == code]`."
+        causes.append((torch.where(used, words[: len(random)], random), mistaken))
     returned = call(answer, case)
     if isinstance(returned, Tensor) and returned.isnan().any():
         cause = "0 / 0: a code without items has no mean. It keeps its random row."
@@ -80,7 +93,7 @@ def batch(answer: Any, case: Case) -> None:
     tokens, real, response = several(call(answer, case), ["tokens", "real", "response"], case, "tensors")
     whole = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
     read, sizes = _column(map(len, prompts)), _column(map(len, whole))
-    width = int(sizes.max())
+    width, longest = int(sizes.max()), max(map(len, prompts)) + max(map(len, responses))
     places = torch.arange(width).expand(len(whole), width)
     wanted = _filled(whole, width, end)
     causes = [
@@ -89,6 +102,14 @@ def batch(answer: Any, case: Case) -> None:
         (_filled([torch.cat([r, p]) for p, r in zip(prompts, responses, strict=True)], width, end), "the response "
          "before the prompt. A causal model has to read the prompt first."),
         (_filled(whole, width, 0), "zeros as padding. Token 0 may be a word; fill up with `end`."),
+        (_filled(whole, width, -1), "-1 as padding. No token has that number; fill up with `end`."),
+        (_filled(whole, width, -100), "-100 as padding. No token has that number; fill up with `end`."),
+        (_filled(whole, width + 1, end), "one column too many. A response ends with its end token already, and the "
+         "longest row needs no padding."),
+        (_filled(whole, longest, end), "columns that nobody needs. The longest prompt and the longest response need "
+         "not be in the same row: the width is the greatest sum."),
+        (torch.cat([_filled(prompts, int(read.max()), end), _filled(responses, longest - int(read.max()), end)], 1),
+         "prompts and responses filled up apart, so that padding stands between them. Put the two together first."),
         (_filled(prompts, width, end), "the prompts alone; the responses belong behind them."),
         (_filled(prompts, int(read.max()), end), "the prompts alone; the responses belong behind them."),
         (_filled(responses, max(map(len, responses)), end), "the responses alone; without its prompt nothing can be "
@@ -96,6 +117,7 @@ def batch(answer: Any, case: Case) -> None:
     ]  # fmt: skip
     compare("tokens", tokens, wanted, case, causes)
     is_real, is_response = places < sizes, (places >= read) & (places < sizes)
+    without_dtype = "a mask that holds numbers. Make it with `torch.zeros(..., dtype=torch.bool)`."
     causes = [
         (tokens != end, "`tokens != end`. Real end tokens are lost: padding has the same number. Use lengths."),
         (torch.ones_like(is_real), "everything is real, padding included."),
@@ -103,6 +125,8 @@ def batch(answer: Any, case: Case) -> None:
         (is_response, "the response only. The prompt is not learnt, but it has to be read."),
         (places < read, "the prompt only. The response is read as well."),
         (places < sizes - 1, "the end token is missing. Padding starts after it."),
+        (places <= sizes, "one place of padding too many: what is real stops before `len(prompt) + len(response)`."),
+        (is_real, without_dtype),
     ]
     compare("real", real, is_real, case, causes)
     causes = [
@@ -116,6 +140,13 @@ def batch(answer: Any, case: Case) -> None:
         ((places > read) & (places < sizes), "the first token of the response is missing: it stands at `len(prompt)`."),
         (is_response & (tokens != end), "the end token is missing. Where it is not learnt, the model never stops."),
         (places == read, "the first token of the response only."),
+        ((places >= read) & (places <= sizes), "one place too many: the response stops before "
+         "`len(prompt) + len(response)`."),
+        ((places >= read) & (places < sizes - read), "`[p:r]`. The response begins at p and is r long: it stops at "
+         "p + r."),
+        (places >= width - (sizes - read), "the end of the *row*, where padding stands. The response begins at "
+         "`len(prompt)`."),
+        (is_response, without_dtype),
     ]  # fmt: skip
     compare("response", response, is_response, case, causes)
 
@@ -144,18 +175,28 @@ def windows(answer: Any, case: Case) -> None:
         cause = "one window after another without brackets, or another kind than lists."
         raise Incorrect("The windows should be a list of lists.", case, expected=expected, actual=returned, cause=cause)
     found = [list(one) for one in returned]
+    if found == expected and any(isinstance(item, float) for one in found for item in one):
+        raise Incorrect("Item numbers should be whole.", case, expected=expected, actual=found,
+                        cause="a division or an array of fractions on the way.")  # fmt: skip
     if found != expected:
         raise Incorrect("These are not the windows.", case, expected=expected, actual=found,
                         cause=_cause_of_windows(found, items, history))  # fmt: skip
 
 
 def _cause_of_windows(found: list[list[int]], items: list[int], history: int) -> str:
-    n, longest = len(items), max(map(len, found), default=0)
+    if not found:
+        return "no window at all. Every list has at least two items, so at least one window."
+    if any(isinstance(item, (list, tuple)) for one in found for item in one):
+        return "a window inside a window. A window is a plain list: what is read and what is written in one row."
+    n, longest = len(items), max(map(len, found))
     taught = sorted(item for one in found for item in one[1:])
     if any(item not in items for one in found for item in one):
         return "items that are not in the list, or places in place of items."
+    right = [items[start : start + history + 1] for start in range(0, n - 1, history)]
     causes = [
         (any(not one for one in found), "an empty window."),
+        ([sorted(one) for one in found] == [sorted(one) for one in right], "the right items in each window, in another "
+         "order; keep the oldest first."),
         (longest > history + 1, "a window longer than history + 1 items."),
         (longest <= history < n, "windows of `history` items. One more fits: the last one is written, not read."),
         (sum(map(len, found)) > n and any(len(one) < 2 for one in found), "a window of one item: it teaches nothing, "
@@ -165,8 +206,7 @@ def _cause_of_windows(found: list[list[int]], items: list[int], history: int) ->
         (sum(map(len, found)) == n, "windows that share nothing: the first item of each would never be learnt."),
         (set(taught) < set(items[1:]), "items at the end, or between windows, that are never learnt. A shorter last "
          "window is allowed."),
-        (sorted(found) == sorted([items[i : i + history + 1] for i in range(0, n - 1, history)]), "the right windows "
-         "in another order; begin with the oldest."),
+        (sorted(found) == sorted(right), "the right windows in another order; begin with the oldest."),
     ]  # fmt: skip
     return next((text for wrong, text in causes if wrong), "windows are cut from the front, each as long as it can be.")
 
@@ -196,7 +236,9 @@ def lora(answer: Any, case: Case) -> None:
         (weights(1), unscaled),
         (weights(alpha), "not divided by the rank r. With it, a larger r does not mean larger steps."),
         (weights(rank / alpha), "r / alpha; it should be alpha / r."),
-        (weights(alpha / a.shape[1]), "divided by the number of inputs; the rank is `len(a)`."),
+        (weights(alpha / a.shape[1]), "divided by the number of inputs or outputs; the rank is `len(a)`."),
+        (weights(alpha / len(b)), "divided by the number of inputs or outputs; the rank is `len(a)`."),
+        (weights(alpha // rank), "`//` rounds down; divide with `/`."),
         (alpha / rank * delta, "W is missing: LoRA is added to what the layer does already."),
         (delta, "W is missing, and so is alpha / r."),
         (weight, "W alone; the adapter is missing."),
@@ -208,6 +250,10 @@ def lora(answer: Any, case: Case) -> None:
     sideways = [(x @ w, text) for w, text in causes if w.shape[0] == x.shape[1]]
     sideways.append((x @ right, "x times W; a linear layer computes x times the *transpose* of W.")
                     if len(right) == x.shape[1] else (torch.empty(0), ""))  # fmt: skip
+    sideways += [
+        (right, "the merged weight where the output belongs: return the output first."),
+        ((x @ right.T).T, "the output is transposed: one row for every row of x."),
+    ]
     compare("output", output, x @ right.T, case, [(x @ w.T, text) for w, text in causes] + sideways)
     if isinstance(merged, Tensor) and merged.shape == output.shape and torch.equal(merged, output):
         causes = [(output, "the output a second time; the merged weight is a matrix like W.")]

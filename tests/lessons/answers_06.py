@@ -41,6 +41,11 @@ def pair_with(read=None, shift=None, targets=None):
     return answer
 
 
+def padded_pair(history, target, item_tokens, length):
+    read, *others = pair_by_loop(history, target, item_tokens, length)
+    return F.pad(read, (length * item_tokens.shape[1] + 1 - len(read), 0)), *others
+
+
 def films(chosen, end=True):
     def read(history, target, item_tokens, length):
         tokens = item_tokens[chosen(history, target, length)].flatten()
@@ -77,6 +82,14 @@ def loss_with(scaled=lambda x, tau: x / tau, mean=None, after=lambda loss, tau: 
     return answer
 
 
+def loss_of(logarithms=lambda x: x.log_softmax(dim=2), counts=lambda targets: targets != -100):
+    def answer(logits, targets, tau):
+        counted = counts(targets)
+        return -logarithms(logits / tau)[counted].gather(1, targets[counted][:, None]).mean()
+
+    return answer
+
+
 def naive_loss(logits, targets, tau):
     powers = (logits / tau).exp()
     p = powers / powers.sum(dim=2, keepdim=True)
@@ -94,6 +107,12 @@ def only_the_target_scaled(logits, targets, tau):
     counted = targets != -100
     own = logits.gather(2, targets.clamp(min=0)[..., None])[..., 0]
     return (logits.logsumexp(dim=2) - own / tau)[counted].mean()
+
+
+def only_the_others_summed(logits, targets, tau):
+    counted = targets != -100
+    scaled, own = (logits / tau)[counted], targets[counted][:, None]
+    return (scaled.scatter(1, own, -torch.inf).logsumexp(dim=1) - scaled.gather(1, own)[:, 0]).mean()
 
 
 def softmax_twice(logits, targets, tau):
@@ -181,6 +200,11 @@ WRONG = [
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].flatten(), START])), "a pad (0) at the end"),
     ("6.1", pair_with(lambda h, t, x, n: torch.tensor([*h[-n:], 1])), "film numbers"),
     ("6.1", pair_with(lambda h, t, x, n: x[h[-n:]]), "one row of it"),
+    ("6.1", pair_with(films(lambda h, t, n: h[-n - 1 : -1])), "the most recent film is left out"),
+    ("6.1", pair_with(films(lambda h, t, n: h[-n:-1])), "the most recent film is left out"),
+    ("6.1", pair_with(films(lambda h, t, n: h[-n:][1:])), "one film too few"),
+    ("6.1", padded_pair, "needs no padding"),
+    ("6.1", lambda *case: tuple(pair_by_loop(*case)[i] for i in (0, 2, 1)), "the wrong way round"),
     ("6.1", pair_with(shift=lambda own, targets: targets), "Shift them"),
     ("6.1", pair_with(shift=lambda own, targets: own), "without the start token"),
     ("6.1", pair_with(shift=lambda own, targets: torch.cat([END, own])), "starts with the end token"),
@@ -200,6 +224,13 @@ WRONG = [
     ("6.2", loss_with(scaled=lambda x, tau: x * tau), "*times* tau"),
     ("6.2", loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss / tau), "loss divided by tau"),
     ("6.2", loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss * tau), "loss times tau"),
+    ("6.2", loss_with(after=lambda loss, tau: tau * loss), "on top of the division"),
+    ("6.2", loss_with(after=lambda loss, tau: loss / tau), "divided by tau twice"),
+    ("6.2", loss_of(counts=lambda targets: targets > 0), "token 0 is left out"),
+    ("6.2", loss_of(lambda x: x.log_softmax(dim=1)), "the vocabulary is the last one"),
+    ("6.2", loss_of(lambda x: x), "the target's logit alone"),
+    ("6.2", loss_of(lambda x: (x.softmax(dim=2) + 1e-8).log()), "before the logarithm"),
+    ("6.2", only_the_others_summed, "left out of the sum"),
     ("6.2", only_the_target_scaled, "only the target's logit"),
     ("6.2", softmax_twice, "softmax is taken twice"),
     ("6.2", naive_loss, "no finite number"),
@@ -216,6 +247,11 @@ WRONG = [
     ("6.3", weights_with(dim=0), "each row is a case"),
     ("6.3", weights_with(lambda p, here, tau: p.sort(dim=1, descending=True).values), "sorted"),
     ("6.3", weights_with(lambda p, here, tau: p.log()), "logarithms"),
+    ("6.3", weights_with(lambda p, here, tau: p / tau), "divided by tau once more"),
+    ("6.3", weights_with(lambda p, here, tau: p / p.sum()), "shares of the whole batch"),
+    ("6.3", lambda x, t, tau: (x / tau).exp() * (1 - F.one_hot(t, x.shape[1])), "not yet divided"),
+    ("6.3", lambda x, t, tau: (x / tau).index_fill(1, t, -torch.inf).softmax(1), "targets of all rows"),
+    ("6.3", weights_with(lambda p, here, tau: p[~here].view(len(p), -1)), "column is gone"),
     ("6.3", weights_with(lambda p, here, tau: p.numpy()), "should be a tensor"),
     ("6.3", weights_in_place, "in place"),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives), "that is the AUC"),
@@ -229,6 +265,13 @@ WRONG = [
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k).mean(), "one number per case"),
     ("6.4", auc_with(lambda others, own: (others < own).any(dim=1).float()), "whether any is beaten"),
     ("6.4", auc_with(lambda others, own: (others < own).all(dim=1)), "true or false"),
+    ("6.4", lambda p, n, k: auc_by_sort(p, n, max(1, k - 1)), "k - 1 negatives"),
+    ("6.4", lambda p, n, k: auc_by_sort(p, n, k + 1), "k + 1 negatives"),
+    ("6.4", auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1).indices), "the columns of the hardest"),
+    ("6.4", auc_with(chosen=lambda negatives, k: negatives.flatten().topk(k).values[None]), "of all cases together"),
+    ("6.4", auc_with(lambda others, own: torch.sigmoid(own - others).mean(dim=1)), "a sigmoid"),
+    ("6.4", lambda p, n, k: ((n > p[:, None]).sum(dim=1) < k).float(), "whether any is beaten"),
+    ("6.4", auc_with(lambda others, own: (others < own[:, 0]).float().mean(dim=1)), "must match the size"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k).numpy(), "should be a tensor"),
 ]
 

@@ -57,6 +57,25 @@ def by_item(codes, words, random):
     return values_by_loop(codes, words, random)[codes]
 
 
+def values_at_codes(codes, words, random):
+    rows = random.clone()
+    for code in codes.unique():
+        rows[code] = words[min(int(code), len(words) - 1)]
+    return rows
+
+
+def one_code_short(codes, words, random):
+    rows = random.clone()
+    for code in range(int(codes.max())):
+        if (codes == code).any():
+            rows[code] = words[codes == code].mean(0)
+    return rows
+
+
+def no_rows_above(codes, words, random):
+    return values_by_loop(codes, words, random)[: codes.max() + 1]
+
+
 # 7.2 a batch of prompts and responses
 
 
@@ -110,6 +129,40 @@ def padded_in_front(tokens, real, response, read, end):
 
 def response_first(prompts, responses, end):
     return batch_by_places(responses, prompts, end)
+
+
+def filled_apart(prompts, responses, end):
+    tokens = torch.cat([pad_sequence(prompts, True, end), pad_sequence(responses, True, end)], dim=1)
+    return tokens, tokens != end, tokens != end
+
+
+def wider(columns):
+    """The right batch with more columns of padding; columns: (prompts, responses, width) -> how many."""
+
+    def answer(prompts, responses, end):
+        tokens, real, response = batch_by_places(prompts, responses, end)
+        rest = (0, columns(prompts, responses, tokens.shape[1]))
+        pad = torch.nn.functional.pad
+        return pad(tokens, rest, value=end), pad(real, rest), pad(response, rest)
+
+    return answer
+
+
+def response_between(first, stop):
+    """The right batch but for `response`, true from first to stop: functions of (prompt, response, width)."""
+
+    def answer(prompts, responses, end):
+        tokens, real, _ = batch_by_places(prompts, responses, end)
+        response, width = torch.zeros_like(real), tokens.shape[1]
+        for row, (p, r) in enumerate(zip(prompts, responses, strict=True)):
+            response[row, first(len(p), len(r), width) : stop(len(p), len(r), width)] = True
+        return tokens, real, response
+
+    return answer
+
+
+def real_too_long(tokens, real, response, read, end):
+    return torch.cat([torch.ones(len(real), 1, dtype=torch.bool), real[:, :-1]], dim=1)
 
 
 def from_the_prompt_on(tokens, real, response, read, end):
@@ -189,6 +242,29 @@ WRONG = [
     ("7.1", writes_into_random, "in place"),
     ("7.1", used_only, "one row for every code"),
     ("7.1", by_item, "one row per item"),
+    ("7.1", values_with(lambda mine, random, words: mine[0] if len(mine) else random), "the first item of each code"),
+    (
+        "7.1",
+        values_with(lambda mine, random, words: mine.mean().expand(len(random)) if len(mine) else random),
+        "one number for all of a row",
+    ),
+    ("7.1", values_at_codes, "belongs to item i"),
+    ("7.1", one_code_short, "stops before n"),
+    ("7.1", no_rows_above, "no rows above"),
+    ("7.2", filled_apart, "filled up apart"),
+    ("7.2", wider(lambda p, r, width: 1), "one column too many"),
+    (
+        "7.2",
+        lambda p, r, end: batch_by_places(p, [torch.cat([x, torch.tensor([end])]) for x in r], end),
+        "ends with its end token already",
+    ),
+    ("7.2", wider(lambda p, r, width: max(map(len, p)) + max(map(len, r)) - width), "the greatest sum"),
+    ("7.2", batch_with(tokens=lambda t, real, r, read, end: t.where(real, torch.tensor(-100))), "-100 as padding"),
+    ("7.2", batch_with(real=real_too_long), "one place of padding too many"),
+    ("7.2", response_between(lambda p, r, width: p, lambda p, r, width: p + r + 1), "one place too many"),
+    ("7.2", response_between(lambda p, r, width: p, lambda p, r, width: r), "`[p:r]`"),
+    ("7.2", response_between(lambda p, r, width: width - r, lambda p, r, width: width), "the end of the *row*"),
+    ("7.2", batch_with(response=lambda t, real, r, read, end: r.float()), "dtype=torch.bool"),
     ("7.2", batch_with(tokens=padded_in_front), "padding in front"),
     ("7.2", response_first, "response before the prompt"),
     ("7.2", batch_with(tokens=lambda t, real, r, read, end: t * real), "zeros as padding"),
@@ -212,7 +288,15 @@ WRONG = [
     ("7.3", lambda items, h: windows_by_loop(items, h)[::-1], "another order"),
     ("7.3", lambda items, h: items[: h + 1], "a list of lists"),
     ("7.3", lambda items, h: windows_by_loop(list(range(len(items))), h), "places in place of items"),
+    ("7.3", lambda items, h: [], "no window at all"),
+    ("7.3", lambda items, h: [one[::-1] for one in windows_by_loop(items, h)], "keep the oldest first"),
+    ("7.3", lambda items, h: [(one[:-1], one[-1]) for one in windows_by_loop(items, h)], "a window inside a window"),
+    ("7.3", lambda items, h: [list(map(float, one)) for one in windows_by_loop(items, h)], "should be whole"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + b @ a), "alpha / r is missing"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / len(b) * b @ a), "inputs or outputs"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha // r * b @ a), "rounds down"),
+    ("7.4", lambda *given: lora_by_layers(*given)[::-1], "return the output first"),
+    ("7.4", lora_with(right_merge, lambda x, merged: merged @ x.T), "output is transposed"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha * b @ a), "not divided by the rank"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + r / alpha * b @ a), "should be alpha / r"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / a.shape[1] * b @ a), "number of inputs"),
