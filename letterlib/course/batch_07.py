@@ -35,27 +35,7 @@ def batch(answer: Any, case: Case) -> None:
     read, sizes = _column(map(len, prompts)), _column(map(len, whole))
     width, longest = int(sizes.max()), max(map(len, prompts)) + max(map(len, responses))
     places = torch.arange(width).expand(len(whole), width)
-    wanted = _filled(whole, width, end)
-    causes = [
-        (_filled([one.flip(0) for one in whole], width, end).flip(1), "padding in front. Here it comes after the "
-         "response, so that a token's place is the same with and without it."),
-        (_filled([torch.cat([r, p]) for p, r in zip(prompts, responses, strict=True)], width, end), "the response "
-         "before the prompt. A causal model has to read the prompt first."),
-        (_filled(whole, width, 0), "zeros as padding. Token 0 may be a word; fill up with `end`."),
-        (_filled(whole, width, -1), "-1 as padding. No token has that number; fill up with `end`."),
-        (_filled(whole, width, -100), "-100 as padding. No token has that number; fill up with `end`."),
-        (_filled(whole, width + 1, end), "one column too many. A response ends with its end token already, and the "
-         "longest row needs no padding."),
-        (_filled(whole, longest, end), "columns that nobody needs. The longest prompt and the longest response need "
-         "not be in the same row: the width is the greatest sum."),
-        (torch.cat([_filled(prompts, int(read.max()), end), _filled(responses, longest - int(read.max()), end)], 1),
-         "prompts and responses filled up apart, so that padding stands between them. Put the two together first."),
-        (_filled(prompts, width, end), "the prompts alone; the responses belong behind them."),
-        (_filled(prompts, int(read.max()), end), "the prompts alone; the responses belong behind them."),
-        (_filled(responses, max(map(len, responses)), end), "the responses alone; without its prompt nothing can be "
-         "answered."),
-    ]  # fmt: skip
-    compare("tokens", tokens, wanted, case, causes)
+    compare("tokens", tokens, _filled(whole, width, end), case, _causes_of_tokens(case, whole, width, longest))
     is_real, is_response = places < sizes, (places >= read) & (places < sizes)
     without_dtype = "a mask that holds numbers. Make it with `torch.zeros(..., dtype=torch.bool)`."
     causes = [
@@ -69,7 +49,37 @@ def batch(answer: Any, case: Case) -> None:
         (is_real, without_dtype),
     ]
     compare("real", real, is_real, case, causes)
-    causes = [
+    causes = [*_causes_of_response(places, read, sizes), (is_response, without_dtype)]
+    compare("response", response, is_response, case, causes)
+
+
+def _causes_of_tokens(case: Case, whole: list[Tensor], width: int, longest: int) -> list[tuple[Tensor, str]]:
+    prompts, responses, end = case.values()
+    first = max(map(len, prompts))
+    return [
+        (_filled([one.flip(0) for one in whole], width, end).flip(1), "padding in front. Here it comes after the "
+         "response, so that a token's place is the same with and without it."),
+        (_filled([torch.cat([r, p]) for p, r in zip(prompts, responses, strict=True)], width, end), "the response "
+         "before the prompt. A causal model has to read the prompt first."),
+        (_filled(whole, width, 0), "zeros as padding. Token 0 may be a word; fill up with `end`."),
+        (_filled(whole, width, -1), "-1 as padding. No token has that number; fill up with `end`."),
+        (_filled(whole, width, -100), "-100 as padding. No token has that number; fill up with `end`."),
+        (_filled(whole, width + 1, end), "one column too many. A response ends with its end token already, and the "
+         "longest row needs no padding."),
+        (_filled(whole, longest, end), "columns that nobody needs. The longest prompt and the longest response need "
+         "not be in the same row: the width is the greatest sum."),
+        (torch.cat([_filled(prompts, first, end), _filled(responses, longest - first, end)], 1),
+         "prompts and responses filled up apart, so that padding stands between them. Put the two together first."),
+        (_filled(prompts, width, end), "the prompts alone; the responses belong behind them."),
+        (_filled(prompts, first, end), "the prompts alone; the responses belong behind them."),
+        (_filled(responses, max(map(len, responses)), end), "the responses alone; without its prompt nothing can be "
+         "answered."),
+    ]  # fmt: skip
+
+
+def _causes_of_response(places: Tensor, read: Tensor, sizes: Tensor) -> list[tuple[Tensor, str]]:
+    width, is_real, is_response = places.shape[1], places < sizes, (places >= read) & (places < sizes)
+    return [
         (places >= read, "padding counted as a response: the model would learn to write padding."),
         (is_real, "the whole example. A prompt is read, not learnt."),
         (is_real & (places < read), "the prompt; the response is what comes after it."),
@@ -78,7 +88,8 @@ def batch(answer: Any, case: Case) -> None:
          "*written*; the model's forward pass does the shift by itself."),
         ((places >= read - 1) & (places < sizes), "one token of the prompt too many: it starts at `len(prompt)`."),
         ((places > read) & (places < sizes), "the first token of the response is missing: it stands at `len(prompt)`."),
-        (is_response & (tokens != end), "the end token is missing. Where it is not learnt, the model never stops."),
+        (is_response & (places != sizes - 1), "the end token is missing. Where it is not learnt, the model never "
+         "stops."),
         (places == read, "the first token of the response only."),
         ((places >= read) & (places <= sizes), "one place too many: the response stops before "
          "`len(prompt) + len(response)`."),
@@ -86,9 +97,7 @@ def batch(answer: Any, case: Case) -> None:
          "p + r."),
         (places >= width - (sizes - read), "the end of the *row*, where padding stands. The response begins at "
          "`len(prompt)`."),
-        (is_response, without_dtype),
     ]  # fmt: skip
-    compare("response", response, is_response, case, causes)
 
 
 def _column(lengths: Any) -> Tensor:

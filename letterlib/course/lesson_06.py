@@ -37,32 +37,8 @@ def pair(answer: Any, case: Case) -> None:
     names = ["encoder_input", "decoder_input", "targets"]
     returned = several(call(answer, case), names, case, "tensors")
     end, levels = torch.tensor([EOS]), item_tokens.shape[1]
-    read, own = item_tokens[history[-length:]], item_tokens[target]
-
-    def finished(items: list[int]) -> Tensor:
-        return torch.cat([item_tokens[items].flatten(), end])
-
-    causes = [
-        (read.flatten(), "the end token is missing after the history."),
-        (torch.cat([read.flatten(), torch.tensor([PAD])]), "a pad (0) at the end; the end token is 1."),
-        (torch.cat([end, read.flatten()]), "the end token stands in front; it comes last."),
-        (finished(history), "the whole history. The model reads the last `length` films."),
-        (finished(history[:length]), "the *first* films; the most recent ones are at the end of the list."),
-        (finished(history[::-1][:length]), "the most recent film first. Time runs forwards: oldest first."),
-        (finished(history[-length:][::-1]), "the most recent film first. Time runs forwards: oldest first."),
-        (finished(history[:-1][-length:]), "the most recent film is left out; a slice up to -1 stops before it."),
-        (finished(history[-length:][:-1]), "the most recent film is left out; a slice up to -1 stops before it."),
-        (finished(history[-length:][1:]), "one film too few: `history[-length:]` are the last `length` films."),
-        (finished([*history, target][-length:]), "the target is among the films that are read. It is the answer!"),
-        (torch.cat([read.T.flatten(), end]), "all first codes, then all second ones. Keep each film's codes together."),
-        (torch.cat([torch.cat([row, end]) for row in read]), "an end token after every film; it comes once, last."),
-        (torch.cat([item_tokens[history].flatten()[-length:], end]), "`length` counts films, and you cut tokens."),
-        (torch.tensor([*history[-length:], EOS]), "film numbers; look up their tokens in `item_tokens`."),
-        (read, "a table of films and codes; `flatten()` makes one row of it."),
-        (F.pad(finished(history), (max(0, length - len(history)) * levels, 0), value=PAD), "pads in front; one history "
-         "needs no padding."),
-    ]  # fmt: skip
-    compare(names[0], returned[0], finished(history[-length:]), case, causes)
+    own, wanted_input = item_tokens[target], torch.cat([item_tokens[history[-length:]].flatten(), end])
+    compare(names[0], returned[0], wanted_input, case, _causes_of_encoder_input(case))
     wanted = torch.cat([own, end])
     shifted = torch.cat([torch.tensor([PAD]), own])
     if close(returned[1], wanted) and close(returned[2], shifted):
@@ -89,6 +65,36 @@ def pair(answer: Any, case: Case) -> None:
     compare(names[2], returned[2], wanted, case, causes)
 
 
+def _causes_of_encoder_input(case: Case) -> list[tuple[Tensor, str]]:
+    history, target, item_tokens, length = case.values()
+    end, levels = torch.tensor([EOS]), item_tokens.shape[1]
+    read = item_tokens[history[-length:]]
+
+    def finished(items: list[int]) -> Tensor:
+        return torch.cat([item_tokens[items].flatten(), end])
+
+    return [
+        (read.flatten(), "the end token is missing after the history."),
+        (torch.cat([read.flatten(), torch.tensor([PAD])]), "a pad (0) at the end; the end token is 1."),
+        (torch.cat([end, read.flatten()]), "the end token stands in front; it comes last."),
+        (finished(history), "the whole history. The model reads the last `length` films."),
+        (finished(history[:length]), "the *first* films; the most recent ones are at the end of the list."),
+        (finished(history[::-1][:length]), "the most recent film first. Time runs forwards: oldest first."),
+        (finished(history[-length:][::-1]), "the most recent film first. Time runs forwards: oldest first."),
+        (finished(history[:-1][-length:]), "the most recent film is left out; a slice up to -1 stops before it."),
+        (finished(history[-length:][:-1]), "the most recent film is left out; a slice up to -1 stops before it."),
+        (finished(history[-length:][1:]), "one film too few: `history[-length:]` are the last `length` films."),
+        (finished([*history, target][-length:]), "the target is among the films that are read. It is the answer!"),
+        (torch.cat([read.T.flatten(), end]), "all first codes, then all second ones. Keep each film's codes together."),
+        (torch.cat([torch.cat([row, end]) for row in read]), "an end token after every film; it comes once, last."),
+        (torch.cat([item_tokens[history].flatten()[-length:], end]), "`length` counts films, and you cut tokens."),
+        (torch.tensor([*history[-length:], EOS]), "film numbers; look up their tokens in `item_tokens`."),
+        (read, "a table of films and codes; `flatten()` makes one row of it."),
+        (F.pad(finished(history), (max(0, length - len(history)) * levels, 0), value=PAD), "pads in front; one history "
+         "needs no padding."),
+    ]  # fmt: skip
+
+
 def loss_cases(generator: Generator) -> list[Case]:
     """(batch, tokens, vocabulary, ignored, tau, scale); the last but one has logits whose exponential is no number."""
     cases = []
@@ -111,6 +117,24 @@ def loss(answer: Any, case: Case) -> None:
     expected = ranking_guided_loss(given, targets, tau)
     counted = targets != IGNORED
 
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and not returned.isfinite().all():
+        cause = "`exp` of a large number, or a logarithm of 0. `log_softmax` and `logsumexp` take care of both."
+        raise Incorrect("The loss is no finite number.", case, expected=expected, actual=returned, cause=cause)
+    compare("the loss", returned, expected, case, _causes_of_loss(given, targets, tau))
+    if not returned.requires_grad:
+        raise Incorrect("The loss has no gradient.", case, cause="a `detach()`, an `.item()` or `torch.no_grad()`.")
+    (gradient,) = torch.autograd.grad(returned, logits)
+    wanted = ((given / tau).softmax(2) - F.one_hot(targets.clamp(min=0), given.shape[2])) / tau
+    wanted = wanted * counted[..., None] / counted.sum()
+    if not close(gradient, wanted):
+        cause = "a part of the formula is detached, or a small number is added before the logarithm."
+        raise Incorrect("The value is right, its gradient is not.", case, expected=wanted, actual=gradient, cause=cause)
+
+
+def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Tensor, str]]:
+    expected, counted = ranking_guided_loss(given, targets, tau), targets != IGNORED
+
     def mean(each: Tensor) -> Tensor:
         return (each * counted).sum() / counted.sum()
 
@@ -125,7 +149,7 @@ def loss(answer: Any, case: Case) -> None:
     other_ways = [(given / tau).log_softmax(dim).gather(2, places)[..., 0] for dim in (0, 1)]
     others = (given / tau).scatter(2, places, -torch.inf).logsumexp(2)
     one_sided = mean(given.logsumexp(dim=2) - own / tau)
-    causes = [
+    return [
         (as_zero.mean(), "ignored targets counted as token 0. Leave those places out."),
         (each.mean(), "divided by the number of all places; divide by the number that count."),
         (each.sum(), "a sum; the loss is a mean over the targets that count."),
@@ -151,19 +175,6 @@ def loss(answer: Any, case: Case) -> None:
          "and a second softmax. Divide the logits."),
         (-mean(each.neg().exp()), "the probability without its logarithm."),
     ]  # fmt: skip
-    returned = call(answer, case)
-    if isinstance(returned, Tensor) and not returned.isfinite().all():
-        cause = "`exp` of a large number, or a logarithm of 0. `log_softmax` and `logsumexp` take care of both."
-        raise Incorrect("The loss is no finite number.", case, expected=expected, actual=returned, cause=cause)
-    compare("the loss", returned, expected, case, causes)
-    if not returned.requires_grad:
-        raise Incorrect("The loss has no gradient.", case, cause="a `detach()`, an `.item()` or `torch.no_grad()`.")
-    (gradient,) = torch.autograd.grad(returned, logits)
-    wanted = ((given / tau).softmax(2) - F.one_hot(targets.clamp(min=0), given.shape[2])) / tau
-    wanted = wanted * counted[..., None] / counted.sum()
-    if not close(gradient, wanted):
-        cause = "a part of the formula is detached, or a small number is added before the logarithm."
-        raise Incorrect("The value is right, its gradient is not.", case, expected=wanted, actual=gradient, cause=cause)
 
 
 def weight_cases(generator: Generator) -> list[Case]:
