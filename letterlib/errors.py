@@ -7,3 +7,7 @@ class LetterError(Exception):
     The command line prints the line alone and exits with code 2; a traceback would bury it.
     Programming errors stay ordinary exceptions, because their traceback is the useful part.
     """
+
+
+class Unavailable(LetterError):
+    """A system or figure needs what this data set does not have. Of many, the others can go on without it."""

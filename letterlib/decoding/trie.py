@@ -1,7 +1,8 @@
 """The catalogue's identifiers as a prefix tree: a dictionary to read, arrays to run.
 
 Tokens are numbered 0 for padding (it also starts the decoder), 1 for the end of a sequence, then level by
-level: code c of level l is token 2 + (sizes of the levels before l) + c.
+level: code c of level l is token 2 + (sizes of the levels before l) + c. Where the levels share one vocabulary,
+code c is token 2 + c at every level.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ PAD, EOS = 0, 1
 _FIRST_CODE = 2
 
 
-def vocabulary_size(level_sizes: Sequence[int]) -> int:
-    """Pad, end of sequence, and one token per code of every level."""
-    return _FIRST_CODE + sum(level_sizes)
+def vocabulary_size(level_sizes: Sequence[int], shared_vocabulary: bool = False) -> int:
+    """Pad, end of sequence, and one token per code of every level, or of all levels together."""
+    return _FIRST_CODE + (max(level_sizes) if shared_vocabulary else sum(level_sizes))
 
 
-def tokens_of(codes: np.ndarray, level_sizes: Sequence[int]) -> np.ndarray:
+def tokens_of(codes: np.ndarray, level_sizes: Sequence[int], shared_vocabulary: bool = False) -> np.ndarray:
     """Codes [..., L] as tokens, int64 [..., L]."""
-    before = np.concatenate([[0], np.cumsum(level_sizes)[:-1]])
+    before = 0 if shared_vocabulary else np.concatenate([[0], np.cumsum(level_sizes)[:-1]])
     return np.asarray(codes, dtype=np.int64) + _FIRST_CODE + before
 
 
@@ -65,11 +66,17 @@ class Trie:
 
     @classmethod
     def build(
-        cls, codes: np.ndarray, level_sizes: Sequence[int], seed: int = 0, device: torch.device | str = "cpu"
+        cls,
+        codes: np.ndarray,
+        level_sizes: Sequence[int],
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        shared_vocabulary: bool = False,
     ) -> "Trie":
         """codes: int64 [n_items, L]. seed: fixes the order of items that share an identifier."""
-        n_tokens = vocabulary_size(level_sizes)
-        tokens = tokens_of(codes, level_sizes).astype(np.int16 if n_tokens < 2**15 else np.int32)
+        n_tokens = vocabulary_size(level_sizes, shared_vocabulary)
+        tokens = tokens_of(codes, level_sizes, shared_vocabulary)
+        tokens = tokens.astype(np.int16 if n_tokens < 2**15 else np.int32)
         shuffled = np.random.default_rng(seed).permutation(len(tokens))
         order = shuffled[np.lexsort(tokens[shuffled].T[::-1])].astype(np.int32)
         # new[row]: this row, in sorted order, starts a new prefix of the length that the loop has come to

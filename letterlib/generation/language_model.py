@@ -106,6 +106,8 @@ class Vocabulary:
     @classmethod
     def extend(cls, tokenizer: Any, model: nn.Module, identifiers: Identifiers) -> "Vocabulary":
         """Add the codes to `tokenizer`, and rows for them to the embeddings of `model`; both in place."""
+        if identifiers.shared_vocabulary:
+            raise LetterError("identifiers that are words already need no new tokens; use them with TIGER, or BIGRec")
         sizes = identifiers.level_sizes
         codes = [token(level, code) for level, size in enumerate(sizes) for code in range(size)]
         known = tokenizer.get_vocab().keys() & set(codes)

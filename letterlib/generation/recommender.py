@@ -36,7 +36,8 @@ class IdentifierRecommender(ABC):
 
     def __init__(self, identifiers: Identifiers, seed: int, device: torch.device):
         self.identifiers, self.seed, self.device = identifiers, seed, device
-        self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, device)
+        shared = identifiers.shared_vocabulary
+        self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, device, shared)
 
     def check_identifiers(self, split: Split) -> None:
         """LetterError unless there is one identifier for every item of a data set."""

@@ -96,7 +96,7 @@ class Tiger(IdentifierRecommender):
         self.config, self.checkpoint = config, checkpoint
         self.history, self.beam, self.n_tokens = config.history, config.beam, self.trie.vocabulary_size
         self.log = TrainingLog()
-        self.item_tokens = tokens_of(identifiers.codes, identifiers.level_sizes)
+        self.item_tokens = tokens_of(identifiers.codes, identifiers.level_sizes, identifiers.shared_vocabulary)
         torch.manual_seed(seed)
         sizes = config.model_dump(include={"d_model", "d_ff", "n_heads", "d_head", "n_layers", "dropout"})
         self.network = EncoderDecoder(EncoderDecoderConfig(self.trie.vocabulary_size, **sizes)).to(self.device)
@@ -176,12 +176,15 @@ class Tiger(IdentifierRecommender):
         tensors = {f"network.{name}": weight for name, weight in self.network.state_dict().items()}
         tensors["codes"] = torch.from_numpy(self.identifiers.codes)
         tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
+        if self.identifiers.shared_vocabulary:  # other files say nothing of it, as they did before there was any
+            tensors["shared_vocabulary"] = torch.tensor(True)
         save_model(path, "TIGER", tensors, self.config, self.seed, self.log)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         saved = load_model(path, "TIGER")
-        identifiers = Identifiers(saved.tensors.pop("codes").numpy(), tuple(saved.tensors.pop("level_sizes").tolist()))
+        codes, sizes = saved.tensors.pop("codes").numpy(), saved.tensors.pop("level_sizes").tolist()
+        identifiers = Identifiers(codes, tuple(sizes), bool(saved.tensors.pop("shared_vocabulary", False)))
         model = cls(identifiers, TigerConfig(**saved.config), saved.seed, device)
         model.network.load_state_dict({n.removeprefix("network."): weight for n, weight in saved.tensors.items()})
         model.log = saved.log

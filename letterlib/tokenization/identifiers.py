@@ -13,6 +13,8 @@ from letterlib.errors import LetterError
 from letterlib.files import read_json, written_beside
 
 _TOKEN = re.compile(r"<([a-z])_(0|[1-9][0-9]{0,8})>")
+RUNNING = 256
+"""Codes of a level that holds a running number, as many as a level of the paper's identifiers has."""
 
 
 def token(level: int, code: int) -> str:
@@ -26,10 +28,13 @@ class Identifiers:
 
     codes: int64 [n_items, L], row = item id.
     level_sizes: how many codes each level has, in use or not.
+    shared_vocabulary: whether code c is the same token at every level, as a word is the same word at every place of
+        a title; the levels then have the same size. An `<Name>.index.json` does not say it.
     """
 
     codes: np.ndarray
     level_sizes: tuple[int, ...]
+    shared_vocabulary: bool = False
 
     def __post_init__(self) -> None:
         codes = np.asarray(self.codes)
@@ -43,6 +48,8 @@ class Identifiers:
             raise LetterError(f"identifiers: {n_levels} levels of codes, but {len(sizes)} sizes; give one per level")
         if n_levels > len(ascii_lowercase):
             raise LetterError(f"identifiers: {n_levels} levels, but tokens have letters for 26 only")
+        if self.shared_vocabulary and len(set(sizes)) > 1:
+            raise LetterError(f"identifiers: levels that share a vocabulary have the same size, not {sizes}")
         codes = codes.astype(np.int64)
         wrong = np.argwhere((codes < 0) | (codes >= np.array(sizes)))
         if len(wrong):
@@ -105,6 +112,28 @@ class Identifiers:
         """Codes that no item has, per level."""
         used = (len(np.unique(column)) for column in self.codes.T)
         return tuple(size - n for size, n in zip(self.level_sizes, used, strict=True))
+
+    @classmethod
+    def numbered(cls, paths: np.ndarray) -> "Identifiers":
+        """Identifiers of items that stand at the ends of paths in a tree: the path, then a running number.
+
+        paths: int64 [n_items, D], codes from 1; 0 says "no further step" and fills a path that ends early. So all
+            identifiers have the same length, and none can be the beginning of another. Without the filling, item 2
+            of path (1) would be 1, 2 and item 3 of path (1, 2) would be 1, 2, 3: having written 1, 2, a search could
+            not know whether it is done, and a trie would have an item at an inner node.
+        The items of a path are numbered in the order of their ids. The number is one level, or as many levels of 256
+        codes as the largest path asks for, so that no level is huge. No two items share an identifier.
+        """
+        group = np.unique(paths, axis=0, return_inverse=True)[1].reshape(-1)
+        sizes = np.bincount(group)
+        number = np.empty(len(paths), dtype=np.int64)
+        number[np.argsort(group, kind="stable")] = np.arange(len(paths)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        n_digits = 1
+        while RUNNING**n_digits < sizes.max():
+            n_digits += 1
+        digits = number[:, None] // RUNNING ** np.arange(n_digits)[::-1] % RUNNING
+        codes = np.concatenate([paths, digits], axis=1)
+        return cls(codes, tuple(codes.max(axis=0) + 1))
 
     def save(self, path: str | Path) -> None:
         """Write `<Name>.index.json` byte for byte as the authors do: {"0":["<a_183>","<b_70>",...],...}."""

@@ -90,4 +90,20 @@ def test_tokens_are_numbered_level_by_level_after_pad_and_end():
     codes = np.array([[0, 0, 0], [2, 3, 1]])
     assert tokens_of(codes, (3, 4, 2)).tolist() == [[2, 5, 9], [4, 8, 10]]
     assert vocabulary_size((3, 4, 2)) == 11
+
+
+@settings(max_examples=40, deadline=None)
+@given(catalogues(), st.data())
+def test_levels_may_share_one_vocabulary(catalogue, data):
+    """Then the trie is that of the same words at any place, and a search finds in it what it holds."""
+    codes, sizes = catalogue
+    sizes = (max(sizes),) * len(sizes)
+    trie = Trie.build(codes, sizes, shared_vocabulary=True)
+    words = (codes + 2).tolist()
+    item = data.draw(st.integers(0, len(codes) - 1))
+    length = data.draw(st.integers(0, len(sizes) - 1))
+    prefix = words[item][:length]
+    assert trie.allowed(prefix) == sorted({row[length] for row in words if row[:length] == prefix})
+    assert trie.allowed(words[item]) == [EOS] and trie.vocabulary_size == sizes[0] + 2
+    assert np.array_equal(trie.leaf_of_item, Trie.build(codes, sizes).leaf_of_item)
     assert (PAD, EOS) == (0, 1)

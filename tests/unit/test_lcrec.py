@@ -352,6 +352,12 @@ def test_identifiers_of_another_catalogue_are_refused(untrained):
         other.fit(circle().split(1))
 
 
+def test_identifiers_made_of_words_are_refused():
+    words = Identifiers(np.zeros((3, 2), np.int64), (5, 5), shared_vocabulary=True)
+    with pytest.raises(LetterError, match="words already"):
+        LCRec(words, None, SMALL, 0, "cpu")
+
+
 def test_titles_of_another_catalogue_are_refused():
     with pytest.raises(LetterError, match="50 titles for 60 items"):
         LCRec(identifiers(), circle().titles()[:50], SMALL, 0, "cpu")

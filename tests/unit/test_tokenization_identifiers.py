@@ -74,6 +74,27 @@ def test_a_wrong_file_gives_one_clear_line(tmp_path, table, options, words):
         assert word in message
 
 
+def test_a_running_number_makes_paths_distinct():
+    paths = np.array([[1, 0], [2, 1], [1, 0], [1, 2], [0, 0], [1, 0]])
+    numbered = Identifiers.numbered(paths)
+    assert numbered.codes.tolist() == [[1, 0, 0], [2, 1, 0], [1, 0, 1], [1, 2, 0], [0, 0, 0], [1, 0, 2]]
+    assert numbered.level_sizes == (3, 3, 3) and numbered.n_colliding == 0
+
+
+def test_without_filled_paths_one_identifier_would_begin_another():
+    paths = np.array([[1, 0], [1, 0], [1, 0], [1, 2], [1, 2]])
+    numbered = Identifiers.numbered(paths).codes.tolist()
+    naive = [(*(code for code in row[:-1] if code), row[-1]) for row in numbered]
+    assert naive[2] == (1, 2) == naive[3][:2]  # having written 1, 2, is one done?
+    assert not any(one[:n] == other for one in numbered for other in numbered for n in range(len(one)))
+
+
+def test_levels_that_share_a_vocabulary_have_one_size():
+    assert Identifiers(np.array([[0, 1], [2, 0]]), (3, 3), shared_vocabulary=True).shared_vocabulary
+    with pytest.raises(LetterError, match=r"same size, not \(3, 2\)"):
+        Identifiers(np.array([[0, 1], [2, 0]]), (3, 2), shared_vocabulary=True)
+
+
 def test_codes_out_of_range_name_the_item_the_level_and_the_range():
     with pytest.raises(LetterError, match=r"item 1, level 2 \(b\): code -1 .* 0-3"):
         Identifiers(np.array([[0, 1], [0, -1]]), (2, 4))

@@ -1,0 +1,46 @@
+"""Identifiers that nothing was trained for: what LETTER's tokenizer has to beat.
+
+Random codes know nothing of an item; what a generator gains with them it owes to the histories alone. Residual
+k-means knows what the text encoder knows: RQ-VAE's quantisation without its encoder, decoder and losses.
+"""
+
+import numpy as np
+import torch
+
+from letterlib.errors import LetterError
+from letterlib.tokenization.clustering import kmeans_codebook
+from letterlib.tokenization.collisions import repair_collisions
+from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenization.item_vectors import check_item_vectors, standardize
+from letterlib.tokenization.residual_quantizer import nearest_codes
+
+LEVELS, CODES = 4, 256
+
+
+def random_identifiers(n_items: int, seed: int = 0, n_levels: int = LEVELS, n_codes: int = CODES) -> Identifiers:
+    """Identifiers drawn from all that there are, without replacement, so that no two items share one."""
+    if n_items > n_codes**n_levels:
+        raise LetterError(
+            f"{n_items:,} items, but {n_levels} levels of {n_codes} codes make {n_codes**n_levels:,} identifiers; "
+            "choose more levels or codes"
+        )
+    numbers = np.random.default_rng(seed).choice(n_codes**n_levels, n_items, replace=False)
+    return Identifiers(np.stack(np.unravel_index(numbers, (n_codes,) * n_levels), axis=1), (n_codes,) * n_levels)
+
+
+def residual_kmeans_identifiers(
+    semantic: np.ndarray, seed: int = 0, n_levels: int = LEVELS, n_codes: int = CODES
+) -> Identifiers:
+    """Plain k-means on the embeddings, then on what each level leaves over; collisions repaired as LETTER does it.
+
+    semantic: float [n_items, d], one row per item. Items with equal rows go on sharing an identifier.
+    """
+    check_item_vectors(semantic, None, 0)
+    left = standardize(semantic)
+    codes = []
+    for level in range(n_levels):
+        residuals, codebook = left, kmeans_codebook(left, n_codes, seed + level)
+        codes.append(nearest_codes(torch.from_numpy(residuals), torch.from_numpy(codebook)).numpy())
+        left = residuals - codebook[codes[-1]]
+    before = Identifiers(np.stack(codes, axis=1), (n_codes,) * n_levels)
+    return repair_collisions(before, residuals, codebook)[0]
