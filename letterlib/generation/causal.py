@@ -1,13 +1,17 @@
-"""A causal language model that writes identifiers: LoRA around it, its loss's logits, and its beams."""
+"""A causal language model with LoRA around it: its loss's logits; for one that writes identifiers, its beams too."""
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 
-from letterlib.generation.language_model import Vocabulary
+from letterlib.errors import LetterError
+from letterlib.generation.language_model import Vocabulary, load_language_model
 from letterlib.training import autocast
 
 if TYPE_CHECKING:  # importing them takes seconds, which only those who use them should wait for
@@ -18,10 +22,22 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 """The matrices of a LLaMA block that get an adapter (LC-Rec, section IV-A3)."""
 
 
+def load_to_adapt(
+    name: str, device: torch.device, dtype: torch.dtype, gradient_checkpointing: bool
+) -> tuple[Any, nn.Module]:
+    """(tokenizer, causal model) of `load_language_model`, its weights held as training on `device` wants them."""
+    # On a CPU weights stay float32 and autocast rounds what is multiplied; a GPU has no room for that.
+    tokenizer, model = load_language_model(name, torch.float32 if device.type == "cpu" else dtype)
+    if gradient_checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    return tokenizer, model
+
+
 def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: float, dropout: float) -> "PeftModel":
     """Freeze `model`, put LoRA beside the matrices of its blocks, and let the embeddings of new tokens be trained.
 
-    Where input and output embeddings are two tables, the new rows of both are trained.
+    Where input and output embeddings are two tables, the new rows of both are trained. There may be no new tokens.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -33,12 +49,40 @@ def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: flo
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=list(LORA_TARGETS),
-        trainable_token_indices=trained,
+        trainable_token_indices=trained if new_tokens else None,
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():  # peft asks transformers by a name that it has given up
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, config)
+
+
+def adapters_of(model: "PeftModel", dtype: torch.dtype) -> dict[str, Tensor]:
+    """What was trained, by names for a file; `put_adapters` reads them. dtype: of the numbers in the file."""
+    from peft import get_peft_model_state_dict
+
+    adapters = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {f"adapter.{name}": weight.to(dtype) for name, weight in adapters.items()}
+
+
+def put_adapters(model: "PeftModel", tensors: dict[str, Tensor], path: str | Path, language_model: str) -> None:
+    """Put what `adapters_of` gave back into `model`. LetterError where it is another model's."""
+    from peft import set_peft_model_state_dict
+
+    adapters = {n.removeprefix("adapter."): weight for n, weight in tensors.items() if n.startswith("adapter.")}
+    result = set_peft_model_state_dict(model, adapters)
+    if result.unexpected_keys:
+        raise LetterError(
+            f"{path}: its adapters do not fit {language_model} ({result.unexpected_keys[0]}); "
+            "load it with the language model that it was trained on"
+        )
+
+
+def own_share(batch: np.ndarray) -> np.ndarray:
+    """This process's part of a batch, never nothing; gradients are averaged over processes."""
+    processes = PartialState()
+    mine = batch[processes.process_index :: processes.num_processes]
+    return mine if len(mine) else batch[:1]
 
 
 @dataclass
@@ -63,18 +107,14 @@ class CausalState:
         self.ancestors = self.ancestors[rows, parents]
 
 
-class CausalNetwork(nn.Module):
-    """The adapted language model. Numbers of tokens are its own in `forward`, the trie's in `step`.
+class AdaptedModel(nn.Module):
+    """The adapted language model. dtype: what matrix products are computed in; trained weights stay float32."""
 
-    dtype: what matrix products are computed in; the weights that are trained stay float32.
-    """
-
-    def __init__(self, model: "PeftModel", vocabulary: Vocabulary, dtype: torch.dtype):
+    def __init__(self, model: "PeftModel", dtype: torch.dtype):
         super().__init__()
         self.model, self.dtype = model, dtype
-        self.register_buffer("order", vocabulary.order, persistent=False)
 
-    def _hidden(self, tokens: Tensor, mask: Tensor | None = None, *more: Any) -> Tensor:
+    def hidden(self, tokens: Tensor, mask: Tensor | None = None, *more: Any) -> Tensor:
         """The last layer's states, [batch, T, d]: logits cost as much as some layers, and few positions need them.
 
         more: positions and cache, in the order in which transformers' decoders take them (their names change).
@@ -83,7 +123,7 @@ class CausalNetwork(nn.Module):
         return trunk(tokens, mask, *more, use_cache=len(more) > 0).last_hidden_state
 
     @property
-    def _head(self) -> nn.Module:
+    def head(self) -> nn.Module:
         return self.model.get_base_model().get_output_embeddings()
 
     def forward(self, groups: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
@@ -94,9 +134,17 @@ class CausalNetwork(nn.Module):
         chosen = []
         for tokens, real, response in groups:
             mask = None if bool(real.all()) else real.long()
-            states = self._hidden(tokens, mask)
+            states = self.hidden(tokens, mask)
             chosen.append(states[:, :-1][response[:, 1:]])
-        return self._head(torch.cat(chosen))
+        return self.head(torch.cat(chosen))
+
+
+class CausalNetwork(AdaptedModel):
+    """One that writes identifiers. Numbers of tokens are its own in `forward`, the trie's in `step`."""
+
+    def __init__(self, model: "PeftModel", vocabulary: Vocabulary, dtype: torch.dtype):
+        super().__init__(model, dtype)
+        self.register_buffer("order", vocabulary.order, persistent=False)
 
     def start(self, memory: Tensor, mask: Tensor | None = None) -> CausalState:
         """Read the prompts, int64 [batch, S] without padding, once for all the sequences that will follow them."""
@@ -105,7 +153,7 @@ class CausalNetwork(nn.Module):
         cache = DynamicCache()
         if memory.shape[1] > 1:
             with autocast(self.dtype, memory.device):
-                self._hidden(memory[:, :-1], None, None, cache)
+                self.hidden(memory[:, :-1], None, None, cache)
         nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
         return CausalState(cache, memory[:, -1:], nothing, memory.shape[1] - 1)
 
@@ -119,10 +167,10 @@ class CausalNetwork(nn.Module):
         seen = torch.cat([state.ancestors.new_ones(batch, n, state.prompt), state.ancestors], dim=2)
         positions = torch.full((batch, n), state.prompt + state.depth, device=tokens.device)
         with autocast(self.dtype, tokens.device):
-            states = self._hidden(tokens, _additive(seen)[:, None], positions, state.cache)
+            states = self.hidden(tokens, _additive(seen)[:, None], positions, state.cache)
         state.depth += 1
         # Beams are compared by scores that may differ by little, so the last product is not rounded.
-        logits = self._head(states.to(self.model.get_base_model().dtype))
+        logits = self.head(states.to(self.model.get_base_model().dtype))
         return logits.float()[..., self.order]
 
 

@@ -11,15 +11,21 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import PartialState
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
 from letterlib.generation.alignment import TASKS, AlignmentTasks, Example, Intentions, prompt_of
-from letterlib.generation.causal import CausalNetwork, with_adapters
-from letterlib.generation.language_model import Vocabulary, initialise_new_tokens, load_language_model
+from letterlib.generation.causal import (
+    CausalNetwork,
+    adapters_of,
+    load_to_adapt,
+    own_share,
+    put_adapters,
+    with_adapters,
+)
+from letterlib.generation.language_model import Vocabulary, initialise_new_tokens
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.recommender import IdentifierRecommender
 from letterlib.generation.response_groups import response_groups
@@ -81,16 +87,10 @@ class LCRec(IdentifierRecommender):
         self.config, self.checkpoint = config, checkpoint
         self.log = TrainingLog()
         dtype = resolve_dtype(config.dtype, self.device)
-        # On a CPU weights stay float32 and autocast rounds what is multiplied; a GPU has no room for that.
-        tokenizer, model = load_language_model(
-            config.language_model, torch.float32 if self.device.type == "cpu" else dtype
-        )
+        tokenizer, model = load_to_adapt(config.language_model, self.device, dtype, config.gradient_checkpointing)
         self.vocabulary = Vocabulary.extend(tokenizer, model, identifiers)
         texts = list(titles) if titles is not None and config.words_first else None
         initialise_new_tokens(model, self.vocabulary, texts, seed)
-        if config.gradient_checkpointing:
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-            enable({"use_reentrant": False})
         torch.manual_seed(seed)
         adapted = with_adapters(
             model, self.vocabulary.new_tokens.tolist(), config.rank, config.lora_alpha, config.dropout
@@ -117,12 +117,9 @@ class LCRec(IdentifierRecommender):
             examples = [tasks.draw(task, generator) for task in others for _ in range(per_epoch[task])]
             if "seqrec" in per_epoch:
                 examples += tasks.lists(generator)[:n_lists]
-            order, processes = generator.permutation(len(examples)), PartialState()
+            order = generator.permutation(len(examples))
             for start in range(0, n_examples, config.batch_size):
-                batch = order[start : start + config.batch_size]
-                # Each process takes its part; gradients are averaged over processes.
-                mine = batch[processes.process_index :: processes.num_processes]
-                yield self.batch([examples[i] for i in (mine if len(mine) else batch[:1])])
+                yield self.batch([examples[i] for i in own_share(order[start : start + config.batch_size])])
 
         self.log = train(
             self.network,
@@ -149,7 +146,7 @@ class LCRec(IdentifierRecommender):
         return AlignmentTasks(split, self.vocabulary, self.history, intentions)
 
     def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
-        """Examples as `CausalNetwork.forward` and `response_loss` take them: see `response_groups`."""
+        """Examples as `AdaptedModel.forward` and `response_loss` take them: see `response_groups`."""
         groups, targets, tasks = response_groups(examples, self.vocabulary.end)
         on_device = [tuple(part.to(self.device) for part in group) for group in groups]
         return on_device, targets.to(self.device), tasks.to(self.device)
@@ -181,10 +178,7 @@ class LCRec(IdentifierRecommender):
 
         dtype: of adapters and embeddings in the file; in float16 it takes half the room.
         """
-        from peft import get_peft_model_state_dict
-
-        adapters = get_peft_model_state_dict(self.network.model, save_embedding_layers=False)
-        tensors = {f"adapter.{name}": weight.to(dtype) for name, weight in adapters.items()}
+        tensors = adapters_of(self.network.model, dtype)
         tensors["codes"] = torch.from_numpy(self.identifiers.codes)
         tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
         save_model(path, "LC-Rec", tensors, self.config, self.seed, self.log)
@@ -192,18 +186,10 @@ class LCRec(IdentifierRecommender):
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Read what `save` wrote; the language model itself is loaded as config.language_model says."""
-        from peft import set_peft_model_state_dict
-
         saved = load_model(path, "LC-Rec")
         identifiers = Identifiers(saved.tensors.pop("codes").numpy(), tuple(saved.tensors.pop("level_sizes").tolist()))
         model = cls(identifiers, None, LCRecConfig(**saved.config), saved.seed, device)
-        adapters = {name.removeprefix("adapter."): weight for name, weight in saved.tensors.items()}
-        result = set_peft_model_state_dict(model.network.model, adapters)
-        if result.unexpected_keys:
-            raise LetterError(
-                f"{path}: its adapters do not fit {model.config.language_model} ({result.unexpected_keys[0]}); "
-                "load it with the language model that it was trained on"
-            )
+        put_adapters(model.network.model, saved.tensors, path, model.config.language_model)
         model.log = saved.log
         return model
 

@@ -12,7 +12,7 @@ from letterlib.generation.alignment import Example
 def response_groups(
     examples: Sequence[Example], end: int
 ) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
-    """Groups for `CausalNetwork.forward`, the response tokens [n] in the order of its logits, and the task of each [n].
+    """Groups for `AdaptedModel.forward`, the response tokens [n] in the order of its logits, and the task of each [n].
 
     A group is (tokens, real, response), each [batch, T]; it is filled up with `end`, after the response, by less than
     half. Longer examples come first.

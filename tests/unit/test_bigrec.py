@@ -1,0 +1,365 @@
+"""BIGRec: what it learns, what it writes, and how what it wrote is grounded to the catalogue."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import gains_at, ranks_of
+from letterlib.generation import bigrec as module
+from letterlib.generation.bigrec import BIGRec, BIGRecConfig, title_loss
+from letterlib.generation.language_model import TINY, load_language_model
+
+N_ITEMS = 60
+SMALL = BIGRecConfig(
+    language_model=TINY,
+    rank=16,
+    dropout=0.0,
+    history=5,
+    title_tokens=6,
+    epochs=1,
+    lists=None,
+    batch_size=6,
+    learning_rate=1e-2,
+    beam=1,
+    dtype="float32",
+)
+HISTORIES = Cases.from_histories([[3, 4, 5], [], [59], list(range(40)), [7, 7, 7, 7], [20, 21]])
+
+
+def circle(change: str | None = None) -> Dataset:
+    """Ten users who walk along a circle of 60 items: after item i comes item i + 1.
+
+    change: "held out" walks elsewhere in validation and test, "train" in the training part.
+    """
+    walks = [(6 * user + np.arange(14)) % N_ITEMS for user in range(10)]
+    for walk in walks:
+        if change == "held out":
+            walk[-2:] = walk[:2]
+        if change == "train":
+            walk[:6] = walk[:6][::-1].copy()
+    items = pd.DataFrame({"title": [f"film {i}" for i in range(N_ITEMS)]})
+    return Dataset("circle", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)])
+
+
+def fresh(seed: int = 0, **changes) -> BIGRec:
+    return BIGRec(SMALL.model_copy(update=changes), seed, "cpu")
+
+
+@pytest.fixture(scope="module")
+def model() -> BIGRec:
+    return fresh(epochs=40).fit(circle().split(1))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The language model as transformers alone has it: (tokenizer, model)."""
+    return load_language_model(TINY)
+
+
+def plain_state(plain, title: str) -> torch.Tensor:
+    """The last hidden state of a title, alone and without any of our code."""
+    tokenizer, network = plain
+    tokens = tokenizer(title, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        return network(tokens, output_hidden_states=True).hidden_states[-1][0, -1]
+
+
+def write_instead(model: BIGRec, monkeypatch, *titles: str) -> None:
+    """Let the model "write" these titles, whatever the histories are."""
+    monkeypatch.setattr(model, "write", lambda cases: [model.network.tokens(title) for title in titles])
+
+
+def test_it_memorises_the_training_targets(model):
+    cases = circle().split(1).cases("train")
+    last = cases[np.append(np.flatnonzero(np.diff(cases.users)), len(cases) - 1)]
+    assert len(last) == 10
+    items = model.recommend(last.without_targets(), 10).items
+    assert (items == last.targets[:, None]).any(axis=1).mean() > 0.9
+
+
+def test_what_it_writes_is_greedy_token_by_token(model):
+    """One history at a time, one token at a time, without a cache."""
+    end, written = model.network.end, model.write(HISTORIES)
+    for row in (0, 2, 3, 4, 5):
+        tokens = list(model.prompt(HISTORIES.history(row)[-5:]))
+        start = len(tokens)
+        while len(tokens) - start < 6:
+            with torch.no_grad():
+                logits = model.network.model(torch.tensor([tokens])).logits[0, -1]
+            token = int(
+                logits.argmax() if len(tokens) > start else logits.index_fill(0, torch.tensor(end), -9e9).argmax()
+            )
+            if token == end:
+                break
+            tokens.append(token)
+        assert written[row] == tuple(tokens[start:])
+    assert written[1] == ()
+
+
+def test_titles_stand_in_the_prompt_with_their_end_and_only_the_most_recent(model, plain):
+    tokenizer, _ = plain
+    words = tokenizer("Titles that one person chose, one after another:", add_special_tokens=False)["input_ids"]
+    expected = list(words)
+    for item in (36, 37):
+        expected += [*tokenizer(f"film {item}", add_special_tokens=False)["input_ids"], tokenizer.sep_token_id]
+    assert list(model.prompt([36, 37])) == expected
+    assert model.write(Cases.from_histories([range(40)])) == model.write(Cases.from_histories([range(35, 40)]))
+
+
+def test_the_loss_is_that_of_the_titles_after_the_first_token_by_token(model):
+    lists, each = [[3, 4, 5], [10, 11], [20, 21, 22, 23, 24]], []
+    for items in lists:
+        for place in range(1, len(items)):
+            prompt = list(model.prompt(items[:place]))
+            response = list(model.titles[items[place]]) + [model.network.end]
+            for i, token in enumerate(response):
+                with torch.no_grad():
+                    logits = model.network.model(torch.tensor([prompt + response[:i]])).logits[0, -1]
+                each.append(float(-torch.log_softmax(logits, 0)[token]))
+    with torch.no_grad():
+        loss = title_loss(model.network, model.batch([model.example(items) for items in lists]))["loss"]
+    assert float(loss) == pytest.approx(np.mean(each), rel=1e-4)
+
+
+def test_embeddings_are_those_of_the_language_model_without_adapters(model, plain):
+    titles = ["film 7", "film 59", "a title of nobody", "jumanji"]
+    states = model.network.embed([model.network.tokens(title) for title in titles])
+    for state, title in zip(states, titles, strict=True):
+        torch.testing.assert_close(state, plain_state(plain, title), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():  # and LoRA has learnt enough for the difference to be seen
+        adapted = model.network.hidden(torch.tensor([model.network.tokens("jumanji")]))[0, -1]
+    assert (adapted - states[3]).norm() > 0.1 * states[3].norm()
+
+
+def test_after_embedding_the_adapters_are_on_again(model):
+    prompt = torch.tensor([model.prompt([3, 4])])
+    with torch.no_grad():
+        before = model.network.hidden(prompt)
+        model.network.embed([model.network.tokens("something new")])
+        torch.testing.assert_close(model.network.hidden(prompt), before, rtol=0, atol=0)
+    assert model.n_trained == sum(p.numel() for name, p in model.network.named_parameters() if "lora" in name)
+
+
+def test_grounding_is_a_plain_loop_over_the_titles(model, plain, monkeypatch):
+    texts = ["film 7", "an item", "film film item"]
+    write_instead(model, monkeypatch, *texts)
+    cases = Cases.from_histories([[1], [2], [3]])
+    items = model.recommend(cases, N_ITEMS, gamma=0).items
+    for row, text in enumerate(texts):
+        written = plain_state(plain, text)
+        distances = [float((written - plain_state(plain, title)).norm()) for title in circle().titles()]
+        np.testing.assert_allclose(model.distances(cases)[row], distances, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(np.array(distances)[items[row]], np.sort(distances), rtol=1e-4, atol=1e-4)
+
+
+def test_a_title_that_is_an_items_is_at_distance_0_and_first_with_any_popularity(model, monkeypatch):
+    write_instead(model, monkeypatch, *circle().titles())
+    cases = Cases.from_histories([[1]] * N_ITEMS)
+    torch.testing.assert_close(model.distances(cases) == 0, torch.eye(N_ITEMS, dtype=torch.bool))
+    for gamma in (0, 1, 50):
+        assert model.recommend(cases, 5, gamma=gamma).items[:, 0].tolist() == list(range(N_ITEMS))
+
+
+def test_popularity_weighs_distances_as_the_formula_says(model, monkeypatch):
+    write_instead(model, monkeypatch, "an item")
+    monkeypatch.setattr(model, "popularity", torch.arange(N_ITEMS) * 2 + 5)
+    cases = Cases.from_histories([[1]])
+    distance = model.distances(cases)[0].numpy().astype(np.float64)
+    near = (distance - distance.min()) / (distance.max() - distance.min())
+    orders = []
+    for gamma in (0.0, 1.0, 20.0):
+        expected = near * (1 + np.arange(N_ITEMS) / (N_ITEMS - 1)) ** -gamma
+        ranking = model.recommend(cases, N_ITEMS, gamma=gamma)
+        np.testing.assert_allclose(-ranking.scores[0], np.sort(expected), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(expected[ranking.items[0]], np.sort(expected), rtol=1e-3, atol=1e-6)
+        orders.append(ranking.items[0].tolist())
+    assert orders[0] != orders[1] != orders[2]
+
+
+@pytest.mark.parametrize("target, best", [("nearest", 0.0), ("popular", 50.0)])
+def test_gamma_is_chosen_on_validation(target, best, model, monkeypatch):
+    """One user whose validation item is either the nearest but least popular one, or the most popular one."""
+    other = fresh(gammas=(0.0, 50.0))
+    other.__dict__ |= {name: value for name, value in model.__dict__.items() if name not in ("config", "gamma")}
+    write_instead(other, monkeypatch, "an item")
+    by_distance = other.recommend(Cases.from_histories([[1]]), N_ITEMS, gamma=0).items[0]
+    counts = torch.zeros(N_ITEMS, dtype=torch.int64)
+    counts[by_distance[1:]] = torch.arange(N_ITEMS - 1) + 1
+    monkeypatch.setattr(other, "popularity", counts)
+    wanted = by_distance[1] if target == "nearest" else by_distance[-2]
+    sequences = Sequences.from_lists([[1, 2, int(wanted), 3]])
+    split = Dataset("one", sequences, circle().items, "made up", ["0"]).split(1)
+    assert other.best_gamma(split) == best
+    cases = split.cases("valid")
+    gains = [gains_at(ranks_of(other.recommend(cases, 10, gamma=g).items, cases.targets), 10)[0] for g in (0.0, 50.0)]
+    assert gains[0] != gains[1]
+
+
+def test_equal_titles_are_equally_far_and_the_lower_id_stands_first():
+    data = circle()
+    data.items.loc[10:14, "title"] = "film 10"
+    one = fresh(lists=6).fit(data.split(1))
+    distances = one.distances(HISTORIES)
+    assert (distances[:, 10:15] == distances[:, 10:11]).all()
+    for row in one.recommend(HISTORIES, N_ITEMS).items[[0, 2, 3, 4, 5]]:
+        places = np.flatnonzero(np.isin(row, range(10, 15)))
+        assert row[places].tolist() == [10, 11, 12, 13, 14]
+        assert places.max() - places.min() == 4
+
+
+def test_lists_hold_every_item_once_and_then_nothing(model):
+    ranking = model.recommend(HISTORIES, N_ITEMS + 5)
+    for row in ranking.items:
+        assert sorted(row[:N_ITEMS]) == list(range(N_ITEMS)) and (row[N_ITEMS:] == NO_ITEM).all()
+    assert (ranking.scores[:, 1:] <= ranking.scores[:, :-1]).all()
+
+
+def test_the_history_can_be_left_out(model):
+    ranking = model.recommend(HISTORIES, 10, exclude_history=True)
+    for row in range(len(HISTORIES)):
+        assert not set(ranking.items[row]) & set(HISTORIES.history(row))
+
+
+def test_an_empty_history_gives_the_most_popular_items(model):
+    counts = circle().split(1).train_counts
+    np.testing.assert_array_equal(model.recommend(HISTORIES, 10).items[1], np.argsort(-counts, kind="stable")[:10])
+
+
+def test_a_case_does_not_depend_on_the_cases_beside_it(model, tmp_path):
+    together = model.recommend(HISTORIES, 10)
+    model.save(tmp_path / "model.safetensors")
+    for row in range(len(HISTORIES)):
+        loaded = BIGRec.load(tmp_path / "model.safetensors", "cpu")  # which has written nothing yet
+        np.testing.assert_array_equal(loaded.recommend(HISTORIES[[row]], 10).items[0], together.items[row])
+
+
+def test_a_history_is_read_once(model, monkeypatch):
+    one = BIGRec.__new__(BIGRec)
+    one.__dict__ |= model.__dict__
+    calls, generate = [], model.network.model.generate
+    monkeypatch.setattr(
+        model.network.model, "generate", lambda **kw: calls.append(len(kw["input_ids"])) or generate(**kw)
+    )
+    cases = Cases.from_histories([[50, 51], [50, 51], [8, 9], [50, 51]])
+    first = one.recommend(cases, 5)
+    one.recommend(cases, 5, exclude_history=True)
+    assert sum(calls) == 2 and len(calls) == 1, "two histories of equal length are read together"
+    assert (first.items[0] == first.items[1]).all()
+
+
+def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
+    """By the score that transformers' search maximises: the mean log-probability of what is written, end included."""
+
+    def score(prompt: tuple, title: tuple) -> float:
+        tokens = torch.tensor([[*prompt, *title, model.network.end]])
+        with torch.no_grad():
+            log_probs = torch.log_softmax(model.network.model(tokens).logits[0], dim=-1)
+        places = range(len(prompt), tokens.shape[1])
+        return float(sum(log_probs[p - 1, tokens[0, p]] for p in places)) / len(places)
+
+    prompts = [model.prompt([3, 40]), model.prompt([9, 33, 2])]
+    greedy = model.network.write(prompts, 1)
+    model.network.train().eval()
+    for prompt, one, other in zip(prompts, greedy, model.network.write(prompts, 8), strict=True):
+        if max(len(one), len(other)) < 6:
+            assert score(prompt, other) >= score(prompt, one) - 1e-5
+    model.network.train().eval()
+
+
+def test_nothing_of_validation_and_test_is_learnt():
+    one, same, other = (fresh(lists=12).fit(circle(change).split(1)) for change in (None, "held out", "train"))
+    weights = [torch.cat([p.flatten() for p in m.network.parameters() if p.requires_grad]) for m in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(one.popularity, same.popularity)
+
+
+def test_only_adapters_move():
+    one = fresh(lists=12).fit(circle().split(1))
+    _, base = load_language_model(TINY)
+    for name, p in base.named_parameters():
+        twin = one.network.model.get_base_model().state_dict()
+        key = name if name in twin else name.replace(".weight", ".base_layer.weight")
+        assert torch.equal(p, twin[key]), name
+    moved = [float(p.detach().abs().sum()) for name, p in one.network.named_parameters() if "lora_B" in name]
+    assert len(moved) == 2 * 7 and min(moved) > 0, "LoRA starts from B = 0, in seven matrices of two blocks"
+
+
+def test_same_seed_same_model_other_seed_another():
+    weights = []
+    for seed in (0, 0, 1):
+        network = fresh(seed, lists=12).fit(circle().split(1)).network
+        weights.append(torch.cat([p.flatten() for p in network.parameters() if p.requires_grad]))
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_saved_small_and_loaded_alike(model, tmp_path):
+    model.gamma = 3.0
+    model.save(tmp_path / "bigrec.safetensors")
+    weights = sum(p.numel() for p in model.network.parameters()) * 4
+    assert (tmp_path / "bigrec.safetensors").stat().st_size < weights / 20, "the language model must stay out"
+    loaded = BIGRec.load(tmp_path / "bigrec.safetensors", "cpu")
+    one, other = model.recommend(HISTORIES, 10), loaded.recommend(HISTORIES, 10)
+    model.gamma = 0.0
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    assert loaded.log == model.log and loaded.gamma == 3.0 and loaded.write(HISTORIES) == model.write(HISTORIES)
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+    split, checkpoint, real = circle().split(1), tmp_path / "checkpoint.safetensors", module.train
+    config = SMALL.model_copy(update={"epochs": 4, "dropout": 0.1, "lists": 6})
+    whole = BIGRec(config, 0, "cpu").fit(split)
+
+    def interrupted(network, batches, loss, **kwargs):
+        calls = []
+
+        def some(generator):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            yield from batches(generator)
+
+        return real(network, some, loss, **kwargs | {"checkpoint_seconds": 0.0})
+
+    monkeypatch.setattr(module, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        BIGRec(config, 0, "cpu", checkpoint).fit(split)
+    monkeypatch.undo()
+    resumed = BIGRec(config, 0, "cpu", checkpoint).fit(split)
+    assert resumed.log == whole.log
+    for (name, one), other in zip(whole.network.named_parameters(), resumed.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
+
+
+def test_a_long_title_is_cut_and_an_empty_one_can_be_read(model):
+    assert model.network.tokens("one two three four five six seven") == model.network.tokens(
+        "one two three four five six"
+    )
+    assert model.network.tokens("  ") == (model.network.end,)
+
+
+def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(model):
+    """LLaMA's does; it was pre-trained with that token in front, and is another model without it."""
+
+    class WithBos:
+        eos_token_id, bos_token_id = model.network.end, 7
+
+        def __call__(self, text, add_special_tokens=True):
+            found = model.network.tokenizer(text, add_special_tokens=False)
+            return {"input_ids": [7] * add_special_tokens + found["input_ids"]}
+
+    network = module.TitleNetwork(WithBos(), model.network.model, torch.float32, 6)
+    assert network.prompt([])[0] == 7 and model.network.prompt([])[0] != 7
+    title = network.tokens("jumanji")
+    with torch.no_grad(), network.model.disable_adapter():
+        expected = network.hidden(torch.tensor([[7, *title]]))[0, -1]
+    torch.testing.assert_close(network.embed([title])[0], expected)
+
+
+def test_an_item_outside_the_catalogue_is_refused(model):
+    with pytest.raises(LetterError, match="item 60 is not in the catalogue"):
+        model.recommend(Cases.from_histories([[60]]), 10)
