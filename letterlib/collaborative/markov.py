@@ -13,7 +13,7 @@ from torch import Tensor
 
 from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
 from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.evaluation.validation import validation_ndcg
+from letterlib.evaluation.validation import check_histories, validation_ndcg
 
 WINDOWS, DECAYS, SMOOTHINGS = (1, 3, 6), (0.5, 0.8), (1, 5, 20)
 
@@ -49,6 +49,7 @@ class MarkovFloor:
         self._scaled = (scale @ self._transitions).tocsr()
 
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
+        check_histories(cases, len(self._counts))
         return rank_by_score(self._scores, cases, k, exclude_history)
 
     def _scores(self, cases: Cases) -> Tensor:

@@ -40,6 +40,12 @@ class Group:
     width: int
     places: Tensor
 
+    @property
+    def real(self) -> Tensor:
+        """Which places hold an item and are not padding: bool [n_rows, width]."""
+        filled = torch.zeros(self.n_rows * self.width, dtype=torch.bool, device=self.places.device)
+        return filled.index_fill(0, self.places, True).view(self.n_rows, self.width)
+
 
 def positions_of(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The slices [starts[i], ends[i]) end to end: each position's place in its slice, and its index."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from letterlib.data.dataset import Cases, Split
 from letterlib.evaluation.ranking import Ranking, rank_by_score
+from letterlib.evaluation.validation import check_histories
 
 
 class Popularity:
@@ -20,6 +21,7 @@ class Popularity:
         return self
 
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
+        check_histories(cases, len(self._by_count))
         return rank_by_score(self._scores, cases, k, exclude_history)
 
     def _scores(self, cases: Cases) -> Tensor:

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from letterlib.collaborative import catalogue_softmax
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
 from letterlib.collaborative.packing import pack, training_windows
-from letterlib.collaborative.sasrec import SASRec, SASRecConfig, SASRecNetwork
+from letterlib.collaborative.sasrec import SASRec, SASRecConfig, SASRecNetwork, next_item_loss
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
+from letterlib.saved_model import save_model
 from letterlib.training import train
 
 N_ITEMS = 40
@@ -133,6 +134,53 @@ def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
 
 
+def test_the_loss_of_the_original_is_its_formula(network):
+    """Binary cross-entropy of each position's label and of its one negative, position by position."""
+    values = np.array([1, 2, 3, 4, 5, 6])
+    batch = pack(values, np.array([0, 4]), np.array([4, 6]))
+    labels, others = torch.tensor([2, 3, 4, 9, 6, 7]), torch.tensor([11, 12, 13, 14, 15, 16])
+    with torch.no_grad():
+        states, table = network(batch).double(), network.items.weight.double()
+        expected = 0.0
+        for state, label, other in zip(states, labels, others, strict=True):
+            right, wrong = torch.sigmoid(state @ table[label]), torch.sigmoid(state @ table[other])
+            expected -= float(torch.log(right) + torch.log(1 - wrong)) / len(labels)
+        ours = next_item_loss(network, (batch, labels, others))["loss"]
+    assert float(ours) == pytest.approx(expected, rel=1e-4)
+
+
+def test_negatives_of_the_original_loss_are_never_the_users_own_items():
+    split = made(random_sequences()).split()
+    model = SASRec(SMALL.model_copy(update={"loss": "bce"}), device="cpu")
+    _, batches = model.batches(split)
+    everyone = [set(split.train[u].tolist()) for u in range(split.n_users)]
+    n_positions = 0
+    for inputs, labels, others in batches(np.random.default_rng(0)):
+        n_positions += len(labels)
+        first = torch.nonzero(inputs.columns == 0)[:, 0].tolist() + [len(labels)]
+        for start, end in zip(first, first[1:], strict=False):
+            read = set(inputs.items[start:end].tolist()) | set(labels[start:end].tolist())
+            owners = [u for u, own in enumerate(everyone) if read <= own]
+            assert any(not everyone[u] & set(others[start:end].tolist()) for u in owners)
+    assert n_positions == sum(len(own) - 1 for own in everyone)
+
+
+def test_a_file_from_before_the_choice_of_loss_is_read_as_softmax(fitted, tmp_path):
+    model, dataset = fitted
+    fields = {name: value for name, value in model.config.model_dump().items() if name != "loss"}
+
+    class Before(SASRecConfig):
+        def model_dump(self, **_):
+            return fields
+
+    tensors = model.network.state_dict() | {"popularity": model.popularity}
+    save_model(tmp_path / "old.safetensors", "SASRec", tensors, Before(**fields), model.seed, model.log)
+    again = SASRec.load(tmp_path / "old.safetensors", device="cpu")
+    cases = dataset.split().cases("test").without_targets()
+    assert again.config == model.config
+    assert np.array_equal(again.recommend(cases, 5).scores, model.recommend(cases, 5).scores)
+
+
 def test_it_memorises_ten_users_training_targets():
     generator = np.random.default_rng(5)
     dataset = made([generator.permutation(200)[:14].tolist() for _ in range(10)], 200)
@@ -150,7 +198,8 @@ class OnlyTraining:
     """A split's training part, and no validation or test cases to look at."""
 
     def __init__(self, split):
-        self.train, self.train_counts, self.n_items = split.train, split.train_counts, split.n_items
+        self.train, self.train_counts = split.train, split.train_counts
+        self.n_users, self.n_items = split.n_users, split.n_items
 
     def cases(self, part: str) -> Cases:
         assert part == "valid", "training looked at the test part"
@@ -195,7 +244,7 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(fitted, tmp_path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("letterlib.collaborative.sasrec.validation_ndcg", interrupted_in_the_third_epoch)
+        patch.setattr("letterlib.collaborative.neural.validation_ndcg", interrupted_in_the_third_epoch)
         SASRec(SMALL, 1, "cpu", checkpoint).fit(dataset.split())
     resumed = SASRec(SMALL, 1, "cpu", checkpoint).fit(dataset.split())
     assert np.array_equal(resumed.item_vectors(), whole.item_vectors())

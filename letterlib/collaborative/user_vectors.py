@@ -1,0 +1,120 @@
+"""Recommenders that have a vector for every user (MF, Caser, HGN), and what they do with a user they do not know."""
+
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from letterlib.collaborative.neural import Batches, NeuralRecommender, softmax_loss
+from letterlib.data.dataset import NO_ITEM, UNKNOWN_USER, Cases, Sequences, Split
+from letterlib.errors import LetterError
+from letterlib.evaluation.ranking import Ranking
+
+
+class UserVectors(nn.Module):
+    """A vector per user, [n_users, d], and for strangers the way from the items of a history to such a vector.
+
+    A stranger has no vector of his own, and the mean of his items' vectors is none: users and items live in
+    different spaces, of which only products were trained. So the way from one to the other is learnt from the
+    users that have both, after training: a ridge regression from the mean of a user's item vectors to the
+    user's vector.
+    """
+
+    def __init__(self, n_users: int, dimensions: int):
+        super().__init__()
+        self.table = nn.Embedding(n_users, dimensions)
+        self.register_buffer("slope", torch.zeros(dimensions, dimensions))
+        self.register_buffer("offset", torch.zeros(dimensions))
+
+    def forward(self, users: Tensor) -> Tensor:
+        return self.table(users)
+
+    @torch.no_grad()
+    def learn_strangers(self, train: Sequences, items: Tensor, ridge: float = 0.01) -> None:
+        """Fit slope and offset in closed form. items: [>= n_items, d]. ridge: in parts of the mean variance."""
+        some = torch.from_numpy(np.flatnonzero(train.lengths)).to(items.device)
+        means = _means(Cases.from_histories(train), items)[some].double()
+        targets = self.table.weight[some].double()
+        centred, wanted = means - means.mean(dim=0), targets - targets.mean(dim=0)
+        gram = centred.T @ centred
+        weight = (ridge * gram.diagonal().mean()).clamp(min=1e-12)
+        slope = torch.linalg.solve(gram + weight * torch.eye(len(gram)).to(gram), centred.T @ wanted)
+        self.slope.copy_(slope)
+        self.offset.copy_(targets.mean(dim=0) - means.mean(dim=0) @ slope)
+
+    def of(self, cases: Cases, items: Tensor) -> Tensor:
+        """Each case's user vector, a stranger's from the history: [n_cases, d]."""
+        users = torch.from_numpy(cases.users).to(items.device)
+        folded = _means(cases, items) @ self.slope + self.offset
+        return torch.where((users != UNKNOWN_USER)[:, None], self.table(users.clamp(min=0)), folded)
+
+
+def _means(cases: Cases, items: Tensor) -> Tensor:
+    """The mean vector of each history, zero where that is empty: [n_cases, d]."""
+    rows, values = (torch.from_numpy(a).to(items.device) for a in cases.flat_histories())
+    lengths = torch.from_numpy(cases.lengths).to(items)
+    sums = items.new_zeros(len(cases), items.shape[1]).index_add(0, rows, items[values])
+    return sums / lengths.clamp(min=1)[:, None]
+
+
+class UserRecommender(NeuralRecommender):
+    """One that has a vector for every user. Its network has `users` (`UserVectors`) and `items` (an embedding)."""
+
+    def knows(self, cases: Cases) -> np.ndarray:
+        return (cases.lengths > 0) | (cases.users != UNKNOWN_USER)
+
+    def fit(self, split: Split) -> Self:
+        super().fit(split)
+        self.network.users.learn_strangers(split.train, self.network.items.weight)
+        return self
+
+    def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
+        check_users(cases, self.n_users)
+        return super().recommend(cases, k, exclude_history)
+
+
+class WindowRecommender(UserRecommender):
+    """One that reads a user's vector and the last `config.window` items: Caser and HGN.
+
+    Its network maps (user vectors, windows) to states that are compared with `outputs` (an embedding) and `bias`.
+    A short history is filled up in front with the item `n_items`, whose vector is zero and stays so.
+    """
+
+    def batches(self, split: Split) -> tuple[int, Batches]:
+        cases = split.cases("train")
+        if not len(cases):
+            raise LetterError(f"{self.name}: no user has two items in training, so there is no next item to learn")
+        windows, users, labels = self._windows(cases), torch.from_numpy(cases.users), torch.from_numpy(cases.targets)
+        steps = -(-len(cases) // self.config.batch_size)
+
+        def batches(generator: np.random.Generator):
+            for part in np.array_split(generator.permutation(len(cases)), steps):
+                yield users[part], windows[part], labels[part]
+
+        return steps, batches
+
+    def _windows(self, cases: Cases) -> Tensor:
+        recent = cases.recent(self.config.window)
+        return torch.from_numpy(np.where(recent == NO_ITEM, self.n_items, recent))
+
+    def loss(self, network: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        users, windows, labels = (one.to(self.device) for one in batch)
+        states = network(network.users(users), windows)
+        return softmax_loss(states, network.outputs.weight, network.bias, labels)
+
+    def scores(self, cases: Cases) -> Tensor:
+        network = self.network
+        users = network.users.of(cases, network.items.weight)
+        states = network(users, self._windows(cases).to(self.device))
+        return states @ network.outputs.weight.T + network.bias
+
+
+def check_users(cases: Cases, n_users: int) -> None:
+    """LetterError unless every user was trained on or is UNKNOWN_USER."""
+    strangers = cases.users[(cases.users < UNKNOWN_USER) | (cases.users >= n_users)]
+    if len(strangers):
+        raise LetterError(
+            f"user {strangers[0]} is not among the {n_users:,} users trained on (ids 0-{n_users - 1}); "
+            f"use user {UNKNOWN_USER} to be ranked for by the history alone"
+        )

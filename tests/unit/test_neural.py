@@ -1,0 +1,204 @@
+"""What MF, Caser, HGN, BERT4Rec and SASRec with its original loss share: learning, leaks, repetition, files, edges."""
+
+import numpy as np
+import pytest
+import torch
+from made_data import made
+
+from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig
+from letterlib.collaborative.caser import Caser, CaserConfig
+from letterlib.collaborative.hgn import HGN, HGNConfig
+from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
+from letterlib.collaborative.neural import NeuralConfig, NeuralRecommender
+from letterlib.collaborative.sasrec import SASRec, SASRecConfig
+from letterlib.data.dataset import NO_ITEM, Cases
+from letterlib.errors import LetterError
+from letterlib.evaluation.validation import validation_ndcg
+from letterlib.training import train
+
+N_ITEMS, N_USERS = 40, 96
+SIZE = dict(dimensions=16, epochs=3, batch_size=32, learning_rate=1e-2, dtype="float32")
+SYSTEMS: dict[str, tuple[type[NeuralRecommender], NeuralConfig]] = {
+    "mf": (MatrixFactorization, MatrixFactorizationConfig(**SIZE)),
+    "caser": (Caser, CaserConfig(**SIZE, window=4, horizontal=4, vertical=2)),
+    "hgn": (HGN, HGNConfig(**SIZE, window=4)),
+    "bert4rec": (BERT4Rec, BERT4RecConfig(**SIZE, history=10)),
+    "sasrec-bce": (SASRec, SASRecConfig(**SIZE, history=10, loss="bce")),
+}
+LONG = dict(epochs=12, patience=12)
+USER_BASED = ("mf", "caser", "hgn")
+
+
+def two_tastes() -> list[list[int]]:
+    """Even users like the first half of the catalogue, odd users the second."""
+    generator, half = np.random.default_rng(0), N_ITEMS // 2
+    return [(generator.permutation(half)[:9] + half * (u % 2)).tolist() for u in range(N_USERS)]
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def fitted(request) -> NeuralRecommender:
+    kind, config = SYSTEMS[request.param]
+    return kind(config.model_copy(update=LONG), seed=1, device="cpu").fit(made(two_tastes(), N_ITEMS).split())
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def system(request) -> tuple[type[NeuralRecommender], NeuralConfig]:
+    return SYSTEMS[request.param]
+
+
+def asked() -> Cases:
+    return made(two_tastes(), N_ITEMS).split().cases("test").without_targets()
+
+
+class OnlyTraining:
+    """A split's training part, and no validation cases to choose an epoch by: the last weights stay."""
+
+    def __init__(self, split):
+        self.train, self.train_counts = split.train, split.train_counts
+        self.n_users, self.n_items = split.n_users, split.n_items
+        self._cases = split.cases
+
+    def cases(self, part: str) -> Cases:
+        assert part != "test", "training looked at the test part"
+        return self._cases(part) if part == "train" else Cases.from_histories([])
+
+
+@pytest.mark.parametrize(
+    "name, epochs", [("mf", 60), ("caser", 60), ("hgn", 30), ("bert4rec", 400), ("sasrec-bce", 150)]
+)
+def test_it_memorises_ten_users_training_targets(name, epochs):
+    kind, config = SYSTEMS[name]
+    generator = np.random.default_rng(5)
+    split = made([generator.permutation(200)[:14].tolist() for _ in range(10)], 200).split()
+    more = dict(dimensions=32, epochs=epochs, batch_size=32, dropout=0.0, regularization=0.0, weight_decay=0.0)
+    known = {name: value for name, value in more.items() if name in kind.config_class.model_fields}
+    model = kind(config.model_copy(update=known), 0, "cpu").fit(OnlyTraining(split))
+    last = split.train.offsets[1:] - 1
+    cases = Cases(np.arange(10), split.train.values, split.train.offsets[:-1], last, split.train.values[last])
+    # MF does not know which of a user's items came last: what stands before it is left out of the list.
+    items = model.recommend(cases.without_targets(), 10, exclude_history=kind.leaves_out_history).items
+    assert (items == cases.targets[:, None]).any(axis=1).mean() > 0.9
+
+
+def test_it_learns_who_likes_what(fitted):
+    items = fitted.recommend(asked(), 5).items
+    assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.95
+
+
+def test_a_stranger_with_a_users_history_gets_that_users_taste(fitted):
+    cases = asked()
+    items = fitted.recommend(cases.with_users(np.full(N_USERS, -1)), 5).items
+    assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.95
+
+
+def test_it_never_sees_validation_or_test_items(system):
+    """Items planted there leave training as it was; only the choice of the epoch may depend on validation."""
+    kind, config = system
+    sequences = two_tastes()
+    planted = [items[:-2] + [items[0], items[1]] for items in sequences]
+    test_only = [items[:-1] + [items[0]] for items in sequences]
+    other = [items[:-3] + [items[-2], items[-3], items[-1]] for items in sequences]
+    a, b, c, d = (kind(config, 0, "cpu").fit(made(s, N_ITEMS).split()) for s in (sequences, planted, test_only, other))
+    assert a.log.losses == b.log.losses != d.log.losses
+    assert a.log.validations == c.log.validations
+    for name, weights in a.network.state_dict().items():
+        assert torch.equal(weights, c.network.state_dict()[name])
+
+
+def test_same_seed_same_scores_and_another_seed_others(system):
+    kind, config = system
+    split = made(two_tastes(), N_ITEMS).split()
+    a, b, c = (kind(config, seed, "cpu").fit(split).recommend(asked(), 5).scores for seed in (3, 3, 4))
+    assert np.array_equal(a, b) and not np.allclose(a, c)
+
+
+def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(system, tmp_path, monkeypatch):
+    kind, config = system
+    split, checkpoint = made(two_tastes(), N_ITEMS).split(), tmp_path / "checkpoint.safetensors"
+    monkeypatch.setitem(train.__kwdefaults__, "checkpoint_seconds", 0.0)
+
+    def interrupted(split, recommend):
+        score, calls = validation_ndcg(split, recommend), iter(range(2))
+
+        def scored() -> float:
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return score()
+
+        return scored
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("letterlib.collaborative.neural.validation_ndcg", interrupted)
+        kind(config, 1, "cpu", checkpoint).fit(split)
+    resumed, whole = kind(config, 1, "cpu", checkpoint).fit(split), kind(config, 1, "cpu").fit(split)
+    assert resumed.log.losses == whole.log.losses and len(whole.log.losses) > 2
+    for name, weights in whole.network.state_dict().items():
+        assert torch.equal(weights, resumed.network.state_dict()[name])
+
+
+def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    fitted.save(path)
+    again = type(fitted).load(path, device="cpu")
+    for cases in (asked(), asked().with_users(np.full(N_USERS, -1))):
+        assert np.array_equal(again.recommend(cases, 5).scores, fitted.recommend(cases, 5).scores)
+    assert (again.config, again.log, again.n_parameters) == (fitted.config, fitted.log, fitted.n_parameters)
+
+
+def test_history_is_excluded_on_request_and_no_item_comes_twice(fitted):
+    cases = asked()
+    ranking = fitted.recommend(cases, N_ITEMS + 5, exclude_history=True)
+    for i in range(len(cases)):
+        items = ranking.items[i][ranking.items[i] != NO_ITEM]
+        assert sorted(items) == sorted(set(range(N_ITEMS)) - set(cases.history(i)))
+    whole = fitted.recommend(cases, N_ITEMS + 5).items
+    assert (np.sort(whole[:, :N_ITEMS]) == np.arange(N_ITEMS)).all() and (whole[:, N_ITEMS:] == NO_ITEM).all()
+
+
+def test_an_empty_history_of_an_unknown_user_is_answered_by_popularity(fitted):
+    counts = made(two_tastes(), N_ITEMS).split().train_counts
+    expected = np.lexsort((np.arange(N_ITEMS), -counts))[:5].tolist()
+    ranking = fitted.recommend(Cases.from_histories([[3], [], [4, 5]]), 5)
+    assert ranking.items[1].tolist() == expected
+    assert fitted.recommend(Cases.from_histories([[]]), 5).items[0].tolist() == expected
+    alone = fitted.recommend(Cases.from_histories([[4, 5]]), 5)
+    np.testing.assert_allclose(ranking.scores[2], alone.scores[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", USER_BASED)
+def test_an_empty_history_of_a_known_user_is_answered_by_the_users_vector(name):
+    kind, config = SYSTEMS[name]
+    model = kind(config.model_copy(update=LONG), 1, "cpu").fit(made(two_tastes(), N_ITEMS).split())
+    items = model.recommend(Cases.from_histories([[]] * N_USERS, np.arange(N_USERS)), 5).items
+    # An even chance for popularity. A network that reads windows never saw an empty one, and is less sure than MF.
+    assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.65
+
+
+def test_a_case_is_answered_alike_alone_and_among_others(fitted):
+    cases = Cases.from_histories([[1], [2, 3, 4], list(range(20)), [5, 39]])
+    together = fitted.recommend(cases, N_ITEMS)
+    for i in range(len(cases)):
+        alone = fitted.recommend(cases[i : i + 1], N_ITEMS)
+        by_item = [np.take(r.scores[j], np.argsort(r.items[j])) for r, j in ((together, i), (alone, 0))]
+        np.testing.assert_allclose(*by_item, atol=1e-5)
+
+
+def test_items_outside_the_catalogue_are_named(fitted):
+    with pytest.raises(LetterError, match="item 40 is not in the catalogue"):
+        fitted.recommend(Cases.from_histories([[1, 40]]), 5)
+
+
+@pytest.mark.parametrize("name", USER_BASED)
+@pytest.mark.parametrize("user", [N_USERS, -2])
+def test_users_outside_the_data_are_named(name, user):
+    kind, config = SYSTEMS[name]
+    model = kind(config.model_copy(update={"epochs": 1}), 1, "cpu").fit(made(two_tastes(), N_ITEMS).split())
+    with pytest.raises(LetterError, match=f"user {user} is not among the {N_USERS}"):
+        model.recommend(Cases.from_histories([[1]], [user]), 5)
+
+
+@pytest.mark.parametrize("name", ["caser", "hgn", "bert4rec", "sasrec-bce"])
+def test_data_without_a_next_item_are_named(name):
+    kind, config = SYSTEMS[name]
+    with pytest.raises(LetterError, match="no user has two items in training"):
+        kind(config, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]], N_ITEMS).split())
