@@ -92,20 +92,22 @@ def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], **o
 
 LanguageModels = Annotated[
     bool,
-    typer.Option("--language-models", help="LC-Rec and LETTER-LC-Rec, too: an hour each on two cores; make models"),
+    typer.Option("--language-models", help="those with a language model, too: an hour each on two cores; make models"),
 ]
 
 
 @pipeline_command
 def run(pipeline, language_models: LanguageModels = False) -> None:
-    """Everything: embeddings, tokenizers, recommenders, evaluation, analysis; ends with a table and a report.
+    """LETTER-TIGER and what it is held against: embeddings, tokenizers, recommenders, evaluation, analysis, a report.
 
     Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it anywhere and run it
     again, and it goes on from the last finished stage or checkpoint.
     """
     from letterlib.experiments.report import run_all
+    from letterlib.experiments.systems import FIRST_RUN
 
-    table, report = run_all(pipeline, systems_of_table(language_models))
+    more = ("lc-rec", "letter-lc-rec") if language_models else ()
+    table, report = run_all(pipeline, [*FIRST_RUN, *more])
     print(f"\n{table}\n\nReport: {report}")
 
 
@@ -114,18 +116,20 @@ def table(
     pipeline,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
     language_models: LanguageModels = False,
+    system: Annotated[
+        list[str], typer.Option("--system", help="only this system; repeatable (default: all, without language models)")
+    ] = [],  # noqa: B006 (typer copies it)
 ) -> None:
-    """The same table over several seeds: intervals over seeds and users, and what can be said of each difference."""
+    """Every system over several seeds, with intervals over seeds and users, and what can be said of each difference.
+
+    Goes on where it was interrupted; once all is there it takes seconds. Markdown, CSV, LaTeX, JSON and a figure.
+    """
+    from letterlib.experiments.systems import QUICK, SYSTEMS, find_system
     from letterlib.experiments.table import seeds_table
 
-    text, folder = seeds_table(pipeline, seeds, systems_of_table(language_models))
+    chosen = [find_system(name) and name for name in system] or (list(SYSTEMS) if language_models else QUICK)
+    text, folder = seeds_table(pipeline, seeds, chosen)
     print(f"\n{text}\n\nWritten to {folder}")
-
-
-def systems_of_table(language_models: bool) -> list[str]:
-    from letterlib.experiments.pipeline import QUICK, SYSTEMS
-
-    return list(SYSTEMS) if language_models else QUICK
 
 
 @pipeline_command
@@ -160,7 +164,7 @@ def tokenize(
 
 @pipeline_command
 def train(
-    pipeline, system: Annotated[str, typer.Argument(help="lightgcn, sasrec, tiger, letter-tiger, lc-rec, ...")]
+    pipeline, system: Annotated[str, typer.Argument(help="caser, sasrec-tuned, p5-cid, letter-tiger, ...")]
 ) -> None:
     """Train one recommender, and before it whatever it needs."""
     pipeline.system(system)

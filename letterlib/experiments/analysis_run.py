@@ -10,9 +10,13 @@ from letterlib.analysis.collaborative_signal import SimilarityResult, item_simil
 from letterlib.analysis.exposure import first_code_counts, generation_bias
 from letterlib.evaluation.bootstrap import interval, verdict
 from letterlib.experiments.configuration import TOKENIZER_ARMS
-from letterlib.experiments.pipeline import TIGER_ARMS, Pipeline
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.systems import SYSTEMS
 from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.tokenization.letter import LetterTokenizer
+
+TIGERS = ("tiger", "letter-tiger")
+"""The pair whose only difference is the tokenizer."""
 
 ARM_NAMES = {"plain": "RQ-VAE", "cf": "+ collaborative", "div": "+ diversity", "letter": "LETTER (both)"}
 
@@ -95,8 +99,8 @@ def bias_frame(pipeline: Pipeline) -> pd.DataFrame:
     """Generation bias of each generative system: KL divergence of generated first codes, in nats."""
     rows = {}
     targets = pipeline.split.cases("test").targets
-    for system, arm in TIGER_ARMS.items():
-        identifiers = pipeline.tokenizer(arm).identifiers()
+    for system in TIGERS:
+        identifiers = pipeline.identifiers(SYSTEMS[system].identifiers)
         lists = pipeline.ranking(system).items[:, :10]
         counts = first_code_counts(identifiers.codes, lists, targets, identifiers.level_sizes[0])
         bias = generation_bias(counts)

@@ -11,10 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from letterlib.collaborative.bert4rec import BERT4RecConfig
+from letterlib.collaborative.caser import CaserConfig
+from letterlib.collaborative.hgn import HGNConfig
 from letterlib.collaborative.lightgcn import LightGCNConfig
+from letterlib.collaborative.matrix_factorization import MatrixFactorizationConfig
 from letterlib.collaborative.sasrec import SASRecConfig
 from letterlib.data import DATASETS
 from letterlib.errors import LetterError
+from letterlib.generation.bigrec import BIGRecConfig
 from letterlib.generation.lcrec import LCRecConfig
 from letterlib.generation.tiger import TigerConfig
 from letterlib.semantics import MINILM
@@ -41,8 +46,14 @@ class RunConfig(BaseModel):
     device: str = "auto"
     encoder: str = MINILM
     sasrec_32: SASRecConfig
-    sasrec: SASRecConfig
+    mf: MatrixFactorizationConfig
+    caser: CaserConfig
+    hgn: HGNConfig
+    bert4rec: BERT4RecConfig
     lightgcn: LightGCNConfig
+    sasrec: SASRecConfig
+    sasrec_tuned: SASRecConfig
+    bigrec: BIGRecConfig
     tokenizer: TokenizerConfig
     tiger: TigerConfig
     lcrec: LCRecConfig
@@ -52,8 +63,15 @@ class RunConfig(BaseModel):
 PROFILES: dict[str, dict[str, Any]] = {
     "smoke": {
         "sasrec_32": dict(dimensions=32, n_heads=1, history=10, epochs=1),
-        "sasrec": dict(dimensions=32, n_heads=1, history=10, epochs=1),
+        "mf": dict(dimensions=16, epochs=2),
+        "caser": dict(dimensions=16, horizontal=4, epochs=1),
+        "hgn": dict(dimensions=16, epochs=1),
+        "bert4rec": dict(dimensions=32, n_heads=1, history=10, epochs=1),
         "lightgcn": dict(dimensions=16, epochs=2),
+        "sasrec": dict(dimensions=32, n_heads=1, history=10, loss="bce", epochs=1),
+        "sasrec_tuned": dict(dimensions=32, n_heads=1, history=10, epochs=1),
+        "bigrec": dict(language_model="tiny", history=5, lists=20, epochs=1, batch_size=8, learning_rate=5e-3,
+                       title_tokens=12, validation_cases=10),
         "tokenizer": dict(hidden=(64,), n_codes=32, n_groups=4, epochs=5),
         "tiger": dict(d_model=32, d_ff=64, n_heads=2, d_head=16, n_layers=1, history=5, epochs=1, examples=2000,
                       batch_size=128, learning_rate=3e-3),
@@ -63,8 +81,15 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     "laptop": {
         "sasrec_32": dict(dimensions=32, n_heads=1, epochs=8, dropout=0.3, learning_rate=2e-3),
-        "sasrec": dict(dimensions=64, n_heads=2, epochs=12, dropout=0.3, learning_rate=2e-3),
+        "mf": {},
+        "caser": dict(epochs=12, learning_rate=3e-3, dropout=0.3),
+        "hgn": dict(epochs=12, learning_rate=3e-3, dropout=0.3),
+        "bert4rec": dict(epochs=40, learning_rate=2e-3),
         "lightgcn": dict(epochs=60),
+        # As its authors have it: 50 dimensions, one negative a place, this rate and dropout.
+        "sasrec": dict(dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.5, learning_rate=1e-3),
+        "sasrec_tuned": dict(dimensions=64, n_heads=2, epochs=12, dropout=0.3, learning_rate=2e-3),
+        "bigrec": dict(epochs=6, lists=300, batch_size=4, learning_rate=2e-3),
         # alpha is the largest of the paper's grid: in minutes instead of hours 0.02 moves too little to be seen.
         "tokenizer": dict(hidden=(256, 128), batch_size=512, epochs=100, alpha=0.1),
         "tiger": dict(d_model=128, d_ff=256, n_heads=4, d_head=32, n_layers=1, dropout=0.0, history=4, epochs=8,
@@ -74,8 +99,14 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     "paper": {
         "sasrec_32": dict(dimensions=32, n_heads=1, epochs=200, patience=10),
-        "sasrec": dict(dimensions=128, epochs=200, patience=10),
+        "mf": dict(epochs=200),
+        "caser": dict(epochs=200, patience=10),
+        "hgn": dict(epochs=200, patience=10),
+        "bert4rec": {},
         "lightgcn": dict(epochs=500, patience=20),
+        "sasrec": dict(dimensions=50, n_heads=1, loss="bce", epochs=200, dropout=0.5, patience=20),
+        "sasrec_tuned": dict(dimensions=128, epochs=200, patience=10),
+        "bigrec": dict(language_model="huggyllama/llama-7b", gradient_checkpointing=True),
         "tokenizer": {},
         "tiger": {},
         "lcrec": dict(language_model="huggyllama/llama-7b", gradient_checkpointing=True),
@@ -85,7 +116,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 TUNED = {
     "beauty": {
-        "sasrec": dict(dimensions=128, dropout=0.5, epochs=12, learning_rate=1e-3),
+        "sasrec_tuned": dict(dimensions=128, dropout=0.5, epochs=12, learning_rate=1e-3),
         "lightgcn": dict(epochs=10),
     }
 }

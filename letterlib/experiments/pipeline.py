@@ -8,16 +8,13 @@ Each method finds or makes one artefact and everything it needs, so any of them 
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from letterlib.collaborative.lightgcn import LightGCN
-from letterlib.collaborative.markov import MarkovFloor
-from letterlib.collaborative.popularity import Popularity
 from letterlib.collaborative.sasrec import SASRec
 from letterlib.data import load_dataset
 from letterlib.data.dataset import Cases, Dataset, Split
@@ -26,35 +23,14 @@ from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig
+from letterlib.experiments.identifier_schemes import SCHEMES
+from letterlib.experiments.systems import find_system
 from letterlib.files import read_json, sha256_of, write_json
-from letterlib.generation.lcrec import LCRec
-from letterlib.generation.tiger import Tiger
 from letterlib.semantics import ItemEmbeddings, embed_texts
+from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.letter import LetterTokenizer
 from letterlib.training import TrainingLog, resolve_device
 
-SYSTEMS = {
-    "popularity": "Popularity",
-    "markov": "Markov floor",
-    "lightgcn": "LightGCN",
-    "sasrec": "SASRec (tuned)",
-    "tiger": "TIGER (RQ-VAE)",
-    "letter-tiger": "LETTER-TIGER",
-    "lc-rec": "LC-Rec (RQ-VAE)",
-    "letter-lc-rec": "LETTER-LC-Rec",
-}
-"""Every system of the table, in its order: the name to call it by, and the name to print."""
-
-FLOORS = ("popularity", "markov")
-"""The systems that a trained one has to clear."""
-
-TIGER_ARMS = {"tiger": "plain", "letter-tiger": "letter"}
-LCREC_ARMS = {"lc-rec": "plain", "letter-lc-rec": "letter"}
-GENERATIVE_ARMS = TIGER_ARMS | LCREC_ARMS
-"""The tokenizer behind each system that writes identifiers."""
-
-QUICK = [name for name in SYSTEMS if name not in LCREC_ARMS]
-"""The systems without a language model: minutes on two cores, where those with one take an hour each."""
 EXACT_CASES = 30
 """Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
 
@@ -139,6 +115,32 @@ class Pipeline:
         """A trained tokenizer: "letter", or with one or both regularizers off ("cf", "div", "plain")."""
         return LetterTokenizer.load(self._tokenizer(arm).path("tokenizer.safetensors"), device=self.config.device)
 
+    @cache  # noqa: B019
+    def _identifiers(self, scheme: str) -> Artefact:
+        if scheme in TOKENIZER_ARMS:
+            return self._tokenizer(scheme)
+        inputs = [self._split_key] + ([self._semantic().key] if scheme == "residual-k-means" else [])
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            identifiers = SCHEMES[scheme](self)
+            identifiers.save(out / "identifiers.index.json")
+            return {
+                "level sizes": list(identifiers.level_sizes),
+                "shared vocabulary": identifiers.shared_vocabulary,
+                "sharing an identifier": identifiers.n_colliding,
+            }
+
+        sizes = self.config.tokenizer.model_dump(include={"n_levels", "n_codes"})
+        return self._stage(f"identifiers-{scheme}", 1, sizes, inputs, work)
+
+    def identifiers(self, scheme: str) -> Identifiers:
+        """What items are called: by a tokenizer ("letter", "plain", ...) or a scheme of `identifier_schemes`."""
+        if scheme in TOKENIZER_ARMS:
+            return self.tokenizer(scheme).identifiers()
+        made = self._identifiers(scheme)
+        written = Identifiers.load(made.path("identifiers.index.json"), level_sizes=tuple(made.metrics["level sizes"]))
+        return replace(written, shared_vocabulary=made.metrics["shared vocabulary"])
+
     # Recommenders
 
     def _trained(self, name: str, kind: type, config: BaseModel, inputs: list[str] = (), *first: Any) -> Artefact:
@@ -156,44 +158,42 @@ class Pipeline:
         return self._stage(name, 2, config, [self._split_key, *inputs], work)
 
     @cache  # noqa: B019
-    def _model(self, system: str) -> Artefact | None:
+    def _model(self, name: str) -> Artefact | None:
         """The trained model behind a system; None for those that only count."""
-        if system == "sasrec":
-            return self._trained("sasrec", SASRec, self.config.sasrec)
-        if system == "lightgcn":
-            return self._trained("lightgcn", LightGCN, self.config.lightgcn)
-        if system in TIGER_ARMS:
-            arm = TIGER_ARMS[system]
-            identifiers = self.tokenizer(arm).identifiers()
-            return self._trained(system, Tiger, self.config.tiger, [self._tokenizer(arm).key], identifiers)
-        if system in LCREC_ARMS:
-            arm, config = LCREC_ARMS[system], self.config.lcrec
-            inputs = [self._tokenizer(arm).key] + ([sha256_of(config.intentions)] if config.intentions else [])
-            identifiers, titles = self.tokenizer(arm).identifiers(), self.dataset.titles()
-            return self._trained(system, LCRec, config, inputs, identifiers, titles)
-        if system in SYSTEMS:
+        system = find_system(name)
+        if system.config is None:
             return None
-        raise LetterError(f'unknown system "{system}"; choose one of {", ".join(SYSTEMS)}')
+        config = getattr(self.config, system.config)
+        first: list[Any] = []
+        inputs = []
+        if system.identifiers is not None:
+            first.append(self.identifiers(system.identifiers))
+            inputs.append(self._identifiers(system.identifiers).key)
+        if system.titles:
+            first.append(self.dataset.titles())
+        if getattr(config, "intentions", None):
+            inputs.append(sha256_of(config.intentions))
+        return self._trained(name, system.kind, config, inputs, *first)
 
     def system(self, name: str) -> Recommender:
         """A recommender, trained and ready to answer."""
-        artefact = self._model(name)
+        artefact, kind = self._model(name), find_system(name).kind
         if artefact is None:
-            return (Popularity() if name == "popularity" else MarkovFloor()).fit(self.split)
-        kind = {"sasrec": SASRec, "lightgcn": LightGCN}.get(name, LCRec if name in LCREC_ARMS else Tiger)
+            return kind().fit(self.split)
         return kind.load(artefact.path("model.safetensors"), device=self.config.device)
 
     # Evaluation
 
     @cache  # noqa: B019
     def _evaluated(self, name: str) -> Artefact:
-        model = self._model(name)
+        model, samples = self._model(name), find_system(name).language_model
         inputs = [self._split_key] + ([model.key] if model else [])
-        options = {"ranked": RANKED} | ({"cases": self.config.language_model_cases} if name in LCREC_ARMS else {})
+        options = {"ranked": RANKED} | ({"cases": self.config.language_model_cases} if samples else {})
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
             system, cases = self.system(name), self.test_cases(name)
-            identifier_of_item = system.identifiers.identifier_of_item if name in GENERATIVE_ARMS else None
+            identifiers = getattr(system, "identifiers", None)
+            identifier_of_item = None if identifiers is None else identifiers.identifier_of_item
             metrics = {}
             for history, exclude in (("in", False), ("out", True)):
                 ranking = system.recommend(cases.without_targets(), RANKED, exclude_history=exclude)
@@ -208,7 +208,7 @@ class Pipeline:
     def test_cases(self, name: str) -> Cases:
         """The test cases of a system: all of them, or for a language model a sample, the same for every seed."""
         cases = self.split.cases("test")
-        return cases.sample(self.config.language_model_cases, seed=0) if name in LCREC_ARMS else cases
+        return cases.sample(self.config.language_model_cases, seed=0) if find_system(name).language_model else cases
 
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
         """The test result of a system, with the history left "in" (the paper's figure) or filtered "out"."""
@@ -237,6 +237,11 @@ class Pipeline:
     def with_seed(self, seed: int) -> "Pipeline":
         """The same run with another seed, in the same cache."""
         return Pipeline(self.config.model_copy(update={"seed": seed}), data_dir=self.data_dir, cache=self.cache)
+
+    def parameters(self, name: str) -> int:
+        """Weights of a trained system; 0 of one that only counts."""
+        model = self._model(name)
+        return model.metrics["parameters"] if model else 0
 
     def trained_seconds(self, name: str) -> float:
         """Wall time of training a system, when that was really done."""

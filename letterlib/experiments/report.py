@@ -18,6 +18,7 @@ from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.analysis.purity import genre_purity
 from letterlib.experiments.analysis_run import (
     ARM_NAMES,
+    TIGERS,
     TokenizerAnalysis,
     analyse_tokenizers,
     bias_frame,
@@ -25,7 +26,8 @@ from letterlib.experiments.analysis_run import (
     tokenizer_frame,
 )
 from letterlib.experiments.cache import device_in_words, versions
-from letterlib.experiments.pipeline import FLOORS, SYSTEMS, TIGER_ARMS, Pipeline
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.systems import FLOORS, LABELS
 from letterlib.experiments.tables import (
     SystemResult,
     comparisons,
@@ -53,7 +55,7 @@ class Section:
 
 def run_all(pipeline: Pipeline, systems: list[str]) -> tuple[str, Path]:
     """Run (or find) every stage that `systems` need; return the table as text and the path of the report."""
-    results = gather([pipeline], systems)
+    results, _ = gather([pipeline], systems)
     analysis = analyse_tokenizers(pipeline)
     folder = pipeline.cache.folder / "reports" / report_name(pipeline)
     text = f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}\n\n{floor_sentence(results)}"
@@ -110,11 +112,11 @@ def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: Token
 
 
 def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Section:
-    agreement = {SYSTEMS[name]: pipeline.beam_agreement(name) for name in TIGER_ARMS}
+    agreement = {LABELS[name]: pipeline.beam_agreement(name) for name in TIGERS}
     words = "; ".join(f"{name}: {one['top 10']:.1%} of the ten best items" for name, one in agreement.items())
-    intervals = {SYSTEMS[name]: one.interval() for name, one in results.items()}
-    forest = plots.system_forest(intervals, floors=[SYSTEMS[name] for name in FLOORS])
-    groups = plots.recall_by_popularity({SYSTEMS[n]: one.history_in[0].metrics() for n, one in results.items()})
+    intervals = {LABELS[name]: one.interval() for name, one in results.items()}
+    forest = plots.system_forest(intervals, floors=[LABELS[name] for name in FLOORS])
+    groups = plots.recall_by_popularity({LABELS[n]: one.history_in[0].metrics() for n, one in results.items()})
     return Section(
         "Every system on one axis",
         [f"Beams of {pipeline.config.tiger.beam} against exact scoring of the whole catalogue. {html.escape(words)}."],
@@ -149,7 +151,7 @@ def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Sectio
         figures.append(picture(plots.genre_purity_by_prefix(purity), caption))
     bias = bias_frame(pipeline)
     bias_words = "; ".join(
-        f"{SYSTEMS[system]}: " + ", ".join(f"{name} {value}" for name, value in row.items())
+        f"{LABELS[system]}: " + ", ".join(f"{name} {value}" for name, value in row.items())
         for system, row in bias.iterrows()
     )
     return Section(
@@ -173,8 +175,8 @@ def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
 
 def training_section(pipeline: Pipeline) -> Section:
     curves = {
-        SYSTEMS[name]: [(epoch - 1, score) for epoch, score in pipeline.log(name).validations]
-        for name in ("sasrec", "lightgcn", *TIGER_ARMS)
+        LABELS[name]: [(epoch - 1, score) for epoch, score in pipeline.log(name).validations]
+        for name in ("sasrec-tuned", "lightgcn", *TIGERS)
     }
     axes = plots.training_curves(curves, "validation NDCG@10", higher_is_better=True)
     return Section("Training", figures=[picture(axes, "The marked epoch is the one whose weights were kept.")])

@@ -3,24 +3,39 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 
 from letterlib import plots
-from letterlib.experiments.analysis_run import analyse_tokenizers, effects
+from letterlib.data.dataset import sampled_rows
+from letterlib.experiments.analysis_run import TIGERS, analyse_tokenizers, effects
 from letterlib.experiments.cache import device_in_words, versions
-from letterlib.experiments.pipeline import FLOORS, SYSTEMS, Pipeline
-from letterlib.experiments.tables import comparisons, floor_sentence, gather, heading, results_frame
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.systems import FLOOR, LABELS, SYSTEMS
+from letterlib.experiments.tables import (
+    SystemResult,
+    comparisons,
+    floor_sentence,
+    gather,
+    heading,
+    results_frame,
+)
 from letterlib.files import write_json, written_beside
 
 
 def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[str, Path]:
     """Run or find every stage of `systems` for `n_seeds` seeds beginning with the pipeline's own.
 
-    Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV, JSON and a figure.
+    Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV, LaTeX, JSON and a
+    figure, with the rank of every target in every list, from which all of it can be computed again.
     """
     first = pipeline.config.seed
     pipelines = [pipeline.with_seed(first + i) for i in range(n_seeds)]
-    results = gather(pipelines, systems)
-    sentences = [floor_sentence(results), *comparisons(results), *effects([analyse_tokenizers(p) for p in pipelines])]
+    results, left_out = gather(pipelines, systems)
+    sentences = [floor_sentence(results)] if "markov" in results else []
+    sentences += [*comparisons(results), *left_out]
+    if set(TIGERS) <= set(results):
+        sentences += effects([analyse_tokenizers(p) for p in pipelines])
     frame, title = results_frame(results), heading(pipeline, results, n_seeds)
     config = pipeline.config
     folder = pipeline.cache.folder / "tables" / f"{pipeline.dataset.name}-{config.profile}-{n_seeds}seeds"
@@ -29,9 +44,12 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
         beside.write_text(markdown, encoding="utf-8")
     with written_beside(folder / "table.csv") as beside:
         frame.to_csv(beside)
-    axes = plots.system_forest(
-        {SYSTEMS[name]: one.interval() for name, one in results.items()}, floors=[SYSTEMS[name] for name in FLOORS]
-    )
+    with written_beside(folder / "ranks.parquet") as beside:
+        ranks_frame(pipeline, results).to_parquet(beside, index=False)
+    with written_beside(folder / "table.tex") as beside:
+        frame.to_latex(beside, escape=True, caption=f"{title}.", label=f"tab:{folder.name}")
+    floors = [LABELS[name] for name in results if SYSTEMS[name].family == FLOOR]
+    axes = plots.system_forest({LABELS[name]: one.interval() for name, one in results.items()}, floors)
     with written_beside(folder / "systems.png") as beside:
         axes.figure.savefig(beside, dpi=130)
     plt.close(axes.figure)
@@ -48,9 +66,39 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
                 name: {
                     "history in": [one.metrics() for one in result.history_in],
                     "history out": [one.metrics() for one in result.history_out],
+                    "seconds": result.seconds,
+                    "parameters": result.parameters,
                 }
                 for name, result in results.items()
             },
         },
     )
     return "\n".join([title, "", frame.to_string(), "", *sentences]), folder
+
+
+def ranks_frame(pipeline: Pipeline, results: dict[str, SystemResult]) -> pd.DataFrame:
+    """Where each target stands in each list: one row a system, seed and test case.
+
+    case: which of the split's test cases. user, history (its length), group (of the target's popularity): of the case.
+    rank, "rank, history out": the target's place in the list, from 0; that of a missing target is what `ranks_of` says.
+    """
+    cases = pipeline.split.cases("test")
+    parts = []
+    for name, one in results.items():
+        rows = sampled_rows(len(cases), one.n_cases, seed=0)
+        for i, (inside, outside) in enumerate(zip(one.history_in, one.history_out, strict=True)):
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "system": name,
+                        "seed": np.int8(pipeline.config.seed + i),
+                        "case": rows.astype(np.int32),
+                        "user": inside.users.astype(np.int32),
+                        "history": cases.lengths[rows].astype(np.int32),
+                        "group": inside.groups,
+                        "rank": inside.ranks.astype(np.int32),
+                        "rank, history out": outside.ranks.astype(np.int32),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True).astype({"system": "category", "group": "category"})

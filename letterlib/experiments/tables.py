@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Split, sampled_rows
+from letterlib.errors import Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments.pipeline import FLOORS, SYSTEMS, Pipeline
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.systems import FLOOR, LABELS, SYSTEMS
 from letterlib.tokenization.letter import LetterTokenizer
 
 RESAMPLING_SEED = 0
@@ -23,6 +25,7 @@ class SystemResult:
     history_in: list[Evaluation]
     history_out: list[Evaluation]
     seconds: float
+    parameters: int = 0
 
     @property
     def users(self) -> np.ndarray:
@@ -36,7 +39,7 @@ class SystemResult:
         """The same on the `n` cases that a language model answered (see `Pipeline.test_cases`)."""
         rows = sampled_rows(self.n_cases, n, seed=0)
         inside, outside = ([one[rows] for one in kind] for kind in (self.history_in, self.history_out))
-        return SystemResult(self.name, inside, outside, self.seconds)
+        return SystemResult(self.name, inside, outside, self.seconds, self.parameters)
 
     def recall(self, k: int = 10, *, history: str = "in") -> np.ndarray:
         """Per-case hits, [n_seeds, n_cases]."""
@@ -58,14 +61,22 @@ class SystemResult:
         return self.history_in if history == "in" else self.history_out
 
 
-def gather(pipelines: list[Pipeline], systems: list[str]) -> dict[str, SystemResult]:
-    """Evaluate (or find) every system under every pipeline, which differ in their seed alone."""
-    results = {}
+def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, SystemResult], list[str]]:
+    """Evaluate (or find) every system under every pipeline, which differ in their seed alone.
+
+    Returns the results, and a sentence for every system that needs what this data set does not have.
+    """
+    results, left_out = {}, []
     for name in systems:
-        inside = [p.evaluation(name) for p in pipelines]
+        try:
+            inside = [p.evaluation(name) for p in pipelines]
+        except Unavailable as reason:
+            left_out.append(f"Without {LABELS[name]}. {reason}.")
+            continue
         outside = [p.evaluation(name, history="out") for p in pipelines]
-        results[name] = SystemResult(name, inside, outside, float(np.mean([p.seconds(name) for p in pipelines])))
-    return results
+        seconds = float(np.mean([p.seconds(name) for p in pipelines]))
+        results[name] = SystemResult(name, inside, outside, seconds, pipelines[0].parameters(name))
+    return results, left_out
 
 
 def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
@@ -73,7 +84,7 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
     rows = {}
     for name, one in results.items():
         inside, outside = one.interval(), one.interval(history="out")
-        rows[SYSTEMS[name]] = {
+        rows[LABELS[name]] = {
             "R@5": f"{one.mean('R@5'):.4f}",
             "R@10 [95%]": in_words(inside),
             "N@5": f"{one.mean('N@5'):.4f}",
@@ -82,6 +93,7 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
             "R@10, last case": f"{one.last_case_recall():.4f}",
             "coverage": f"{one.mean('coverage'):.2f}",
             "valid": f"{one.mean('validity'):.0%}",
+            "parameters": f"{one.parameters / 1e6:.2f}M" if one.parameters else "-",
             "seconds": f"{one.seconds:.0f}",
             "cases": f"{one.n_cases:,}",
         }
@@ -97,7 +109,9 @@ def in_words(one: Interval) -> str:
 
 def results_table(pipeline: Pipeline, systems: list[str]) -> str:
     """`results_frame` as text, with a heading that says what it is a table of."""
-    results = gather([pipeline], systems)
+    results, left_out = gather([pipeline], systems)
+    if left_out:
+        raise Unavailable(left_out[0].rstrip("."))
     return f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}"
 
 
@@ -113,12 +127,16 @@ def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) 
 
 
 PAIRS = [
-    ("sasrec", "popularity"),
+    ("sasrec-tuned", "popularity"),
     ("letter-tiger", "popularity"),
     ("letter-tiger", "markov"),
-    ("sasrec", "markov"),
+    ("sasrec-tuned", "markov"),
+    ("sasrec-tuned", "sasrec"),
     ("letter-tiger", "tiger"),
-    ("letter-tiger", "sasrec"),
+    ("letter-tiger", "sasrec-tuned"),
+    ("letter-tiger", "p5-cid"),
+    ("tiger", "tiger-kmeans"),
+    ("tiger", "tiger-random"),
     ("letter-lc-rec", "popularity"),
     ("letter-lc-rec", "lc-rec"),
     ("letter-lc-rec", "letter-tiger"),
@@ -141,7 +159,7 @@ def comparisons(results: dict[str, SystemResult]) -> list[str]:
             said = verdict(difference, len(first))
             parts.append(f"{words}: {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], {said}")
         where = f" on {shared:,} cases" if shared < max(results[a].n_cases, results[b].n_cases) else ""
-        sentences.append(f"{SYSTEMS[a]} against {SYSTEMS[b]}, R@10{where}. {'; '.join(parts)}.")
+        sentences.append(f"{LABELS[a]} against {LABELS[b]}, R@10{where}. {'; '.join(parts)}.")
     return sentences
 
 
@@ -149,9 +167,9 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
     """Which neural systems have not cleared the Markov floor; the protocol wants it said."""
     floor = results["markov"].mean("N@10", history="out")
     below = [
-        SYSTEMS[name]
+        LABELS[name]
         for name, one in results.items()
-        if name not in FLOORS
+        if SYSTEMS[name].family != FLOOR
         and one.mean("N@10", history="out") <= results["markov"].on_sample(one.n_cases).mean("N@10", history="out")
     ]
     if not below:

@@ -1,0 +1,44 @@
+"""Identifiers that no RQ-VAE makes: the baselines' and the ablation's. One line a scheme.
+
+A scheme is a function from a pipeline to `Identifiers`. It may look at item texts and at the training part.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from letterlib.data.released import INTERACTIONS
+from letterlib.errors import Unavailable
+from letterlib.tokenization.category_identifiers import category_identifiers
+from letterlib.tokenization.cooccurrence_identifiers import cooccurrence_identifiers
+from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenization.title_identifiers import title_identifiers
+from letterlib.tokenization.untrained_identifiers import random_identifiers, residual_kmeans_identifiers
+
+if TYPE_CHECKING:
+    from letterlib.experiments.pipeline import Pipeline
+
+
+def _released(pipeline: "Pipeline") -> Identifiers:
+    """The authors' `<Name>.index.json`, beside the interactions."""
+    name = pipeline.dataset.name
+    files = sorted(pipeline.data_dir.glob(f"*{INTERACTIONS}")) if pipeline.data_dir else []
+    found = [f.with_name(f.name.replace(INTERACTIONS, ".index.json")) for f in files if f.name.lower().startswith(name)]
+    if not found or not found[0].exists():
+        raise Unavailable(f"{name}: no identifiers were released with this data set (<Name>.index.json in --data-dir)")
+    return Identifiers.load(found[0], pipeline.dataset.n_items, (256,) * 4)
+
+
+def _sizes(pipeline: "Pipeline") -> tuple[int, int]:
+    """Levels and codes of the tokenizer that the untrained identifiers are held against."""
+    return pipeline.config.tokenizer.n_levels, pipeline.config.tokenizer.n_codes
+
+
+SCHEMES: dict[str, Callable[["Pipeline"], Identifiers]] = {
+    "categories": lambda p: category_identifiers(p.dataset),
+    "co-occurrence": lambda p: cooccurrence_identifiers(p.split, p.config.seed),
+    "titles": lambda p: title_identifiers(p.dataset.texts() and p.dataset.titles()).identifiers,
+    "random": lambda p: random_identifiers(p.dataset.n_items, p.config.seed, *_sizes(p)),
+    "residual-k-means": lambda p: residual_kmeans_identifiers(p.semantic().vectors, p.config.seed, *_sizes(p)),
+    "released": _released,
+}
+"""What each is called in `systems.SYSTEMS`, and how it is made."""

@@ -1,0 +1,92 @@
+"""Every system of the table, one line each: what it is called, which class it is, and what that class is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from letterlib.collaborative.bert4rec import BERT4Rec
+from letterlib.collaborative.caser import Caser
+from letterlib.collaborative.hgn import HGN
+from letterlib.collaborative.lightgcn import LightGCN
+from letterlib.collaborative.markov import MarkovFloor
+from letterlib.collaborative.matrix_factorization import MatrixFactorization
+from letterlib.collaborative.popularity import Popularity
+from letterlib.collaborative.random_order import RandomOrder
+from letterlib.collaborative.sasrec import SASRec
+from letterlib.errors import LetterError
+from letterlib.generation.bigrec import BIGRec
+from letterlib.generation.lcrec import LCRec
+from letterlib.generation.tiger import Tiger
+
+FLOOR, CONVENTIONAL, TEXT, ID, CODEBOOK, ABLATION = FAMILIES = (
+    "floor",
+    "conventional",
+    "text identifiers",
+    "ID identifiers",
+    "codebook identifiers",
+    "identifier ablation",
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the table.
+
+    label: the name to print. kind: the class; it has `fit` and `recommend`. One that is trained also has `save`,
+    `load`, `log` and `n_parameters`, and is made from (config, seed, device, checkpoint).
+    config: the room of `RunConfig` that sizes it. Without one the class is called without arguments.
+    identifiers: what its items are called, a tokenizer ("letter") or a scheme of `identifier_schemes`; the class gets
+    them first. titles: the class gets the items' titles, too.
+    language_model: a language model is in it. Then it takes an hour to train, and answers a sample of the cases.
+    """
+
+    label: str
+    family: str
+    kind: type
+    config: str | None = None
+    identifiers: str | None = None
+    titles: bool = False
+    language_model: bool = False
+
+
+SYSTEMS: dict[str, System] = {
+    "random": System("Random", FLOOR, RandomOrder),
+    "popularity": System("Popularity", FLOOR, Popularity),
+    "markov": System("Markov floor", FLOOR, MarkovFloor),
+    "mf": System("MF (BPR)", CONVENTIONAL, MatrixFactorization, "mf"),
+    "caser": System("Caser", CONVENTIONAL, Caser, "caser"),
+    "hgn": System("HGN", CONVENTIONAL, HGN, "hgn"),
+    "bert4rec": System("BERT4Rec", CONVENTIONAL, BERT4Rec, "bert4rec"),
+    "lightgcn": System("LightGCN", CONVENTIONAL, LightGCN, "lightgcn"),
+    "sasrec": System("SASRec (default)", CONVENTIONAL, SASRec, "sasrec"),
+    "sasrec-tuned": System("SASRec (tuned)", CONVENTIONAL, SASRec, "sasrec_tuned"),
+    "bigrec": System("BIGRec", TEXT, BIGRec, "bigrec", language_model=True),
+    "p5-tid": System("P5-TID", TEXT, Tiger, "tiger", "titles"),
+    "p5-semid": System("P5-SemID", ID, Tiger, "tiger", "categories"),
+    "p5-cid": System("P5-CID", ID, Tiger, "tiger", "co-occurrence"),
+    "tiger": System("TIGER (RQ-VAE)", CODEBOOK, Tiger, "tiger", "plain"),
+    "letter-tiger": System("LETTER-TIGER", CODEBOOK, Tiger, "tiger", "letter"),
+    "lc-rec": System("LC-Rec (RQ-VAE)", CODEBOOK, LCRec, "lcrec", "plain", titles=True, language_model=True),
+    "letter-lc-rec": System("LETTER-LC-Rec", CODEBOOK, LCRec, "lcrec", "letter", titles=True, language_model=True),
+    "tiger-random": System("TIGER, random codes", ABLATION, Tiger, "tiger", "random"),
+    "tiger-kmeans": System("TIGER, residual k-means", ABLATION, Tiger, "tiger", "residual-k-means"),
+    "tiger-released": System("TIGER, the authors' codes", ABLATION, Tiger, "tiger", "released"),
+}
+"""Every system, in the order of the table."""
+
+LABELS: Mapping[str, str] = {name: one.label for name, one in SYSTEMS.items()}
+
+FLOORS = ("popularity", "markov")
+"""The systems that a trained one has to clear."""
+
+FIRST_RUN = ("popularity", "markov", "lightgcn", "sasrec-tuned", "tiger", "letter-tiger")
+"""What `letterlib run` compares, in minutes; `letterlib table` has them all."""
+
+QUICK = [name for name, one in SYSTEMS.items() if not one.language_model]
+"""The systems without a language model: minutes on two cores, where those with one take an hour each."""
+
+
+def find_system(name: str) -> System:
+    """LetterError that lists what there is, for a name that is not among SYSTEMS."""
+    if name not in SYSTEMS:
+        raise LetterError(f'unknown system "{name}"; choose one of {", ".join(SYSTEMS)}')
+    return SYSTEMS[name]
