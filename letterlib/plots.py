@@ -49,7 +49,8 @@ def system_forest(
     ax.set_yticks(range(len(intervals)), list(intervals))
     ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel=f"{metric} (bar: 95% bootstrap interval over users)")
     ax.set_xlim(left=0)
-    return _finish(ax, title, grid="x")
+    longest = max(map(len, intervals))  # long names leave the axes, and what stands above them, less room
+    return _finish(ax, title, grid="x", width=min(74, 86 - longest))
 
 
 def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items", ax: Axes | None = None) -> Axes:
@@ -204,12 +205,12 @@ def _listed(values: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}".replace(" ", "\N{NO-BREAK SPACE}") for name, value in values.items())
 
 
-def _wrapped(title: str) -> str:
-    return textwrap.fill(title, 74, break_on_hyphens=False)
+def _wrapped(title: str, width: int = 74) -> str:
+    return textwrap.fill(title, width, break_on_hyphens=False)
 
 
-def _finish(ax: Axes, title: str, grid: str) -> Axes:
-    ax.set_title(_wrapped(title), loc="left", fontsize=11)
+def _finish(ax: Axes, title: str, grid: str, width: int = 74) -> Axes:
+    ax.set_title(_wrapped(title, width), loc="left", fontsize=11)
     ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
     ax.set_axisbelow(True)
     sns.despine(ax=ax)
