@@ -47,7 +47,7 @@ class BERT4RecNetwork(nn.Module):
         super().__init__()
         sizes = {name: getattr(config, name) for name in ("dimensions", "n_layers", "n_heads", "dropout", "history")}
         self.body = SASRecNetwork(n_items + 1, SASRecConfig(**sizes), causal=False)
-        self.project = nn.Linear(config.dimensions, config.dimensions)
+        self.project, self.norm = nn.Linear(config.dimensions, config.dimensions), nn.LayerNorm(config.dimensions)
         self.bias = nn.Parameter(torch.zeros(n_items))
 
     @property
@@ -57,7 +57,8 @@ class BERT4RecNetwork(nn.Module):
 
     def forward(self, batch: Packed, wanted: Tensor) -> Tensor:
         """What is compared with item vectors at the positions `wanted` [n]: [n, dimensions]."""
-        return F.gelu(self.project(self.body(batch)[wanted]))
+        # The layer norm is in the authors' code, not in the paper.
+        return self.norm(F.gelu(self.project(self.body(batch)[wanted])))
 
 
 def masked_batch(

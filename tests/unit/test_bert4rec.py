@@ -48,7 +48,7 @@ def plain(network: BERT4RecNetwork, history: list[int]) -> torch.Tensor:
             heads.append(weights @ one[2])
         x = x + block.out(torch.cat(heads, dim=1))
         x = x + block.down(F.gelu(block.up(block.norm2(x))))
-    return F.gelu(network.project(body.norm(x)))
+    return network.norm(F.gelu(network.project(body.norm(x))))
 
 
 def test_the_network_is_a_plain_bidirectional_transformer_whatever_stands_beside_a_history(network):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError, Unavailable
-from letterlib.evaluation.bootstrap import interval
+from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.metrics import hits_at, ranks_of
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
@@ -19,6 +20,7 @@ from letterlib.experiments.systems import FLOOR, LABELS, QUICK, SYSTEMS, find_sy
 from letterlib.experiments.tables import gather
 from letterlib.tokenization.untrained_identifiers import random_identifiers
 
+ROOT = Path(__file__).resolve().parents[2]
 N_USERS, N_ITEMS = 60, 120
 SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4", "language_model_cases=20", "lcrec.lists=8",
          "lcrec.alignment=0.1", "bigrec.lists=8"]  # fmt: skip
@@ -213,3 +215,15 @@ def test_names_lead_to_systems_and_nothing_else_does():
         find_system("p6")
     assert set(QUICK) == set(SYSTEMS) - {"bigrec", "lc-rec", "letter-lc-rec"}
     assert all(one.family == FLOOR for one in SYSTEMS.values() if one.config is None)
+
+
+def test_every_system_beats_random_on_movielens_by_an_interval():
+    """From the rank of every target in every list of the committed table: three seeds, paired over users."""
+    path = ROOT / "experiments" / "results" / "movielens-fourteen-systems" / "ranks.parquet"
+    ranks = pd.read_parquet(path).sort_values(["system", "seed", "case"])
+    hits = {name: hits_at(one["rank"].to_numpy(), 10) for name, one in ranks.groupby("system", observed=True)}
+    users = ranks[ranks["system"] == "random"].query("seed == 0")["user"].to_numpy()
+    assert set(hits) == set(QUICK) - {"tiger-released"}
+    for name in set(hits) - {"random"}:
+        values, chance = hits[name].reshape(-1, len(users)), hits["random"].reshape(-1, len(users))
+        assert paired_difference(values, chance, users, 0).low > 0, name
