@@ -111,8 +111,8 @@ def compared(name: str, ours: Any, peer: Callable, epochs: int, split: Split, ca
 def main(
     out: Annotated[Path, typer.Option(help="the JSON file to write")],
     mf_epochs: int = 60,
-    bert_epochs: int = 60,
-    n_cases: int = 1000,
+    bert_epochs: int = 30,
+    n_cases: int = 500,
     seed: int = 0,
 ) -> None:
     dataset = load_dataset("movielens", None, Path("runs") / "data")
