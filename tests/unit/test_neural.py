@@ -64,7 +64,7 @@ class OnlyTraining:
 
 
 @pytest.mark.parametrize(
-    "name, epochs", [("mf", 60), ("caser", 60), ("hgn", 30), ("bert4rec", 400), ("sasrec-bce", 150)]
+    "name, epochs", [("mf", 60), ("caser", 60), ("hgn", 30), ("bert4rec", 700), ("sasrec-bce", 150)]
 )
 def test_it_memorises_ten_users_training_targets(name, epochs):
     kind, config = SYSTEMS[name]
