@@ -1,0 +1,195 @@
+"""The exercises of lesson 09: the BPR loss, BERT4Rec's masking, BIGRec's grounding, a paired comparison.
+
+Leads are large in both directions, so that a logarithm of 0 shows; histories are short and long, so that filling
+shows; coordinates are whole numbers where a tie matters. The paired comparison is in `paired_09`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from letterlib.collaborative.lightgcn import bpr_loss
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.paired_09 import paired, paired_cases
+
+IGNORED = -100
+
+
+def bpr_cases(generator: Generator) -> list[Case]:
+    """One pair of numbers; a few vectors; leads so large that a sigmoid rounds to 0; many."""
+    cases = [_triple(generator, n, d, 1.0) for n, d in ((1, 1), (3, 2))]
+    far = [("user", [[20.0], [1.0]]), ("liked", [[-8.0], [0.5]]), ("other", [[3.0], [0.1]])]
+    far = {name: torch.tensor(values) for name, values in far}
+    return [*cases, far, _triple(generator, 40, 6, 2.0)]
+
+
+def _triple(generator: Generator, n: int, d: int, size: float) -> Case:
+    names = ("user", "liked", "other")
+    return {name: torch.round(size * torch.randn(n, d, generator=generator), decimals=1) + 0.05 for name in names}
+
+
+def bpr(answer: Any, case: Case) -> None:
+    """9.1: user, liked, other [n, d] -> mean of -log sigmoid(user . liked - user . other), a scalar."""
+    user, liked, other = case.values()
+    given = {name: value.clone().requires_grad_() for name, value in case.items()}
+    returned = call(answer, given)
+    lead = (user * (liked - other)).sum(dim=1)
+    each = F.softplus(-lead)
+    if isinstance(returned, Tensor) and not torch.isfinite(returned).all():
+        cause = "the logarithm of a sigmoid that was rounded to 0. `F.logsigmoid` goes without it."
+        raise Incorrect("The loss is not finite.", case, expected=each.mean(), actual=returned, cause=cause)
+    causes = [
+        (each.sum(), "a sum; the loss is the mean over rows."),
+        (F.softplus(lead).mean(), "the difference the other way round: the user's own film should score *higher*."),
+        (-each.mean(), "the sign: the logarithm of a probability is negative, the loss is minus it."),
+        (each, "one loss per row; take the mean."),
+        (-torch.sigmoid(lead).mean(), "minus the probability; the loss is minus its *logarithm*."),
+        (-lead.mean(), "the lead without sigmoid and logarithm. It would fall without end."),
+        (F.relu(-lead).mean(), "a hinge (`relu`) in the place of -log sigmoid."),
+        (F.softplus(-(user * (liked - other))).mean(), "the sigmoid of every coordinate. Add the products up over "
+         "the last dimension first: a score is one number."),
+        ((F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))).mean(), "two losses, one for each "
+         "film: that is binary cross-entropy. BPR looks at the difference of the scores."),
+        (F.softplus(-(user * liked).sum(1)).mean(), "the other film is left out."),
+        (F.softplus(-(user @ liked.T - user @ other.T)).mean(), "every user with every film (`@`). Row n belongs to "
+         "row n: multiply elementwise and add up."),
+    ]  # fmt: skip
+    compare("the loss", returned, bpr_loss(user, liked, other), case, causes)
+    if not returned.requires_grad:
+        cause = "`detach()`, `.item()` or a new tensor on the way."
+        raise Incorrect("The loss has no gradient, so nothing can be learned from it.", case, cause=cause)
+
+
+def masking_cases(generator: Generator) -> list[Case]:
+    """One film, never masked by chance; a short history; then many of all lengths, some left alone by chance."""
+    one = {"histories": torch.tensor([[3]]), "draws": torch.tensor([[0.9]]), "share": 0.2, "mask": 10}
+    cases = [one]
+    for n, length, share in ((3, 4, 0.3), (60, 8, 0.2)):
+        histories = torch.randint(50, (n, length), generator=generator)
+        sizes = torch.randint(1, length + 1, (n,), generator=generator)
+        sizes[0] = length
+        sizes[1] = 1 if n > 1 else length
+        histories[torch.arange(length) < length - sizes[:, None]] = -1
+        draws = 0.001 + 0.998 * torch.rand(n, length, generator=generator)
+        draws[:2] = torch.linspace(0.01, 0.99, length)
+        draws[-1] = share + (1 - share) * draws[-1]
+        cases.append({"histories": histories, "draws": draws, "share": share, "mask": 50})
+    return cases
+
+
+def masking(answer: Any, case: Case) -> None:
+    """9.2: histories, draws [n, L], share, mask -> inputs and labels, int64 [n, L]."""
+    histories, draws, share, mask = case.values()
+    real, low = histories != -1, draws < share
+    hidden = _kept_busy(low & real)
+    returned = several(call(answer, case), ["inputs", "labels"], case)
+    first, empty = low & real, ~(low & real).any(dim=1)
+    first[torch.nonzero(empty)[:, 0], real.int().argmax(dim=1)[empty]] = True
+    always = low & real
+    always[:, -1] = True
+    wrong = [
+        (low & real, "a history of which chance masks nothing teaches nothing. Mask its last film."),
+        (_kept_busy(low), "the filling is masked too. Only where `histories != -1`."),
+        (low, "the filling is masked, and a history without a mask is left as it is."),
+        (_kept_busy(low) & real, "the check for rows without a mask came before the filling was taken out: "
+         "a row whose only mask was on filling has none."),
+        (always, "the last film is masked in every row. Only where chance masked none."),
+        (first, "the *first* film of an unmasked history; its last one is asked for."),
+        (_kept_busy((draws >= share) & real), "the comparison the other way round: masked is where `draws < share`."),
+        (low & real | real & empty[:, None], "the whole history is masked where chance masked none. Only its last "
+         "film."),
+        (real, "every film is masked."),
+    ]  # fmt: skip
+    inputs, labels = torch.where(hidden, mask, histories), torch.where(hidden, histories, IGNORED)
+    causes = [(torch.where(one, mask, histories), text) for one, text in wrong]
+    causes += [
+        (labels, "inputs and labels in the other order."),
+        (torch.where(hidden, histories, mask), "the mask item where nothing is masked, and films where it should be."),
+        (torch.where(hidden, -1, histories), "the filling (-1) in the place of the mask item."),
+        (torch.where(hidden, IGNORED, histories), "-100 in the inputs; there the id of the mask item stands."),
+        (hidden, "true and false; return the films, with the mask item at these places."),
+    ]
+    compare("inputs", returned[0], inputs, case, causes)
+    causes = [
+        (histories, "labels everywhere: the network would be asked for films that it can read. -100 where nothing is "
+         "masked."),
+        (torch.where(real, histories, IGNORED), "labels for every film. Only where it is masked; else -100."),
+        (torch.where(hidden, IGNORED, histories), "labels where nothing is masked, and none where something is."),
+        (torch.where(hidden, histories, -1), "-1 where nothing is masked. `F.cross_entropy` leaves out -100."),
+        (torch.where(hidden, histories, 0), "0 where nothing is masked: that is film 0. -100 is left out of the loss."),
+        (torch.where(hidden, mask, IGNORED), "the mask item as the label; the label is the film that stood there."),
+        (inputs, "the inputs once more."),
+        *((torch.where(one, histories, IGNORED), text) for one, text in wrong),
+    ]  # fmt: skip
+    compare("labels", returned[1], labels, case, causes)
+
+
+def _kept_busy(hidden: Tensor) -> Tensor:
+    hidden = hidden.clone()
+    hidden[~hidden.any(dim=1), -1] = True
+    return hidden
+
+
+def grounding_cases(generator: Generator) -> list[Case]:
+    """Two items at equal distance; then items of very different lengths, some of them doubles."""
+    cases = [{"written": torch.tensor([[0.0]]), "catalogue": torch.tensor([[2.0], [-2.0], [1.0]]), "k": 3}]
+    for n, items, dim, k in ((2, 5, 2, 2), (6, 60, 3, 7)):
+        catalogue = torch.randint(-9, 10, (items, dim), generator=generator).float()
+        catalogue[items // 2 :] = catalogue[: items - items // 2].flip(0)
+        written = torch.randint(-4, 5, (n, dim), generator=generator).float()
+        written[0] = catalogue[1]
+        cases.append({"written": written, "catalogue": catalogue, "k": k})
+    return cases
+
+
+def grounding(answer: Any, case: Case) -> None:
+    """9.3: written [n, d], catalogue [n_items, d], k -> the k nearest, int64 [n, k], ties by lower id."""
+    written, catalogue, k = case.values()
+    difference = written[:, None] - catalogue
+    distance = difference.square().sum(dim=2).sqrt()
+    order = distance.sort(dim=1, stable=True).indices
+
+    def best(score: Tensor) -> Tensor:
+        return score.sort(dim=1, stable=True).indices[:, :k]
+
+    n_items = len(catalogue)
+    unit = F.normalize(catalogue, dim=1)
+    causes = [
+        (n_items - 1 - best(distance.flip(1)), "ties broken by the *higher* id."),
+        (best(-distance), "the farthest films. Sort upwards: the least distance comes first."),
+        (best(-(written @ catalogue.T)), "dot products: long vectors win. Grounding goes by distance."),
+        (best(-(F.normalize(written, dim=1) @ unit.T)), "cosines. Grounding goes by the distance, lengths included."),
+        (best(difference.abs().sum(dim=2)), "absolute differences added up (L1). Euclidean distance squares them."),
+        (best(difference.abs().amax(dim=2)), "the largest difference of a coordinate. Add up the squares."),
+        (order[:, 1 : k + 1], "the nearest film is left out. Here it counts: nothing written is an item already."),
+        (distance.sort(dim=1).values[:, :k], "distances; return which films are nearest."),
+        (order, "the whole catalogue, sorted; keep the first `k`."),
+        (best(distance).T, "rows and columns exchanged. Each written vector has a row."),
+        (best(distance).sort(dim=1).values, "the right films, sorted by id. The nearest comes first."),
+    ]  # fmt: skip
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and returned.shape == (len(written), k) and returned.dtype == torch.int64:
+        _look_at_ties(returned, distance, order[:, :k], case)
+    compare("the nearest", returned, order[:, :k], case, causes)
+
+
+def _look_at_ties(returned: Tensor, distance: Tensor, expected: Tensor, case: Case) -> None:
+    """Right distances in every place, other films: ties were left to chance, or went to the higher id."""
+    inside = ((returned >= 0) & (returned < distance.shape[1])).all()
+    if not inside or torch.equal(returned, expected):
+        return
+    if torch.equal(distance.gather(1, returned), distance.gather(1, expected)):
+        cause = "ties: of films at equal distances, the lower id comes first. `topk` and plain `sort` leave it to " \
+                "chance; `sort(stable=True)` does not, and `flip` turns ties round."  # fmt: skip
+        wrong = {"expected": expected, "actual": returned}
+        raise Incorrect("The distances are right, and the films are not.", case, cause=cause, **wrong)
+
+
+EXERCISES = {
+    "9.1": Exercise(bpr_cases, bpr),
+    "9.2": Exercise(masking_cases, masking),
+    "9.3": Exercise(grounding_cases, grounding),
+    "9.4": Exercise(paired_cases, paired),
+}
