@@ -117,7 +117,7 @@ MEMORISE = {
     "bert4rec": ["bert4rec.epochs=300", "bert4rec.learning_rate=0.005", "bert4rec.dropout=0"],
     "sasrec": ["sasrec.epochs=150", "sasrec.learning_rate=0.01", "sasrec.dropout=0"],
     "sasrec-tuned": ["sasrec_tuned.epochs=80", "sasrec_tuned.learning_rate=0.01", "sasrec_tuned.dropout=0"],
-    "tiger": ["tiger.epochs=60", "tiger.dropout=0", "tiger.batch_size=16", "tiger.history=20"],
+    "tiger": ["tiger.epochs=100", "tiger.dropout=0", "tiger.batch_size=16", "tiger.history=20"],
     "lcrec": ["lcrec.epochs=80", "lcrec.lists=10", "lcrec.alignment=0", "lcrec.dropout=0", "lcrec.batch_size=4",
               "lcrec.learning_rate=0.01", "lcrec.history=20"],
     "bigrec": ["bigrec.epochs=120", "bigrec.lists=10", "bigrec.dropout=0", "bigrec.batch_size=4",
