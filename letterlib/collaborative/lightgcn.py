@@ -18,8 +18,8 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from letterlib.collaborative.user_vectors import check_users
 from letterlib.data.dataset import UNKNOWN_USER, Cases, Sequences, Split
-from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
 from letterlib.saved_model import load_model, save_model
@@ -197,13 +197,7 @@ class LightGCN:
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
         """The best k items of the whole catalogue for every case."""
         check_histories(cases, len(self.vectors.items))
-        n_users = len(self.vectors.users)
-        strangers = cases.users[(cases.users < UNKNOWN_USER) | (cases.users >= n_users)]
-        if len(strangers):
-            raise LetterError(
-                f"user {strangers[0]} is not among the {n_users:,} users trained on (ids 0-{n_users - 1}); "
-                f"use user {UNKNOWN_USER} to be ranked for by the history alone"
-            )
+        check_users(cases, len(self.vectors.users))
         return rank_by_score(self._scores, cases, k, exclude_history)
 
     def _scores(self, cases: Cases) -> Tensor:
