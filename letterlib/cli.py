@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from letterlib.errors import LetterError
+from letterlib.experiments import commands
 
 app = typer.Typer(
     help="LETTER: from an item's title to a ranked list, on real data.",
@@ -183,6 +184,10 @@ def evaluate(pipeline, system: Annotated[str, typer.Argument(help="a system of t
 def print_folders(pipeline) -> None:
     for artefact in pipeline.cache.finished:
         print(f"{artefact.name}: {artefact.folder}")
+
+
+app.command()(commands.grid)
+app.add_typer(commands.results_app, name="results")
 
 
 @app.command()

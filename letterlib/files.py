@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from letterlib.errors import LetterError
 
@@ -36,6 +38,27 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         raise LetterError(f"{path}: could not be written ({error.strerror}); {_advice(error)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the lock of `path` during the block, so that of several processes one makes it and the others wait.
+
+    The lock is a file `.<name>.lock` beside `path`. The system releases it when its process ends, however it ends;
+    the empty file stays. waiting: told in one line when somebody else holds the lock.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting(f"{path.name}: another process is at work on it; waiting until that is done")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _advice(error: OSError) -> str:

@@ -3,7 +3,8 @@
 A finished stage is a folder `<cache>/<name>/<key>/`, its key a hash of the stage's name, version, configuration
 and the keys of its inputs. While a stage runs it may keep checkpoints in `<key>.partial/`; when it ends its
 files are written beside and renamed into place, together with `stage.json`, which holds the configuration,
-the metrics, seed, versions, device, seconds and a SHA-256 of every file.
+the metrics, seed, versions, device, seconds and a SHA-256 of every file. Of several processes that need the same
+stage one makes it, and the others wait and find it.
 """
 
 import importlib.metadata
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 from letterlib.errors import LetterError
-from letterlib.files import digest, read_json, sha256_of, write_json, written_beside
+from letterlib.files import digest, one_at_a_time, read_json, sha256_of, write_json, written_beside
 from letterlib.training import multiplies_bfloat16
 
 RECORD = "stage.json"
@@ -78,7 +79,8 @@ class Cache:
         identity = {"stage": name, "version": version, "config": config, "inputs": inputs, "seed": seed}
         key = digest(identity)
         folder = self.folder / name / key
-        artefact = self._find(name, key, folder) or self._run(name, key, folder, identity, device, work)
+        with one_at_a_time(folder, self.say):
+            artefact = self._find(name, key, folder) or self._run(name, key, folder, identity, device, work)
         self.finished.append(artefact)
         return artefact
 

@@ -1,7 +1,7 @@
 """Every system of the table, one line each: what it is called, which class it is, and what that class is made from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from letterlib.collaborative.bert4rec import BERT4Rec
 from letterlib.collaborative.caser import Caser
@@ -13,6 +13,7 @@ from letterlib.collaborative.popularity import Popularity
 from letterlib.collaborative.random_order import RandomOrder
 from letterlib.collaborative.sasrec import SASRec
 from letterlib.errors import LetterError
+from letterlib.experiments.configuration import TOKENIZER_ARMS
 from letterlib.generation.bigrec import BIGRec
 from letterlib.generation.lcrec import LCRec
 from letterlib.generation.tiger import Tiger
@@ -85,8 +86,33 @@ QUICK = [name for name, one in SYSTEMS.items() if not one.language_model]
 """The systems without a language model: minutes on two cores, where those with one take an hour each."""
 
 
+GENERATORS: Mapping[str, System] = {name: SYSTEMS[name] for name in ("tiger", "lc-rec")}
+"""The systems that write identifiers, with those of the plain RQ-VAE; `with_identifiers` gives them others."""
+
+CODES = (*TOKENIZER_ARMS, "random", "residual-k-means", "released")
+"""Identifiers made of codes: by a tokenizer, or by a scheme of `identifier_schemes`."""
+
+NAMES = ("categories", "co-occurrence", "titles")
+"""P5's identifiers, from shared words of different numbers. TIGER writes them, too."""
+
+
+def with_identifiers(generator: str, identifiers: str) -> str:
+    """What the system is called that writes these identifiers: "letter-tiger", "tiger-cf", ..."""
+    kind = GENERATORS[generator].kind
+    named = [name for name, one in SYSTEMS.items() if (one.kind, one.identifiers) == (kind, identifiers)]
+    return named[0] if named else f"{generator}-{identifiers}"
+
+
 def find_system(name: str) -> System:
-    """LetterError that lists what there is, for a name that is not among SYSTEMS."""
-    if name not in SYSTEMS:
-        raise LetterError(f'unknown system "{name}"; choose one of {", ".join(SYSTEMS)}')
-    return SYSTEMS[name]
+    """A system of the table, or "<generator>-<identifiers>" such as "tiger-cf".
+
+    Another name is a LetterError that lists what there is.
+    """
+    if name in SYSTEMS:
+        return SYSTEMS[name]
+    for generator, one in GENERATORS.items():
+        identifiers = name.removeprefix(f"{generator}-")
+        if identifiers != name and identifiers in CODES:
+            label = f"{one.label.split(' (')[0]}, {identifiers}"
+            return replace(one, label=label, family=ABLATION, identifiers=identifiers)
+    raise LetterError(f'unknown system "{name}"; choose one of {", ".join(SYSTEMS)}')

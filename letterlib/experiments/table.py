@@ -11,7 +11,7 @@ from letterlib.data.dataset import sampled_rows
 from letterlib.experiments.analysis_run import TIGERS, analyse_tokenizers, effects
 from letterlib.experiments.cache import device_in_words, versions
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import FLOOR, LABELS, SYSTEMS
+from letterlib.experiments.systems import FLOOR, find_system
 from letterlib.experiments.tables import (
     SystemResult,
     comparisons,
@@ -48,8 +48,8 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
         ranks_frame(pipeline, results).to_parquet(beside, index=False)
     with written_beside(folder / "table.tex") as beside:
         frame.to_latex(beside, escape=True, caption=f"{title}.", label=f"tab:{folder.name}")
-    floors = [LABELS[name] for name in results if SYSTEMS[name].family == FLOOR]
-    axes = plots.system_forest({LABELS[name]: one.interval() for name, one in results.items()}, floors)
+    floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
+    axes = plots.system_forest({find_system(name).label: one.interval() for name, one in results.items()}, floors)
     with written_beside(folder / "systems.png") as beside:
         axes.figure.savefig(beside, dpi=130)
     plt.close(axes.figure)

@@ -10,7 +10,7 @@ from letterlib.errors import Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import FLOOR, LABELS, SYSTEMS
+from letterlib.experiments.systems import FLOOR, LABELS, find_system
 from letterlib.tokenization.letter import LetterTokenizer
 
 RESAMPLING_SEED = 0
@@ -71,7 +71,7 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
         try:
             inside = [p.evaluation(name) for p in pipelines]
         except Unavailable as reason:
-            left_out.append(f"Without {LABELS[name]}. {reason}.")
+            left_out.append(f"Without {find_system(name).label}. {reason}.")
             continue
         outside = [p.evaluation(name, history="out") for p in pipelines]
         seconds = float(np.mean([p.seconds(name) for p in pipelines]))
@@ -84,7 +84,7 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
     rows = {}
     for name, one in results.items():
         inside, outside = one.interval(), one.interval(history="out")
-        rows[LABELS[name]] = {
+        rows[find_system(name).label] = {
             "R@5": f"{one.mean('R@5'):.4f}",
             "R@10 [95%]": in_words(inside),
             "N@5": f"{one.mean('N@5'):.4f}",
@@ -167,9 +167,9 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
     """Which neural systems have not cleared the Markov floor; the protocol wants it said."""
     floor = results["markov"].mean("N@10", history="out")
     below = [
-        LABELS[name]
+        find_system(name).label
         for name, one in results.items()
-        if SYSTEMS[name].family != FLOOR
+        if find_system(name).family != FLOOR
         and one.mean("N@10", history="out") <= results["markov"].on_sample(one.n_cases).mean("N@10", history="out")
     ]
     if not below:

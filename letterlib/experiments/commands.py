@@ -1,0 +1,119 @@
+"""`letterlib grid` and `letterlib results`: many runs, and what they gave. Added to the command line by `cli`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OutDir = Annotated[Path, typer.Option("--out-dir", help="where the records of finished runs are")]
+Where = Annotated[
+    list[str], typer.Option("--where", help="only runs with parameter=value, as in --where tau=0.8; repeatable")
+]
+Metric = Annotated[str, typer.Option("--metric", help="R@5, R@10, N@5 or N@10")]
+History = Annotated[str, typer.Option("--history", help='left "in" the ranking, or filtered "out"')]
+Folder = Annotated[Path, typer.Argument(help="folder of results; those in folders below count as well")]
+
+results_app = typer.Typer(
+    help="What finished runs gave: a table, a paired comparison, the best by validation, an export.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def grid(
+    file: Annotated[Path, typer.Argument(help="a grid, such as experiments/ablation.yaml")],
+    run: Annotated[bool, typer.Option("--run", help="do, one after the other, the runs that are not done")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="keys, parameters and states, for another program")] = False,
+    out_dir: OutDir = Path("runs/results"),
+    cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where finished stages are kept")] = Path("runs"),
+    data_root: Annotated[
+        Path, typer.Option("--data-root", help="folder that holds a folder for each released data set (beauty, ...)")
+    ] = Path("data"),
+) -> None:
+    """List the runs of a grid and which are done; with --run, do the others in this process.
+
+    Each run is also one papermill command, which is printed for those that are not done.
+    """
+    from letterlib.experiments.grid import asked_for, load_grid, papermill_command, state
+
+    chosen = load_grid(file)
+    states = [state(one, out_dir) for one in chosen.runs]
+    if as_json:
+        entries = zip(chosen.runs, states, strict=True)
+        print(json.dumps([{"key": one.key, "state": s, "parameters": asked_for(one)} for one, s in entries]))
+        return
+    print(f"{file.name}: {chosen.about}\n{len(states)} runs, {states.count('done')} of them done")
+    if run:
+        _run_all(chosen.runs, out_dir, cache_dir, data_root)
+        return
+    for one, what in zip(chosen.runs, states, strict=True):
+        print(f"{what:6} {one.key}" + ("" if what == "done" else f"  {papermill_command(one)}"))
+
+
+def _run_all(runs: list, out_dir: Path, cache_dir: Path, data_root: Path) -> None:
+    """Do what is not done. A run that fails is said, kept, and does not stop the others."""
+    from letterlib.errors import LetterError
+    from letterlib.experiments.runs import run
+
+    failed = []
+    for number, one in enumerate(runs, start=1):
+        print(f"[{number}/{len(runs)}] {one.label}, {one.dataset}, {one.profile}, seed {one.seed}", flush=True)
+        folder = data_root / one.dataset
+        try:
+            run(one, data_dir=folder if folder.is_dir() else None, out_dir=out_dir, cache_dir=cache_dir)
+        except Exception as error:
+            print(f"failed: {type(error).__name__}: {error}")
+            failed.append(one.key)
+    if failed:
+        raise LetterError(
+            f"{len(failed)} of {len(runs)} runs failed; why is in {out_dir}/<key>.failures.jsonl, and the same command "
+            f"tries them again: {', '.join(failed)}"
+        )
+
+
+@results_app.command()
+def show(folder: Folder = Path("runs/results"), where: Where = []) -> None:  # noqa: B006 (typer copies it)
+    """One row a setting, with its seeds and 95% intervals over users and seeds."""
+    from letterlib.experiments.run_results import load_results, select, summary
+
+    print(summary(select(load_results(folder), where)).to_string(index=False))
+
+
+@results_app.command()
+def compare(
+    folder: Folder = Path("runs/results"),
+    first: Annotated[list[str], typer.Option("--first", help="parameter=value of one side; repeatable")] = [],  # noqa: B006
+    second: Annotated[list[str], typer.Option("--second", help="parameter=value of the other side")] = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
+    metric: Metric = "R@10",
+    history: History = "in",
+) -> None:
+    """Is one setting better than another? Paired bootstrap over the users and seeds that both have."""
+    from letterlib.experiments.run_results import compare, load_results, select
+
+    chosen = select(load_results(folder), where)
+    print(compare(select(chosen, first), select(chosen, second), metric, history))
+
+
+@results_app.command()
+def best(folder: Folder = Path("runs/results"), where: Where = []) -> None:  # noqa: B006
+    """The setting with the highest mean validation N@10. Test figures are not looked at."""
+    from letterlib.experiments.run_results import best, load_results, select
+
+    runs = best(select(load_results(folder), where))
+    scores = ", ".join(f"seed {one.seed}: {one.record['validation N@10']:.4f}" for one in runs)
+    print(json.dumps({k: v for k, v in runs[0].parameters.items() if k != "seed"}, indent=2))
+    print(f"validation N@10 {scores}")
+
+
+@results_app.command()
+def export(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="ends in .csv or .parquet (one row a run), .md or .tex (one a setting)")],
+    where: Where = [],  # noqa: B006
+) -> None:
+    """Write the runs to a file."""
+    from letterlib.experiments.run_results import export, load_results, select
+
+    print(f"Written to {export(select(load_results(folder), where), file)}")

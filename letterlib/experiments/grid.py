@@ -1,0 +1,93 @@
+"""Grids of runs, as small YAML files: which runs an experiment is made of, and which of them are done.
+
+    # experiments/ablation.yaml
+    about: Which part of LETTER does the work?
+    runs:
+      - {tokenizer: [plain, cf, div, letter], seed: [0, 1, 2]}
+      - {tokenizer: letter, tau: 0.8, seed: [0, 1, 2]}
+
+Every entry stands for all combinations of its lists.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from letterlib.errors import LetterError
+from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.runs import failures, record_path
+
+
+@dataclass(frozen=True)
+class Grid:
+    """about: what it asks, in a line. runs: each once, in the order of the file."""
+
+    about: str
+    runs: list[RunParameters]
+
+
+def load_grid(path: str | Path) -> Grid:
+    """Read and check a grid. A mistake is a LetterError that names the file and the entry."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LetterError(f"{path}: no such grid; those of the repository are experiments/*.yaml") from error
+    except OSError as error:
+        raise LetterError(f"{path}: cannot be read ({error.strerror}); name a grid, a .yaml file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LetterError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    entries = content.get("runs") if isinstance(content, dict) else None
+    if not entries or not isinstance(entries, list) or set(content) - {"about", "every", "runs"}:
+        raise LetterError(f"{path}: a grid has `about`, `runs` (a list of entries), perhaps `every` (what they share)")
+    every = content.get("every") or {}
+    runs: dict[str, RunParameters] = {}
+    for number, entry in enumerate(entries, start=1):
+        try:
+            if not isinstance(entry, dict) or not isinstance(every, dict):
+                raise LetterError("an entry is {parameter: value or list of values, ...}, and `every` is one as well")
+            for one in expand(every | entry):
+                runs.setdefault(one.key, one)
+        except LetterError as error:
+            raise LetterError(f"{path}, entry {number}: {error}") from error
+    return Grid(str(content.get("about", "")), list(runs.values()))
+
+
+def expand(entry: dict[str, Any]) -> list[RunParameters]:
+    """All combinations of an entry's lists. `options` is a list by nature: several of it are a list of lists."""
+    choices = {str(name): _choices(name, value) for name, value in entry.items()}
+    for name, values in choices.items():
+        if not values:
+            raise LetterError(f"{name}: []: an empty list stands for no run; leave {name} out for its default")
+    return [RunParameters.checked(**dict(zip(choices, chosen, strict=True))) for chosen in product(*choices.values())]
+
+
+def _choices(name: str, value: Any) -> list[Any]:
+    if name == "options":
+        return value if value and isinstance(value[0], list) else [value]
+    return value if isinstance(value, list) else [value]
+
+
+def state(parameters: RunParameters, out_dir: Path) -> str:
+    """ "done", "failed" (and not yet done), or "to do"."""
+    if record_path(parameters, out_dir).exists():
+        return "done"
+    return "failed" if failures(parameters, out_dir) else "to do"
+
+
+def asked_for(parameters: RunParameters) -> dict[str, Any]:
+    """The parameters that differ from the defaults, for a command line."""
+    return parameters.model_dump(mode="json", exclude_defaults=True)
+
+
+def papermill_command(parameters: RunParameters, notebook: str = "notebooks/10_full_experiments.ipynb") -> str:
+    """The command that does one run alone."""
+    words = [f"-p {name} {value}" for name, value in asked_for(parameters).items() if name != "options"]
+    if parameters.options:
+        words.append("-y '{options: [" + ", ".join(f'"{one}"' for one in parameters.options) + "]}'")
+    if "profile" not in asked_for(parameters):
+        words.append(f"-p profile {parameters.profile}")  # the notebook's own default is smaller
+    return " ".join(["papermill", notebook, f"{parameters.key}.ipynb", *words])

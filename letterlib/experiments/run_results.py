@@ -1,0 +1,267 @@
+"""Records of finished runs, gathered: a table, a paired comparison, the best by validation, an export.
+
+    results = load_results("runs/results")
+    print(summary(results))
+    print(compare(select(results, ["tokenizer=letter"]), select(results, ["tokenizer=plain"])))
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from letterlib.data.dataset import sampled_rows
+from letterlib.errors import LetterError
+from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
+from letterlib.evaluation.metrics import gains_at, hits_at
+from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.runs import ranks_at_length, users_at_length
+from letterlib.files import read_json, written_beside
+
+RESAMPLING_SEED = 0
+METRICS = ("R@5", "R@10", "N@5", "N@10")
+PARAMETERS = tuple(RunParameters.model_fields)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One record of `runs.run`. Two are of one setting when they differ in their seed alone."""
+
+    record: dict[str, Any]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return self.record["parameters"]
+
+    @property
+    def seed(self) -> int:
+        return self.parameters["seed"]
+
+    @property
+    def setting(self) -> tuple[str, ...]:
+        """All parameters but the seed, to group by."""
+        return tuple(str(self.parameters[name]) for name in PARAMETERS if name != "seed")
+
+    @cached_property
+    def cases(self) -> np.ndarray:
+        """Which of the split's test cases were answered: int64 [n]. A language model answers a fixed sample."""
+        return sampled_rows(self.record["cases"]["total"], self.record["cases"]["answered"], seed=0)
+
+    @cached_property
+    def users(self) -> np.ndarray:
+        """Whose each answered case is: int64 [n]."""
+        return users_at_length(self.record["cases"]["users"])
+
+    def values(self, metric: str = "R@10", history: str = "in") -> np.ndarray:
+        """A metric case by case: float64 [n]. metric: one of METRICS; history: left "in", or filtered "out"."""
+        if metric not in METRICS:
+            raise LetterError(f'metric "{metric}": only {", ".join(METRICS)} are known case by case')
+        if history not in ("in", "out"):
+            raise LetterError(f'history "{history}": it is left "in" the ranking, or filtered "out"')
+        ranks = ranks_at_length(self.record["hits"][f"history {history}"], len(self.cases))
+        kind, k = metric.split("@")
+        return (hits_at if kind == "R" else gains_at)(ranks, int(k))
+
+
+def load_results(*folders: str | Path) -> list[RunResult]:
+    """Every record in these folders and below, in the order of their parameters. A run that is in two counts once.
+
+    A folder that does not exist, or a file that is no record, is a LetterError.
+    """
+    found: dict[str, RunResult] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise LetterError(f"{folder}: no such folder of results; finished runs are written there (see --out-dir)")
+        for path in sorted(folder.rglob("*.json")):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                continue  # a record that is being written at this moment, or was when its process was killed
+            record = read_json(path)
+            if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases"} <= set(record):
+                raise LetterError(f"{path}: not the record of a run; keep other files out of the folder of results")
+            found.setdefault(path.name, RunResult(record))
+    return sorted(found.values(), key=lambda one: (one.setting, one.seed))
+
+
+def select(results: Iterable[RunResult], conditions: Sequence[str]) -> list[RunResult]:
+    """Those that meet every condition, each "parameter=value", as in "tokenizer=letter" or "tau=0.8"."""
+    chosen = list(results)
+    for condition in conditions:
+        name, sign, wanted = condition.partition("=")
+        if not sign or name not in PARAMETERS:
+            raise LetterError(f'"{condition}": write it as parameter=value; the parameters are {", ".join(PARAMETERS)}')
+        there = sorted({str(one.parameters[name]) for one in chosen})
+        chosen = [one for one in chosen if _equal(one.parameters[name], wanted)]
+        if not chosen:
+            raise LetterError(f'no finished run has "{condition}"; {name} is {" or ".join(there) or "nowhere"} here')
+    return chosen
+
+
+def _equal(value: Any, wanted: str) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value) == float(wanted)
+        except ValueError:
+            return False
+    if isinstance(value, list):
+        return " ".join(value) == wanted
+    return str(value) == wanted
+
+
+def frame(results: Iterable[RunResult]) -> pd.DataFrame:
+    """One row a run: its parameters, its metrics, what it cost and where it was made."""
+    rows = []
+    for one in results:
+        record = one.record
+        row = {"label": record["label"]} | record["parameters"] | {"options": " ".join(record["parameters"]["options"])}
+        for history, metrics in record["metrics"].items():
+            row |= {f"{name}, {history}": value for name, value in metrics.items()}
+        kept = ("validation N@10", "weights", "seconds", "peak memory MiB", "device", "commit", "failures")
+        rows.append(row | {name: record.get(name) for name in kept} | {"cases": record["cases"]["answered"]})
+    return pd.DataFrame(rows)
+
+
+def by_setting(results: Iterable[RunResult]) -> list[list[RunResult]]:
+    """The runs of each setting together, one for every seed."""
+    groups: dict[tuple[str, ...], list[RunResult]] = {}
+    for one in results:
+        groups.setdefault(one.setting, []).append(one)
+    return list(groups.values())
+
+
+def mean_interval(runs: Sequence[RunResult], metric: str = "R@10", history: str = "in") -> Interval:
+    """The mean of one setting's runs, with its 95% interval over users and seeds."""
+    values = np.stack([one.values(metric, history) for one in runs])
+    return interval(values, runs[0].users, RESAMPLING_SEED)
+
+
+def summary(results: Iterable[RunResult]) -> pd.DataFrame:
+    """One row a setting: what distinguishes it from the others, its seeds, and its figures with intervals."""
+    results = list(results)
+    told_apart = [
+        name for name in PARAMETERS
+        if name != "seed" and len({str(one.parameters[name]) for one in results}) > 1
+    ]  # fmt: skip
+    rows = []
+    for runs in by_setting(results):
+        inside, outside = mean_interval(runs), mean_interval(runs, history="out")
+        rows.append(
+            {"system": runs[0].record["label"]}
+            | {name: _in_a_word(runs[0].parameters[name]) for name in told_apart}
+            | {"seeds": len(runs)}
+            | {metric: f"{np.mean([one.values(metric).mean() for one in runs]):.4f}" for metric in METRICS}
+            | {"R@10 [95%]": _in_words(inside), "R@10, history out [95%]": _in_words(outside)}
+            | {"cases": len(runs[0].cases), "seconds": f"{np.mean([one.record['seconds'] for one in runs]):.0f}"}
+        )
+    return pd.DataFrame(rows).drop(columns="R@10", errors="ignore")
+
+
+def _in_a_word(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return " ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _in_words(one: Interval) -> str:
+    return f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two settings on the cases and seeds that both have. difference: first minus second, paired."""
+
+    metric: str
+    history: str
+    first: float
+    second: float
+    difference: Interval
+    seeds: tuple[int, ...]
+    n_cases: int
+    n_users: int
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.difference, len(self.seeds))
+
+    def __str__(self) -> str:
+        d = self.difference
+        return (
+            f"{self.metric}, history {self.history}: {self.first:.4f} against {self.second:.4f}, difference "
+            f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}], {len(self.seeds)} seed(s), {self.n_cases:,} cases of "
+            f"{self.n_users:,} users: {self.verdict}"
+        )
+
+
+def compare(
+    first: Sequence[RunResult], second: Sequence[RunResult], metric: str = "R@10", history: str = "in"
+) -> Comparison:
+    """Paired bootstrap over users and seeds of the difference between two settings.
+
+    Each side must be one setting: all parameters but the seed alike. Cases that only one side answered, and seeds that
+    only one side has, are left out; no seed or no case in common, or two data sets, is a LetterError.
+    """
+    one, other = _by_seed(first, "first"), _by_seed(second, "second")
+    seeds = tuple(sorted(set(one) & set(other)))
+    if not seeds:
+        raise LetterError(f"no seed in common: the first has {sorted(one)}, the second {sorted(other)}")
+    a, b = one[seeds[0]], other[seeds[0]]
+    for name in ("fingerprint", "held out"):
+        if a.record["dataset"][name] != b.record["dataset"][name]:
+            raise LetterError(f"the two sides are of different data ({name}), so their cases cannot be paired")
+    _, mine, theirs = np.intersect1d(a.cases, b.cases, return_indices=True)
+    left = np.stack([one[seed].values(metric, history)[mine] for seed in seeds])
+    right = np.stack([other[seed].values(metric, history)[theirs] for seed in seeds])
+    users = a.users[mine]
+    difference = paired_difference(left, right, users, RESAMPLING_SEED)
+    return Comparison(
+        metric, history, float(left.mean()), float(right.mean()), difference, seeds, len(users), len(np.unique(users))
+    )
+
+
+def _by_seed(results: Sequence[RunResult], side: str) -> dict[int, RunResult]:
+    settings = by_setting(results)
+    if len(settings) != 1:
+        differ = [
+            f"{name} ({', '.join(sorted({str(one.parameters[name]) for one in results}))})"
+            for name in PARAMETERS
+            if name != "seed" and len({str(one.parameters[name]) for one in results}) > 1
+        ]
+        raise LetterError(f"the {side} side has {len(settings)} settings, not one; they differ in {', '.join(differ)}")
+    return {one.seed: one for one in results}
+
+
+def best(results: Iterable[RunResult]) -> list[RunResult]:
+    """The runs of the setting with the highest mean validation N@10. Test figures are not looked at.
+
+    Runs without a validation, such as those that only count, are left out. None left, or several data sets, is a
+    LetterError.
+    """
+    results = list(results)
+    datasets = sorted({str(one.parameters["dataset"]) for one in results})
+    if len(datasets) > 1:
+        raise LetterError(f"one data set has nothing to say of another; choose dataset={' or '.join(datasets)}")
+    judged = [runs for runs in by_setting(results) if all(one.record["validation N@10"] is not None for one in runs)]
+    if not judged:
+        raise LetterError("none of these runs was validated during training, so none can be chosen")
+    return max(judged, key=lambda runs: np.mean([one.record["validation N@10"] for one in runs]))
+
+
+def export(results: Iterable[RunResult], path: str | Path) -> Path:
+    """Write `frame` as CSV or Parquet, or `summary` as Markdown or LaTeX, by the ending of `path`."""
+    path = Path(path)
+    writers = {
+        ".csv": lambda beside: frame(results).to_csv(beside, index=False),
+        ".parquet": lambda beside: frame(results).to_parquet(beside, index=False),
+        ".md": lambda beside: summary(results).to_markdown(beside, index=False),
+        ".tex": lambda beside: summary(results).to_latex(beside, index=False, escape=True),
+    }
+    if path.suffix not in writers:
+        raise LetterError(f"{path}: cannot write {path.suffix or 'that'}; choose one of {', '.join(writers)}")
+    with written_beside(path) as beside:
+        writers[path.suffix](beside)
+    return path

@@ -1,0 +1,204 @@
+"""One run, done once and kept as one JSON file: what lesson 10, a grid and a cluster's job all call.
+
+    record = run(RunParameters.checked(tokenizer="letter"), cache_dir=Path("runs"))
+    record["metrics"]["history in"]["R@10"]
+
+The file `<out_dir>/<key>.json` appears when the run has ended well, whole. A run that is killed leaves its finished
+stages and checkpoints in the cache, and goes on from them. One that fails leaves a line in `<key>.failures.jsonl`.
+"""
+
+import json
+import re
+import subprocess
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from letterlib.analysis.code_usage import code_usage
+from letterlib.analysis.collaborative_signal import similarity_experiment
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.cache import Cache, device_in_words, peak_memory_mb, versions
+from letterlib.experiments.configuration import TOKENIZER_ARMS, default_data_dir
+from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.files import one_at_a_time, read_json, write_json, written_beside
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(
+    parameters: RunParameters,
+    *,
+    data_dir: Path | None = None,
+    out_dir: Path = Path("runs/results"),
+    cache_dir: Path = Path("runs"),
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Find the record of a finished run, or do the run and write its record.
+
+    data_dir: folder of a released data set. cache_dir: where stages are kept; runs that share it compute what they
+    have in common once. Two processes on one run: the second waits, and finds the record of the first.
+    """
+    path = record_path(parameters, out_dir)
+    with one_at_a_time(path, say):
+        if path.exists():
+            say(f"{parameters.label}, seed {parameters.seed}: found {path}")
+            return read_json(path)
+        parameters.check_data(data_dir)
+        try:
+            record = _do(parameters, data_dir, Cache(cache_dir, say))
+            write_json(path, record | {"failures": len(failures(parameters, out_dir))})
+        except Exception as error:
+            _keep_failure(parameters, out_dir, error, say)
+            raise
+        say(f"{parameters.label}, seed {parameters.seed}: written to {path}")
+        return read_json(path)
+
+
+def record_path(parameters: RunParameters, out_dir: Path) -> Path:
+    """Where a run's record is, or will be."""
+    return Path(out_dir) / f"{parameters.key}.json"
+
+
+def failures(parameters: RunParameters, out_dir: Path) -> list[dict[str, Any]]:
+    """What went wrong in earlier attempts, oldest first: when, error, traceback."""
+    path = _failures_path(parameters, out_dir)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def _failures_path(parameters: RunParameters, out_dir: Path) -> Path:
+    return record_path(parameters, out_dir).with_suffix(".failures.jsonl")
+
+
+def _keep_failure(parameters: RunParameters, out_dir: Path, error: Exception, say: Callable[[str], None]) -> None:
+    """Add a line, atomically. Where even that cannot be written, what went wrong first is what is raised."""
+    lines = failures(parameters, out_dir)
+    lines.append({
+        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "error": f"{type(error).__name__}: {error}",
+        "traceback": traceback.format_exc(),
+        "parameters": parameters.resolved,
+    })  # fmt: skip
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    try:
+        with written_beside(_failures_path(parameters, out_dir)) as beside:
+            beside.write_text(text, encoding="utf-8")
+    except LetterError as full:
+        say(f"the failure could not be kept: {full}")
+
+
+def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[str, Any]:
+    started = time.perf_counter()
+    pipeline = Pipeline(parameters.config, data_dir=data_dir or default_data_dir(parameters.dataset), cache=cache)
+    name, dataset = parameters.system, pipeline.dataset
+    results = {history: pipeline.evaluation(name, history=history) for history in ("in", "out")}
+    validations = pipeline.log(name).validations if pipeline.parameters(name) else []
+    record = {
+        "parameters": parameters.resolved,
+        "system": name,
+        "label": parameters.label,
+        "dataset": {
+            "fingerprint": dataset.fingerprint, "source": dataset.source, "users": dataset.n_users,
+            "items": dataset.n_items, "interactions": dataset.n_interactions, "held out": parameters.config.held_out,
+        },
+        "config": pipeline.config.model_dump(mode="json", include=set(parameters.rooms)),
+        "metrics": {f"history {history}": one.metrics() for history, one in results.items()},
+        "validation N@10": max((score for _, score in validations), default=None),
+        "validations": validations,
+        "weights": pipeline.parameters(name),
+        "identifiers": identifier_figures(pipeline, parameters.tokenizer),
+        "cases": {"total": len(pipeline.split.cases("test")), "answered": len(results["in"].ranks),
+                  "users": users_in_brief(results["in"].users)},
+        "hits": {f"history {history}": hits_in_brief(one.ranks) for history, one in results.items()},
+    }  # fmt: skip
+    return record | {
+        "stages": [_stage_in_brief(one) for one in cache.finished],
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak memory MiB": peak_memory_mb(),
+        "device": device_in_words(pipeline.device),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | None:
+    """How a trained tokenizer turned out, by the paper's three criteria; None for other identifiers.
+
+    Codes are those that the model chose, before collisions were repaired. "collaborative signal" is the share of equal
+    codes between an item and its nearest neighbour by the collaborative embeddings (LETTER section 4.3.4).
+    """
+    if tokenizer not in TOKENIZER_ARMS:
+        return None
+    trained = pipeline.tokenizer(tokenizer)
+    codes, report = trained.codes_before_repair(), trained.report
+    collisions = report.collisions
+    usage = code_usage(codes, trained.identifiers().level_sizes)
+    return {
+        "unexplained variance": report.reconstruction_error,
+        "sharing an identifier": {"before": collisions.colliding_before, "after": collisions.colliding_after},
+        "codes in use": usage["in_use"].tolist(),
+        "perplexity": usage["perplexity"].tolist(),
+        "collaborative signal": similarity_experiment(codes, pipeline.collaborative().vectors).mean,
+    }
+
+
+def _stage_in_brief(artefact) -> dict[str, Any]:
+    kept = ("seconds", "peak_memory_mb", "device", "threads")
+    return {"name": artefact.name, "key": artefact.key, "from cache": artefact.from_cache} | {
+        name: artefact.record[name] for name in kept
+    }
+
+
+def hits_in_brief(ranks: np.ndarray) -> str:
+    """ "3:0 17:4": case 3 has its target in the first place, case 17 in the fifth, all others missed it.
+
+    ranks: int64 [n_cases], as in `Evaluation`.
+    """
+    return " ".join(f"{case}:{ranks[case]}" for case in np.flatnonzero(ranks != ABSENT))
+
+
+def ranks_at_length(brief: str, n_cases: int) -> np.ndarray:
+    """The inverse of `hits_in_brief`."""
+    ranks = np.full(n_cases, ABSENT)
+    for pair in brief.split():
+        case, rank = pair.split(":")
+        ranks[int(case)] = int(rank)
+    return ranks
+
+
+def users_in_brief(users: np.ndarray) -> str:
+    """ "0-670x5 672-672x4": users 0 to 670 have five cases each, user 672 has four.
+
+    users: int64 [n_cases], at least one, ascending, whose the cases are.
+    """
+    if (np.diff(users) < 0).any():
+        raise ValueError("cases must be in the order of their users")
+    who, cases = np.unique(users, return_counts=True)
+    new = np.flatnonzero((np.diff(who) != 1) | (np.diff(cases) != 0)) + 1
+    stretches = zip(np.split(who, new), np.split(cases, new), strict=True)
+    return " ".join(f"{part[0]}-{part[-1]}x{n[0]}" for part, n in stretches)
+
+
+def users_at_length(brief: str) -> np.ndarray:
+    """The inverse of `users_in_brief`: int64 [n_cases]."""
+    parts = [tuple(map(int, re.split("[-x]", part))) for part in brief.split()]
+    return np.concatenate([np.repeat(np.arange(first, last + 1), n) for first, last, n in parts])
+
+
+def commit() -> str | None:
+    """The commit of letterlib's own checkout, with "+" where files differ from it; None outside of a checkout."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(REPOSITORY), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
