@@ -4,10 +4,13 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from letterlib.data.amazon import amazon_source
 from letterlib.data.complete_journey import load_complete_journey
 from letterlib.data.dataset import Dataset
 from letterlib.data.movielens import load_movielens
+from letterlib.data.raw import RawSource, compare_with_paper, load_raw, raw_files
 from letterlib.data.released import load_released
+from letterlib.data.yelp import YELP
 from letterlib.errors import LetterError
 
 
@@ -37,21 +40,54 @@ PACKAGED = {"movielens": load_movielens, "complete-journey": load_complete_journ
 def load_dataset(name: str, data_dir: Path | None = None, cache_dir: Path | None = None) -> Dataset:
     """Load a data set by name.
 
-    name: one of DATASETS, or with `data_dir` any name for the one released data set in that folder.
-    data_dir: folder with <Name>.inter.json. "movielens" and "complete-journey" come with the
-        installation and need none.
-    cache_dir: where those two are kept as Parquet; $LETTERLIB_CACHE/data, else runs/data.
+    name: one of DATASETS; amazon-<year>-<category> or yelp, made from raw files; or with `data_dir` any
+        name for the one released data set in that folder.
+    data_dir: folder with <Name>.inter.json, or with raw files. "movielens" and "complete-journey" come
+        with the installation and need none.
+    cache_dir: where all but released files are kept as Parquet; $LETTERLIB_CACHE/data, else runs/data.
     """
+    kept = cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data"
+    if is_raw(name, data_dir):
+        source = raw_source(name)
+        if data_dir is None:
+            raise LetterError(
+                f"no folder for data set {name!r}: letterlib data fetch {name} puts its raw files into data/{name}; "
+                "name another folder with --data-dir"
+            )
+        return load_raw(name, source, data_dir, kept)
     if data_dir is not None:
         dataset = load_released(data_dir, name if name in DATASETS or _several(data_dir) else None)
         return replace(dataset, name=name)
     if name in PACKAGED:
-        return PACKAGED[name](cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data")
+        return PACKAGED[name](kept)
     what = f"no folder for data set {name!r}" if name in DATASETS else f"unknown data set {name!r}"
     raise LetterError(
         f"{what}: {' and '.join(PACKAGED)} come with the installation; a released one, such as beauty or "
-        "instruments, needs its folder in --data-dir (data/README.md says where to get the files)"
+        "instruments, needs its folder in --data-dir (data/README.md says where to get the files); "
+        "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help)"
     )
+
+
+def is_raw(name: str, data_dir: Path | None) -> bool:
+    """Whether the name asks for raw files: Amazon's and Yelp's do, unless the folder holds released ones."""
+    released = data_dir is not None and any(Path(data_dir).glob("*.inter.json"))
+    return (name == "yelp" or name.startswith("amazon-")) and not released
+
+
+def raw_source(name: str) -> RawSource:
+    """What the raw files of a data set are called and how they are read. LetterError for a name without any."""
+    if name in DATASETS:
+        where = "comes with the installation" if name in PACKAGED else "is a release of files, not of raw reviews"
+        raise LetterError(f"{name} {where}: there is nothing to fetch; data/README.md says more")
+    return YELP if name == "yelp" else amazon_source(name)
+
+
+def paper_counts(dataset: Dataset, data_dir: Path | None) -> str:
+    """Counts of a data set from raw files beside those of LETTER's paper, in words; empty for all others."""
+    if data_dir is None or not is_raw(dataset.name, data_dir):
+        return ""
+    source = raw_source(dataset.name)
+    return compare_with_paper(dataset, source, raw_files(dataset.name, source, data_dir))
 
 
 def _several(data_dir: Path) -> bool:

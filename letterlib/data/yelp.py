@@ -1,0 +1,56 @@
+"""Yelp's Open Dataset: reviews of businesses in 2019, the year that the paper's line of work uses."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from letterlib.data.raw import RawSource, Review, text_of
+from letterlib.data.raw_lines import BadLine, json_object
+from letterlib.data.raw_text import ItemText, clean, labels_of
+
+FIRST, LAST = "2019-01-01 00:00:00", "2019-12-31 00:00:00"
+"""Reviews outside are left out. S3-Rec (Zhou et al., CIKM 2020) cut so, and LETTER's counts are its counts.
+
+The last day of the year falls out; that too is theirs.
+"""
+
+
+def review_of_2019(fields: dict[str, Any]) -> Review | None:
+    """`date` is "YYYY-MM-DD HH:MM:SS", without a time zone; it is taken as UTC."""
+    user, item, date = (text_of(fields, name) for name in ("user_id", "business_id", "date"))
+    try:
+        time = datetime.fromisoformat(date)
+    except ValueError:
+        time = None
+    if time is None or len(date) != len(FIRST):
+        raise BadLine(f'"date" is {date!r:.40}, not YYYY-MM-DD HH:MM:SS')
+    if not FIRST <= date <= LAST:
+        return None
+    return Review(user, item, int(time.replace(tzinfo=UTC).timestamp() * 1000))
+
+
+def business(fields: dict[str, Any]) -> ItemText:
+    """The name, and the categories as its description, as LETTER's release of Yelp has it; no city, no attributes."""
+    categories = clean(fields.get("categories"))
+    return ItemText(clean(fields.get("name")), categories, labels_of(categories.split(",")))
+
+
+YELP = RawSource(
+    release="Yelp",
+    reviews=("yelp_academic_dataset_review.json",),
+    metadata=("yelp_academic_dataset_business.json",),
+    review=review_of_2019,
+    item_id="business_id",
+    parse_item=json_object,
+    item=business,
+    rules=(
+        f"reviews from {FIRST} to {LAST}; every review counts as an interaction, whatever its stars, the first of a "
+        "user for a business alone; 5-core; ordered by time, then by business id"
+    ),
+    page="https://www.yelp.com/dataset",
+    addresses=((), ()),
+    paper=(30_431, 20_033, 316_354),
+    caution=(
+        "Yelp changes its download: towns are taken out and added, reviews withdrawn. The paper's edition is no longer "
+        "offered, and the paper's line of work does not take out a user's second review of a business"
+    ),
+)

@@ -1,0 +1,398 @@
+"""Data sets from raw reviews and metadata: counts, order, text, bad lines, names, the prepared copy."""
+
+import gzip
+import os
+import subprocess
+import sys
+
+import pytest
+from made_raw import FILES, NAMES, block, block_items, item_line, review_line, write_lines, write_raw
+from typer.testing import CliRunner
+
+from letterlib.cli import app
+from letterlib.data import load_dataset, paper_counts, raw, raw_source
+from letterlib.data.amazon import CATEGORIES, amazon_source, slug
+from letterlib.data.raw_lines import LONGEST_LINE
+from letterlib.errors import LetterError
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(name, reviews=None, items=None):
+        folder = write_raw(tmp_path / name, name, reviews or block(), items or block_items(name))
+        return load_dataset(name, folder, tmp_path / "cache")
+
+    return load
+
+
+def histories(dataset):
+    names = [title.removeprefix("Thing ") for title in dataset.titles()]
+    return {user: "".join(names[i] for i in dataset.sequences[u]) for u, user in enumerate(dataset.user_labels)}
+
+
+def complaint(name, folder, tmp_path):
+    with pytest.raises(LetterError) as caught:
+        load_dataset(name, folder, tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "cache").glob("*")), "nothing is kept of what could not be read"
+    return str(caught.value)
+
+
+# What is kept, in which order
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_file_by_hand(load, name):
+    reviews = block() + [("U9", "B0", 1), ("U0", "B9", 2)]  # too few for a 5-core
+    reviews.reverse()
+    dataset = load(name, reviews)
+    assert (dataset.name, dataset.n_users, dataset.n_items, dataset.n_interactions) == (name, 6, 6, 36)
+    assert histories(dataset) == {f"U{u}": "012345" for u in range(6)}
+    assert dataset.titles() == [f"Thing {i}" for i in range(6)]
+    assert list(dataset.user_labels) == [f"U{u}" for u in range(6)]
+    description = "Beauty, Hair Care, Gifts" if name == "yelp" else "It is number 3"
+    assert dataset.items.loc[3].tolist() == ["Thing 3", f"Thing 3. {description}", "Beauty|Hair Care|Gifts"]
+    assert "5-core" in dataset.source and all(file in dataset.source for file in FILES[name])
+    assert "unusable" not in dataset.source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_repeated_reviews_the_first_counts_and_equal_times_go_by_item_id(load, name):
+    others = [one for one in block() if one[0] != "U1"]
+    own = [("U1", "B4", 50), ("U1", "B0", 60), ("U1", "B4", 90), ("U1", "B5", 60), ("U1", "B0", 10)]
+    own += [("U1", "B3", 60), ("U1", "B1", 60), ("U1", "B4", 50)]
+    dataset = load(name, others + own)
+    assert histories(dataset)["U1"] == "04135"
+    assert "3 repeated reviews left out" in dataset.source
+
+
+def test_repeated_reviews_do_not_make_a_core(load):
+    twice = [("U7", f"B{i}", i) for i in (0, 1, 2, 2, 3, 3)]
+    assert "U7" not in load(NAMES[0], block() + twice).user_labels
+
+
+def test_times_of_2023_are_milliseconds(tmp_path):
+    name = NAMES[2]
+    lines = [review_line(name, *one) for one in block()]
+    lines[0], lines[1] = (
+        line.replace("000, ", f"{ms:03}, ") for line, ms in zip((lines[0], lines[0]), (2, 1), strict=True)
+    )
+    lines[1] = lines[1].replace('"B0', '"B1')
+    folder = write_raw(tmp_path / "raw", name, [], block_items(name))
+    write_lines(folder / FILES[name][0], lines)
+    assert histories(load_dataset(name, folder, tmp_path / "cache"))["U0"].startswith("10")
+
+
+def test_yelp_is_the_year_2019(tmp_path):
+    lines = [review_line("yelp", *one) for one in block()]
+    for date in ("2018-12-31 23:59:59", "2019-12-31 00:00:01", "2022-01-19 19:48:45"):
+        lines += [review_line("yelp", "U8", f"B{i}", 0).replace("2019-01-01 00:00:00", date) for i in range(6)]
+    folder = write_raw(tmp_path / "raw", "yelp", [], block_items("yelp"))
+    write_lines(folder / FILES["yelp"][0], lines)
+    assert load_dataset("yelp", folder, tmp_path / "cache").user_labels == [f"U{u}" for u in range(6)]
+    more = [line.replace("2019-12-31 00:00:01", "2019-12-31 00:00:00") for line in lines]
+    write_lines(folder / FILES["yelp"][0], more)
+    assert "U8" in load_dataset("yelp", folder, tmp_path / "cache").user_labels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_item_without_entry_stays_except_in_2018(load, name):
+    """LC-Rec leaves such items of 2018 out before the 5-core; whose users had five with it alone then fall out, too."""
+    reviews = block(6, 5) + [(f"U{u}", "B5", 900) for u in range(5)] + [("V", f"B{i}", i) for i in (0, 1, 2, 3, 5)]
+    dataset = load(name, reviews, block_items(name, 5))
+    if "2018" in name:
+        assert (dataset.n_users, dataset.n_items) == (6, 5)
+        assert "1 items that the metadata do not name left out" in dataset.source
+    else:
+        assert (dataset.n_users, dataset.n_items) == (7, 6)
+        assert dataset.items.loc[5].tolist() == ["item B5", "item B5", ""]
+        assert "1 items without title and description" in dataset.source
+
+
+# Bad lines and bad files
+
+
+def damaged(tmp_path, name, bad, count=400):
+    """A folder whose review file has `bad` ({line number: line}) among `count` good ones."""
+    folder = write_raw(tmp_path / "raw", name, [], block_items(name))
+    lines = [review_line(name, *one) for one in (block() * (count // 36 + 1))[:count]]
+    for number, line in sorted(bad.items()):
+        lines.insert(number - 1, line)
+    write_lines(folder / FILES[name][0], lines)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ('{"reviewerID": "U1", "asin": ', "not JSON"),
+        ("[1, 2]", "not a JSON object"),
+        ('{"asin": "B1", "unixReviewTime": 1400000000}', 'no "reviewerID", only asin'),
+        ('{"reviewerID": "", "asin": "B1", "unixReviewTime": 1400000000}', 'no "reviewerID"'),
+        ('{"reviewerID": "U1", "asin": 7, "unixReviewTime": 1400000000}', 'no "asin"'),
+        ('{"reviewerID": "U1", "asin": "B1", "unixReviewTime": 1400000000000}', "1400000000000, not a time in seconds"),
+        ('{"reviewerID": "U1", "asin": "B1", "unixReviewTime": "yesterday"}', "not a time in seconds"),
+        ('{"reviewerID": "U1", "asin": "B1", "unixReviewTime": true}', "not a time"),
+        ('{"reviewerID": "U1", "asin": "B1"}', '"unixReviewTime" is None'),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_few_bad_lines_are_counted_and_the_first_is_named(tmp_path, bad, reason):
+    folder = damaged(tmp_path, NAMES[0], {17: bad, 40: "nonsense", 41: ""})
+    source = load_dataset(NAMES[0], folder, tmp_path / "cache").source
+    assert "2 unusable lines of reviews_Beauty_5.json.gz left out (first: line 17: " in source and reason in source
+
+
+def test_more_than_one_in_a_hundred_is_refused(tmp_path):
+    folder = damaged(tmp_path, NAMES[0], {number: "nonsense" for number in (9, 20, 30, 40)}, 396)
+    load_dataset(NAMES[0], folder, tmp_path / "just")  # exactly one in a hundred
+    folder = damaged(tmp_path, NAMES[0], {number: "nonsense" for number in (9, 20, 30, 40)}, 395)
+    said = complaint(NAMES[0], folder, tmp_path)
+    assert "4 of its 399 lines cannot be used, more than 1% (line 9: not JSON" in said and "right file" in said
+
+
+def test_a_file_of_nonsense_is_given_up_early(tmp_path):
+    folder = damaged(tmp_path, NAMES[0], {})
+    write_lines(folder / FILES[NAMES[0]][0], ["nonsense"] * 50_000)
+    assert "most of its first 1,000 lines" in complaint(NAMES[0], folder, tmp_path)
+
+
+@pytest.mark.parametrize("time", [1_400_000_000, "1400000000000"])
+def test_seconds_in_2023_are_bad_lines(tmp_path, time):
+    line = review_line(NAMES[2], "U0", "B0", 0).replace("1546300800000", repr(time).replace("'", '"'))
+    folder = damaged(tmp_path, NAMES[2], {3: line})
+    assert "line 3: " in load_dataset(NAMES[2], folder, tmp_path / "cache").source
+
+
+@pytest.mark.parametrize("date", ["2019-02-30 00:00:00", "2019-02-03", "yesterday", "2019-02-03 10:00:00+01:00"])
+def test_bad_dates_are_bad_lines(tmp_path, date):
+    line = review_line("yelp", "U0", "B0", 0).replace("2019-01-01 00:00:00", date)
+    source = load_dataset("yelp", damaged(tmp_path, "yelp", {3: line}), tmp_path / "cache").source
+    assert f"line 3: \"date\" is '{date}', not YYYY" in source
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_files(tmp_path, name, which):
+    folder = damaged(tmp_path, name, {})
+    write_lines(folder / FILES[name][which], [])
+    if which == 1 and "2018" in name:  # no item is described, so nobody is left
+        assert "nobody is left" in complaint(name, folder, tmp_path)
+    else:
+        assert f"{FILES[name][which]}: is empty; download it again" in complaint(name, folder, tmp_path)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_truncated_and_damaged_gzip(tmp_path, which):
+    name = NAMES[0]
+    file = damaged(tmp_path, name, {}) / FILES[name][which]
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    said = complaint(name, file.parent, tmp_path)
+    assert file.name in said and "ends in the middle of its compressed data; download it again" in said
+    file.write_bytes(whole[:-8] + bytes(8))
+    assert "damaged" in complaint(name, file.parent, tmp_path)
+
+
+def test_plain_files_and_plain_text_under_a_gzip_name(tmp_path, load):
+    name = NAMES[1]
+    expected = load(name)
+    folder = tmp_path / name
+    for file in FILES[name]:
+        (folder / file.removesuffix(".gz")).write_bytes(gzip.decompress((folder / file).read_bytes()))
+        (folder / file).unlink()
+    assert load_dataset(name, folder, tmp_path / "cache").fingerprint == expected.fingerprint
+    for file in FILES[name]:
+        (folder / file.removesuffix(".gz")).rename(folder / file)
+    assert load_dataset(name, folder, tmp_path / "cache").fingerprint == expected.fingerprint
+
+
+def test_without_the_small_file_the_whole_one_is_read(tmp_path):
+    folder = write_raw(tmp_path, NAMES[0], block(), block_items(NAMES[0]))
+    (folder / "reviews_Beauty_5.json.gz").rename(folder / "reviews_Beauty.json.gz")
+    assert "(reviews_Beauty.json.gz, " in load_dataset(NAMES[0], folder, tmp_path / "cache").source
+
+
+def test_an_endless_line_is_refused(tmp_path):
+    folder = damaged(tmp_path, NAMES[0], {})
+    (folder / FILES[NAMES[0]][0]).write_bytes(gzip.compress(b"[" + b" " * LONGEST_LINE, 1))
+    assert "line 1: longer than" in complaint(NAMES[0], folder, tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("other", NAMES)
+def test_reviews_of_another_release_are_refused(tmp_path, name, other):
+    if name == other:
+        return
+    folder = write_raw(tmp_path / "raw", name, [], block_items(name))
+    write_lines(folder / FILES[name][0], ["nonsense", *(review_line(other, *one) for one in block())])
+    family = "Yelp" if other == "yelp" else f"Amazon {other[7:11]}"
+    assert f"holds reviews of {family}, not of " in complaint(name, folder, tmp_path)
+
+
+def test_metadata_of_another_kind_are_refused(tmp_path):
+    folder = write_raw(tmp_path / "raw", NAMES[2], block(), [item_line(NAMES[1], f"B{i}") for i in range(6)])
+    assert 'no "parent_asin", only category, asin' in complaint(NAMES[2], folder, tmp_path)
+    page = ["<!DOCTYPE html>", "<p>Moved</p>"]
+    folder = write_raw(tmp_path / "raw", NAMES[0], block(), page)
+    assert "line 1: not a Python dictionary, it begins '<!DOCTYPE html>'" in complaint(NAMES[0], folder, tmp_path)
+
+
+def test_nothing_in_the_metadata_of_2014_is_executed(tmp_path):
+    trap = tmp_path / "trap"
+    evil = f"{{'asin': 'B1', 'title': __import__('pathlib').Path({str(trap)!r}).touch()}}"
+    items = block_items(NAMES[0]) + [item_line(NAMES[0], f"X{i}", "x") for i in range(200)] + [evil]
+    folder = write_raw(tmp_path / "raw", NAMES[0], block(), items)
+    source = load_dataset(NAMES[0], folder, tmp_path / "cache").source
+    assert not trap.exists() and "1 unusable line of meta_Beauty.json.gz left out (first: line 207: " in source
+
+
+def test_too_few_reviews_for_a_core(tmp_path):
+    folder = write_raw(tmp_path / "raw", NAMES[0], block(4, 9), block_items(NAMES[0], 9))
+    said = complaint(NAMES[0], folder, tmp_path)
+    assert "nobody is left of 4 users and 36 lines in the 5-core" in said
+
+
+# The prepared copy
+
+
+def test_raw_files_are_read_once_and_again_when_changed(tmp_path, load, monkeypatch):
+    name = NAMES[0]
+    first = load(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(raw, "assemble", lambda *_: pytest.fail("read the raw files again"))
+        again = load_dataset(name, tmp_path / name, tmp_path / "cache")
+    assert (again.name, again.fingerprint, again.source) == (name, first.fingerprint, first.source)
+    assert list(again.user_labels) == list(first.user_labels)
+    folder = write_raw(tmp_path / name, name, block(7), block_items(name))
+    assert load_dataset(name, folder, tmp_path / "cache").n_users == 7
+    items = [line.replace("number 3", "number X") for line in block_items(name)]  # as many bytes as before
+    metadata = write_lines(folder / FILES[name][1], items)
+    os.utime(metadata, ns=(0, metadata.stat().st_mtime_ns + 1))
+    assert "number X" in load_dataset(name, folder, tmp_path / "cache").items["text"][3]
+
+
+def test_the_copy_on_disk_gives_what_was_assembled(tmp_path):
+    for name in NAMES:
+        folder = write_raw(tmp_path / name, name, block(), block_items(name))
+        source = raw_source(name)
+        fresh = raw.assemble(name, source, *raw.raw_files(name, source, folder))
+        assert load_dataset(name, folder, tmp_path / "cache").fingerprint == fresh.fingerprint
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("amazon-2014", ["amazon-2014 needs a category", "amazon-2014-<category>", "beauty, books"]),
+        ("amazon-2014-beuty", ["no category 'beuty'", "did you mean amazon-2014-beauty?", "musical-instruments"]),
+        ("amazon-2018-instruments", ["did you mean amazon-2018-musical-instruments?"]),
+        ("amazon-2018-Beauty", ["no category 'Beauty'", "all-beauty"]),
+        ("amazon-2016-beauty", ["amazon-<year>-<category>", "2014, 2018 or 2023"]),
+        ("amazon-beauty", ["amazon-<year>-<category>"]),
+    ],
+)
+def test_a_wrong_name_lists_what_is_possible(tmp_path, name, words):
+    for folder in (None, tmp_path):
+        with pytest.raises(LetterError) as caught:
+            load_dataset(name, folder)
+        assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_missing_folder_or_file_says_how_to_fetch_it(tmp_path):
+    with pytest.raises(LetterError, match=r"no folder for data set 'yelp'.*letterlib data fetch yelp.*data/yelp"):
+        load_dataset("yelp")
+    with pytest.raises(LetterError, match=r"gone: no such folder; letterlib data fetch amazon-2014-beauty --data-dir"):
+        load_dataset(NAMES[0], tmp_path / "gone")
+    folder = write_raw(tmp_path / "raw", NAMES[0], block(), block_items(NAMES[0]))
+    (folder / FILES[NAMES[0]][1]).unlink()
+    with pytest.raises(
+        LetterError, match=r"the metadata of Amazon 2014, Beauty are missing, meta_Beauty\.json\.gz; lett"
+    ):
+        load_dataset(NAMES[0], folder)
+
+
+def test_every_category_has_one_name():
+    for year, categories in CATEGORIES.items():
+        names = [slug(category) for category in categories]
+        assert len(set(names)) == len(names) == {2014: 24, 2018: 29, 2023: 34}[year]
+        for category, name in zip(categories, names, strict=True):
+            source = amazon_source(f"amazon-{year}-{name}")
+            assert all(url.startswith("https://") for urls in source.addresses for url in urls)
+            assert all(url.endswith(file + ".gz") for url in source.addresses[0] for file in source.reviews[:1])
+            assert category in source.metadata[0]
+
+
+def test_a_released_folder_may_have_a_raw_name(tmp_path):
+    (tmp_path / "Yelp.inter.json").write_text('{"7": [0, 1, 2]}')
+    dataset = load_dataset("yelp", tmp_path)
+    assert dataset.name == "yelp" and "released file" in dataset.source
+    assert paper_counts(dataset, tmp_path) == ""
+
+
+# The paper's counts, and the command
+
+
+def test_the_papers_counts_are_compared(tmp_path, load, monkeypatch):
+    name = NAMES[0]
+    dataset = load(name)
+    said = paper_counts(dataset, tmp_path / name)
+    assert "users: expected 22,363, found 6 (-22,357)" in said and "items: expected 12,101, found 6" in said
+    for file in FILES[name]:
+        assert f"{file}: SHA-256 {raw.sha256_of(tmp_path / name / file)}" in said
+    monkeypatch.setitem(sys.modules["letterlib.data.amazon"].PAPER, name, (6, 6, 36))
+    assert paper_counts(dataset, tmp_path / name) == "  users, items and interactions are as many as in LETTER's paper"
+    assert "taken out and added" in paper_counts(load("yelp"), tmp_path / "yelp")
+    assert "no counts to compare" in paper_counts(load(NAMES[2]), tmp_path / NAMES[2])
+    assert paper_counts(dataset, None) == ""
+
+
+def test_letterlib_data_prints_counts_and_the_comparison(tmp_path):
+    folder = write_raw(tmp_path / "raw", NAMES[0], block(), block_items(NAMES[0]))
+    options = ["--dataset", NAMES[0], "--data-dir", str(folder), "--cache-dir", str(tmp_path / "runs")]
+    done = CliRunner().invoke(app, ["data", *options], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "6 users, 6 items, 36 interactions" in done.stdout and "expected 22,363, found 6" in done.stdout
+
+
+def test_help_of_the_group():
+    said = " ".join(CliRunner().invoke(app, ["data", "--help"]).stdout.split())
+    assert "--dataset" in said and "fetch" in said and "amazon-<year>-<category>" in said
+    said = " ".join(CliRunner().invoke(app, ["data", "fetch", "--help"]).stdout.split())
+    assert "--from" in said and "--data-dir" in said
+
+
+# Memory
+
+
+def test_memory_does_not_grow_with_the_length_of_reviews(tmp_path):
+    """300,000 reviews of 800 characters, 300 MB of text; beyond the libraries, a quarter of that is allowed."""
+    name, count = NAMES[0], 300_000
+    write_lines(tmp_path / FILES[name][1], [item_line(name, f"B{i}", f"Thing {i}") for i in range(1000)])
+    line = review_line(name, "U%d", "B%d", 0).replace("Twice!", "x" * 800)
+    with gzip.open(tmp_path / FILES[name][0], "wt", 1) as file:
+        file.writelines(line % (k % 30_000, (k * 7919 + k // 30_000) % 1000) + "\n" for k in range(count))
+    code = """if True:
+        import sys, threading, time
+        from pathlib import Path
+        import psutil
+        from letterlib.data import raw, raw_source
+        source = raw_source(sys.argv[1])
+        files = raw.raw_files(sys.argv[1], source, Path(sys.argv[2]))
+        process, sizes = psutil.Process(), []
+        def watch():
+            while True:
+                sizes.append(process.memory_info().rss)
+                time.sleep(0.005)
+        threading.Thread(target=watch, daemon=True).start()
+        before = process.memory_info().rss
+        dataset = raw.assemble(sys.argv[1], source, *files)
+        print(dataset.n_interactions, max(sizes) - before)"""
+    command = [sys.executable, "-c", code, name, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"TQDM_DISABLE": "1"})
+    interactions, peak = map(int, done.stdout.split())
+    text = count * len(line)
+    assert interactions > 250_000
+    assert peak < text / 4, f"{peak / 2**20:.0f} MiB for {text / 2**20:.0f} MiB of reviews"
