@@ -12,6 +12,8 @@ import typer
 
 from letterlib.errors import LetterError
 from letterlib.experiments import commands
+from letterlib.experiments.data_commands import data_app
+from letterlib.processes import is_main
 
 app = typer.Typer(
     help="LETTER: from an item's title to a ranked list, on real data.",
@@ -28,15 +30,16 @@ RUN_OPTIONS = {
         typer.Option(
             "--dataset",
             help=(
-                "movielens and complete-journey come with the installation; any other name is a released folder "
-                "(<Name>.inter.json, <Name>.item.json), looked for in --data-dir"
+                "movielens and complete-journey come with the installation; amazon-<year>-<category> and yelp are made "
+                "from raw files (letterlib data fetch); any other name is a released folder (<Name>.inter.json, "
+                "<Name>.item.json), looked for in --data-dir"
             ),
         ),
     ),
     "data_dir": (
         Path | None,
         None,
-        typer.Option("--data-dir", help="folder of a released data set; data/<dataset> if not given"),
+        typer.Option("--data-dir", help="folder of released or raw files; data/<dataset> if not given"),
     ),
     "profile": (
         str,
@@ -54,6 +57,11 @@ RUN_OPTIONS = {
         typer.Option("--encoder", help="minilm (installed), or any Hugging Face model id or folder"),
     ),
     "cache_dir": (Path, Path("runs"), typer.Option("--cache-dir", help="where finished stages and reports are kept")),
+    "track": (
+        str | None,
+        None,
+        typer.Option("--track", help="tensorboard or wandb: learning curves, to <cache-dir>/tracking while it trains"),
+    ),
     "set": (
         list[str],
         [],
@@ -62,7 +70,7 @@ RUN_OPTIONS = {
 }
 
 
-def pipeline_command(function: Callable) -> Callable:
+def pipeline_command(function: Callable, register: Callable | None = None) -> Callable:
     """Register `function(pipeline, ...)` as a command that takes RUN_OPTIONS beside its own parameters."""
     own = [p for name, p in inspect.signature(function).parameters.items() if name != "pipeline"]
     shared = [
@@ -73,22 +81,24 @@ def pipeline_command(function: Callable) -> Callable:
     @wraps(function)
     def command(**values: Any) -> None:
         options = {name: values.pop(name) for name in RUN_OPTIONS}
+        if "context" in values and values["context"].invoked_subcommand:
+            return  # `letterlib data fetch` comes through `letterlib data`
         function(make_pipeline(**options), **values)
 
     command.__signature__ = inspect.Signature(own + shared)
     command.__annotations__ = {p.name: p.annotation for p in own + shared}
-    app.command()(command)
+    (register or app.command())(command)
     return function
 
 
-def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], **options: Any):
+def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any):
     """The pipeline that RUN_OPTIONS describe. Imports torch, which `--help` need not wait for."""
     from letterlib.experiments.cache import Cache
     from letterlib.experiments.configuration import default_data_dir, make_config
     from letterlib.experiments.pipeline import Pipeline
 
     config = make_config(overrides=set, **options)
-    return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir))
+    return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir, track=track))
 
 
 LanguageModels = Annotated[
@@ -133,12 +143,20 @@ def table(
     print(f"\n{text}\n\nWritten to {folder}")
 
 
-@pipeline_command
-def data(pipeline) -> None:
-    """Load a data set, check it, and print its counts and its split."""
+def data(pipeline, context: typer.Context) -> None:
+    """Load a data set, check it, and print its counts and its split. `letterlib data fetch` gets raw files.
+
+    amazon-<year>-<category> and yelp are made from raw files, and their counts are held against the paper's.
+    """
+    from letterlib.data import paper_counts
     from letterlib.experiments.tables import describe_data
 
     print(describe_data(pipeline.dataset, pipeline.split))
+    if note := paper_counts(pipeline.dataset, pipeline.data_dir):
+        print(note)
+
+
+pipeline_command(data, register=data_app.callback(invoke_without_command=True))
 
 
 @pipeline_command
@@ -188,6 +206,7 @@ def print_folders(pipeline) -> None:
 
 app.command()(commands.grid)
 app.add_typer(commands.results_app, name="results")
+app.add_typer(data_app, name="data")
 
 
 @app.command()
@@ -209,6 +228,8 @@ def doctor(
 
 def main() -> None:
     """Run the command line. Mistakes are one line on stderr and exit code 2; an interruption is 130."""
+    if not is_main():  # of several processes one prints; all say what went wrong
+        sys.stdout = open(os.devnull, "w")
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False, prog_name="letterlib")

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -45,7 +46,8 @@ def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> I
     """Hold the lock of `path` during the block, so that of several processes one makes it and the others wait.
 
     The lock is a file `.<name>.lock` beside `path`. The system releases it when its process ends, however it ends;
-    the empty file stays. waiting: told in one line when somebody else holds the lock.
+    the empty file stays. What a killed process was writing when it held the lock is removed.
+    waiting: told in one line when somebody else holds the lock.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,9 +58,21 @@ def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> I
         waiting(f"{path.name}: another process is at work on it; waiting until that is done")
         lock.acquire()
     try:
+        remove_scratch(path.parent, path.name)
         yield
     finally:
         lock.release()
+
+
+def remove_scratch(folder: str | Path, name: str | None = None) -> None:
+    """Remove what killed processes left of `written_beside`: of files called `name`, or of all in the folder.
+
+    Only for who can be sure that nobody is writing them at this moment.
+    """
+    left = re.compile(rf"\.{re.escape(name) if name else '.+'}\.[a-z0-9_]{{8}}")  # as `tempfile` names them
+    for one in Path(folder).glob(".*"):
+        if left.fullmatch(one.name) and one.is_dir():
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def _advice(error: OSError) -> str:

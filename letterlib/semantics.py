@@ -13,6 +13,7 @@ from torch import Tensor
 
 from letterlib.errors import LetterError
 from letterlib.files import digest, written_beside
+from letterlib.processes import n_processes, process_index, summed
 from letterlib.progress import progress
 from letterlib.training import Dtype, autocast, keep_freed_memory, resolve_device, resolve_dtype
 
@@ -118,7 +119,8 @@ def embed_texts(
 ) -> np.ndarray:
     """Embed every text: float32 [len(texts), d], not normalised.
 
-    Texts are sorted by length and batched by token count, so that next to nothing is padding.
+    Texts are sorted by length and batched by token count, so that next to nothing is padding. Several processes share
+    the batches, and each gets all vectors.
     tokens_per_batch: default 1,024 on a CPU, whose caches then hold what a layer computes, else 16,384.
     dtype "auto" computes in bfloat16 where the processor is faster with it; the result is float32 either way.
     """
@@ -131,10 +133,11 @@ def embed_texts(
     lengths = np.array([len(one) for one in ids])
     order = np.argsort(lengths, kind="stable")
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
-    bar = progress(what="text embeddings", total=len(texts))
+    mine = _batches(order, lengths, tokens_per_batch)[process_index() :: n_processes()]
+    bar = progress(what="text embeddings", total=sum(len(rows) for rows in mine))
     # Around the loop: autocast keeps the weights that it has cast until it is left.
     with torch.inference_mode(), autocast(number, where):
-        for rows in _batches(order, lengths, tokens_per_batch):
+        for rows in mine:
             width = max(int(lengths[rows[-1]]), 1)
             tokens = torch.full((len(rows), width), tokenizer.pad_token_id)
             mask = torch.arange(width)[None, :] < torch.from_numpy(lengths[rows])[:, None]
@@ -144,7 +147,7 @@ def embed_texts(
             vectors[rows] = mean_pool(states, mask).cpu().numpy()
             bar.update(len(rows))
     bar.close()
-    return vectors
+    return summed(torch.from_numpy(vectors).to(where)).cpu().numpy()  # the rows of other processes are zero here
 
 
 def _batches(order: np.ndarray, lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:

@@ -25,6 +25,7 @@ from letterlib.collaborative.neural import Batches, NeuralConfig, NeuralRecommen
 from letterlib.collaborative.packing import Packed, pack, positions_of, training_windows
 from letterlib.collaborative.sasrec import SASRecConfig, SASRecNetwork, check_heads, steps_per_epoch
 from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
+from letterlib.processes import share
 
 
 class BERT4RecConfig(NeuralConfig):
@@ -72,7 +73,7 @@ def masked_batch(
     """The histories `values[starts[i]:ends[i]]` with some items replaced by `mask`.
 
     A history is masked at random places, or at the last only: by chance (`last_only`), and where chance masked none.
-    Returns the packed histories, the masked positions [n] and what stood there [n].
+    Returns the packed histories (this process's share of them), the masked positions [n] and what stood there [n].
     """
     _, indices = positions_of(starts, ends)
     lengths = ends - starts
@@ -82,6 +83,7 @@ def masked_batch(
     hidden &= ~np.repeat(last_only, lengths)
     hidden[(offsets + lengths - 1)[~np.logical_or.reduceat(hidden, offsets)]] = True
     items = train.values[indices]
+    offsets, lengths = share(offsets), share(lengths)
     inputs = pack(np.where(hidden, mask, items), offsets, offsets + lengths)
     answers = pack(np.where(hidden, items, NO_ITEM), offsets, offsets + lengths).items
     wanted = torch.nonzero(answers != NO_ITEM)[:, 0]

@@ -22,6 +22,7 @@ from letterlib.collaborative.user_vectors import check_users
 from letterlib.data.dataset import UNKNOWN_USER, Cases, Sequences, Split
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.training import TrainingLog, resolve_device, train
 
@@ -164,14 +165,14 @@ class LightGCN:
         def batches(generator: np.random.Generator):
             for part in np.array_split(generator.permutation(len(users)), steps):
                 others = sample_negatives(users[part], pairs, n_items, generator)
-                nodes = np.stack([users[part], items[part] + split.n_users, others + split.n_users])
-                yield torch.from_numpy(nodes)
+                nodes = users[part], items[part] + split.n_users, others + split.n_users
+                yield torch.from_numpy(np.stack([share(one) for one in nodes]))
 
         def loss(module: nn.Module, nodes: Tensor) -> dict[str, Tensor]:
             nodes = nodes.to(module.embeddings.device)
             bpr = bpr_loss(*module()[nodes])
             size = module.embeddings[nodes].square().sum() / nodes.shape[1]
-            return {"loss": bpr + config.regularization * size, "bpr": bpr}
+            return weighed({"loss": bpr + config.regularization * size, "bpr": bpr}, nodes.shape[1])
 
         def recommend(cases: Cases, k: int) -> Ranking:
             # BPR puts a user's own training items on top: a list that keeps them says little about the rest.

@@ -17,6 +17,7 @@ from letterlib.collaborative.lightgcn import bpr_loss, sample_negatives
 from letterlib.collaborative.neural import Batches, NeuralConfig
 from letterlib.collaborative.user_vectors import UserRecommender, UserVectors
 from letterlib.data.dataset import Cases, Split
+from letterlib.processes import share, weighed
 
 
 class MatrixFactorizationConfig(NeuralConfig):
@@ -67,7 +68,7 @@ class MatrixFactorization(UserRecommender):
         def batches(generator: np.random.Generator):
             for part in np.array_split(generator.permutation(len(users)), steps):
                 others = sample_negatives(users[part], pairs, split.n_items, generator)
-                yield torch.from_numpy(np.stack([users[part], items[part], others]))
+                yield torch.from_numpy(np.stack([share(one) for one in (users[part], items[part], others)]))
 
         return steps, batches
 
@@ -77,7 +78,7 @@ class MatrixFactorization(UserRecommender):
         (user, liked), (_, other) = network(users, liked), network(users, others)
         bpr = bpr_loss(user, liked, other)
         size = sum(one.square().sum() for one in (user[:, :-1], liked, other)) / len(users)
-        return {"loss": bpr + self.config.regularization * size, "bpr": bpr}
+        return weighed({"loss": bpr + self.config.regularization * size, "bpr": bpr}, len(users))
 
     def scores(self, cases: Cases) -> Tensor:
         network = self.network

@@ -19,6 +19,7 @@ from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
 from letterlib.data.dataset import Cases, Split
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.processes import weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
 
@@ -65,7 +66,7 @@ class NeuralRecommender(ABC):
 
     @abstractmethod
     def batches(self, split: Split) -> tuple[int, Batches]:
-        """Steps an epoch, and what yields that many batches from an epoch's generator."""
+        """Steps an epoch, and what yields that many batches (this process's shares) from an epoch's generator."""
 
     @abstractmethod
     def loss(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
@@ -149,4 +150,5 @@ class NeuralRecommender(ABC):
 def softmax_loss(states: Tensor, table: Tensor, bias: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Softmax cross-entropy over the catalogue of `states @ table.T + bias`; shapes as `catalogue_cross_entropy`."""
     states = torch.cat([states, states.new_ones(len(states), 1)], dim=1)  # the bias is one more dimension
-    return {"loss": catalogue_cross_entropy(states, torch.cat([table, bias[:, None].to(table)], dim=1), labels)}
+    table = torch.cat([table, bias[:, None].to(table)], dim=1)
+    return weighed({"loss": catalogue_cross_entropy(states, table, labels)}, len(labels))

@@ -25,6 +25,7 @@ from letterlib.collaborative.packing import Group, Packed, pack, training_window
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import check_histories
+from letterlib.processes import share, weighed
 
 
 class SASRecConfig(NeuralConfig):
@@ -112,9 +113,9 @@ def next_item_loss(network: nn.Module, batch: tuple[Packed, Tensor, Tensor | Non
     table = network.items.weight
     states = network(inputs.to(table.device))
     if others is None:
-        return {"loss": catalogue_cross_entropy(states, table, labels.to(table.device))}
+        return weighed({"loss": catalogue_cross_entropy(states, table, labels.to(table.device))}, len(labels))
     right, wrong = ((states * network.items(one.to(table.device))).sum(dim=1) for one in (labels, others))
-    return {"loss": (F.softplus(-right) + F.softplus(wrong)).mean()}
+    return weighed({"loss": (F.softplus(-right) + F.softplus(wrong)).mean()}, len(labels))
 
 
 class SASRec(NeuralRecommender):
@@ -135,16 +136,20 @@ class SASRec(NeuralRecommender):
         steps = steps_per_epoch(self.name, split, config.batch_size)
         users = np.repeat(np.arange(split.n_users), sequences.lengths)
         pairs = np.unique(users * split.n_items + sequences.values)
+        positions, negatives = np.arange(len(sequences.values)), np.empty_like(sequences.values)
 
         def batches(generator: np.random.Generator):
             starts, ends = training_windows(sequences, config.history, generator)
             for part in np.array_split(generator.permutation(len(starts)), steps):
-                inputs = pack(sequences.values, starts[part], ends[part])
-                labels = pack(sequences.values, starts[part] + 1, ends[part] + 1).items
+                mine = share(part)
+                inputs = pack(sequences.values, starts[mine], ends[mine])
+                labels = pack(sequences.values, starts[mine] + 1, ends[mine] + 1).items
                 others = None
                 if config.loss == "bce":
-                    owners = pack(users, starts[part], ends[part]).items.numpy()
-                    others = torch.from_numpy(sample_negatives(owners, pairs, split.n_items, generator))
+                    # Drawn for the whole batch, laid where their inputs are, and picked up for this share.
+                    owners, where = (pack(a, starts[part], ends[part]).items.numpy() for a in (users, positions))
+                    negatives[where] = sample_negatives(owners, pairs, split.n_items, generator)
+                    others = pack(negatives, starts[mine], ends[mine]).items
                 yield inputs, labels, others
 
         return steps, batches

@@ -10,6 +10,7 @@ from letterlib.collaborative.neural import Batches, NeuralRecommender, softmax_l
 from letterlib.data.dataset import NO_ITEM, UNKNOWN_USER, Cases, Sequences, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
+from letterlib.processes import share
 
 
 class UserVectors(nn.Module):
@@ -90,7 +91,8 @@ class WindowRecommender(UserRecommender):
 
         def batches(generator: np.random.Generator):
             for part in np.array_split(generator.permutation(len(cases)), steps):
-                yield users[part], windows[part], labels[part]
+                mine = share(part)
+                yield users[mine], windows[mine], labels[mine]
 
         return steps, batches
 

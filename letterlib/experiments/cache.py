@@ -12,8 +12,10 @@ import platform
 import resource
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,17 @@ from typing import Any
 import torch
 
 from letterlib.errors import LetterError
-from letterlib.files import digest, one_at_a_time, read_json, sha256_of, write_json, written_beside
+from letterlib.files import (
+    digest,
+    one_at_a_time,
+    read_json,
+    remove_scratch,
+    sha256_of,
+    write_json,
+    written_beside,
+)
+from letterlib.processes import from_main, is_main, n_processes
+from letterlib.tracking import check_tracker, tracked
 from letterlib.training import multiplies_bfloat16
 
 RECORD = "stage.json"
@@ -52,11 +64,17 @@ class Artefact:
 
 
 class Cache:
-    """Runs stages, or finds them. `say` receives one line a stage."""
+    """Runs stages, or finds them. `say` receives one line a stage.
 
-    def __init__(self, folder: str | Path, say: Callable[[str], None] = print):
+    Processes that train together all run a stage's work; the main one finds, writes, locks and speaks.
+    track: "tensorboard" or "wandb", for the curves of what is trained, in `<folder>/tracking/<name>/<key>`.
+    """
+
+    def __init__(self, folder: str | Path, say: Callable[[str], None] = print, track: str | None = None):
+        check_tracker(track)
         self.folder = Path(folder)
-        self.say = say
+        self.say = say if is_main() else lambda line: None
+        self.track = track
         self.finished: list[Artefact] = []
 
     def stage(
@@ -79,8 +97,9 @@ class Cache:
         identity = {"stage": name, "version": version, "config": config, "inputs": inputs, "seed": seed}
         key = digest(identity)
         folder = self.folder / name / key
-        with one_at_a_time(folder, self.say):
-            artefact = self._find(name, key, folder) or self._run(name, key, folder, identity, device, work)
+        with one_at_a_time(folder, self.say) if is_main() else nullcontext():
+            found = from_main(lambda: self._find(name, key, folder))
+            artefact = found or self._run(name, key, folder, identity, device, work)
         self.finished.append(artefact)
         return artefact
 
@@ -96,30 +115,45 @@ class Cache:
             self.say(f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})")
             shutil.rmtree(folder)
             return None
+        # A process that was killed between its last two deeds has left its checkpoints.
+        shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
         self.say(f"{name}: found in the cache ({record['seconds']:.0f} s when it was made)")
         return Artefact(name, key, folder, record, from_cache=True)
 
     def _run(self, name: str, key: str, folder: Path, identity: dict, device: str, work: Callable) -> Artefact:
         partial = folder.with_name(f"{key}.partial")
-        self.say(f"{name}: running" + (" (going on from its checkpoint)" if partial.exists() else ""))
+        self.say(f"{name}: running" + (" (going on from its checkpoint)" if any(partial.glob("*")) else ""))
         started = time.perf_counter()
-        with written_beside(folder) as out:
+        with written_beside(folder) if is_main() else _dropped() as out:
             out.mkdir()
-            partial.mkdir(parents=True, exist_ok=True)
-            metrics = work(out, partial)
+            if is_main():
+                partial.mkdir(parents=True, exist_ok=True)
+                remove_scratch(partial)
+            with tracked(self.track, self.folder / "tracking" / name / key):
+                metrics = work(out, partial)
             record = identity | {
                 "metrics": metrics,
                 "seconds": round(time.perf_counter() - started, 3),
                 "peak_memory_mb": peak_memory_mb(),
                 "device": device_in_words(device),
                 "threads": torch.get_num_threads(),
+                "processes": n_processes(),
                 "versions": versions(),
                 "files": {f.name: sha256_of(f) for f in sorted(out.iterdir())},
             }
             write_json(out / RECORD, record)
-        shutil.rmtree(partial, ignore_errors=True)
+        if is_main():
+            shutil.rmtree(partial, ignore_errors=True)
         self.say(f"{name}: done in {record['seconds']:.0f} s")
-        return Artefact(name, key, folder, record, from_cache=False)
+        # The others wait here until the main process has written, and take its record.
+        return from_main(lambda: Artefact(name, key, folder, record, from_cache=False))
+
+
+@contextmanager
+def _dropped() -> Iterator[Path]:
+    """A path whose content is not kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "out"
 
 
 def peak_memory_mb() -> int:

@@ -31,9 +31,10 @@ from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories
 from letterlib.generation.alignment import TASKS, Example
-from letterlib.generation.causal import adapters_of, load_to_adapt, own_share, put_adapters, with_adapters
+from letterlib.generation.causal import adapters_of, load_to_adapt, put_adapters, with_adapters
 from letterlib.generation.response_groups import response_groups
 from letterlib.generation.title_network import Title, TitleNetwork
+from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
 
@@ -110,7 +111,7 @@ class BIGRec:
             starts, ends = training_windows(train_part, config.history, generator)
             chosen = generator.permutation(len(starts))[:n_lists]
             for first in range(0, n_lists, config.batch_size):
-                rows = own_share(chosen[first : first + config.batch_size])
+                rows = share(chosen[first : first + config.batch_size])
                 yield self.batch([self.example(train_part.values[starts[i] : ends[i] + 1]) for i in rows])
 
         self.log = train(
@@ -215,7 +216,7 @@ class BIGRec:
 def title_loss(network: nn.Module, batch: tuple[list, Tensor]) -> dict[str, Tensor]:
     """Mean cross-entropy of the response tokens, over all words. A batch: see `BIGRec.batch`."""
     groups, targets = batch
-    return {"loss": F.cross_entropy(network(groups).float(), targets)}
+    return weighed({"loss": F.cross_entropy(network(groups).float(), targets)}, len(targets))
 
 
 def _to_unit(x: Tensor) -> Tensor:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
 from letterlib.errors import LetterError
@@ -76,13 +74,6 @@ def put_adapters(model: "PeftModel", tensors: dict[str, Tensor], path: str | Pat
             f"{path}: its adapters do not fit {language_model} ({result.unexpected_keys[0]}); "
             "load it with the language model that it was trained on"
         )
-
-
-def own_share(batch: np.ndarray) -> np.ndarray:
-    """This process's part of a batch, never nothing; gradients are averaged over processes."""
-    processes = PartialState()
-    mine = batch[processes.process_index :: processes.num_processes]
-    return mine if len(mine) else batch[:1]
 
 
 @dataclass

@@ -21,7 +21,6 @@ from letterlib.generation.causal import (
     CausalNetwork,
     adapters_of,
     load_to_adapt,
-    own_share,
     put_adapters,
     with_adapters,
 )
@@ -29,6 +28,7 @@ from letterlib.generation.language_model import Vocabulary, initialise_new_token
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.recommender import IdentifierRecommender
 from letterlib.generation.response_groups import response_groups
+from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
@@ -119,7 +119,7 @@ class LCRec(IdentifierRecommender):
                 examples += tasks.lists(generator)[:n_lists]
             order = generator.permutation(len(examples))
             for start in range(0, n_examples, config.batch_size):
-                yield self.batch([examples[i] for i in own_share(order[start : start + config.batch_size])])
+                yield self.batch([examples[i] for i in share(order[start : start + config.batch_size])])
 
         self.log = train(
             self.network,
@@ -203,7 +203,7 @@ def response_loss(tau: float):
     def loss(network: nn.Module, batch: tuple[list, Tensor, Tensor]) -> dict[str, Tensor]:
         groups, targets, tasks = batch
         logits = network(groups)
-        parts = {"loss": ranking_guided_loss(logits, targets, tau)}
+        parts = weighed({"loss": ranking_guided_loss(logits, targets, tau)}, len(targets))
         with torch.no_grad():
             each = F.cross_entropy(logits.float(), targets, reduction="none")
             for number, task in enumerate(TASKS):

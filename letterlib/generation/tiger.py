@@ -18,6 +18,7 @@ from letterlib.evaluation.validation import validation_ndcg
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.recommender import IdentifierRecommender
+from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
@@ -71,7 +72,8 @@ def next_identifiers_loss(tau: float):
 
     def loss(network: nn.Module, batch: tuple[Tensor, Tensor | None, Tensor]) -> dict[str, Tensor]:
         tokens, mask, targets = batch
-        return {"loss": ranking_guided_loss(network(tokens, mask, targets), targets, tau, IGNORED)}
+        mean = ranking_guided_loss(network(tokens, mask, targets), targets, tau, IGNORED)
+        return weighed({"loss": mean}, (targets != IGNORED).sum())
 
     return loss
 
@@ -115,7 +117,7 @@ class Tiger(IdentifierRecommender):
             chosen = chosen[np.argsort(np.minimum(cases.lengths[chosen], config.history), kind="stable")]
             starts = np.arange(0, n_examples, config.batch_size)
             for start in generator.permutation(starts):
-                yield self._batch(cases[chosen[start : start + config.batch_size]], train_ends)
+                yield self._batch(cases[share(chosen[start : start + config.batch_size])], train_ends)
 
         self.log = train(
             self.network,

@@ -42,11 +42,19 @@ def standardize(x: np.ndarray) -> np.ndarray:
     One for all, because columns of their own scale would weigh noise as much as meaning. Without it unit-norm
     rows of 384 numbers would make L_Recon about .0026 beside an L_CF near ln 1024, and alpha would mean nothing.
     """
-    centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
-    scale = centred.std()
+    return standardize_like(x, x)
+
+
+def standardize_like(x: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """`standardize`, with the mean and the standard deviation of other rows, those that a model was fitted on.
+
+    x: float [n, d]; fitted: float [n_fitted, d]. Returns float32 [n, d].
+    """
+    mean = fitted.mean(axis=0, dtype=np.float64)
+    scale = (fitted.astype(np.float64) - mean).std()
     if scale < 1e-12:
         raise LetterError("semantic embeddings: all rows are equal, there is nothing to tell items apart by")
-    return (centred / scale).astype(np.float32)
+    return ((x.astype(np.float64) - mean) / scale).astype(np.float32)
 
 
 def to_unit_mean_norm(x: np.ndarray) -> np.ndarray:

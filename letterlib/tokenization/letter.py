@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from letterlib.errors import LetterError
+from letterlib.processes import from_main, share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization import losses
 from letterlib.tokenization.clustering import constrained_kmeans_groups
@@ -18,7 +19,7 @@ from letterlib.tokenization.collisions import CollisionReport, repair_collisions
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.item_vectors import check_item_vectors, standardize, to_unit_mean_norm
 from letterlib.tokenization.rqvae import RQVAE, StraightThrough
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+from letterlib.training import Dtype, TrainingLog, epoch_seed, resolve_device, resolve_dtype, train
 
 CODE_DIM = 32
 VALIDATIONS = 40  # how often a run looks at its collision rate
@@ -109,18 +110,20 @@ class LetterTokenizer:
 
     def _train(self, module: RQVAE, x: Tensor, cf: Tensor | None) -> TrainingLog:
         config, groups = self.config, []
+        draws = torch.Generator(module.codebooks[0].device)  # its own: all processes draw the same positives
 
         def batches(generator: np.random.Generator) -> Iterator[Tensor]:
             yield from torch.from_numpy(generator.permutation(len(x))).split(config.batch_size)
 
         def regroup(epoch: int) -> None:
+            draws.manual_seed(epoch_seed(self.seed, epoch))
             if config.beta:
-                groups[:] = self._groups(module, epoch)
+                grouped = from_main(lambda: self._groups(module, epoch))
+                groups[:] = [torch.from_numpy(one).to(module.codebooks[0].device) for one in grouped]
 
-        def loss(wrapped: RQVAE, rows: Tensor) -> dict[str, Tensor]:
+        def loss(module: RQVAE, rows: Tensor) -> dict[str, Tensor]:
             where = module.codebooks[0].device
-            targets = None if cf is None else cf[rows].to(where)
-            return self._losses(wrapped, list(module.codebooks), groups, x[rows].to(where), targets)
+            return self._losses(module, groups, draws, x[rows].to(where), None if cf is None else cf[rows].to(where))
 
         def validate() -> float:
             inputs = x.to(module.codebooks[0].device)
@@ -138,20 +141,25 @@ class LetterTokenizer:
             validate=validate, validate_every=max(1, config.epochs // VALIDATIONS), validate_from=config.epochs // 2,
         )  # fmt: skip
 
-    def _groups(self, module: RQVAE, epoch: int) -> list[Tensor]:
+    def _groups(self, module: RQVAE, epoch: int) -> list[np.ndarray]:
         """The groups of every level's codes for one epoch; they depend on (seed, epoch) and the codebooks alone."""
         seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(self.config.n_levels)
         return [
-            torch.from_numpy(
-                constrained_kmeans_groups(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
-            ).to(book.device)
+            constrained_kmeans_groups(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
             for book, seed in zip(module.codebooks, seeds, strict=True)
         ]
 
     def _losses(
-        self, wrapped: RQVAE, codebooks: list[Tensor], groups: list[Tensor], x: Tensor, cf: Tensor | None
+        self, module: RQVAE, groups: list[Tensor], draws: torch.Generator, x: Tensor, cf: Tensor | None
     ) -> dict[str, Tensor]:
-        config, out = self.config, wrapped(x)
+        """The losses of this process's share of a batch.
+
+        groups: of every level's codes; draws: chooses among them. x [batch, d] and cf [batch, 32] are all of the batch,
+        since L_CF tells an item apart from every other one, whichever process has that.
+        """
+        config, batch = self.config, len(x)
+        own, x = share(torch.arange(batch, device=x.device)), share(x)
+        out = module(x)
         parts = {
             "reconstruction": losses.reconstruction_loss(out.reconstruction, x),
             "rq": losses.rq_loss(out.residuals, out.vectors, config.mu),
@@ -159,10 +167,12 @@ class LetterTokenizer:
         if cf is not None:
             # Logged in every arm, so that arms can be compared; without alpha it is measured and not minimised.
             with torch.set_grad_enabled(config.alpha > 0):
-                parts["collaborative"] = losses.collaborative_loss(out.quantised, cf)
+                parts["collaborative"] = losses.collaborative_loss(out.quantised, cf, own)
         if config.beta:
-            drawn = [losses.sample_positives(c, g) for c, g in zip(out.codes.T, groups, strict=True)]
-            parts["diversity"] = losses.diversity_loss(out.codes, torch.stack(drawn, dim=1), codebooks)
+            numbers = [torch.rand(batch, generator=draws, device=x.device)[own] for _ in groups]
+            drawn = [losses.sample_positives(*one) for one in zip(out.codes.T, groups, numbers, strict=True)]
+            parts["diversity"] = losses.diversity_loss(out.codes, torch.stack(drawn, dim=1), list(module.codebooks))
+        parts = weighed(parts, len(own))
         total = losses.letter_loss(
             parts["reconstruction"], parts["rq"],
             parts["collaborative"] if config.alpha else 0.0, parts.get("diversity", 0.0),
@@ -191,6 +201,15 @@ class LetterTokenizer:
         """
         x = torch.from_numpy(standardize(semantic))
         return self._module.encoder(x.to(self._device)).cpu().numpy()
+
+    def encode(self, standardised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of any rows, and what the last level had to code: int64 [n, L] and float32 [n, 32].
+
+        standardised: float32 [n, d], with the mean and the deviation of the rows that `fit` got.
+        """
+        found = self._module.encode(torch.from_numpy(standardised).to(self._device))
+        codes, residuals = (one.cpu().numpy() for one in found)
+        return codes, residuals
 
     @torch.no_grad()
     def decoded(self, quantised: np.ndarray) -> np.ndarray:

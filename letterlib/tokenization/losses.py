@@ -32,20 +32,22 @@ def rq_loss(residuals: Sequence[Tensor], vectors: Sequence[Tensor], mu: float) -
     return torch.stack(per_level).mean()
 
 
-def collaborative_loss(quantised: Tensor, collaborative: Tensor) -> Tensor:
+def collaborative_loss(quantised: Tensor, collaborative: Tensor, own: Tensor | None = None) -> Tensor:
     """L_CF = - mean_i log( exp<z^_i, h_i> / sum_j exp<z^_i, h_j> ), j over the batch.
 
-    quantised z^: [batch, dim]; collaborative h: [batch, dim], row i the same item as row i of `quantised`.
+    quantised z^: [n, dim]; collaborative h: [batch, dim]; own: int64 [n], the row of `collaborative` that is the same
+    item as row i of `quantised`, by default row i. Where several processes share a batch, n is one's part of it.
     Adding one vector to every h changes nothing. Section 3.1, collaborative regularization.
     """
-    own = torch.arange(len(quantised), device=quantised.device)
+    own = torch.arange(len(quantised), device=quantised.device) if own is None else own
     return F.cross_entropy(quantised @ collaborative.T, own)
 
 
-def sample_positives(codes: Tensor, groups: Tensor) -> Tensor:
-    """For every code another code of its group, drawn uniformly with torch's random generator.
+def sample_positives(codes: Tensor, groups: Tensor, numbers: Tensor | None = None) -> Tensor:
+    """For every code another code of its group, drawn uniformly.
 
     codes: int64 [batch], of one level; groups: int64 [n_codes], the group of every code of that level.
+    numbers: float [batch] from [0, 1), which decide; by default from torch's random generator.
     Returns int64 [batch], NO_POSITIVE where a code is alone in its group.
     """
     order = torch.argsort(groups, stable=True)  # the codes, group after group
@@ -55,7 +57,8 @@ def sample_positives(codes: Tensor, groups: Tensor) -> Tensor:
     position[order] = torch.arange(len(order), device=order.device) - first[groups[order]]
     group = groups[codes]
     others = sizes[group] - 1
-    step = 1 + (torch.rand(len(codes), device=codes.device) * others).long().clamp(max=others - 1)
+    numbers = torch.rand(len(codes), device=codes.device) if numbers is None else numbers
+    step = 1 + (numbers * others).long().clamp(max=others - 1)
     partner = order[first[group] + (position[codes] + step) % sizes[group]]
     return torch.where(others > 0, partner, NO_POSITIVE)
 

@@ -1,0 +1,118 @@
+"""A training run's state: its log, its best weights, and the checkpoint from which it goes on.
+
+A checkpoint is one safetensors file with JSON in its header: no pickle.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from letterlib.files import written_beside
+from letterlib.processes import averaged
+
+
+@dataclass
+class TrainingLog:
+    """What happened, epoch by epoch.
+
+    losses: mean of every reported part per epoch. validations: (epoch, score), higher is better.
+    """
+
+    losses: list[dict[str, float]] = field(default_factory=list)
+    validations: list[tuple[int, float]] = field(default_factory=list)
+    best_epoch: int = -1
+
+    @property
+    def best_score(self) -> float:
+        return max((score for _, score in self.validations), default=-math.inf)
+
+
+@dataclass
+class Run:
+    """A training run's state, and its checkpoint: one safetensors file with JSON in its header, no pickle.
+
+    Of a module that is trained in part (LoRA), only that part is kept.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    log: TrainingLog
+    path: Path | None
+    epoch: int = 0
+    best: dict[str, Tensor] | None = None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The module's state without the weights that are frozen."""
+        frozen = {name for name, p in self.module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        return {name: v.detach() for name, v in self.module.state_dict().items() if name not in frozen}
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        frozen = {name: v for name, v in self.module.state_dict().items() if name not in self.weights()}
+        self.module.load_state_dict(frozen | weights)
+
+    def is_over(self, patience: int | None) -> bool:
+        since_best = sum(epoch > self.log.best_epoch for epoch, _ in self.log.validations)
+        return patience is not None and since_best >= patience
+
+    def end_epoch(self, steps: list[dict[str, Tensor]]) -> None:
+        """Count the epoch, and log the mean of every part of the loss over its steps and the processes."""
+        self.epoch += 1
+        means = {k: averaged(torch.stack([one[k] for one in steps]).mean()) for k in steps[0]}
+        self.log.losses.append({k: float(mean) for k, mean in means.items()})
+
+    def record(self, score: float) -> None:
+        if score > self.log.best_score:
+            self.log.best_epoch = self.epoch
+            self.best = {k: v.cpu().clone() for k, v in self.weights().items()}
+        self.log.validations.append((self.epoch, score))
+
+    def last(self) -> dict[str, float]:
+        """The last epoch's losses and, where it was validated, its score."""
+        scores = [score for epoch, score in self.log.validations if epoch == self.epoch]
+        return self.log.losses[-1] | ({"validation": scores[0]} if scores else {})
+
+    def finish(self) -> None:
+        if self.best is not None:
+            self.restore(self.best)
+        self.module.eval()
+
+    def save(self) -> None:
+        tensors = {f"module.{k}": v for k, v in self.weights().items()}
+        tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        header = {"log": json.dumps(asdict(self.log)), "epoch": str(self.epoch)}
+        with written_beside(self.path) as beside:
+            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, beside, metadata=header)
+
+    def resume(self) -> None:
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                header = file.metadata()
+                tensors = {k: file.get_tensor(k) for k in file.keys()}
+        except (SafetensorError, OSError):
+            print(f"{self.path.name}: the checkpoint cannot be read; training starts from the beginning")
+            return
+        part = {"module": {}, "best": {}, "optimizer": {}}
+        for key, value in tensors.items():
+            room, name = key.split(".", 1)
+            part[room][name] = value
+        self.restore(part["module"])
+        self.best = part["best"] or None
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part["optimizer"].items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        log = json.loads(header["log"])
+        self.log = TrainingLog(**{**log, "validations": [tuple(v) for v in log["validations"]]})
+        self.epoch = int(header["epoch"])
