@@ -82,7 +82,8 @@ def _forest_title(both: Mapping[str, tuple[Interval, Interval]], families: Seque
     if MARKOV in both:
         trained = [name for name, family in zip(both, families, strict=True) if family != FLOOR]
         above = [sum(both[name][i].mean > both[MARKOV][i].mean for name in trained) for i in (0, 1)]
-        title += f"\n{above[0]} (in) and {above[1]} (out) of {len(trained)} trained systems lie above the Markov floor"
+        title += f"\n{above[0]} (in) and {above[1]} (out) of {len(trained)} trained rows"
+        title += " have a higher mean than the Markov floor"
     return title
 
 
@@ -97,8 +98,8 @@ def by_part(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         dark = share[row, column] > 0.7
         ax.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize=8.5, color="white" if dark else "black")
     ax.axvline(2.5, color="black", linewidth=1.5)
-    poor = int((table["tail"] < 0.005).sum())
-    ax.set_title(f"{poor} of {len(table)} systems find less than one tail film in 200", loc="left", fontsize=11)
+    poor = int((table["tail"] < 0.01).sum())
+    ax.set_title(f"{poor} of {len(table)} systems find less than one tail film in 100", loc="left", fontsize=11)
     return ax
 
 

@@ -55,6 +55,9 @@ def bpr(answer: Any, case: Case) -> None:
         (F.softplus(-(user * liked).sum(1)).mean(), "the other film is left out."),
         (F.softplus(-(user @ liked.T - user @ other.T)).mean(), "every user with every film (`@`). Row n belongs to "
          "row n: multiply elementwise and add up."),
+        (F.softplus(-(user * (liked - other)).mean(1)).mean(), "the mean of the products. A dot product is their sum."),
+        *((-(torch.sigmoid(lead) + small).log().mean(), "a small number inside the logarithm. It hides the infinity "
+           "and cuts large leads off. `F.logsigmoid` needs none.") for small in (1e-12, 1e-10, 1e-8, 1e-7, 1e-6)),
     ]  # fmt: skip
     compare("the loss", returned, bpr_loss(user, liked, other), case, causes)
     if not returned.requires_grad:
@@ -68,6 +71,7 @@ def masking_cases(generator: Generator) -> list[Case]:
     cases = [one]
     for n, length, share in ((3, 4, 0.3), (60, 8, 0.2)):
         histories = torch.randint(50, (n, length), generator=generator)
+        histories[0, 0] = 0  # film 0 is a film, and masked by its draw
         sizes = torch.randint(1, length + 1, (n,), generator=generator)
         sizes[0] = length
         sizes[1] = 1 if n > 1 else length
@@ -92,6 +96,7 @@ def masking(answer: Any, case: Case) -> None:
     wrong = [
         (low & real, "a history of which chance masks nothing teaches nothing. Mask its last film."),
         (_kept_busy(low), "the filling is masked too. Only where `histories != -1`."),
+        (_kept_busy(low & (histories > 0)), "film 0 taken for filling. Filling is -1."),
         (low, "the filling is masked, and a history without a mask is left as it is."),
         (_kept_busy(low) & real, "the check for rows without a mask came before the filling was taken out: "
          "a row whose only mask was on filling has none."),

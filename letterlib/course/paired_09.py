@@ -53,6 +53,8 @@ def paired(answer: Any, case: Case) -> None:
         (a.mean(), _over(a, users, draws), "system a alone. Take the difference of the two first."),
         (np.abs(d).mean(), _over(np.abs(d), users, draws), "absolute differences: where b is better one is negative."),
     ]  # fmt: skip
+    (low_a, high_a), (low_b, high_b) = (np.quantile(_over(one, users, draws), [0.025, 0.975]) for one in (a, b))
+    apart = np.array([low_a - high_b, high_a - low_b])
     limits = [
         (np.quantile(means, [0.05, 0.95]), "5% and 95% quantiles, an interval of 90%. Use 2.5% and 97.5%."),
         ((means.min(), means.max()), "the least and the greatest resample. Take quantiles."),
@@ -60,6 +62,8 @@ def paired(answer: Any, case: Case) -> None:
          "Take the quantiles themselves; they need no bell shape."),
         (expected[:0:-1], "low and high exchanged."),
         (np.array(expected[1:]) - d.mean(), "distances from the mean. Return the quantiles themselves."),
+        (np.percentile(means, [0.025, 0.975]), "`np.percentile` counts to 100: 2.5 and 97.5."),
+        (apart, "two separate intervals subtracted. Resample the difference: both systems face the same users."),
     ]  # fmt: skip
     intervals = [(np.quantile(one, [0.025, 0.975]), text) for _, one, text in variants] + limits
     causes = [(one, text) for one, _, text in variants if not np.isclose(one, d.mean())]

@@ -25,6 +25,10 @@ def bpr_with(of_lead):
     return lambda user, liked, other: of_lead(lead_of(user, liked, other))
 
 
+def bpr_with_small(small):
+    return bpr_with(lambda lead: -torch.log(torch.sigmoid(lead) + small).mean())
+
+
 def as_two_losses(user, liked, other):
     return (F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))).mean()
 
@@ -155,6 +159,11 @@ def each_user_once(d, sums, counts, draws):
     return np.array([sums[list({*row})].sum() / counts[list({*row})].sum() for row in draws.tolist()])
 
 
+def unpaired(a, b, users, draws):
+    (_, low_a, high_a), (_, low_b, high_b) = (paired_by_loop(one, 0 * one, users, draws) for one in (a, b))
+    return (a - b).mean(), low_a - high_b, high_a - low_b
+
+
 RIGHT = {
     "9.1": [bpr_by_loop, bpr_with(lambda lead: F.softplus(-lead).mean())],
     "9.2": [masking_by_loop, masking_with_fill],
@@ -164,6 +173,12 @@ RIGHT = {
 
 WRONG = [
     ("9.1", bpr_with(lambda lead: -torch.sigmoid(lead).log().mean()), "rounded to 0"),
+    ("9.1", bpr_with_small(1e-12), "a small number inside"),
+    ("9.1", bpr_with_small(1e-10), "a small number inside"),
+    ("9.1", bpr_with_small(1e-7), "a small number inside"),
+    ("9.1", bpr_with_small(1e-6), "a small number inside"),
+    ("9.1", bpr_with(lambda lead: -torch.sigmoid(lead).clamp(min=1e-8).log().mean()), "a small number inside"),
+    ("9.1", lambda u, i, j: F.softplus(-(u * (i - j)).mean(1)).mean(), "the mean of the products"),
     ("9.1", bpr_with(lambda lead: F.softplus(-lead).sum()), "a sum"),
     ("9.1", bpr_with(lambda lead: F.softplus(lead).mean()), "other way round"),
     ("9.1", bpr_with(lambda lead: F.logsigmoid(lead).mean()), "the sign"),
@@ -178,6 +193,7 @@ WRONG = [
     ("9.2", masking_with(hide=lambda hidden, *_: hidden), "teaches nothing"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy(draws < share)), "filling is masked too"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy(draws < share) & (h != -1)), "came before"),
+    ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy((draws < share) & (h > 0))), "film 0 taken for"),
     ("9.2", masking_with(hide=last_in_every_row), "in every row"),
     ("9.2", masking_with(hide=first_where_empty), "the *first* film"),
     ("9.2", masking_with(hide=all_where_empty), "whole history"),
@@ -217,6 +233,8 @@ WRONG = [
     ("9.4", paired_with(limits=lambda means: np.quantile(means, [0.05, 0.95])), "interval of 90%"),
     ("9.4", paired_with(limits=lambda means: np.quantile(means, [0.975, 0.025])), "exchanged"),
     ("9.4", paired_with(limits=lambda means: (means.min(), means.max())), "Take quantiles"),
+    ("9.4", paired_with(limits=lambda means: np.percentile(means, [0.025, 0.975])), "counts to 100"),
+    ("9.4", unpaired, "two separate intervals"),
     ("9.4", lambda a, b, users, draws: (a - b).mean(), "return three numbers"),
 ]
 
