@@ -130,11 +130,11 @@ def confirm_ran(notebook: NotebookNode, name: str) -> None:
                 raise LetterError(f"{name}: code cell {count} ({first!r}) wrote to stderr: {text.strip()[:200]}")
 
 
-def store(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook, if it is small enough for a repository."""
+def store(notebook: NotebookNode, path: Path, largest: int = LARGEST) -> None:
+    """Write a notebook, if it is small enough for a repository. largest: bytes."""
     text = nbformat.writes(tidy(notebook)) + "\n"
-    if len(text) > LARGEST:
-        raise LetterError(f"{path.name}: {len(text):,} bytes; keep it below {LARGEST:,} (smaller figures and tables)")
+    if len(text) > largest:
+        raise LetterError(f"{path.name}: {len(text):,} bytes; keep it below {largest:,} (smaller figures and tables)")
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
@@ -154,7 +154,7 @@ def build(source: Path, notebooks: Path, profile: str) -> list[float]:
             started = time.perf_counter()
             execute(copy, copy, profile=profile)
             seconds.append(time.perf_counter() - started)
-            ran[kind] = _without_injected(nbformat.read(copy, as_version=4), notebook)
+            ran[kind] = without_injected(nbformat.read(copy, as_version=4), notebook)
     for path, notebook in ran.items():
         store(notebook, path)
     return seconds
@@ -178,7 +178,7 @@ def _timed(source: Path, seconds: list[float], profile: str) -> str:
     return f"{line}; promised {promised} s: {kept}"
 
 
-def _without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNode:
+def without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNode:
     """The source's cells with the outputs of the executed copy, whose extra cell sets the parameters."""
     cells = [cell for cell in executed.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     count = 0

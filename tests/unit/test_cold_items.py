@@ -1,0 +1,123 @@
+"""Items hidden until the test part, and identifiers for items that a tokenizer was not fitted on."""
+
+import numpy as np
+import pytest
+from made_data import made
+
+from letterlib.data.cold_items import draw_cold_items, hide_until_test
+from letterlib.errors import LetterError
+from letterlib.tokenization.item_vectors import standardize, standardize_like
+from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
+from letterlib.tokenization.unseen_items import identifiers_with_unseen
+
+# Drawing and hiding
+
+
+def test_one_item_is_drawn_of_each_block_of_like_popularity():
+    counts = np.arange(100)[::-1].copy()
+    drawn = draw_cold_items(counts, 0.1, seed=0)
+    assert len(drawn) == 10 and (drawn // 10).tolist() == list(range(10))
+    assert np.array_equal(drawn, draw_cold_items(counts, 0.1, seed=0))
+    assert not np.array_equal(drawn, draw_cold_items(counts, 0.1, seed=1))
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 2])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(LetterError, match="between 0 and 1"):
+        draw_cold_items(np.ones(10, dtype=int), share, seed=0)
+
+
+def test_hidden_items_are_gone_before_the_test_part_and_stay_in_it():
+    whole = made([[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0]], 8)
+    hidden = hide_until_test(whole, np.array([2, 6]), held_out=2)
+    assert hidden.sequences[0].tolist() == [0, 1, 3, 4, 5, 6, 7]
+    assert hidden.sequences[1].tolist() == [7, 5, 4, 3, 1, 0]
+    split = hidden.split(2)
+    assert not set(split.train.values) & {2, 6}
+    assert not set(split.cases("valid").targets) & {2, 6}
+    assert split.cases("test").targets.tolist() == [6, 7, 1, 0]
+    assert hidden.n_items == 8 and hidden.fingerprint != whole.fingerprint
+
+
+def test_a_user_who_gets_too_short_for_a_case_does_not_bring_hidden_items_into_training():
+    hidden = hide_until_test(made([[0, 1, 2, 3, 4, 5]], 6), np.array([1, 2, 5]), held_out=2)
+    assert hidden.sequences[0].tolist() == [0, 3, 4]
+    assert not set(hidden.split(2).train.values) & {1, 2, 5}
+
+
+# Encoding
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """(tokenizer fitted on 50 of 60 items, their vectors, the unseen ids)."""
+    random = np.random.default_rng(0)
+    semantic = random.normal(loc=3.0, size=(60, 8)).astype(np.float32)
+    unseen = np.arange(0, 60, 6)
+    config = TokenizerConfig(alpha=0, beta=0, n_levels=3, n_codes=8, hidden=(16,), epochs=3, batch_size=16)
+    tokenizer = LetterTokenizer(config, seed=0, device="cpu").fit(semantic[np.setdiff1d(np.arange(60), unseen)])
+    return tokenizer, semantic, unseen
+
+
+def test_rows_are_standardised_with_the_figures_of_other_rows():
+    x = np.array([[0.0, 2.0], [4.0, 2.0]], dtype=np.float32)
+    assert np.array_equal(standardize_like(x, x), standardize(x))
+    assert standardize_like(x + 4, x).tolist() == (standardize(x) + 4 / np.sqrt(2)).astype(np.float32).tolist()
+
+
+def test_encoding_the_fitted_rows_gives_the_codes_of_the_fit(fitted):
+    tokenizer, semantic, unseen = fitted
+    seen = np.delete(semantic, unseen, axis=0)
+    codes, residuals = tokenizer.encode(standardize(seen))
+    assert np.array_equal(codes, tokenizer.codes_before_repair())
+    z, books = tokenizer.latent(seen), tokenizer.codebooks()
+    assert np.allclose(residuals, z - books[0][codes[:, 0]] - books[1][codes[:, 1]], atol=1e-5)
+
+
+def test_seen_items_keep_their_identifiers_and_unseen_ones_get_their_nearest_free(fitted):
+    tokenizer, semantic, unseen = fitted
+    identifiers = identifiers_with_unseen(tokenizer, semantic, unseen)
+    seen = np.setdiff1d(np.arange(60), unseen)
+    assert np.array_equal(identifiers.codes[seen], tokenizer.identifiers().codes)
+    own, residuals = tokenizer.encode(standardize_like(semantic[unseen], semantic[seen]))
+    assert np.array_equal(identifiers.codes[unseen, :-1], own[:, :-1])
+    taken = {tuple(row) for row in tokenizer.identifiers().codes.tolist()}
+    for item, row, residual in zip(unseen, own, residuals, strict=True):
+        distances = np.square(residual - tokenizer.codebooks()[-1]).sum(axis=1)
+        free = [c for c in range(8) if (*row[:-1].tolist(), c) not in taken]
+        assert identifiers.codes[item, -1] == min(free, key=lambda c: distances[c])
+        taken.add(tuple(identifiers.codes[item].tolist()))
+
+
+def test_an_unseen_item_with_a_seen_one_s_text_shares_its_beginning_and_not_its_identifier(fitted):
+    tokenizer, semantic, unseen = fitted
+    doubled = semantic.copy()
+    doubled[0] = semantic[1]
+    identifiers = identifiers_with_unseen(tokenizer, doubled, unseen)
+    assert np.array_equal(identifiers.codes[0, :-1], identifiers.codes[1, :-1])
+    assert identifiers.codes[0, -1] != identifiers.codes[1, -1]
+
+
+def test_unseen_items_with_one_text_do_not_share_an_identifier_either(fitted):
+    tokenizer, semantic, unseen = fitted
+    doubled = semantic.copy()
+    doubled[unseen[:3]] = semantic[unseen[0]]
+    codes = identifiers_with_unseen(tokenizer, doubled, unseen).codes[unseen[:3]]
+    assert (codes[:, :-1] == codes[0, :-1]).all() and len(set(codes[:, -1])) == 3
+
+
+def test_identifiers_of_an_item_do_not_depend_on_the_other_unseen_texts(fitted):
+    tokenizer, semantic, unseen = fitted
+    changed = semantic.copy()
+    changed[unseen[1:]] += 100
+    before, after = (identifiers_with_unseen(tokenizer, one, unseen) for one in (semantic, changed))
+    assert np.array_equal(before.codes[unseen[0]], after.codes[unseen[0]])
+
+
+def test_no_unseen_item_is_the_tokenizer_as_it_is(fitted):
+    tokenizer, semantic, unseen = fitted
+    seen = np.delete(semantic, unseen, axis=0)
+    identifiers = identifiers_with_unseen(tokenizer, seen, np.array([], dtype=int))
+    assert np.array_equal(identifiers.codes, tokenizer.identifiers().codes)
+    with pytest.raises(LetterError, match="fitted on 50 items, but 60 of 60 are seen"):
+        identifiers_with_unseen(tokenizer, semantic, np.array([], dtype=int))

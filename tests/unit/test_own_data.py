@@ -1,0 +1,129 @@
+"""The pipeline on a data set of one's own: whose identifiers, whose text vectors, what is kept, and cold items."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from letterlib.data.dataset import Dataset, Sequences
+from letterlib.data.released import write_released
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import UNSEEN
+from letterlib.experiments.cache import Cache
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.own_data import ColdStart, OwnPipeline
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.tokenization.identifiers import Identifiers
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The pipeline on 60 users and 40 items, leave-two-out; its cache counts what was run."""
+    random = np.random.default_rng(0)
+    lists = [random.permutation(40)[: 9 + u % 9] for u in range(59)] + [np.arange(40)]
+    titles = [f"thing number {i}" for i in range(40)]
+    dataset = Dataset("made", Sequences.from_lists(lists), pd.DataFrame({"title": titles, "text": titles}), "made",
+                      [str(u) for u in range(60)])  # fmt: skip
+    folder = tmp_path_factory.mktemp("made")
+    write_released(dataset, folder)
+    config = make_config("made", "smoke", overrides=["tokenizer.n_codes=16", "tokenizer.n_groups=4"])
+    lines = []
+    one = Pipeline(config.model_copy(update={"held_out": 2}), data_dir=folder,
+                   cache=Cache(folder / "runs", say=lines.append))  # fmt: skip
+    one.lines = lines
+    return one
+
+
+def ran(base, stage: str) -> int:
+    return sum(line == f"{stage}: running" for line in base.lines)
+
+
+def test_own_identifiers_take_the_place_of_the_tokenizer_s(base):
+    codes = np.stack(np.unravel_index(np.arange(40), (8, 8)), axis=1)
+    own = OwnPipeline(base, base.dataset, {"letter": Identifiers(codes, (8, 8))})
+    assert np.array_equal(own.system("letter-tiger").identifiers.codes, codes)
+    assert own.evaluation("letter-tiger").ranks.shape == (120,)
+    assert own.with_seed(1).identifiers("letter") is own.identifiers("letter")
+    with pytest.raises(LetterError, match='"letter": 40 rows for 41 items'):
+        items = pd.concat([base.dataset.items, base.dataset.items[:1]], ignore_index=True)
+        OwnPipeline(base, replace(base.dataset, items=items), {"letter": own.identifiers("letter")})
+
+
+def test_other_identifiers_are_another_model(base):
+    keys = set()
+    for shift in (0, 1):
+        codes = (np.stack(np.unravel_index(np.arange(40), (8, 8)), axis=1) + shift) % 8
+        keys.add(OwnPipeline(base, base.dataset, {"letter": Identifiers(codes, (8, 8))})._model("letter-tiger").key)
+    assert len(keys) == 2
+
+
+def test_texts_are_embedded_once_and_other_texts_again(base):
+    base.semantic()
+    before = ran(base, "semantic")
+    shorter = replace(base.dataset, sequences=Sequences.from_lists([base.dataset.sequences[0]] * 3), user_labels="abc")
+    assert np.array_equal(OwnPipeline(base, shorter).semantic().vectors, base.semantic().vectors)
+    assert ran(base, "semantic") == before
+    other = replace(base.dataset, items=base.dataset.items.assign(text=[f"other {i}" for i in range(40)]))
+    assert not np.array_equal(OwnPipeline(base, other).semantic().vectors, base.semantic().vectors)
+
+
+def test_answers_are_kept_by_model_cases_and_way(base):
+    asked = []
+
+    def ask(system, cases):
+        asked.append(len(cases))
+        assert cases.targets is None
+        return system.recommend(cases, 20)
+
+    own, cases = OwnPipeline(base, base.dataset), base.split.cases("test")
+    for some, way in ((cases, "plain"), (cases, "plain"), (cases[:10], "plain"), (cases, "other")):
+        ranking = own.answers("popularity", some, ask, way)
+        assert len(ranking) == len(some)
+    assert asked == [120, 10, 120]
+
+
+@pytest.fixture(scope="module")
+def cold(base):
+    return ColdStart(base, 0.2)
+
+
+def test_cold_items_never_reach_training_nor_the_tokenizer_s_fit(base, cold):
+    assert len(cold.cold) == 8 and set(cold.cold) <= set(cold.unseen)
+    assert cold.split.train_counts[cold.cold].sum() == 0
+    assert len(cold.tokenizer("letter").identifiers()) == 40 - len(cold.unseen)
+    assert len(cold.identifiers("letter")) == 40
+    seen = np.flatnonzero(cold.split.train_counts)
+    assert np.array_equal(cold.identifiers("letter").codes[seen], cold.tokenizer("letter").identifiers().codes)
+
+
+def test_the_text_of_a_cold_item_reaches_no_other_item_s_identifier(base, cold):
+    """Change a newcomer's text vector: only its own identifier may change, and those after it that collide."""
+    vectors = cold.semantic().vectors.copy()
+    vectors[cold.unseen[-1]] += 5
+    other = ColdStart(base, 0.2)
+    other.cache = Cache(base.cache.folder.parent / "changed", say=lambda line: None)
+    other.semantic = lambda: SimpleNamespace(vectors=vectors)
+    a, b = cold.identifiers("letter").codes, other.identifiers("letter").codes
+    assert np.array_equal(np.delete(a, cold.unseen[-1], 0), np.delete(b, cold.unseen[-1], 0))
+
+
+def test_recall_of_unseen_items_is_reported_with_its_cases(cold):
+    evaluation = cold.evaluation("letter-tiger")
+    tests = cold.split.cases("test")
+    assert np.array_equal(evaluation.groups == UNSEEN, np.isin(tests.targets, cold.unseen))
+    metrics = evaluation.metrics()
+    assert metrics["cases unseen"] == (evaluation.groups == UNSEEN).sum() > 0
+    assert metrics["R@10 unseen"] == evaluation.hits(10)[evaluation.groups == UNSEEN].mean()
+    assert cold.evaluation("popularity").metrics()["R@10 unseen"] == 0
+
+
+def test_another_seed_hides_other_items(cold):
+    other = cold.with_seed(1)
+    assert not np.array_equal(other.cold, cold.cold) and len(other.cold) == len(cold.cold)
+
+
+def test_an_unknown_tokenizer_is_refused(cold):
+    with pytest.raises(LetterError, match='unknown tokenizer "words"'):
+        cold.tokenizer("words")
