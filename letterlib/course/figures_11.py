@@ -1,0 +1,196 @@
+"""The figures of lesson 11. Each takes data and draws, and returns the Axes."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from letterlib.evaluation.bootstrap import Interval
+from letterlib.plots import GREY, PALETTE
+
+DPI = 84  # so that the notebook stays small
+BLUE, ORANGE = PALETTE[0], PALETTE[3]
+Row = tuple[Interval, Sequence[float]]
+"""A paired difference, and the same difference seed by seed."""
+
+
+def forest(rows: Mapping[str, Row], split_after: int, metric: str, where: str, ax: Axes | None = None) -> Axes:
+    """Paired differences with their intervals, filled where 0 is outside; small marks are single seeds.
+
+    split_after: a line is drawn below so many rows.
+    """
+    ax = ax or plt.subplots(figsize=(8, 0.46 * len(rows) + 1.4), layout="constrained", dpi=DPI)[1]
+    for place, (one, seeds) in enumerate(rows.values()):
+        _bar(ax, one, place)
+        ax.plot(seeds, np.full(len(seeds), place + 0.22), "|", color=GREY, markersize=7)
+    if 0 < split_after < len(rows):
+        ax.axhline(split_after - 0.5, color="#c8c8c8", linewidth=0.8)
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"difference of {metric} (bar: 95% over seeds and users; |: one seed)")
+    clear = [name for name, (one, _) in rows.items() if one.excludes_zero]
+    said = f"clear of 0: {', '.join(clear)}" if clear else "no difference is clear of 0"
+    return _plain(ax, f"{where}: {len(clear)} of {len(rows)} differences clear of 0" if len(said) > 60
+                  else f"{where}: {said}", "x")  # fmt: skip
+
+
+def _bar(ax: Axes, one: Interval, place: float, colour: str = BLUE, upright: bool = False) -> None:
+    """An interval and its mean: filled where 0 is outside."""
+    ends, at = [one.low, one.high], [place, place]
+    ax.plot(*((at, ends) if upright else (ends, at)), color=colour, linewidth=2)
+    face = colour if one.excludes_zero else "white"
+    ax.plot(*((place, one.mean) if upright else (one.mean, place)), "o", color=colour, markerfacecolor=face, ms=6.5)
+
+
+def criteria(table: pd.DataFrame, where: str) -> np.ndarray:
+    """One panel a column: every run a dot, its variant's mean a line.
+
+    table: index variant, one row a run; the last column is the metric, the one before it is better when low.
+    """
+    names = list(dict.fromkeys(table.index))
+    size = (2.6 * table.shape[1] + 1.2, 0.42 * len(names) + 1.5)
+    axes = plt.subplots(1, table.shape[1], figsize=size, layout="constrained", dpi=DPI, sharey=True)[1]
+    leaders = []
+    for ax, column in zip(axes, table.columns, strict=True):
+        for place, name in enumerate(names):
+            values = table.loc[[name], column].to_numpy()
+            ax.plot(values, np.full(len(values), place), "o", color=PALETTE[place], alpha=0.55, markersize=6)
+            ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=PALETTE[place], linewidth=2)
+        means = table.groupby(level=0)[column].mean()
+        leaders.append(means.idxmax())
+        _plain(ax, column + (" (low is good)" if column == table.columns[-2] else ""), "x", 9.5)
+        ax.ticklabel_format(axis="x", useOffset=False)
+        ax.locator_params(axis="x", nbins=4)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    highest = dict(zip(table.columns, leaders, strict=True))
+    said = "; ".join(f"{name}: {highest[name]}" for name in table.columns[[-1, 0, 1]])
+    axes[0].figure.suptitle(f"{where}: highest {said}", fontsize=11, x=0.01, ha="left")
+    return axes
+
+
+def sweeps(
+    panels: Mapping[str, Mapping[float, Row | None]], labels: Mapping[str, str], chosen: Mapping[str, float | None],
+    metric: str, where: str,
+) -> np.ndarray:  # fmt: skip
+    """One panel a parameter: the difference from the profile's own value (None, drawn as a square), with intervals.
+
+    chosen: the paper's value of each parameter, a dotted line; None where there is no one value.
+    """
+    rows, columns = -(-len(panels) // 3), min(3, len(panels))
+    axes = plt.subplots(rows, columns, figsize=(3.2 * columns + 0.4, 2.7 * rows + 0.5), layout="constrained", dpi=DPI,
+                        sharey=True, squeeze=False)[1]  # fmt: skip
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (name, by_value) in zip(axes.flat, panels.items(), strict=False):
+        _sweep(ax, by_value, chosen.get(name))
+        ax.set_xlabel(labels[name])
+        low, high = (_named(by_value, sign) for sign in (-1, 1))
+        said = [f"{word} than own value: {values}" for word, values in (("lower", low), ("higher", high)) if values]
+        _plain(ax, "; ".join(said) or "no value clear of the own one", "y", 9.5)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(f"difference of {metric}")
+    differences = [row[0] for by_value in panels.values() for row in by_value.values() if row]
+    clear = sum(one.excludes_zero for one in differences)
+    marks = [Line2D([], [], marker="s", color="black", linestyle="", label="profile's own value"),
+             Line2D([], [], marker="o", color=BLUE, label="95% over seeds and users"),
+             Line2D([], [], marker="_", color=GREY, linestyle="", label="one seed"),
+             Line2D([], [], color=ORANGE, linestyle=":", label="the paper's value")]  # fmt: skip
+    figure = axes.flat[0].figure
+    figure.legend(handles=marks, frameon=False, loc="outside lower center", ncols=4, fontsize=9)
+    figure.suptitle(f"{where}: {clear} of {len(differences)} values clear of the profile's own", fontsize=11, x=0.01,
+                    ha="left")  # fmt: skip
+    return axes
+
+
+def _sweep(ax: Axes, by_value: Mapping[float, Row | None], chosen: float | None) -> None:
+    for place, row in enumerate(by_value.values()):
+        if row is None:
+            ax.plot(place, 0, "s", color="black", markersize=6)
+            continue
+        _bar(ax, row[0], place, upright=True)
+        ax.plot(np.full(len(row[1]), place + 0.18), row[1], "_", color=GREY, markersize=7)
+    ax.axhline(0, color="black", linewidth=0.8)
+    if chosen in by_value:
+        ax.axvline(list(by_value).index(chosen), color=ORANGE, linestyle=":", linewidth=1.6, zorder=0)
+    ax.set_xticks(range(len(by_value)), [f"{value:g}" for value in by_value])
+    ax.set_xlim(-0.5, len(by_value) - 0.5)
+
+
+def _named(by_value: Mapping[float, Row | None], sign: int) -> str:
+    clear = [f"{value:g}" for value, row in by_value.items()
+             if row and row[0].excludes_zero and np.sign(row[0].mean) == sign]  # fmt: skip
+    return ", ".join(clear)
+
+
+def staircase(family: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Sorted p-values beside the bounds that Holm asks for. family: a row a comparison, columns "p" and "Holm"."""
+    ax = ax or plt.subplots(figsize=(7.8, 3.6), layout="constrained", dpi=DPI)[1]
+    family = family.sort_values("p", kind="stable")
+    ordered = family["p"].clip(lower=1e-5)
+    ranks, bounds = np.arange(1, len(ordered) + 1), 0.05 / np.arange(len(ordered), 0, -1)
+    ax.step(ranks, bounds, where="mid", color=ORANGE, linewidth=1.6, label="Holm's bound: .05 / those not yet passed")
+    ax.axhline(0.05, color=GREY, linestyle=":", linewidth=1.3, label=".05, as if it were the only one")
+    found = (family["Holm"] < 0.05).to_numpy()
+    for some, face, text in ((found, BLUE, "found"), (~found, "white", "not found")):
+        if some.any():
+            ax.plot(ranks[some], ordered[some], "o", color=BLUE, markerfacecolor=face, linestyle="", label=text)
+    for rank, (name, value) in enumerate(ordered[ordered < 0.05].items(), start=1):
+        ax.annotate(str(name), (rank, value), xytext=(0, 7), textcoords="offset points", fontsize=8, rotation=40)
+    ax.set_yscale("log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="comparisons, smallest p-value first", ylabel="p-value (logarithmic)")
+    ax.figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    alone = int((family["p"] < 0.05).sum())
+    return _plain(ax, f"{alone} of {len(ordered)} below .05 by themselves, {int(found.sum())} after Holm", "y")
+
+
+def optimism(curves: pd.DataFrame, mark: int, ax: Axes | None = None) -> Axes:
+    """What a sweep of equal settings reports, against their number (index).
+
+    curves: three columns, the second "chosen on test"; mark: the number of settings that the title quotes.
+    """
+    ax = ax or plt.subplots(figsize=(7.4, 3.3), layout="constrained", dpi=DPI)[1]
+    for name, colour, style in zip(curves.columns, (BLUE, ORANGE, "black"), ("-", "-", ":"), strict=True):
+        ax.plot(curves.index, curves[name], color=colour, linestyle=style, linewidth=2, label=name)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="settings tried, all equally good", ylabel="reported, minus the truth")
+    ax.legend(frameon=False)
+    top = curves.columns[1]
+    said = f"The best of {mark} equal settings, {top}, looks {curves.loc[mark, top]:.4f} better than it is"
+    return _plain(ax, said, "y")
+
+
+def gains(rows: Sequence[tuple[str, Interval | float, bool]], metric: str, ax: Axes | None = None) -> Axes:
+    """LETTER over its plain tokenizer in per cent: ours with intervals, published ones as single figures.
+
+    rows: label, an interval or a figure (0.1 is 10%), and whether it is ours.
+    """
+    ax = ax or plt.subplots(figsize=(7.8, 0.36 * len(rows) + 1.3), layout="constrained", dpi=DPI)[1]
+    for place, (_, one, ours) in enumerate(rows):
+        colour = BLUE if ours else ORANGE
+        if isinstance(one, Interval):
+            _bar(ax, Interval(100 * one.mean, 100 * one.low, 100 * one.high), place, colour)
+        else:
+            ax.plot(100 * one, place, "D", color=colour, markersize=6)
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks(range(len(rows)), [textwrap.fill(name, 46) for name, *_ in rows])
+    for label, (*_, ours) in zip(ax.get_yticklabels(), rows, strict=True):
+        label.set_color(BLUE if ours else ORANGE)
+    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"LETTER over the plain tokenizer, % of {metric}")
+    figures = [100 * (one.mean if isinstance(one, Interval) else one) for _, one, _ in rows]
+    said = f"From {np.nanmin(figures):+.0f}% to {np.nanmax(figures):+.0f}%: published (diamonds), ours (circles)"
+    return _plain(ax, said, "x")
+
+
+def _plain(ax: Axes, title: str, grid: str, size: float = 11) -> Axes:
+    ax.set_title(title, loc="left", fontsize=size)
+    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

@@ -1,0 +1,187 @@
+"""The exercises of lesson 10: a grid written out, a run's key, where the noise of a difference comes from.
+
+The first compares lists of dictionaries. The second cannot compare a key with a right one, for any hash will do: it
+asks whether equal runs have equal keys, and other runs others. The third is in `power_10`.
+"""
+
+import itertools
+import re
+from typing import Any
+
+import torch
+from torch import Generator
+
+from letterlib.course.checks import Case, Exercise, Incorrect, call
+from letterlib.course.power_10 import power, power_cases
+
+Entry = dict[str, Any]
+
+
+def grid_cases(generator: Generator) -> list[Case]:
+    """One choice of everything; one list; lists and single values; an empty list; three lists."""
+    seeds = torch.randperm(100, generator=generator)[:4].tolist()
+    tau = round(0.6 + 0.6 * torch.rand(1, generator=generator).item(), 2)
+    return [
+        {"entry": {"seed": seeds[0]}},
+        {"entry": {"seed": seeds[:2]}},
+        {"entry": {"tokenizer": "letter", "tau": tau, "seed": seeds[:3]}},
+        {"entry": {"tokenizer": ["plain", "letter"], "seed": []}},
+        {"entry": {"profile": "smoke", "tokenizer": ["plain", "letter"], "tau": [tau, 1.0, 1.2], "seed": seeds[:2]}},
+    ]
+
+
+def all_combinations(entry: Entry) -> list[Entry]:
+    """Every combination of an entry's lists, the last name changing fastest; what is no list is its only choice."""
+    choices = [value if isinstance(value, list) else [value] for value in entry.values()]
+    return [dict(zip(entry, chosen, strict=True)) for chosen in itertools.product(*choices)]
+
+
+def grid(answer: Any, case: Case) -> None:
+    """10.1: entry -> a list of dictionaries, one a run."""
+    returned, expected = call(answer, case), all_combinations(case["entry"])
+    if not isinstance(returned, list) or any(not isinstance(one, dict) for one in returned):
+        what = type(returned).__name__
+        held = next((type(one).__name__ for one in returned if not isinstance(one, dict)), "") \
+            if isinstance(returned, list) else ""  # fmt: skip
+        cause = "a run is a dictionary from names to values, and an answer is a list of runs."
+        if what in ("generator", "product", "map", "zip"):
+            cause = "something that makes runs when it is asked. `list(...)` around it makes them now."
+        raise Incorrect(f"Your function should return a list of dictionaries and returned a {what}"
+                        + (f" with a {held} in it." if held else "."), case, cause=cause)  # fmt: skip
+    if returned == expected:
+        return
+    cause = next((text for value, text in _wrong_grids(case["entry"]) if value == returned), "")
+    if not cause and _sorted(returned) == _sorted(expected):
+        cause = "another order. The last name changes fastest, as the last digit of a counter does."
+    what = f"There should be {len(expected)} runs and there are {len(returned)}." \
+        if len(returned) != len(expected) else "The right number of runs, and other runs."  # fmt: skip
+    raise Incorrect(what, case, expected=expected, actual=returned, cause=cause)
+
+
+def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
+    lists = {name: value for name, value in entry.items() if isinstance(value, list)}
+    single = {name: value for name, value in entry.items() if name not in lists}
+    first = single | {name: value[0] for name, value in lists.items() if value}
+    backwards = [dict(zip(entry, chosen[::-1], strict=True)) for chosen in itertools.product(
+        *[value if isinstance(value, list) else [value] for value in reversed(entry.values())])]  # fmt: skip
+    letters = [dict(zip(entry, chosen, strict=True)) for chosen in itertools.product(
+        *[value if isinstance(value, list | str) else [value] for value in entry.values()])]  # fmt: skip
+    return [
+        ([single | dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=False)],
+         "the lists side by side (`zip`): first with first, second with second. All combinations are asked for."),
+        (all_combinations(lists), "values that are no list are left out. Every run has all names."),
+        (letters, "a text was taken apart into its letters. Only a list is several choices."),
+        (backwards, "the first name changes fastest. It should be the last, as the last digit of a counter does."),
+        (all_combinations({name: value for name, value in entry.items() if value != []}),
+         "an empty list was left out. No choice for a name means that there is no run."),
+        ([first | {name: one} for name, value in lists.items() for one in value],
+         "one list at a time, the others at their first value. That is a sweep; a grid has all combinations."),
+        ([entry], "the entry itself. Its lists are choices, and each combination of them is a run."),
+    ]  # fmt: skip
+
+
+def _sorted(runs: list[Entry]) -> list[str]:
+    return sorted(repr(sorted(one.items(), key=lambda pair: pair[0])) for one in runs)
+
+
+DEFAULTS = {"alpha": 0.1, "beta": 0.0001, "levels": 4, "seed": 0, "tokenizer": "letter"}
+FOLDERS = ["cache_dir", "out_dir"]
+
+
+def key_cases(generator: Generator) -> list[Case]:
+    """Nothing given; one value; several, with a folder."""
+    seed = int(torch.randint(1, 100, (1,), generator=generator))
+    return [
+        {"given": given, "defaults": dict(DEFAULTS), "folders": list(FOLDERS)}
+        for given in ({}, {"seed": seed}, {"beta": 0.01, "alpha": 1.0, "seed": seed, "out_dir": "here"})
+    ]
+
+
+def key(answer: Any, case: Case) -> None:
+    """10.2: given, defaults, folders -> 16 hex digits, equal for equal runs and different for others."""
+    mine = call(answer, case)
+    _look_at_key(mine, case)
+    if "hash" in _names_in(getattr(answer, "__code__", None)):
+        cause = "Python's own `hash` of a text differs from process to process. `hashlib.sha256` does not."
+        raise Incorrect("The key is another one tomorrow.", case, cause=cause)
+    for given, cause in _same_runs(case):
+        theirs = call(answer, case | {"given": given})
+        if theirs != mine:
+            _differ("One run has two keys.", case, case["given"], given, mine, theirs, cause)
+    for given, other, cause in _other_runs(case):
+        first, second = call(answer, case | {"given": given}), call(answer, case | {"given": other})
+        if first == second:
+            _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
+
+
+def _names_in(code: Any) -> set[str]:
+    """Every global name that a function, or one inside it, reads."""
+    if code is None:
+        return set()
+    inner = [one for one in code.co_consts if hasattr(one, "co_names")]
+    return set(code.co_names).union(*map(_names_in, inner))
+
+
+def _look_at_key(returned: Any, case: Case) -> None:
+    if not isinstance(returned, str) or not re.fullmatch("[0-9a-f]{16}", returned):
+        cause = "`hexdigest()` gives 64 hexadecimal digits, as text; the first 16 of them, `[:16]`, are enough."
+        if isinstance(returned, bytes):
+            cause = "bytes. `hexdigest()` gives text, `digest()` does not."
+        raise Incorrect("A key is a text of 16 hexadecimal digits.", case, expected="like 'b5bb9d8014a0f9b1'",
+                        actual=returned, cause=cause)  # fmt: skip
+
+
+def _differ(what: str, case: Case, given: Entry, again: Entry, expected: Any, actual: Any, cause: str) -> None:
+    shown = {"given": given, "given, again": again, "defaults": case["defaults"]}
+    raise Incorrect(what, shown, expected=expected, actual=actual, cause=cause)
+
+
+def _same_runs(case: Case) -> list[tuple[Entry, str]]:
+    """Other words for the same run."""
+    given, defaults = case["given"], case["defaults"]
+    left_out = next(name for name in defaults if name not in given)
+    whole = next((name for name, value in given.items() if value == _whole(value)), None)
+    found = [
+        (dict(given), "the same call gave another key: does it hold a time, a random number or an address?"),
+        (dict(reversed(given.items())), "the order in which parameters were given. Sort the names first."),
+        (given | {"out_dir": "elsewhere"}, "a folder. It says where the record goes and does not change it."),
+        (given | {left_out: defaults[left_out]}, "a default that was written out. Lay what was given over the defaults "
+         "first; then the key sees every parameter."),
+        (given | {left_out: None}, "None. It means: as the default has it."),
+    ]  # fmt: skip
+    if whole is not None:
+        other = float(given[whole]) if isinstance(given[whole], int) else int(given[whole])
+        found.append((given | {whole: other}, "1 and 1.0 are written differently and are one number. Make every number "
+                      "a float first."))  # fmt: skip
+    return found
+
+
+def _whole(value: Any) -> int | None:
+    """The whole number that a number is, or None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and value == int(value) else None
+
+
+def _other_runs(case: Case) -> list[tuple[Entry, Entry, str]]:
+    """Pairs of runs that are like each other and are not the same."""
+    given = case["given"]
+    full = case["defaults"] | given
+    return [
+        (given, given | {"seed": full["seed"] + 1}, "the seed is left out. Another seed is another run, with another "
+         "result."),
+        (given, given | {"tokenizer": "plain"}, "a text is left out of the key; only numbers are in it."),
+        (given, given | {"levels": 5}, "a parameter is left out of the key."),
+        (given, given | {"alpha": full["beta"], "beta": full["alpha"]}, "values without their names, or sorted: alpha "
+         "and beta have changed places."),
+        (given, given | {"beta": full["beta"] * 1.001}, "a rounded number. `repr` and `json.dumps` keep all of its "
+         "digits."),
+        (given | {"alpha": 1.0, "beta": 11.0}, given | {"alpha": 1.01, "beta": 1.0}, "values joined without a sign "
+         "between them: 1.0 and 11.0 look like 1.01 and 1.0."),
+    ]  # fmt: skip
+
+
+EXERCISES = {
+    "10.1": Exercise(grid_cases, grid),
+    "10.2": Exercise(key_cases, key),
+    "10.3": Exercise(power_cases, power),
+}

@@ -1,0 +1,135 @@
+"""The exercises of lesson 11: differences seed by seed, Holm's correction, choosing on validation.
+
+Seeds are out of order and not all in common, so that pairing by position shows; p-values have ties, large ones, and
+steps that would fall. The choice is in `choice_11`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator
+
+from letterlib.course.checks import Case, Exercise, call, compare, several
+from letterlib.course.choice_11 import choice, choice_cases
+from letterlib.evaluation.multiple_comparisons import holm
+
+
+def seeds_cases(generator: Generator) -> list[Case]:
+    """Two seeds in order; three in another order, one of them missing on one side; five and six, out of order."""
+    cases = []
+    sides = (([0, 1], [0, 1], 4), ([2, 0, 1], [1, 2], 5), ([4, 1, 0, 3, 7], [3, 0, 9, 4, 7, 8], 40))
+    for seeds_a, seeds_b, n_cases in sides:
+        a, b = (_hits(generator, len(seeds), n_cases) for seeds in (seeds_a, seeds_b))
+        cases.append({"a": a, "b": b, "seeds_a": np.array(seeds_a), "seeds_b": np.array(seeds_b)})
+    return cases
+
+
+def _hits(generator: Generator, n_runs: int, n_cases: int) -> np.ndarray:
+    """Runs of different quality, in no order, so that every pairing has a difference of its own."""
+    quality = torch.linspace(0.1, 0.9, n_runs)[torch.randperm(n_runs, generator=generator)]
+    return (torch.rand(n_runs, n_cases, generator=generator) < quality[:, None]).double().numpy()
+
+
+def seeds(answer: Any, case: Case) -> None:
+    """11.1: a [n_a, n_cases], b [n_b, n_cases] and their seeds -> differences by seed, their mean, standard error."""
+    a, b, seeds_a, seeds_b = case.values()
+    names = ["differences", "mean", "error"]
+    returned = several(call(answer, case), names, case)
+    means_a, means_b = a.mean(axis=1), b.mean(axis=1)
+    common = np.intersect1d(seeds_a, seeds_b)
+    of_a, of_b = ([list(own).index(seed) for seed in common] for own in (seeds_a, seeds_b))
+    expected = means_a[of_a] - means_b[of_b]
+    unsorted = np.array([seed for seed in seeds_a if seed in common])
+    order = np.searchsorted(common, unsorted)
+    n, m = len(common), min(len(a), len(b))
+    sorted_a, sorted_b = means_a[np.argsort(seeds_a)], means_b[np.argsort(seeds_b)]
+    causes = [
+        (-expected, "b - a. A positive number should say that a is better."),
+        (expected[order], "in the order of `seeds_a`. Sort by seed."),
+        (expected[::-1], "the highest seed first. Sort upwards."),
+        (means_a[:m] - means_b[:m], "paired by position. Row i of a and row i of b may have different seeds."),
+        (sorted_a[:m] - sorted_b[:m], "each side sorted, then paired by position. Some seeds are on one side only: "
+         "`np.intersect1d` finds those in common."),
+        ((a[of_a] - b[of_b]).sum(axis=1), "sums; take the mean over cases."),
+        (np.abs(expected), "absolute differences: where b is better it is negative."),
+        ((a[of_a] - b[of_b]).mean(axis=0), "the mean over seeds, one a case. Take the mean over cases, `axis=1`."),
+        (common, "the seeds themselves; asked for is the difference at each."),
+    ]  # fmt: skip
+    compare("differences", returned[0], expected, case, causes)
+    causes = [
+        (means_a.mean() - means_b.mean(), "the means of all runs. A seed that only one side has is no pair."),
+        (np.median(expected), "the median."),
+    ]
+    compare("mean", returned[1], float(expected.mean()), case, causes)
+    spread = expected.std(ddof=1)
+    unpaired = np.sqrt(means_a[of_a].var(ddof=1) / n + means_b[of_b].var(ddof=1) / n)
+    cells = (a[of_a] - b[of_b]).mean(axis=0)
+    causes = [
+        (spread, "the spread of single seeds. The mean of n of them moves less: divide by the root of n."),
+        (expected.std() / np.sqrt(n), "`std` without `ddof=1`: it divides by n, and few seeds look more alike than "
+         "they are."),
+        (expected.std(), "`std` with neither `ddof=1` nor the root of n."),
+        (spread / n, "divided by n; it is the root of n."),
+        (spread**2 / n, "a variance. Take its root."),
+        (1.96 * spread / np.sqrt(n), "half an interval. The standard error itself is asked for."),
+        (unpaired, "the spreads of a and of b, added. What the two share at a seed cancels: take the spread of the "
+         "differences."),
+        (cells.std(ddof=1) / np.sqrt(len(cells)), "the spread over cases. Here the seeds are the sample."),
+    ]  # fmt: skip
+    compare("error", returned[2], float(spread / np.sqrt(n)), case, causes)
+
+
+def holm_cases(generator: Generator) -> list[Case]:
+    """One; four, one of whose steps is above 1; a tie, whose step would fall; many."""
+    few = [[0.04], [0.03, 0.6, 0.02, 0.7], [0.01, 0.04, 0.01, 0.3]]
+    many = (torch.rand(12, generator=generator).double() ** 3).numpy()
+    many[:4] = many[:4] / 20
+    many[4:8] = [0.011, 0.0105, 0.9, 0.85]
+    return [*({"p_values": np.array(one)} for one in few), {"p_values": many}]
+
+
+def holms(answer: Any, case: Case) -> None:
+    """11.2: p_values [m] -> adjusted [m], in the same order."""
+    p = case["p_values"]
+    m, order = len(p), np.argsort(p, kind="stable")
+    ordered, left = p[order], np.arange(m, 0, -1)
+    steps = ordered * left
+
+    def back(values: np.ndarray) -> np.ndarray:
+        found = np.empty(m)
+        found[order] = values
+        return found
+
+    expected = holm(p)
+    upwards = np.minimum.accumulate
+    causes = [
+        ((p * m).clip(max=1), "Bonferroni: every p-value times m. Holm's factor falls from m to 1 as p grows."),
+        (p * m, "Bonferroni, and not cut at 1."),
+        (back(steps).clip(max=1), "the running maximum is missing: a larger p-value may not come out smaller than the "
+         "one before it."),
+        (back(steps), "neither the running maximum nor the cut at 1."),
+        (back(np.maximum.accumulate(steps)), "values above 1. Cut them at 1: they are probabilities."),
+        (expected[order], "sorted by size. Put every adjusted value back to the place of its p-value."),
+        (np.maximum.accumulate(steps).clip(max=1)[order], "put back by `[order]` once more; that is not the way back. "
+         "Use `adjusted[order] = steps`."),
+        (back(np.maximum.accumulate(ordered * np.arange(1, m + 1)).clip(max=1)), "the factors the wrong way round: the "
+         "smallest p-value gets m, the largest 1."),
+        (back(np.maximum.accumulate(ordered * (left - 1)).clip(max=1)), "factors from m - 1 to 0. They go from m to "
+         "1."),
+        (back(upwards((ordered * m / np.arange(1, m + 1))[::-1])[::-1].clip(max=1)), "Benjamini and Hochberg: m over "
+         "the rank. It bounds the share of false findings, not the risk of any."),
+        (back(upwards(steps[::-1])[::-1].clip(max=1)), "a running minimum from the largest (Hochberg). Holm takes the "
+         "running maximum from the smallest."),
+        (np.maximum.accumulate(p * left).clip(max=1), "the p-values were not sorted first."),
+        (p, "the p-values as they were."),
+        (expected < 0.05, "true and false; return the adjusted values."),
+    ]  # fmt: skip
+    compare("adjusted", call(answer, case), expected, case, causes)
+
+
+EXERCISES = {
+    "11.1": Exercise(seeds_cases, seeds),
+    "11.2": Exercise(holm_cases, holms),
+    "11.3": Exercise(choice_cases, choice),
+}

@@ -1,0 +1,173 @@
+"""The records of finished runs as lesson 11 reads them: one change at a time, and what has not been run."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+import pandas as pd
+
+from letterlib.course.results import RESULTS
+from letterlib.experiments.grid import load_grid
+from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.run_results import RunResult, by_setting
+from letterlib.experiments.runs import REPOSITORY
+from letterlib.experiments.systems import SYSTEMS, find_system
+
+RECORD = re.compile(r"[0-9a-f]{16}\.json")
+
+PLAIN, CF, DIV, LETTER, RANKING = VARIANTS = (
+    "plain RQ-VAE",
+    "+ CF",
+    "+ Div",
+    "+ CF + Div",
+    "+ CF + Div, tau 0.8",
+)
+"""The paper's five variants (table 3), each with TIGER."""
+
+_ASKED: dict[str, dict[str, Any]] = {
+    PLAIN: {"tokenizer": "plain"},
+    CF: {"tokenizer": "cf"},
+    DIV: {"tokenizer": "div"},
+    LETTER: {"tokenizer": "letter"},
+    RANKING: {"tokenizer": "letter", "tau": 0.8},
+}
+
+AGAINST_PLAIN = {name: (name, PLAIN) for name in VARIANTS[1:]}
+"""Rows of the paper's table: each variant, and what it is compared with."""
+
+ONE_STEP = {"CF, beside Div": (LETTER, DIV), "Div, beside CF": (LETTER, CF), "tau 0.8, beside both": (RANKING, LETTER)}
+"""One part more than the other. CF and Div beside nothing are in `AGAINST_PLAIN`."""
+
+SWEPT = {
+    "levels": "L, codes per item",
+    "codes": "N, codes per level",
+    "alpha": "alpha, weight of L_CF",
+    "beta": "beta, weight of L_Div",
+    "clusters": "K, groups of codes",
+    "tau": "tau, temperature",
+}
+"""The six parameters of the sweeps, in the paper's order, and what a figure calls them."""
+
+
+def folders(results_dir: str = "") -> list[Path]:
+    """The folders to read: `results_dir`, or all of experiments/results that hold records of runs."""
+    if results_dir:
+        return [Path(results_dir)]
+    return sorted({path.parent for path in RESULTS.rglob("*.json") if RECORD.fullmatch(path.name)})
+
+
+def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
+    """Runs that may be compared with each other: one data set, one profile, the same options. Most runs first.
+
+    "movielens, laptop" -> its runs. Other options have a letter, "movielens, laptop, options A"; so have other data of
+    the same name.
+    """
+    found: dict[tuple, list[RunResult]] = {}
+    for one in results:
+        said = one.parameters
+        name = ", ".join([said["dataset"], said["profile"], *([said["device"]] if said["device"] != "auto" else [])])
+        found.setdefault((name, tuple(said["options"]), one.record["dataset"]["fingerprint"]), []).append(one)
+    named: dict[str, list[RunResult]] = {}
+    for (name, options, _), runs in sorted(found.items(), key=lambda pair: -len(pair[1])):
+        name += ", options {}" if options else "" if name not in named else ", data {}"
+        letters = (name.format(letter) for letter in ascii_uppercase)
+        named[next(one for one in letters if one not in named)] = runs
+    return named
+
+
+def runs_of(league: Sequence[RunResult], **asked: Any) -> list[RunResult]:
+    """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for all else."""
+    wanted = _resolved(league, **asked)
+    same = [one for one in league if all(one.parameters[name] == value for name, value in wanted.items())]
+    return sorted(same, key=lambda one: one.seed)
+
+
+def _resolved(league: Sequence[RunResult], **asked: Any) -> dict[str, Any]:
+    said = league[0].parameters
+    common = {name: said[name] for name in ("dataset", "profile", "device")} | {"options": tuple(said["options"])}
+    values = RunParameters.checked(**common | asked).resolved
+    return {name: value for name, value in values.items() if name != "seed"}
+
+
+def variants(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
+    """Those of the five variants that have been run: name -> runs."""
+    found = {name: runs_of(league, **asked) for name, asked in _ASKED.items()}
+    return {name: runs for name, runs in found.items() if runs}
+
+
+def changes(runs: Sequence[RunResult], others: Sequence[RunResult]) -> dict[str, str]:
+    """What two settings differ in: parameter -> "before → after", `others` being what was before."""
+    after, before = runs[0].parameters, others[0].parameters
+    differing = [name for name in after if name != "seed" and before[name] != after[name]]
+    return {name: f"{before[name]} → {after[name]}" for name in differing}
+
+
+def sweeps(league: Sequence[RunResult]) -> dict[str, dict[float, list[RunResult]]]:
+    """LETTER-TIGER with one parameter changed: parameter -> value -> runs, the profile's own value among them.
+
+    Empty where the profile's own LETTER-TIGER has not been run: there is nothing to compare with.
+    """
+    middle = runs_of(league, tokenizer="letter")
+    found: dict[str, dict[float, list[RunResult]]] = {}
+    for one in league if middle else []:
+        changed = set(changes([one], middle))
+        if len(changed) == 1 and changed <= set(SWEPT):
+            name = changed.pop()
+            found.setdefault(name, {}).setdefault(one.parameters[name], []).append(one)
+    for name, by_value in found.items():
+        by_value[own_value(league, name)] = middle
+    return {name: dict(sorted(found[name].items())) for name in SWEPT if name in found}
+
+
+def own_value(league: Sequence[RunResult], parameter: str) -> float:
+    """What the profile's LETTER-TIGER has for a parameter."""
+    return _resolved(league, tokenizer="letter")[parameter]
+
+
+def at_own_settings(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
+    """Every system with the profile's own settings: label -> runs, in the order of the course's table."""
+    found = {}
+    for runs in by_setting(league):
+        said = runs[0].parameters
+        wanted = _resolved(league, generator=said["generator"], tokenizer=said["tokenizer"])
+        if all(said[name] == value for name, value in wanted.items()):
+            found[runs[0].record["system"]] = runs
+    order = sorted(found, key=_place)
+    return {find_system(name).label: found[name] for name in order}
+
+
+def _place(system: str) -> tuple[int, str]:
+    return (list(SYSTEMS).index(system), "") if system in SYSTEMS else (len(SYSTEMS), system)
+
+
+def by_case(runs: Sequence[RunResult], metric: str, history: str) -> pd.DataFrame:
+    """A metric case by case: one row a seed, one column a test case."""
+    values = [one.values(metric, history) for one in runs]
+    return pd.DataFrame(values, index=[one.seed for one in runs], columns=runs[0].cases)
+
+
+def by_seed(runs: Sequence[RunResult], others: Sequence[RunResult], metric: str, history: str) -> pd.Series:
+    """Mean difference, first minus second, seed by seed, over the seeds and cases that both have."""
+    first, second = by_case(runs, metric, history).align(by_case(others, metric, history), join="inner")
+    return (first - second).mean(axis=1)
+
+
+def grids(read_folders: Iterable[Path]) -> pd.DataFrame:
+    """The repository's grids: how many runs each has, how many are done, and what does the others.
+
+    read_folders: where records are looked for. Column "missing" holds the parameters of the runs that are not there.
+    """
+    there = {path.stem for folder in read_folders for path in folder.rglob("*.json")}
+    rows = {}
+    for path in sorted((REPOSITORY / "experiments").glob("*.yaml")):
+        grid = load_grid(path)
+        missing = [one for one in grid.runs if one.key not in there]
+        rows[path.stem] = {"runs": len(grid.runs), "done": len(grid.runs) - len(missing), "missing": missing}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["runs", "done", "missing"])
+
+
+def not_run(what: str, grid: str) -> str:
+    """The line that stands where a section has nothing to read."""
+    return f"not run: {what}. The command is: letterlib grid experiments/{grid}.yaml --run"

@@ -1,0 +1,120 @@
+"""Lesson 10 as an instrument: what papermill may set, what stands beside published figures, what a difference needs."""
+
+import ast
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+
+from letterlib.course.build import REPOSITORY
+from letterlib.course.lesson_10 import all_combinations
+from letterlib.course.power_10 import smallest_seen, variance_parts
+from letterlib.course.published import COLUMNS, COUNTS, beside_published, published
+from letterlib.experiments.grid import expand
+from letterlib.experiments.parameters import FOLDERS, RunParameters
+from letterlib.experiments.systems import SYSTEMS
+
+LESSON = REPOSITORY / "solutions" / "10_full_experiments.ipynb"
+
+
+def code_cells() -> list[str]:
+    return [cell.source for cell in nbformat.read(LESSON, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_papermill_knows_every_parameter_with_a_type_and_a_comment():
+    """An annotation that papermill cannot read, such as `float | None`, would make it warn of an unknown parameter."""
+    known = papermill.inspect_notebook(str(LESSON))
+    assert set(known) == {*RunParameters.model_fields, *FOLDERS}
+    assert all(one["inferred_type_name"] != "None" and one["help"] for one in known.values())
+
+
+def test_without_parameters_it_is_the_smoke_run_of_letter_tiger():
+    scope: dict = {}
+    exec(code_cells()[0], scope)
+    asked = RunParameters.from_notebook({name: value for name, value in scope.items() if name != "__builtins__"})
+    assert (asked.system, asked.profile, asked.seed) == ("letter-tiger", "smoke", 0)
+
+
+def test_the_second_cell_can_run_again():
+    """It takes numbers, texts and lists for parameters, so the cells after it leave none behind."""
+    frames = "table ablation hits stages ranks parts seeds intervals curves paper mark"  # arrays and dictionaries, too
+    objects = "cache data where record mine floors"
+    bound = set()
+    for source in code_cells()[2:]:
+        for node in ast.parse(source).body:
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            bound |= {name.id for one in targets if one for name in ast.walk(one) if isinstance(name, ast.Name)}
+            if isinstance(node, ast.ImportFrom):
+                bound |= {alias.asname or alias.name for alias in node.names if alias.name.isupper()}
+    constants = {"COUNTS", "RESULTS", "REPOSITORY", "SYSTEMS"}
+    assert bound - {"_"} <= {*frames.split(), *objects.split()} | constants
+
+
+def test_the_exercise_writes_a_grid_out_as_the_library_does():
+    entry = {"profile": "smoke", "tokenizer": ["plain", "letter"], "tau": [0.8, 1.0], "seed": [3, 1]}
+    ours = [RunParameters.checked(**one) for one in all_combinations(entry)]
+    assert ours == expand(entry) and len(ours) == 8
+
+
+def made_record(dataset="beauty", system="letter-tiger", profile="paper", **counts) -> dict:
+    return {
+        "parameters": {"dataset": dataset, "profile": profile, "seed": 4},
+        "system": system,
+        "label": SYSTEMS[system].label,
+        "dataset": COUNTS.get(dataset, COUNTS["beauty"]) | counts,
+        "config": {"encoder": "minilm", "tokenizer": {}},
+        "metrics": {"history in": dict.fromkeys(COLUMNS, 0.05)},
+    }
+
+
+def test_published_figures_stand_beside_the_same_data_and_identifiers_alone():
+    both, worth = beside_published(made_record())
+    assert list(both["system"]) == ["LETTER-TIGER", "LETTER-TIGER", "cornac's LETTER, end to end"]
+    assert list(both["R@10"]) == [0.05, 0.0672, 0.0560]
+    assert "one seed beside one" in worth and "by minilm, by LLaMA-7B in the paper" in worth
+    both, _ = beside_published(made_record(system="tiger-released"))
+    assert len(both) == 4 and 0.0672 in set(both["R@10"])
+    both, worth = beside_published(made_record(dataset="instruments", system="lc-rec"))
+    assert both["N@10"].tolist() == [0.05, 0.0772] and both["R@10"].isna().tolist() == [False, True]
+    for nothing in (made_record(dataset="movielens"), made_record(system="tiger-random")):
+        both, worth = beside_published(nothing)
+        assert both.empty and "nothing to hold it against" in worth
+
+
+def test_other_counts_and_other_sizes_are_said():
+    both, worth = beside_published(made_record(items=12_100))
+    assert both.empty and "12,100 items, where the paper has 22,363 users and 12,101 items" in worth
+    both, worth = beside_published(made_record(profile="laptop"))
+    assert len(both) == 3 and "another budget" in worth
+
+
+def test_data_made_from_raw_files_count_where_the_counts_agree():
+    record = made_record(dataset="amazon-2014-beauty", **COUNTS["beauty"])
+    assert len(beside_published(record)[0]) == 3
+    assert beside_published(made_record(dataset="amazon-2018-beauty"))[0].empty
+
+
+def test_every_published_system_is_one_of_ours():
+    for dataset in COUNTS:
+        assert set(published(dataset)["ours"]) <= set(SYSTEMS) and len(published(dataset))
+
+
+def made_differences(random, parts, n_seeds, n_users, mean=0.0):
+    seeds, users, rest = (np.sqrt(part) * random.normal(size=size) for part, size in
+                          zip(parts, ((n_seeds, 1), n_users, (n_seeds, n_users)), strict=True))  # fmt: skip
+    return mean + seeds + users + rest
+
+
+@pytest.mark.parametrize("parts", [(0.5, 2.0, 1.0), (1.0, 0.2, 3.0)])
+def test_the_variances_that_differences_were_made_with_are_found(parts):
+    random = np.random.default_rng(0)
+    found = [variance_parts(made_differences(random, parts, 20, 60)) for _ in range(200)]
+    assert np.allclose(np.mean(found, axis=0), parts, rtol=0.1)
+
+
+def test_the_smallest_difference_is_seen_in_four_of_five_experiments():
+    random, parts = np.random.default_rng(1), (0.02, 0.5, 1.0)
+    error = smallest_seen(parts, 5, 100) / 2.8
+    means = [made_differences(random, parts, 5, 100, mean=2.8 * error).mean() for _ in range(2000)]
+    assert 0.77 < np.mean(np.abs(means) > 1.96 * error) < 0.83

@@ -1,0 +1,123 @@
+"""Records as lesson 11 reads them. They are made here: what was asked is real, the hits are drawn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from letterlib.course import records_11 as records
+from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.run_results import load_results
+from letterlib.experiments.runs import hits_in_brief, record_path, users_in_brief
+
+N_USERS, CASES = 8, 5
+
+
+def write(folder: Path, fingerprint: str = "data", **asked) -> None:
+    """A record of one run. The same parameters give the same hits."""
+    one = RunParameters.checked(profile="smoke", **asked)
+    n, random = N_USERS * CASES, np.random.default_rng(int(one.key, 16))
+    ranks = np.where(random.random(n) < 0.4, random.integers(0, 10, n), ABSENT)
+    record = {
+        "parameters": one.resolved,
+        "system": one.system,
+        "label": one.label,
+        "dataset": {"fingerprint": fingerprint},
+        "metrics": {},
+        "validation N@10": float(random.random()),
+        "cases": {"total": n, "answered": n, "users": users_in_brief(np.repeat(np.arange(N_USERS), CASES))},
+        "hits": {f"history {history}": hits_in_brief(ranks) for history in ("in", "out")},
+    }
+    folder.mkdir(exist_ok=True)
+    record_path(one, folder).write_text(json.dumps(record))
+
+
+@pytest.fixture
+def league(tmp_path):
+    for seed in (0, 1):
+        for tokenizer in ("plain", "cf", "letter"):
+            write(tmp_path, tokenizer=tokenizer, seed=seed)
+        write(tmp_path, tokenizer="letter", tau=0.8, seed=seed)
+        write(tmp_path, tokenizer="letter", alpha=0.1, seed=seed)
+    write(tmp_path, tokenizer="letter", alpha=0.1, tau=0.8)  # two changes at once
+    write(tmp_path, tokenizer="letter", beams=30)
+    write(tmp_path, generator="markov", tokenizer="none")
+    return records.leagues(load_results(tmp_path))["movielens, smoke"]
+
+
+def test_runs_that_may_be_compared_are_together(tmp_path):
+    write(tmp_path / "a", tokenizer="plain")
+    write(tmp_path / "a", tokenizer="letter")
+    write(tmp_path / "a", tokenizer="plain", options=("tiger.epochs=2",))
+    write(tmp_path / "a", tokenizer="plain", device="cpu")
+    write(tmp_path / "b", tokenizer="plain", dataset="complete-journey")
+    write(tmp_path / "b", tokenizer="letter", seed=1, fingerprint="other data")
+    found = records.leagues(load_results(*records.folders(str(tmp_path))))
+    assert {name: len(runs) for name, runs in found.items()} == {
+        "movielens, smoke": 2,
+        "movielens, smoke, options A": 1,
+        "movielens, smoke, cpu": 1,
+        "complete-journey, smoke": 1,
+        "movielens, smoke, data A": 1,
+    }
+
+
+def test_variants_are_the_profiles_own_settings_and_nothing_near_them(league):
+    found = records.variants(league)
+    assert list(found) == [records.PLAIN, records.CF, records.LETTER, records.RANKING]
+    assert [one.seed for one in found[records.LETTER]] == [0, 1]
+    assert {one.parameters["alpha"] for one in found[records.RANKING]} == {0.02}
+
+
+def test_what_two_settings_differ_in(league):
+    found = records.variants(league)
+    assert records.changes(found[records.RANKING], found[records.LETTER]) == {"tau": "1.0 → 0.8"}
+    assert set(records.changes(found[records.CF], found[records.PLAIN])) == {"tokenizer", "alpha"}
+
+
+def test_a_sweep_has_settings_with_one_change_only(league):
+    found = records.sweeps(league)
+    assert {name: list(values) for name, values in found.items()} == {"alpha": [0.02, 0.1], "tau": [0.8, 1.0]}
+    assert [one.seed for one in found["alpha"][0.1]] == [0, 1], "the run with two changes, of seed 0, is in no arm"
+    assert found["alpha"][0.02] == found["tau"][1.0] == records.runs_of(league, tokenizer="letter")
+
+
+def test_without_the_middle_there_is_no_sweep(tmp_path):
+    write(tmp_path, tokenizer="letter", alpha=0.1)
+    [league] = records.leagues(load_results(tmp_path)).values()
+    assert records.sweeps(league) == {} and records.variants(league) == {}
+
+
+def test_the_table_has_every_system_at_its_own_settings(league):
+    assert list(records.at_own_settings(league)) == ["Markov floor", "TIGER (RQ-VAE)", "LETTER-TIGER", "TIGER, cf"]
+
+
+def test_differences_seed_by_seed_are_paired_by_seed(tmp_path):
+    for seed in (0, 1, 2):
+        write(tmp_path, tokenizer="letter", seed=seed)
+    for seed in (2, 1, 5):
+        write(tmp_path, tokenizer="plain", seed=seed)
+    [league] = records.leagues(load_results(tmp_path)).values()
+    letter, plain = (records.runs_of(league, tokenizer=name) for name in ("letter", "plain"))
+    found = records.by_seed(letter, plain, "R@10", "in")
+    values = [{one.seed: one.values("R@10").mean() for one in runs} for runs in (letter, plain)]
+    assert found.to_dict() == pytest.approx({seed: values[0][seed] - values[1][seed] for seed in (1, 2)})
+
+
+def test_what_was_not_run_is_counted_from_the_grids(tmp_path):
+    before = records.grids([tmp_path]).loc["ablation"]
+    assert before["done"] == 0 and len(before["missing"]) == before["runs"] == 25
+    record_path(before["missing"][3], tmp_path).write_text("{}")
+    after = records.grids([tmp_path]).loc["ablation"]
+    assert after["done"] == 1 and before["missing"][3] not in after["missing"]
+
+
+def test_only_folders_of_records_are_read(monkeypatch, tmp_path):
+    write(tmp_path / "runs", tokenizer="plain")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "summary.json").write_text("{}")
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    assert records.folders() == [tmp_path / "runs"]
+    assert records.folders("mine") == [Path("mine")]
