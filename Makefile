@@ -4,9 +4,12 @@ BIN := .venv/bin
 READY := .venv/.installed
 MODELS := .venv/.models
 PEERS := .venv-peers/.installed
+WORKFLOW := .venv-workflow/.installed
+SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
 BEAUTY ?= data/beauty
 
-.PHONY: help run test lab models doctor lessons lessons-check links classroom-check bench bench-quick lint clean
+.PHONY: help run test lab models doctor lessons lessons-check links classroom-check bench bench-quick \
+  workflow sweep-demo lint clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -22,7 +25,7 @@ $(READY): pyproject.toml
 run: $(READY)    ## LETTER from titles to ranked lists on MovieLens; prints a table and the report's path
 	$(BIN)/letterlib run --dataset movielens --profile laptop
 
-test: $(MODELS)  ## the whole test suite
+test: $(MODELS) $(WORKFLOW)  ## the whole test suite
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
@@ -38,8 +41,9 @@ $(MODELS): $(READY)
 doctor: $(READY) ## check Python, torch, memory, models and data
 	$(BIN)/letterlib doctor
 
-lessons: $(MODELS)      ## regenerate and execute every lesson (both kinds) at profile laptop
+lessons: $(MODELS)      ## regenerate and execute every lesson (both kinds) and open project at profile laptop
 	$(BIN)/python -m letterlib.course.build --profile laptop
+	$(BIN)/python -m letterlib.course.projects --profile laptop
 
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
 	$(BIN)/python -m letterlib.course.build --check
@@ -63,6 +67,19 @@ bench: $(PEERS)  ## our speed beside cornac's, transformers' and others'; 20 min
 
 bench-quick: $(PEERS)   ## the same on small samples, 3 minutes: does everything run?
 	.venv-peers/bin/python -m benchmarks --quick --data-dir $(BEAUTY)
+
+# Snakemake's plugins fit one version of it, so it is pinned, in an environment of its own.
+$(WORKFLOW): experiments/workflow/requirements.txt
+	$(PYTHON) -m venv .venv-workflow
+	@echo "Installing Snakemake (a minute the first time)"
+	.venv-workflow/bin/pip install --quiet --disable-pip-version-check -r experiments/workflow/requirements.txt
+	@touch $(WORKFLOW)
+
+workflow: $(WORKFLOW)   ## install Snakemake, which runs grids of experiments (experiments/workflow/README.md)
+
+sweep-demo: $(READY) $(WORKFLOW)  ## a small grid of experiments through Snakemake and papermill, and lesson 11 of its results
+	$(SNAKEMAKE) --profile experiments/workflow/profiles/local --cores 2 --config grid=experiments/demo.yaml
+	@echo "Lesson 11, read from these runs: runs/demo/11_ablations_and_sweeps.html"
 
 lint: $(READY)   ## style and import order
 	$(BIN)/ruff check letterlib tests benchmarks experiments

@@ -24,7 +24,7 @@ results_app = typer.Typer(
 def grid(
     file: Annotated[Path, typer.Argument(help="a grid, such as experiments/ablation.yaml")],
     run: Annotated[bool, typer.Option("--run", help="do, one after the other, the runs that are not done")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="keys, parameters and states, for another program")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="keys, states and commands, for another program")] = False,
     out_dir: OutDir = Path("runs/results"),
     cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where finished stages are kept")] = Path("runs"),
     data_root: Annotated[
@@ -35,13 +35,12 @@ def grid(
 
     Each run is also one papermill command, which is printed for those that are not done.
     """
-    from letterlib.experiments.grid import asked_for, load_grid, papermill_command, state
+    from letterlib.experiments.grid import load_grid, papermill_command, state
 
     chosen = load_grid(file)
     states = [state(one, out_dir) for one in chosen.runs]
     if as_json:
-        entries = zip(chosen.runs, states, strict=True)
-        print(json.dumps([{"key": one.key, "state": s, "parameters": asked_for(one)} for one, s in entries]))
+        print(json.dumps([_for_another_program(one, what) for one, what in zip(chosen.runs, states, strict=True)]))
         return
     print(f"{file.name}: {chosen.about}\n{len(states)} runs, {states.count('done')} of them done")
     if run:
@@ -49,6 +48,20 @@ def grid(
         return
     for one, what in zip(chosen.runs, states, strict=True):
         print(f"{what:6} {one.key}" + ("" if what == "done" else f"  {papermill_command(one)}"))
+
+
+def _for_another_program(parameters, state: str) -> dict:
+    from letterlib.experiments.grid import asked_for, papermill_words, shared_stages
+
+    return {
+        "key": parameters.key,
+        "state": state,
+        "parameters": asked_for(parameters),
+        "profile": parameters.profile,
+        "dataset": parameters.dataset,
+        "papermill": papermill_words(parameters),
+        "shared": shared_stages(parameters),
+    }
 
 
 def _run_all(runs: list, out_dir: Path, cache_dir: Path, data_root: Path) -> None:

@@ -25,6 +25,8 @@ from letterlib.generation.tiger import TigerConfig
 from letterlib.semantics import MINILM
 from letterlib.tokenization.letter import TokenizerConfig
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 TOKENIZER_ARMS = {
     "plain": {"alpha": 0.0, "beta": 0.0},
     "cf": {"beta": 0.0},
@@ -183,6 +185,6 @@ def _in_words(error: ValidationError) -> str:
 
 
 def default_data_dir(dataset: str) -> Path | None:
-    """Where a released data set is looked for when --data-dir does not say: data/<name> in the repository."""
-    folder = Path("data") / dataset
-    return folder if folder.is_dir() else None
+    """Where a data set's files are looked for when --data-dir does not say: data/<name>, here or in the repository."""
+    folders = (Path("data") / dataset, REPOSITORY / "data" / dataset)
+    return next((folder for folder in folders if folder.is_dir()), None)

@@ -9,6 +9,8 @@
 Every entry stands for all combinations of its lists.
 """
 
+import json
+import shlex
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,8 +19,12 @@ from typing import Any
 import yaml
 
 from letterlib.errors import LetterError
-from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.configuration import TOKENIZER_ARMS
+from letterlib.experiments.parameters import ROOMS, RunParameters
 from letterlib.experiments.runs import failures, record_path
+from letterlib.files import digest
+
+NOTEBOOK = "notebooks/10_full_experiments.ipynb"
 
 
 @dataclass(frozen=True)
@@ -83,11 +89,36 @@ def asked_for(parameters: RunParameters) -> dict[str, Any]:
     return parameters.model_dump(mode="json", exclude_defaults=True)
 
 
-def papermill_command(parameters: RunParameters, notebook: str = "notebooks/10_full_experiments.ipynb") -> str:
-    """The command that does one run alone."""
-    words = [f"-p {name} {value}" for name, value in asked_for(parameters).items() if name != "options"]
-    if parameters.options:
-        words.append("-y '{options: [" + ", ".join(f'"{one}"' for one in parameters.options) + "]}'")
-    if "profile" not in asked_for(parameters):
-        words.append(f"-p profile {parameters.profile}")  # the notebook's own default is smaller
-    return " ".join(["papermill", notebook, f"{parameters.key}.ipynb", *words])
+def papermill_words(parameters: RunParameters) -> list[str]:
+    """What papermill is told of a run: `-p name value` of all that differs from the notebook's defaults."""
+    asked = {"profile": parameters.profile} | asked_for(parameters)  # the notebook's own default is smaller
+    options = asked.pop("options", [])
+    words = [word for name, value in asked.items() for word in ("-p", name, str(value))]
+    return words + (["-y", json.dumps({"options": options})] if options else [])
+
+
+def papermill_command(parameters: RunParameters) -> str:
+    """The command that does one run alone, to be given in the folder of the repository."""
+    words = ["papermill", NOTEBOOK, f"runs/results/{parameters.key}.ipynb", "--cwd", "notebooks"]
+    return shlex.join([*words, *papermill_words(parameters)])
+
+
+def shared_stages(parameters: RunParameters) -> list[dict[str, Any]]:
+    """What a run may have in common with others, first things first: its embeddings, and its tokenizer.
+
+    Each has a key, the same for all runs that share it, and the words for `letterlib` that make it. A scheduler that
+    makes them before the runs that need them leaves no run waiting for another with a processor in its hands.
+    """
+    if parameters.tokenizer not in TOKENIZER_ARMS:
+        return []
+    values = parameters.resolved
+    where = [f"--{name}={values[name]}" for name in ("dataset", "profile", "seed", "device")]
+    sizes = {room: values[name] for name, room in ROOMS.items() if room.startswith("tokenizer.")}
+    chosen = [*values["options"], *(f"{room}={value}" for room, value in sizes.items() if value)]
+    embedding = [one for one in chosen if one.startswith(("encoder=", "held_out=", "sasrec_32."))]
+    tokenizer = embedding + [one for one in chosen if one.startswith("tokenizer.")]
+    commands = (
+        ["embed", *where, *(f"--set={one}" for one in embedding)],
+        ["tokenize", f"--arm={parameters.tokenizer}", *where, *(f"--set={one}" for one in tokenizer)],
+    )
+    return [{"key": digest(words), "words": words} for words in commands]

@@ -1,8 +1,7 @@
 """Records of finished runs, gathered: a table, a paired comparison, the best by validation, an export.
 
     results = load_results("runs/results")
-    print(summary(results))
-    print(compare(select(results, ["tokenizer=letter"]), select(results, ["tokenizer=plain"])))
+    print(summary(results), compare(select(results, ["tokenizer=letter"]), select(results, ["tokenizer=plain"])))
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,9 +19,9 @@ from letterlib.evaluation.bootstrap import Interval, interval, paired_difference
 from letterlib.evaluation.metrics import gains_at, hits_at
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.runs import ranks_at_length, users_at_length
+from letterlib.experiments.tables import RESAMPLING_SEED, in_words
 from letterlib.files import read_json, written_beside
 
-RESAMPLING_SEED = 0
 METRICS = ("R@5", "R@10", "N@5", "N@10")
 PARAMETERS = tuple(RunParameters.model_fields)
 
@@ -77,8 +76,8 @@ def load_results(*folders: str | Path) -> list[RunResult]:
         if not folder.is_dir():
             raise LetterError(f"{folder}: no such folder of results; finished runs are written there (see --out-dir)")
         for path in sorted(folder.rglob("*.json")):
-            if any(part.startswith(".") for part in path.relative_to(folder).parts):
-                continue  # a record that is being written at this moment, or was when its process was killed
+            if path.parent.name.startswith("."):
+                continue  # being written at this moment, or when its process was killed
             record = read_json(path)
             if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases"} <= set(record):
                 raise LetterError(f"{path}: not the record of a run; keep other files out of the folder of results")
@@ -141,10 +140,7 @@ def mean_interval(runs: Sequence[RunResult], metric: str = "R@10", history: str 
 def summary(results: Iterable[RunResult]) -> pd.DataFrame:
     """One row a setting: what distinguishes it from the others, its seeds, and its figures with intervals."""
     results = list(results)
-    told_apart = [
-        name for name in PARAMETERS
-        if name != "seed" and len({str(one.parameters[name]) for one in results}) > 1
-    ]  # fmt: skip
+    told_apart = _differing(results)
     rows = []
     for runs in by_setting(results):
         inside, outside = mean_interval(runs), mean_interval(runs, history="out")
@@ -153,7 +149,7 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
             | {name: _in_a_word(runs[0].parameters[name]) for name in told_apart}
             | {"seeds": len(runs)}
             | {metric: f"{np.mean([one.values(metric).mean() for one in runs]):.4f}" for metric in METRICS}
-            | {"R@10 [95%]": _in_words(inside), "R@10, history out [95%]": _in_words(outside)}
+            | {"R@10 [95%]": in_words(inside), "R@10, history out [95%]": in_words(outside)}
             | {"cases": len(runs[0].cases), "seconds": f"{np.mean([one.record['seconds'] for one in runs]):.0f}"}
         )
     return pd.DataFrame(rows).drop(columns="R@10", errors="ignore")
@@ -165,10 +161,6 @@ def _in_a_word(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _in_words(one: Interval) -> str:
-    return f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]"
 
 
 @dataclass(frozen=True)
@@ -226,20 +218,21 @@ def compare(
 def _by_seed(results: Sequence[RunResult], side: str) -> dict[int, RunResult]:
     settings = by_setting(results)
     if len(settings) != 1:
-        differ = [
-            f"{name} ({', '.join(sorted({str(one.parameters[name]) for one in results}))})"
-            for name in PARAMETERS
-            if name != "seed" and len({str(one.parameters[name]) for one in results}) > 1
-        ]
+        differ = [f"{name} ({', '.join(values)})" for name, values in _differing(results).items()]
         raise LetterError(f"the {side} side has {len(settings)} settings, not one; they differ in {', '.join(differ)}")
     return {one.seed: one for one in results}
+
+
+def _differing(results: Iterable[RunResult]) -> dict[str, list[str]]:
+    """The parameters, beside the seed, that these runs do not share, with their values."""
+    values = {name: sorted({str(one.parameters[name]) for one in results}) for name in PARAMETERS if name != "seed"}
+    return {name: found for name, found in values.items() if len(found) > 1}
 
 
 def best(results: Iterable[RunResult]) -> list[RunResult]:
     """The runs of the setting with the highest mean validation N@10. Test figures are not looked at.
 
-    Runs without a validation, such as those that only count, are left out. None left, or several data sets, is a
-    LetterError.
+    Runs without a validation are left out. None left, or several data sets, is a LetterError.
     """
     results = list(results)
     datasets = sorted({str(one.parameters["dataset"]) for one in results})

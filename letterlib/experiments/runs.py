@@ -13,6 +13,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from letterlib.analysis.collaborative_signal import similarity_experiment
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.cache import Cache, device_in_words, peak_memory_mb, versions
-from letterlib.experiments.configuration import TOKENIZER_ARMS, default_data_dir
+from letterlib.experiments.configuration import REPOSITORY, TOKENIZER_ARMS, default_data_dir
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.files import one_at_a_time, read_json, write_json, written_beside
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from letterlib.files import one_at_a_time, read_json, remove_scratch, write_json, written_beside
+from letterlib.processes import from_main, is_main
+from letterlib.training import resolve_device
 
 
 def run(
@@ -42,22 +43,33 @@ def run(
     """Find the record of a finished run, or do the run and write its record.
 
     data_dir: folder of a released data set. cache_dir: where stages are kept; runs that share it compute what they
-    have in common once. Two processes on one run: the second waits, and finds the record of the first.
+    have in common once. Two processes on one run: the second waits, and finds the record of the first. Processes that
+    train together (`processes`) all do the run, and the main one keeps it.
     """
-    path = record_path(parameters, out_dir)
-    with one_at_a_time(path, say):
-        if path.exists():
-            say(f"{parameters.label}, seed {parameters.seed}: found {path}")
-            return read_json(path)
+    path, what = record_path(parameters, out_dir), f"{parameters.label}, seed {parameters.seed}"
+    resolve_device(parameters.device)  # where processes that train together meet
+    say = say if is_main() else lambda line: None
+    with one_at_a_time(path, say) if is_main() else nullcontext():
+        found = from_main(lambda: read_json(path) if path.exists() else None)
+        if found is not None:
+            say(f"{what}: found {path}")
+            return found
         parameters.check_data(data_dir)
         try:
             record = _do(parameters, data_dir, Cache(cache_dir, say))
-            write_json(path, record | {"failures": len(failures(parameters, out_dir))})
+            record = from_main(lambda: _keep(record, parameters, out_dir))
         except Exception as error:
-            _keep_failure(parameters, out_dir, error, say)
+            if is_main():
+                _keep_failure(parameters, out_dir, error, say)
             raise
-        say(f"{parameters.label}, seed {parameters.seed}: written to {path}")
-        return read_json(path)
+        say(f"{what}: written to {path}")
+        return record
+
+
+def _keep(record: dict[str, Any], parameters: RunParameters, out_dir: Path) -> dict[str, Any]:
+    path = record_path(parameters, out_dir)
+    write_json(path, record | {"failures": len(failures(parameters, out_dir))})
+    return read_json(path)
 
 
 def record_path(parameters: RunParameters, out_dir: Path) -> Path:
@@ -85,8 +97,10 @@ def _keep_failure(parameters: RunParameters, out_dir: Path, error: Exception, sa
         "parameters": parameters.resolved,
     })  # fmt: skip
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    path = _failures_path(parameters, out_dir)
+    remove_scratch(path.parent, path.name)
     try:
-        with written_beside(_failures_path(parameters, out_dir)) as beside:
+        with written_beside(path) as beside:
             beside.write_text(text, encoding="utf-8")
     except LetterError as full:
         say(f"the failure could not be kept: {full}")

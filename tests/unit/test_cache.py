@@ -65,6 +65,35 @@ def test_a_damaged_stage_is_made_again_and_said_so(cache, said, damage):
     assert calls == ["one", "one"] and "damaged" in said[0] and str(folder) in said[0]
 
 
+def left_in(cache):
+    """What is there beside the lock, an empty file that stays."""
+    return [path.name for path in (cache.folder / "demo").iterdir() if path.suffix != ".lock"]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(cache):
+    key = stage(cache, write_value("one", [])).key
+    scratch, checkpoints = cache.folder / "demo" / f".{key}.abcd1234", cache.folder / "demo" / f"{key}.partial"
+    for folder in (scratch, checkpoints, cache.folder / "demo" / ".other.abcd1234"):
+        folder.mkdir()
+        (folder / "file").write_text("half")
+    assert stage(cache, write_value("two", [])).from_cache
+    assert not scratch.exists() and not checkpoints.exists()
+    assert (cache.folder / "demo" / ".other.abcd1234").exists(), "somebody may be writing that at this moment"
+
+
+def test_half_a_checkpoint_is_removed_before_a_stage_goes_on(cache):
+    def interrupted(out, partial):
+        (partial / "checkpoint").write_text("epoch 3")
+        (partial / ".checkpoint.abcd1234").mkdir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage(cache, interrupted)
+    seen = []
+    stage(cache, lambda out, partial: seen.extend(path.name for path in partial.iterdir()) or {})
+    assert seen == ["checkpoint"]
+
+
 def test_an_interrupted_stage_leaves_no_folder_and_keeps_its_checkpoint(cache, said):
     def interrupted(out, partial):
         (out / "half.txt").write_text("half")
@@ -73,7 +102,7 @@ def test_an_interrupted_stage_leaves_no_folder_and_keeps_its_checkpoint(cache, s
 
     with pytest.raises(KeyboardInterrupt):
         stage(cache, interrupted)
-    assert [p.name.endswith(".partial") for p in (cache.folder / "demo").iterdir()] == [True]
+    assert [name.endswith(".partial") for name in left_in(cache)] == [True]
     seen = []
 
     def resumed(out, partial):
@@ -83,7 +112,7 @@ def test_an_interrupted_stage_leaves_no_folder_and_keeps_its_checkpoint(cache, s
 
     artefact = stage(cache, resumed)
     assert seen == ["epoch 3"] and "going on from its checkpoint" in "".join(said)
-    assert [p.name for p in (cache.folder / "demo").iterdir()] == [artefact.key]
+    assert left_in(cache) == [artefact.key]
 
 
 def test_the_record_says_how_the_stage_was_made(cache):

@@ -2,12 +2,14 @@
 
 import errno
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from letterlib.errors import LetterError
-from letterlib.files import digest, read_json, write_json, written_beside
+from letterlib.files import digest, one_at_a_time, read_json, remove_scratch, write_json, written_beside
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_scratch(tmp_path):
@@ -71,3 +73,34 @@ def test_the_digest_tells_apart_values_shapes_types_and_order():
     others = [(a.reshape(2, 3),), (a.astype(np.int32),), (a[::-1],), (a, "x"), ("x", a), ({"a": 1},), ({"a": 2},)]
     assert len({digest(*parts) for parts in [(a,), *others]}) == len(others) + 1
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+
+
+def test_a_lock_lets_one_in_at_a_time_and_tells_the_other_to_wait(tmp_path):
+    inside, said, order = threading.Event(), [], []
+
+    def second():
+        inside.wait()
+        with one_at_a_time(tmp_path / "stage", said.append):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with one_at_a_time(tmp_path / "stage", said.append):
+        inside.set()
+        while not said:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert said == ["stage: another process is at work on it; waiting until that is done"]
+
+
+def test_only_scratch_of_the_name_is_removed(tmp_path):
+    for name in (".a.json.abcd1234", ".a.json.abcd12345", ".b.json.abcd1234", "a.json.abcd1234"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".a.json.lock").write_text("")
+    (tmp_path / ".a.json.abcd123_").write_text("a file, not ours")
+    remove_scratch(tmp_path, "a.json")
+    assert not (tmp_path / ".a.json.abcd1234").exists() and len(list(tmp_path.iterdir())) == 5
+    remove_scratch(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == [".a.json.abcd12345", "a.json.abcd1234"]

@@ -1,0 +1,178 @@
+"""Grids: which runs a file stands for, what it says of mistakes, and the commands that do a run elsewhere."""
+
+import json
+import shlex
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+from made_runs import small_run
+
+from letterlib.errors import LetterError
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.grid import (
+    load_grid,
+    papermill_command,
+    papermill_words,
+    shared_stages,
+    state,
+)
+from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.runs import record_path
+from letterlib.files import write_json
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+def grid(folder, text):
+    path = folder / "grid.yaml"
+    path.write_text(text)
+    return load_grid(path)
+
+
+def test_an_entry_stands_for_all_combinations_and_each_run_comes_once_in_order(tmp_path):
+    made = grid(tmp_path, "about: why\nevery: {profile: smoke, seed: [0, 1]}\n"
+                "runs: [{tokenizer: [plain, cf]}, {tokenizer: cf, tau: [1.0, 0.5]}]\n")  # fmt: skip
+    told = [(one.tokenizer, one.seed, one.tau) for one in made.runs]
+    plain_and_cf = [("plain", 0, None), ("plain", 1, None), ("cf", 0, None), ("cf", 1, None)]
+    assert made.about == "why" and sorted(told[:4], key=str) == sorted(plain_and_cf, key=str)
+    assert told[4:] == [("cf", 0, 0.5), ("cf", 1, 0.5)], "tau=1 is the profile's, and there already"
+
+
+def test_an_entry_may_replace_what_every_run_shares(tmp_path):
+    made = grid(tmp_path, "every: {profile: smoke}\nruns: [{profile: laptop}, {}]")
+    assert [one.profile for one in made.runs] == ["laptop", "smoke"]
+
+
+def test_several_sets_of_options_are_a_list_of_lists(tmp_path):
+    made = grid(tmp_path, "runs: [{options: [tiger.epochs=2, tiger.dropout=0.1]}, "
+                "{options: [[tiger.epochs=3], [tiger.epochs=4], []]}]")  # fmt: skip
+    assert [one.options for one in made.runs] == [
+        ("tiger.epochs=2", "tiger.dropout=0.1"), ("tiger.epochs=3",), ("tiger.epochs=4",), (),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("runs: [{seed: 0}, {tokenizer: leter}]", ["entry 2", 'did you mean "letter"']),
+        ("runs: [{sede: 0}]", ["entry 1", 'did you mean "seed"']),
+        ("runs: [{tokenizer: plain, alpha: 0.1}]", ["entry 1", "changes nothing"]),
+        ("runs: [{seed: []}]", ["entry 1", "seed", "empty list"]),
+        ("runs: [letter]", ["entry 1", "parameter: value"]),
+        ("runs: {seed: 0}", ["`runs`", "list of entries"]),
+        ("every: [seed]\nruns: [{seed: 0}]", ["entry 1", "`every`"]),
+        ("about: nothing", ["`runs`"]),
+        ("rusn: []\nruns: [{}]", ["`about`"]),
+        ("runs: [", ["not YAML"]),
+        ("", ["`runs`"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_and_entry(tmp_path, text, words):
+    with pytest.raises(LetterError) as caught:
+        grid(tmp_path, text)
+    assert "\n" not in str(caught.value)
+    for word in ("grid.yaml", *words):
+        assert word in str(caught.value)
+
+
+def test_a_grid_that_is_not_there_or_not_a_file(tmp_path):
+    with pytest.raises(LetterError, match="no such grid"):
+        load_grid(tmp_path / "none.yaml")
+    with pytest.raises(LetterError, match="cannot be read"):
+        load_grid(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_grids_of_the_repository_can_be_run(path):
+    made = load_grid(path)
+    assert made.about and len(made.runs) == len({one.key for one in made.runs}) >= 5
+
+
+def test_the_demonstration_is_two_data_sets_two_tokenizers_two_seeds():
+    runs = load_grid(EXPERIMENTS / "demo.yaml").runs
+    wanted = set(product(("movielens", "complete-journey"), ("plain", "letter"), (0, 1)))
+    assert {(one.dataset, one.tokenizer, one.seed) for one in runs} == wanted
+    assert all(one.profile == "smoke" for one in runs)
+
+
+def parsed_by_papermill(words):
+    """What papermill's own command line makes of the words: the notebook's variables."""
+    from papermill.cli import _resolve_type
+
+    given, words = {}, list(words)
+    while words:
+        flag = words.pop(0)
+        if flag == "-p":
+            name, value = words.pop(0), words.pop(0)
+            given[name] = _resolve_type(value)
+        else:
+            assert flag == "-y"
+            given |= yaml.safe_load(words.pop(0))
+    return given
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {}, {"profile": "smoke"}, {"beta": 1e-5, "alpha": 0.001, "seed": 3}, {"tau": 0.8, "levels": 3, "codes": 64},
+        {"generator": "sasrec-tuned", "tokenizer": "none"}, {"device": "cuda:1"},
+        {"options": ["tiger.epochs=2", "tiger.dropout=0.25"]},
+    ],
+)  # fmt: skip
+def test_papermill_gives_the_notebook_what_was_asked_for(values):
+    asked = RunParameters.checked(**values)
+    notebook_defaults = {"profile": "smoke", "options": [], "alpha": None, "tokenizer": "letter"}
+    variables = notebook_defaults | parsed_by_papermill(papermill_words(asked))
+    assert RunParameters.from_notebook(variables).key == asked.key
+    command = shlex.split(papermill_command(asked))
+    assert command[0] == "papermill" and command[1].endswith("10_full_experiments.ipynb")
+    assert command[2] == f"runs/results/{asked.key}.ipynb" and command[5:] == papermill_words(asked)
+
+
+def stage_keys(asked):
+    return [one["key"] for one in shared_stages(asked)]
+
+
+def test_runs_share_what_does_not_differ_between_them():
+    base = stage_keys(RunParameters.checked())
+    for values, embeddings, tokenizer in (
+        ({"tau": 0.8}, True, True),
+        ({"beams": 50}, True, True),
+        ({"generator": "lc-rec"}, True, True),
+        ({"alpha": RunParameters.checked().config.tokenizer.alpha}, True, True),
+        ({"options": ["tiger.epochs=3"]}, True, True),
+        ({"options": ["tokenizer.epochs=3"]}, True, False),
+        ({"options": ["sasrec_32.epochs=3"]}, False, False),
+        ({"tokenizer": "cf"}, True, False),
+        ({"alpha": 0.3}, True, False),
+        ({"clusters": 5}, True, False),
+        ({"seed": 1}, False, False),
+        ({"dataset": "complete-journey"}, False, False),
+        ({"profile": "smoke"}, False, False),
+    ):
+        other = stage_keys(RunParameters.checked(**values))
+        assert [a == b for a, b in zip(base, other, strict=True)] == [embeddings, tokenizer], values
+    assert stage_keys(RunParameters.checked(generator="sasrec-tuned", tokenizer="none")) == []
+
+
+def test_the_words_of_a_shared_stage_are_the_configuration_of_the_run():
+    """Otherwise it would be made for nobody."""
+    asked = RunParameters.checked(alpha=0.3, codes=64, clusters=5, seed=2, options=["tokenizer.epochs=3", "held_out=2"])
+    embed, tokenize = (one["words"] for one in shared_stages(asked))
+    for words, command in ((embed, "embed"), (tokenize, "tokenize")):
+        overrides = [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+        given = dict(word.removeprefix("--").split("=") for word in words[1:] if word.count("=") == 1)
+        config = make_config(given["dataset"], given["profile"], int(given["seed"]), overrides=overrides)
+        assert words[0] == command and config.held_out == 2 and config.sasrec_32 == asked.config.sasrec_32
+    assert given["arm"] == "letter" and config.tokenizer == asked.config.tokenizer
+
+
+def test_a_run_is_to_do_then_failed_then_done(tmp_path):
+    one = small_run()
+    assert state(one, tmp_path) == "to do"
+    (tmp_path / f"{one.key}.failures.jsonl").write_text(json.dumps({"error": "x"}) + "\n")
+    assert state(one, tmp_path) == "failed"
+    write_json(record_path(one, tmp_path), {})
+    assert state(one, tmp_path) == "done"

@@ -1,0 +1,186 @@
+"""Records gathered: read, chosen, compared as the full evaluations would be, and exported."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from letterlib.data.dataset import sampled_rows
+from letterlib.errors import LetterError
+from letterlib.evaluation.bootstrap import interval, paired_difference
+from letterlib.evaluation.evaluate import Evaluation
+from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.run_results import (
+    RunResult,
+    best,
+    by_setting,
+    compare,
+    export,
+    load_results,
+    mean_interval,
+    select,
+    summary,
+)
+from letterlib.experiments.runs import hits_in_brief, users_in_brief
+from letterlib.experiments.tables import RESAMPLING_SEED
+from letterlib.files import write_json
+
+USERS = np.repeat(np.arange(40), 3)
+
+
+def evaluation(seed: int, share: float, users=USERS) -> Evaluation:
+    random = np.random.default_rng(seed)
+    ranks = np.where(random.random(len(users)) < share, random.integers(0, 20, len(users)), ABSENT)
+    return Evaluation(ranks, users, np.full(len(users), "head"), {"validity": 1.0})
+
+
+def result(one: Evaluation, other: Evaluation | None = None, total: int = len(USERS), **values) -> RunResult:
+    """A record as `runs.run` writes it, of these evaluations with the history left in and filtered out."""
+    other = one if other is None else other
+    asked = RunParameters.checked(**values)
+    return RunResult({
+        "parameters": asked.resolved,
+        "label": asked.label,
+        "dataset": {"fingerprint": asked.dataset, "held out": 5},
+        "metrics": {"history in": one.metrics(), "history out": other.metrics()},
+        "validation N@10": None if asked.tokenizer == "none" else float(one.hits(10).mean()),
+        "weights": 3, "seconds": 1.5, "peak memory MiB": 700, "device": "cpu", "commit": "abc", "failures": 0,
+        "cases": {"total": total, "answered": len(one.users), "users": users_in_brief(one.users)},
+        "hits": {"history in": hits_in_brief(one.ranks), "history out": hits_in_brief(other.ranks)},
+    })  # fmt: skip
+
+
+def several(seeds, share, offset=0, **values):
+    return [result(evaluation(offset + s, share), evaluation(50 + offset + s, share), seed=s, **values) for s in seeds]
+
+
+@pytest.mark.parametrize("history", ["in", "out"])
+@pytest.mark.parametrize("metric", ["R@5", "R@10", "N@5", "N@10"])
+def test_a_comparison_is_the_paired_bootstrap_of_the_full_evaluations(metric, history):
+    seeds, shift = (0, 1, 2), 0 if history == "in" else 50
+    letter, plain = several(seeds, 0.5), several(seeds, 0.3, 100, tokenizer="plain")
+    found = compare(letter, plain, metric, history)
+    kind, k = metric.split("@")
+
+    def full(offset, share):
+        ones = [evaluation(shift + offset + s, share) for s in seeds]
+        return np.stack([one.hits(int(k)) if kind == "R" else one.gains(int(k)) for one in ones])
+
+    first, second = full(0, 0.5), full(100, 0.3)
+    assert found.difference == paired_difference(first, second, USERS, RESAMPLING_SEED)
+    assert (found.first, found.second) == (first.mean(), second.mean())
+    assert found.seeds == seeds and found.n_cases == 120 and found.n_users == 40
+
+
+def test_only_seeds_and_cases_that_both_have_are_compared():
+    rows = sampled_rows(len(USERS), 50, seed=0)
+    letter = several((0, 1, 2), 0.5)
+    lcrec = [result(evaluation(100 + s, 0.3)[rows], generator="lc-rec", seed=s) for s in (2, 1, 7)]
+    found = compare(letter, lcrec)
+    first = np.stack([evaluation(s, 0.5).hits(10)[rows] for s in (1, 2)])
+    second = np.stack([evaluation(100 + s, 0.3).hits(10)[rows] for s in (1, 2)])
+    assert found.seeds == (1, 2) and found.n_cases == 50
+    assert found.difference == paired_difference(first, second, USERS[rows], RESAMPLING_SEED)
+    back = compare(lcrec, letter)
+    assert back.difference.mean == -found.difference.mean
+    assert "2 seed(s), 50 cases" in str(found)
+
+
+def test_what_cannot_be_compared_says_why():
+    letter, plain = several((0, 1), 0.5), several((0, 1), 0.3, tokenizer="plain")
+    with pytest.raises(LetterError, match=r"second side has 2 settings.*tokenizer \(letter, plain\)"):
+        compare(letter, letter + plain)
+    with pytest.raises(LetterError, match="no seed in common"):
+        compare(letter, several((2,), 0.3, tokenizer="plain"))
+    with pytest.raises(LetterError, match="different data"):
+        compare(letter, several((0, 1), 0.3, dataset="complete-journey"))
+    other_split = copy.deepcopy(plain)
+    for one in other_split:
+        one.record["dataset"]["held out"] = 1
+    with pytest.raises(LetterError, match="held out"):
+        compare(letter, other_split)
+    with pytest.raises(LetterError, match="R@20"):
+        compare(letter, plain, "R@20")
+    with pytest.raises(LetterError, match="sideways"):
+        compare(letter, plain, history="sideways")
+
+
+def test_records_are_read_from_folders_below_and_each_counts_once(tmp_path):
+    for folder, one in (("a", several((1,), 0.5)[0]), ("a/b", several((0,), 0.5)[0]), ("c", several((0,), 0.5)[0])):
+        write_json(tmp_path / folder / f"seed-{one.seed}.json", one.record)
+    (tmp_path / "a" / "seed-0.ipynb").write_text("{}")
+    assert [one.seed for one in load_results(tmp_path)] == [0, 1]
+    assert [one.seed for one in load_results(tmp_path / "a" / "b", tmp_path / "c")] == [0]
+
+
+def test_a_record_that_is_being_written_or_whose_writer_was_killed_is_passed_over(tmp_path):
+    write_json(tmp_path / "one.json", several((0,), 0.5)[0].record)
+    (tmp_path / ".two.json.abcd1234").mkdir()
+    (tmp_path / ".two.json.abcd1234" / "two.json").write_text('{"parameters": {')
+    assert len(load_results(tmp_path)) == 1
+
+
+def test_a_folder_that_is_missing_or_holds_something_else(tmp_path):
+    with pytest.raises(LetterError, match="no such folder"):
+        load_results(tmp_path / "none")
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(LetterError, match="x.json: not the record of a run"):
+        load_results(tmp_path)
+
+
+def test_runs_are_chosen_by_parameters_however_a_number_is_spelt():
+    runs = several((0, 1), 0.5) + several((0,), 0.5, tau=0.8) + several((0,), 0.5, tokenizer="plain")
+    assert len(select(runs, ["tau=1"])) == 3 and len(select(runs, ["tau=.80", "seed=0"])) == 1
+    assert len(select(runs, ["tokenizer=plain"])) == 1 and len(select(runs, [])) == 4
+    options = several((0,), 0.5, options=["tiger.epochs=3"])
+    assert select(runs + options, ["options=tiger.epochs=3"]) == options
+    with pytest.raises(LetterError, match='no finished run has "tau=0.9"; tau is 0.8 or 1.0 here'):
+        select(runs, ["tau=0.9"])
+    for wrong in ("tau", "tua=1"):
+        with pytest.raises(LetterError, match="parameter=value"):
+            select(runs, [wrong])
+
+
+def test_a_setting_is_everything_but_the_seed():
+    runs = several((0, 1), 0.5) + several((0, 2), 0.5, tau=0.8)
+    assert [[one.seed for one in group] for group in by_setting(runs)] == [[0, 1], [0, 2]]
+    found = mean_interval(several((0, 1), 0.5), "N@10")
+    values = np.stack([evaluation(s, 0.5).gains(10) for s in (0, 1)])
+    assert found == interval(values, USERS, RESAMPLING_SEED)
+
+
+def test_the_summary_names_only_what_tells_settings_apart():
+    table = summary(several((0, 1), 0.5) + several((0,), 0.5, tau=0.8))
+    assert table["tau"].tolist() == ["1", "0.8"] and table["seeds"].tolist() == [2, 1]
+    assert "alpha" not in table and "seed" not in table
+    expected = np.mean([evaluation(s, 0.5).hits(10).mean() for s in (0, 1)])
+    assert table["R@10 [95%]"][0].startswith(f"{expected:.4f} [")
+
+
+def test_the_best_is_chosen_by_validation_over_all_seeds_and_never_by_test():
+    low, high = several((0, 1), 0.2), several((0, 1), 0.9, tau=0.8)
+    for one, score in zip(low + high, (0.5, 0.5, 0.9, 0.0), strict=True):
+        one.record["validation N@10"] = score
+    assert best(low + high) == low
+    floor = several((0,), 0.9, generator="popularity", tokenizer="none")
+    assert best(low + floor) == low
+    with pytest.raises(LetterError, match="validated"):
+        best(floor)
+    with pytest.raises(LetterError, match="dataset=complete-journey or movielens"):
+        best(low + several((0,), 0.9, dataset="complete-journey"))
+
+
+def test_exports_have_a_row_a_run_or_a_row_a_setting(tmp_path):
+    runs = several((0, 1), 0.5) + several((0,), 0.5, tau=0.8)
+    for name in ("a.csv", "a.parquet"):
+        path = export(runs, tmp_path / name)
+        table = pd.read_csv(path) if name.endswith("csv") else pd.read_parquet(path)
+        assert table["seed"].tolist() == [0, 1, 0] and table["tau"].tolist() == [1.0, 1.0, 0.8]
+        assert table["R@10, history in"][0] == runs[0].record["metrics"]["history in"]["R@10"]
+    assert len(export(runs, tmp_path / "a.md").read_text().splitlines()) == 4
+    assert "tabular" in export(runs, tmp_path / "a.tex").read_text()
+    with pytest.raises(LetterError, match="a.xlsx: cannot write .xlsx"):
+        export(runs, tmp_path / "a.xlsx")
+    assert not (tmp_path / "a.xlsx").exists()

@@ -1,0 +1,194 @@
+"""One run: done once, kept whole, retried when it failed, and shared by processes that want the same."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import small_run, write_made_data
+
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments import runs
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.runs import (
+    failures,
+    hits_in_brief,
+    ranks_at_length,
+    record_path,
+    run,
+    users_at_length,
+    users_in_brief,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_made_data(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Shared by this module's tests, so that what they have in common is made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def settings(data, cache, tmp_path):
+    return {"data_dir": data, "out_dir": tmp_path / "out", "cache_dir": cache, "say": lambda line: None}
+
+
+def content_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file with its time and size. Locks and the files themselves are the same as long as nothing is touched."""
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_record_holds_what_was_asked_what_came_out_and_what_it_cost(settings):
+    asked = small_run()
+    record = run(asked, **settings)
+    assert record == json.loads(record_path(asked, settings["out_dir"]).read_text())
+    assert record["parameters"] == asked.resolved and record["system"] == "letter-tiger" and record["failures"] == 0
+    assert record["config"]["tiger"]["epochs"] == 6 and "caser" not in record["config"]
+    assert {one["name"] for one in record["stages"]} == {
+        "semantic", "sasrec-32", "tokenizer-letter", "letter-tiger", "evaluation-letter-tiger",
+    }  # fmt: skip
+    assert all(one["seconds"] >= 0 and one["peak_memory_mb"] > 10 for one in record["stages"])
+    assert {"python", "torch", "letterlib"} <= set(record["versions"]) and record["device"].startswith("cpu")
+    assert record["identifiers"]["collaborative signal"] >= 0
+    assert record["validation N@10"] == max(score for _, score in record["validations"])
+
+
+@pytest.mark.parametrize("history", ["in", "out"])
+def test_the_compact_hits_give_back_every_figure_of_the_evaluation(settings, data, history):
+    asked = small_run()
+    record = run(asked, **settings)
+    from letterlib.experiments.cache import Cache
+
+    pipeline = Pipeline(asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None))
+    evaluation = pipeline.evaluation("letter-tiger", history=history)
+    n = record["cases"]["answered"]
+    assert np.array_equal(ranks_at_length(record["hits"][f"history {history}"], n), evaluation.ranks)
+    assert np.array_equal(users_at_length(record["cases"]["users"]), evaluation.users)
+    assert record["metrics"][f"history {history}"] == evaluation.metrics()
+
+
+@pytest.mark.parametrize(
+    ("changes", "system", "has"),
+    [
+        ({"tokenizer": "none", "generator": "popularity"}, "popularity", {"weights": 0, "identifiers": None}),
+        ({"tokenizer": "none", "generator": "sasrec-tuned"}, "sasrec-tuned", {"identifiers": None}),
+        ({"tokenizer": "random"}, "tiger-random", {"identifiers": None}),
+    ],
+)
+def test_systems_of_other_kinds_are_recorded_as_well(settings, changes, system, has):
+    options = ["tiger.epochs=3"] if changes.get("tokenizer") == "random" else []
+    sizes = {} if changes.get("tokenizer") == "random" else {"codes": None}
+    record = run(small_run(**changes, **sizes, options=options), **settings)
+    assert record["system"] == system
+    for name, value in has.items():
+        assert record[name] == value
+    assert (record["validation N@10"] is None) == (system == "popularity")
+
+
+def test_a_finished_run_is_found_and_nothing_else_is_touched(settings, cache):
+    asked = small_run()
+    first = run(asked, **settings)
+    before = content_of(cache) | content_of(settings["out_dir"])
+    said = []
+    assert run(asked, **settings | {"say": said.append, "data_dir": Path("nowhere")}) == first
+    assert content_of(cache) | content_of(settings["out_dir"]) == before
+    assert len(said) == 1 and "found" in said[0]
+
+
+def test_a_failed_run_keeps_its_error_and_is_tried_again(settings, monkeypatch):
+    asked, calls = small_run(), []
+
+    def broken(self, name, history):
+        calls.append(name)
+        raise RuntimeError(f"attempt {len(calls)}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pipeline, "evaluation", broken)
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                run(asked, **settings)
+    kept = failures(asked, settings["out_dir"])
+    assert [one["error"] for one in kept] == ["RuntimeError: attempt 1", "RuntimeError: attempt 2"]
+    assert "def broken" not in kept[0]["error"] and "in broken" in kept[0]["traceback"]
+    assert kept[0]["parameters"] == asked.resolved and kept[0]["when"]
+    assert not record_path(asked, settings["out_dir"]).exists()
+    assert run(asked, **settings)["failures"] == 2
+
+
+def test_a_record_that_cannot_be_written_is_a_failure_as_well(settings, monkeypatch):
+    asked = small_run()
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "peak_memory_mb", lambda: float("nan"))  # which JSON does not know
+        with pytest.raises(ValueError):
+            run(asked, **settings)
+    assert len(failures(asked, settings["out_dir"])) == 1
+    assert not record_path(asked, settings["out_dir"]).exists()
+
+
+def test_a_mistake_in_the_data_set_is_no_failure_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = small_run(dataset="mdae")
+    with pytest.raises(LetterError, match="mdae"):
+        run(asked, out_dir=tmp_path, cache_dir=tmp_path / "runs")
+    assert failures(asked, tmp_path) == [] and not (tmp_path / "runs").exists()
+
+
+def in_another_process(changes, data, out, cache):
+    code = (
+        "import sys, json\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
+        "from made_runs import small_run\nfrom letterlib.experiments.runs import run\n"
+        "run(small_run(**json.loads(sys.argv[2])), data_dir=Path(sys.argv[3]), out_dir=Path(sys.argv[4]), "
+        "cache_dir=Path(sys.argv[5]))\n"
+    )
+    arguments = [str(Path(__file__).parent), json.dumps(changes), str(data), str(out), str(cache)]
+    environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
+
+
+def test_processes_at_the_same_time_make_everything_once(data, tmp_path):
+    """Two on one run, and one on a run that shares all but the last stages with it."""
+    wanted = [{}, {}, {"tau": 0.5}]
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda one: in_another_process(one, data, tmp_path / "out", tmp_path / "cache"), wanted))
+    assert [one.returncode for one in done] == [0, 0, 0], "".join(one.stderr for one in done)
+    said = [line for one in done for line in one.stdout.splitlines()]
+    for stage, times in (("semantic", 1), ("sasrec-32", 1), ("tokenizer-letter", 1), ("letter-tiger", 2)):
+        assert sum(line == f"{stage}: running" for line in said) == times, "\n".join(said)
+    assert not any("damaged" in line or "cannot be" in line for line in said)
+    records = sorted((tmp_path / "out").glob("*.json"))
+    assert [p.stem for p in records] == sorted({small_run(**one).key for one in wanted})
+    assert sum("written to" in line for line in said) == 2 and sum(", seed 0: found " in line for line in said) == 1
+
+
+ranks = st.lists(st.just(ABSENT) | st.integers(0, 10_000), max_size=60)
+
+
+@given(ranks)
+def test_hits_survive_being_written_in_brief(values):
+    brief = hits_in_brief(np.array(values, dtype=np.int64))
+    assert ranks_at_length(brief, len(values)).tolist() == values
+    assert len(brief.split()) == sum(value != ABSENT for value in values)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), min_size=1, unique_by=lambda pair: pair[0]))
+def test_users_survive_being_written_in_brief(pairs):
+    users = np.concatenate([np.repeat(user, n) for user, n in sorted(pairs)])
+    assert users_at_length(users_in_brief(users)).tolist() == users.tolist()
+
+
+def test_a_stretch_of_users_takes_one_word_and_disorder_is_a_mistake():
+    assert users_in_brief(np.repeat(np.arange(671), 5)) == "0-670x5"
+    assert hits_in_brief(np.array([ABSENT, 0, ABSENT, 4])) == "1:0 3:4"
+    with pytest.raises(ValueError, match="order"):
+        users_in_brief(np.array([1, 0]))
