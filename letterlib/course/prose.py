@@ -54,7 +54,7 @@ def anchors_of(text: str) -> set[str]:
 
 def documents() -> list[Path]:
     """Everything that readers read."""
-    pages = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")]
+    pages = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *REPOSITORY.glob("experiments/workflow/*.md")]
     return [*lessons(), *sorted(page for page in pages if not page.parent.name.startswith("."))]
 
 
