@@ -35,7 +35,7 @@ class TrainingLog:
 
 @dataclass
 class Run:
-    """A training run's state, and its checkpoint: one safetensors file with JSON in its header, no pickle.
+    """A training run's state, and how it is kept.
 
     Of a module that is trained in part (LoRA), only that part is kept.
     """

@@ -215,3 +215,11 @@ def _finish(ax: Axes, title: str, grid: str, width: int = 74) -> Axes:
     ax.set_axisbelow(True)
     sns.despine(ax=ax)
     return ax
+
+def plain(ax: Axes, grid: str) -> Axes:
+    """A frame without top and right, and light lines behind the data across one axis, "x" or "y"."""
+    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
+    ax.set_axisbelow(True)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax

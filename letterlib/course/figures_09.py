@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.experiments.systems import FAMILIES, FLOOR, LABELS
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, plain
 
 COLOUR_OF = dict(zip(FAMILIES, (GREY, *(PALETTE[i] for i in (0, 1, 2, 3, 4))), strict=True))
 MARKOV = LABELS["markov"]
@@ -73,7 +73,7 @@ def forest(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str
     used = [family for family in FAMILIES if family in families]
     marks += [Line2D([], [], color=COLOUR_OF[family], linewidth=2, label=family) for family in used]
     ax.figure.legend(handles=marks, frameon=False, loc="outside lower center", ncols=4, fontsize=9)
-    return _plain(ax, "x")
+    return plain(ax, "x")
 
 
 def _forest_title(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str]) -> str:
@@ -122,12 +122,4 @@ def differences_by_seed(rows: Mapping[str, Sequence[Interval]], ax: Axes | None 
     said = f"{unsure} of {len(rows)} contests have a seed whose interval includes 0,"
     said += f"\n{turned} change their winner between seeds" if most > 1 else "\nand there is one seed only"
     ax.set_title(said, loc="left", fontsize=11)
-    return _plain(ax, "x")
-
-
-def _plain(ax: Axes, grid: str) -> Axes:
-    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
-    ax.set_axisbelow(True)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    return ax
+    return plain(ax, "x")

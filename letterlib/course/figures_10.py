@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 
 from letterlib.course.published import PAPER
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, plain
 
 
 def published_forest(
@@ -40,7 +40,7 @@ def published_forest(
         above = sum(one.mean > letter for _, one, _ in rows)
         title = f"{above} of {len(rows)} lie above the paper's LETTER-TIGER"
     ax.set_title(title, loc="left", fontsize=11)
-    return _plain(ax, "x")
+    return plain(ax, "x")
 
 
 def _of_users(share: float, n_users: int) -> Interval:
@@ -70,7 +70,7 @@ def smallest_seen_by_seeds(
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False)
     ax.set_title(_seen_in_words(curves, seeds, *mark), loc="left", fontsize=11)
-    return _plain(ax, "y")
+    return plain(ax, "y")
 
 
 def _seen_in_words(curves: Mapping[str, np.ndarray], seeds: Sequence[int], what: str, size: float) -> str:
@@ -81,11 +81,3 @@ def _seen_in_words(curves: Mapping[str, np.ndarray], seeds: Sequence[int], what:
         few = f"{enough[0]} {'seed' if enough[0] == 1 else 'seeds'}" if enough else f"more than {seeds[-1]} seeds"
         said.append(f"{name} need {few}")
     return f"To show a difference of {size:.4f} ({what}),\n{', '.join(said)}"
-
-
-def _plain(ax: Axes, grid: str) -> Axes:
-    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
-    ax.set_axisbelow(True)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    return ax

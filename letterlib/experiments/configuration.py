@@ -153,6 +153,13 @@ def make_config(
         raise LetterError(_in_words(error)) from error
 
 
+def tokenizer_of_arm(config: TokenizerConfig, arm: str) -> TokenizerConfig:
+    """The profile's tokenizer with what one of TOKENIZER_ARMS changes. LetterError for another name."""
+    if arm not in TOKENIZER_ARMS:
+        raise LetterError(f'unknown tokenizer "{arm}"; choose one of {", ".join(TOKENIZER_ARMS)}')
+    return config.model_copy(update=TOKENIZER_ARMS[arm])
+
+
 def _lay_over(values: dict[str, Any], override: str) -> None:
     name, sign, value = override.partition("=")
     room, dot, option = name.partition(".")

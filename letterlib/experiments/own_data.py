@@ -12,7 +12,7 @@ from letterlib.data.dataset import Cases, Dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact
-from letterlib.experiments.configuration import TOKENIZER_ARMS
+from letterlib.experiments.configuration import TOKENIZER_ARMS, tokenizer_of_arm
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.files import digest
 from letterlib.semantics import ItemEmbeddings
@@ -118,9 +118,7 @@ class ColdStart(OwnPipeline):
 
     @cache  # noqa: B019
     def _tokenizer(self, arm: str) -> Artefact:
-        if arm not in TOKENIZER_ARMS:
-            raise LetterError(f'unknown tokenizer "{arm}"; choose one of {", ".join(TOKENIZER_ARMS)}')
-        config = self.config.tokenizer.model_copy(update=TOKENIZER_ARMS[arm])
+        config = tokenizer_of_arm(self.config.tokenizer, arm)
         needs_cf = config.alpha > 0
         inputs = [self._split_key, self._semantic().key] + ([self._sasrec_32().key] if needs_cf else [])
 

@@ -18,11 +18,10 @@ from pydantic import BaseModel
 from letterlib.collaborative.sasrec import SASRec
 from letterlib.data import load_dataset
 from letterlib.data.dataset import Cases, Dataset, Split
-from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact, Cache
-from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig
+from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig, tokenizer_of_arm
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.systems import find_system
 from letterlib.files import read_json, sha256_of, write_json
@@ -96,9 +95,7 @@ class Pipeline:
 
     @cache  # noqa: B019
     def _tokenizer(self, arm: str) -> Artefact:
-        if arm not in TOKENIZER_ARMS:
-            raise LetterError(f'unknown tokenizer "{arm}"; choose one of {", ".join(TOKENIZER_ARMS)}')
-        config = self.config.tokenizer.model_copy(update=TOKENIZER_ARMS[arm])
+        config = tokenizer_of_arm(self.config.tokenizer, arm)
         needs_cf = config.alpha > 0
         inputs = [self._semantic().key] + ([self._sasrec_32().key] if needs_cf else [])
 
