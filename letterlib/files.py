@@ -77,8 +77,8 @@ def remove_scratch(folder: str | Path, name: str | None = None) -> None:
 
 def _advice(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
-        return "free some disk space, or choose another folder with --cache-dir, and run the command again"
-    return "choose another folder with --cache-dir, or make this one writable"
+        return "free some disk space, or choose another folder, and run the command again"
+    return "choose another folder, or make this one writable"
 
 
 def write_json(path: str | Path, value: Any) -> None:

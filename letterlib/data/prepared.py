@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.files import digest, written_beside
+from letterlib.files import digest, one_at_a_time, written_beside
+
+_DAMAGED = (OSError, ValueError, KeyError, pa.ArrowException)
+"""What reading a prepared copy raises when it is not, or not wholly, what was written."""
 
 
 def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> bytes:
@@ -39,18 +42,25 @@ def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Datas
     """The data set kept in `cache_dir` as Parquet; built and written first where it is not, or no longer, there.
 
     version: of the preparation; raising it leaves older files unread. A file that cannot be read, or
-    whose content is not what was written, is made again, and one printed line says so.
+    whose content is not what was written, is made again, and one printed line says so. Of several processes that
+    find none, one makes it and the others wait.
     """
     stem = Path(cache_dir) / f"{name}-{version}"
     sequences, items = stem.with_name(f"{stem.name}.sequences.parquet"), stem.with_name(f"{stem.name}.items.parquet")
-    if sequences.exists() or items.exists():
+    if sequences.exists():  # the second file to be written, so both are whole
         try:
             return _read(name, sequences, items)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(f"{stem.name}: the prepared copy in {cache_dir} cannot be used ({reason}); it is made again")
-    _write(build(), sequences, items)
-    return _read(name, sequences, items)
+        except _DAMAGED:
+            pass  # perhaps another process is replacing it at this moment
+    with one_at_a_time(stem):
+        if sequences.exists() or items.exists():
+            try:
+                return _read(name, sequences, items)
+            except _DAMAGED as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                print(f"{stem.name}: the prepared copy in {cache_dir} cannot be used ({reason}); it is made again")
+        _write(build(), sequences, items)
+        return _read(name, sequences, items)
 
 
 def _write(dataset: Dataset, sequences: Path, items: Path) -> None:

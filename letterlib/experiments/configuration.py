@@ -6,6 +6,7 @@ on two cores and is good enough to look at. `paper` has the paper's hyper-parame
 
 import copy
 import difflib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def make_config(
     encoder: str = MINILM,
     overrides: list[str] | None = None,
 ) -> RunConfig:
-    """The profile's configuration with `overrides` such as "tiger.epochs=3" laid over it.
+    """The profile's configuration with `overrides` such as "tiger.epochs=3" laid over it; a list is written as in JSON.
 
     An unknown profile, option or value is a LetterError that lists what is possible.
     """
@@ -173,9 +174,19 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
             raise LetterError(f'--set {override}: "{room}" has no options of its own; write --set {room}=VALUE')
         if option not in options.model_fields:
             raise LetterError(f"--set {override}: {_no_such(option, options.model_fields, room)}")
-        values[room][option] = value
+        values[room][option] = _read(override, value)
     else:
         values[room] = value
+
+
+def _read(override: str, value: str) -> Any:
+    """A list, such as tokenizer.hidden=[256, 128], or the text, which pydantic reads as a number where one is due."""
+    if not value.startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise LetterError(f"--set {override}: not a list ({error.msg}); write it as [256, 128]") from error
 
 
 def _no_such(name: str, possible: Any, room: str = "") -> str:

