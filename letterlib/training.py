@@ -66,6 +66,16 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
+def first_size(weights: Tensor) -> float:
+    """The root mean square of a tensor before training, at least 0.001, so that one of zeros can move as well.
+
+    Adam moves every weight by about the learning rate, whatever its size. A T5 starts with embeddings of size 1 and
+    queries of size 0.01, so one rate for both is too low for the first or too high for the second. T5 was trained
+    with Adafactor (Shazeer and Stern, 2018, section 8), whose rates are relative to the size of each tensor.
+    """
+    return max(float(weights.detach().float().square().mean().sqrt()), 1e-3)
+
+
 def learning_rate_factor(step: int, total: int, warmup: int, schedule: Schedule) -> float:
     """Linear warm-up to 1 over `warmup` steps, then constant, or half a cosine down to 0 at `total`."""
     if step < warmup:
@@ -88,6 +98,7 @@ def train(
     weight_decay: float = 0.0,
     warmup: float = 0.0,
     schedule: Schedule = "constant",
+    relative_rate: bool = False,
     clip_norm: float | None = None,
     dtype: torch.dtype = torch.float32,
     start_epoch: Callable[[int], None] | None = None,
@@ -105,6 +116,7 @@ def train(
     loss: (module, batch) -> named parts; the part called "loss" is minimised, all are logged. With several processes
         a batch holds this one's share (`processes.share`), and means are weighed by its size (`processes.weighed`).
     warmup: share of all steps. patience: validations without a new best before stopping.
+    relative_rate: multiply the rate of every tensor by its `first_size`.
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller.
@@ -113,7 +125,8 @@ def train(
     on_cpu = next(module.parameters()).device.type == "cpu"
     accelerator = Accelerator(cpu=on_cpu, **accelerator_options())
     trained = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    groups = [{"params": [p], "size": first_size(p)} for p in trained] if relative_rate else trained
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     module.to(accelerator.device)
     run = Run(module, optimizer, TrainingLog(), checkpoint)
     run.resume()
@@ -122,8 +135,9 @@ def train(
     warmup_steps = int(warmup * total)
 
     def one_step(step: int, batch: Any) -> dict[str, Tensor]:
+        rate = learning_rate * learning_rate_factor(step, total, warmup_steps, schedule)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * learning_rate_factor(step, total, warmup_steps, schedule)
+            group["lr"] = rate * group.get("size", 1.0)
         with autocast(dtype, accelerator.device):
             parts = loss_of(batch)
         accelerator.backward(parts["loss"])

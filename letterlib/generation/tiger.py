@@ -26,6 +26,7 @@ from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype
 IGNORED = -100
 """The target where nothing is to be predicted."""
 
+
 class TigerConfig(BaseModel):
     """Size and training of one TIGER; the defaults are the paper's."""
 
@@ -44,6 +45,7 @@ class TigerConfig(BaseModel):
     targets: int = Field(1, ge=1, description="items learnt after each history: the next one, and those after it")
     batch_size: int = Field(1024, ge=1)
     learning_rate: float = Field(5e-4, gt=0)
+    relative_rate: bool = Field(False, description="multiply each tensor's rate by the size of its first weights")
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps")
     beam: int = Field(20, ge=1, description="prefixes kept per level, at least as many as items are asked for")
@@ -129,6 +131,7 @@ class Tiger(IdentifierRecommender):
             weight_decay=config.weight_decay,
             warmup=config.warmup,
             schedule="cosine",
+            relative_rate=config.relative_rate,
             clip_norm=1.0,
             seed=self.seed,
             what="TIGER",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from letterlib.training import learning_rate_factor, resolve_dtype, train
+from letterlib.training import first_size, learning_rate_factor, resolve_dtype, train
 
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
 Y = X.sum(dim=1, keepdim=True)
@@ -37,10 +37,10 @@ def score_of(module):
     return lambda: -float((module(X) - Y).square().mean())
 
 
-@pytest.mark.parametrize("killed_in", [1, 4, 9])
-def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, killed_in):
-    undisturbed = network()
-    expected = fit(undisturbed, validate=score_of(undisturbed))
+@pytest.mark.parametrize(("killed_in", "relative_rate"), [(1, False), (4, False), (9, False), (4, True)])
+def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path, killed_in, relative_rate):
+    undisturbed, same = network(), dict(relative_rate=relative_rate)
+    expected = fit(undisturbed, validate=score_of(undisturbed), **same)
 
     def kill(epoch):
         if epoch == killed_in:
@@ -49,9 +49,9 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path
     checkpoint = tmp_path / "checkpoint.safetensors"
     first = network()
     with pytest.raises(Killed):
-        fit(first, validate=score_of(first), checkpoint=checkpoint, checkpoint_seconds=0, start_epoch=kill)
+        fit(first, validate=score_of(first), checkpoint=checkpoint, checkpoint_seconds=0, start_epoch=kill, **same)
     second = network()
-    log = fit(second, validate=score_of(second), checkpoint=checkpoint)
+    log = fit(second, validate=score_of(second), checkpoint=checkpoint, **same)
     for name, value in undisturbed.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     assert log.losses == expected.losses
@@ -105,6 +105,25 @@ def test_the_schedule_warms_up_linearly_and_ends_at_zero():
     assert [factors[i] for i in (10, 55, 100)] == pytest.approx([1.0, 0.5, 0.0])
     assert learning_rate_factor(77, 100, 10, "constant") == 1.0
     assert learning_rate_factor(0, 100, 0, "cosine") == 1.0
+
+
+def test_a_relative_rate_moves_every_tensor_by_a_like_share_of_its_size():
+    def shares(**options):
+        """How far one step, the first of a constant schedule, moves each tensor, in units of its first size."""
+        module = network()
+        with torch.no_grad():
+            module[0].weight.mul_(100)
+            module[2].bias.zero_()
+        before = {name: (p.clone(), first_size(p)) for name, p in module.named_parameters()}
+        settings = dict(epochs=1, steps_per_epoch=1, learning_rate=1e-2, seed=3, what="test", **options)
+        train(module, lambda generator: [(X, Y)], loss, **settings)
+        moved = {name: (p - before[name][0]).abs().max().item() for name, p in module.named_parameters()}
+        return {name: moved[name] / before[name][1] for name in moved}
+
+    assert all(share == pytest.approx(1e-2, rel=0.01) for share in shares(relative_rate=True).values())
+    one_rate = shares()
+    assert one_rate["2.weight"] > 20 * one_rate["0.weight"], "one rate is little to the large and much to the small"
+    assert first_size(torch.zeros(3)) == 1e-3, "what starts at zero must be able to move"
 
 
 def test_dtype_is_what_was_asked_for():
