@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from letterlib.course.results import RESULTS
+from letterlib.errors import LetterError
 from letterlib.experiments.grid import load_grid
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import RunResult, by_setting
@@ -78,8 +79,14 @@ def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
 
 
 def runs_of(league: Sequence[RunResult], **asked: Any) -> list[RunResult]:
-    """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for all else."""
-    wanted = _resolved(league, **asked)
+    """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for all else.
+
+    None where the options of the league mean nothing to what is asked, such as those of LC-Rec to a TIGER.
+    """
+    try:
+        wanted = _resolved(league, **asked)
+    except LetterError:
+        return []
     same = [one for one in league if all(one.parameters[name] == value for name, value in wanted.items())]
     return sorted(same, key=lambda one: one.seed)
 

@@ -90,6 +90,13 @@ def test_without_the_middle_there_is_no_sweep(tmp_path):
     assert records.sweeps(league) == {} and records.variants(league) == {}
 
 
+def test_runs_whose_options_mean_nothing_to_tiger_have_no_variants_and_no_sweep(tmp_path):
+    write(tmp_path, generator="lc-rec", tokenizer="letter", options=("lcrec.lists=10",))
+    (league,) = records.leagues(load_results(tmp_path)).values()
+    assert records.variants(league) == {} and records.sweeps(league) == {}
+    assert list(records.at_own_settings(league)) == ["LETTER-LC-Rec"]
+
+
 def test_the_table_has_every_system_at_its_own_settings(league):
     assert list(records.at_own_settings(league)) == ["Markov floor", "TIGER (RQ-VAE)", "LETTER-TIGER", "TIGER, cf"]
 
