@@ -132,10 +132,9 @@ def train(
     run.resume()
     loss_of, stepper = accelerator.prepare(_Loss(module, loss), optimizer)
     total = epochs * steps_per_epoch
-    warmup_steps = int(warmup * total)
 
     def one_step(step: int, batch: Any) -> dict[str, Tensor]:
-        rate = learning_rate * learning_rate_factor(step, total, warmup_steps, schedule)
+        rate = learning_rate * learning_rate_factor(step, total, int(warmup * total), schedule)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("size", 1.0)
         with autocast(dtype, accelerator.device):
