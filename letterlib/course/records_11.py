@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from letterlib.course.results import RESULTS
-from letterlib.errors import LetterError
 from letterlib.experiments.grid import load_grid
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import RunResult, by_setting
@@ -81,14 +80,16 @@ def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
 def runs_of(league: Sequence[RunResult], **asked: Any) -> list[RunResult]:
     """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for all else.
 
-    None where the options of the league mean nothing to what is asked, such as those of LC-Rec to a TIGER.
+    A league has options, and some mean nothing to another generator or tokenizer: what nobody ran is not resolved.
     """
-    try:
-        wanted = _resolved(league, **asked)
-    except LetterError:
-        return []
-    same = [one for one in league if all(one.parameters[name] == value for name, value in wanted.items())]
-    return sorted(same, key=lambda one: one.seed)
+    system = RunParameters(**asked)
+    named = {"generator": system.generator, "tokenizer": system.tokenizer}
+    same = _having(named, league)
+    return sorted(_having(_resolved(league, **asked), same), key=lambda one: one.seed) if same else []
+
+
+def _having(wanted: dict[str, Any], runs: Iterable[RunResult]) -> list[RunResult]:
+    return [one for one in runs if all(one.parameters[name] == value for name, value in wanted.items())]
 
 
 def _resolved(league: Sequence[RunResult], **asked: Any) -> dict[str, Any]:

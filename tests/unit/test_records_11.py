@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from letterlib.course import records_11 as records
+from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import load_results
@@ -95,6 +96,8 @@ def test_runs_whose_options_mean_nothing_to_tiger_have_no_variants_and_no_sweep(
     (league,) = records.leagues(load_results(tmp_path)).values()
     assert records.variants(league) == {} and records.sweeps(league) == {}
     assert list(records.at_own_settings(league)) == ["LETTER-LC-Rec"]
+    with pytest.raises(LetterError, match="clusters"):
+        records.runs_of(league, generator="lc-rec", tokenizer="letter", clusters=10_000)  # a mistake is still one
 
 
 def test_the_table_has_every_system_at_its_own_settings(league):
