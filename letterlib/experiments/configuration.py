@@ -96,7 +96,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         # alpha is the largest of the paper's grid: in minutes instead of hours 0.02 moves too little to be seen.
         "tokenizer": dict(hidden=(256, 128), batch_size=512, epochs=100, alpha=0.1),
         "tiger": dict(d_model=128, d_ff=256, n_heads=4, d_head=32, n_layers=1, dropout=0.0, history=4, epochs=8,
-                      examples=18_000, targets=3, batch_size=64, learning_rate=3e-3, warmup=0.05, validate_every=4),
+                      examples=18_000, targets=3, batch_size=64, learning_rate=0.03, relative_rate=True, warmup=0.05,
+                      validate_every=4),
         # A high rate and small batches: what an hour on one core is short of is steps.
         "lcrec": dict(dropout=0.0, epochs=6, lists=500, alignment=0.05, batch_size=4, learning_rate=2e-3, warmup=0.05),
     },
