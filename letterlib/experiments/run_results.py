@@ -69,9 +69,10 @@ class RunResult:
 def load_results(*folders: str | Path) -> list[RunResult]:
     """Every record in these folders and below, in the order of their parameters. A run that is in two counts once.
 
-    A folder that does not exist, or a file that is no record, is a LetterError.
+    A folder that does not exist, a file that is no record, or a second record of one run is a LetterError.
     """
     found: dict[str, RunResult] = {}
+    paths: dict[tuple[Any, ...], Path] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise LetterError(f"{folder}: no such folder of results; finished runs are written there (see --out-dir)")
@@ -81,7 +82,13 @@ def load_results(*folders: str | Path) -> list[RunResult]:
             record = read_json(path)
             if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases"} <= set(record):
                 raise LetterError(f"{path}: not the record of a run; keep other files out of the folder of results")
-            found.setdefault(path.name, RunResult(record))
+            one = found.setdefault(path.name, RunResult(record))
+            other = paths.setdefault((one.setting, one.seed), path)
+            if other.name != path.name:
+                raise LetterError(
+                    f"{path} and {other}: two records of the same run, one from before its profile changed; keep the "
+                    "one that `letterlib grid` names"
+                )
     return sorted(found.values(), key=lambda one: (one.setting, one.seed))
 
 

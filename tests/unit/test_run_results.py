@@ -130,6 +130,15 @@ def test_a_folder_that_is_missing_or_holds_something_else(tmp_path):
         load_results(tmp_path)
 
 
+def test_two_records_of_one_run_under_different_names_are_refused(tmp_path):
+    """The older is from before a revision of its profile, and a mean of both would be of neither."""
+    for folder, name in (("a", "old"), ("b", "new")):
+        (tmp_path / folder).mkdir()
+        write_json(tmp_path / folder / f"{name}.json", several((0,), 0.5)[0].record)
+    with pytest.raises(LetterError, match="new.json and .*old.json: two records of the same run"):
+        load_results(tmp_path)
+
+
 def test_runs_are_chosen_by_parameters_however_a_number_is_spelt():
     runs = several((0, 1), 0.5) + several((0,), 0.5, tau=0.8) + several((0,), 0.5, tokenizer="plain")
     assert len(select(runs, ["tau=1"])) == 3 and len(select(runs, ["tau=.80", "seed=0"])) == 1
