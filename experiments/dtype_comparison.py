@@ -24,6 +24,8 @@ from letterlib.tokenization.identifiers import Identifiers
 
 LEVEL_SIZES = (256,) * 4
 DTYPES = ("float32", "bfloat16")
+ONE_RATE = {"relative_rate": False, "learning_rate": 3e-3}
+"""For all tensors, as the committed runs had it."""
 
 
 def main(
@@ -41,7 +43,7 @@ def main(
         for dtype in DTYPES:
             file = out / f"{dtype}-seed{seed}.json"
             if not file.exists():
-                config = make_config("beauty", "laptop").tiger.model_copy(update={"dtype": dtype})
+                config = make_config("beauty", "laptop").tiger.model_copy(update=ONE_RATE | {"dtype": dtype})
                 config = config.model_copy(update={"epochs": epochs} if epochs else {})
                 checkpoint = out / f"{dtype}-seed{seed}.safetensors"
                 tiger, began = Tiger(identifiers, config, seed, "auto", checkpoint=checkpoint), time.perf_counter()

@@ -83,12 +83,8 @@ def load_results(*folders: str | Path) -> list[RunResult]:
             if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases"} <= set(record):
                 raise LetterError(f"{path}: not the record of a run; keep other files out of the folder of results")
             one = found.setdefault(path.name, RunResult(record))
-            other = paths.setdefault((one.setting, one.seed), path)
-            if other.name != path.name:
-                raise LetterError(
-                    f"{path} and {other}: two records of the same run, one from before its profile changed; keep the "
-                    "one that `letterlib grid` names"
-                )
+            if (other := paths.setdefault((one.setting, one.seed), path)).name != path.name:
+                raise LetterError(f"{path} and {other}: two records of the same run; keep what `letterlib grid` names")
     return sorted(found.values(), key=lambda one: (one.setting, one.seed))
 
 
@@ -112,9 +108,7 @@ def _equal(value: Any, wanted: str) -> bool:
             return float(value) == float(wanted)
         except ValueError:
             return False
-    if isinstance(value, list):
-        return " ".join(value) == wanted
-    return str(value) == wanted
+    return (" ".join(value) if isinstance(value, list) else str(value)) == wanted
 
 
 def frame(results: Iterable[RunResult]) -> pd.DataFrame:
@@ -215,8 +209,7 @@ def compare(
     _, mine, theirs = np.intersect1d(a.cases, b.cases, return_indices=True)
     left = np.stack([one[seed].values(metric, history)[mine] for seed in seeds])
     right = np.stack([other[seed].values(metric, history)[theirs] for seed in seeds])
-    users = a.users[mine]
-    difference = paired_difference(left, right, users, RESAMPLING_SEED)
+    difference = paired_difference(left, right, users := a.users[mine], RESAMPLING_SEED)
     return Comparison(
         metric, history, float(left.mean()), float(right.mean()), difference, seeds, len(users), len(np.unique(users))
     )

@@ -120,7 +120,7 @@ def test_whatever_changes_the_result_changes_the_key():
 
 
 def test_the_key_is_the_same_in_another_process_and_from_one_version_to_the_next():
-    """Records that are already there must be found: raise RESULTS_VERSION or a revision, and this key, only on purpose."""
+    """Records that are already there must be found: raise version or revision, and this key, only on purpose."""
     asked = checked(tokenizer="letter", tau=0.8, seed=3)
     code = (
         "from letterlib.experiments.parameters import RunParameters\n"
