@@ -120,6 +120,7 @@ def train(
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller.
+    The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
     keep_freed_memory()
     on_cpu = next(module.parameters()).device.type == "cpu"
@@ -144,11 +145,12 @@ def train(
             accelerator.clip_grad_norm_(trained, clip_norm)
         stepper.step()
         stepper.zero_grad(set_to_none=True)
+        bar.update()
         return {name: value.detach() for name, value in parts.items()}
 
     saved = time.perf_counter()
-    bar = progress(what=what, total=epochs, initial=run.epoch)
-    with curves(accelerator):
+    done = run.epoch * steps_per_epoch
+    with curves(accelerator), progress(what=what, total=total, initial=done, unit="step") as bar:
         while run.epoch < epochs and not run.is_over(patience):
             # Batches are the same in every process, dropout is its own.
             torch.manual_seed(epoch_seed(seed, run.epoch) + 100_003 * process_index())
@@ -164,11 +166,10 @@ def train(
                 with torch.no_grad():
                     run.record(from_main(validate))
             accelerator.log(run.last(), step=run.epoch)
-            _show(bar, run.log.losses[-1])
+            _show(bar, f"{run.epoch}/{epochs}", run.log.losses[-1])
             if checkpoint is not None and is_main() and time.perf_counter() - saved > checkpoint_seconds:
                 run.save()
                 saved = time.perf_counter()
-    bar.close()
     run.finish()
     return run.log
 
@@ -194,8 +195,7 @@ class _Loss(nn.Module):
         return iter(())
 
 
-def _show(bar: Any, parts: dict[str, float]) -> None:
-    """One more epoch on the progress bar, and its losses where they are few."""
-    bar.update()
+def _show(bar: Any, epoch: str, parts: dict[str, float]) -> None:
+    """The epoch that ended, on the progress bar, and its losses where they are few."""
     shown = parts if len(parts) <= 5 else {"loss": parts["loss"]}
-    bar.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
+    bar.set_postfix({"epoch": epoch} | {k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
