@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from letterlib.errors import LetterError
 from letterlib.files import written_beside
 from letterlib.processes import averaged
 
@@ -61,10 +62,15 @@ class Run:
         return patience is not None and since_best >= patience
 
     def end_epoch(self, steps: list[dict[str, Tensor]]) -> None:
-        """Count the epoch, and log the mean of every part of the loss over its steps and the processes."""
+        """Count the epoch, and log the mean of every part of the loss over its steps and the processes.
+
+        A loss that is no finite number is a LetterError: no later epoch would mend it.
+        """
         self.epoch += 1
-        means = {k: averaged(torch.stack([one[k] for one in steps]).mean()) for k in steps[0]}
-        self.log.losses.append({k: float(mean) for k, mean in means.items()})
+        means = {k: float(averaged(torch.stack([one[k] for one in steps]).mean())) for k in steps[0]}
+        if not math.isfinite(means["loss"]):
+            raise LetterError(f"training diverged: the loss of epoch {self.epoch} is {means['loss']}; lower the rate")
+        self.log.losses.append(means)
 
     def record(self, score: float) -> None:
         if score > self.log.best_score:

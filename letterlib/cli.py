@@ -23,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended."""
+
 RUN_OPTIONS = {
     "dataset": (
         str,
@@ -235,16 +238,15 @@ def main() -> None:
         code = command.main(standalone_mode=False, prog_name="letterlib")
     except LetterError as error:
         code = _fail(str(error))
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last finished stage or checkpoint.", file=sys.stderr)
-        code = 130
-    except typer.Abort:
-        code = 130
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have one; all else is a bug of ours
             raise
         where = getattr(getattr(error, "ctx", None), "command_path", "letterlib")
         code = _fail(f"{error.format_message()} (see {where} --help)")
+    if code == INTERRUPTED:  # typer catches Ctrl-C itself, and returns its code
+        print("\nInterrupted. The same command goes on from the last finished stage or checkpoint.", file=sys.stderr)
     sys.exit(code or 0)
 
 

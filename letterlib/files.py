@@ -36,6 +36,8 @@ def written_beside(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(path)
         os.replace(beside, path)
     except OSError as error:
+        if not _from_writing(error, path.parent):
+            raise  # an error of the block's own, such as a model that cannot be downloaded
         raise LetterError(f"{path}: could not be written ({error.strerror}); {_advice(error)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -50,13 +52,15 @@ def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> I
     waiting: told in one line when somebody else holds the lock.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         waiting(f"{path.name}: another process is at work on it; waiting until that is done")
         lock.acquire()
+    except OSError as error:
+        raise LetterError(f"{path.parent}: cannot write here ({error.strerror}); {_advice(error)}") from error
     try:
         remove_scratch(path.parent, path.name)
         yield
@@ -73,6 +77,11 @@ def remove_scratch(folder: str | Path, name: str | None = None) -> None:
     for one in Path(folder).glob(".*"):
         if left.fullmatch(one.name) and one.is_dir():
             shutil.rmtree(one, ignore_errors=True)
+
+
+def _from_writing(error: OSError, folder: Path) -> bool:
+    full_or_forbidden = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+    return error.errno in full_or_forbidden or str(error.filename or "").startswith(str(folder))
 
 
 def _advice(error: OSError) -> str:
@@ -125,9 +134,24 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, as 64 hex digits. A file that is not there is a LetterError."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise LetterError(f"{path}: no such file; check the path") from error
+
+
+def content_of_folder(path: str | Path) -> list[str]:
+    """A hash of the files in a model's folder, in a list; an empty list for a name that is no folder.
+
+    What is made with a model of a folder depends on what lies there, not on what the folder is called.
+    """
+    folder = Path(path)
+    if not path or not folder.is_dir():
+        return []
+    files = sorted(one for one in folder.rglob("*") if one.is_file())
+    return [digest(*((str(one.relative_to(folder)), sha256_of(one)) for one in files))]
 
 
 def digest(*parts: Any) -> str:

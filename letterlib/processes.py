@@ -26,8 +26,8 @@ def n_processes() -> int:
 
 
 def process_index() -> int:
-    """Which of them this is, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    """Which of them this is, from 0. Alone it is 0, whatever RANK a job array has set for purposes of its own."""
+    return int(os.environ.get("RANK", "0")) if n_processes() > 1 else 0
 
 
 def is_main() -> bool:

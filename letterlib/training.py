@@ -8,6 +8,7 @@ boundary sees the same batches and the same dropout as one that was not, and end
 import ctypes
 import math
 import platform
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from letterlib.checkpoint import Run, TrainingLog
+from letterlib.errors import LetterError
 from letterlib.processes import from_main, is_main, join, process_index
 from letterlib.progress import progress
 from letterlib.tracking import accelerator_options, curves
@@ -32,8 +34,22 @@ def resolve_device(device: str = "auto") -> torch.device:
     """"auto" is a GPU where there is one, else the CPU. Of several processes each gets a GPU of its own."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(device)
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise LetterError(f'device "{device}": choose auto, cpu, cuda or cuda:NUMBER')
+    if device != "cpu":
+        _take_gpu(device)
     join(on_cpu=device == "cpu")
     return torch.device(device)
+
+
+def _take_gpu(device: str) -> None:
+    """LetterError without that GPU. With a number it becomes the current one, which is where Accelerate trains."""
+    n, (_, _, number) = torch.cuda.device_count(), device.partition(":")
+    if int(number or 0) >= n:
+        raise LetterError(f'device "{device}": torch sees {n} GPU(s) here; choose cpu or auto (letterlib doctor)')
+    if number:
+        torch.cuda.set_device(int(number))
 
 
 def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:

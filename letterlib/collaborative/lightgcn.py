@@ -145,6 +145,9 @@ class LightGCN:
     checkpoint: a file to resume an interrupted `fit` from.
     """
 
+    # BPR puts a user's own training items on top: a list that keeps them says little about the rest.
+    leaves_out_history = True
+
     def __init__(
         self, config: LightGCNConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None
     ):
@@ -175,9 +178,8 @@ class LightGCN:
             return weighed({"loss": bpr + config.regularization * size, "bpr": bpr}, nodes.shape[1])
 
         def recommend(cases: Cases, k: int) -> Ranking:
-            # BPR puts a user's own training items on top: a list that keeps them says little about the rest.
             self.vectors = _propagated(network, split, interactions)
-            return self.recommend(cases, k, exclude_history=True)
+            return self.recommend(cases, k, exclude_history=self.leaves_out_history)
 
         self.log = train(
             network,

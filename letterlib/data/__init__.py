@@ -9,7 +9,7 @@ from letterlib.data.complete_journey import load_complete_journey
 from letterlib.data.dataset import Dataset
 from letterlib.data.movielens import load_movielens
 from letterlib.data.raw import RawSource, compare_with_paper, load_raw, raw_files
-from letterlib.data.released import load_released
+from letterlib.data.released import load_released, released_identifiers
 from letterlib.data.yelp import YELP
 from letterlib.errors import LetterError
 
@@ -56,8 +56,7 @@ def load_dataset(name: str, data_dir: Path | None = None, cache_dir: Path | None
             )
         return load_raw(name, source, data_dir, kept)
     if data_dir is not None:
-        dataset = load_released(data_dir, name if name in DATASETS or _several(data_dir) else None)
-        return replace(dataset, name=name)
+        return replace(load_released(data_dir, _file_name(name, data_dir)), name=name)
     if name in PACKAGED:
         return PACKAGED[name](kept)
     what = f"no folder for data set {name!r}" if name in DATASETS else f"unknown data set {name!r}"
@@ -66,6 +65,14 @@ def load_dataset(name: str, data_dir: Path | None = None, cache_dir: Path | None
         "instruments, needs its folder in --data-dir (data/README.md says where to get the files); "
         "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help)"
     )
+
+
+def identifiers_file(name: str, data_dir: Path | None) -> Path | None:
+    """The identifiers that were released with a data set; None where there are none."""
+    if data_dir is None or is_raw(name, data_dir):
+        return None
+    path = released_identifiers(data_dir, _file_name(name, data_dir))
+    return path if path.exists() else None
 
 
 def is_raw(name: str, data_dir: Path | None) -> bool:
@@ -90,5 +97,7 @@ def paper_counts(dataset: Dataset, data_dir: Path | None) -> str:
     return compare_with_paper(dataset, source, raw_files(dataset.name, source, data_dir))
 
 
-def _several(data_dir: Path) -> bool:
-    return len(list(Path(data_dir).glob("*.inter.json"))) > 1
+def _file_name(name: str, data_dir: Path) -> str | None:
+    """What <Name> in the released files has to be; None where the folder's one data set may be called anything."""
+    several = len(list(Path(data_dir).glob("*.inter.json"))) > 1
+    return name if name in DATASETS or several else None

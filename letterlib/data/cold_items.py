@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from letterlib.data.dataset import Dataset, Sequences
+from letterlib.data.dataset import SHORTEST, Dataset, Sequences
 from letterlib.errors import LetterError
 
 
@@ -24,17 +24,22 @@ def hide_until_test(dataset: Dataset, items: np.ndarray, held_out: int) -> Datas
     """The data set without `items` in any user's training and validation part; the test part is untouched.
 
     held_out: as in `Dataset.split`. A user who would become too short for a case loses the items altogether, since
-    all that a short user has is training. The catalogue and its numbers stay the same.
+    all that a short user has is training; one who is left with fewer than SHORTEST items is left out. The catalogue
+    and its numbers stay the same.
     """
     hidden = np.zeros(dataset.n_items, dtype=bool)
     hidden[items] = True
-    sequences = []
+    sequences, labels = [], []
     for user in range(dataset.n_users):
         all_items = dataset.sequences[user]
         before = all_items[:-held_out]
         kept = np.concatenate([before[~hidden[before]], all_items[-held_out:]])
         if len(kept) < 2 * held_out + 1:
             kept = all_items[~hidden[all_items]]
-        sequences.append(kept)
+        if len(kept) >= SHORTEST:
+            sequences.append(kept)
+            labels.append(dataset.user_labels[user])
     source = f"{dataset.source}; {hidden.sum():,} items hidden before the last {held_out} of every user"
-    return Dataset(dataset.name, Sequences.from_lists(sequences), dataset.items, source, dataset.user_labels)
+    if left_out := dataset.n_users - len(labels):
+        source += f"; {left_out:,} users left out, who had hardly anything else"
+    return Dataset(dataset.name, Sequences.from_lists(sequences), dataset.items, source, labels)

@@ -12,11 +12,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, Unavailable
 from letterlib.files import digest
 
 NO_ITEM = -1
 UNKNOWN_USER = -1
+SHORTEST = 3
+"""Items of a user: at least one each for training, validation and test."""
+
 Part = Literal["train", "valid", "test"]
 
 
@@ -84,7 +87,7 @@ class Dataset:
     def texts(self) -> list[str]:
         """What the text encoder reads, one string per item id."""
         if "text" not in self.items:
-            raise LetterError(
+            raise Unavailable(
                 f"{self.name}: this release has no item text, so nothing can be embedded; "
                 "put <Name>.item.json beside the interactions, or use the released identifiers"
             )
@@ -120,11 +123,11 @@ class Split:
         if self.held_out < 1:
             raise LetterError(f"held_out must be at least 1, not {self.held_out}")
         lengths = self.dataset.sequences.lengths
-        short = np.flatnonzero(lengths < 3)
+        short = np.flatnonzero(lengths < SHORTEST)
         if len(short):
             user, n = self.dataset.user_labels[short[0]], lengths[short[0]]
             raise LetterError(
-                f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least 3 '
+                f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least {SHORTEST} '
                 f"(training, validation, test); {len(short):,} such user(s), remove them or apply a 3-core"
             )
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.files import digest, one_at_a_time, written_beside
+from letterlib.files import digest, one_at_a_time, remove_scratch, written_beside
 
 _DAMAGED = (OSError, ValueError, KeyError, pa.ArrowException)
 """What reading a prepared copy raises when it is not, or not wholly, what was written."""
@@ -53,6 +53,8 @@ def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Datas
         except _DAMAGED:
             pass  # perhaps another process is replacing it at this moment
     with one_at_a_time(stem):
+        for file in (sequences, items):  # what a killed process left of them
+            remove_scratch(file.parent, file.name)
         if sequences.exists() or items.exists():
             try:
                 return _read(name, sequences, items)

@@ -15,7 +15,7 @@ from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.files import read_json, write_json
 
-INTERACTIONS, ITEMS = ".inter.json", ".item.json"
+INTERACTIONS, ITEMS, IDENTIFIERS = ".inter.json", ".item.json", ".index.json"
 
 
 def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
@@ -52,6 +52,12 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
         write_json(folder / (dataset.name + ITEMS), entries)
     users = {label: dataset.sequences[i].tolist() for i, label in enumerate(dataset.user_labels)}
     write_json(folder / (dataset.name + INTERACTIONS), users)
+
+
+def released_identifiers(data_dir: str | Path, name: str | None = None) -> Path:
+    """Where the identifiers of the data set lie that `load_released` reads: `<Name>.index.json`, if it is there."""
+    path = _find(Path(data_dir), name)
+    return path.with_name(path.name.removesuffix(INTERACTIONS) + IDENTIFIERS)
 
 
 def _find(folder: Path, name: str | None) -> Path:

@@ -37,6 +37,8 @@ def grid(
     """
     from letterlib.experiments.grid import load_grid, papermill_command, state
 
+    if run and as_json:
+        raise typer.BadParameter("--json lists and --run does; give one of them")
     chosen = load_grid(file)
     states = [state(one, out_dir) for one in chosen.runs]
     if as_json:
@@ -127,6 +129,7 @@ def export(
     where: Where = [],  # noqa: B006
 ) -> None:
     """Write the runs to a file."""
-    from letterlib.experiments.run_results import export, load_results, select
+    from letterlib.experiments.run_export import export
+    from letterlib.experiments.run_results import load_results, select
 
     print(f"Written to {export(select(load_results(folder), where), file)}")

@@ -169,9 +169,14 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
         raise LetterError(f'--set {override}: write it as name=value, for instance --set "tiger.epochs=3"')
     if room not in RunConfig.model_fields:
         raise LetterError(f"--set {override}: {_no_such(room, RunConfig.model_fields)}")
+    if room in ("dataset", "profile"):  # they decide what the defaults are, before anything is laid over these
+        raise LetterError(f"--set {override}: choose it with --{room}")
+    options = RunConfig.model_fields[room].annotation
+    has_options = isinstance(options, type) and issubclass(options, BaseModel)
+    if has_options and not dot:
+        raise LetterError(f"--set {override}: write {room}.OPTION=VALUE; it has {', '.join(options.model_fields)}")
     if dot:
-        options = RunConfig.model_fields[room].annotation
-        if not (isinstance(options, type) and issubclass(options, BaseModel)):
+        if not has_options:
             raise LetterError(f'--set {override}: "{room}" has no options of its own; write --set {room}=VALUE')
         if option not in options.model_fields:
             raise LetterError(f"--set {override}: {_no_such(option, options.model_fields, room)}")

@@ -73,7 +73,8 @@ def expand(entry: dict[str, Any]) -> list[RunParameters]:
 
 def _choices(name: str, value: Any) -> list[Any]:
     if name == "options":
-        return value if value and isinstance(value[0], list) else [value]
+        several = isinstance(value, list) and value and isinstance(value[0], list)
+        return value if several else [value]
     return value if isinstance(value, list) else [value]
 
 

@@ -6,7 +6,7 @@ A scheme is a function from a pipeline to `Identifiers`. It may look at item tex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from letterlib.data.released import INTERACTIONS
+from letterlib.data import identifiers_file
 from letterlib.errors import Unavailable
 from letterlib.tokenization.category_identifiers import category_identifiers
 from letterlib.tokenization.cooccurrence_identifiers import cooccurrence_identifiers
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def _released(pipeline: "Pipeline") -> Identifiers:
     """The authors' `<Name>.index.json`, beside the interactions."""
-    name = pipeline.dataset.name
-    files = sorted(pipeline.data_dir.glob(f"*{INTERACTIONS}")) if pipeline.data_dir else []
-    found = [f.with_name(f.name.replace(INTERACTIONS, ".index.json")) for f in files if f.name.lower().startswith(name)]
-    if not found or not found[0].exists():
-        raise Unavailable(f"{name}: no identifiers were released with this data set (<Name>.index.json in --data-dir)")
-    return Identifiers.load(found[0], pipeline.dataset.n_items, (256,) * 4)
+    file = identifiers_file(pipeline.config.dataset, pipeline.data_dir)
+    if file is None:
+        raise Unavailable(
+            f"{pipeline.dataset.name}: no identifiers were released with it (<Name>.index.json in --data-dir)"
+        )
+    return Identifiers.load(file, pipeline.dataset.n_items, (256,) * 4)
 
 
 def _sizes(pipeline: "Pipeline") -> tuple[int, int]:

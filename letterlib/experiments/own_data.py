@@ -71,7 +71,7 @@ class OwnPipeline(Pipeline):
             identifiers.save(out / "identifiers.index.json")
             return {"sharing an identifier": identifiers.n_colliding}
 
-        made_from = digest(identifiers.codes, identifiers.level_sizes)
+        made_from = digest(identifiers.codes, identifiers.level_sizes, identifiers.shared_vocabulary)
         return self._stage(f"identifiers-own-{scheme}", 1, {}, [made_from], work)
 
     def identifiers(self, scheme: str) -> Identifiers:

@@ -16,15 +16,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from letterlib.collaborative.sasrec import SASRec
-from letterlib.data import load_dataset
+from letterlib.data import identifiers_file, load_dataset
 from letterlib.data.dataset import Cases, Dataset, Split
+from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig, tokenizer_of_arm
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.systems import find_system
-from letterlib.files import read_json, sha256_of, write_json
+from letterlib.files import content_of_folder, read_json, sha256_of, write_json
 from letterlib.semantics import ItemEmbeddings, embed_texts
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.letter import LetterTokenizer
@@ -73,7 +74,8 @@ class Pipeline:
             embeddings.save(out / "semantic.safetensors")
             return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
-        return self._stage("semantic", 2, {"encoder": self.config.encoder}, [self.dataset.fingerprint], work)
+        inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder)]
+        return self._stage("semantic", 2, {"encoder": self.config.encoder}, inputs, work)
 
     def semantic(self) -> ItemEmbeddings:
         """The text encoder's vectors, [n_items, d_text]."""
@@ -117,6 +119,8 @@ class Pipeline:
         if scheme in TOKENIZER_ARMS:
             return self._tokenizer(scheme)
         inputs = [self._split_key] + ([self._semantic().key] if scheme == "residual-k-means" else [])
+        if scheme == "released" and (file := identifiers_file(self.config.dataset, self.data_dir)):
+            inputs.append(sha256_of(file))
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
             identifiers = SCHEMES[scheme](self)
@@ -161,8 +165,7 @@ class Pipeline:
         if system.config is None:
             return None
         config = getattr(self.config, system.config)
-        first: list[Any] = []
-        inputs = []
+        first, inputs = [], []
         if system.identifiers is not None:
             first.append(self.identifiers(system.identifiers))
             inputs.append(self._identifiers(system.identifiers).key)
@@ -170,6 +173,7 @@ class Pipeline:
             first.append(self.dataset.titles())
         if getattr(config, "intentions", None):
             inputs.append(sha256_of(config.intentions))
+        inputs += content_of_folder(getattr(config, "language_model", ""))
         return self._trained(name, system.kind, config, inputs, *first)
 
     def system(self, name: str) -> Recommender:
@@ -205,6 +209,8 @@ class Pipeline:
     def test_cases(self, name: str) -> Cases:
         """The test cases of a system: all of them, or for a language model a sample, the same for every seed."""
         cases = self.split.cases("test")
+        if not len(cases):
+            raise LetterError(f"{self.dataset.name}: no user has {2 * self.config.held_out + 1} items to be tested on")
         return cases.sample(self.config.language_model_cases, seed=0) if find_system(name).language_model else cases
 
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:

@@ -27,11 +27,12 @@ from letterlib.experiments.analysis_run import (
 )
 from letterlib.experiments.cache import device_in_words, versions
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import FLOORS, LABELS
+from letterlib.experiments.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
 from letterlib.experiments.tables import (
     SystemResult,
     comparisons,
     floor_sentence,
+    folder_name,
     gather,
     heading,
     results_frame,
@@ -57,18 +58,14 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> tuple[str, Path]:
     """Run (or find) every stage that `systems` need; return the table as text and the path of the report."""
     results, _ = gather([pipeline], systems)
     analysis = analyse_tokenizers(pipeline)
-    folder = pipeline.cache.folder / "reports" / report_name(pipeline)
+    name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
+    folder = pipeline.cache.folder / "reports" / name
     text = f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}\n\n{floor_sentence(results)}"
     write_json(folder / "results.json", results_json(pipeline, results))
     path = folder / "report.html"
     with written_beside(path) as beside:
         beside.write_text(render(pipeline, results, analysis), encoding="utf-8")
     return text, path
-
-
-def report_name(pipeline: Pipeline) -> str:
-    config = pipeline.config
-    return f"{pipeline.dataset.name}-{config.profile}-seed{config.seed}"
 
 
 def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:
@@ -175,11 +172,16 @@ def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
 
 def training_section(pipeline: Pipeline) -> Section:
     curves = {
-        LABELS[name]: [(epoch - 1, score) for epoch, score in pipeline.log(name).validations]
+        _judged(name): [(epoch - 1, score) for epoch, score in pipeline.log(name).validations]
         for name in ("sasrec-tuned", "lightgcn", *TIGERS)
     }
     axes = plots.training_curves(curves, "validation NDCG@10", higher_is_better=True)
     return Section("Training", figures=[picture(axes, "The marked epoch is the one whose weights were kept.")])
+
+
+def _judged(name: str) -> str:
+    left_out = getattr(SYSTEMS[name].kind, "leaves_out_history", False)
+    return LABELS[name] + (", history filtered out" if left_out else "")
 
 
 def picture(axes: Axes, caption: str) -> Figure:

@@ -1,4 +1,4 @@
-"""Records of finished runs, gathered: a table, a paired comparison, the best by validation, an export.
+"""Records of finished runs, gathered: a table, a paired comparison, the best by validation.
 
     results = load_results("runs/results")
     print(summary(results), compare(select(results, ["tokenizer=letter"]), select(results, ["tokenizer=plain"])))
@@ -19,8 +19,9 @@ from letterlib.evaluation.bootstrap import Interval, interval, paired_difference
 from letterlib.evaluation.metrics import gains_at, hits_at
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.runs import ranks_at_length, users_at_length
+from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED, in_words
-from letterlib.files import read_json, written_beside
+from letterlib.files import read_json
 
 METRICS = ("R@5", "R@10", "N@5", "N@10")
 PARAMETERS = tuple(RunParameters.model_fields)
@@ -111,19 +112,6 @@ def _equal(value: Any, wanted: str) -> bool:
     return (" ".join(value) if isinstance(value, list) else str(value)) == wanted
 
 
-def frame(results: Iterable[RunResult]) -> pd.DataFrame:
-    """One row a run: its parameters, its metrics, what it cost and where it was made."""
-    rows = []
-    for one in results:
-        record = one.record
-        row = {"label": record["label"]} | record["parameters"] | {"options": " ".join(record["parameters"]["options"])}
-        for history, metrics in record["metrics"].items():
-            row |= {f"{name}, {history}": value for name, value in metrics.items()}
-        kept = ("validation N@10", "weights", "seconds", "peak memory MiB", "device", "commit", "failures")
-        rows.append(row | {name: record.get(name) for name in kept} | {"cases": record["cases"]["answered"]})
-    return pd.DataFrame(rows)
-
-
 def by_setting(results: Iterable[RunResult]) -> list[list[RunResult]]:
     """The runs of each setting together, one for every seed."""
     groups: dict[tuple[str, ...], list[RunResult]] = {}
@@ -133,7 +121,11 @@ def by_setting(results: Iterable[RunResult]) -> list[list[RunResult]]:
 
 
 def mean_interval(runs: Sequence[RunResult], metric: str = "R@10", history: str = "in") -> Interval:
-    """The mean of one setting's runs, with its 95% interval over users and seeds."""
+    """The mean of one setting's runs, with its 95% interval over users and seeds.
+
+    Runs of two data sets that bear one name are a LetterError.
+    """
+    _check_one_data_set(runs)
     values = np.stack([one.values(metric, history) for one in runs])
     return interval(values, runs[0].users, RESAMPLING_SEED)
 
@@ -202,10 +194,8 @@ def compare(
     seeds = tuple(sorted(set(one) & set(other)))
     if not seeds:
         raise LetterError(f"no seed in common: the first has {sorted(one)}, the second {sorted(other)}")
+    _check_one_data_set([*one.values(), *other.values()])
     a, b = one[seeds[0]], other[seeds[0]]
-    for name in ("fingerprint", "held out"):
-        if a.record["dataset"][name] != b.record["dataset"][name]:
-            raise LetterError(f"the two sides are of different data ({name}), so their cases cannot be paired")
     _, mine, theirs = np.intersect1d(a.cases, b.cases, return_indices=True)
     left = np.stack([one[seed].values(metric, history)[mine] for seed in seeds])
     right = np.stack([other[seed].values(metric, history)[theirs] for seed in seeds])
@@ -213,6 +203,14 @@ def compare(
     return Comparison(
         metric, history, float(left.mean()), float(right.mean()), difference, seeds, len(users), len(np.unique(users))
     )
+
+
+def _check_one_data_set(runs: Sequence[RunResult]) -> None:
+    for name in ("fingerprint", "held out"):
+        found = {str(one.record["dataset"][name]): one for one in runs}
+        if len(found) > 1:
+            data = " and ".join(f"{key} ({one.parameters['dataset']}, seed {one.seed})" for key, one in found.items())
+            raise LetterError(f"runs of different data: the {name} is {data}, so their cases cannot be compared")
 
 
 def _by_seed(results: Sequence[RunResult], side: str) -> dict[int, RunResult]:
@@ -232,7 +230,8 @@ def _differing(results: Iterable[RunResult]) -> dict[str, list[str]]:
 def best(results: Iterable[RunResult]) -> list[RunResult]:
     """The runs of the setting with the highest mean validation N@10. Test figures are not looked at.
 
-    Runs without a validation are left out. None left, or several data sets, is a LetterError.
+    Runs without a validation are left out. None left, or several data sets, is a LetterError. So are systems that
+    were validated with the history left in beside others with it filtered out: those are two scales.
     """
     results = list(results)
     datasets = sorted({str(one.parameters["dataset"]) for one in results})
@@ -241,20 +240,14 @@ def best(results: Iterable[RunResult]) -> list[RunResult]:
     judged = [runs for runs in by_setting(results) if all(one.record["validation N@10"] is not None for one in runs)]
     if not judged:
         raise LetterError("none of these runs was validated during training, so none can be chosen")
+    apart = {_leaves_out_history(runs[0]): runs[0].record["label"] for runs in judged}
+    if len(apart) > 1:
+        raise LetterError(
+            f"{apart[True]} was validated with the history filtered out and {apart[False]} with it left in, which are "
+            "two scales; choose among the systems of one kind (generator=...)"
+        )
     return max(judged, key=lambda runs: np.mean([one.record["validation N@10"] for one in runs]))
 
 
-def export(results: Iterable[RunResult], path: str | Path) -> Path:
-    """Write `frame` as CSV or Parquet, or `summary` as Markdown or LaTeX, by the ending of `path`."""
-    path = Path(path)
-    writers = {
-        ".csv": lambda beside: frame(results).to_csv(beside, index=False),
-        ".parquet": lambda beside: frame(results).to_parquet(beside, index=False),
-        ".md": lambda beside: summary(results).to_markdown(beside, index=False),
-        ".tex": lambda beside: summary(results).to_latex(beside, index=False, escape=True),
-    }
-    if path.suffix not in writers:
-        raise LetterError(f"{path}: cannot write {path.suffix or 'that'}; choose one of {', '.join(writers)}")
-    with written_beside(path) as beside:
-        writers[path.suffix](beside)
-    return path
+def _leaves_out_history(one: RunResult) -> bool:
+    return getattr(find_system(one.record["system"]).kind, "leaves_out_history", False)

@@ -21,6 +21,7 @@ import numpy as np
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import similarity_experiment
+from letterlib.data import load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.cache import Cache, device_in_words, peak_memory_mb, versions
@@ -52,6 +53,7 @@ def run(
     with one_at_a_time(path, say) if is_main() else nullcontext():
         found = from_main(lambda: read_json(path) if path.exists() else None)
         if found is not None:
+            _check_data_of(found, path, parameters, data_dir, cache_dir)
             say(f"{what}: found {path}")
             return found
         parameters.check_data(data_dir)
@@ -64,6 +66,20 @@ def run(
             raise
         say(f"{what}: written to {path}")
         return record
+
+
+def _check_data_of(
+    record: dict[str, Any], path: Path, parameters: RunParameters, data_dir: Path | None, cache_dir: Path
+) -> None:
+    """LetterError if a record is of other files than those now in `data_dir`: its name says what they are called."""
+    if data_dir is None or not Path(data_dir).is_dir():
+        return
+    there = load_dataset(parameters.dataset, data_dir, Path(cache_dir) / "data").fingerprint
+    if there != record["dataset"]["fingerprint"]:
+        raise LetterError(
+            f"{path}: the record of {parameters.dataset} with other content than {data_dir} has now; "
+            "name another folder with --out-dir, or call this data set something else"
+        )
 
 
 def _keep(record: dict[str, Any], parameters: RunParameters, out_dir: Path) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from letterlib.data.dataset import sampled_rows
 from letterlib.experiments.analysis_run import TIGERS, analyse_tokenizers, effects
 from letterlib.experiments.cache import device_in_words, versions
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import FLOOR, find_system
+from letterlib.experiments.systems import FLOOR, QUICK, find_system
 from letterlib.experiments.tables import (
     SystemResult,
     comparisons,
     floor_sentence,
+    folder_name,
     gather,
     heading,
     results_frame,
@@ -38,7 +39,8 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
         sentences += effects([analyse_tokenizers(p) for p in pipelines])
     frame, title = results_frame(results), heading(pipeline, results, n_seeds)
     config = pipeline.config
-    folder = pipeline.cache.folder / "tables" / f"{pipeline.dataset.name}-{config.profile}-{n_seeds}seeds"
+    seeds = f"{n_seeds}seeds" if first == 0 else f"seeds{first}to{first + n_seeds - 1}"
+    folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
     markdown = "\n".join([f"{title}.\n", frame.to_markdown(), "", *(f"- {one}" for one in sentences), ""])
     with written_beside(folder / "table.md") as beside:
         beside.write_text(markdown, encoding="utf-8")
@@ -91,7 +93,7 @@ def ranks_frame(pipeline: Pipeline, results: dict[str, SystemResult]) -> pd.Data
                 pd.DataFrame(
                     {
                         "system": name,
-                        "seed": np.int8(pipeline.config.seed + i),
+                        "seed": np.int64(pipeline.config.seed + i),
                         "case": rows.astype(np.int32),
                         "user": inside.users.astype(np.int32),
                         "history": cases.lengths[rows].astype(np.int32),

@@ -1,5 +1,6 @@
 """Results in words and rows: the table of systems, what can be said of their differences, and stage reports."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,10 @@ from letterlib.data.dataset import Dataset, Split, sampled_rows
 from letterlib.errors import Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation
+from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import FLOOR, LABELS, find_system
+from letterlib.files import digest
 from letterlib.tokenization.letter import LetterTokenizer
 
 RESAMPLING_SEED = 0
@@ -26,6 +29,8 @@ class SystemResult:
     history_out: list[Evaluation]
     seconds: float
     parameters: int = 0
+    n_test_cases: int | None = None
+    """How many the split has, where a sample of them was answered (see `Pipeline.test_cases`)."""
 
     @property
     def users(self) -> np.ndarray:
@@ -37,9 +42,9 @@ class SystemResult:
 
     def on_sample(self, n: int) -> "SystemResult":
         """The same on the `n` cases that a language model answered (see `Pipeline.test_cases`)."""
-        rows = sampled_rows(self.n_cases, n, seed=0)
+        rows, total = sampled_rows(self.n_cases, n, seed=0), self.n_test_cases or self.n_cases
         inside, outside = ([one[rows] for one in kind] for kind in (self.history_in, self.history_out))
-        return SystemResult(self.name, inside, outside, self.seconds, self.parameters)
+        return SystemResult(self.name, inside, outside, self.seconds, self.parameters, total)
 
     def recall(self, k: int = 10, *, history: str = "in") -> np.ndarray:
         """Per-case hits, [n_seeds, n_cases]."""
@@ -52,8 +57,10 @@ class SystemResult:
         """Of R@10."""
         return interval(self.recall(history=history), self.users, RESAMPLING_SEED)
 
-    def last_case_recall(self) -> float:
-        """R@10 on each user's last case alone: the plain leave-one-out figure."""
+    def last_case_recall(self) -> float | None:
+        """R@10 on each user's last case alone: the plain leave-one-out figure. None on a sample, which lacks most."""
+        if self.n_test_cases not in (None, self.n_cases):
+            return None
         last = np.append(self.users[1:] != self.users[:-1], True)
         return float(self.recall()[:, last].mean())
 
@@ -64,7 +71,8 @@ class SystemResult:
 def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, SystemResult], list[str]]:
     """Evaluate (or find) every system under every pipeline, which differ in their seed alone.
 
-    Returns the results, and a sentence for every system that needs what this data set does not have.
+    Returns the results, and a sentence for every system that needs what this data set does not have. If all do, the
+    first of these sentences is raised as Unavailable.
     """
     results, left_out = {}, []
     for name in systems:
@@ -75,7 +83,10 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
             continue
         outside = [p.evaluation(name, history="out") for p in pipelines]
         seconds = float(np.mean([p.seconds(name) for p in pipelines]))
-        results[name] = SystemResult(name, inside, outside, seconds, pipelines[0].parameters(name))
+        sizes = pipelines[0].parameters(name), len(pipelines[0].split.cases("test"))
+        results[name] = SystemResult(name, inside, outside, seconds, *sizes)
+    if not results:
+        raise Unavailable(left_out[0].rstrip("."))
     return results, left_out
 
 
@@ -90,7 +101,7 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
             "N@5": f"{one.mean('N@5'):.4f}",
             "N@10": f"{one.mean('N@10'):.4f}",
             "R@10, history out": in_words(outside),
-            "R@10, last case": f"{one.last_case_recall():.4f}",
+            "R@10, last case": "-" if (last := one.last_case_recall()) is None else f"{last:.4f}",
             "coverage": f"{one.mean('coverage'):.2f}",
             "valid": f"{one.mean('validity'):.0%}",
             "parameters": f"{one.parameters / 1e6:.2f}M" if one.parameters else "-",
@@ -124,6 +135,19 @@ def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) 
         f"{len(first.users):,} cases of {len(np.unique(first.users)):,} users, "
         f"full ranking of {pipeline.dataset.n_items:,} items"
     )
+
+
+def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: Sequence[str]) -> str:
+    """What the folder of a table or a report is called.
+
+    A profile that was changed, or other systems than `usual`, end in a hash of both: no result replaces another.
+    """
+    config = pipeline.config
+    plain = make_config(config.dataset, config.profile, config.seed, config.device)
+    name = f"{pipeline.dataset.name}-{config.profile}-{seeds}"
+    if (config, list(systems)) == (plain, list(usual)):
+        return name
+    return f"{name}-{digest(config.model_dump(), list(systems))[:8]}"
 
 
 PAIRS = [

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, tokens_of
+from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
@@ -110,6 +111,8 @@ class Tiger(IdentifierRecommender):
         self.check_identifiers(split)
         config = self.config
         cases = split.cases("train")
+        if not len(cases):
+            raise LetterError("TIGER: no user has two items in training, so there is no next item to learn")
         n_examples = min(config.examples or len(cases), len(cases))
         train_ends = split.dataset.sequences.offsets[:-1] + split.train.lengths
 

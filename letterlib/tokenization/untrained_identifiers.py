@@ -24,8 +24,14 @@ def random_identifiers(n_items: int, seed: int = 0, n_levels: int = LEVELS, n_co
             f"{n_items:,} items, but {n_levels} levels of {n_codes} codes make {n_codes**n_levels:,} identifiers; "
             "choose more levels or codes"
         )
-    numbers = np.random.default_rng(seed).choice(n_codes**n_levels, n_items, replace=False)
-    return Identifiers(np.stack(np.unravel_index(numbers, (n_codes,) * n_levels), axis=1), (n_codes,) * n_levels)
+    random, sizes = np.random.default_rng(seed), (n_codes,) * n_levels
+    if n_codes**n_levels < 2**63:
+        numbers = random.choice(n_codes**n_levels, n_items, replace=False)
+        return Identifiers(np.stack(np.unravel_index(numbers, sizes), axis=1), sizes)
+    codes = random.integers(n_codes, size=(n_items, n_levels))  # too many to be numbered; two alike are drawn again
+    while len(repeated := np.setdiff1d(np.arange(n_items), np.unique(codes, axis=0, return_index=True)[1])):
+        codes[repeated] = random.integers(n_codes, size=(len(repeated), n_levels))
+    return Identifiers(codes, sizes)
 
 
 def residual_kmeans_identifiers(

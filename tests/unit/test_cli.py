@@ -2,15 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from letterlib.errors import LetterError
+from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import PROFILES, make_config
+from letterlib.experiments.pipeline import Pipeline
 
 
 def letterlib(*arguments, cwd=None, **environment):
@@ -60,6 +64,17 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["run", "--set", "tigre.epochs=3"], ['no option "tigre"', 'did you mean "tiger"']),
         (["run", "--set", "tiger.epochs=many"], ["tiger.epochs='many'", "integer"]),
         (["run", "--set", "tiger.epochs"], ["name=value"]),
+        (["run", "--set", "profile=paper"], ["choose it with --profile"]),
+        (["run", "--set", "dataset=beauty"], ["choose it with --dataset"]),
+        (["run", "--set", "tiger=5"], ["tiger.OPTION=VALUE", "epochs"]),
+        (["data", "--set", "held_out=0"], ["held_out"]),
+        (["evaluate", "popularity", "--set", "held_out=5000"], ["no user has 10001 items"]),
+        (["evaluate", "popularity", "--device", "gpu"], ['device "gpu"', "cuda:NUMBER"]),
+        (["evaluate", "popularity", "--device", "cuda:77"], ["cuda:77", "GPU(s)"]),
+        (["evaluate", "popularity", "--cache-dir", "/dev/null/x"], ["cannot write here"]),
+        (["train", "mf", "--profile", "smoke", "--set", "mf.learning_rate=1e25"], ["diverged", "epoch"]),
+        (["train", "letter-lc-rec", "--profile", "smoke", "--set", "lcrec.intentions=no.json"], ["no.json"]),
+        (["grid", "x.yaml", "--run", "--json"], ["--json lists and --run does"]),
         (["run", "--dataset", "beuty"], ["beuty", "movielens"]),
         (["run", "--seed", "-1"], ["seed", "-1"]),
         (["evaluate", "sasrek", "--profile", "smoke"], ['unknown system "sasrek"', "letter-tiger"]),
@@ -143,3 +158,61 @@ def test_an_override_may_be_a_list():
     assert changed.tokenizer.hidden == (64, 32) and changed.lcrec.tasks == ("seqrec",)
     with pytest.raises(LetterError, match=r"tokenizer\.hidden=\[64.*not a list.*write it as \[256, 128\]"):
         make_config(overrides=["tokenizer.hidden=[64"])
+
+
+def test_released_identifiers_are_found_by_whatever_name_and_read_again_when_they_change(tmp_path, beauty):
+    """The folder's one data set may be called anything; its identifiers are part of what a cached result is of."""
+
+    def write(code_of):
+        index = {str(i): [f"<{letter}_{code_of(i, n)}>" for n, letter in enumerate("abcd")] for i in range(30)}
+        (beauty / "Made.index.json").write_text(json.dumps(index))
+
+    def first_identifier():
+        pipeline = Pipeline(make_config("mine", "smoke"), data_dir=beauty, cache=Cache(tmp_path / "cache"))
+        return pipeline.identifiers("released").codes[1].tolist()
+
+    write(lambda i, n: i if n == 0 else 0)
+    assert first_identifier() == [1, 0, 0, 0]
+    write(lambda i, n: i + 7 if n == 1 else 0)
+    assert first_identifier() == [0, 8, 0, 0]
+
+
+def test_a_model_of_a_folder_is_another_model_when_its_files_are_others(tmp_path):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+
+    def key():
+        pipeline = Pipeline(make_config("movielens", "smoke", encoder=str(folder)), cache=Cache(tmp_path / "cache"))
+        pipeline._stage = lambda name, version, options, inputs, work: inputs
+        return pipeline._semantic()
+
+    (folder / "weights").write_text("1")
+    first = key()
+    (folder / "weights").write_text("2")
+    assert key() != first
+
+
+def test_a_table_goes_on_without_what_the_data_lacks_and_says_so_when_nothing_is_left(tmp_path, beauty):
+    (beauty / "Made.item.json").unlink()
+    asked = ("--dataset", "made", "--data-dir", beauty, "--profile", "smoke", "--seeds", 1)
+    done = letterlib("table", "--system", "popularity", "--system", "p5-tid", *asked, cwd=tmp_path)
+    assert done.returncode == 0 and "Without P5-TID" in done.stdout and "Popularity" in done.stdout, done.stderr
+    one_line_error(letterlib("table", "--system", "tiger-released", *asked, cwd=tmp_path), "no identifiers")
+
+
+def test_a_job_array_s_number_is_no_process_of_ours(tmp_path):
+    done = letterlib("train", "mf", "--profile", "smoke", cwd=tmp_path, RANK="1")
+    assert done.returncode == 0 and (tmp_path / "runs" / "mf").is_dir() and "mf: " in done.stdout, done.stderr
+
+
+def test_an_interrupted_command_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-c", "from letterlib.cli import main; main()", "train", "bert4rec"]
+    quiet = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=quiet)
+    partial = tmp_path / "runs" / "bert4rec"
+    deadline = time.monotonic() + 120
+    while not list(partial.glob("*.partial")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130 and "goes on from the last finished stage" in said, said

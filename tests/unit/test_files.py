@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from letterlib.errors import LetterError
-from letterlib.files import digest, one_at_a_time, read_json, remove_scratch, write_json, written_beside
+from letterlib.files import (
+    content_of_folder,
+    digest,
+    one_at_a_time,
+    read_json,
+    remove_scratch,
+    sha256_of,
+    write_json,
+    written_beside,
+)
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_scratch(tmp_path):
@@ -104,3 +113,31 @@ def test_only_scratch_of_the_name_is_removed(tmp_path):
     assert not (tmp_path / ".a.json.abcd1234").exists() and len(list(tmp_path.iterdir())) == 5
     remove_scratch(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == [".a.json.abcd12345", "a.json.abcd1234"]
+
+
+def test_an_error_of_the_block_that_is_not_about_writing_keeps_its_own_words(tmp_path):
+    with pytest.raises(OSError, match="cannot reach the hub"), written_beside(tmp_path / "a"):
+        raise OSError("cannot reach the hub")
+    with pytest.raises(LetterError, match="could not be written"), written_beside(tmp_path / "a") as beside:
+        (beside / "in a folder that nobody made").write_text("")
+
+
+def test_a_lock_where_nothing_can_be_written_is_one_clear_line():
+    with pytest.raises(LetterError, match="cannot write here"), one_at_a_time("/dev/null/x/y"):
+        pass
+
+
+def test_the_content_of_a_folder_is_its_files_and_not_its_name(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "weights").write_text("1")
+    before = content_of_folder(tmp_path / "a")
+    assert before == content_of_folder(tmp_path / "b") and len(before) == 1
+    (tmp_path / "a" / "deep" / "weights").write_text("2")
+    assert content_of_folder(tmp_path / "a") != before
+    assert content_of_folder(tmp_path / "none") == content_of_folder("minilm") == content_of_folder("") == []
+
+
+def test_the_hash_of_a_missing_file_is_one_clear_line(tmp_path):
+    with pytest.raises(LetterError, match="none.json: no such file"):
+        sha256_of(tmp_path / "none.json")

@@ -60,6 +60,7 @@ def test_several_sets_of_options_are_a_list_of_lists(tmp_path):
         ("runs: [{sede: 0}]", ["entry 1", 'did you mean "seed"']),
         ("runs: [{tokenizer: plain, alpha: 0.1}]", ["entry 1", "changes nothing"]),
         ("runs: [{seed: []}]", ["entry 1", "seed", "empty list"]),
+        ("runs: [{options: {tiger.epochs: 3}}]", ["entry 1", "options"]),
         ("runs: [letter]", ["entry 1", "parameter: value"]),
         ("runs: {seed: 0}", ["`runs`", "list of entries"]),
         ("every: [seed]\nruns: [{seed: 0}]", ["entry 1", "`every`"]),

@@ -59,6 +59,12 @@ def test_other_identifiers_are_another_model(base):
     assert len(keys) == 2
 
 
+def test_a_vocabulary_that_levels_share_is_part_of_what_identifiers_are(base):
+    codes = np.stack(np.unravel_index(np.arange(40), (8, 8)), axis=1)
+    own = [OwnPipeline(base, base.dataset, {"letter": Identifiers(codes, (8, 8), one)}) for one in (False, True)]
+    assert len({pipeline._identifiers("letter").key for pipeline in own}) == 2
+
+
 def test_texts_are_embedded_once_and_other_texts_again(base):
     base.semantic()
     before = ran(base, "semantic")

@@ -12,12 +12,12 @@ from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.run_export import export
 from letterlib.experiments.run_results import (
     RunResult,
     best,
     by_setting,
     compare,
-    export,
     load_results,
     mean_interval,
     select,
@@ -42,6 +42,7 @@ def result(one: Evaluation, other: Evaluation | None = None, total: int = len(US
     asked = RunParameters.checked(**values)
     return RunResult({
         "parameters": asked.resolved,
+        "system": asked.system,
         "label": asked.label,
         "dataset": {"fingerprint": asked.dataset, "held out": 5},
         "metrics": {"history in": one.metrics(), "history out": other.metrics()},
@@ -179,6 +180,27 @@ def test_the_best_is_chosen_by_validation_over_all_seeds_and_never_by_test():
         best(floor)
     with pytest.raises(LetterError, match="dataset=complete-journey or movielens"):
         best(low + several((0,), 0.9, dataset="complete-journey"))
+
+
+def test_runs_of_two_data_sets_under_one_name_are_not_averaged():
+    runs = several((0, 1), 0.5)
+    assert mean_interval(runs).mean > 0
+    runs[1].record["dataset"]["fingerprint"] = "another"
+    with pytest.raises(LetterError, match="the fingerprint is movielens .*seed 0.* and another .*seed 1"):
+        mean_interval(runs)
+    with pytest.raises(LetterError, match="different data"):
+        compare(runs, several((0, 1), 0.3, tokenizer="plain"))
+
+
+def test_systems_that_were_validated_on_two_scales_are_not_chosen_between():
+    """MF and LightGCN are validated with the history filtered out, which gives higher figures."""
+    inside = several((0,), 0.5)
+    outside = [several((0,), 0.5, generator=name, tokenizer="none") for name in ("mf", "lightgcn")]
+    for runs, score in zip(outside, (0.8, 0.9), strict=True):
+        runs[0].record["validation N@10"] = score
+        with pytest.raises(LetterError, match="filtered out and LETTER-TIGER with it left in"):
+            best(inside + runs)
+    assert best(outside[0] + outside[1]) == outside[1]
 
 
 def test_exports_have_a_row_a_run_or_a_row_a_setting(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,18 @@ def test_a_finished_run_is_found_and_nothing_else_is_touched(settings, cache):
     assert run(asked, **settings | {"say": said.append, "data_dir": Path("nowhere")}) == first
     assert content_of(cache) | content_of(settings["out_dir"]) == before
     assert len(said) == 1 and "found" in said[0]
+
+
+def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(settings, data, tmp_path):
+    asked = small_run()
+    run(asked, **settings)
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    (file,) = other.glob("*.inter.json")
+    lists = json.loads(file.read_text())
+    file.write_text(json.dumps({user: items[::-1] for user, items in lists.items()}))
+    with pytest.raises(LetterError, match="other content than .*other has now.*--out-dir"):
+        run(asked, **settings | {"data_dir": other})
 
 
 def test_a_failed_run_keeps_its_error_and_is_tried_again(settings, monkeypatch):

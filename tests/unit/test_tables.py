@@ -1,11 +1,16 @@
 """The table of systems: several seeds, the last case of each user, paired sentences, the Markov floor."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from made_data import made
 
 from letterlib.data.dataset import sampled_rows
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments.tables import SystemResult, comparisons, floor_sentence, results_frame
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.table import ranks_frame
+from letterlib.experiments.tables import SystemResult, comparisons, floor_sentence, folder_name, results_frame
 
 USERS = np.repeat(np.arange(200), 5)
 LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
@@ -78,3 +83,31 @@ def test_a_language_model_is_compared_on_the_cases_that_it_answered():
     assert results_frame(results)["cases"].tolist() == ["1,000", "100"]
     floor = floor_sentence(results | {"markov": results["popularity"]})
     assert "Every trained system clears" in floor, "the floor is read on the same 100 cases"
+
+
+def test_on_a_sample_of_cases_nothing_is_said_of_each_user_s_last_case():
+    """The last sampled case of a user is seldom the user's last case."""
+    whole = result("sasrec-tuned", 0.5)
+    assert whole.on_sample(100).last_case_recall() is None
+    sampled = on_a_sample("lc-rec", whole, 100)
+    known = SystemResult("lc-rec", sampled.history_in, sampled.history_out, 1.0, n_test_cases=len(USERS))
+    assert results_frame({"lc-rec": known}).loc["LC-Rec (RQ-VAE)", "R@10, last case"] == "-"
+
+
+def test_another_profile_seed_or_choice_of_systems_has_a_folder_of_its_own():
+    def named(systems=("mf", "hgn"), **values):
+        config = make_config(**values)
+        pipeline = SimpleNamespace(config=config, dataset=SimpleNamespace(name=config.dataset))
+        return folder_name(pipeline, "3seeds", list(systems), ("mf", "hgn"))
+
+    assert named() == "movielens-laptop-3seeds"
+    others = [named(overrides=["tiger.epochs=3"]), named(overrides=["mf.epochs=3"]), named(["mf"]), named(encoder="x")]
+    assert len({named(), *others}) == 5 and all(one.startswith("movielens-laptop-3seeds-") for one in others)
+
+
+@pytest.mark.parametrize("seed", [0, 127, 2024])
+def test_any_seed_has_its_ranks_written(seed):
+    one = result("popularity", 0.5, seeds=(0, 1))
+    cases = made([list(range(3 + 8))] * 200, 20).split(5).cases("test")
+    pipeline = SimpleNamespace(split=SimpleNamespace(cases=lambda part: cases), config=SimpleNamespace(seed=seed))
+    assert sorted(set(ranks_frame(pipeline, {"popularity": one})["seed"])) == [seed, seed + 1]

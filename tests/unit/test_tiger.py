@@ -82,6 +82,12 @@ def test_it_memorises_what_comes_next(model, part):
     assert model.log.losses[-1]["loss"] < 0.5 * model.log.losses[0]["loss"]
 
 
+def test_without_a_pair_in_training_there_is_nothing_to_learn():
+    short = Dataset("short", Sequences.from_lists([[0, 1, 2], [3, 4, 5]]), pd.DataFrame(index=range(N_ITEMS)), "", "ab")
+    with pytest.raises(LetterError, match="no user has two items in training"):
+        Tiger(distinct(), SMALL).fit(short.split(1))
+
+
 def test_what_the_encoder_reads():
     item_tokens = np.arange(2, 2 + 2 * 8).reshape(8, 2)
     cases = Cases.from_histories([[1, 2, 3, 4], [0], []])

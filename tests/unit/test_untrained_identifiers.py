@@ -19,6 +19,12 @@ def test_random_identifiers_are_distinct_in_range_and_the_seeds():
     assert first.dead_codes == (0, 0, 0, 0)
 
 
+def test_random_identifiers_of_more_codes_than_can_be_numbered():
+    made, again = (random_identifiers(500, 1, 8, 256) for _ in range(2))
+    assert made.n_distinct == 500 and made.codes.shape == (500, 8) and (made.codes == again.codes).all()
+    assert made.codes.min() >= 0 and made.codes.max() < 256 and len(np.unique(made.codes[:, 0])) > 150
+
+
 def test_random_identifiers_use_up_all_that_there_are_and_not_more():
     """Drawing with replacement, as one would at first, would have to share some."""
     assert random_identifiers(27, 0, 3, 3).n_distinct == 27
