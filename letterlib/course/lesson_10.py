@@ -175,6 +175,8 @@ def _other_runs(case: Case) -> list[tuple[Entry, Entry, str]]:
          "and beta have changed places."),
         (given, given | {"beta": full["beta"] * 1.001}, "a rounded number. `repr` and `json.dumps` keep all of its "
          "digits."),
+        (given | {"alpha": 0.0}, {name: value for name, value in given.items() if name != "alpha"}, "0 was taken for "
+         "'not given'. Only None means the default: test `is not None`."),
         (given | {"alpha": 1.0, "beta": 11.0}, given | {"alpha": 1.01, "beta": 1.0}, "values joined without a sign "
          "between them: 1.0 and 11.0 look like 1.01 and 1.0."),
     ]  # fmt: skip

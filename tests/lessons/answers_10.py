@@ -107,6 +107,11 @@ def folders_too(given, defaults, folders):
     return dict(sorted((defaults | {k: number(v) for k, v in given.items() if v is not None}).items()))
 
 
+def zero_is_nothing(given, defaults, folders):
+    full = {name: given.get(name) or default for name, default in defaults.items()}
+    return {name: number(full[name]) for name in sorted(full)}
+
+
 def none_stays(given, defaults, folders):
     full = defaults | {k: v for k, v in given.items() if k not in folders}
     return {name: number(full[name]) for name in sorted(full)}
@@ -199,6 +204,7 @@ WRONG = [
     ("10.2", key_with(of=only_given), "default that was written out"),
     ("10.2", key_with(of=folders_too), "a folder"),
     ("10.2", key_with(of=none_stays), "None. It means"),
+    ("10.2", key_with(of=zero_is_nothing), "0 was taken for"),
     ("10.2", key_with(of=numbers_as_written), "one number"),
     ("10.2", key_with(rounded), "a rounded number"),
     ("10.2", key_with(without("seed")), "the seed is left out"),
