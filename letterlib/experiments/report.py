@@ -180,8 +180,7 @@ def training_section(pipeline: Pipeline) -> Section:
 
 
 def _judged(name: str) -> str:
-    left_out = getattr(SYSTEMS[name].kind, "leaves_out_history", False)
-    return LABELS[name] + (", history filtered out" if left_out else "")
+    return LABELS[name] + (", history filtered out" if SYSTEMS[name].leaves_out_history else "")
 
 
 def picture(axes: Axes, caption: str) -> Figure:

@@ -240,14 +240,10 @@ def best(results: Iterable[RunResult]) -> list[RunResult]:
     judged = [runs for runs in by_setting(results) if all(one.record["validation N@10"] is not None for one in runs)]
     if not judged:
         raise LetterError("none of these runs was validated during training, so none can be chosen")
-    apart = {_leaves_out_history(runs[0]): runs[0].record["label"] for runs in judged}
+    apart = {find_system(runs[0].record["system"]).leaves_out_history: runs[0].record["label"] for runs in judged}
     if len(apart) > 1:
         raise LetterError(
             f"{apart[True]} was validated with the history filtered out and {apart[False]} with it left in, which are "
             "two scales; choose among the systems of one kind (generator=...)"
         )
     return max(judged, key=lambda runs: np.mean([one.record["validation N@10"] for one in runs]))
-
-
-def _leaves_out_history(one: RunResult) -> bool:
-    return getattr(find_system(one.record["system"]).kind, "leaves_out_history", False)

@@ -48,6 +48,11 @@ class System:
     titles: bool = False
     language_model: bool = False
 
+    @property
+    def leaves_out_history(self) -> bool:
+        """Whether it is validated with the history filtered out; otherwise it is left in, which gives lower figures."""
+        return getattr(self.kind, "leaves_out_history", False)
+
 
 SYSTEMS: dict[str, System] = {
     "random": System("Random", FLOOR, RandomOrder),
