@@ -15,7 +15,7 @@ def instructions() -> tuple[str, str, str]:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = text[text.index("## Adding a fifteenth system") :]
     module, line = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:2]
-    return re.search(r"a whole one, `(\S+\.py)`", section)[1], module, line
+    return re.search(r"Save it as `(\S+\.py)`", section)[1], module, line
 
 
 def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
