@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("course", deadline=None)
+settings.load_profile("course")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

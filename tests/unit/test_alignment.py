@@ -1,6 +1,7 @@
 """The six tasks of LC-Rec: what stands in a prompt, what is learnt, and what never gets in."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,10 @@ def test_the_response_follows_the_history_in_the_users_list(tasks, vocabulary):
             past = items_in(vocabulary, example.tokens[~example.response])
             said = vocabulary.tokenizer.decode(example.tokens[example.response])
             assert said == f"film number {past[-1] + 8} [SEP]"
+        else:  # the wording that reads titles and answers with an identifier
+            prompt, _ = parts(vocabulary, example)
+            (item,) = items_in(vocabulary, example.tokens[example.response])
+            assert item == int(re.findall(r"film number (\d+)", prompt)[-1]) + 8
 
 
 def test_a_taste_is_made_of_the_most_frequent_genres(tasks, vocabulary):

@@ -84,13 +84,23 @@ def test_the_share_is_kept_and_every_history_has_a_mask():
     starts = torch.nonzero(inputs.columns == 0)[:, 0]
     per_history = torch.bincount(torch.searchsorted(starts, wanted, right=True) - 1, minlength=len(starts))
     assert per_history.min() == 1
-    assert 0.2 < len(wanted) / len(inputs.items) < 0.35  # a fifth, and the histories in which chance masked none
     assert len(set(inputs.columns[wanted].tolist())) == 9
+    shares = [len(wanted) / len(inputs.items) for _, (inputs, wanted, _) in (masked(0.0, seed=s) for s in range(20))]
+    lengths = np.array([9, 1, 5, 7])  # a fifth, and one more in the histories in which chance masked none
+    assert np.mean(shares) == pytest.approx((0.2 * lengths + 0.8**lengths).sum() / lengths.sum(), abs=0.01)
 
 
 def test_histories_of_which_only_the_last_item_is_masked():
     _, (inputs, wanted, _) = masked(1.0, share=0.9)
     assert torch.equal(wanted, inputs.last.sort().values)
+
+
+def test_of_half_of_the_histories_the_last_item_alone_is_masked():
+    _, (inputs, wanted, _) = masked(0.5, share=0.9)
+    starts = torch.nonzero(inputs.columns == 0)[:, 0]
+    counts = torch.bincount(torch.searchsorted(starts, wanted, right=True) - 1, minlength=len(starts))
+    long = torch.diff(starts, append=torch.tensor([len(inputs.items)])) == 9
+    assert float((counts[long] == 1).float().mean()) == pytest.approx(0.5, abs=0.2)
 
 
 def test_masks_are_drawn_anew_every_time():

@@ -263,10 +263,21 @@ def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
     prompts = [model.prompt([3, 40]), model.prompt([9, 33, 2])]
     greedy = model.network.write(prompts, 1)
     model.network.train().eval()
-    for prompt, one, other in zip(prompts, greedy, model.network.write(prompts, 8), strict=True):
-        if max(len(one), len(other)) < 6:
-            assert score(prompt, other) >= score(prompt, one) - 1e-5
+    pairs = zip(prompts, greedy, model.network.write(prompts, 8), strict=True)
+    ended = [(prompt, one, other) for prompt, one, other in pairs if max(len(one), len(other)) < 6]
+    assert ended and all(score(prompt, other) >= score(prompt, one) - 1e-5 for prompt, one, other in ended)
     model.network.train().eval()
+
+
+def test_the_width_of_the_beam_reaches_the_search(model, monkeypatch):
+    widths, generate = [], model.network.model.generate
+    monkeypatch.setattr(
+        model.network.model, "generate", lambda **kw: widths.append(kw["num_beams"]) or generate(**kw)
+    )
+    model.network.train().eval()  # what was written is forgotten
+    model.network.write([model.prompt([3, 40])], 8)
+    model.network.train().eval()
+    assert widths == [8]
 
 
 def test_nothing_of_validation_and_test_is_learnt():

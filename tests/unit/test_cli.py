@@ -211,7 +211,8 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=quiet)
     partial = tmp_path / "runs" / "bert4rec"
     deadline = time.monotonic() + 120
-    while not list(partial.glob("*.partial")) and time.monotonic() < deadline:
+    while not list(partial.glob("*.partial")):
+        assert process.poll() is None and time.monotonic() < deadline, "no training was begun"
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]

@@ -29,6 +29,7 @@ OTHER = gzip.compress(b"quite another file", mtime=0)
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with faulty_server() as one:
         one.files = {REVIEWS_AT: CONTENT, MIRROR: CONTENT}
         one.files[f"/first/{METADATA}"] = gzip.compress("\n".join(block_items(NAME, 40)).encode(), mtime=0)

@@ -92,11 +92,13 @@ def test_a_lock_lets_one_in_at_a_time_and_tells_the_other_to_wait(tmp_path):
         with one_at_a_time(tmp_path / "stage", said.append):
             order.append("second")
 
-    thread = threading.Thread(target=second)
+    thread = threading.Thread(target=second, daemon=True)
     thread.start()
     with one_at_a_time(tmp_path / "stage", said.append):
         inside.set()
+        deadline = time.monotonic() + 30
         while not said:
+            assert time.monotonic() < deadline and not order, "the other was let in"
             time.sleep(0.01)
         order.append("first")
     thread.join()

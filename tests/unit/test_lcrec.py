@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.experiments.configuration import make_config
@@ -148,6 +150,30 @@ def test_tau_divides_the_logits(untrained):
         sharp = float(response_loss(0.5)(untrained.network, batch)["loss"])
     each = -torch.log_softmax(logits / 0.5, dim=1)[torch.arange(len(batch[1])), batch[1]]
     assert sharp == pytest.approx(float(each.mean()), rel=1e-5)
+
+
+def test_fit_minimises_the_loss_at_its_own_tau(monkeypatch):
+    seen = {}
+
+    def spy(network, batches, loss, **options):
+        seen.update(loss=loss, batch=next(iter(batches(np.random.default_rng(0)))))
+        return TrainingLog()
+
+    monkeypatch.setattr(module, "train", spy)
+    one = fresh(tau=0.5).fit(circle().split(1))
+    with torch.no_grad():
+        found = float(seen["loss"](one.network, seen["batch"])["loss"])
+        half, whole = (float(response_loss(tau)(one.network, seen["batch"])["loss"]) for tau in (0.5, 1.0))
+    assert found == pytest.approx(half, rel=1e-5) and abs(half - whole) > 1e-3
+
+
+def test_an_epoch_has_every_task_as_often_as_asked():
+    one, seen = fresh(epochs=1), Counter()
+    batch = one.batch
+    one.batch = lambda examples: seen.update(TASKS[e.task] for e in examples) or batch(examples)
+    one.fit(circle().split(1))
+    n = one.alignment_tasks(circle().split(1)).n_lists
+    assert seen == {task: n if task == "seqrec" else round(0.5 * n) for task in TASKS}
 
 
 def test_a_batch_wastes_less_than_half_on_padding(untrained):
@@ -330,6 +356,8 @@ def test_gradient_checkpointing_changes_no_gradient():
     for switch in (False, True):
         one = fresh(gradient_checkpointing=switch).fit(circle().split(1))
         losses.append([step["loss"] for step in one.log.losses])
+        layers = one.network.model.get_base_model().modules()
+        assert any(getattr(layer, "gradient_checkpointing", False) for layer in layers) == switch
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 

@@ -182,3 +182,15 @@ def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
 def test_users_and_items_outside_the_data_are_named(fitted, user, item, message):
     with pytest.raises(LetterError, match=message):
         fitted[0].recommend(Cases.from_histories([[item]], [user]), 5)
+
+
+def test_validation_treats_the_history_as_the_class_says(monkeypatch):
+    asked, recommend = [], LightGCN.recommend
+
+    def spy(self, cases, k, exclude_history=False):
+        asked.append(exclude_history)
+        return recommend(self, cases, k, exclude_history)
+
+    monkeypatch.setattr(LightGCN, "recommend", spy)
+    LightGCN(SMALL.model_copy(update={"epochs": 2}), 0, "cpu").fit(two_tastes().split())
+    assert asked and set(asked) == {LightGCN.leaves_out_history}

@@ -202,3 +202,16 @@ def test_data_without_a_next_item_are_named(name):
     kind, config = SYSTEMS[name]
     with pytest.raises(LetterError, match="no user has two items in training"):
         kind(config, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]], N_ITEMS).split())
+
+
+def test_validation_treats_the_history_as_the_class_says(system, monkeypatch):
+    (kind, config), asked = system, []
+    recommend = kind.recommend
+
+    def spy(self, cases, k, exclude_history=False):
+        asked.append(exclude_history)
+        return recommend(self, cases, k, exclude_history)
+
+    monkeypatch.setattr(kind, "recommend", spy)
+    kind(config, 0, "cpu").fit(made(two_tastes(), N_ITEMS).split())
+    assert asked and set(asked) == {kind.leaves_out_history}

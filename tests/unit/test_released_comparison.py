@@ -41,6 +41,10 @@ def test_every_set_of_identifiers_gets_the_same_measures_and_a_judge_of_another_
     assert list(rows) == [*released_comparison.OURS.values(), released_comparison.RELEASED]
     assert len({tuple(row) for row in rows.values()}) == 1 and pipeline.asked == [1]
     assert rows[released_comparison.RELEASED]["in_use"] == [4, 4]
+    meaning = FakePipeline(tmp_path).semantic().vectors
+    judge = FakePipeline(tmp_path, 1).collaborative().vectors
+    released = Identifiers.load(tmp_path / "Made.index.json", 40)
+    assert rows[released_comparison.RELEASED] == measures(released, meaning - meaning.mean(axis=0), judge)
 
 
 def test_measures_of_identifiers_that_follow_one_of_two_spaces():

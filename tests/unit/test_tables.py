@@ -24,9 +24,11 @@ def evaluation(hit_rate, seed, last=None):
     return Evaluation(ranks, USERS, np.full(len(USERS), "head"), LISTS)
 
 
-def result(name, hit_rate, seeds=(0,), last=None):
+def result(name, hit_rate, seeds=(0,), last=None, out=None):
+    """out: the hit rate with the history filtered out; the same lists when not said."""
     runs = [evaluation(hit_rate, seed, last) for seed in seeds]
-    return SystemResult(name, runs, runs, 1.0)
+    outside = runs if out is None else [evaluation(out, 50 + seed) for seed in seeds]
+    return SystemResult(name, runs, outside, 1.0)
 
 
 def test_the_last_case_of_a_user_is_the_leave_one_out_figure():
@@ -107,7 +109,25 @@ def test_another_profile_seed_or_choice_of_systems_has_a_folder_of_its_own():
 
 @pytest.mark.parametrize("seed", [0, 127, 2024])
 def test_any_seed_has_its_ranks_written(seed):
-    one = result("popularity", 0.5, seeds=(0, 1))
+    one = result("popularity", 0.5, seeds=(0, 1), out=0.9)
     cases = made([list(range(3 + 8))] * 200, 20).split(5).cases("test")
     pipeline = SimpleNamespace(split=SimpleNamespace(cases=lambda part: cases), config=SimpleNamespace(seed=seed))
-    assert sorted(set(ranks_frame(pipeline, {"popularity": one})["seed"])) == [seed, seed + 1]
+    frame = ranks_frame(pipeline, {"popularity": one})
+    assert sorted(set(frame["seed"])) == [seed, seed + 1]
+    assert frame["rank"].tolist() == np.concatenate([run.ranks for run in one.history_in]).tolist()
+    assert frame["rank, history out"].tolist() == np.concatenate([run.ranks for run in one.history_out]).tolist()
+
+
+def test_history_in_and_history_out_are_never_mixed_up():
+    one, other = result("sasrec-tuned", 0.3, (0, 1), out=0.8), result("popularity", 0.3, (7, 8), out=0.1)
+    row = results_frame({"sasrec-tuned": one}).loc["SASRec (tuned)"]
+    assert row["R@10, history out"].startswith(f"{np.mean([run.hits(10).mean() for run in one.history_out]):.4f} [")
+    rows = sampled_rows(len(USERS), 100, seed=0)
+    for history in ("in", "out"):
+        sampled = one.on_sample(100).recall(history=history)
+        assert np.array_equal(sampled, one.recall(history=history)[:, rows])
+    (sentence,) = comparisons({"sasrec-tuned": one, "popularity": other})
+    inside, outside = sentence.split("; history out: ")
+    assert "no difference seen" in inside and outside.startswith("+0.") and "(higher)" not in inside
+    floor = {"markov": result("markov", 0.9, out=0.1), "sasrec-tuned": result("sasrec-tuned", 0.2, out=0.6)}
+    assert "Every trained system clears" in floor_sentence(floor), "the floor is read with the history out"

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 
+from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.decoding.trie import EOS, PAD
 from letterlib.errors import LetterError
@@ -277,3 +279,24 @@ def test_a_misspelt_option_is_refused():
 
 def test_no_cases_no_rows(model):
     assert model.recommend(Cases.from_histories([]), 10).items.shape == (0, 10)
+
+
+def test_fit_minimises_the_ranking_guided_loss_at_its_own_tau_and_hands_its_options_on(monkeypatch):
+    seen = {}
+
+    def spy(network, batches, loss, **options):
+        seen.update(options, loss=loss, batch=next(iter(batches(np.random.default_rng(0)))))
+        return TrainingLog()
+
+    monkeypatch.setattr(tiger, "train", spy)
+    config = SMALL.model_copy(update={"tau": 0.5, "relative_rate": True})
+    model = Tiger(distinct(), config, 0, "cpu").fit(circle().split(1))
+    tokens, mask, targets = seen["batch"]
+    with torch.no_grad():
+        logits = model.network(tokens, mask, targets)
+        found = seen["loss"](model.network, seen["batch"])["loss"]
+    wanted = F.cross_entropy(logits.flatten(0, -2) / 0.5, targets.flatten(), ignore_index=tiger.IGNORED)
+    assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+    assert seen["relative_rate"] and seen["clip_norm"] == 1.0 and seen["schedule"] == "cosine"
+    for name in ("epochs", "learning_rate", "weight_decay", "warmup", "validate_every", "patience"):
+        assert seen[name] == getattr(config, name), name

@@ -60,7 +60,24 @@ def test_the_repair_moves_last_codes_only_and_never_makes_it_worse(seed):
     assert (report.rate_before, report.rate_after) == (before.collision_rate, after.collision_rate)
     assert report.moved == (after.codes[:, -1] != before.codes[:, -1]).sum()
     assert 1 <= report.rounds <= 20
-    assert report.distance_after >= report.distance_before
+
+
+def test_each_of_two_items_that_share_gets_the_code_that_is_its_own():
+    before = Identifiers(np.zeros((2, 2), dtype=np.int64), (1, 2))
+    after, _ = repair_collisions(before, np.array([[0.9], [0.1]]), np.array([[0.0], [1.0]]))
+    assert after.codes.tolist() == [[0, 1], [0, 0]]
+
+
+def test_a_round_is_sinkhorn_on_the_items_of_every_shared_identifier():
+    before, residuals, codebook = catalogue(0)
+    wanted = before.codes.copy()
+    for group in range(before.n_distinct):
+        items = np.flatnonzero(before.identifier_of_item == group)
+        if len(items) > 1:
+            distances = ((residuals[items][:, None] - codebook) ** 2).sum(-1)
+            wanted[items, -1] = sinkhorn(centre_distances(distances)).argmax(1)
+    assert Identifiers(wanted, before.level_sizes).n_colliding < before.n_colliding
+    assert np.array_equal(repair_collisions(before, residuals, codebook, rounds=1)[0].codes, wanted)
 
 
 def test_items_without_collisions_are_left_alone():

@@ -40,6 +40,9 @@ def test_a_small_file_by_hand(tmp_path):
     assert one.collision_rate == pytest.approx(1 / 3)
     assert one.tokens(1) == ["<a_2>", "<b_7>"]
     np.testing.assert_array_equal(one.identifier_of_item, [0, 1, 0])
+    one.save(tmp_path / "again.json")
+    expected = b'{"0":["<a_0>","<b_7>"],"1":["<a_2>","<b_7>"],"2":["<a_0>","<b_7>"]}'
+    assert (tmp_path / "again.json").read_bytes() == expected
 
 
 @pytest.mark.parametrize(

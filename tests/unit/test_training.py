@@ -131,3 +131,27 @@ def test_dtype_is_what_was_asked_for():
     assert resolve_dtype("float32", cpu) == torch.float32
     assert resolve_dtype("bfloat16", cpu) == torch.bfloat16
     assert resolve_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
+
+
+def test_the_loop_is_adamw_with_warm_up_cosine_and_clipping():
+    def straight():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Linear(16, 1))
+
+    options = dict(epochs=3, warmup=0.25, weight_decay=0.1)
+    ours, unclipped, plain = straight(), straight(), straight()
+    fit(ours, clip_norm=0.05, **options)
+    fit(unclipped, **options)
+    optimizer, step = torch.optim.AdamW(plain.parameters(), lr=1e-2, weight_decay=0.1), 0
+    for epoch in range(3):
+        for batch in batches(np.random.default_rng([3, epoch])):
+            factor = (step + 1) / 6 if step < 6 else 0.5 * (1 + np.cos(np.pi * (step - 6) / 18))
+            optimizer.param_groups[0]["lr"] = 1e-2 * factor
+            loss(plain, batch)["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.05)
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+    for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(unclipped[0].weight, plain[0].weight, atol=1e-4), "clipping made no difference"
