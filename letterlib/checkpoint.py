@@ -104,9 +104,11 @@ class Run:
             with safe_open(self.path, framework="pt") as file:
                 header = file.metadata()
                 tensors = {k: file.get_tensor(k) for k in file.keys()}
-        except (SafetensorError, OSError):
+        except SafetensorError:
             print(f"{self.path.name}: the checkpoint cannot be read; training starts from the beginning")
             return
+        except OSError as error:  # a network file system that is away for a moment must not cost the night's work
+            raise LetterError(f"{self.path}: cannot be read ({error.strerror}); try again, or delete it") from error
         part = {"module": {}, "best": {}, "optimizer": {}}
         for key, value in tensors.items():
             room, name = key.split(".", 1)

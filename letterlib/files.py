@@ -52,7 +52,7 @@ def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> I
     waiting: told in one line when somebody else holds the lock.
     """
     path = Path(path)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(path.with_name(f".{path.name}.lock"), fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -87,6 +87,8 @@ def _from_writing(error: OSError, folder: Path) -> bool:
 def _advice(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "free some disk space, or choose another folder, and run the command again"
+    if error.errno == errno.ENOSYS:
+        return "this file system cannot lock files; choose a folder on another, or have it mounted with flock"
     return "choose another folder, or make this one writable"
 
 

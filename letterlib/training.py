@@ -135,7 +135,8 @@ def train(
     relative_rate: multiply the rate of every tensor by its `first_size`.
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
-    checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller.
+    checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller. Under
+        DeepSpeed there is none: its optimizer is in parts, one a process, and a file of one would lack the others.
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
     keep_freed_memory()
@@ -145,7 +146,7 @@ def train(
     groups = [{"params": [p], "size": first_size(p)} for p in trained] if relative_rate else trained
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     module.to(accelerator.device)
-    run = Run(module, optimizer, TrainingLog(), checkpoint)
+    run = Run(module, optimizer, TrainingLog(), None if accelerator.distributed_type == "DEEPSPEED" else checkpoint)
     run.resume()
     loss_of, stepper = accelerator.prepare(_Loss(module, loss), optimizer)
     total = epochs * steps_per_epoch
@@ -183,7 +184,7 @@ def train(
                     run.record(from_main(validate))
             accelerator.log(run.last(), step=run.epoch)
             _show(bar, f"{run.epoch}/{epochs}", run.log.losses[-1])
-            if checkpoint is not None and is_main() and time.perf_counter() - saved > checkpoint_seconds:
+            if run.path is not None and is_main() and time.perf_counter() - saved > checkpoint_seconds:
                 run.save()
                 saved = time.perf_counter()
     run.finish()

@@ -37,7 +37,17 @@ from letterlib.tracking import check_tracker, tracked
 from letterlib.training import multiplies_bfloat16
 
 RECORD = "stage.json"
-PACKAGES = ("letterlib", "torch", "transformers", "accelerate", "numpy", "scikit-learn", "k-means-constrained")
+PACKAGES = (
+    "letterlib",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "k-means-constrained",
+)
 
 
 @dataclass(frozen=True)
@@ -109,8 +119,10 @@ class Cache:
         try:
             record = read_json(folder / RECORD)
             damaged = [f for f, expected in record["files"].items() if sha256_of(folder / f) != expected]
-        except (LetterError, OSError, KeyError, TypeError):
+        except (LetterError, KeyError, TypeError):
             damaged = [RECORD]
+        except OSError as error:  # a network file system that is away for a moment is no reason to delete anything
+            raise LetterError(f"{folder}: cannot be read ({error.strerror}); nothing was deleted, try again") from error
         if damaged:
             self.say(f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})")
             shutil.rmtree(folder)

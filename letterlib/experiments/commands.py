@@ -48,8 +48,12 @@ def grid(
     if run:
         _run_all(chosen.runs, out_dir, cache_dir, data_root)
         return
+    if "done" not in states:
+        print(f"first: mkdir -p {out_dir}")  # papermill makes no folder
     for one, what in zip(chosen.runs, states, strict=True):
-        print(f"{what:6} {one.key}" + ("" if what == "done" else f"  {papermill_command(one)}"))
+        folder = data_root / one.dataset
+        command = papermill_command(one, out_dir, cache_dir, folder if folder.is_dir() else None)
+        print(f"{what:6} {one.key}" + ("" if what == "done" else f"  {command}"))
 
 
 def _for_another_program(parameters, state: str) -> dict:
@@ -70,6 +74,7 @@ def _run_all(runs: list, out_dir: Path, cache_dir: Path, data_root: Path) -> Non
     """Do what is not done. A run that fails is said, kept, and does not stop the others."""
     from letterlib.errors import LetterError
     from letterlib.experiments.runs import run
+    from letterlib.processes import n_processes
 
     failed = []
     for number, one in enumerate(runs, start=1):
@@ -78,12 +83,14 @@ def _run_all(runs: list, out_dir: Path, cache_dir: Path, data_root: Path) -> Non
         try:
             run(one, data_dir=folder if folder.is_dir() else None, out_dir=out_dir, cache_dir=cache_dir)
         except Exception as error:
+            if n_processes() > 1:
+                raise  # the others are still in this run, and would take the next one's messages for their own
             print(f"failed: {type(error).__name__}: {error}")
             failed.append(one.key)
     if failed:
         raise LetterError(
-            f"{len(failed)} of {len(runs)} runs failed; why is in {out_dir}/<key>.failures.jsonl, and the same command "
-            f"tries them again: {', '.join(failed)}"
+            f"{len(failed)} of {len(runs)} runs failed; why is said above, and of runs that had begun in "
+            f"{out_dir}/<key>.failures.jsonl. The same command tries them again: {', '.join(failed)}"
         )
 
 

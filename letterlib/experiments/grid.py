@@ -98,10 +98,18 @@ def papermill_words(parameters: RunParameters) -> list[str]:
     return words + (["-y", json.dumps({"options": options})] if options else [])
 
 
-def papermill_command(parameters: RunParameters) -> str:
-    """The command that does one run alone, to be given in the folder of the repository."""
-    words = ["papermill", NOTEBOOK, f"runs/results/{parameters.key}.ipynb", "--cwd", "notebooks"]
-    return shlex.join([*words, *papermill_words(parameters)])
+def papermill_command(
+    parameters: RunParameters,
+    out_dir: Path = Path("runs/results"),
+    cache_dir: Path = Path("runs"),
+    data_dir: Path | None = None,
+) -> str:
+    """The command that does one run alone, to be given in the folder of the repository, where `out_dir` exists."""
+    words = ["papermill", NOTEBOOK, f"{out_dir}/{parameters.key}.ipynb", *papermill_words(parameters)]
+    usual = {"out_dir": Path("runs/results"), "cache_dir": Path("runs"), "data_dir": Path("data", parameters.dataset)}
+    for name, folder in {"out_dir": out_dir, "cache_dir": cache_dir, "data_dir": data_dir}.items():
+        words += [] if folder in (None, usual[name]) else ["-p", name, str(folder)]
+    return shlex.join(words)
 
 
 def shared_stages(parameters: RunParameters) -> list[dict[str, Any]]:

@@ -167,7 +167,7 @@ class RunParameters(BaseModel):
         if self.tokenizer in TOKENIZER_ARMS:
             rooms += ["tokenizer", "sasrec_32", "encoder"]
         elif self.tokenizer in ("random", "residual-k-means"):
-            rooms += ["tokenizer", "encoder"]
+            rooms += ["tokenizer"] + (["encoder"] if self.tokenizer == "residual-k-means" else [])
         return (*rooms, "language_model_cases") if system.language_model else tuple(rooms)
 
     def _takes(self) -> set[str]:

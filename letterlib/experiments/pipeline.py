@@ -55,10 +55,10 @@ class Pipeline:
     def split(self) -> Split:
         return self.dataset.split(self.config.held_out)
 
-    def _stage(self, name: str, version: int, options: BaseModel | dict, inputs: list[str], work: Callable) -> Artefact:
+    def _stage(self, name: str, version: int, options: BaseModel | dict, inputs: list[str], work: Callable, **seed):
         config = options if isinstance(options, dict) else options.model_dump(mode="json")
-        where = {"config": config | {"device": self.device.split(":")[0]}, "inputs": inputs}
-        return self.cache.stage(name, version, work, **where, seed=self.config.seed, device=self.device)
+        where = {"config": config | {"device": self.device.split(":")[0]}, "inputs": inputs, "device": self.device}
+        return self.cache.stage(name, version, work, **where, **{"seed": self.config.seed} | seed)
 
     @property
     def _split_key(self) -> str:
@@ -75,7 +75,7 @@ class Pipeline:
             return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
         inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder)]
-        return self._stage("semantic", 2, {"encoder": self.config.encoder}, inputs, work)
+        return self._stage("semantic", 2, {"encoder": self.config.encoder}, inputs, work, seed=0)  # the same for all
 
     def semantic(self) -> ItemEmbeddings:
         """The text encoder's vectors, [n_items, d_text]."""

@@ -17,8 +17,8 @@ from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.metrics import gains_at, hits_at
+from letterlib.experiments.brief import ranks_at_length, users_at_length
 from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.runs import ranks_at_length, users_at_length
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED, in_words
 from letterlib.files import read_json

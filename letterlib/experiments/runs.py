@@ -8,7 +8,6 @@ stages and checkpoints in the cache, and goes on from them. One that fails leave
 """
 
 import json
-import re
 import subprocess
 import time
 import traceback
@@ -17,18 +16,25 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import similarity_experiment
-from letterlib.data import load_dataset
+from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
-from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.brief import hits_in_brief, users_in_brief
 from letterlib.experiments.cache import Cache, device_in_words, peak_memory_mb, versions
 from letterlib.experiments.configuration import REPOSITORY, TOKENIZER_ARMS, default_data_dir
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.files import one_at_a_time, read_json, remove_scratch, write_json, written_beside
+from letterlib.experiments.systems import find_system
+from letterlib.files import (
+    content_of_folder,
+    one_at_a_time,
+    read_json,
+    remove_scratch,
+    sha256_of,
+    write_json,
+    written_beside,
+)
 from letterlib.processes import from_main, is_main
 from letterlib.training import resolve_device
 
@@ -54,6 +60,7 @@ def run(
         found = from_main(lambda: read_json(path) if path.exists() else None)
         if found is not None:
             _check_data_of(found, path, parameters, data_dir, cache_dir)
+            _check_files_of(found, path, parameters, data_dir or default_data_dir(parameters.dataset))
             say(f"{what}: found {path}")
             return found
         parameters.check_data(data_dir)
@@ -80,6 +87,27 @@ def _check_data_of(
             f"{path}: the record of {parameters.dataset} with other content than {data_dir} has now; "
             "name another folder with --out-dir, or call this data set something else"
         )
+
+
+def _check_files_of(record: dict[str, Any], path: Path, parameters: RunParameters, data_dir: Path | None) -> None:
+    """LetterError if a file that the run read has another content now. Records made before this was kept pass."""
+    known = record.get("files", {})
+    for name, content in _files_read(parameters, data_dir).items():
+        if known.get(name, content) != content:
+            raise LetterError(f"{path}: the record of a run with another {name}; name another folder with --out-dir")
+
+
+def _files_read(parameters: RunParameters, data_dir: Path | None) -> dict[str, str]:
+    """Hashes of what a run reads beside its data set. The key has the names of these, not their content."""
+    own = getattr(parameters.config, find_system(parameters.system).config or "", None)
+    found = {}
+    if parameters.tokenizer == "released" and (file := identifiers_file(parameters.dataset, data_dir)):
+        found["file of identifiers"] = sha256_of(file)
+    if getattr(own, "intentions", None):
+        found["file of intentions"] = sha256_of(own.intentions)
+    models = {"encoder": parameters.config.encoder} if "encoder" in parameters.rooms else {}
+    models["language model"] = getattr(own, "language_model", "")
+    return found | {name: content[0] for name, model in models.items() if (content := content_of_folder(model))}
 
 
 def _keep(record: dict[str, Any], parameters: RunParameters, out_dir: Path) -> dict[str, Any]:
@@ -145,6 +173,7 @@ def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[
         "cases": {"total": len(pipeline.split.cases("test")), "answered": len(results["in"].ranks),
                   "users": users_in_brief(results["in"].users)},
         "hits": {f"history {history}": hits_in_brief(one.ranks) for history, one in results.items()},
+        "files": _files_read(parameters, pipeline.data_dir),
     }  # fmt: skip
     return record | {
         "stages": [_stage_in_brief(one) for one in cache.finished],
@@ -182,42 +211,6 @@ def _stage_in_brief(artefact) -> dict[str, Any]:
     return {"name": artefact.name, "key": artefact.key, "from cache": artefact.from_cache} | {
         name: artefact.record[name] for name in kept
     }
-
-
-def hits_in_brief(ranks: np.ndarray) -> str:
-    """ "3:0 17:4": case 3 has its target in the first place, case 17 in the fifth, all others missed it.
-
-    ranks: int64 [n_cases], as in `Evaluation`.
-    """
-    return " ".join(f"{case}:{ranks[case]}" for case in np.flatnonzero(ranks != ABSENT))
-
-
-def ranks_at_length(brief: str, n_cases: int) -> np.ndarray:
-    """The inverse of `hits_in_brief`."""
-    ranks = np.full(n_cases, ABSENT)
-    for pair in brief.split():
-        case, rank = pair.split(":")
-        ranks[int(case)] = int(rank)
-    return ranks
-
-
-def users_in_brief(users: np.ndarray) -> str:
-    """ "0-670x5 672-672x4": users 0 to 670 have five cases each, user 672 has four.
-
-    users: int64 [n_cases], at least one, ascending, whose the cases are.
-    """
-    if (np.diff(users) < 0).any():
-        raise ValueError("cases must be in the order of their users")
-    who, cases = np.unique(users, return_counts=True)
-    new = np.flatnonzero((np.diff(who) != 1) | (np.diff(cases) != 0)) + 1
-    stretches = zip(np.split(who, new), np.split(cases, new), strict=True)
-    return " ".join(f"{part[0]}-{part[-1]}x{n[0]}" for part, n in stretches)
-
-
-def users_at_length(brief: str) -> np.ndarray:
-    """The inverse of `users_in_brief`: int64 [n_cases]."""
-    parts = [tuple(map(int, re.split("[-x]", part))) for part in brief.split()]
-    return np.concatenate([np.repeat(np.arange(first, last + 1), n) for first, last, n in parts])
 
 
 def commit() -> str | None:

@@ -1,9 +1,12 @@
 """Stages cached by content: found, made again when damaged, resumed when interrupted, never half there."""
 
+import errno
 import json
 
 import pytest
 
+from letterlib.errors import LetterError
+from letterlib.experiments import cache as module
 from letterlib.experiments.cache import Cache
 
 
@@ -46,6 +49,17 @@ def test_whatever_decides_the_result_decides_the_folder(cache, change):
     stage(cache, write_value("one", calls))
     stage(cache, write_value("two", calls), **change)
     assert calls == ["one", "two"]
+
+
+def test_a_disk_that_cannot_be_read_for_a_moment_deletes_nothing(cache, monkeypatch):
+    calls = []
+    folder = stage(cache, write_value("one", calls)).folder
+    with monkeypatch.context() as away:
+        away.setattr(module, "sha256_of", lambda path: (_ for _ in ()).throw(OSError(errno.ESTALE, "stale handle")))
+        with pytest.raises(LetterError, match="cannot be read.*nothing was deleted"):
+            stage(cache, write_value("two", calls))
+    assert (folder / "value.txt").read_text() == "one"
+    assert stage(cache, write_value("two", calls)).from_cache and calls == ["one"]
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "truncated record", "missing record"])

@@ -129,7 +129,10 @@ def test_papermill_gives_the_notebook_what_was_asked_for(values):
     assert RunParameters.from_notebook(variables).key == asked.key
     command = shlex.split(papermill_command(asked))
     assert command[0] == "papermill" and command[1].endswith("10_full_experiments.ipynb")
-    assert command[2] == f"runs/results/{asked.key}.ipynb" and command[5:] == papermill_words(asked)
+    assert command[2] == f"runs/results/{asked.key}.ipynb" and command[3:] == papermill_words(asked)
+    elsewhere = shlex.split(papermill_command(asked, Path("a b"), Path("runs"), Path("files/made")))
+    assert elsewhere[2] == f"a b/{asked.key}.ipynb"
+    assert elsewhere[3:] == [*papermill_words(asked), "-p", "out_dir", "a b", "-p", "data_dir", "files/made"]
 
 
 def stage_keys(asked):

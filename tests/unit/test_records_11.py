@@ -9,9 +9,10 @@ import pytest
 from letterlib.course import records_11 as records
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.brief import hits_in_brief, users_in_brief
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import load_results
-from letterlib.experiments.runs import hits_in_brief, record_path, users_in_brief
+from letterlib.experiments.runs import record_path
 
 N_USERS, CASES = 8, 5
 

@@ -11,6 +11,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.brief import hits_in_brief, users_in_brief
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_export import export
 from letterlib.experiments.run_results import (
@@ -23,7 +24,6 @@ from letterlib.experiments.run_results import (
     select,
     summary,
 )
-from letterlib.experiments.runs import hits_in_brief, users_in_brief
 from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.files import write_json
 

@@ -14,19 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import small_run, write_made_data
 
+from letterlib.analysis.code_usage import perplexity
+from letterlib.analysis.collaborative_signal import item_similarities
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments import runs
+from letterlib.experiments.brief import hits_in_brief, ranks_at_length, users_at_length, users_in_brief
+from letterlib.experiments.cache import Cache
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.runs import (
-    failures,
-    hits_in_brief,
-    ranks_at_length,
-    record_path,
-    run,
-    users_at_length,
-    users_in_brief,
-)
+from letterlib.experiments.runs import failures, record_path, run
+from letterlib.tokenization.identifiers import Identifiers
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +58,27 @@ def test_a_record_holds_what_was_asked_what_came_out_and_what_it_cost(settings):
     }  # fmt: skip
     assert all(one["seconds"] >= 0 and one["peak_memory_mb"] > 10 for one in record["stages"])
     assert {"python", "torch", "letterlib"} <= set(record["versions"]) and record["device"].startswith("cpu")
-    assert record["identifiers"]["collaborative signal"] >= 0
     assert record["validation N@10"] == max(score for _, score in record["validations"])
+
+
+def test_a_record_says_how_the_tokenizer_turned_out(settings, data):
+    asked = small_run()
+    figures = run(asked, **settings)["identifiers"]
+    pipeline = Pipeline(asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None))
+    tokenizer = pipeline.tokenizer("letter")
+    own = Identifiers(tokenizer.codes_before_repair(), tokenizer.identifiers().level_sizes)
+    repaired = tokenizer.identifiers()
+    assert figures["sharing an identifier"] == {"before": own.n_colliding, "after": repaired.n_colliding}
+    assert figures["codes in use"] == [s - d for s, d in zip(own.level_sizes, own.dead_codes, strict=True)]
+    assert figures["perplexity"] == pytest.approx([perplexity(np.bincount(codes)) for codes in own.codes.T])
+    signal = item_similarities(own.codes, pipeline.collaborative().vectors).mean()
+    assert figures["collaborative signal"] == pytest.approx(signal)
 
 
 @pytest.mark.parametrize("history", ["in", "out"])
 def test_the_compact_hits_give_back_every_figure_of_the_evaluation(settings, data, history):
     asked = small_run()
     record = run(asked, **settings)
-    from letterlib.experiments.cache import Cache
-
     pipeline = Pipeline(asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None))
     evaluation = pipeline.evaluation("letter-tiger", history=history)
     n = record["cases"]["answered"]
@@ -117,6 +125,22 @@ def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(s
     file.write_text(json.dumps({user: items[::-1] for user, items in lists.items()}))
     with pytest.raises(LetterError, match="other content than .*other has now.*--out-dir"):
         run(asked, **settings | {"data_dir": other})
+
+
+def test_a_record_made_with_other_identifiers_is_not_taken_for_this_run(settings, data, tmp_path):
+    folder = tmp_path / "released"
+    shutil.copytree(data, folder)
+    (lists,) = folder.glob("*.inter.json")
+    file = lists.with_name(lists.name.replace(".inter.", ".index."))
+    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(256)[:30], (4, 4, 4, 4)), axis=1)
+    Identifiers(codes, (256,) * 4).save(file)
+    sizes = ("tiger.epochs=1", "tiger.examples=40")
+    asked, there = small_run(tokenizer="released", options=sizes, codes=None), settings | {"data_dir": folder}
+    assert list(run(asked, **there)["files"]) == ["file of identifiers"]
+    run(asked, **there)  # found
+    Identifiers(codes[::-1], (256,) * 4).save(file)
+    with pytest.raises(LetterError, match="another file of identifiers.*--out-dir"):
+        run(asked, **there)
 
 
 def test_a_failed_run_keeps_its_error_and_is_tried_again(settings, monkeypatch):

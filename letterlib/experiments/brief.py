@@ -1,0 +1,43 @@
+"""The hits and the users of a run's cases as short texts, as a record has them, and back."""
+
+import re
+
+import numpy as np
+
+from letterlib.evaluation.metrics import ABSENT
+
+
+def hits_in_brief(ranks: np.ndarray) -> str:
+    """ "3:0 17:4": case 3 has its target in the first place, case 17 in the fifth, all others missed it.
+
+    ranks: int64 [n_cases], as in `Evaluation`.
+    """
+    return " ".join(f"{case}:{ranks[case]}" for case in np.flatnonzero(ranks != ABSENT))
+
+
+def ranks_at_length(brief: str, n_cases: int) -> np.ndarray:
+    """The inverse of `hits_in_brief`."""
+    ranks = np.full(n_cases, ABSENT)
+    for pair in brief.split():
+        case, rank = pair.split(":")
+        ranks[int(case)] = int(rank)
+    return ranks
+
+
+def users_in_brief(users: np.ndarray) -> str:
+    """ "0-670x5 672-672x4": users 0 to 670 have five cases each, user 672 has four.
+
+    users: int64 [n_cases], at least one, ascending, whose the cases are.
+    """
+    if (np.diff(users) < 0).any():
+        raise ValueError("cases must be in the order of their users")
+    who, cases = np.unique(users, return_counts=True)
+    new = np.flatnonzero((np.diff(who) != 1) | (np.diff(cases) != 0)) + 1
+    stretches = zip(np.split(who, new), np.split(cases, new), strict=True)
+    return " ".join(f"{part[0]}-{part[-1]}x{n[0]}" for part, n in stretches)
+
+
+def users_at_length(brief: str) -> np.ndarray:
+    """The inverse of `users_in_brief`: int64 [n_cases]."""
+    parts = [tuple(map(int, re.split("[-x]", part))) for part in brief.split()]
+    return np.concatenate([np.repeat(np.arange(first, last + 1), n) for first, last, n in parts])
