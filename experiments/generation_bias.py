@@ -46,7 +46,8 @@ def listed(pipeline: Pipeline) -> Artefact:
         return bias | usage | {"R@10": metrics["R@10"], "coverage": metrics["coverage"]}
 
     options = {"tiger": config.tiger.model_dump(mode="json"), "tokenizer": config.tokenizer.model_dump(mode="json")}
-    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, config.encoder, config.profile)]
+    codes = pipeline.identifiers("letter").codes
+    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, codes, config.profile)]
     return pipeline.cache.stage("generation-bias", 1, work, config=options | {"ranked": RANKED}, inputs=inputs,
                                 seed=config.seed, device=pipeline.device)  # fmt: skip
 

@@ -14,6 +14,7 @@ import torch
 import typer
 
 from letterlib.collaborative.popularity import Popularity
+from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation, evaluate
@@ -27,7 +28,8 @@ SYSTEM = "letter-lc-rec"
 FREE_CASES = 100
 """Cases of the sample that are also decoded without the trie."""
 SHOWN = 10
-"""Users of whom one case's lists are kept, for people to look at."""
+"""Users of whom one case's lists are kept, for people to look at; the case by its number, because the data set may not
+be handed on."""
 
 
 def main(
@@ -66,8 +68,7 @@ def one_seed(pipeline: Pipeline) -> dict:
         "training seconds": pipeline.trained_seconds(SYSTEM),
         "device": device_in_words(pipeline.device),
         "versions": versions(),
-        "histories": [histories.history(i)[-config.lcrec.history :].tolist() for i in shown],
-        "targets": cases.targets[shown].tolist(),
+        "shown": sampled_rows(len(pipeline.split.cases("test")), len(cases), seed=0)[shown].tolist(),
     }
     untrained = LCRec(trained.identifiers, pipeline.dataset.titles(), config.lcrec, config.seed, config.device)
     popularity = Popularity().fit(pipeline.split)

@@ -52,7 +52,8 @@ def decoded(pipeline: Pipeline) -> Artefact:
         return metrics | {"validations": tiger.log.validations, "losses": tiger.log.losses}
 
     options = {"tiger": config.tiger.model_dump(mode="json"), "tokenizer": config.tokenizer.model_dump(mode="json")}
-    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, config.encoder, config.profile)]
+    codes = pipeline.identifiers("letter").codes
+    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, codes, config.profile)]
     return pipeline.cache.stage("tau-sweep", 1, work, config=options | {"ranked": RANKED}, inputs=inputs,
                                 seed=config.seed, device=pipeline.device)  # fmt: skip
 

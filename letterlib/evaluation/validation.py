@@ -12,7 +12,11 @@ N_CASES = 2000
 
 
 def validation_ndcg(split: Split, recommend: Callable[[Cases, int], Ranking]) -> Callable[[], float] | None:
-    """A function that scores `recommend` on validation, history left in; None if there are no cases."""
+    """A function that scores `recommend` on validation; None if there are no cases.
+
+    Whether the history is left in is up to `recommend`. MF and LightGCN filter it out (`leaves_out_history`), because
+    their loss puts a user's own items first; all others leave it in.
+    """
     cases = split.cases("valid").sample(N_CASES, seed=0)
     if not len(cases):
         return None

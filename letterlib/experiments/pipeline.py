@@ -29,7 +29,7 @@ from letterlib.files import content_of_folder, read_json, sha256_of, write_json
 from letterlib.semantics import ItemEmbeddings, embed_texts
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.letter import LetterTokenizer
-from letterlib.training import TrainingLog, resolve_device
+from letterlib.training import TrainingLog, resolve_device, resolve_dtype
 
 EXACT_CASES = 30
 """Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
@@ -42,8 +42,7 @@ class Pipeline:
     """One configuration's stages. Nothing runs before it is asked for."""
 
     def __init__(self, config: RunConfig, *, data_dir: Path | None = None, cache: Cache | None = None):
-        self.config = config
-        self.data_dir = data_dir
+        self.config, self.data_dir = config, data_dir
         self.cache = cache or Cache("runs")
         self.device = str(resolve_device(config.device))
 
@@ -75,7 +74,8 @@ class Pipeline:
             return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
         inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder)]
-        return self._stage("semantic", 2, {"encoder": self.config.encoder}, inputs, work, seed=0)  # the same for all
+        options = {"encoder": self.config.encoder, "dtype": str(resolve_dtype("auto", resolve_device(self.device)))}
+        return self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
 
     def semantic(self) -> ItemEmbeddings:
         """The text encoder's vectors, [n_items, d_text]."""

@@ -1,6 +1,7 @@
 """The shape of the house: which room may import which, how long a file may be, which packages are named where."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -78,8 +79,12 @@ def test_environment_yml_and_pyproject_name_the_same_packages():
 
 
 def test_the_readme_names_only_make_targets_that_exist():
-    import re
-
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert named and named <= targets
+
+
+def test_no_user_s_history_is_among_the_committed_results():
+    """The data sets may not be handed on; a result names a case by its number."""
+    for path in (ROOT / "experiments" / "results").rglob("*.json"):
+        assert not re.search(r'"(histor(y|ies)|targets?)": \[', path.read_text()), path

@@ -24,6 +24,13 @@ def test_group_sizes_stay_within_their_bounds(n_codes, n_groups):
     np.testing.assert_array_equal(groups, constrained_kmeans_groups(codebook.astype(np.float32), n_groups, 1))
 
 
+def test_a_codebook_that_may_not_be_written_to_is_grouped_all_the_same():
+    codebook = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
+    groups = constrained_kmeans_groups(codebook, 4, seed=0)
+    codebook.setflags(write=False)  # as numpy sees a tensor that shares its memory
+    np.testing.assert_array_equal(constrained_kmeans_groups(codebook, 4, seed=0), groups)
+
+
 def test_bounds_are_feasible_for_every_size_of_the_sweeps():
     for n_codes in range(64, 513):
         for n_groups in range(5, 21):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from letterlib import training
 from letterlib.training import first_size, learning_rate_factor, resolve_dtype, train
 
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
@@ -126,11 +127,16 @@ def test_a_relative_rate_moves_every_tensor_by_a_like_share_of_its_size():
     assert first_size(torch.zeros(3)) == 1e-3, "what starts at zero must be able to move"
 
 
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_dtype_auto_is_what_the_processor_can_do(monkeypatch, multiplies):
+    monkeypatch.setattr(training, "multiplies_bfloat16", lambda: multiplies)
+    assert resolve_dtype("auto", torch.device("cpu")) == (torch.bfloat16 if multiplies else torch.float32)
+
+
 def test_dtype_is_what_was_asked_for():
     cpu = torch.device("cpu")
     assert resolve_dtype("float32", cpu) == torch.float32
     assert resolve_dtype("bfloat16", cpu) == torch.bfloat16
-    assert resolve_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
 
 
 def test_the_loop_is_adamw_with_warm_up_cosine_and_clipping():
