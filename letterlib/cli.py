@@ -131,7 +131,7 @@ def table(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
     language_models: LanguageModels = False,
     system: Annotated[
-        list[str], typer.Option("--system", help="only this system; repeatable (default: all, without language models)")
+        list[str], typer.Option("--system", help="this one and the floors; repeatable (all without language models)")
     ] = [],  # noqa: B006 (typer copies it)
 ) -> None:
     """Every system over several seeds, with intervals over seeds and users, and what can be said of each difference.

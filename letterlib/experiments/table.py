@@ -11,7 +11,7 @@ from letterlib.data.dataset import sampled_rows
 from letterlib.experiments.analysis_run import TIGERS, analyse_tokenizers, effects
 from letterlib.experiments.cache import device_in_words, versions
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import FLOOR, QUICK, find_system
+from letterlib.experiments.systems import FLOOR, FLOORS, QUICK, find_system
 from letterlib.experiments.tables import (
     SystemResult,
     comparisons,
@@ -25,7 +25,7 @@ from letterlib.files import write_json, written_beside
 
 
 def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[str, Path]:
-    """Run or find every stage of `systems` for `n_seeds` seeds beginning with the pipeline's own.
+    """Run or find every stage of `systems` and of the floors, for `n_seeds` seeds beginning with the pipeline's own.
 
     Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV, LaTeX, JSON and a
     figure, with the rank of every target in every list, from which all of it can be computed again.
@@ -33,8 +33,9 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
     first = pipeline.config.seed
     pipelines = [pipeline.with_seed(first + i) for i in range(n_seeds)]
     results, left_out = gather(pipelines, systems)
-    sentences = [floor_sentence(results)] if "markov" in results else []
-    sentences += [*comparisons(results), *left_out]
+    floors_beside = [name for name in FLOORS if name not in results]
+    results = (gather(pipelines, floors_beside)[0] if floors_beside else {}) | results
+    sentences = [floor_sentence(results), *comparisons(results), *left_out]
     if set(TIGERS) <= set(results):
         sentences += effects([analyse_tokenizers(p) for p in pipelines])
     frame, title = results_frame(results), heading(pipeline, results, n_seeds)

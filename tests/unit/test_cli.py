@@ -197,6 +197,7 @@ def test_a_table_goes_on_without_what_the_data_lacks_and_says_so_when_nothing_is
     asked = ("--dataset", "made", "--data-dir", beauty, "--profile", "smoke", "--seeds", 1)
     done = letterlib("table", "--system", "popularity", "--system", "p5-tid", *asked, cwd=tmp_path)
     assert done.returncode == 0 and "Without P5-TID" in done.stdout and "Popularity" in done.stdout, done.stderr
+    assert "Markov floor" in done.stdout, "the floors stand in every table"
     one_line_error(letterlib("table", "--system", "tiger-released", *asked, cwd=tmp_path), "no identifiers")
 
 
