@@ -98,7 +98,7 @@ def sweeps(
     differences = [row[0] for by_value in panels.values() for row in by_value.values() if row]
     clear = sum(one.excludes_zero for one in differences)
     marks = [Line2D([], [], marker="s", color="black", linestyle="", label="profile's own value"),
-             Line2D([], [], marker="o", color=BLUE, label="95% over seeds and users"),
+             Line2D([], [], marker="o", color=BLUE, label="95% over users, and seeds if several"),
              Line2D([], [], marker="_", color=GREY, linestyle="", label="one seed"),
              Line2D([], [], color=ORANGE, linestyle=":", label="the paper's value")]  # fmt: skip
     figure = axes.flat[0].figure
