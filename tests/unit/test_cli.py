@@ -183,7 +183,7 @@ def test_a_model_of_a_folder_is_another_model_when_its_files_are_others(tmp_path
 
     def key():
         pipeline = Pipeline(make_config("movielens", "smoke", encoder=str(folder)), cache=Cache(tmp_path / "cache"))
-        pipeline._stage = lambda name, version, options, inputs, work: inputs
+        pipeline._stage = lambda name, version, options, inputs, work, seed: inputs
         return pipeline._semantic()
 
     (folder / "weights").write_text("1")
@@ -209,7 +209,11 @@ def test_a_job_array_s_number_is_no_process_of_ours(tmp_path):
 def test_an_interrupted_command_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-c", "from letterlib.cli import main; main()", "train", "bert4rec"]
     quiet = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=quiet)
+    # Whoever runs the tests in the background has Ctrl-C switched off, and a child inherits that.
+    heeding = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=quiet, preexec_fn=heeding
+    )
     partial = tmp_path / "runs" / "bert4rec"
     deadline = time.monotonic() + 120
     while not list(partial.glob("*.partial")):
