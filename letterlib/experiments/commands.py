@@ -48,7 +48,7 @@ def grid(
     if run:
         _run_all(chosen.runs, out_dir, cache_dir, data_root)
         return
-    if "done" not in states:
+    if not out_dir.is_dir():
         print(f"first: mkdir -p {out_dir}")  # papermill makes no folder
     for one, what in zip(chosen.runs, states, strict=True):
         folder = data_root / one.dataset

@@ -54,10 +54,10 @@ class Pipeline:
     def split(self) -> Split:
         return self.dataset.split(self.config.held_out)
 
-    def _stage(self, name: str, version: int, options: BaseModel | dict, inputs: list[str], work: Callable, **seed):
+    def _stage(self, name: str, version: int, options: BaseModel | dict, inputs: list[str], work: Callable, seed=None):
         config = options if isinstance(options, dict) else options.model_dump(mode="json")
         where = {"config": config | {"device": self.device.split(":")[0]}, "inputs": inputs, "device": self.device}
-        return self.cache.stage(name, version, work, **where, **{"seed": self.config.seed} | seed)
+        return self.cache.stage(name, version, work, **where, seed=self.config.seed if seed is None else seed)
 
     @property
     def _split_key(self) -> str:
