@@ -70,8 +70,8 @@ def repair_collisions(
     residuals: float [n_items, dim], what the last level codes; codebook: [n_codes, dim], the last level's.
     Items with equal residuals cannot be told apart and go on sharing. A new code may meet another
     item's, so the round with the fewest sharing items is the one that is kept. With two or three rows
-    the balance makes each row take the code at which it beats the others by most, often a far one: the
-    report has the distances.
+    the balance gives each a half or a third of the codes, dozens of them whole; of these equal shares argmax
+    takes the first, however far it lies: the report has the distances.
     """
     residuals, codebook = residuals.astype(np.float64), codebook.astype(np.float64)
     best = current = identifiers
