@@ -160,21 +160,26 @@ def collaborative_signal_by_level(results: Mapping[str, SimilarityResult], ax: A
 
 
 def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
-    """Recall@10 by popularity group of the target. metrics: system -> `Evaluation.metrics()`."""
+    """Recall@10 by popularity group of the target. metrics: system -> `Evaluation.metrics()`.
+
+    The numbers of cases below are the largest of any system; a language model answers a sample, in which a group may
+    have no case and so no bar.
+    """
     ax = ax or _new(height=4.2)
-    first = next(iter(metrics.values()))
-    groups = [group for group in (HEAD, MIDDLE, TAIL, UNSEEN) if first[f"cases {group}"]]
+    cases = {group: max(one[f"cases {group}"] for one in metrics.values()) for group in (HEAD, MIDDLE, TAIL, UNSEEN)}
+    groups = [group for group, n in cases.items() if n]
+    recall = {name: [one.get(f"R@10 {group}", np.nan) for group in groups] for name, one in metrics.items()}
     width = 0.84 / len(metrics)
-    for i, (name, one) in enumerate(metrics.items()):
+    for i, (name, heights) in enumerate(recall.items()):
         places = np.arange(len(groups)) + (i - (len(metrics) - 1) / 2) * width
-        ax.bar(places, [one[f"R@10 {group}"] for group in groups], width * 0.92, color=PALETTE[i], label=name)
-    ax.set_xticks(range(len(groups)), [f"{group}\n{first[f'cases {group}']:,} cases" for group in groups])
+        ax.bar(places, heights, width * 0.92, color=PALETTE[i], label=name)
+    ax.set_xticks(range(len(groups)), [f"{group}\n{cases[group]:,} cases" for group in groups])
     ax.set(xlabel="target item's popularity in training (head, middle, tail: a third of interactions each)",
            ylabel="Recall@10")  # fmt: skip
     ax.legend(frameon=False, ncols=1 + len(metrics) // 4, loc="upper right")
-    best = {group: max(metrics, key=lambda name: metrics[name][f"R@10 {group}"]) for group in groups}
-    said = {group: f"{name} {metrics[name][f'R@10 {group}']:.3f}" for group, name in best.items()
-            if metrics[name][f"R@10 {group}"] > 0}  # fmt: skip
+    best = {group: max((np.nan_to_num(heights[i]), name) for name, heights in recall.items())
+            for i, group in enumerate(groups)}  # fmt: skip
+    said = {group: f"{name} {height:.3f}" for group, (height, name) in best.items() if height > 0}
     return _finish(ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y")
 
 
@@ -211,10 +216,8 @@ def _wrapped(title: str, width: int = 74) -> str:
 
 def _finish(ax: Axes, title: str, grid: str, width: int = 74) -> Axes:
     ax.set_title(_wrapped(title, width), loc="left", fontsize=11)
-    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
-    ax.set_axisbelow(True)
-    sns.despine(ax=ax)
-    return ax
+    return plain(ax, grid)
+
 
 def plain(ax: Axes, grid: str) -> Axes:
     """A frame without top and right, and light lines behind the data across one axis, "x" or "y"."""

@@ -56,6 +56,7 @@ class Section:
 
 def run_all(pipeline: Pipeline, systems: list[str]) -> tuple[str, Path]:
     """Run (or find) every stage that `systems` need; return the table as text and the path of the report."""
+    pipeline.dataset.texts()  # without them there are no tokenizers to report on; said before hours of training
     results, _ = gather([pipeline], systems)
     analysis = analyse_tokenizers(pipeline)
     name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)

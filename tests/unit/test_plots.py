@@ -109,6 +109,19 @@ def test_recall_by_group_leaves_out_a_group_without_cases():
     assert title(ax) == "Highest Recall@10 by group: head SASRec 0.200, middle TIGER 0.150"
 
 
+def test_a_sample_without_a_case_of_some_group_has_no_bar_there():
+    """A language model answers a sample, and of a group that the sample lacks there is no recall."""
+    cases = {"cases head": 5, "cases middle": 4, "cases tail": 3, "cases unseen": 2}
+    groups = ("head", "middle", "tail", "unseen")
+    sample = {"cases head": 2, "cases middle": 1, "cases tail": 1, "cases unseen": 0}
+    metrics = {"LC-Rec": sample | {f"R@10 {group}": 0.3 for group in groups[:3]},
+               "TIGER": cases | {f"R@10 {group}": 0.1 for group in groups}}  # fmt: skip
+    ax = plots.recall_by_popularity(metrics)
+    assert [one.get_text() for one in ax.get_xticklabels()][-1] == "unseen\n2 cases"
+    assert title(ax).endswith("tail LC-Rec 0.300, unseen TIGER 0.100")
+    assert np.isnan(bar_heights(ax)[3])
+
+
 def test_every_figure_draws_on_the_axes_it_is_given():
     mine = plt.figure().add_subplot()
     assert plots.training_curves({"a": [(0, 1.0)]}, "loss", False, ax=mine) is mine
