@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from letterlib.errors import LetterError
 
@@ -35,10 +36,11 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         os.replace(beside, path)
-    except OSError as error:
-        if not _from_writing(error, path.parent):
+    except (OSError, SafetensorError) as error:
+        failed = _as_os_error(error)
+        if not _from_writing(failed, path.parent):
             raise  # an error of the block's own, such as a model that cannot be downloaded
-        raise LetterError(f"{path}: could not be written ({error.strerror}); {_advice(error)}") from error
+        raise LetterError(f"{path}: could not be written ({failed.strerror}); {_advice(failed)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -77,6 +79,14 @@ def remove_scratch(folder: str | Path, name: str | None = None) -> None:
     for one in Path(folder).glob(".*"):
         if left.fullmatch(one.name) and one.is_dir():
             shutil.rmtree(one, ignore_errors=True)
+
+
+def _as_os_error(error: OSError | SafetensorError) -> OSError:
+    """What the system said when safetensors could not write; it has only a text, "... (os error 28)"."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
 
 
 def _from_writing(error: OSError, folder: Path) -> bool:

@@ -2,11 +2,15 @@
 
 import errno
 import json
+import resource
 import threading
 import time
 
 import numpy as np
 import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
 from letterlib.files import (
@@ -45,6 +49,20 @@ def test_a_full_disk_is_one_clear_line_and_nothing_is_half_written(tmp_path):
     with pytest.raises(LetterError, match="No space left on device.*free some disk space"), written_beside(target):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_clear_line_when_safetensors_meets_it(tmp_path):
+    """Checkpoints and models are where disks fill, and safetensors has an error of its own, which is no OSError."""
+    target, usual = tmp_path / "model.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
+    try:
+        with pytest.raises(LetterError, match="could not be written .File too large"), written_beside(target) as beside:
+            save_file({"a": torch.zeros(10_000)}, beside)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(SafetensorError), written_beside(target) as beside:
+        raise SafetensorError("a file that is read is broken")
 
 
 @pytest.mark.parametrize(
