@@ -182,6 +182,18 @@ def test_the_best_is_chosen_by_validation_over_all_seeds_and_never_by_test():
         best(low + several((0,), 0.9, dataset="complete-journey"))
 
 
+def test_a_setting_with_one_lucky_seed_does_not_beat_the_mean_of_three():
+    usual, lucky = several((0, 1, 2), 0.5), several((0,), 0.5, tau=0.8)
+    for one, score in zip(usual + lucky, (0.9, 0.1, 0.1, 0.8), strict=True):
+        one.record["validation N@10"] = score
+    assert best(usual + lucky) == usual, "on the seed that both have"
+    with pytest.raises(LetterError, match="no seed in common"):
+        best(several((1,), 0.5) + several((0,), 0.5, tau=0.8))
+    lucky[0].record["dataset"]["fingerprint"] = "another"
+    with pytest.raises(LetterError, match="different data"):
+        best(usual + lucky)
+
+
 def test_runs_of_two_data_sets_under_one_name_are_not_averaged():
     runs = several((0, 1), 0.5)
     assert mean_interval(runs).mean > 0
