@@ -127,7 +127,7 @@ def results_table(pipeline: Pipeline, systems: list[str]) -> str:
 
 
 def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) -> str:
-    first = next(iter(results.values()))
+    first = max(results.values(), key=lambda one: one.n_cases)  # a language model answers a sample
     split = "leave-one-out" if pipeline.config.held_out == 1 else f"last {pipeline.config.held_out} items"
     seeds = f"seed {pipeline.config.seed}" if n_seeds == 1 else f"{n_seeds} seeds"
     return (
@@ -140,7 +140,8 @@ def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) 
 def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: Sequence[str]) -> str:
     """What the folder of a table or a report is called.
 
-    A profile that was changed, or other systems than `usual`, end in a hash of both: no result replaces another.
+    A profile that was changed, or other systems than `usual`, end in a hash of both. A device or a --data-dir is not in
+    the name: the same run on another one replaces the result.
     """
     config = pipeline.config
     plain = make_config(config.dataset, config.profile, config.seed, config.device)
@@ -188,20 +189,24 @@ def comparisons(results: dict[str, SystemResult]) -> list[str]:
 
 
 def floor_sentence(results: dict[str, SystemResult]) -> str:
-    """Which neural systems have not cleared the Markov floor; the protocol wants it said."""
-    floor = results["markov"].mean("N@10", history="out")
-    below = [
-        find_system(name).label
-        for name, one in results.items()
-        if find_system(name).family != FLOOR
-        and one.mean("N@10", history="out") <= results["markov"].on_sample(one.n_cases).mean("N@10", history="out")
-    ]
-    if not below:
-        return "Every trained system clears the Markov floor (N@10, history out)."
-    return (
-        f"Below the Markov floor (N@10 {floor:.4f}, history out): {', '.join(below)}. "
-        "These have not yet learned more of the sequence than counting does."
-    )
+    """Which trained systems are below the Markov floor, and which are not told from it; the protocol wants it said."""
+    floor, below, near = results["markov"], [], []
+    for name, one in results.items():
+        if find_system(name).family == FLOOR:
+            continue
+        sides = (one, floor.on_sample(one.n_cases))
+        first, second = (np.stack([run.gains(10) for run in side.history_out]) for side in sides)
+        difference = paired_difference(first, second, one.users, RESAMPLING_SEED)
+        if not difference.excludes_zero:
+            near.append(find_system(name).label)
+        elif difference.mean < 0:
+            below.append(find_system(name).label)
+    where = f"the Markov floor (N@10 {floor.mean('N@10', history='out'):.4f}, history out)"
+    if not below + near:
+        return f"Every trained system clears {where}."
+    said = f"Below {where}: {', '.join(below)}. These have not yet learned more of the sequence than counting does."
+    said = said if below else f"No trained system is below {where}."
+    return said + (f" Not told from it: {', '.join(near)}." if near else "")
 
 
 def describe_data(dataset: Dataset, split: Split) -> str:

@@ -65,6 +65,16 @@ def test_systems_below_the_markov_floor_are_named_and_those_above_are_not():
     assert "Every trained system clears" in floor_sentence({n: results[n] for n in ("markov", "sasrec-tuned")})
 
 
+def test_what_cannot_be_told_from_the_markov_floor_is_named_apart():
+    """A mean that is lower by chance is neither above nor below."""
+    results = {name: result(name, recall) for name, recall in {"markov": 0.3, "sasrec-tuned": 0.6}.items()}
+    results["hgn"] = result("hgn", 0.3, seeds=(9,))
+    said = floor_sentence(results)
+    assert said.startswith("No trained system is below the Markov floor") and said.endswith("Not told from it: HGN.")
+    results["tiger"] = result("tiger", 0.1)
+    assert "history out): TIGER (RQ-VAE). These" in floor_sentence(results)
+
+
 def on_a_sample(name, one, n):
     rows = sampled_rows(len(USERS), n, seed=0)
     return SystemResult(name, *([run[rows] for run in kind] for kind in (one.history_in, one.history_out)), 1.0)
