@@ -84,5 +84,5 @@ sweep-demo: $(READY) $(WORKFLOW)  ## a small grid of experiments through Snakema
 lint: $(READY)   ## style and import order
 	$(BIN)/ruff check letterlib tests benchmarks experiments
 
-clean:           ## remove cached stages and reports (not .venv)
-	rm -rf runs
+clean:           ## remove cached stages, reports and tables (not .venv, and not the records of experiments in runs/results)
+	find runs -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} + 2>/dev/null || true

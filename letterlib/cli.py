@@ -141,6 +141,8 @@ def table(
     from letterlib.experiments.systems import QUICK, SYSTEMS, find_system
     from letterlib.experiments.table import seeds_table
 
+    if system and language_models:
+        raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
     chosen = [find_system(name) and name for name in system] or (list(SYSTEMS) if language_models else QUICK)
     text, folder = seeds_table(pipeline, seeds, chosen)
     print(f"\n{text}\n\nWritten to {folder}")
@@ -191,6 +193,8 @@ def train(
     """Train one recommender, and before it whatever it needs."""
     pipeline.system(system)
     print_folders(pipeline)
+    if not pipeline.cache.finished:
+        print(f"{system}: nothing to train, it only counts; letterlib evaluate {system} ranks with it")
 
 
 @pipeline_command

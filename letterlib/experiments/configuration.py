@@ -205,7 +205,7 @@ def _no_such(name: str, possible: Any, room: str = "") -> str:
 def _in_words(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "configuration"
-    return f"{where}={first['input']!r}: {first['msg'].lower()}; see letterlib run --help"
+    return f"{where}={first['input']!r}: {first['msg'].lower()}"
 
 
 def default_data_dir(dataset: str) -> Path | None:

@@ -4,13 +4,14 @@ A scheme is a function from a pipeline to `Identifiers`. It may look at item tex
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from letterlib.data import identifiers_file
 from letterlib.errors import Unavailable
 from letterlib.tokenization.category_identifiers import category_identifiers
 from letterlib.tokenization.cooccurrence_identifiers import cooccurrence_identifiers
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenization.identifiers import RUNNING, Identifiers
 from letterlib.tokenization.title_identifiers import title_identifiers
 from letterlib.tokenization.untrained_identifiers import random_identifiers, residual_kmeans_identifiers
 
@@ -25,7 +26,9 @@ def _released(pipeline: "Pipeline") -> Identifiers:
         raise Unavailable(
             f"{pipeline.dataset.name}: no identifiers were released with it (<Name>.index.json in --data-dir)"
         )
-    return Identifiers.load(file, pipeline.dataset.n_items, (256,) * 4)
+    found = Identifiers.load(file, pipeline.dataset.n_items)
+    sizes = tuple(max(RUNNING, size) for size in found.level_sizes)  # as in the paper; the file names only codes in use
+    return replace(found, level_sizes=sizes)
 
 
 def _sizes(pipeline: "Pipeline") -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The pipeline's stages on a data set, and with identifiers, of one's own: what the open projects start from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,12 @@ class OwnPipeline(Pipeline):
                     f'identifiers "{name}": {len(one):,} rows for {dataset.n_items:,} items; give one per item'
                 )
 
-    @cache  # noqa: B019 (a pipeline lives as long as its run)
     def _semantic(self) -> Artefact:
         texts = [text for part in self._parts for text in part.dataset.texts()]
         if self.dataset.texts() != texts:
             return super()._semantic()
         if len(self._parts) == 1:
-            return self.base._semantic()
+            return self._parts[0]._semantic()
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
             vectors = np.concatenate([part.semantic().vectors for part in self._parts])
@@ -61,7 +60,6 @@ class OwnPipeline(Pipeline):
 
         return self._stage("semantic-joined", 1, {}, [part._semantic().key for part in self._parts], work)
 
-    @cache  # noqa: B019
     def _identifiers(self, scheme: str) -> Artefact:
         if scheme not in self._own:
             return super()._identifiers(scheme)
@@ -116,7 +114,6 @@ class ColdStart(OwnPipeline):
     def unseen(self) -> np.ndarray:
         return np.flatnonzero(self.split.train_counts == 0)
 
-    @cache  # noqa: B019
     def _tokenizer(self, arm: str) -> Artefact:
         config = tokenizer_of_arm(self.config.tokenizer, arm)
         needs_cf = config.alpha > 0

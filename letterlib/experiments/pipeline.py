@@ -7,9 +7,10 @@ Each method finds or makes one artefact and everything it needs, so any of them 
     evaluation = pipeline.evaluation("letter-tiger")
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Pipeline:
         self.config, self.data_dir = config, data_dir
         self.cache = cache or Cache("runs")
         self.device = str(resolve_device(config.device))
+        for name in ("_semantic", "_sasrec_32", "_tokenizer", "_identifiers", "_model", "_evaluated"):
+            setattr(self, name, functools.cache(getattr(self, name)))  # caches that end with the pipeline
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -56,6 +59,8 @@ class Pipeline:
 
     def _stage(self, name: str, version: int, options: BaseModel | dict, inputs: list[str], work: Callable, seed=None):
         config = options if isinstance(options, dict) else options.model_dump(mode="json")
+        if config.get("dtype") == "auto":  # what it stands for here; machines that share a cache may differ in it
+            config = config | {"dtype": str(resolve_dtype("auto", resolve_device(self.device)))}
         where = {"config": config | {"device": self.device.split(":")[0]}, "inputs": inputs, "device": self.device}
         return self.cache.stage(name, version, work, **where, seed=self.config.seed if seed is None else seed)
 
@@ -65,7 +70,6 @@ class Pipeline:
 
     # Embeddings: what an item means, and who likes it
 
-    @cache  # noqa: B019 (a pipeline lives as long as its run)
     def _semantic(self) -> Artefact:
         def work(out: Path, partial: Path) -> dict[str, Any]:
             vectors = embed_texts(self.dataset.texts(), self.config.encoder, device=self.config.device)
@@ -74,14 +78,13 @@ class Pipeline:
             return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
         inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder)]
-        options = {"encoder": self.config.encoder, "dtype": str(resolve_dtype("auto", resolve_device(self.device)))}
+        options = {"encoder": self.config.encoder, "dtype": "auto"}
         return self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
 
     def semantic(self) -> ItemEmbeddings:
         """The text encoder's vectors, [n_items, d_text]."""
         return ItemEmbeddings.load(self._semantic().path("semantic.safetensors"))
 
-    @cache  # noqa: B019
     def _sasrec_32(self) -> Artefact:
         return self._trained("sasrec-32", SASRec, self.config.sasrec_32)
 
@@ -95,7 +98,6 @@ class Pipeline:
 
     # Tokenizers
 
-    @cache  # noqa: B019
     def _tokenizer(self, arm: str) -> Artefact:
         config = tokenizer_of_arm(self.config.tokenizer, arm)
         needs_cf = config.alpha > 0
@@ -114,7 +116,6 @@ class Pipeline:
         """A trained tokenizer: "letter", or with one or both regularizers off ("cf", "div", "plain")."""
         return LetterTokenizer.load(self._tokenizer(arm).path("tokenizer.safetensors"), device=self.config.device)
 
-    @cache  # noqa: B019
     def _identifiers(self, scheme: str) -> Artefact:
         if scheme in TOKENIZER_ARMS:
             return self._tokenizer(scheme)
@@ -131,7 +132,8 @@ class Pipeline:
                 "sharing an identifier": identifiers.n_colliding,
             }
 
-        sizes = self.config.tokenizer.model_dump(include={"n_levels", "n_codes"})
+        untrained = scheme in ("random", "residual-k-means")  # the others have sizes of their own
+        sizes = self.config.tokenizer.model_dump(include={"n_levels", "n_codes"}) if untrained else {}
         return self._stage(f"identifiers-{scheme}", 1, sizes, inputs, work)
 
     def identifiers(self, scheme: str) -> Identifiers:
@@ -158,7 +160,6 @@ class Pipeline:
 
         return self._stage(name, 2, config, [self._split_key, *inputs], work)
 
-    @cache  # noqa: B019
     def _model(self, name: str) -> Artefact | None:
         """The trained model behind a system; None for those that only count."""
         system = find_system(name)
@@ -185,7 +186,6 @@ class Pipeline:
 
     # Evaluation
 
-    @cache  # noqa: B019
     def _evaluated(self, name: str) -> Artefact:
         model, samples = self._model(name), find_system(name).language_model
         inputs = [self._split_key] + ([model.key] if model else [])

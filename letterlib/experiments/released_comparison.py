@@ -8,6 +8,7 @@ import numpy as np
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import similarity_experiment
 from letterlib.errors import LetterError
+from letterlib.experiments.configuration import default_data_dir
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -63,6 +64,6 @@ def _released(pipeline: Pipeline) -> Identifiers:
 
 
 def released_folder(given: str = "") -> Path | None:
-    """The folder of a released data set: `given`, or data/beauty of the repository; None where nothing is there."""
-    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "data" / "beauty"
-    return folder if any(folder.glob("*.index.json")) else None
+    """The folder of a released data set: `given`, or data/beauty if there is one; None where nothing is there."""
+    folder = Path(given) if given else default_data_dir("beauty")
+    return folder if folder and any(folder.glob("*.index.json")) else None

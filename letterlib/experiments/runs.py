@@ -49,10 +49,11 @@ def run(
 ) -> dict[str, Any]:
     """Find the record of a finished run, or do the run and write its record.
 
-    data_dir: folder of a released data set. cache_dir: where stages are kept; runs that share it compute what they
-    have in common once. Two processes on one run: the second waits, and finds the record of the first. Processes that
-    train together (`processes`) all do the run, and the main one keeps it.
+    data_dir: folder of a released data set; data/<dataset> if not given. cache_dir: where stages are kept; runs that
+    share it compute what they have in common once. Two processes on one run: the second waits, and finds the record of
+    the first. Processes that train together (`processes`) all do the run, and the main one keeps it.
     """
+    data_dir = data_dir or default_data_dir(parameters.dataset)
     path, what = record_path(parameters, out_dir), f"{parameters.label}, seed {parameters.seed}"
     resolve_device(parameters.device)  # where processes that train together meet
     say = say if is_main() else lambda line: None
@@ -60,7 +61,7 @@ def run(
         found = from_main(lambda: read_json(path) if path.exists() else None)
         if found is not None:
             _check_data_of(found, path, parameters, data_dir, cache_dir)
-            _check_files_of(found, path, parameters, data_dir or default_data_dir(parameters.dataset))
+            _check_files_of(found, path, parameters, data_dir)
             say(f"{what}: found {path}")
             return found
         parameters.check_data(data_dir)
@@ -152,7 +153,7 @@ def _keep_failure(parameters: RunParameters, out_dir: Path, error: Exception, sa
 
 def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[str, Any]:
     started = time.perf_counter()
-    pipeline = Pipeline(parameters.config, data_dir=data_dir or default_data_dir(parameters.dataset), cache=cache)
+    pipeline = Pipeline(parameters.config, data_dir=data_dir, cache=cache)
     name, dataset = parameters.system, pipeline.dataset
     results = {history: pipeline.evaluation(name, history=history) for history in ("in", "out")}
     validations = pipeline.log(name).validations if pipeline.parameters(name) else []

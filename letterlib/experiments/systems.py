@@ -118,6 +118,9 @@ def find_system(name: str) -> System:
     for generator, one in GENERATORS.items():
         identifiers = name.removeprefix(f"{generator}-")
         if identifiers != name and identifiers in CODES:
+            if (usual := with_identifiers(generator, identifiers)) in SYSTEMS:
+                raise LetterError(f'"{name}" is called "{usual}"')  # under two names it would be trained twice
             label = f"{one.label.split(' (')[0]}, {identifiers}"
             return replace(one, label=label, family=ABLATION, identifiers=identifiers)
-    raise LetterError(f'unknown system "{name}"; choose one of {", ".join(SYSTEMS)}')
+    others = [name for arm in ("cf", "div") for name in (f"tiger-{arm}", f"lc-rec-{arm}")]
+    raise LetterError(f'unknown system "{name}"; choose one of {", ".join([*SYSTEMS, *others])}')

@@ -201,6 +201,13 @@ def test_a_table_goes_on_without_what_the_data_lacks_and_says_so_when_nothing_is
     one_line_error(letterlib("table", "--system", "tiger-released", *asked, cwd=tmp_path), "no identifiers")
 
 
+def test_what_cannot_be_meant_together_and_what_does_nothing_are_said(tmp_path):
+    asked = ("--profile", "smoke")
+    one_line_error(letterlib("table", "--system", "mf", "--language-models", *asked, cwd=tmp_path), "--language-models")
+    done = letterlib("train", "popularity", *asked, cwd=tmp_path)
+    assert done.returncode == 0 and "nothing to train" in done.stdout
+
+
 def test_a_job_array_s_number_is_no_process_of_ours(tmp_path):
     done = letterlib("train", "mf", "--profile", "smoke", cwd=tmp_path, RANK="1")
     assert done.returncode == 0 and (tmp_path / "runs" / "mf").is_dir() and "mf: " in done.stdout, done.stderr

@@ -51,6 +51,15 @@ def test_own_identifiers_take_the_place_of_the_tokenizer_s(base):
         OwnPipeline(base, replace(base.dataset, items=items), {"letter": own.identifiers("letter")})
 
 
+def test_one_other_part_gives_its_own_vectors(base):
+    """Not those of the pipeline whose configuration is taken over, which has another catalogue."""
+    items = base.dataset.items.assign(text=[f"another {text}" for text in base.dataset.items["text"]])
+    other = OwnPipeline(base, replace(base.dataset, items=items))
+    joined = OwnPipeline(base, replace(base.dataset, items=items), parts=(other,))
+    assert np.array_equal(joined.semantic().vectors, other.semantic().vectors)
+    assert not np.allclose(joined.semantic().vectors, base.semantic().vectors)
+
+
 def test_other_identifiers_are_another_model(base):
     keys = set()
     for shift in (0, 1):

@@ -1,21 +1,26 @@
 """The pipeline as a library: stages in any order, resumed after a kill, and the beams' agreement with exact scoring."""
 
+import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
+import torch
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.data.released import write_released
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.report import run_all
 
 SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
 
@@ -119,3 +124,59 @@ def test_a_run_that_is_killed_and_started_again_ends_as_if_it_had_not_been(made,
     subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True, stdout=subprocess.DEVNULL)
     models = [next(tmp_path.glob(f"{run}/tiger/*/model.safetensors")).read_bytes() for run in ("killed", "whole")]
     assert models[0] == models[1]
+
+
+def test_a_pipeline_and_its_data_go_when_nobody_holds_them(made, tmp_path):
+    """Grids and tables make a pipeline a run; a cache that outlives it would keep every data set in memory."""
+    one = pipeline(made, tmp_path)
+    one.evaluation("popularity")
+    gone = weakref.ref(one)
+    del one
+    gc.collect()
+    assert gone() is None
+
+
+def test_keys_hold_what_a_stage_reads_and_nothing_else(made, tmp_path):
+    """Identifiers that have sizes of their own do not ask how many codes a tokenizer has."""
+
+    def key(scheme, *overrides):
+        return pipeline(made, tmp_path, *overrides)._identifiers(scheme).key
+
+    for scheme, moves in (("titles", False), ("co-occurrence", False), ("random", True), ("residual-k-means", True)):
+        assert (key(scheme) != key(scheme, "tokenizer.n_codes=20")) is moves, scheme
+
+
+def test_the_key_says_in_which_dtype_it_was_computed(made, tmp_path, monkeypatch):
+    """Machines that share a cache may mean different things by "auto"."""
+
+    def key():
+        return pipeline(made, tmp_path)._sasrec_32().key
+
+    def meaning(dtype):
+        return lambda asked, device: dtype if asked == "auto" else torch.float32
+
+    monkeypatch.setattr("letterlib.experiments.pipeline.resolve_dtype", meaning(torch.float32))
+    first = key()
+    assert key() == first
+    monkeypatch.setattr("letterlib.experiments.pipeline.resolve_dtype", meaning(torch.bfloat16))
+    assert key() != first
+
+
+def test_a_report_on_data_without_texts_is_refused_before_anything_is_trained(made, tmp_path):
+    (copy := tmp_path / "made").mkdir()
+    shutil.copy(made / "made.inter.json", copy)
+    one = pipeline(copy, tmp_path / "runs")
+    with pytest.raises(Unavailable, match="text"):
+        run_all(one, ["popularity", "lightgcn", "letter-tiger"])
+    assert not one.cache.finished
+
+
+def test_one_s_own_released_identifiers_may_have_other_sizes(made, tmp_path):
+    """Those of the authors have four levels of 256 codes, whatever codes are in use."""
+    (copy := tmp_path / "made").mkdir()
+    shutil.copy(made / "made.inter.json", copy)
+    for n_levels, top, sizes in ((4, 30, (256,) * 4), (3, 300, (301, 256, 256))):
+        first = [top, *range(1, 30)]
+        codes = {str(i): [f"<{'abcd'[n]}_{i if n else first[i]}>" for n in range(n_levels)] for i in range(30)}
+        (copy / "made.index.json").write_text(json.dumps(codes))
+        assert pipeline(copy, tmp_path / "runs").identifiers("released").level_sizes == sizes

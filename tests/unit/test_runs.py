@@ -115,7 +115,7 @@ def test_a_finished_run_is_found_and_nothing_else_is_touched(settings, cache):
     assert len(said) == 1 and "found" in said[0]
 
 
-def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(settings, data, tmp_path):
+def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(settings, data, tmp_path, monkeypatch):
     asked = small_run()
     run(asked, **settings)
     other = tmp_path / "other"
@@ -125,6 +125,9 @@ def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(s
     file.write_text(json.dumps({user: items[::-1] for user, items in lists.items()}))
     with pytest.raises(LetterError, match="other content than .*other has now.*--out-dir"):
         run(asked, **settings | {"data_dir": other})
+    monkeypatch.setattr(runs, "default_data_dir", lambda dataset: other)
+    with pytest.raises(LetterError, match="other content"):  # nor where the usual folder is meant
+        run(asked, **settings | {"data_dir": None})
 
 
 def test_a_record_made_with_other_identifiers_is_not_taken_for_this_run(settings, data, tmp_path):

@@ -213,6 +213,9 @@ def test_names_lead_to_systems_and_nothing_else_does():
     assert find_system("p5-cid") is SYSTEMS["p5-cid"]
     with pytest.raises(LetterError, match='unknown system "p6".*p5-cid'):
         find_system("p6")
+    with pytest.raises(LetterError, match='"tiger-letter" is called "letter-tiger"'):
+        find_system("tiger-letter")  # under two names it would be trained twice
+    assert find_system("tiger-cf").identifiers == "cf"
     assert set(QUICK) == set(SYSTEMS) - {"bigrec", "lc-rec", "letter-lc-rec"}
     assert all(one.family == FLOOR for one in SYSTEMS.values() if one.config is None)
 
