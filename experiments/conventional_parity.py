@@ -71,9 +71,7 @@ def cornac_bert4rec(split: Split, epochs: int, seed: int) -> Callable[[Cases], t
     within = np.arange(len(users)) - np.repeat(split.train.offsets[:-1], split.train.lengths)
     pieces = users * 10_000 + within // HISTORY
     rows = zip(users.tolist(), pieces.tolist(), split.train.values.tolist(), within.tolist(), strict=True)
-    data = SequentialDataset.build(
-        list(rows), fmt="USIT", global_iid_map={item: item for item in range(split.n_items)}
-    )
+    data = SequentialDataset.build(list(rows), fmt="USIT", global_iid_map={item: item for item in range(split.n_items)})
     model = TransformerRec(
         backbone="bert", objective="mlm", embedding_dim=DIMENSIONS, batch_size=32, n_epochs=epochs, max_len=HISTORY,
         num_blocks=LAYERS, num_heads=HEADS, dropout=DROPOUT, mask_prob=MASKED, seed=seed,

@@ -1,9 +1,9 @@
 """Does training in bfloat16 end where float32 ends? TIGER on the authors' identifiers, several seeds in each.
 
-    python experiments/dtype_comparison.py --data-dir data/beauty --out experiments/results/beauty-dtype
+    python experiments/dtype_comparison.py --data-dir data/beauty --out experiments/results/beauty-dtype --epochs 24
 
 Data, identifiers, settings (profile laptop) and evaluation are the same; dtype and seed are all that changes. A run
-that is done is not done again.
+that is done is not done again; one that was done with other settings, such as other --epochs, is an error.
 """
 
 import time
@@ -13,13 +13,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from letterlib.data import load_dataset
+from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import device_in_words, versions
 from letterlib.experiments.configuration import make_config
-from letterlib.files import read_json, write_json
-from letterlib.generation.tiger import Tiger
+from letterlib.files import digest, read_json, write_json
+from letterlib.generation.tiger import Tiger, TigerConfig
 from letterlib.tokenization.identifiers import Identifiers
 
 LEVEL_SIZES = (256,) * 4
@@ -37,21 +37,29 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     dataset = load_dataset(data_dir.name, data_dir, out / "data")
     split = dataset.split(1)
-    identifiers = Identifiers.load(next(data_dir.glob("*.index.json")), split.n_items, LEVEL_SIZES)
+    released = identifiers_file(data_dir.name, data_dir)
+    if released is None:
+        raise LetterError(f"{data_dir}: no <Name>.index.json here, the identifiers that both dtypes learn")
+    identifiers = Identifiers.load(released, split.n_items, LEVEL_SIZES)
     cases, results = split.cases("test"), {dtype: [] for dtype in DTYPES}
+    changes = ONE_RATE | ({"epochs": epochs} if epochs else {})
+    same = make_config("beauty", "laptop").tiger.model_copy(update=changes)
+    configs = {dtype: same.model_copy(update={"dtype": dtype}) for dtype in DTYPES}
+    for seed in range(seeds):  # all of them before anything is trained
+        for dtype, config in configs.items():
+            check_settings(out / f"{dtype}-seed{seed}.json", config)
     for seed in range(seeds):
-        for dtype in DTYPES:
-            file = out / f"{dtype}-seed{seed}.json"
+        for dtype, config in configs.items():
+            file, settings = out / f"{dtype}-seed{seed}.json", config.model_dump(mode="json")
             if not file.exists():
-                config = make_config("beauty", "laptop").tiger.model_copy(update=ONE_RATE | {"dtype": dtype})
-                config = config.model_copy(update={"epochs": epochs} if epochs else {})
-                checkpoint = out / f"{dtype}-seed{seed}.safetensors"
+                # A checkpoint of other settings has another name, so that training does not go on from it.
+                checkpoint = out / f"{dtype}-seed{seed}-{digest(settings)}.safetensors"
                 tiger, began = Tiger(identifiers, config, seed, "auto", checkpoint=checkpoint), time.perf_counter()
                 tiger.fit(split)
                 seconds = time.perf_counter() - began
                 ranking = tiger.recommend(cases.without_targets(), 20)
                 write_json(file, {
-                    "dtype": dtype, "seed": seed, "config": config.model_dump(mode="json"),
+                    "dtype": dtype, "seed": seed, "config": settings,
                     "losses": tiger.log.losses, "validations": tiger.log.validations, "training seconds": seconds,
                     "device": device_in_words(str(tiger.device)), "versions": versions(),
                     "test": evaluate(ranking, cases, split, identifiers.identifier_of_item).metrics(),
@@ -68,6 +76,18 @@ def main(
         }
     write_json(out / "summary.json", summary)
     print(summary)
+
+
+def check_settings(file: Path, config: TigerConfig) -> None:
+    """LetterError if `file` is there and holds a run with other settings than `config`."""
+    if not file.exists():
+        return
+    asked = config.model_dump(mode="json")
+    # A file from before an option existed was made with what is the option's default now.
+    had = TigerConfig().model_dump(mode="json") | read_json(file)["config"]
+    others = [f"{name}={had.get(name)}" for name in had | asked if had.get(name) != asked.get(name)]
+    if others:
+        raise LetterError(f"{file}: done with {', '.join(others)}, which is not asked for now; choose another --out")
 
 
 if __name__ == "__main__":

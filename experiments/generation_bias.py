@@ -23,7 +23,7 @@ from letterlib.evaluation.evaluate import LISTED, evaluate
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import RANKED, Pipeline
-from letterlib.files import digest, write_json, written_beside
+from letterlib.files import write_json, written_beside
 from letterlib.progress import progress
 
 BETAS = (0.0, 1e-4, 1.0)
@@ -31,7 +31,6 @@ BETAS = (0.0, 1e-4, 1.0)
 
 def listed(pipeline: Pipeline) -> Artefact:
     """The first codes that one model writes, and its metrics."""
-    config = pipeline.config
 
     def work(out: Path, partial: Path) -> dict[str, Any]:
         tiger, cases = pipeline.system("letter-tiger"), pipeline.split.cases("test")
@@ -45,11 +44,9 @@ def listed(pipeline: Pipeline) -> Artefact:
         save_file({name: counts[name].to_numpy(np.int32) for name in counts}, out / "counts.safetensors")
         return bias | usage | {"R@10": metrics["R@10"], "coverage": metrics["coverage"]}
 
-    options = {"tiger": config.tiger.model_dump(mode="json"), "tokenizer": config.tokenizer.model_dump(mode="json")}
-    codes = pipeline.identifiers("letter").codes
-    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, codes, config.profile)]
-    return pipeline.cache.stage("generation-bias", 1, work, config=options | {"ranked": RANKED}, inputs=inputs,
-                                seed=config.seed, device=pipeline.device)  # fmt: skip
+    # The model's key stands for all that it was made of: data, identifiers, settings, and the versions of its stages.
+    inputs = [pipeline._model("letter-tiger").key]
+    return pipeline._stage("generation-bias", 1, {"ranked": RANKED, "listed": LISTED}, inputs, work)
 
 
 def main(

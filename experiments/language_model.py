@@ -3,7 +3,8 @@
     python experiments/language_model.py --out experiments/results/movielens-lc-rec
 
 Training is the stage `letter-lc-rec` of the profile, found or made in --cache-dir, with a checkpoint after every epoch;
-a seed that is done is not done again. Before is the same model with its new tokens initialised and nothing trained.
+a seed that is done is not done again, and one that was done with other settings, such as another profile's, is an
+error. Before is the same model with its new tokens initialised and nothing trained.
 """
 
 from pathlib import Path
@@ -22,7 +23,7 @@ from letterlib.experiments.cache import Cache, device_in_words, versions
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.files import read_json, write_json
-from letterlib.generation.lcrec import LCRec
+from letterlib.generation.lcrec import LCRec, LCRecConfig
 
 SYSTEM = "letter-lc-rec"
 FREE_CASES = 100
@@ -40,19 +41,31 @@ def main(
     only: Annotated[int | None, typer.Option(help="this seed alone, to run several side by side")] = None,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    runs = []
-    for seed in range(seeds):
-        file = out / f"seed{seed}.json"
+    files = [out / f"seed{seed}.json" for seed in range(seeds)]
+    for file in files:  # all of them before anything is trained
+        check_settings(file, make_config("movielens", profile).lcrec)
+    for seed, file in enumerate(files):
         if not file.exists() and only in (None, seed):
             pipeline = Pipeline(make_config("movielens", profile, seed), cache=Cache(cache_dir))
-            write_json(file, one_seed(pipeline))
-            if seed == 0:  # lesson 07 loads it
+            if seed == 0:  # lesson 07 loads it; saved before the file that says that this seed is done
                 pipeline.system(SYSTEM).save(out / "adapter.safetensors", dtype=torch.float16)
-        if file.exists():
-            runs.append(read_json(file))
-    if len(runs) == seeds:
-        write_json(out / "summary.json", summarise(runs))
+            write_json(file, one_seed(pipeline))
+    # Looked for after training: processes for other seeds may have finished in the meantime.
+    if all(file.exists() for file in files):
+        write_json(out / "summary.json", summarise([read_json(file) for file in files]))
         print(read_json(out / "summary.json"))
+
+
+def check_settings(file: Path, config: LCRecConfig) -> None:
+    """LetterError if `file` is there and holds a run with other settings than `config`."""
+    if not file.exists():
+        return
+    asked = config.model_dump(mode="json")
+    # A file from before an option existed was made with what is the option's default now.
+    had = LCRecConfig().model_dump(mode="json") | read_json(file)["config"]
+    others = [f"{name}={had.get(name)}" for name in had | asked if had.get(name) != asked.get(name)]
+    if others:
+        raise LetterError(f"{file}: done with {', '.join(others)}, which is not asked for now; choose another --out")
 
 
 def one_seed(pipeline: Pipeline) -> dict:

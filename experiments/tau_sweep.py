@@ -19,13 +19,15 @@ from safetensors.numpy import load_file, save_file
 
 from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.hard_negatives import negative_weights, target_logits
+from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import RANKED, Pipeline
-from letterlib.files import digest, write_json, written_beside
+from letterlib.files import write_json, written_beside
 from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.generation.tiger import Tiger
 from letterlib.progress import progress
 
 TAUS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
@@ -35,13 +37,12 @@ HARDEST = 10
 
 
 def decoded(pipeline: Pipeline) -> Artefact:
-    """The ranks of one model's test targets and its metrics, by raw logits and by logits / tau."""
-    config = pipeline.config
+    """The ranks of one model's test targets, its metrics and what `pushed` says, by raw logits and by logits / tau."""
 
     def work(out: Path, partial: Path) -> dict[str, Any]:
         tiger, cases = pipeline.system("letter-tiger"), pipeline.split.cases("test")
-        metrics, ranks = {}, {}
-        for way, tau in (("raw", 1.0), ("scaled", config.tiger.tau)):
+        metrics, ranks, ways = {}, {}, {"raw": 1.0, "scaled": pipeline.config.tiger.tau}
+        for way, tau in ways.items():
             if tau == 1.0 and metrics:  # one and the same
                 metrics[way], ranks[way] = metrics["raw"], ranks["raw"].copy()
                 continue
@@ -49,24 +50,23 @@ def decoded(pipeline: Pipeline) -> Artefact:
             result = evaluate(ranking, cases, pipeline.split, tiger.identifiers.identifier_of_item)
             metrics[way], ranks[way] = result.metrics(), result.ranks.astype(np.int8)
         save_file(ranks, out / "ranks.safetensors")
-        return metrics | {"validations": tiger.log.validations, "losses": tiger.log.losses}
+        about = {"validations": tiger.log.validations, "losses": tiger.log.losses}
+        return metrics | about | {"pushed": pushed(tiger, cases, ways)}
 
-    options = {"tiger": config.tiger.model_dump(mode="json"), "tokenizer": config.tokenizer.model_dump(mode="json")}
-    codes = pipeline.identifiers("letter").codes
-    inputs = [digest(pipeline.dataset.fingerprint, config.held_out, codes, config.profile)]
-    return pipeline.cache.stage("tau-sweep", 1, work, config=options | {"ranked": RANKED}, inputs=inputs,
-                                seed=config.seed, device=pipeline.device)  # fmt: skip
+    # The model's key stands for all that it was made of: data, identifiers, settings, and the versions of its stages.
+    inputs = [pipeline._model("letter-tiger").key]
+    return pipeline._stage("tau-sweep", 2, {"ranked": RANKED, "hardest": HARDEST}, inputs, work)
 
 
-def pushed(pipeline: Pipeline) -> dict[str, dict[str, float]]:
-    """What one model's test logits look like, raw and divided by its tau: losses, and who takes the gradient.
+def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict[str, float]]:
+    """What one model's logits look like in each way, that is divided by its tau: losses, and who takes the gradient.
 
     loss: mean over the tokens of all targets. Of the first code alone: top share, of the push that the ten hardest
     negatives take; effective, the number of equally pushed negatives with the same entropy.
     """
-    logits, targets = target_logits(pipeline.system("letter-tiger"), pipeline.split.cases("test"))
+    logits, targets = target_logits(tiger, cases)
     found = {}
-    for way, tau in (("raw", 1.0), ("scaled", pipeline.config.tiger.tau)):
+    for way, tau in ways.items():
         weights = negative_weights(logits[:, 0].double(), targets[:, 0], tau)
         found[way] = {
             "loss": ranking_guided_loss(logits, targets, tau).item(),
@@ -97,11 +97,11 @@ def main(
     for seed in progress(range(seeds), what="seeds"):
         for tau in TAUS:
             pipeline = Pipeline(make_config("movielens", profile, seed, overrides=[f"tiger.tau={tau}"]), cache=cache)
-            done, logits = decoded(pipeline), pushed(pipeline)
+            done = decoded(pipeline)
             for way, found in load_file(done.path("ranks.safetensors")).items():
                 ranks[f"{way} tau={tau:g} seed={seed}"] = found
                 wanted = {name: done.metrics[way][name] for name in ("R@5", "R@10", "N@5", "N@10")}
-                rows.append({"seed": seed, "tau": tau, "decoded": way} | wanted | logits[way])
+                rows.append({"seed": seed, "tau": tau, "decoded": way} | wanted | done.metrics["pushed"][way])
         users = pipeline.split.cases("test").users
         write(out, rows, ranks | {"users": users.astype(np.int32)}, {
             "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint, "profile": profile,
