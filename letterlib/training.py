@@ -18,11 +18,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from letterlib.checkpoint import Run, TrainingLog
 from letterlib.errors import LetterError
-from letterlib.processes import from_main, is_main, join, process_index
+from letterlib.processes import from_main, is_main, join, n_processes, process_index
 from letterlib.progress import progress
 from letterlib.tracking import accelerator_options, curves
 
@@ -140,8 +141,7 @@ def train(
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
     keep_freed_memory()
-    on_cpu = next(module.parameters()).device.type == "cpu"
-    accelerator = Accelerator(cpu=on_cpu, **accelerator_options())
+    accelerator = _accelerator(on_cpu=next(module.parameters()).device.type == "cpu")
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [{"params": [p], "size": first_size(p)} for p in trained] if relative_rate else trained
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
@@ -194,6 +194,14 @@ def train(
 def epoch_seed(seed: int, epoch: int) -> int:
     """What torch's generator starts from in one epoch of one run."""
     return seed * 1_000_003 + epoch
+
+
+def _accelerator(on_cpu: bool) -> Accelerator:
+    """Accelerate for one training. It rounds nothing, whatever the environment says: that is for `dtype` to say."""
+    if n_processes() == 1:
+        # Accelerate keeps one state for the whole process: a second training would get the device of the first.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=on_cpu, mixed_precision="no", **accelerator_options())
 
 
 class _Loss(nn.Module):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
 
 from letterlib import training
 from letterlib.training import first_size, learning_rate_factor, resolve_dtype, train
@@ -131,6 +132,28 @@ def test_a_relative_rate_moves_every_tensor_by_a_like_share_of_its_size():
 def test_dtype_auto_is_what_the_processor_can_do(monkeypatch, multiplies):
     monkeypatch.setattr(training, "multiplies_bfloat16", lambda: multiplies)
     assert resolve_dtype("auto", torch.device("cpu")) == (torch.bfloat16 if multiplies else torch.float32)
+
+
+def test_no_other_dtype_comes_from_the_environment(monkeypatch):
+    AcceleratorState._reset_state(reset_partial_state=True)  # as in a process that has trained nothing yet
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    seen = set()
+
+    def watched(module, batch):
+        seen.add(module[0](batch[0]).dtype)
+        return loss(module, batch)
+
+    train(network(), batches, watched, epochs=1, steps_per_epoch=8, learning_rate=1e-2, seed=3, what="test")
+    assert seen == {torch.float32}
+
+
+def test_a_process_that_has_trained_on_a_gpu_can_train_on_the_cpu():
+    """Accelerate keeps one device for a whole process; here it is made to remember another than the module's."""
+    expected = fit(network()).losses
+    for state in (PartialState._shared_state, AcceleratorState._shared_state):
+        state["device"], state["_cpu"] = torch.device("cuda"), False
+    assert fit(network()).losses == expected
+    assert PartialState().device == torch.device("cpu")
 
 
 def test_dtype_is_what_was_asked_for():
