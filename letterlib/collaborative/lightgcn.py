@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from letterlib.collaborative.user_vectors import check_users
 from letterlib.data.dataset import UNKNOWN_USER, Cases, Sequences, Split
+from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
 from letterlib.processes import share, weighed
@@ -147,6 +148,7 @@ class LightGCN:
 
     # BPR puts a user's own training items on top: a list that keeps them says little about the rest.
     leaves_out_history = True
+    vectors: _Vectors = Learned()
 
     def __init__(
         self, config: LightGCNConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None
@@ -154,7 +156,6 @@ class LightGCN:
         self.config, self.seed, self.checkpoint = config, seed, checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
-        self.vectors: _Vectors | None = None
 
     def fit(self, split: Split) -> Self:
         config, n_items = self.config, split.n_items

@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
+from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
 
@@ -25,6 +26,8 @@ class MarkovFloor:
     T1 and T2 count training transitions at distance 1 and 2, n_i is the count of i. w, q and s are chosen on
     validation NDCG@10.
     """
+
+    _counts: np.ndarray = Learned()
 
     def fit(self, split: Split) -> Self:
         counts = split.train_counts

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
 from letterlib.data.dataset import Cases, Split
+from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
 from letterlib.processes import weighed
@@ -51,14 +52,14 @@ class NeuralRecommender(ABC):
     name: ClassVar[str]
     config_class: ClassVar[type[NeuralConfig]]
     leaves_out_history: ClassVar[bool] = False
+    network: nn.Module = Learned()
+    popularity: Tensor = Learned()
+    n_users: int = Learned()
 
     def __init__(self, config: NeuralConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None):
         self.config, self.seed, self.checkpoint = config, seed, checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
-        self.network: nn.Module | None = None
-        self.popularity: Tensor | None = None
-        self.n_users = 0
 
     @abstractmethod
     def build(self, n_users: int, n_items: int) -> nn.Module:

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from letterlib.data.dataset import Cases, Split
+from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories
 
 
 class Popularity:
     """Ranks items by how often they occur in the training part; ties by item id."""
+
+    _by_count: Tensor = Learned()
 
     def fit(self, split: Split) -> Self:
         # The fraction puts the lower of two ids first, so that no two items tie: resolving ties of a whole

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from letterlib.data.dataset import Cases, Split
+from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories
 
@@ -16,6 +17,8 @@ class RandomOrder:
 
     So the same case gets the same list in every run, whatever stands beside it.
     """
+
+    _n_items: int = Learned()
 
     def fit(self, split: Split) -> Self:
         self._n_items = split.n_items

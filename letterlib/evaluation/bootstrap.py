@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2000
-_CHUNK = 2_000_000  # weights drawn at a time
+CHUNK = 2_000_000  # weights drawn at a time
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
     sizes, sums = kinds[:, 0], kinds[:, 1:]
     random = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
-    step = max(1, _CHUNK // len(kinds))
+    step = max(1, CHUNK // len(kinds))
     for start in range(0, RESAMPLES, step):
         n = min(step, RESAMPLES - start)
         weights = random.multinomial(n_users, n_of_kind / n_users, size=n)

@@ -55,11 +55,14 @@ TASKS = tuple(WORDINGS)
 
 @dataclass(frozen=True)
 class Example:
-    """tokens: int64 [T]. response: bool [T], True where a token is to be learnt. task: its number in TASKS."""
+    """tokens: int64 [T]. response: bool [T], True where a token is to be learnt.
+
+    task: its number in TASKS; 0, which is "seqrec", for who knows no other.
+    """
 
     tokens: np.ndarray
     response: np.ndarray
-    task: int
+    task: int = 0
 
 
 def identifiers_of(vocabulary: Vocabulary, items: Sequence[int]) -> list[int]:
@@ -75,8 +78,8 @@ def prompt_of(vocabulary: Vocabulary, items: Sequence[int], wording: int = 0) ->
 class AlignmentTasks:
     """Draws examples from the training part. history: items read, the most recent ones.
 
-    Without `intentions`, a search asks for the genres (or, where there are none, for the last words of the title) of
-    an item, and a preference names those that are most frequent in the history: poorer than what people say.
+    Without `intentions`, a search asks for an item's genres (or, where it has none, for the last words of its title),
+    and a preference names those that are most frequent in the history: poorer than what people say.
     """
 
     def __init__(self, split: Split, vocabulary: Vocabulary, history: int, intentions: Intentions | None = None):
@@ -156,7 +159,7 @@ class AlignmentTasks:
 
     def _preferenceobtain(self, generator: np.random.Generator) -> Example:
         if self.intentions and self.intentions.preferences:
-            user = list(self.intentions.preferences)[int(generator.integers(len(self.intentions.preferences)))]
+            user = self._speakers[int(generator.integers(len(self._speakers)))]
             past, texts = self.train[self._user_of[user]][-self.history :], self.intentions.preferences[user]
             text = texts[int(generator.integers(len(texts)))]
         else:
@@ -210,6 +213,11 @@ class AlignmentTasks:
         return {label: user for user, label in enumerate(self._dataset.user_labels)}
 
     @cached_property
+    def _speakers(self) -> list[str]:
+        """The users who say what they like."""
+        return list(self.intentions.preferences)
+
+    @cached_property
     def _searches(self) -> list[tuple[int, int, list[str]]]:
         """(user, item, queries) of the intentions; those for items outside the training part stay out."""
         found = self.intentions.searches.items() if self.intentions else ()
@@ -219,9 +227,12 @@ class AlignmentTasks:
     @cached_property
     def _traits(self) -> list[list[str]]:
         """How somebody might describe each item without its title: its genres, or its title's last words."""
-        if "genres" in self._dataset.items:
-            return [genres.lower().split("|") if genres else [] for genres in self._dataset.items["genres"]]
-        return [title.split()[-3:] for title in self.titles]
+        items = self._dataset.items
+        of_items = items["genres"] if "genres" in items else [""] * self.n_items
+        return [
+            genres.lower().split("|") if genres else title.split()[-3:]
+            for genres, title in zip(of_items, self.titles, strict=True)
+        ]
 
     def _taste(self, items: Sequence[int]) -> str:
         """The three most frequent traits of a history; among equals, those met first."""

@@ -27,10 +27,11 @@ from torch import Tensor, nn
 from letterlib.collaborative.packing import training_windows
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
+from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories
-from letterlib.generation.alignment import TASKS, Example
+from letterlib.generation.alignment import Example
 from letterlib.generation.causal import adapters_of, load_to_adapt, put_adapters, with_adapters
 from letterlib.generation.response_groups import response_groups
 from letterlib.generation.title_network import Title, TitleNetwork
@@ -70,12 +71,15 @@ class BIGRec:
     titles are at equal distances; the lower id stands first. checkpoint: a file to resume an interrupted `fit` from.
     """
 
+    network: TitleNetwork = Learned()
+    titles: list[Title] = Learned()
+    popularity: Tensor = Learned()
+
     def __init__(self, config: BIGRecConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None):
         self.config, self.seed, self.checkpoint = config, seed, checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
         self.gamma = config.gammas[0]
-        self.network: TitleNetwork | None = None
 
     def _prepare(self, titles: Sequence[str], popularity: Tensor) -> None:
         """Load the language model and put untrained adapters beside it.
@@ -97,7 +101,7 @@ class BIGRec:
     def example(self, items: Sequence[int]) -> Example:
         """A list of which every title after the first is a response."""
         tokens, read = np.array(self.prompt(items)), len(self.prompt(items[:1]))
-        return Example(tokens, np.arange(len(tokens)) >= read, TASKS.index("seqrec"))
+        return Example(tokens, np.arange(len(tokens)) >= read)
 
     def fit(self, split: Split) -> Self:
         config, train_part = self.config, split.train

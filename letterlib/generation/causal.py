@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from letterlib.errors import LetterError
@@ -67,13 +68,19 @@ def put_adapters(model: "PeftModel", tensors: dict[str, Tensor], path: str | Pat
     """Put what `adapters_of` gave back into `model`. LetterError where it is another model's."""
     from peft import set_peft_model_state_dict
 
-    adapters = {n.removeprefix("adapter."): weight for n, weight in tensors.items() if n.startswith("adapter.")}
-    result = set_peft_model_state_dict(model, adapters)
-    if result.unexpected_keys:
+    adapters = {name: weight for name, weight in tensors.items() if name.startswith("adapter.")}
+    different = _shapes(adapters) ^ _shapes(adapters_of(model, torch.float32))
+    if different:
+        name, shape = min(different)
         raise LetterError(
-            f"{path}: its adapters do not fit {language_model} ({result.unexpected_keys[0]}); "
+            f"{path}: its adapters do not fit {language_model} (only one of them has {name} of shape {shape}); "
             "load it with the language model that it was trained on"
         )
+    set_peft_model_state_dict(model, {name.removeprefix("adapter."): weight for name, weight in adapters.items()})
+
+
+def _shapes(tensors: dict[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    return {(name, tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
 @dataclass
@@ -160,9 +167,9 @@ class CausalNetwork(AdaptedModel):
         with autocast(self.dtype, tokens.device):
             states = self.hidden(tokens, _additive(seen)[:, None], positions, state.cache)
         state.depth += 1
-        # Beams are compared by scores that may differ by little, so the last product is not rounded.
-        logits = self.head(states.to(self.model.get_base_model().dtype))
-        return logits.float()[..., self.order]
+        # Beams are compared by scores that may differ by little, so the last product is not rounded, even where the
+        # weights are held in bfloat16 (on a GPU).
+        return F.linear(states.float(), self.head.weight.float())[..., self.order]
 
 
 def _additive(seen: Tensor) -> Tensor:

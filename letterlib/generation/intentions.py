@@ -10,9 +10,11 @@ from letterlib.files import read_json
 
 @dataclass(frozen=True)
 class Intentions:
-    """What people say they want. preferences: by user label. searches: by user label, (item id, queries).
+    """What people say they want. preferences: by user label, at least one text. searches: by user label, (item id,
+    queries).
 
-    `load` reads `<Name>.user.json`, the file in which LC-Rec's authors keep what a large model wrote for them.
+    `load` reads `<Name>.user.json`, the file in which LC-Rec's authors keep what a large model wrote for them; a user
+    with an empty list of preferences has none.
     """
 
     preferences: dict[str, list[str]]
@@ -39,4 +41,4 @@ class Intentions:
         outside = [item for item, _ in searches.values() if not 0 <= item < dataset.n_items]
         if outside:
             raise LetterError(f"{path}: item {outside[0]} is not in {dataset.name} (ids 0-{dataset.n_items - 1})")
-        return cls(preferences, searches)
+        return cls({user: texts for user, texts in preferences.items() if texts}, searches)

@@ -1,8 +1,7 @@
 """The language model that LC-Rec starts from, and its vocabulary with identifiers among the words."""
 
 import importlib.util
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
 
     logging.disable_progress_bar()
     if name == TINY:
-        return _tiny()
+        return _tiny(dtype)
     source, options = _smollm2() if name == SMOLLM2 else (name, {})
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **{k: v for k, v in options.items() if k == "gguf_file"})
@@ -63,7 +62,7 @@ def _smollm2() -> tuple[str, dict[str, Any]]:
     return str(folder), {"gguf_file": file.name, "quantization_config": GgufConfig(dequantize=True)}
 
 
-def _tiny() -> tuple[Any, nn.Module]:
+def _tiny(dtype: torch.dtype) -> tuple[Any, nn.Module]:
     """MiniLM's word pieces, which are installed anyway, before a LLaMA with seeded random weights."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -85,7 +84,7 @@ def _tiny() -> tuple[Any, nn.Module]:
         model = LlamaForCausalLM(config).eval()
         # The end token's row stays as it is in training: it must be long enough to win against all other words.
         model.get_input_embeddings().weight.mul_(2)
-        return tokenizer, model
+        return tokenizer, model.to(dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +101,7 @@ class Vocabulary:
     new_tokens: np.ndarray
     item_tokens: np.ndarray
     order: Tensor
+    _read: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def extend(cls, tokenizer: Any, model: nn.Module, identifiers: Identifiers) -> "Vocabulary":
@@ -128,10 +128,13 @@ class Vocabulary:
         """The token that ends every response, and every identifier in a history."""
         return int(self.order[EOS])
 
-    @cache  # noqa: B019 (a vocabulary lives as long as its model)
     def words(self, text: str) -> list[int]:
         """Text as tokens, with nothing added before or after it. Identifiers in it become their tokens."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        # The same titles and wordings are asked for all the time. functools.cache would be the class's own, and keep
+        # every vocabulary until the process ends.
+        if text not in self._read:
+            self._read[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._read[text]
 
 
 def initialise_new_tokens(

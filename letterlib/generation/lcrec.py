@@ -112,6 +112,11 @@ class LCRec(IdentifierRecommender):
         per_epoch = {task: round(config.alignment * n_lists) for task in others}
         per_epoch |= {"seqrec": n_lists} if "seqrec" in config.tasks else {}
         n_examples = sum(per_epoch.values())
+        if not n_examples:
+            raise LetterError(
+                f"LC-Rec: no example to learn from with tasks = {', '.join(config.tasks)}, alignment = "
+                f"{config.alignment:g} and {n_lists:,} lists; add seqrec to the tasks, or raise alignment or lists"
+            )
 
         def batches(generator: np.random.Generator):
             examples = [tasks.draw(task, generator) for task in others for _ in range(per_epoch[task])]

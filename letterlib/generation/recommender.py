@@ -87,7 +87,7 @@ class IdentifierRecommender(ABC):
             leaves, scores = unconstrained_beam_search(self.network, memory, None, self.trie, beam)
             leaves, scores = leaves[:, :k].cpu().numpy(), scores[:, :k].cpu().numpy()
             first = self.trie.items[self.trie.first_item[np.maximum(leaves, 0)]]
-            return np.where(leaves >= 0, first, NO_ITEM), scores
+            return np.where(leaves >= 0, first, NO_ITEM), np.where(leaves >= 0, scores, -np.inf)
 
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))
 

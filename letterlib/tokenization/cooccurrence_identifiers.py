@@ -63,7 +63,8 @@ def _users_and_items(histories: Sequences, n_items: int) -> csr_array:
 
 
 def parts_of(users: csr_array, n_clusters: int, seed: int) -> np.ndarray:
-    """The part of each of a group's items, int64 [n]: 0 to n_clusters - 1, and n_clusters for items without edges.
+    """The part of each of a group's items, int64 [n]: 0 to n_clusters - 1, and n_clusters for items without edges,
+    unless the group is cut into equal parts, which take these in as well.
 
     users: float [n_users, n], who has which of the items.
     """

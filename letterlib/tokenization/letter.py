@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from letterlib.errors import LetterError
+from letterlib.evaluation.learned import Learned
 from letterlib.processes import from_main, share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization import losses
@@ -22,7 +23,7 @@ from letterlib.tokenization.rqvae import RQVAE, StraightThrough
 from letterlib.training import Dtype, TrainingLog, epoch_seed, resolve_device, resolve_dtype, train
 
 CODE_DIM = 32
-VALIDATIONS = 40  # how often a run looks at its collision rate
+VALIDATIONS = 40  # parts of a run; after each of its second half it looks at its collision rate
 
 
 class TokenizerConfig(BaseModel):
@@ -68,6 +69,10 @@ class LetterTokenizer:
     checkpoint: where an interrupted `fit` goes on from; the caller removes it.
     """
 
+    _module: RQVAE = Learned()
+    _codes: np.ndarray = Learned()
+    _identifiers: Identifiers = Learned()
+
     def __init__(
         self, config: TokenizerConfig, seed: int, device: str = "auto", checkpoint: Path | None = None
     ) -> None:
@@ -83,24 +88,22 @@ class LetterTokenizer:
         if self.config.alpha and collaborative is None:
             raise LetterError("alpha > 0 needs collaborative embeddings; give them, or set alpha to 0")
         check_item_vectors(semantic, collaborative, CODE_DIM)
-        x = torch.from_numpy(standardize(semantic))
-        cf = None if collaborative is None else torch.from_numpy(to_unit_mean_norm(collaborative))
+        x = torch.from_numpy(standardize(semantic)).to(self._device)
+        cf = None if collaborative is None else torch.from_numpy(to_unit_mean_norm(collaborative)).to(self._device)
         module = self._new_module(x.shape[1])
-        module.initialise_codebooks(x.to(self._device), self.seed)
+        module.initialise_codebooks(x, self.seed)
         log = self._train(module, x, cf)
         self._module = module.to(self._device).eval()
-        codes, residuals = (one.cpu().numpy() for one in module.encode(x.to(self._device)))
+        codes, residuals = (one.cpu().numpy() for one in module.encode(x))
         before = Identifiers(codes, (self.config.n_codes,) * self.config.n_levels)
         self._codes = codes
         self._identifiers, collisions = repair_collisions(before, residuals, self.codebooks()[-1])
-        self.report = TokenizerReport(
-            log, self._identifiers.dead_codes, collisions, _reconstruction_error(module, x.to(self._device))
-        )
+        self.report = TokenizerReport(log, self._identifiers.dead_codes, collisions, _reconstruction_error(module, x))
         return self
 
     def _new_module(self, input_dim: int) -> RQVAE:
         config = self.config
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU
             torch.manual_seed(self.seed)
             module = RQVAE(
                 input_dim, config.hidden, CODE_DIM, config.n_levels, config.n_codes, config.straight_through,
@@ -113,7 +116,7 @@ class LetterTokenizer:
         draws = torch.Generator(module.codebooks[0].device)  # its own: all processes draw the same positives
 
         def batches(generator: np.random.Generator) -> Iterator[Tensor]:
-            yield from torch.from_numpy(generator.permutation(len(x))).split(config.batch_size)
+            yield from torch.from_numpy(generator.permutation(len(x))).to(x.device).split(config.batch_size)
 
         def regroup(epoch: int) -> None:
             draws.manual_seed(epoch_seed(self.seed, epoch))
@@ -122,14 +125,12 @@ class LetterTokenizer:
                 groups[:] = [torch.from_numpy(one).to(module.codebooks[0].device) for one in grouped]
 
         def loss(module: RQVAE, rows: Tensor) -> dict[str, Tensor]:
-            where = module.codebooks[0].device
-            return self._losses(module, groups, draws, x[rows].to(where), None if cf is None else cf[rows].to(where))
+            return self._losses(module, groups, draws, x[rows], None if cf is None else cf[rows])
 
         def validate() -> float:
-            inputs = x.to(module.codebooks[0].device)
-            codes, _ = module.encode(inputs)
+            codes, _ = module.encode(x)
             decoded = module.decoder(module.vectors_of(codes, config.n_levels))
-            error = float(losses.reconstruction_loss(decoded, inputs))  # at most 1 counts, the weight of an item
+            error = float(losses.reconstruction_loss(decoded, x))  # at most 1 counts, the weight of an item
             return (len(torch.unique(codes, dim=0)) - min(error, 1.0)) / len(codes)
 
         return train(
@@ -165,7 +166,7 @@ class LetterTokenizer:
             "rq": losses.rq_loss(out.residuals, out.vectors, config.mu),
         }
         if cf is not None:
-            # Logged in every arm, so that arms can be compared; without alpha it is measured and not minimised.
+            # Logged wherever vectors are given, so that arms can be compared; without alpha it is not minimised.
             with torch.set_grad_enabled(config.alpha > 0):
                 parts["collaborative"] = losses.collaborative_loss(out.quantised, cf, own)
         if config.beta:

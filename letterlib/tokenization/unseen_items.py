@@ -29,9 +29,9 @@ def identifiers_with_unseen(tokenizer: LetterTokenizer, semantic: np.ndarray, un
     if not len(unseen):
         return Identifiers(codes, known.level_sizes)
     new, residuals = tokenizer.encode(standardize_like(semantic[unseen], semantic[seen]))
-    taken = set(map(tuple, known.codes.tolist()))
+    taken, last_codebook = set(map(tuple, known.codes.tolist())), tokenizer.codebooks()[-1]
     for item, own, residual in zip(unseen, new.tolist(), residuals, strict=True):
-        distances = np.square(residual - tokenizer.codebooks()[-1]).sum(axis=1)
+        distances = np.square(residual - last_codebook).sum(axis=1)
         last = (int(code) for code in np.argsort(distances, kind="stable"))
         free = next((code for code in last if (*own[:-1], code) not in taken), own[-1])
         codes[item] = [*own[:-1], free]

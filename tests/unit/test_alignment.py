@@ -191,6 +191,18 @@ def test_intentions_come_from_the_file_when_there_is_one(tmp_path, vocabulary):
     assert said == {"loves quiet westerns [SEP]", "wants to laugh [SEP]"}
 
 
+def test_a_user_with_an_empty_list_of_preferences_says_nothing(tmp_path, vocabulary):
+    split = catalogue().split(1)
+    path = intentions_file(tmp_path, user_explicit_preference={"u1": [], "u2": "wants to laugh"})
+    tasks = AlignmentTasks(split, vocabulary, HISTORY, Intentions.load(path, split.dataset))
+    generator = np.random.default_rng(0)
+    said = {parts(vocabulary, tasks.draw("preferenceobtain", generator))[1][0] for _ in range(20)}
+    assert said == {"wants"}
+    path = intentions_file(tmp_path, user_explicit_preference={"u1": []})
+    tasks = AlignmentTasks(split, vocabulary, HISTORY, Intentions.load(path, split.dataset))
+    assert set(parts(vocabulary, tasks.draw("preferenceobtain", generator))[1]) <= {*GENRES, ",", "[SEP]"}, "templates"
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
@@ -213,6 +225,14 @@ def test_without_genres_the_title_serves():
     tasks = AlignmentTasks(data.split(1), vocabulary, HISTORY)
     prompt, _ = parts(vocabulary, tasks.draw("itemsearch", np.random.default_rng(0)))
     assert "film, number" in prompt
+
+
+def test_an_item_without_genres_is_described_by_its_title_and_the_others_are_not(tasks, vocabulary):
+    data = catalogue()
+    data.items["genres"] = data.items["genres"].where(data.items.index != 9, "")
+    some = AlignmentTasks(data.split(1), vocabulary, HISTORY)
+    assert some._traits[9] == ["film", "number", "9"]
+    assert some._traits[:9] == tasks._traits[:9] and some._traits[10:] == tasks._traits[10:]
 
 
 def test_a_data_set_without_two_items_a_user_is_refused(vocabulary):

@@ -1,7 +1,9 @@
 """LC-Rec: what is trained and what is not, its loss token by token, its beams, and what its lists promise."""
 
 import copy
+import gc
 import importlib.util
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -16,7 +18,7 @@ from letterlib.errors import LetterError
 from letterlib.experiments.configuration import make_config
 from letterlib.generation import lcrec as module
 from letterlib.generation.alignment import TASKS
-from letterlib.generation.causal import LORA_TARGETS
+from letterlib.generation.causal import LORA_TARGETS, CausalNetwork, with_adapters
 from letterlib.generation.language_model import SMOLLM2, TINY, Vocabulary, load_language_model
 from letterlib.generation.lcrec import LCRec, LCRecConfig, response_loss
 from letterlib.tokenization.identifiers import Identifiers
@@ -250,6 +252,43 @@ def test_without_the_trie_an_untrained_model_writes_words(untrained, model):
     np.testing.assert_array_equal(free.items[free.valid], held.items[free.valid])
 
 
+def test_a_sequence_without_an_item_has_no_score(untrained):
+    ranking = untrained.recommend_unconstrained(HISTORIES, 10)
+    assert (~ranking.valid).any() and np.isneginf(ranking.scores[~ranking.valid]).all()
+    assert np.isfinite(ranking.scores[ranking.valid]).all()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_held_in_bfloat16_give_scores_that_are_not_rounded_to_it(tied):
+    """As on a GPU: the last product must be one of float32, or beams that differ by little would be ties."""
+    tokenizer, base = load_language_model(TINY, torch.bfloat16)
+    assert {p.dtype for p in base.parameters()} == {torch.bfloat16}
+    if not tied:
+        base = LlamaForCausalLM(LlamaConfig(**(base.config.to_dict() | {"tie_word_embeddings": False})))
+        base = base.to(torch.bfloat16).eval()
+    vocabulary = Vocabulary.extend(tokenizer, base, identifiers())
+    network = CausalNetwork(with_adapters(base, vocabulary.new_tokens.tolist(), 4, 4, 0.0), vocabulary, torch.bfloat16)
+    seen = []
+    hidden = network.hidden
+    network.hidden = lambda *given: seen.append(hidden(*given)) or seen[-1]
+    with torch.no_grad():
+        prompt = torch.tensor([module.prompt_of(vocabulary, [3, 4])])
+        logits = network.step(torch.zeros(1, 1, dtype=torch.int64), network.start(prompt))
+        expected = (seen[-1].float() @ network.head.weight.float().T)[..., vocabulary.order]
+    torch.testing.assert_close(logits, expected)
+    assert logits.dtype == torch.float32 and (logits != logits.bfloat16().float()).float().mean() > 0.9
+
+
+def test_a_vocabulary_does_not_outlive_its_model():
+    tokenizer, base = load_language_model(TINY)
+    vocabulary = Vocabulary.extend(tokenizer, base, identifiers())
+    assert vocabulary.words("some words") is vocabulary.words("some words"), "read once"
+    alive = weakref.ref(vocabulary)
+    del vocabulary
+    gc.collect()
+    assert alive() is None
+
+
 def test_an_item_outside_the_catalogue_is_refused(model):
     with pytest.raises(LetterError, match="item 60 is not in the catalogue"):
         model.recommend(Cases.from_histories([[60]]), 10)
@@ -264,6 +303,17 @@ def test_saved_small_and_loaded_alike(model, tmp_path):
     np.testing.assert_array_equal(one.items, other.items)
     np.testing.assert_array_equal(one.scores, other.scores)
     assert loaded.log == model.log and loaded.seed == model.seed
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": 32}, {"num_hidden_layers": 3}, {"num_hidden_layers": 1}])
+def test_adapters_of_another_language_model_are_refused(untrained, change, tmp_path, monkeypatch):
+    """Of other widths, of a model with fewer layers, and of one with more."""
+    untrained.save(tmp_path / "lcrec.safetensors")
+    tokenizer, tiny = load_language_model(TINY)
+    other = LlamaForCausalLM(LlamaConfig(**(tiny.config.to_dict() | change)))
+    monkeypatch.setattr(module, "load_to_adapt", lambda *_: (tokenizer, other))
+    with pytest.raises(LetterError, match="its adapters do not fit tiny .*load it with the language model"):
+        LCRec.load(tmp_path / "lcrec.safetensors", "cpu")
 
 
 def test_saved_in_half_precision_it_is_half_the_size_and_nearly_the_same(model, tmp_path):
@@ -371,6 +421,12 @@ def test_gradient_checkpointing_changes_no_gradient():
 def test_a_mistake_is_one_clear_error(changes, words):
     with pytest.raises(LetterError, match=words):
         fresh(**changes)
+
+
+def test_tasks_that_give_no_example_are_refused():
+    one = fresh(tasks=("item2index",), alignment=0.3, lists=1)
+    with pytest.raises(LetterError, match="tasks = item2index, alignment = 0.3 and 1 lists"):
+        one.fit(circle().split(1))
 
 
 def test_identifiers_of_another_catalogue_are_refused(untrained):

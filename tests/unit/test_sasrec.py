@@ -134,6 +134,11 @@ def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
 
 
+def test_an_empty_history_cannot_be_packed():
+    with pytest.raises(ValueError, match="history 1 of 3 is empty: leave it out"):
+        pack(np.arange(6), np.array([0, 3, 3]), np.array([3, 3, 6]))
+
+
 def test_the_loss_of_the_original_is_its_formula(network):
     """Binary cross-entropy of each position's label and of its one negative, position by position."""
     values = np.array([1, 2, 3, 4, 5, 6])

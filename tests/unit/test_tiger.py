@@ -199,6 +199,7 @@ def test_a_shared_identifier_stays_while_one_of_its_items_is_left(untrained_shar
 def test_without_the_trie_sequences_that_are_no_identifier_are_marked(model, untrained_shared):
     ranking = untrained_shared.recommend_unconstrained(HISTORIES, 10)
     assert ranking.valid.mean() < 0.5 and (ranking.items[~ranking.valid] == NO_ITEM).all()
+    assert np.array_equal(np.isneginf(ranking.scores), ~ranking.valid)
     cases = circle().split(1).cases("test").without_targets()
     free, held = model.recommend_unconstrained(cases, 1), model.recommend(cases, 1)
     assert free.valid.mean() > 0.5

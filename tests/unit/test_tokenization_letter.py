@@ -126,6 +126,14 @@ def weights_of_plain_training() -> np.ndarray:
     return np.concatenate(best_weights)
 
 
+def test_it_needs_no_gpu_s_random_numbers(monkeypatch):
+    """To fork the generators of all GPUs would start every one of them, and torch warns of it."""
+    forked, fork = [], torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda **given: forked.append(given) or fork(**given))
+    fitted(epochs=1)
+    assert forked == [{"devices": []}]
+
+
 class Interrupted(Exception):
     pass
 
