@@ -12,10 +12,13 @@ def sphere_projection(codebook: np.ndarray) -> tuple[np.ndarray, float]:
     there), and the share of the variance that the three components hold.
     """
     codebook = np.asarray(codebook, dtype=np.float64)
-    if codebook.ndim != 2 or min(codebook.shape) < 3 or not np.isfinite(codebook).all():
+    if codebook.ndim != 2 or min(codebook.shape) < 3:
         raise LetterError(
-            f"codebook: a projection to a sphere needs at least 3 codes of 3 finite dimensions, not {codebook.shape}"
+            f"codebook: a projection to a sphere needs at least 3 codes of 3 dimensions, not {codebook.shape}"
         )
+    if not np.isfinite(codebook).all():
+        row = int(np.argmin(np.isfinite(codebook).all(axis=1)))
+        raise LetterError(f"codebook: code {row} holds NaN or infinity; a projection to a sphere needs finite numbers")
     centred = codebook - codebook.mean(axis=0)
     _, scales, directions = np.linalg.svd(centred, full_matrices=False)
     # A singular vector's sign is arbitrary; fixing it keeps the picture the same on every machine.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from letterlib.errors import LetterError
-from letterlib.evaluation.bootstrap import RESAMPLES, Interval
+from letterlib.evaluation.bootstrap import CHUNK, RESAMPLES, Interval
 from letterlib.evaluation.metrics import gini
 
 
@@ -66,8 +66,6 @@ def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> I
         raise ValueError(f"paired codes must have one shape, not {first.shape} and {second.shape}")
     n_runs, n_items = first.shape
     random = np.random.default_rng(seed)
-    weights = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=RESAMPLES).astype(np.float32)
-    runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=RESAMPLES) / n_runs
     everything = np.ones((1, n_items), dtype=np.float32)
 
     def differences(of_items: np.ndarray) -> np.ndarray:
@@ -75,7 +73,14 @@ def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> I
                          for a, b in zip(first, second, strict=True)], axis=1)  # fmt: skip
 
     observed = float(differences(everything).mean())
-    resampled = (differences(weights) * runs).sum(axis=1)
+    of_runs = np.empty((RESAMPLES, n_runs))
+    step = max(1, CHUNK // n_items)
+    for start in range(0, RESAMPLES, step):
+        n = min(step, RESAMPLES - start)
+        weights = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=n).astype(np.float32)
+        of_runs[start : start + n] = differences(weights)
+    runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=RESAMPLES) / n_runs
+    resampled = (of_runs * runs).sum(axis=1)
     low, high = observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])
     return Interval(observed, float(low), float(high))
 

@@ -10,8 +10,11 @@ _ROWS = 1024  # compared with the catalogue at a time
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows divided by their length, float64; a zero row stays zero. vectors: float [n, d]."""
     vectors = np.asarray(vectors, dtype=np.float64)
-    if vectors.ndim != 2 or not np.isfinite(vectors).all():
-        raise LetterError(f"vectors: neighbours need a table [items, dimensions] without NaN, not {vectors.shape}")
+    if vectors.ndim != 2:
+        raise LetterError(f"vectors: neighbours need a table [items, dimensions], not {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
+        raise LetterError(f"vectors: row {row} holds NaN or infinity; neighbours need vectors without NaN")
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 

@@ -24,7 +24,9 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
     labelled = np.array([bool(one) for one in genres])
     if not labelled.any():
         raise LetterError("genres: no item has a genre, so purity cannot be measured; use a data set that has them")
-    sets, of_item = np.unique(np.asarray(genres, dtype=str)[labelled], return_inverse=True)
+    # What follows takes the square of how many different strings there are; the order of labels makes no difference.
+    in_order = ["|".join(sorted(set(one.split("|")))) for one in genres if one]
+    sets, of_item = np.unique(in_order, return_inverse=True)
     shares = _share_a_label(sets)
     codes, random = codes[labelled], np.random.default_rng(seed)
     orders = [random.permutation(len(codes)) for _ in range(SHUFFLES)]
@@ -34,9 +36,11 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
         sizes = np.bincount(group)
         pairs = int((sizes * (sizes - 1)).sum()) // 2
         if pairs:
-            dealt = [_pairs_sharing(group, of_item[order], shares) / pairs for order in orders]
+            kept = sizes[group] > 1  # an item that is alone in its group is in no pair
+            group = np.unique(group[kept], return_inverse=True)[1]
+            dealt = [_pairs_sharing(group, of_item[order][kept], shares) / pairs for order in orders]
             low, high = np.quantile(dealt, [0.025, 0.975])
-            measured = (_pairs_sharing(group, of_item, shares) / pairs, float(np.mean(dealt)), low, high)
+            measured = (_pairs_sharing(group, of_item[kept], shares) / pairs, float(np.mean(dealt)), low, high)
         else:
             measured = (np.nan,) * 4
         rows.append((length, pairs, *measured))
@@ -45,16 +49,18 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
 
 
 def _share_a_label(sets: np.ndarray) -> np.ndarray:
-    """Which of the distinct genre strings have a label in common: float64 [n_sets, n_sets] of 0 and 1."""
+    """Which of the distinct genre strings have a label in common: float32 [n_sets, n_sets] of 0 and 1."""
     split = [one.split("|") for one in sets]
     labels = {label: i for i, label in enumerate(sorted({label for one in split for label in one}))}
-    has = np.zeros((len(sets), len(labels)))
+    has = np.zeros((len(sets), len(labels)), dtype=np.float32)
     for row, one in zip(has, split, strict=True):
         row[[labels[label] for label in one]] = 1
-    return (has @ has.T > 0).astype(np.float64)
+    common = has @ has.T
+    return np.minimum(common, 1, out=common)
 
 
 def _pairs_sharing(group: np.ndarray, genre_set: np.ndarray, shares: np.ndarray) -> float:
     """Pairs of different items of one group with a label in common. Counts per group and genre set suffice."""
-    counts = sparse.csr_matrix((np.ones(len(group)), (group, genre_set)), (group.max() + 1, len(shares)))
-    return float((counts.multiply(counts @ shares).sum() - len(group)) / 2)
+    ones = np.ones(len(group), dtype=np.float32)  # which counts exactly up to 2^24; products of counts may be larger
+    counts = sparse.csr_matrix((ones, (group, genre_set)), (group.max() + 1, len(shares)))
+    return float((counts.astype(np.float64).multiply(counts @ shares).sum() - len(group)) / 2)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from letterlib.analysis import code_usage as usage_module
 from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.analysis.code_usage import code_loads, code_usage, perplexity, perplexity_difference
 from letterlib.analysis.collaborative_signal import (
@@ -18,7 +19,7 @@ from letterlib.analysis.collaborative_signal import (
     target_ranks,
 )
 from letterlib.analysis.exposure import first_code_counts, generation_bias, kl_divergence
-from letterlib.analysis.purity import genre_purity
+from letterlib.analysis.purity import _share_a_label, genre_purity
 from letterlib.errors import LetterError
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -89,6 +90,14 @@ def test_the_interval_of_a_perplexity_difference_is_that_of_a_plain_loop():
     assert (found.low - found.mean, found.high - found.mean) == pytest.approx((low, high), rel=0.12)
 
 
+def test_resamples_drawn_in_parts_are_the_same_resamples(monkeypatch):
+    random = np.random.default_rng(2)
+    first, second = random.integers(0, 64, (3, 400)), random.integers(0, 32, (3, 400))
+    whole = perplexity_difference(first, second, 0)
+    monkeypatch.setattr(usage_module, "CHUNK", 400 * 300)  # 300 resamples at a time, and 200 at last
+    assert perplexity_difference(first, second, 0) == whole
+
+
 # Purity
 
 
@@ -129,6 +138,17 @@ def test_shuffled_identifiers_have_the_purity_of_any_two_items():
     assert frame.loc[1, "purity"] == 1
     assert frame["shuffled"].to_numpy() == pytest.approx(frame.loc[0, "purity"], abs=0.01)
     assert frame.loc[1, "shuffled_low"] < frame.loc[0, "purity"] < frame.loc[1, "shuffled_high"] < 1
+
+
+def test_the_order_of_labels_neither_counts_nor_costs(monkeypatch):
+    random = np.random.default_rng(0)
+    codes, labels = random.integers(0, 5, (60, 2)), ["Drama", "War", "Comedy", "Horror"]
+    sets = [list(random.permutation(labels)[: random.integers(1, 5)]) for _ in range(60)]
+    asked = []
+    monkeypatch.setattr("letterlib.analysis.purity._share_a_label", lambda s: asked.append(s) or _share_a_label(s))
+    one = genre_purity(codes, ["|".join(sorted(labels)) for labels in sets], 0)
+    assert one.equals(genre_purity(codes, ["|".join(labels) for labels in sets], 0))
+    assert len(asked[0]) == len(asked[1]) == len({frozenset(labels) for labels in sets})
 
 
 def test_purity_without_genres_says_so():
@@ -203,6 +223,9 @@ def test_the_sphere_shows_directions_of_the_first_three_components():
     assert 0.375 < less < 0.6
     with pytest.raises(LetterError, match="at least 3 codes"):
         sphere_projection(np.ones((2, 8)))
+    turned[7, 2] = np.nan
+    with pytest.raises(LetterError, match="code 7 holds NaN"):
+        sphere_projection(turned)
 
 
 # Exposure
