@@ -162,7 +162,9 @@ PAIRS = [
     ("letter-tiger", "p5-cid"),
     ("tiger", "tiger-kmeans"),
     ("tiger", "tiger-random"),
+    ("bigrec", "popularity"),
     ("letter-lc-rec", "popularity"),
+    ("letter-lc-rec", "bigrec"),
     ("letter-lc-rec", "lc-rec"),
     ("letter-lc-rec", "letter-tiger"),
 ]
