@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, plain
 
 DPI = 84  # so that the notebook stays small
 BLUE, ORANGE = PALETTE[0], PALETTE[3]
@@ -32,7 +32,8 @@ def forest(rows: Mapping[str, Row], split_after: int, metric: str, where: str, a
         ax.axhline(split_after - 0.5, color="#c8c8c8", linewidth=0.8)
     ax.axvline(0, color="black", linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"difference of {metric} (bar: 95% over seeds and users; |: one seed)")
+    drawn = "seeds and users" if any(len(seeds) > 1 for _, seeds in rows.values()) else "users"
+    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"difference of {metric} (bar: 95% over {drawn}; |: one seed)")
     clear = [name for name, (one, _) in rows.items() if one.excludes_zero]
     said = f"clear of 0: {', '.join(clear)}" if clear else "no difference is clear of 0"
     return _plain(ax, f"{where}: {len(clear)} of {len(rows)} differences clear of 0" if len(said) > 60
@@ -141,7 +142,7 @@ def staircase(family: pd.DataFrame, ax: Axes | None = None) -> Axes:
         if some.any():
             ax.plot(ranks[some], ordered[some], "o", color=BLUE, markerfacecolor=face, linestyle="", label=text)
     for rank, (name, value) in enumerate(ordered[ordered < 0.05].items(), start=1):
-        ax.annotate(str(name), (rank, value), xytext=(0, 7), textcoords="offset points", fontsize=8, rotation=40)
+        ax.annotate(str(name), (rank, value), xytext=(-3, 6), textcoords="offset points", fontsize=8, rotation=70)
     ax.set_yscale("log")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="comparisons, smallest p-value first", ylabel="p-value (logarithmic)")
@@ -190,7 +191,4 @@ def gains(rows: Sequence[tuple[str, Interval | float, bool]], metric: str, ax: A
 
 def _plain(ax: Axes, title: str, grid: str, size: float = 11) -> Axes:
     ax.set_title(title, loc="left", fontsize=size)
-    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return plain(ax, grid)
