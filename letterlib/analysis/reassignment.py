@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from letterlib.errors import LetterError
-from letterlib.tokenization.item_vectors import standardize
 from letterlib.tokenization.letter import LetterTokenizer
 from letterlib.tokenization.losses import reconstruction_loss
 from letterlib.tokenization.residual_quantizer import residual_quantize
@@ -47,5 +46,5 @@ def with_first_codes(tokenizer: LetterTokenizer, semantic: np.ndarray, first: np
     return Reassignment(
         torch.cat(columns, dim=1).numpy(),
         float(residual.square().sum(dim=1).mean()),
-        float(reconstruction_loss(decoded, torch.from_numpy(standardize(semantic)))),
+        float(reconstruction_loss(decoded, torch.from_numpy(tokenizer.standardize(semantic)))),
     )

@@ -129,7 +129,7 @@ class ColdStart(OwnPipeline):
             identifiers.save(out / f"{self.dataset.name}.index.json")
             return {"unseen": len(self.unseen), "sharing an identifier": identifiers.n_colliding}
 
-        return self._stage(f"cold-tokenizer-{arm}", 1, config, inputs, work)
+        return self._stage(f"cold-tokenizer-{arm}", 2, config, inputs, work)
 
     def identifiers(self, scheme: str) -> Identifiers:
         """Of all items; `tokenizer(scheme).identifiers()` has those of the seen items alone."""

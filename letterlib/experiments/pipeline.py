@@ -110,7 +110,7 @@ class Pipeline:
             tokenizer.identifiers().save(out / f"{self.dataset.name}.index.json")
             return asdict(tokenizer.report)
 
-        return self._stage(f"tokenizer-{arm}", 2, config, inputs, work)
+        return self._stage(f"tokenizer-{arm}", 3, config, inputs, work)
 
     def tokenizer(self, arm: str = "letter") -> LetterTokenizer:
         """A trained tokenizer: "letter", or with one or both regularizers off ("cf", "div", "plain")."""

@@ -1,5 +1,8 @@
 """The two inputs of the tokenizer: what is checked, and how they are scaled. Pure functions."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 
 from letterlib.errors import LetterError
@@ -36,25 +39,40 @@ def _check_rows(what: str, x: np.ndarray) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Standardization:
+    """Centring by the mean of each column, and division by one standard deviation of all numbers, of some fitted rows.
+
+    One deviation for all, because columns of their own scale would weigh noise as much as meaning. Without it
+    unit-norm rows of 384 numbers would make L_Recon about .0026 beside an L_CF near ln 1024, and alpha would mean
+    nothing. mean: float64 [d].
+    """
+
+    mean: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, fitted: np.ndarray) -> Self:
+        """That of float rows [n, d]. Rows that are all equal are a LetterError."""
+        mean = fitted.mean(axis=0, dtype=np.float64)
+        scale = float((fitted.astype(np.float64) - mean).std())
+        if scale < 1e-12:
+            raise LetterError("semantic embeddings: all rows are equal, there is nothing to tell items apart by")
+        return cls(mean, scale)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Of any rows, fitted or not: float [n, d] -> float32 [n, d]."""
+        if x.ndim != 2 or x.shape[1] != len(self.mean):
+            raise LetterError(
+                f"semantic embeddings: expected rows of {len(self.mean)} numbers, as those that the model was fitted "
+                f"on, not {x.shape}; use the same encoder"
+            )
+        return ((x.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+
+
 def standardize(x: np.ndarray) -> np.ndarray:
-    """Centre the columns, then divide by one global standard deviation: float32, same shape.
-
-    One for all, because columns of their own scale would weigh noise as much as meaning. Without it unit-norm
-    rows of 384 numbers would make L_Recon about .0026 beside an L_CF near ln 1024, and alpha would mean nothing.
-    """
-    return standardize_like(x, x)
-
-
-def standardize_like(x: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """`standardize`, with the mean and the standard deviation of other rows, those that a model was fitted on.
-
-    x: float [n, d]; fitted: float [n_fitted, d]. Returns float32 [n, d].
-    """
-    mean = fitted.mean(axis=0, dtype=np.float64)
-    scale = (fitted.astype(np.float64) - mean).std()
-    if scale < 1e-12:
-        raise LetterError("semantic embeddings: all rows are equal, there is nothing to tell items apart by")
-    return ((x.astype(np.float64) - mean) / scale).astype(np.float32)
+    """Rows in the `Standardization` of their own: float32, same shape."""
+    return Standardization.of(x)(x)
 
 
 def to_unit_mean_norm(x: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from letterlib.tokenization import losses
 from letterlib.tokenization.clustering import constrained_kmeans_groups
 from letterlib.tokenization.collisions import CollisionReport, repair_collisions
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.tokenization.item_vectors import check_item_vectors, standardize, to_unit_mean_norm
+from letterlib.tokenization.item_vectors import Standardization, check_item_vectors, to_unit_mean_norm
 from letterlib.tokenization.rqvae import RQVAE, StraightThrough
 from letterlib.training import Dtype, TrainingLog, epoch_seed, resolve_device, resolve_dtype, train
 
@@ -69,6 +69,8 @@ class LetterTokenizer:
     checkpoint: where an interrupted `fit` goes on from; the caller removes it.
     """
 
+    standardize: Standardization = Learned()
+    """How text vectors are scaled before the encoder reads them: by the rows that `fit` got."""
     _module: RQVAE = Learned()
     _codes: np.ndarray = Learned()
     _identifiers: Identifiers = Learned()
@@ -88,12 +90,13 @@ class LetterTokenizer:
         if self.config.alpha and collaborative is None:
             raise LetterError("alpha > 0 needs collaborative embeddings; give them, or set alpha to 0")
         check_item_vectors(semantic, collaborative, CODE_DIM)
-        x = torch.from_numpy(standardize(semantic)).to(self._device)
+        standardization = Standardization.of(semantic)
+        x = torch.from_numpy(standardization(semantic)).to(self._device)
         cf = None if collaborative is None else torch.from_numpy(to_unit_mean_norm(collaborative)).to(self._device)
         module = self._new_module(x.shape[1])
         module.initialise_codebooks(x, self.seed)
         log = self._train(module, x, cf)
-        self._module = module.to(self._device).eval()
+        self._module, self.standardize = module.to(self._device).eval(), standardization
         codes, residuals = (one.cpu().numpy() for one in module.encode(x))
         before = Identifiers(codes, (self.config.n_codes,) * self.config.n_levels)
         self._codes = codes
@@ -196,19 +199,16 @@ class LetterTokenizer:
 
     @torch.no_grad()
     def latent(self, semantic: np.ndarray) -> np.ndarray:
-        """z of every item, before any code is chosen: float32 [n_items, 32].
-
-        semantic: float [n_items, d], the whole catalogue as `fit` got it, since it is standardised as one.
-        """
-        x = torch.from_numpy(standardize(semantic))
+        """z of any items, fitted or new, before a code is chosen: float [n, d], text vectors -> float32 [n, 32]."""
+        x = torch.from_numpy(self.standardize(semantic))
         return self._module.encoder(x.to(self._device)).cpu().numpy()
 
-    def encode(self, standardised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes of any rows, and what the last level had to code: int64 [n, L] and float32 [n, 32].
+    def encode(self, semantic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of any items, fitted or new, and what the last level had to code: int64 [n, L] and float32 [n, 32].
 
-        standardised: float32 [n, d], with the mean and the deviation of the rows that `fit` got.
+        semantic: float [n, d], text vectors of the same encoder as those that `fit` got.
         """
-        found = self._module.encode(torch.from_numpy(standardised).to(self._device))
+        found = self._module.encode(torch.from_numpy(self.standardize(semantic)).to(self._device))
         codes, residuals = (one.cpu().numpy() for one in found)
         return codes, residuals
 
@@ -226,6 +226,8 @@ class LetterTokenizer:
         tensors = {f"module.{name}": value.cpu() for name, value in self._module.state_dict().items()}
         tensors["codes_before_repair"] = torch.from_numpy(self._codes)
         tensors["codes"] = torch.from_numpy(self._identifiers.codes)
+        tensors["mean"] = torch.from_numpy(self.standardize.mean)
+        tensors["scale"] = torch.tensor(self.standardize.scale, dtype=torch.float64)
         report = asdict(self.report)
         save_model(path, "LetterTokenizer", tensors, self.config, self.seed, self.report.log, report)
 
@@ -236,6 +238,7 @@ class LetterTokenizer:
         state = {n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")}
         self._module = self._new_module(state["encoder.0.weight"].shape[1]).eval()
         self._module.load_state_dict(state)
+        self.standardize = Standardization(tensors["mean"].numpy(), tensors["scale"].item())
         self._codes = tensors["codes_before_repair"].numpy()
         self._identifiers = Identifiers(tensors["codes"].numpy(), (self.config.n_codes,) * self.config.n_levels)
         self.report = TokenizerReport(

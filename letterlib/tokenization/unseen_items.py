@@ -4,7 +4,6 @@ import numpy as np
 
 from letterlib.errors import LetterError
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.tokenization.item_vectors import standardize_like
 from letterlib.tokenization.letter import LetterTokenizer
 
 
@@ -28,7 +27,7 @@ def identifiers_with_unseen(tokenizer: LetterTokenizer, semantic: np.ndarray, un
     codes[seen] = known.codes
     if not len(unseen):
         return Identifiers(codes, known.level_sizes)
-    new, residuals = tokenizer.encode(standardize_like(semantic[unseen], semantic[seen]))
+    new, residuals = tokenizer.encode(semantic[unseen])
     taken, last_codebook = set(map(tuple, known.codes.tolist())), tokenizer.codebooks()[-1]
     for item, own, residual in zip(unseen, new.tolist(), residuals, strict=True):
         distances = np.square(residual - last_codebook).sum(axis=1)

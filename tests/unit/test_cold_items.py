@@ -6,7 +6,7 @@ from made_data import made
 
 from letterlib.data.cold_items import draw_cold_items, hide_until_test
 from letterlib.errors import LetterError
-from letterlib.tokenization.item_vectors import standardize, standardize_like
+from letterlib.tokenization.item_vectors import Standardization, standardize
 from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
 from letterlib.tokenization.unseen_items import identifiers_with_unseen
 
@@ -70,17 +70,31 @@ def fitted():
 
 def test_rows_are_standardised_with_the_figures_of_other_rows():
     x = np.array([[0.0, 2.0], [4.0, 2.0]], dtype=np.float32)
-    assert np.array_equal(standardize_like(x, x), standardize(x))
-    assert standardize_like(x + 4, x).tolist() == (standardize(x) + 4 / np.sqrt(2)).astype(np.float32).tolist()
+    own = Standardization.of(x)
+    assert np.array_equal(own(x), standardize(x))
+    assert own(x + 4).tolist() == (standardize(x) + 4 / np.sqrt(2)).astype(np.float32).tolist()
+    with pytest.raises(LetterError, match="rows of 2 numbers.*the same encoder"):
+        own(x[:, :1])
 
 
 def test_encoding_the_fitted_rows_gives_the_codes_of_the_fit(fitted):
     tokenizer, semantic, unseen = fitted
     seen = np.delete(semantic, unseen, axis=0)
-    codes, residuals = tokenizer.encode(standardize(seen))
+    codes, residuals = tokenizer.encode(seen)
     assert np.array_equal(codes, tokenizer.codes_before_repair())
     z, books = tokenizer.latent(seen), tokenizer.codebooks()
     assert np.allclose(residuals, z - books[0][codes[:, 0]] - books[1][codes[:, 1]], atol=1e-5)
+
+
+def test_an_item_is_encoded_the_same_alone_and_among_all_and_by_a_loaded_tokenizer(fitted, tmp_path):
+    """The scale of the fitted rows is the tokenizer's own; that of the rows it is given says nothing."""
+    tokenizer, semantic, unseen = fitted
+    tokenizer.save(tmp_path / "tokenizer.safetensors")
+    loaded = LetterTokenizer.load(tmp_path / "tokenizer.safetensors", device="cpu")
+    for one in (tokenizer, loaded):
+        assert np.array_equal(one.encode(semantic)[0][unseen[:1]], one.encode(semantic[unseen[:1]])[0])
+        np.testing.assert_allclose(one.latent(semantic)[unseen[0]], one.latent(semantic[unseen[:1]])[0], atol=1e-5)
+    assert np.array_equal(loaded.latent(semantic), tokenizer.latent(semantic))
 
 
 def test_seen_items_keep_their_identifiers_and_unseen_ones_get_their_nearest_free(fitted):
@@ -88,7 +102,7 @@ def test_seen_items_keep_their_identifiers_and_unseen_ones_get_their_nearest_fre
     identifiers = identifiers_with_unseen(tokenizer, semantic, unseen)
     seen = np.setdiff1d(np.arange(60), unseen)
     assert np.array_equal(identifiers.codes[seen], tokenizer.identifiers().codes)
-    own, residuals = tokenizer.encode(standardize_like(semantic[unseen], semantic[seen]))
+    own, residuals = tokenizer.encode(semantic[unseen])
     assert np.array_equal(identifiers.codes[unseen, :-1], own[:, :-1])
     taken = {tuple(row) for row in tokenizer.identifiers().codes.tolist()}
     for item, row, residual in zip(unseen, own, residuals, strict=True):
