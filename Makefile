@@ -85,4 +85,4 @@ lint: $(READY)   ## style and import order
 	$(BIN)/ruff check letterlib tests benchmarks experiments
 
 clean:           ## remove cached stages, reports and tables (not .venv, and not the records of experiments in runs/results)
-	find runs -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} + 2>/dev/null || true
+	test ! -d runs || find runs -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +

@@ -17,9 +17,9 @@ from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import device_in_words, versions
-from letterlib.experiments.configuration import make_config
+from letterlib.experiments.configuration import check_settings, make_config
 from letterlib.files import digest, read_json, write_json
-from letterlib.generation.tiger import Tiger, TigerConfig
+from letterlib.generation.tiger import Tiger
 from letterlib.tokenization.identifiers import Identifiers
 
 LEVEL_SIZES = (256,) * 4
@@ -76,18 +76,6 @@ def main(
         }
     write_json(out / "summary.json", summary)
     print(summary)
-
-
-def check_settings(file: Path, config: TigerConfig) -> None:
-    """LetterError if `file` is there and holds a run with other settings than `config`."""
-    if not file.exists():
-        return
-    asked = config.model_dump(mode="json")
-    # A file from before an option existed was made with what is the option's default now.
-    had = TigerConfig().model_dump(mode="json") | read_json(file)["config"]
-    others = [f"{name}={had.get(name)}" for name in had | asked if had.get(name) != asked.get(name)]
-    if others:
-        raise LetterError(f"{file}: done with {', '.join(others)}, which is not asked for now; choose another --out")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.experiments.cache import Cache, device_in_words, versions
-from letterlib.experiments.configuration import make_config
+from letterlib.experiments.configuration import check_settings, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.files import read_json, write_json
-from letterlib.generation.lcrec import LCRec, LCRecConfig
+from letterlib.generation.lcrec import LCRec
 
 SYSTEM = "letter-lc-rec"
 FREE_CASES = 100
@@ -54,18 +54,6 @@ def main(
     if all(file.exists() for file in files):
         write_json(out / "summary.json", summarise([read_json(file) for file in files]))
         print(read_json(out / "summary.json"))
-
-
-def check_settings(file: Path, config: LCRecConfig) -> None:
-    """LetterError if `file` is there and holds a run with other settings than `config`."""
-    if not file.exists():
-        return
-    asked = config.model_dump(mode="json")
-    # A file from before an option existed was made with what is the option's default now.
-    had = LCRecConfig().model_dump(mode="json") | read_json(file)["config"]
-    others = [f"{name}={had.get(name)}" for name in had | asked if had.get(name) != asked.get(name)]
-    if others:
-        raise LetterError(f"{file}: done with {', '.join(others)}, which is not asked for now; choose another --out")
 
 
 def one_seed(pipeline: Pipeline) -> dict:

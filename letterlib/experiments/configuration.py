@@ -20,6 +20,7 @@ from letterlib.collaborative.matrix_factorization import MatrixFactorizationConf
 from letterlib.collaborative.sasrec import SASRecConfig
 from letterlib.data import DATASETS
 from letterlib.errors import LetterError
+from letterlib.files import read_json
 from letterlib.generation.bigrec import BIGRecConfig
 from letterlib.generation.lcrec import LCRecConfig
 from letterlib.generation.tiger import TigerConfig
@@ -206,6 +207,18 @@ def _in_words(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "configuration"
     return f"{where}={first['input']!r}: {first['msg'].lower()}"
+
+
+def check_settings(file: Path, config: BaseModel) -> None:
+    """LetterError if `file`, which a script of experiments/ wrote, is there and holds a run of other settings."""
+    if not file.exists():
+        return
+    asked = config.model_dump(mode="json")
+    # A file from before an option existed was made with what is the option's default now.
+    had = type(config)().model_dump(mode="json") | read_json(file)["config"]
+    others = [f"{name}={had.get(name)}" for name in had | asked if had.get(name) != asked.get(name)]
+    if others:
+        raise LetterError(f"{file}: done with {', '.join(others)}, which is not asked for now; choose another --out")
 
 
 def default_data_dir(dataset: str) -> Path | None:

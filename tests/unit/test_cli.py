@@ -13,7 +13,7 @@ import pytest
 
 from letterlib.errors import LetterError
 from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import PROFILES, make_config
+from letterlib.experiments.configuration import PROFILES, check_settings, make_config
 from letterlib.experiments.pipeline import Pipeline
 
 
@@ -229,3 +229,14 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 130 and "goes on from the last finished stage" in said, said
+
+
+def test_results_of_other_settings_are_refused_and_an_option_that_is_newer_than_the_file_is_not(tmp_path):
+    """What the scripts of experiments/ ask of a file before they call its run done."""
+    file, asked = tmp_path / "seed0.json", make_config().lcrec
+    check_settings(file, asked)  # not there
+    older = {name: value for name, value in asked.model_dump(mode="json").items() if name != "weight_decay"}
+    file.write_text(json.dumps({"config": older}))
+    check_settings(file, asked)
+    with pytest.raises(LetterError, match=rf"seed0.json: done with epochs={asked.epochs}, .*choose another --out"):
+        check_settings(file, asked.model_copy(update={"epochs": asked.epochs + 1}))
