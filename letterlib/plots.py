@@ -177,9 +177,11 @@ def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]], ax: Axes | 
     ax.set(xlabel="target item's popularity in training (head, middle, tail: a third of interactions each)",
            ylabel="Recall@10")  # fmt: skip
     ax.legend(frameon=False, ncols=1 + len(metrics) // 4, loc="upper right")
-    best = {group: max((np.nan_to_num(heights[i]), name) for name, heights in recall.items())
-            for i, group in enumerate(groups)}  # fmt: skip
-    said = {group: f"{name} {height:.3f}" for group, (height, name) in best.items() if height > 0}
+    said = {}
+    for i, group in enumerate(groups):
+        best = max(recall, key=lambda name: np.nan_to_num(recall[name][i]))
+        if recall[best][i] > 0:
+            said[group] = f"{best} {recall[best][i]:.3f}"
     return _finish(ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y")
 
 
