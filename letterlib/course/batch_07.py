@@ -49,7 +49,13 @@ def batch(answer: Any, case: Case) -> None:
         (is_real, without_dtype),
     ]
     compare("real", real, is_real, case, causes)
-    causes = [*_causes_of_response(places, read, sizes), (is_response, without_dtype)]
+    first_end = (_filled(whole, width, end) == end).int().argmax(dim=1, keepdim=True)
+    causes = [
+        *_causes_of_response(places, read, sizes),
+        ((places > first_end) & is_real, "the response looked for behind the first end token; a prompt may hold one. "
+         "Use `len(prompt)`."),
+        (is_response, without_dtype),
+    ]  # fmt: skip
     compare("response", response, is_response, case, causes)
 
 

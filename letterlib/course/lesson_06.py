@@ -154,6 +154,8 @@ def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Te
         (each.mean(), "divided by the number of all places; divide by the number that count."),
         (each.sum(), "a sum; the loss is a mean over the targets that count."),
         (each, "one number per place; take the mean of those that count."),
+        (each.sum(dim=1).mean(), "a sum over each row's places, then a mean over rows; take one mean over all places "
+         "that count."),
         (by_row, "a mean per row, then a mean of means: rows with fewer targets then weigh more."),
         (-expected, "the sign: the loss is *minus* the logarithm of a probability."),
         (plain, "tau is not used."),
@@ -196,6 +198,7 @@ def weights(answer: Any, case: Case) -> None:
     causes = [
         (p, "the target has its probability, too. It is no negative: 0 there, and the others add up to 1."),
         (p.masked_fill(here, 0), "the target is out, but the rest adds up to less than 1. Divide by its sum."),
+        (p / (1 - p[here])[:, None], "divided rightly, but the target still has weight; 0 there."),
         (p.masked_fill(here, 0) / tau, "the gradient itself. Its *share*: each row adds up to 1."),
         ((p - here.float()) / tau, "the gradient itself, target included. Negatives alone, as shares."),
         (plain / plain.sum(dim=1, keepdim=True), "tau is not used, or divides where it cancels again. It divides the "

@@ -38,7 +38,8 @@ def bpr(answer: Any, case: Case) -> None:
     lead = (user * (liked - other)).sum(dim=1)
     each = F.softplus(-lead)
     if isinstance(returned, Tensor) and not torch.isfinite(returned).all():
-        cause = "the logarithm of a sigmoid that was rounded to 0. `F.logsigmoid` goes without it."
+        cause = "the logarithm of a sigmoid that was rounded to 0, or an `exp` too large for float32. `F.logsigmoid` " \
+                "has neither."  # fmt: skip
         raise Incorrect("The loss is not finite.", case, expected=each.mean(), actual=returned, cause=cause)
     causes = [
         (each.sum(), "a sum; the loss is the mean over rows."),

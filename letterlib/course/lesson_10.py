@@ -76,6 +76,8 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
          "an empty list was left out. No choice for a name means that there is no run."),
         ([first | {name: one} for name, value in lists.items() for one in value],
          "one list at a time, the others at their first value. That is a sweep; a grid has all combinations."),
+        (all_combinations(entry)[-1:] * len(all_combinations(entry)), "one dictionary in all places. Make a new one "
+         "for each run."),
         ([entry], "the entry itself. Its lists are choices, and each combination of them is a run."),
     ]  # fmt: skip
 
@@ -144,7 +146,8 @@ def _same_runs(case: Case) -> list[tuple[Entry, str]]:
     found = [
         (dict(given), "the same call gave another key: does it hold a time, a random number or an address?"),
         (dict(reversed(given.items())), "the order in which parameters were given. Sort the names first."),
-        (given | {"out_dir": "elsewhere"}, "a folder. It says where the record goes and does not change it."),
+        *((given | {folder: "elsewhere"}, "a folder. It says where something goes and does not change it: leave out "
+           "all names in `folders`.") for folder in case["folders"]),
         (given | {left_out: defaults[left_out]}, "a default that was written out. Lay what was given over the defaults "
          "first; then the key sees every parameter."),
         (given | {left_out: None}, "None. It means: as the default has it."),
@@ -170,10 +173,11 @@ def _other_runs(case: Case) -> list[tuple[Entry, Entry, str]]:
         (given, given | {"seed": full["seed"] + 1}, "the seed is left out. Another seed is another run, with another "
          "result."),
         (given, given | {"tokenizer": "plain"}, "a text is left out of the key; only numbers are in it."),
+        (given | {"tokenizer": "plain"}, given | {"tokenizer": "plane"}, "only a part of a text is in the key."),
         (given, given | {"levels": 5}, "a parameter is left out of the key."),
         (given, given | {"alpha": full["beta"], "beta": full["alpha"]}, "values without their names, or sorted: alpha "
          "and beta have changed places."),
-        (given, given | {"beta": full["beta"] * 1.001}, "a rounded number. `repr` and `json.dumps` keep all of its "
+        (given, given | {"beta": full["beta"] * (1 + 1e-9)}, "a rounded number. `repr` and `json.dumps` keep all of its "
          "digits."),
         (given | {"alpha": 0.0}, {name: value for name, value in given.items() if name != "alpha"}, "0 was taken for "
          "'not given'. Only None means the default: test `is not None`."),

@@ -115,6 +115,11 @@ def only_the_others_summed(logits, targets, tau):
     return (scaled.scatter(1, own, -torch.inf).logsumexp(dim=1) - scaled.gather(1, own)[:, 0]).mean()
 
 
+def summed_over_places(logits, targets, tau):
+    each = F.cross_entropy((logits / tau).transpose(1, 2), targets, reduction="none")
+    return each.sum(1).mean()
+
+
 def softmax_twice(logits, targets, tau):
     return F.cross_entropy((logits / tau).softmax(2).flatten(0, 1), targets.flatten())
 
@@ -233,6 +238,7 @@ WRONG = [
     ("6.2", only_the_others_summed, "left out of the sum"),
     ("6.2", only_the_target_scaled, "only the target's logit"),
     ("6.2", softmax_twice, "softmax is taken twice"),
+    ("6.2", summed_over_places, "a sum over each row's places"),
     ("6.2", naive_loss, "no finite number"),
     ("6.2", lambda x, t, tau: loss_by_hand(x, t, tau).item(), "should be a tensor"),
     ("6.2", lambda x, t, tau: loss_by_hand(x.detach(), t, tau), "has no gradient"),
@@ -244,6 +250,7 @@ WRONG = [
     ("6.3", weights_with(scaled=lambda x, tau: x), "tau is not used"),
     ("6.3", weights_with(scaled=lambda x, tau: x * tau), "*times* tau"),
     ("6.3", weights_with(fill=0.0), "still gets weight"),
+    ("6.3", weights_with(lambda p, here, tau: p / (1 - p[here])[:, None], fill=None), "the target still has weight"),
     ("6.3", weights_with(dim=0), "each row is a case"),
     ("6.3", weights_with(lambda p, here, tau: p.sort(dim=1, descending=True).values), "sorted"),
     ("6.3", weights_with(lambda p, here, tau: p.log()), "logarithms"),

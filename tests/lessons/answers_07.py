@@ -131,6 +131,10 @@ def response_first(prompts, responses, end):
     return batch_by_places(responses, prompts, end)
 
 
+def after_the_first_end(t, real, r, read, end):
+    return real & (torch.arange(t.shape[1]) > (t == end).int().argmax(1, keepdim=True))
+
+
 def filled_apart(prompts, responses, end):
     tokens = torch.cat([pad_sequence(prompts, True, end), pad_sequence(responses, True, end)], dim=1)
     return tokens, tokens != end, tokens != end
@@ -277,6 +281,7 @@ WRONG = [
     ("7.2", batch_with(response=from_the_prompt_on), "learn to write padding"),
     ("7.2", batch_with(response=lambda t, real, r, read, end: real & ~r), "what comes after it"),
     ("7.2", batch_with(response=one_too_early), "one place too early"),
+    ("7.2", batch_with(response=after_the_first_end), "behind the first end token"),
     ("7.2", batch_with(response=lambda t, real, r, read, end: r & (t != end)), "the model never stops"),
     ("7.2", lambda p, r, end: batch_by_places(p, r, end)[:2], "return three tensors"),
     ("7.3", windows_with(lambda n, h: range(0, n, h)), "Stop the starts"),

@@ -173,6 +173,7 @@ RIGHT = {
 
 WRONG = [
     ("9.1", bpr_with(lambda lead: -torch.sigmoid(lead).log().mean()), "rounded to 0"),
+    ("9.1", bpr_with(lambda lead: torch.log(1 + torch.exp(-lead)).mean()), "an `exp` too large"),
     ("9.1", bpr_with_small(1e-12), "a small number inside"),
     ("9.1", bpr_with_small(1e-10), "a small number inside"),
     ("9.1", bpr_with_small(1e-7), "a small number inside"),

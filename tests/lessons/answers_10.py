@@ -57,6 +57,14 @@ def grid_one_at_a_time(entry):
     return [first | {name: one} for name, value in lists.items() for one in value] or [first]
 
 
+def grid_of_one_dictionary(entry):
+    run, runs = {}, []
+    for chosen in grid_by_growing(entry):
+        run.update(chosen)
+        runs.append(run)
+    return runs
+
+
 def grid_of_lists_only(entry):
     return grid_by_growing({name: value for name, value in entry.items() if isinstance(value, list)})
 
@@ -135,6 +143,19 @@ def rounded(full):
     return "".join(f"{k}={v:.4f}" if isinstance(v, float) else f"{k}={v}" for k, v in full.items())
 
 
+def rounded_to_six(full):
+    return "".join(f"{k}={v:g};" if isinstance(v, float) else f"{k}={v};" for k, v in full.items())
+
+
+def one_folder_too(given, defaults, folders):
+    full = defaults | {k: number(v) for k, v in given.items() if v is not None and k != "out_dir"}
+    return {name: number(full[name]) for name in sorted(full)}
+
+
+def first_letters(full):
+    return json.dumps({k: v[:1] if isinstance(v, str) else v for k, v in full.items()})
+
+
 def without(name):
     return lambda full: json.dumps({k: v for k, v in full.items() if k != name})
 
@@ -197,6 +218,7 @@ WRONG = [
     ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]), "into its letters"),
     ("10.1", lambda entry: grid_by_growing(entry)[::-1], "another order"),
     ("10.1", lambda entry: [entry], "the entry itself"),
+    ("10.1", grid_of_one_dictionary, "one dictionary in all places"),
     ("10.1", lambda entry: (run for run in grid_by_growing(entry)), "`list(...)` around it"),
     ("10.1", lambda entry: [tuple(run.values()) for run in grid_by_growing(entry)], "with a tuple in it"),
     ("10.1", lambda entry: grid_by_growing(entry)[0] if grid_by_growing(entry) else {}, "returned a dict"),
@@ -207,6 +229,9 @@ WRONG = [
     ("10.2", key_with(of=zero_is_nothing), "0 was taken for"),
     ("10.2", key_with(of=numbers_as_written), "one number"),
     ("10.2", key_with(rounded), "a rounded number"),
+    ("10.2", key_with(rounded_to_six), "a rounded number"),
+    ("10.2", key_with(of=one_folder_too), "a folder"),
+    ("10.2", key_with(first_letters), "only a part of a text"),
     ("10.2", key_with(without("seed")), "the seed is left out"),
     ("10.2", key_with(without("levels")), "a parameter is left out"),
     ("10.2", key_with(numbers_only), "only numbers"),

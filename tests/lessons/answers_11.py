@@ -140,6 +140,13 @@ def picked(values, chosen):
     return values[np.arange(len(values)), chosen].mean()
 
 
+def from_the_largest_p(p):
+    order = np.argsort(-p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted
+
+
 RIGHT = {
     "11.1": [seeds_by_loop, seeds_by_series],
     "11.2": [holm_by_loop, holm_by_rank],
@@ -165,6 +172,7 @@ WRONG = [
     ("11.2", holm_with(keep=lambda steps: steps), "running maximum is missing"),
     ("11.2", holm_with(most=np.inf), "values above 1"),
     ("11.2", holm_with(back=False), "sorted by size"),
+    ("11.2", from_the_largest_p, "sorted from the largest"),
     ("11.2", lambda p: holm_by_rank(p)[p.argsort()][p.argsort()], "not the way back"),
     ("11.2", holm_with(factors=lambda m: np.arange(1, m + 1)), "the wrong way round"),
     ("11.2", holm_with(factors=lambda m: np.arange(m - 1, -1, -1)), "from m - 1 to 0"),
