@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from letterlib.errors import LetterError
-from letterlib.files import written_beside
+from letterlib.files import digest, written_beside
 from letterlib.processes import averaged
 
 
@@ -38,13 +38,15 @@ class TrainingLog:
 class Run:
     """A training run's state, and how it is kept.
 
-    Of a module that is trained in part (LoRA), only that part is kept.
+    Of a module that is trained in part (LoRA), only that part is kept. settings: of this training, in a word or a hash;
+    it does not go on from a checkpoint of other settings, or of a module of other shapes.
     """
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
     log: TrainingLog
     path: Path | None
+    settings: str = ""
     epoch: int = 0
     best: dict[str, Tensor] | None = None
 
@@ -54,7 +56,8 @@ class Run:
         return {name: v.detach() for name, v in self.module.state_dict().items() if name not in frozen}
 
     def restore(self, weights: dict[str, Tensor]) -> None:
-        frozen = {name: v for name, v in self.module.state_dict().items() if name not in self.weights()}
+        kept = self.weights().keys()
+        frozen = {name: v for name, v in self.module.state_dict().items() if name not in kept}
         self.module.load_state_dict(frozen | weights)
 
     def is_over(self, patience: int | None) -> bool:
@@ -64,12 +67,15 @@ class Run:
     def end_epoch(self, steps: list[dict[str, Tensor]]) -> None:
         """Count the epoch, and log the mean of every part of the loss over its steps and the processes.
 
-        A loss that is no finite number is a LetterError: no later epoch would mend it.
+        A loss or a weight that is no finite number is a LetterError: no later epoch would mend it. The loss alone does
+        not tell: it is from before the last step.
         """
         self.epoch += 1
         means = {k: float(averaged(torch.stack([one[k] for one in steps]).mean())) for k in steps[0]}
         if not math.isfinite(means["loss"]):
             raise LetterError(f"training diverged: the loss of epoch {self.epoch} is {means['loss']}; lower the rate")
+        if not all(weight.isfinite().all() for weight in self.module.parameters() if weight.requires_grad):
+            raise LetterError(f"training diverged: a weight is not finite after epoch {self.epoch}; lower the rate")
         self.log.losses.append(means)
 
     def record(self, score: float) -> None:
@@ -93,16 +99,22 @@ class Run:
         tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        header = {"log": json.dumps(asdict(self.log)), "epoch": str(self.epoch)}
+        header = {"log": json.dumps(asdict(self.log)), "epoch": str(self.epoch), "of": self._identity()}
         with written_beside(self.path) as beside:
             save_file({k: v.contiguous().clone() for k, v in tensors.items()}, beside, metadata=header)
+
+    def _identity(self) -> str:
+        return digest(self.settings, {name: list(weight.shape) for name, weight in self.weights().items()})
 
     def resume(self) -> None:
         if self.path is None or not self.path.exists():
             return
         try:
             with safe_open(self.path, framework="pt") as file:
-                header = file.metadata()
+                header = file.metadata() or {}
+                if header.get("of") != self._identity():
+                    print(f"{self.path.name}: the checkpoint of another training; this one starts from the beginning")
+                    return
                 tensors = {k: file.get_tensor(k) for k in file.keys()}
         except SafetensorError:
             print(f"{self.path.name}: the checkpoint cannot be read; training starts from the beginning")

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +83,19 @@ def find_encoder(name: str = MINILM) -> str:
     return str(folder)
 
 
+@contextmanager
+def loading(what: str, hint: str) -> Iterator[None]:
+    """Whatever keeps transformers from loading something becomes one line.
+
+    It may be a wrong name, no network, half a download, or a package that is missing.
+    """
+    try:
+        yield
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LetterError(f"{what}: cannot be loaded ({reason}); {hint}") from error
+
+
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     """Mean of the token states that are real: states [batch, length, d], mask [batch, length] -> [batch, d]."""
     weights = mask.to(torch.float32).unsqueeze(-1)
@@ -94,17 +109,11 @@ def load_encoder(name: str, device: torch.device):
 
     logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
     source = find_encoder(name)
-    try:
+    with loading(f'encoder "{name}"', 'use "minilm", or a local folder'):
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModel.from_pretrained(source, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise LetterError(f'encoder "{name}": cannot be loaded ({reason}); use "minilm", or a local folder') from error
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "right"
     return tokenizer, model.to(device).eval()
 
 
@@ -139,9 +148,9 @@ def embed_texts(
     with torch.inference_mode(), autocast(number, where):
         for rows in mine:
             width = max(int(lengths[rows[-1]]), 1)
-            tokens = torch.full((len(rows), width), tokenizer.pad_token_id)
+            tokens = torch.zeros((len(rows), width), dtype=torch.int64)
             mask = torch.arange(width)[None, :] < torch.from_numpy(lengths[rows])[:, None]
-            tokens[mask] = torch.tensor([t for row in rows for t in ids[row]])
+            tokens[mask] = torch.tensor([t for row in rows for t in ids[row]], dtype=torch.int64)
             tokens, mask = tokens.to(where), mask.to(where)
             states = model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
             vectors[rows] = mean_pool(states, mask).cpu().numpy()

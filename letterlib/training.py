@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from letterlib.checkpoint import Run, TrainingLog
 from letterlib.errors import LetterError
+from letterlib.files import digest
 from letterlib.processes import from_main, is_main, join, n_processes, process_index
 from letterlib.progress import progress
 from letterlib.tracking import accelerator_options, curves
@@ -57,7 +58,7 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     """"auto" asks the processor what it supports; it never times anything, so the answer is repeatable."""
     if dtype != "auto":
         return getattr(torch, dtype)
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else multiplies_bfloat16()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -136,7 +137,8 @@ def train(
     relative_rate: multiply the rate of every tensor by its `first_size`.
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
-    checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller. Under
+    checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller. One of a
+        training with other settings is not gone on from; of other data it cannot tell. Under
         DeepSpeed there is none: its optimizer is in parts, one a process, and a file of one would lack the others.
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
@@ -146,7 +148,9 @@ def train(
     groups = [{"params": [p], "size": first_size(p)} for p in trained] if relative_rate else trained
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     module.to(accelerator.device)
-    run = Run(module, optimizer, TrainingLog(), None if accelerator.distributed_type == "DEEPSPEED" else checkpoint)
+    settings = digest(what, seed, epochs, steps_per_epoch, learning_rate, weight_decay, warmup, schedule, relative_rate)
+    kept = None if accelerator.distributed_type == "DEEPSPEED" else checkpoint
+    run = Run(module, optimizer, TrainingLog(), kept, settings)
     run.resume()
     loss_of, stepper = accelerator.prepare(_Loss(module, loss), optimizer)
     total = epochs * steps_per_epoch
@@ -166,8 +170,7 @@ def train(
         return {name: value.detach() for name, value in parts.items()}
 
     saved = time.perf_counter()
-    done = run.epoch * steps_per_epoch
-    with curves(accelerator), progress(what=what, total=total, initial=done, unit="step") as bar:
+    with curves(accelerator), progress(what=what, total=total, initial=run.epoch * steps_per_epoch, unit="step") as bar:
         while run.epoch < epochs and not run.is_over(patience):
             # Batches are the same in every process, dropout is its own.
             torch.manual_seed(epoch_seed(seed, run.epoch) + 100_003 * process_index())

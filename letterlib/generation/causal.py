@@ -37,9 +37,15 @@ def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: flo
     """Freeze `model`, put LoRA beside the matrices of its blocks, and let the embeddings of new tokens be trained.
 
     Where input and output embeddings are two tables, the new rows of both are trained. There may be no new tokens.
+    A model of another architecture than LLaMA's, which would be adapted in part or not at all, is a LetterError.
     """
     from peft import LoraConfig, get_peft_model
 
+    there = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    if missing := [name for name in LORA_TARGETS if name not in there]:
+        raise LetterError(
+            f"the language model has no {', '.join(missing)}, which LoRA would adapt; use one of LLaMA's architecture"
+        )
     trained = {"embed_tokens": new_tokens}
     if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
         trained["lm_head"] = new_tokens

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from letterlib.decoding.trie import EOS, tokens_of
 from letterlib.errors import LetterError
-from letterlib.semantics import find_encoder
+from letterlib.semantics import find_encoder, loading
 from letterlib.tokenization.identifiers import Identifiers, token
 
 SMOLLM2 = "smollm2"
@@ -33,15 +33,10 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
     if name == TINY:
         return _tiny(dtype)
     source, options = _smollm2() if name == SMOLLM2 else (name, {})
-    try:
+    hint = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal model'
+    with loading(f'language model "{name}"', hint):
         tokenizer = AutoTokenizer.from_pretrained(source, **{k: v for k, v in options.items() if k == "gguf_file"})
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa", **options)
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LetterError(
-            f'language model "{name}": cannot be loaded ({reason}); use "{SMOLLM2}", "{TINY}", or the id or folder of '
-            "a Hugging Face causal model"
-        ) from error
     if tokenizer.eos_token is None:
         raise LetterError(f'language model "{name}": its tokenizer has no end token, so nothing could ever end')
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

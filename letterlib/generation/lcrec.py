@@ -82,6 +82,8 @@ class LCRec(IdentifierRecommender):
         unknown = [task for task in config.tasks if task not in TASKS]
         if unknown:
             raise LetterError(f'LC-Rec: no task "{unknown[0]}"; the tasks are {", ".join(TASKS)}')
+        if len(set(config.tasks)) < len(config.tasks):
+            raise LetterError(f"LC-Rec: tasks = {', '.join(config.tasks)} names one twice; say each once")
         if titles is not None and len(titles) != len(identifiers):
             raise LetterError(f"LC-Rec: {len(titles):,} titles for {len(identifiers):,} items; give one per item")
         self.config, self.checkpoint = config, checkpoint
@@ -106,6 +108,7 @@ class LCRec(IdentifierRecommender):
 
     def fit(self, split: Split) -> Self:
         self.check_identifiers(split)
+        self.begin_anew()
         config, tasks = self.config, self.alignment_tasks(split)
         others = [task for task in config.tasks if task != "seqrec"]
         n_lists = min(config.lists or tasks.n_lists, tasks.n_lists)

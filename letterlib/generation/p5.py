@@ -25,6 +25,7 @@ from letterlib.errors import LetterError
 from letterlib.generation.encoder_decoder import EncoderDecoder
 from letterlib.generation.t5_weights import from_transformers
 from letterlib.generation.tiger import Tiger, TigerConfig
+from letterlib.semantics import loading
 from letterlib.tokenization.identifiers import Identifiers
 
 _SIZES = ("d_model", "d_ff", "n_heads", "d_head", "n_layers")
@@ -61,11 +62,8 @@ def tiger_from_t5(
 def _load(t5: str) -> EncoderDecoder:
     from transformers import T5ForConditionalGeneration
 
-    try:
+    with loading(f'T5 "{t5}"', 'use "t5-small", or a local folder'):
         model = T5ForConditionalGeneration.from_pretrained(t5, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise LetterError(f'T5 "{t5}": cannot be loaded ({reason}); use "t5-small", or a local folder') from error
     return from_transformers(model)
 
 

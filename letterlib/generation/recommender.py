@@ -38,6 +38,7 @@ class IdentifierRecommender(ABC):
         self.identifiers, self.seed, self.device = identifiers, seed, device
         shared = identifiers.shared_vocabulary
         self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, device, shared)
+        self._at_first: dict[str, Tensor] = {}
 
     def check_identifiers(self, split: Split) -> None:
         """LetterError unless there is one identifier for every item of a data set."""
@@ -46,6 +47,14 @@ class IdentifierRecommender(ABC):
                 f"{self.name}: identifiers for {len(self.identifiers):,} items, but {split.dataset.name} has "
                 f"{split.n_items:,}; use the identifiers that were made for this data set"
             )
+
+    def begin_anew(self) -> None:
+        """Give the network the weights with which the first `fit` began: to fit twice is not to train for longer."""
+        trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
+        self._at_first = self._at_first or {name: weight.detach().clone() for name, weight in trained.items()}
+        with torch.no_grad():
+            for name, weight in trained.items():
+                weight.copy_(self._at_first[name])
 
     @abstractmethod
     def memory(self, cases: Cases) -> Tensor:

@@ -109,6 +109,7 @@ class Tiger(IdentifierRecommender):
 
     def fit(self, split: Split) -> Self:
         self.check_identifiers(split)
+        self.begin_anew()
         config = self.config
         cases = split.cases("train")
         if not len(cases):

@@ -27,7 +27,7 @@ class TitleNetwork(AdaptedModel):
         bos = [tokenizer.bos_token_id]
         self.begin = bos if tokenizer("")["input_ids"][:1] == bos else []  # what LLaMA's tokenizer puts before a text
         self.opening = [*self.begin, *tokenizer(PROMPT, add_special_tokens=False)["input_ids"]]
-        self._written: dict[Title, Title] = {}
+        self._written: dict[tuple[Title, int], Title] = {}
         self._embedded: dict[Title, Tensor] = {}
 
     def train(self, mode: bool = True) -> Self:
@@ -53,7 +53,8 @@ class TitleNetwork(AdaptedModel):
         other prompts, beyond the last bits that numbers of rows may change.
         """
         self.eval()
-        for part in _of_equal_length({*prompts} - self._written.keys(), 16 if self._on_cpu else 64):
+        new = {prompt for prompt in prompts if (prompt, beam) not in self._written}
+        for part in _of_equal_length(new, 16 if self._on_cpu else 64):
             tokens = torch.tensor(part, device=self.model.device)
             with autocast(self.dtype, tokens.device):
                 found = self.model.generate(
@@ -67,8 +68,8 @@ class TitleNetwork(AdaptedModel):
                     pad_token_id=self.end,
                 )
             for prompt, row in zip(part, found[:, tokens.shape[1] :].tolist(), strict=True):
-                self._written[prompt] = tuple(row[: row.index(self.end)] if self.end in row else row)
-        return [self._written[prompt] for prompt in prompts]
+                self._written[prompt, beam] = tuple(row[: row.index(self.end)] if self.end in row else row)
+        return [self._written[prompt, beam] for prompt in prompts]
 
     @torch.no_grad()
     def embed(self, titles: Sequence[Title]) -> Tensor:
@@ -80,7 +81,7 @@ class TitleNetwork(AdaptedModel):
         with self.model.disable_adapter(), autocast(self.dtype, self.model.device):
             for part in _of_equal_length({*titles} - self._embedded.keys(), 256):
                 tokens = torch.tensor([[*self.begin, *title] for title in part], device=self.model.device)
-                self.remember(part, self.hidden(tokens)[:, -1].float())
+                self.remember(part, self.hidden(tokens)[:, -1].to(torch.float32, copy=True))
         return torch.stack([self._embedded[title] for title in titles])
 
     def remember(self, titles: Sequence[Title], embeddings: Tensor) -> None:

@@ -101,6 +101,9 @@ def leading_eigenvectors(users: csr_array, degrees: np.ndarray, k: int, seed: in
         return scale * (items @ (users @ scaled) - counts * scaled)
 
     n = users.shape[1]
+    if n <= 4 * k:  # so few that the iteration below could run out of new directions, and would draw one by chance
+        small = np.stack([apply(row) for row in np.eye(n)])
+        return np.linalg.eigh(small)[1][:, : -k - 1 : -1]
     operator = LinearOperator((n, n), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(n)  # eigsh's own would be another one every time
     values, vectors = eigsh(operator, k, which="LA", v0=start, tol=1e-4)

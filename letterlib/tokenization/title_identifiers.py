@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from letterlib.errors import LetterError
-from letterlib.semantics import MINILM, find_encoder
+from letterlib.semantics import MINILM, find_encoder, loading
 from letterlib.tokenization.identifiers import Identifiers
 
 NO_PIECE = -1
@@ -47,11 +47,8 @@ def title_identifiers(titles: list[str], length: int = LENGTH, tokenizer: str = 
 
     if length < 1:
         raise LetterError(f"title identifiers: the length must be at least 1, not {length}")
-    try:
+    with loading(f'tokenizer "{tokenizer}"', 'use "minilm", or a folder'):
         model = AutoTokenizer.from_pretrained(find_encoder(tokenizer))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise LetterError(f'tokenizer "{tokenizer}": cannot be loaded ({reason}); use "minilm", or a folder') from error
     ids = model(titles, add_special_tokens=False)["input_ids"]
     lengths = np.array([len(one) for one in ids])
     if not lengths.any():

@@ -16,6 +16,7 @@ def identifiers_with_unseen(tokenizer: LetterTokenizer, semantic: np.ndarray, un
     whose identifier is taken gets the nearest last code that is free, in the order of ids; where none is free it
     shares.
     """
+    unseen = np.unique(unseen)
     seen = np.setdiff1d(np.arange(len(semantic)), unseen)
     known = tokenizer.identifiers()
     if len(known) != len(seen):

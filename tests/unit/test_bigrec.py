@@ -374,3 +374,19 @@ def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(mo
 def test_an_item_outside_the_catalogue_is_refused(model):
     with pytest.raises(LetterError, match="item 60 is not in the catalogue"):
         model.recommend(Cases.from_histories([[60]]), 10)
+
+
+def test_what_was_written_with_one_beam_is_not_taken_for_what_another_would_write(model, monkeypatch):
+    asked = []
+    generate = model.network.model.generate
+    monkeypatch.setattr(model.network.model, "generate", lambda **o: asked.append(o["num_beams"]) or generate(**o))
+    prompt = model.network.prompt([model.network.tokens("a title that no history holds")])
+    for beam in (1, 3, 1):
+        model.network.write([prompt], beam)
+    assert asked == [1, 3]
+
+
+def test_an_embedding_keeps_its_own_numbers_alone(model):
+    title = model.network.tokens("another title that nobody has seen")
+    row = model.network.embed([title]) is not None and model.network._embedded[title]
+    assert row.untyped_storage().nbytes() == row.numel() * 4

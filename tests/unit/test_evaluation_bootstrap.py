@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from letterlib.evaluation import bootstrap
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 
 
@@ -103,3 +104,10 @@ def test_mistakes_are_refused():
 )
 def test_verdict_says_better_only_from_five_seeds_on(difference, n_seeds, words):
     assert verdict(difference, n_seeds) == words
+
+
+def test_many_users_are_resampled_in_parts_with_the_same_result(monkeypatch):
+    values = np.random.default_rng(0).random((1, 400))
+    whole = interval(values, np.arange(400), 0)
+    monkeypatch.setattr(bootstrap, "CHUNK", 400 * 300)
+    assert interval(values, np.arange(400), 0) == whole

@@ -415,6 +415,7 @@ def test_gradient_checkpointing_changes_no_gradient():
     "changes, words",
     [
         ({"tasks": ("seqrec", "sing")}, 'no task "sing"; the tasks are seqrec'),
+        ({"tasks": ("seqrec", "item2index", "item2index")}, "names one twice; say each once"),
         ({"language_model": "no/such-model"}, 'language model "no/such-model": cannot be loaded'),
     ],
 )
@@ -463,3 +464,10 @@ def test_smollm2_learns_a_little_and_is_found_where_make_models_puts_it():
     losses = one.losses_by_task()["seqrec"]
     assert losses[1] < losses[0]
     assert (one.recommend(HISTORIES[[0]], 4).items != NO_ITEM).all()
+
+
+def test_a_language_model_of_another_architecture_is_refused_before_it_is_adapted_in_part():
+    """peft takes what names it finds: of Phi-3's matrices two of four kinds, without a word."""
+    half = torch.nn.ModuleDict({"o_proj": torch.nn.Linear(2, 2), "down_proj": torch.nn.Linear(2, 2)})
+    with pytest.raises(LetterError, match="has no q_proj, k_proj, v_proj, gate_proj, up_proj, .* LLaMA's architecture"):
+        with_adapters(half, [], 2, 4.0, 0.0)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from letterlib.errors import LetterError
-from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, mean_pool
+from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, loading, mean_pool
 
 TEXTS = ["Toy Story (1995). Adventure, Animation", "Heat (1995)", "x", "A much longer text " * 20, ""]
 
@@ -89,3 +90,10 @@ def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):
 def test_an_unknown_encoder_says_what_to_use_instead():
     with pytest.raises(LetterError, match='encoder "no/such-model".*minilm'):
         embed_texts(["a"], "no/such-model")
+
+
+def test_whatever_keeps_a_model_from_loading_is_one_line():
+    for error in (OSError("gone"), ImportError("no module\nadvice"), SafetensorError("half of it"), OSError()):
+        with pytest.raises(LetterError, match="^encoder x: cannot be loaded [(][^\n]+[)]; use another$"):
+            with loading("encoder x", "use another"):
+                raise error

@@ -301,3 +301,32 @@ def test_fit_minimises_the_ranking_guided_loss_at_its_own_tau_and_hands_its_opti
     assert seen["relative_rate"] and seen["clip_norm"] == 1.0 and seen["schedule"] == "cosine"
     for name in ("epochs", "learning_rate", "weight_decay", "warmup", "validate_every", "patience"):
         assert seen[name] == getattr(config, name), name
+
+
+def test_fit_learns_from_training_alone_and_draws_its_examples_anew_every_epoch(monkeypatch):
+    seen = {}
+
+    def no_training(network, batches, loss, **options):
+        seen.update(options, batches=batches)
+        return TrainingLog()
+
+    def targets(epoch):
+        return torch.cat([batch[2] for batch in seen["batches"](np.random.default_rng(epoch))])
+
+    monkeypatch.setattr(tiger, "train", no_training)
+    split = circle().split(5)  # ten users with 30 items: 20 of each are training
+    Tiger(distinct(), SMALL.model_copy(update={"targets": 3}), 0, "cpu").fit(split)
+    learnt = int((targets(0)[..., -1] == EOS).sum())
+    assert learnt == 10 * (17 * 3 + 2 + 1), "three targets after each history, and none beyond the end of training"
+    Tiger(distinct(), SMALL.model_copy(update={"examples": 40}), 0, "cpu").fit(split)
+    assert len(targets(0)) == 40 and seen["steps_per_epoch"] == 2
+    assert not torch.equal(targets(0), targets(1))
+
+
+def test_a_second_fit_is_no_longer_training():
+    split, config = circle().split(5), SMALL.model_copy(update={"epochs": 2})
+    model = Tiger(distinct(), config, 0, "cpu").fit(split)
+    losses, weights = model.log.losses, {name: one.clone() for name, one in model.network.state_dict().items()}
+    model.fit(split)
+    assert model.log.losses == losses
+    assert all(torch.equal(one, weights[name]) for name, one in model.network.state_dict().items())

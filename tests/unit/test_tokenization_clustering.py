@@ -60,3 +60,9 @@ def test_kmeans_codebook_is_seeded_and_silent_about_equal_rows(recwarn):
     assert codebook.shape == (8, 3) and codebook.dtype == np.float32
     np.testing.assert_array_equal(codebook, kmeans_codebook(x, 8, seed=0))
     assert not recwarn.list
+
+
+def test_another_seed_gives_other_groups_and_other_centres():
+    rows = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    assert not np.array_equal(*(constrained_kmeans_groups(rows, 10, seed) for seed in (0, 1)))
+    assert not np.array_equal(*(kmeans_codebook(rows, 16, seed) for seed in (0, 1)))

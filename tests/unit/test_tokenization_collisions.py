@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from letterlib.tokenization.collisions import centre_distances, repair_collisions, sinkhorn
+from letterlib.tokenization.collisions import EPSILON, ITERATIONS, ROUNDS, centre_distances, repair_collisions, sinkhorn
 from letterlib.tokenization.identifiers import Identifiers
 
 
@@ -94,3 +94,13 @@ def test_equal_items_go_on_sharing_and_the_repair_stops():
     after, report = repair_collisions(before, np.tile(codebook[1], (3, 1)), codebook)
     assert report.colliding_after == 2 and report.rounds <= 3
     np.testing.assert_array_equal(after.codes[2], before.codes[2])
+
+
+def test_more_rounds_never_leave_more_items_sharing():
+    """A round may make it worse; the best one is kept."""
+    left = [repair_collisions(*catalogue(0), rounds=rounds)[1].colliding_after for rounds in range(1, 21)]
+    assert left == sorted(left, reverse=True) and left[0] > left[-1]
+
+
+def test_the_released_code_s_settings():
+    assert (EPSILON, ITERATIONS, ROUNDS) == (0.003, 50, 20)

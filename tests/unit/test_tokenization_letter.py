@@ -11,6 +11,8 @@ import torch
 from letterlib import training
 from letterlib.errors import LetterError
 from letterlib.tokenization import letter
+from letterlib.tokenization.collisions import repair_collisions
+from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.item_vectors import standardize, to_unit_mean_norm
 from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
 
@@ -211,3 +213,30 @@ def test_scaling_of_the_inputs():
     unit = to_unit_mean_norm(cf * 7)
     assert np.linalg.norm(unit, axis=1).mean() == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(unit[0] / unit[1], cf[0] / cf[1], rtol=1e-4)
+
+
+def test_the_repair_is_of_the_last_level_with_its_own_codebook():
+    tokenizer, semantic = fitted(epochs=2, n_levels=2, n_codes=8), vectors()[0]
+    before = Identifiers(tokenizer.codes_before_repair(), (8, 8))
+    repaired, _ = repair_collisions(before, tokenizer.encode(semantic)[1], tokenizer.codebooks()[-1])
+    assert tokenizer.report.collisions.moved > 0
+    np.testing.assert_array_equal(repaired.codes, tokenizer.identifiers().codes)
+
+
+@pytest.mark.parametrize("option", [{"mu": 0.0}, {"weight_decay": 0.5}])
+def test_every_option_reaches_training(option):
+    assert not np.array_equal(weights(fitted()), weights(fitted(**option)))
+
+
+def test_positives_are_drawn_anew_every_epoch(monkeypatch):
+    drawn = []
+    sample = letter.losses.sample_positives
+
+    def noting(*given):
+        drawn.append(given[2])
+        return sample(*given)
+
+    monkeypatch.setattr(letter.losses, "sample_positives", noting)
+    fitted(epochs=2)
+    a_step = len(drawn) // 2
+    assert len(drawn) >= 2 and not torch.equal(drawn[0], drawn[a_step])

@@ -6,6 +6,7 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 
 from letterlib import training
+from letterlib.errors import LetterError
 from letterlib.training import first_size, learning_rate_factor, resolve_dtype, train
 
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
@@ -184,3 +185,38 @@ def test_the_loop_is_adamw_with_warm_up_cosine_and_clipping():
     for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     assert not torch.allclose(unclipped[0].weight, plain[0].weight, atol=1e-4), "clipping made no difference"
+
+
+def test_a_checkpoint_of_another_training_is_said_and_not_gone_on_from(tmp_path, capsys):
+    """It outlives its training where the caller does not remove it, and would be taken for the end of the next one."""
+    checkpoint, kept = tmp_path / "checkpoint.safetensors", dict(checkpoint_seconds=0)
+    fit(network(), checkpoint=checkpoint, **kept)
+    again, other = network(), network()
+    assert len(fit(again, checkpoint=checkpoint).losses) == 10 and capsys.readouterr().out == ""
+    expected = fit(network(), seed=4)
+    assert fit(other, seed=4, checkpoint=checkpoint).losses == expected.losses
+    assert "the checkpoint of another training; this one starts from the beginning" in capsys.readouterr().out
+    small = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 1))
+    fit(small, checkpoint=checkpoint)
+    assert "the checkpoint of another training" in capsys.readouterr().out
+
+
+def test_weights_that_the_last_step_spoils_are_said():
+    """The loss of a step is from before it: with one step an epoch, training ended well and ranked by item id."""
+
+    def one_batch(generator):
+        yield X, Y
+
+    with pytest.raises(LetterError, match="a weight is not finite after epoch 1; lower the rate"):
+        train(network(), one_batch, loss, epochs=1, steps_per_epoch=1, learning_rate=1e39, seed=0, what="test")
+
+
+def test_every_epoch_has_its_own_random_numbers():
+    drawn = []
+
+    def noting(module, batch):
+        drawn.append(float(torch.rand(1)))
+        return loss(module, batch)
+
+    train(network(), batches, noting, epochs=2, steps_per_epoch=8, learning_rate=1e-2, seed=0, what="test")
+    assert drawn[0] != drawn[8]

@@ -17,3 +17,11 @@ def test_it_is_ndcg_at_10_of_the_validation_targets():
 
     assert validation_ndcg(split, recommend)() == pytest.approx((1 + 1 / np.log2(4)) / 3)
     assert asked == [(10, None)]
+
+
+def test_places_six_to_ten_count_as_well_and_no_later_ones():
+    split = made([[0, 1, 2, 3], [4, 5, 6, 7]], 40).split()  # targets 2 and 6
+    lists = np.array([np.arange(20, 32), np.arange(20, 32)])
+    lists[0, 7], lists[1, 10] = 2, 6
+    recommend = lambda cases, k: Ranking.of_items(lists[:, :k], np.zeros((2, k)))  # noqa: E731
+    assert validation_ndcg(split, recommend)() == pytest.approx((1 / np.log2(9)) / 2)
