@@ -68,7 +68,7 @@ RUN_OPTIONS = {
     "set": (
         list[str],
         [],
-        typer.Option("--set", help="change one option of the profile, for instance --set tiger.epochs=3; repeatable"),
+        typer.Option("--set", help="a profile option, as tiger.epochs=3; a wrong name lists them; repeatable"),
     ),
 }
 
@@ -198,7 +198,7 @@ def train(
 
 
 @pipeline_command
-def evaluate(pipeline, system: Annotated[str, typer.Argument(help="a system of the table, such as tiger")]) -> None:
+def evaluate(pipeline, system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")]) -> None:
     """Rank the whole catalogue for every test case of one system and print its metrics with intervals."""
     from letterlib.experiments.tables import results_table
 
@@ -248,7 +248,8 @@ def main() -> None:
         if not hasattr(error, "format_message"):  # click's usage errors have one; all else is a bug of ours
             raise
         where = getattr(getattr(error, "ctx", None), "command_path", "letterlib")
-        code = _fail(f"{error.format_message()} (see {where} --help)")
+        helps = type(error).__name__ == "NoArgsIsHelpError"  # then its message is the help, and nothing went wrong
+        code = print(error.format_message()) if helps else _fail(f"{error.format_message()} (see {where} --help)")
     if code == INTERRUPTED:  # typer catches Ctrl-C itself, and returns its code
         print("\nInterrupted. The same command goes on from the last finished stage or checkpoint.", file=sys.stderr)
     sys.exit(code or 0)

@@ -22,7 +22,8 @@ from letterlib.errors import LetterError
 def written_beside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; rename it to `path` only if the block succeeds.
 
-    Works for a file or a folder, whichever the block creates. A full disk becomes a LetterError.
+    Works for a file or a folder, whichever the block creates. A file is replaced; a folder that holds something is
+    not, but is a LetterError, and so is a full disk.
     """
     path = Path(path)
     try:
@@ -33,8 +34,8 @@ def written_beside(path: str | Path) -> Iterator[Path]:
     beside = scratch / path.name
     try:
         yield beside
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+        if path.is_dir() and (not beside.is_dir() or any(path.iterdir())):
+            raise LetterError(f"{path}: is a folder with something in it; name another, or delete it yourself")
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
         failed = _as_os_error(error)
@@ -123,7 +124,8 @@ def read_json(path: str | Path) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise LetterError(
-            f"{path}: not valid JSON at {where} ({error.msg}); the file may be truncated, download it again"
+            f"{path}: not valid JSON at {where} ({error.msg}); the file may be truncated; get it again, or delete it "
+            "and make it again"
         ) from error
     except _RepeatedKey as error:
         raise LetterError(f'{path}: the id "{error}" appears twice; every id may appear once') from error

@@ -177,7 +177,7 @@ def _other_runs(case: Case) -> list[tuple[Entry, Entry, str]]:
         (given, given | {"levels": 5}, "a parameter is left out of the key."),
         (given, given | {"alpha": full["beta"], "beta": full["alpha"]}, "values without their names, or sorted: alpha "
          "and beta have changed places."),
-        (given, given | {"beta": full["beta"] * (1 + 1e-9)}, "a rounded number. `repr` and `json.dumps` keep all of its "
+        (given, given | {"beta": full["beta"] * (1 + 1e-9)}, "a rounded number. `repr` and `json.dumps` keep all its "
          "digits."),
         (given | {"alpha": 0.0}, {name: value for name, value in given.items() if name != "alpha"}, "0 was taken for "
          "'not given'. Only None means the default: test `is not None`."),

@@ -122,7 +122,7 @@ def holms(answer: Any, case: Case) -> None:
         (back(upwards(steps[::-1])[::-1].clip(max=1)), "a running minimum from the largest (Hochberg). Holm takes the "
          "running maximum from the smallest."),
         (np.maximum.accumulate(p * left).clip(max=1), "the p-values were not sorted first."),
-        (back(np.maximum.accumulate((ordered[::-1] * left)).clip(max=1)[::-1]), "sorted from the largest. The smallest "
+        (back(np.maximum.accumulate(ordered[::-1] * left).clip(max=1)[::-1]), "sorted from the largest. The smallest "
          "p-value comes first and is multiplied by m."),
         (p, "the p-values as they were."),
         (expected < 0.05, "true and false; return the adjusted values."),

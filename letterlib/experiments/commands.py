@@ -35,25 +35,26 @@ def grid(
 
     Each run is also one papermill command, which is printed for those that are not done.
     """
+    from letterlib.experiments.configuration import data_dir_under
     from letterlib.experiments.grid import load_grid, papermill_command, state
 
     if run and as_json:
         raise typer.BadParameter("--json lists and --run does; give one of them")
     chosen = load_grid(file)
+    folders = [data_dir_under(data_root, one.dataset) for one in chosen.runs]
     states = [state(one, out_dir) for one in chosen.runs]
     if as_json:
         print(json.dumps([_for_another_program(one, what) for one, what in zip(chosen.runs, states, strict=True)]))
         return
     print(f"{file.name}: {chosen.about}\n{len(states)} runs, {states.count('done')} of them done")
     if run:
-        _run_all(chosen.runs, out_dir, cache_dir, data_root)
+        _run_all(chosen.runs, folders, out_dir, cache_dir)
         return
     if not out_dir.is_dir():
         print(f"first: mkdir -p {out_dir}")  # papermill makes no folder
-    for one, what in zip(chosen.runs, states, strict=True):
-        folder = data_root / one.dataset
-        command = papermill_command(one, out_dir, cache_dir, folder if folder.is_dir() else None)
-        print(f"{what:6} {one.key}" + ("" if what == "done" else f"  {command}"))
+    for one, what, folder in zip(chosen.runs, states, folders, strict=True):
+        command = papermill_command(one, out_dir, cache_dir, folder)
+        print(f"{what:6} {one.key}  {_in_a_line(one) if what == 'done' else command}")
 
 
 def _for_another_program(parameters, state: str) -> dict:
@@ -70,18 +71,21 @@ def _for_another_program(parameters, state: str) -> dict:
     }
 
 
-def _run_all(runs: list, out_dir: Path, cache_dir: Path, data_root: Path) -> None:
+def _in_a_line(parameters) -> str:
+    return f"{parameters.label}, {parameters.dataset}, {parameters.profile}, seed {parameters.seed}"
+
+
+def _run_all(runs: list, folders: list[Path | None], out_dir: Path, cache_dir: Path) -> None:
     """Do what is not done. A run that fails is said, kept, and does not stop the others."""
     from letterlib.errors import LetterError
     from letterlib.experiments.runs import run
     from letterlib.processes import n_processes
 
     failed = []
-    for number, one in enumerate(runs, start=1):
-        print(f"[{number}/{len(runs)}] {one.label}, {one.dataset}, {one.profile}, seed {one.seed}", flush=True)
-        folder = data_root / one.dataset
+    for number, (one, folder) in enumerate(zip(runs, folders, strict=True), start=1):
+        print(f"[{number}/{len(runs)}] {_in_a_line(one)}", flush=True)
         try:
-            run(one, data_dir=folder if folder.is_dir() else None, out_dir=out_dir, cache_dir=cache_dir)
+            run(one, data_dir=folder, out_dir=out_dir, cache_dir=cache_dir)
         except Exception as error:
             if n_processes() > 1:
                 raise  # the others are still in this run, and would take the next one's messages for their own
@@ -112,10 +116,14 @@ def compare(
     history: History = "in",
 ) -> None:
     """Is one setting better than another? Paired bootstrap over the users and seeds that both have."""
+    from letterlib.errors import LetterError
     from letterlib.experiments.run_results import compare, load_results, select
 
     chosen = select(load_results(folder), where)
-    print(compare(select(chosen, first), select(chosen, second), metric, history))
+    one, other = select(chosen, first), select(chosen, second)
+    if {run.setting for run in one} == {run.setting for run in other}:
+        raise LetterError("both sides are the same runs; --first and --second say in what they differ")
+    print(compare(one, other, metric, history))
 
 
 @results_app.command()

@@ -7,6 +7,7 @@ on two cores and is good enough to look at. `paper` has the paper's hyper-parame
 import copy
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from letterlib.collaborative.hgn import HGNConfig
 from letterlib.collaborative.lightgcn import LightGCNConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorizationConfig
 from letterlib.collaborative.sasrec import SASRecConfig
-from letterlib.data import DATASETS
+from letterlib.data import DATASETS, PACKAGED
 from letterlib.errors import LetterError
 from letterlib.files import read_json
 from letterlib.generation.bigrec import BIGRecConfig
@@ -29,6 +30,9 @@ from letterlib.tokenization.letter import TokenizerConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+DATA_ROOT = Path("data")
+"""Where a folder for each released data set is looked for."""
+
 TOKENIZER_ARMS = {
     "plain": {"alpha": 0.0, "beta": 0.0},
     "cf": {"beta": 0.0},
@@ -36,6 +40,9 @@ TOKENIZER_ARMS = {
     "letter": {},
 }
 """The four tokenizers of the ablation: what each changes in the profile's LETTER tokenizer."""
+
+MOST_SEEDS = 2**32
+"""NumPy's random states, which scikit-learn uses, take no greater seed."""
 
 
 class RunConfig(BaseModel):
@@ -45,7 +52,7 @@ class RunConfig(BaseModel):
 
     dataset: str = "movielens"
     profile: str = "laptop"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=MOST_SEEDS)
     held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
     device: str = "auto"
     encoder: str = MINILM
@@ -143,6 +150,8 @@ def make_config(
     """
     if profile not in PROFILES:
         raise LetterError(f'unknown profile "{profile}"; choose one of {", ".join(PROFILES)}')
+    if not re.fullmatch(r"\w[\w.-]*", dataset):  # it names folders
+        raise LetterError(f'data set "{dataset}": a name has letters, digits, "-", "_" and "." alone')
     held_out = DATASETS[dataset].held_out if dataset in DATASETS else 1
     values: dict[str, Any] = copy.deepcopy(PROFILES[profile])
     if profile == "laptop":
@@ -219,6 +228,19 @@ def check_settings(file: Path, config: BaseModel) -> None:
     others = [f"{name}={had.get(name)}" for name in had | asked if had.get(name) != asked.get(name)]
     if others:
         raise LetterError(f"{file}: done with {', '.join(others)}, which is not asked for now; choose another --out")
+
+
+def data_dir_under(root: Path, dataset: str) -> Path | None:
+    """Where a data set's files are below `--data-root`; None to look where `default_data_dir` does.
+
+    A root of one's own that has no folder for it is a LetterError: the files of another place are not what was asked.
+    """
+    folder = root / dataset
+    if folder.is_dir():
+        return folder
+    if dataset not in PACKAGED and root != DATA_ROOT:
+        raise LetterError(f"{folder}: no such folder; --data-root holds one for each released data set of the grid")
+    return None
 
 
 def default_data_dir(dataset: str) -> Path | None:

@@ -39,12 +39,12 @@ def load_grid(path: str | Path) -> Grid:
     """Read and check a grid. A mistake is a LetterError that names the file and the entry."""
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoRepeats)
     except FileNotFoundError as error:
         raise LetterError(f"{path}: no such grid; those of the repository are experiments/*.yaml") from error
     except OSError as error:
         raise LetterError(f"{path}: cannot be read ({error.strerror}); name a grid, a .yaml file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:  # of YAML's, also a key that is there twice
         raise LetterError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     entries = content.get("runs") if isinstance(content, dict) else None
     if not entries or not isinstance(entries, list) or set(content) - {"about", "every", "runs"}:
@@ -60,6 +60,16 @@ def load_grid(path: str | Path) -> Grid:
         except LetterError as error:
             raise LetterError(f"{path}, entry {number}: {error}") from error
     return Grid(str(content.get("about", "")), list(runs.values()))
+
+
+class _NoRepeats(yaml.SafeLoader):
+    """YAML that keeps the last of two equal keys would leave out runs without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [key.value for key, _ in node.value]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f'"{twice}" is there twice', node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def expand(entry: dict[str, Any]) -> list[RunParameters]:

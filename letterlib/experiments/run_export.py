@@ -29,7 +29,7 @@ def export(results: Iterable[RunResult], path: str | Path) -> Path:
     writers = {
         ".csv": lambda beside: frame(results).to_csv(beside, index=False),
         ".parquet": lambda beside: frame(results).to_parquet(beside, index=False),
-        ".md": lambda beside: summary(results).to_markdown(beside, index=False),
+        ".md": lambda beside: summary(results).to_markdown(beside, index=False, disable_numparse=True),
         ".tex": lambda beside: summary(results).to_latex(beside, index=False, escape=True),
     }
     if path.suffix not in writers:

@@ -70,7 +70,8 @@ class RunResult:
 def load_results(*folders: str | Path) -> list[RunResult]:
     """Every record in these folders and below, in the order of their parameters. A run that is in two counts once.
 
-    A folder that does not exist, a file that is no record, or a second record of one run is a LetterError.
+    A folder that does not exist, a file that is no record, or a second record of one run that differs from the first
+    is a LetterError.
     """
     found: dict[str, RunResult] = {}
     paths: dict[tuple[Any, ...], Path] = {}
@@ -84,7 +85,10 @@ def load_results(*folders: str | Path) -> list[RunResult]:
             if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases"} <= set(record):
                 raise LetterError(f"{path}: not the record of a run; keep other files out of the folder of results")
             one = found.setdefault(path.name, RunResult(record))
-            if (other := paths.setdefault((one.setting, one.seed), path)).name != path.name:
+            other = paths.setdefault((one.setting, one.seed), path)
+            if any(one.record[part] != record[part] for part in ("dataset", "hits")):
+                raise LetterError(f"{path} and {other}: the same run with two results; keep one of them")
+            if other.name != path.name:
                 raise LetterError(f"{path} and {other}: two records of the same run; keep what `letterlib grid` names")
     return sorted(found.values(), key=lambda one: (one.setting, one.seed))
 
@@ -96,7 +100,7 @@ def select(results: Iterable[RunResult], conditions: Sequence[str]) -> list[RunR
         name, sign, wanted = condition.partition("=")
         if not sign or name not in PARAMETERS:
             raise LetterError(f'"{condition}": write it as parameter=value; the parameters are {", ".join(PARAMETERS)}')
-        there = sorted({str(one.parameters[name]) for one in chosen})
+        there = sorted({_in_a_word(one.parameters[name]) or '""' for one in chosen})
         chosen = [one for one in chosen if _equal(one.parameters[name], wanted)]
         if not chosen:
             raise LetterError(f'no finished run has "{condition}"; {name} is {" or ".join(there) or "nowhere"} here')
@@ -109,7 +113,7 @@ def _equal(value: Any, wanted: str) -> bool:
             return float(value) == float(wanted)
         except ValueError:
             return False
-    return (" ".join(value) if isinstance(value, list) else str(value)) == wanted
+    return wanted in (_in_a_word(value), str(value))
 
 
 def by_setting(results: Iterable[RunResult]) -> list[list[RunResult]]:

@@ -35,14 +35,15 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
     results, left_out = gather(pipelines, systems)
     floors_beside = [name for name in FLOORS if name not in results]
     results = (gather(pipelines, floors_beside)[0] if floors_beside else {}) | results
-    sentences = [floor_sentence(results), *comparisons(results), *left_out]
+    sentences = [*filter(None, [floor_sentence(results)]), *comparisons(results), *left_out]
     if set(TIGERS) <= set(results):
         sentences += effects([analyse_tokenizers(p) for p in pipelines])
     frame, title = results_frame(results), heading(pipeline, results, n_seeds)
     config = pipeline.config
     seeds = f"{n_seeds}seeds" if first == 0 else f"seeds{first}to{first + n_seeds - 1}"
     folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
-    markdown = "\n".join([f"{title}.\n", frame.to_markdown(), "", *(f"- {one}" for one in sentences), ""])
+    rows = frame.to_markdown(disable_numparse=True)  # or it would read "0.0320" and write 0.032
+    markdown = "\n".join([f"{title}.\n", rows, "", *(f"- {one}" for one in sentences), ""])
     with written_beside(folder / "table.md") as beside:
         beside.write_text(markdown, encoding="utf-8")
     with written_beside(folder / "table.csv") as beside:

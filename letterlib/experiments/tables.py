@@ -191,7 +191,10 @@ def comparisons(results: dict[str, SystemResult]) -> list[str]:
 
 
 def floor_sentence(results: dict[str, SystemResult]) -> str:
-    """Which trained systems are below the Markov floor, and which are not told from it; the protocol wants it said."""
+    """Which trained systems are below the Markov floor, and which are not told from it; the protocol wants it said.
+
+    Without a trained system there is nothing to say, "".
+    """
     floor, below, near = results["markov"], [], []
     for name, one in results.items():
         if find_system(name).family == FLOOR:
@@ -204,6 +207,8 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
         elif difference.mean < 0:
             below.append(find_system(name).label)
     where = f"the Markov floor (N@10 {floor.mean('N@10', history='out'):.4f}, history out)"
+    if all(find_system(name).family == FLOOR for name in results):
+        return ""
     if not below + near:
         return f"Every trained system clears {where}."
     said = f"Below {where}: {', '.join(below)}. These have not yet learned more of the sequence than counting does."

@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_files_in_two_processes(tmp_path, beauty):
         assert done.returncode == 0, done.stderr
         records = [json.loads(p.read_text()) for p in (tmp_path / place).rglob("stage.json")]
         hashes.append({r["stage"]: r["files"] for r in records})
-        tables.append([line.rsplit(maxsplit=1)[0] for line in done.stdout.splitlines() if "LETTER-TIGER" in line])
+        tables.append([line.rsplit(maxsplit=2)[0] for line in done.stdout.splitlines() if "LETTER-TIGER" in line])
     assert {"tokenizer-letter", "letter-tiger", "sasrec-32", "evaluation-letter-tiger"} <= hashes[0].keys()
     assert hashes[0] == hashes[1] and tables[0] == tables[1]
     assert hashes[0]["letter-tiger"] != hashes[2]["letter-tiger"]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from letterlib.cli import app
 from letterlib.data import download, load_dataset, raw_source
 from letterlib.data.fetch import RECORD, SHA256, fetch
+from letterlib.data.raw import possible_names
 from letterlib.errors import LetterError
 
 NAME = "amazon-2014-beauty"
@@ -319,6 +320,18 @@ def test_a_given_file_never_replaces_another(tmp_path):
     with pytest.raises(LetterError, match="another file is there already; move it away"):
         fetch(NAME, raw_source(NAME), folder, files)
     assert (folder / REVIEWS).read_bytes() == CONTENT
+
+
+def test_of_two_files_for_one_purpose_none_is_silently_left_out(tmp_path):
+    reviews, metadata = given(tmp_path)
+    other = reviews.with_name("reviews_Beauty.json.gz" if "_5" in reviews.name else "reviews_Beauty_5.json.gz")
+    shutil.copy(reviews, other)
+    with pytest.raises(LetterError, match="only one of them would be read"):
+        fetch(NAME, raw_source(NAME), tmp_path / "raw", [reviews, other, metadata])
+    better, worse = sorted((reviews, other), key=lambda file: possible_names(raw_source(NAME).reviews).index(file.name))
+    fetch(NAME, raw_source(NAME), tmp_path / "raw", [better, metadata])
+    with pytest.raises(LetterError, match=f"{better.name}: is read before {worse.name}; move it away"):
+        fetch(NAME, raw_source(NAME), tmp_path / "raw", [worse])
 
 
 # By hand, and the command

@@ -5,6 +5,7 @@ import json
 import resource
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,13 +36,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_scratch(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_folder_replaces_an_old_folder_whole(tmp_path):
+def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
     target = tmp_path / "stage"
-    for name in ("first", "second"):
-        with written_beside(target) as beside:
-            beside.mkdir()
-            (beside / name).write_text(name)
-    assert [p.name for p in target.iterdir()] == ["second"]
+    target.mkdir()
+    with written_beside(target) as beside:  # an empty one may be
+        beside.mkdir()
+        (beside / "first").write_text("first")
+    for make in (Path.mkdir, Path.touch):
+        with pytest.raises(LetterError, match="is a folder with something in it"), written_beside(target) as beside:
+            make(beside)
+    assert [p.name for p in tmp_path.rglob("*")] == ["stage", "first"]
 
 
 def test_a_full_disk_is_one_clear_line_and_nothing_is_half_written(tmp_path):

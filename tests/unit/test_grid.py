@@ -10,7 +10,7 @@ import yaml
 from made_runs import small_run
 
 from letterlib.errors import LetterError
-from letterlib.experiments.configuration import make_config
+from letterlib.experiments.configuration import data_dir_under, make_config
 from letterlib.experiments.grid import (
     load_grid,
     papermill_command,
@@ -180,3 +180,35 @@ def test_a_run_is_to_do_then_failed_then_done(tmp_path):
     assert state(one, tmp_path) == "failed"
     write_json(record_path(one, tmp_path), {})
     assert state(one, tmp_path) == "done"
+
+
+@pytest.mark.parametrize("text", ["runs: [{seed: 0}]\nruns: [{seed: 1}]", "runs: [{alpha: 0.1, seed: 0, alpha: 0.2}]"])
+def test_a_key_that_is_there_twice_is_refused(tmp_path, text):
+    """YAML would keep the last, and the runs of the first would be missing without a word."""
+    with pytest.raises(LetterError, match="is there twice"):
+        grid(tmp_path, text)
+
+
+def test_a_folder_of_data_that_is_not_there_is_never_replaced_by_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data/made", "mine"):
+        Path(folder).mkdir(parents=True)
+    assert data_dir_under(Path("data"), "made") == Path("data/made")
+    assert data_dir_under(Path("data"), "other") is None, "looked for where every command looks"
+    assert data_dir_under(Path("mine"), "movielens") is None, "it comes with the installation"
+    for root in ("mine", "misspelt"):
+        with pytest.raises(LetterError, match=f"{root}/made: no such folder; --data-root"):
+            data_dir_under(Path(root), "made")
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "../x", ".hidden"])
+def test_the_name_of_a_data_set_is_no_path(name):
+    with pytest.raises(LetterError, match="a name has letters, digits"):
+        make_config(name)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_a_library_would_refuse_after_hours_is_refused_at_once(seed):
+    for ask in (make_config, RunParameters.checked):
+        with pytest.raises(LetterError, match=f"seed={seed}"):
+            ask(seed=seed)

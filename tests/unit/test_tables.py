@@ -141,3 +141,7 @@ def test_history_in_and_history_out_are_never_mixed_up():
     assert "no difference seen" in inside and outside.startswith("+0.") and "(higher)" not in inside
     floor = {"markov": result("markov", 0.9, out=0.1), "sasrec-tuned": result("sasrec-tuned", 0.2, out=0.6)}
     assert "Every trained system clears" in floor_sentence(floor), "the floor is read with the history out"
+
+
+def test_without_a_trained_system_nothing_is_said_of_the_markov_floor():
+    assert floor_sentence({"markov": result("markov", 0.3), "popularity": result("popularity", 0.1)}) == ""
