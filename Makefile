@@ -29,7 +29,7 @@ test: $(MODELS) $(WORKFLOW)  ## the whole test suite
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
-	cd notebooks && ../$(BIN)/jupyter lab $(LAB)
+	cd notebooks && ../$(BIN)/jupyter lab 00_recommendation_as_generation.ipynb $(LAB)
 
 models: $(MODELS) ## install the small language model that LC-Rec (lesson 07) uses, 90 MB
 
