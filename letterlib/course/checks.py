@@ -122,18 +122,20 @@ def _examine(name: str, answer: Any, seed: int) -> None:
         try:
             exercise.examine(answer, case)
         except Incorrect as found:
-            # The smallest failing input is the one to show. It may fit several mistakes; the largest tells.
-            found.cause = _cause_on(exercise, answer, cases[-1]) or found.cause
+            # The smallest failing input is the one to show. It may fit several mistakes by coincidence; the largest
+            # tells, also where it tells that the mistake is none that we know.
+            largest = _cause_on(exercise, answer, cases[-1])
+            found.cause = found.cause if largest is None else largest
             raise
 
 
-def _cause_on(exercise: Exercise, answer: Any, case: Case) -> str:
-    """The likely cause of what is wrong on a case; "" where nothing is wrong, or nothing known."""
+def _cause_on(exercise: Exercise, answer: Any, case: Case) -> str | None:
+    """The likely cause of what is wrong on a case; "" where none is known, None where nothing is wrong."""
     try:
         exercise.examine(answer, case)
     except Incorrect as found:
         return found.cause
-    return ""
+    return None
 
 
 def _find(name: str) -> Exercise:

@@ -117,6 +117,8 @@ def popularity(answer: Any, case: Case) -> None:
         )
     )
     upwards, fewer = np.argsort(train, kind="stable"), isinstance(returned, np.ndarray) and returned.size < n_items
+    whole = isinstance(returned, np.ndarray) and np.array_equal(np.sort(returned, axis=None), np.arange(n_items))
+    tied = whole and np.array_equal(train[returned], train[wanted])
     causes = [
         (_ranked(everything), "counting on all interactions: the held-out items have helped to rank themselves."),
         *((_ranked(counts), "counting the validation items too. Training ends 2n before the end, not n.")
@@ -137,6 +139,7 @@ def popularity(answer: Any, case: Case) -> None:
         (wanted[train[wanted] > 0], "items without an interaction left out. They come last, by their id."),
         (returned if fewer else train, "items left out. All n_items are asked for; those that nobody has come last."),
         (_ranked(everything > 0), "items marked as seen or not; count how often."),
+        (returned if tied else train, "ties in another order. Of films with equal counts the lower id comes first."),
         (returned, UNKNOWN),
     ]  # fmt: skip
     compare("ranking", returned, wanted, case, causes)

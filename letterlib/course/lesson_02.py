@@ -42,7 +42,8 @@ def nearest_code(answer: Any, case: Case) -> None:
         (nearest[:, None], "`keepdim=True`, or a stray dimension; one number per row is enough."),
         (nearest.float(), "a conversion. Codes are counted, not measured: int64."),
         (nearest + 1, "codes counted from 1. The first row of the codebook is code 0."),
-        (distances.argmin(), "`argmin()` without `dim`: one position in the whole table. Use `dim=1`, one a row."),
+        (distances.argmin(), "`argmin()` without `dim`, or `.squeeze()`, which drops a batch of one. One position "
+         "a row: `argmin(dim=1)`."),
         (torch.cosine_similarity(z[:, None], codebook, dim=2).argmax(1), "cosines, which look at directions only."),
         ((z[:, None] - codebook).abs().sum(2).argmin(1), "absolute differences; square them before summing."),
         (distances.min(dim=1).values, distance_itself),
@@ -209,10 +210,14 @@ def _wrong_losses(residuals: list[Tensor], vectors: list[Tensor], mu: float) -> 
 
 
 def _draw(generator: Generator, rows: int, dim: int, sizes: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """Rows and codebooks in which the nearest code is nearest by at least CLEAR, at every level."""
+    """Rows and codebooks in which the nearest code is nearest by at least CLEAR, at every level.
+
+    Few rows are to be read and are in tenths. Many are not: in tenths a wrong answer's distances would often be equal.
+    """
+    shown = tenths if rows < 10 else torch.clone
     while True:
-        codebooks = [tenths(torch.randn(n, dim, generator=generator) * 0.7**i) for i, n in enumerate(sizes)]
-        z = tenths(torch.randn(8 * rows, dim, generator=generator) * 1.5)
+        codebooks = [shown(torch.randn(n, dim, generator=generator) * 0.7**i) for i, n in enumerate(sizes)]
+        z = shown(torch.randn(8 * rows, dim, generator=generator) * 1.5)
         clear, residual = torch.ones(len(z), dtype=torch.bool), z
         for codebook in codebooks:
             distances = (residual[:, None] - codebook).square().sum(dim=2)

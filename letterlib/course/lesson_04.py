@@ -78,7 +78,8 @@ def diversity_cases(generator: Generator) -> list[Case]:
         codes[:without] = torch.randint(1, n_codes - 1, (without,), generator=generator)  # neither first nor last
         positive = (codes + 1 + torch.randint(n_codes - 1, (rows,), generator=generator)) % n_codes
         positive[:without] = NO_POSITIVE
-        codebook = torch.round(torch.randn(n_codes, dim, generator=generator), decimals=1).requires_grad_()
+        # Small enough that exponentials of dot products may be added and subtracted in float32, as a formula does it.
+        codebook = torch.round(0.6 * torch.randn(n_codes, dim, generator=generator), decimals=1).requires_grad_()
         cases.append({"codes": codes, "positives": positive, "codebook": codebook})
     return cases
 

@@ -106,6 +106,8 @@ def rank(answer: Any, case: Case) -> None:
         ((scores < own).sum(axis=1), "items with a *lower* score counted; those with a higher one come before it."),
         (order[rows, targets], "`argsort` says which item is at a place; you need the place of an item."),
         (np.argsort(scores, axis=1, kind="stable").argsort(axis=1)[rows, targets], "sorted upwards: best comes last."),
+        ((np.argsort(-scores, axis=1) == targets[:, None]).argmax(axis=1), "`np.argsort` leaves the order of ties "
+         "open. Use `kind=\"stable\"`."),
         (order, "the whole ranking. Return the target's place in it."),
         (target_ranks(states, unit, targets), "cosines. SASRec scores with the dot product, so lengths count."),
         (own[:, 0], "the target's score; its rank is how many items come before it."),
@@ -120,14 +122,15 @@ def sharing_cases(generator: Generator) -> list[Case]:
     for sizes in groups:
         picked = torch.randperm(81, generator=generator)[: len(sizes)].numpy()
         distinct = np.stack([picked // 27, picked // 9 % 3, picked // 3 % 3, picked % 3], axis=1)
-        codes = np.repeat(distinct, sizes, axis=0)
+        # Codes of one, two and three digits: joined without a sign between them, two identifiers may look alike.
+        codes = np.repeat(np.array([1, 11, 111])[distinct], sizes, axis=0)
         cases.append({"codes": codes[torch.randperm(len(codes), generator=generator).numpy()]})
     return cases
 
 
 def sharing(answer: Any, case: Case) -> None:
     """5.3: codes int64 [n_items, L] -> (number of items that share, collision rate)."""
-    identifiers = Identifiers(case["codes"], (3,) * 4)
+    identifiers = Identifiers(case["codes"], (256,) * 4)
     returned = several(call(answer, case), ["sharing", "rate"], case, "numbers")
     n, sharing, rate = identifiers.n_items, identifiers.n_colliding, identifiers.collision_rate
     sizes = list(Counter(map(tuple, case["codes"].tolist())).values())
@@ -156,7 +159,7 @@ def sharing(answer: Any, case: Case) -> None:
 
 def table_cases(generator: Generator) -> list[Case]:
     """One code; one item; then more than ten items with codes of one, two and three digits."""
-    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (12, 4, 256)]
+    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (2, 6, 256), (12, 4, 256)]
     cases = [{"codes": _whole(generator, (n, levels), size)} for n, levels, size in shapes]
     for case in cases[2:]:
         case["codes"][0, :2] = [0, 255]

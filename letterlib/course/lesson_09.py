@@ -15,6 +15,8 @@ from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, se
 from letterlib.course.paired_09 import paired, paired_cases
 
 IGNORED = -100
+SMALL = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6)
+"""What people add so that a logarithm has something to stand on."""
 
 
 def bpr_cases(generator: Generator) -> list[Case]:
@@ -58,7 +60,9 @@ def bpr(answer: Any, case: Case) -> None:
          "row n: multiply elementwise and add up."),
         (F.softplus(-(user * (liked - other)).mean(1)).mean(), "the mean of the products. A dot product is their sum."),
         *((-(torch.sigmoid(lead) + small).log().mean(), "a small number inside the logarithm. It hides the infinity "
-           "and cuts large leads off. `F.logsigmoid` needs none.") for small in (1e-12, 1e-10, 1e-8, 1e-7, 1e-6)),
+           "and cuts large leads off. `F.logsigmoid` needs none.") for small in SMALL),
+        *((-torch.sigmoid(lead).clamp(min=small).log().mean(), "a small number inside the logarithm, or a `clamp`. It "
+           "cuts large leads off. `F.logsigmoid` needs none.") for small in SMALL),
     ]  # fmt: skip
     compare("the loss", returned, bpr_loss(user, liked, other), case, causes)
     if not returned.requires_grad:

@@ -57,7 +57,7 @@ def close(a: Any, b: Any) -> bool:
     # A copy, because torch takes no array that is read backwards.
     a, b = (torch.as_tensor(np.array(one, order="C") if isinstance(one, np.ndarray) else one) for one in (a, b))
     a, b = a.detach().double(), b.detach().double()
-    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def copied(value: Any) -> Any:

@@ -240,6 +240,7 @@ WRONG = [
     ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable")[::-1], "higher item id"),
     ("0.4", lambda s, n, m: np.argsort(-training_counts(s, n, m)), "order of ties open"),
     ("0.4", training_counts, "counts themselves"),
+    ("0.4", lambda s, n, m: np.lexsort((-np.arange(m) % 7, -training_counts(s, n, m))), "ties in another order"),
     ("0.4", lambda s, n, m: [x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]], "be an array"),
     ("0.4", lambda s, n, m: np.array([x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]]),
      "without an interaction left out"),

@@ -166,6 +166,24 @@ def diversity_by_loop(codes, positives, codebook):
     return torch.stack(terms).mean() if terms else codebook.sum() * 0
 
 
+def diversity_as_written(codes, positives, codebook):
+    kept = positives != NO_POSITIVE
+    if not kept.any():
+        return codebook.sum() * 0
+    codes, positives, rows = codes[kept], positives[kept], torch.arange(int(kept.sum()))
+    powers = (codebook[codes] @ codebook.T).exp()
+    return -(powers[rows, positives] / (powers.sum(1) - powers[rows, codes])).log().mean()
+
+
+def diversity_by_probabilities(codes, positives, codebook):
+    kept = positives != NO_POSITIVE
+    if not kept.any():
+        return codebook.sum() * 0
+    codes, positives, rows = codes[kept], positives[kept], torch.arange(int(kept.sum()))
+    shares = (codebook[codes] @ codebook.T).softmax(1)
+    return -(shares[rows, positives] / (1 - shares[rows, codes])).log().mean()
+
+
 def diversity_by_ignore_index(codes, positives, codebook):
     logits = codebook[codes] @ codebook.T
     logits = logits.masked_fill(F.one_hot(codes, len(codebook)).bool(), -torch.inf)
@@ -297,7 +315,8 @@ RIGHT = {
             lambda loads: np.prod((loads / loads.sum()) ** (-loads / loads.sum()))],
     "4.2": [positives_by_loop, positives_by_largest_noise, positives_by_steps, sample_positives],
     "4.3": [diversity_by_loop, diversity_by_ignore_index, lambda c, p, e: diversity_loss(c[:, None], p[:, None], [e]),
-            diversity_or(0), diversity_or(0.0), diversity_or(torch.tensor(0))],
+            diversity_or(0), diversity_or(0.0), diversity_or(torch.tensor(0)), diversity_as_written,
+            diversity_by_probabilities],
     "4.4": [sinkhorn_by_two_vectors, sinkhorn_in_logarithms, columns_of_one_scaled_at_the_end],
 }  # fmt: skip
 
