@@ -41,15 +41,6 @@ class ItemEmbeddings:
                 f"({int(bad.sum()):,} item(s) do); make the embeddings again, with dtype float32"
             )
 
-    def for_items(self, n_items: int) -> np.ndarray:
-        """The vectors, after checking that there is one for each of `n_items` items."""
-        if len(self.vectors) != n_items:
-            raise LetterError(
-                f"{self.source}: {len(self.vectors):,} embedding rows for {n_items:,} items; "
-                "row i must belong to item i, so make them from this data set"
-            )
-        return self.vectors
-
     def save(self, path: str | Path) -> None:
         header = {"letterlib": json.dumps({"source": self.source, "made_from": self.made_from})}
         with written_beside(path) as beside:

@@ -16,10 +16,10 @@ def first_code_counts(codes: np.ndarray, lists: np.ndarray, targets: np.ndarray,
 
 
 def kl_divergence(counts: np.ndarray, reference: np.ndarray) -> float:
-    """KL(p || q) in nats of two tables of counts over the same codes; 0 where the shares are the same.
+    """KL(p || q) in nats of two tables of counts over the same codes; 0 where the counts are the same.
 
     counts, reference: [n_codes], not negative. Half a count is added to every cell, without which a code that the
-    reference lacks would make it infinite.
+    reference lacks would make it infinite; so equal shares of few and of many are not quite 0.
     """
     p, q = np.asarray(counts) + 0.5, np.asarray(reference) + 0.5
     p, q = p / p.sum(), q / q.sum()

@@ -156,7 +156,7 @@ def _row(file: str, item: int, entry: Any) -> dict[str, str]:
     title, description = (_words(file, item, entry, field) for field in ("title", "description"))
     row = {"title": title or f"item {item}", "text": ". ".join(filter(None, [title, description]))}
     if "categories" in entry:
-        labels = entry["categories"]
+        labels = entry["categories"] or ""  # null, as it may stand for a title or a description
         labels = labels.split(",") if isinstance(labels, str) else labels
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
             raise LetterError(f'{file}, item "{item}": categories must be text or a list, found {labels!r:.60}')

@@ -61,6 +61,12 @@ def histories(n_users: int = N_USERS, length: int = 9) -> list[list[int]]:
     return lists
 
 
+EVERY_SYSTEM = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"system {name}")) for name in SYSTEMS]
+)
+"""All tests of a system in one process, in which it is trained once."""
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Made:
     folder = tmp_path_factory.mktemp("made")
@@ -68,7 +74,7 @@ def made(tmp_path_factory) -> Made:
     return Made(folder, tmp_path_factory.mktemp("runs"))
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@EVERY_SYSTEM
 def test_lists_are_the_same_every_time_and_hold_every_item_at_most_once(made, name):
     pipeline = made.pipeline()
     system, cases = pipeline.system(name), pipeline.split.cases("test").without_targets()[:12]
@@ -83,7 +89,7 @@ def test_lists_are_the_same_every_time_and_hold_every_item_at_most_once(made, na
     assert np.array_equal(alone.items[0], first.items[5]), "an answer does not depend on the cases beside it"
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@EVERY_SYSTEM
 def test_the_history_is_left_out_on_request(made, name):
     pipeline = made.pipeline()
     cases = pipeline.split.cases("test").without_targets()[:8]
@@ -92,7 +98,7 @@ def test_the_history_is_left_out_on_request(made, name):
         assert not set(ranking.items[i]) & set(cases.history(i))
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@EVERY_SYSTEM
 def test_odd_questions_have_answers(made, name):
     """An empty history, one item that nobody has in training, nobody known, more places than there are items."""
     pipeline = made.pipeline()
@@ -160,7 +166,7 @@ def planted(tmp_path_factory) -> Made:
     return Made(folder, tmp_path_factory.mktemp("planted_runs"))
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@EVERY_SYSTEM
 def test_no_system_sees_a_test_item(made, planted, name):
     """What stands in the test part changes no list: not by counts, co-occurrence, negatives, validation or user ids."""
     lists = []
@@ -220,7 +226,7 @@ def test_names_lead_to_systems_and_nothing_else_does():
     assert all(one.family == FLOOR for one in SYSTEMS.values() if one.config is None)
 
 
-def test_every_system_beats_random_on_movielens_by_an_interval():
+def test_in_the_committed_table_every_system_beats_random_by_an_interval():
     """From the rank of every target in every list of the committed table: three seeds, paired over users."""
     path = ROOT / "experiments" / "results" / "movielens-fourteen-systems" / "ranks.parquet"
     ranks = pd.read_parquet(path).sort_values(["system", "seed", "case"])
