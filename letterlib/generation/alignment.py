@@ -72,7 +72,7 @@ def identifiers_of(vocabulary: Vocabulary, items: Sequence[int]) -> list[int]:
 
 def prompt_of(vocabulary: Vocabulary, items: Sequence[int], wording: int = 0) -> list[int]:
     """What stands before the next item: a wording of "seqrec", and the identifiers of the history."""
-    return vocabulary.words(WORDINGS["seqrec"][wording]) + identifiers_of(vocabulary, items)
+    return [*vocabulary.begin, *vocabulary.words(WORDINGS["seqrec"][wording]), *identifiers_of(vocabulary, items)]
 
 
 class AlignmentTasks:
@@ -177,7 +177,7 @@ class AlignmentTasks:
     ) -> Example:
         """Fill the fields of a wording, of one drawn at random where none is chosen, and put the response after it."""
         choice = int(generator.integers(len(WORDINGS[task]))) if choice is None else choice
-        prompt: list[int] = []
+        prompt = [*self.vocabulary.begin]
         for piece in re.split(r"(\{\w+\})", WORDINGS[task][choice]):
             prompt += fields[piece[1:-1]] if piece.startswith("{") else self.vocabulary.words(piece)
         tokens = np.array(prompt + response)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ def _tiny(dtype: torch.dtype) -> tuple[Any, nn.Module]:
         return tokenizer, model.to(dtype)
 
 
+def begin_of(tokenizer: Any) -> list[int]:
+    """The token that a language model has met before every text, as LLaMA has; an empty list for one that has not."""
+    begin = [tokenizer.bos_token_id]
+    return begin if tokenizer("")["input_ids"][:1] == begin else []
+
+
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
     """A language model's words, and after them one new token for every code of every level.
@@ -117,6 +124,11 @@ class Vocabulary:
         words = np.setdiff1d(np.arange(rows), [*new, tokenizer.eos_token_id])
         order = np.concatenate([words[:1], [tokenizer.eos_token_id], new, words[1:]])
         return cls(tokenizer, new, order[tokens_of(identifiers.codes, sizes)], torch.from_numpy(order))
+
+    @cached_property
+    def begin(self) -> list[int]:
+        """What stands before every prompt; see `begin_of`."""
+        return begin_of(self.tokenizer)
 
     @property
     def end(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from letterlib.generation.causal import AdaptedModel
+from letterlib.generation.language_model import begin_of
 from letterlib.training import autocast
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ class TitleNetwork(AdaptedModel):
     def __init__(self, tokenizer: Any, model: "PeftModel", dtype: torch.dtype, title_tokens: int):
         super().__init__(model, dtype)
         self.tokenizer, self.title_tokens, self.end = tokenizer, title_tokens, tokenizer.eos_token_id
-        bos = [tokenizer.bos_token_id]
-        self.begin = bos if tokenizer("")["input_ids"][:1] == bos else []  # what LLaMA's tokenizer puts before a text
+        self.begin = begin_of(tokenizer)
         self.opening = [*self.begin, *tokenizer(PROMPT, add_special_tokens=False)["input_ids"]]
         self._written: dict[tuple[Title, int], Title] = {}
         self._embedded: dict[Title, Tensor] = {}

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.generation.alignment import TASKS, WORDINGS, AlignmentTasks, prompt_of
 from letterlib.generation.intentions import Intentions
-from letterlib.generation.language_model import TINY, Vocabulary, load_language_model
+from letterlib.generation.language_model import TINY, Vocabulary, begin_of, load_language_model
 from letterlib.tokenization.identifiers import Identifiers
 
 N_ITEMS, HISTORY = 64, 5
@@ -239,3 +240,20 @@ def test_a_data_set_without_two_items_a_user_is_refused(vocabulary):
     lonely = Dataset("lonely", Sequences.from_lists([[0, 1, 2]]), catalogue().items, "made up", ["u"])
     with pytest.raises(LetterError, match="no user has two items"):
         AlignmentTasks(lonely.split(1), vocabulary, HISTORY)
+
+
+def test_what_a_language_model_has_met_before_every_text_stands_before_every_prompt(vocabulary):
+    def reads(bos, *tokens):
+        tokenizer = MagicMock(bos_token_id=bos)
+        tokenizer.return_value = {"input_ids": list(tokens)}
+        return tokenizer
+
+    assert begin_of(reads(1, 1)) == [1], "LLaMA"
+    assert begin_of(reads(1)) == begin_of(reads(None, 101, 102)) == [], "SmolLM2, and BERT's word pieces"
+    own = replace(vocabulary, tokenizer=vocabulary.tokenizer)
+    own.__dict__["begin"] = [7]
+    tasks, generator = AlignmentTasks(catalogue().split(1), own, HISTORY), np.random.default_rng(0)
+    for task in TASKS:
+        example = tasks.draw(task, generator)
+        assert example.tokens[0] == 7 and not example.response[0] and 7 not in example.tokens[1:], task
+    assert prompt_of(own, [1])[0] == 7 and vocabulary.begin == []
