@@ -3,7 +3,8 @@
     python experiments/dtype_comparison.py --data-dir data/beauty --out experiments/results/beauty-dtype --epochs 24
 
 Data, identifiers, settings (profile laptop) and evaluation are the same; dtype and seed are all that changes. A run
-that is done is not done again; one that was done with other settings, such as other --epochs, is an error.
+that is done is not done again; one that was done on other data or with other settings, such as other --epochs, is an
+error.
 """
 
 import time
@@ -47,7 +48,9 @@ def main(
     configs = {dtype: same.model_copy(update={"dtype": dtype}) for dtype in DTYPES}
     for seed in range(seeds):  # all of them before anything is trained
         for dtype, config in configs.items():
-            check_settings(out / f"{dtype}-seed{seed}.json", config)
+            check_settings(file := out / f"{dtype}-seed{seed}.json", config)
+            if file.exists() and read_json(file)["data"] != dataset.fingerprint:
+                raise LetterError(f"{file}: done on other data than {data_dir}; choose another --out")
     for seed in range(seeds):
         for dtype, config in configs.items():
             file, settings = out / f"{dtype}-seed{seed}.json", config.model_dump(mode="json")
@@ -59,7 +62,7 @@ def main(
                 seconds = time.perf_counter() - began
                 ranking = tiger.recommend(cases.without_targets(), 20)
                 write_json(file, {
-                    "dtype": dtype, "seed": seed, "config": settings,
+                    "data": dataset.fingerprint, "dtype": dtype, "seed": seed, "config": settings,
                     "losses": tiger.log.losses, "validations": tiger.log.validations, "training seconds": seconds,
                     "device": device_in_words(str(tiger.device)), "versions": versions(),
                     "test": evaluate(ranking, cases, split, identifiers.identifier_of_item).metrics(),
