@@ -68,7 +68,7 @@ RUN_OPTIONS = {
     "set": (
         list[str],
         [],
-        typer.Option("--set", help="a profile option, as tiger.epochs=3; a wrong name lists them; repeatable"),
+        typer.Option("--set", help="a profile option: --set tiger.epochs=3; a wrong name lists all; repeatable"),
     ),
 }
 
