@@ -7,7 +7,7 @@ import numpy as np
 import papermill
 import pytest
 
-from letterlib.course.build import REPOSITORY
+from letterlib.course.build import REPOSITORY, execute
 from letterlib.course.lesson_10 import all_combinations
 from letterlib.course.power_10 import smallest_seen, variance_parts
 from letterlib.course.published import COLUMNS, COUNTS, beside_published, published
@@ -118,3 +118,12 @@ def test_the_smallest_difference_is_seen_in_four_of_five_experiments():
     error = smallest_seen(parts, 5, 100) / 2.8
     means = [made_differences(random, parts, 5, 100, mean=2.8 * error).mean() for _ in range(2000)]
     assert 0.77 < np.mean(np.abs(means) > 1.96 * error) < 0.83
+
+
+@pytest.mark.parametrize("folder", ["instruments", "complete-journey"])
+def test_lesson_11_reads_records_in_which_nothing_was_swept(folder, tmp_path):
+    """As those of `make sweep-demo` are: what is missing is said, and the rest is shown."""
+    lesson = REPOSITORY / "solutions" / "11_ablations_and_sweeps.ipynb"
+    records = REPOSITORY / "experiments" / "results" / folder
+    execute(lesson, tmp_path / "executed.ipynb", results_dir=str(records), profile="smoke")
+    assert "not run:" in (tmp_path / "executed.ipynb").read_text()
