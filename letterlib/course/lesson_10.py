@@ -61,6 +61,7 @@ def grid(answer: Any, case: Case) -> None:
 def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
     lists = {name: value for name, value in entry.items() if isinstance(value, list)}
     single = {name: value for name, value in entry.items() if name not in lists}
+    every = all_combinations(entry)
     first = single | {name: value[0] for name, value in lists.items() if value}
     backwards = [dict(zip(entry, chosen[::-1], strict=True)) for chosen in itertools.product(
         *[value if isinstance(value, list) else [value] for value in reversed(entry.values())])]  # fmt: skip
@@ -76,7 +77,7 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
          "an empty list was left out. No choice for a name means that there is no run."),
         ([first | {name: one} for name, value in lists.items() for one in value],
          "one list at a time, the others at their first value. That is a sweep; a grid has all combinations."),
-        (all_combinations(entry)[-1:] * len(all_combinations(entry)), "one dictionary in all places. Make a new one "
+        (every[-1:] * len(every), "one dictionary in all places. Make a new one "
          "for each run."),
         ([entry], "the entry itself. Its lists are choices, and each combination of them is a run."),
     ]  # fmt: skip

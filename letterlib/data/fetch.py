@@ -40,11 +40,12 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
             raise LetterError(f"{file}: not a file of {name}; those are called {', '.join(known)}")
     lines = []
     for names, addresses in roles:
-        mine = [file for file in given if file.name in possible_names(names)]
-        there = next((data_dir / one for one in possible_names(names) if (data_dir / one).is_file()), None)
+        possible = possible_names(names)
+        mine = [file for file in given if file.name in possible]
+        there = next((data_dir / one for one in possible if (data_dir / one).is_file()), None)
         if len(mine) > 1:
             raise LetterError(f"{mine[0]} and {mine[1]}: only one of them would be read; give one")
-        if mine and there and possible_names(names).index(there.name) < possible_names(names).index(mine[0].name):
+        if mine and there and possible.index(there.name) < possible.index(mine[0].name):
             raise LetterError(f"{there}: is read before {mine[0].name}; move it away, or leave the other out")
         if mine:
             lines.append(_take(mine[0], data_dir, source, reviews=names == source.reviews))

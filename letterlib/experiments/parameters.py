@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from letterlib.data import PACKAGED, load_dataset
 from letterlib.errors import LetterError
 from letterlib.experiments.configuration import (
-    MOST_SEEDS,
     PROFILES,
+    SEEDS,
     TOKENIZER_ARMS,
     RunConfig,
     default_data_dir,
@@ -77,7 +77,7 @@ class RunParameters(BaseModel):
     clusters: int | None = Field(None, ge=2)
     tau: float | None = Field(None, gt=0, le=100)
     beams: int | None = Field(None, ge=20, le=10_000)
-    seed: int = Field(0, ge=0, lt=MOST_SEEDS)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     profile: str = "laptop"
     device: str = "auto"
     options: tuple[str, ...] = ()

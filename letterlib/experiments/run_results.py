@@ -82,7 +82,7 @@ def load_results(*folders: str | Path) -> list[RunResult]:
             if path.parent.name.startswith("."):
                 continue  # being written at this moment, or when its process was killed
             record = read_json(path)
-            if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases"} <= set(record):
+            if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases", "dataset"} <= set(record):
                 raise LetterError(f"{path}: not the record of a run; keep other files out of the folder of results")
             one = found.setdefault(path.name, RunResult(record))
             other = paths.setdefault((one.setting, one.seed), path)

@@ -207,7 +207,7 @@ def test_the_name_of_a_data_set_is_no_path(name):
         make_config(name)
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32])
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**32])
 def test_a_seed_that_a_library_would_refuse_after_hours_is_refused_at_once(seed):
     for ask in (make_config, RunParameters.checked):
         with pytest.raises(LetterError, match=f"seed={seed}"):
