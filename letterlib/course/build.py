@@ -31,6 +31,7 @@ from nbgrader.preprocessors import (
     LockCells,
 )
 
+from letterlib.course.kernels import execute_notebook
 from letterlib.errors import LetterError
 from letterlib.files import written_beside
 
@@ -104,7 +105,7 @@ def execute(source: Path, target: Path, **parameters: Any) -> None:
             raise LetterError(f"{source.name}: no parameter {name!r}; its parameters cell has {', '.join(known)}")
     os.environ["TQDM_DISABLE"] = "1"  # the kernel inherits it: bars would store the speed of this machine
     try:
-        papermill.execute_notebook(
+        execute_notebook(
             str(source), str(target), parameters=parameters, kernel_name="python3", progress_bar=False,
             cwd=str(REPOSITORY / "notebooks"), execution_timeout=TIMEOUT,
             extra_arguments=["--IPKernelApp.log_level=40"],  # errors; a warning about local sockets hides our lines
