@@ -12,6 +12,7 @@ from benchmarks.decode import BEAM, PrefixTable
 from letterlib.decoding import beam_search
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import Trie
+from letterlib.training import keep_freed_memory
 
 USERS = 640
 STEPS = (1, 2, 3)
@@ -53,6 +54,7 @@ class Beams:
 
 
 def measure(settings: Settings) -> list[Row]:
+    keep_freed_memory()  # as `recommend` does before it searches; both sides have it
     codes = Beauty.load(settings).identifiers.codes
     beams = Beams(Trie.build(codes, LEVEL_SIZES), USERS, settings.seed)
     ours = TrieLogitsProcessor(beams.trie)
