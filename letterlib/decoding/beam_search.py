@@ -97,12 +97,7 @@ def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Te
     nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
     """
     (batch, width), n_tokens = nodes.shape, log_probs.shape[2]
-    first, end = (one.flatten() for one in trie.children(level, nodes))
-    counts = end - first
-    beam = torch.repeat_interleave(counts)
-    # There are many children: index_select takes a third of the time that [...] takes.
-    node = torch.arange(len(beam), device=nodes.device)
-    node += (first - counts.cumsum(0) + counts).index_select(0, beam)
+    counts, beam, node = trie.flat_children(level, nodes.flatten())
     score = log_probs.flatten().take((beam * n_tokens).add_(trie.token[level + 1].index_select(0, node)))
     score += scores.flatten().index_select(0, beam)
     return _Children(node, beam, score, counts.view(batch, width).sum(1), width)

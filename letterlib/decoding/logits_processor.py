@@ -21,18 +21,13 @@ class TrieLogitsProcessor(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """input_ids [n, 1 + t], the decoder's start token first; scores [n, V]. Returns scores [n, V]."""
         trie, level = self.trie, input_ids.shape[1] - 1
-        allowed = torch.zeros_like(scores, dtype=torch.bool)
         nodes = trie.walk(input_ids[:, 1 : 1 + trie.n_levels])
-        inside = nodes >= 0
+        inside = (nodes >= 0) & (level <= trie.n_levels)
+        rows, tokens = inside.nonzero().flatten(), EOS
         if level < trie.n_levels:
-            begin, end = trie.children(level, nodes.clamp(min=0))
-            counts = torch.where(inside, end - begin, 0)
-            rows = torch.repeat_interleave(torch.arange(len(nodes), device=nodes.device), counts)
-            within = torch.arange(len(rows), device=nodes.device) - (counts.cumsum(0) - counts)[rows]
-            allowed[rows, trie.tokens(level + 1, begin[rows] + within)] = True
-        elif level == trie.n_levels:
-            allowed[inside, EOS] = True
-        else:
-            inside = torch.zeros_like(inside)
-        allowed[~inside, PAD] = True
-        return scores.masked_fill(~allowed, -torch.inf)
+            _, parents, children = trie.flat_children(level, nodes[rows])
+            rows, tokens = rows[parents], trie.token[level + 1].index_select(0, children)
+        n_tokens = scores.shape[1]
+        allowed = torch.cat([rows * n_tokens + tokens, (~inside).nonzero().flatten() * n_tokens + PAD])
+        # Few of many are allowed, so those few are copied, instead of a mask made for all.
+        return torch.full_like(scores, -torch.inf).put_(allowed, scores.take(allowed))

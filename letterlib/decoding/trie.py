@@ -114,6 +114,20 @@ class Trie:
         firsts = self.first_child[level]
         return firsts[nodes].long(), firsts[nodes + 1].long()
 
+    def flat_children(self, level: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The children of all nodes [n] of `level` in one list of m, node after node.
+
+        Returns, int64, how many each node has [n], whose child each is [m], a place in `nodes`, and which node of
+        the next level [m].
+        """
+        first, end = self.children(level, nodes)
+        counts = end - first
+        parents = torch.repeat_interleave(counts)
+        children = torch.arange(len(parents), device=nodes.device)
+        # There may be many: index_select takes a third of the time that [...] takes.
+        children += (first - counts.cumsum(0) + counts).index_select(0, parents)
+        return counts, parents, children
+
     def child(self, level: int, nodes: Tensor, tokens: Tensor) -> Tensor:
         """The child of each node of `level` by its token, or -1 where there is none (or the node is -1).
 
