@@ -31,11 +31,13 @@ def system_forest(
     floors: the names that a trained system has to clear; grey, with a dotted line at the highest of them.
     """
     ax = ax or _new(height=1.3 + 0.42 * len(intervals))
+    widest = max(one.high for one in intervals.values())
     for row, (name, one) in enumerate(intervals.items()):
         colour = GREY if name in floors else PALETTE[0]
+        side = "left" if one.mean < widest / 20 else "center"  # beside the axis there is no room to its left
         ax.plot([one.low, one.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         ax.plot(one.mean, row, "o", color=colour, markersize=7)
-        ax.annotate(f"{one.mean:.4f}", (one.mean, row), xytext=(0, 6), textcoords="offset points", ha="center",
+        ax.annotate(f"{one.mean:.4f}", (one.mean, row), xytext=(0, 6), textcoords="offset points", ha=side,
                     fontsize=8.5, color=colour, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
                     )  # fmt: skip
     best = max(intervals, key=lambda name: intervals[name].mean)

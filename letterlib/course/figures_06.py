@@ -105,8 +105,8 @@ def attention_of_one(
         for edge in range(per_film, len(read), per_film):
             ax.axvline(edge - 0.5, color="white", linewidth=1)
         ax.set_ylabel(f"head {head + 1}", fontsize=9)
-    for i, film in enumerate(films):
-        place, label = ((i + 0.5) * per_film - 0.5, 1.03), film.split(" (")[0][:15]
+    for i, film in enumerate(film.split(" (")[0] for film in films):
+        place, label = ((i + 0.5) * per_film - 0.5, 1.03), film if len(film) < 16 else f"{film[:14].strip()}…"
         for ax in axes[0]:
             ax.annotate(label, place, xycoords=("data", "axes fraction"), ha="center", fontsize=7, color=GREY)
     axes[0, 0].figure.colorbar(image, ax=axes, shrink=0.8, label="attention")

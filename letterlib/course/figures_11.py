@@ -142,8 +142,11 @@ def staircase(family: pd.DataFrame, ax: Axes | None = None) -> Axes:
         if some.any():
             ax.plot(ranks[some], ordered[some], "o", color=BLUE, markerfacecolor=face, linestyle="", label=text)
     for rank, (name, value) in enumerate(ordered[ordered < 0.05].items(), start=1):
-        ax.annotate(str(name), (rank, value), xytext=(-3, 6), textcoords="offset points", fontsize=8, rotation=70)
+        below = value <= bounds[rank - 1]  # its name goes where the bound is not
+        ax.annotate(str(name), (rank, value), xytext=(0, -6) if below else (-3, 6), textcoords="offset points",
+                    fontsize=8, rotation=70, va="top" if below else "bottom")  # fmt: skip
     ax.set_yscale("log")
+    ax.set_ylim(bottom=ordered.min() / 20)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="comparisons, smallest p-value first", ylabel="p-value (logarithmic)")
     ax.figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
