@@ -10,20 +10,18 @@ from torch import Generator, Tensor
 
 from letterlib.course.checks import Case, call, compare, several
 
-END = 2
-
 
 def batch_cases(generator: Generator) -> list[Case]:
     """One example without padding; two of equal length; then short prompts with long responses, and the reverse."""
     lengths = [[(2, 1)], [(1, 3), (3, 1)], [(5, 2), (1, 3), (2, 9), (7, 1), (4, 4)]]
     cases = []
-    for pairs in lengths:
-        prompts = [torch.randint(3, 90, (n,), generator=generator) for n, _ in pairs]
-        prompts[0][-1] = END  # a history ends with an end token, too
-        ended = [torch.randint(3, 90, (n,), generator=generator) for _, n in pairs]
+    for end, pairs in enumerate(lengths, start=2):
+        prompts = [torch.randint(9, 90, (n,), generator=generator) for n, _ in pairs]
+        prompts[0][-1] = end  # a history ends with an end token, too
+        ended = [torch.randint(9, 90, (n,), generator=generator) for _, n in pairs]
         for one in ended:
-            one[-1] = END
-        cases.append({"prompts": prompts, "responses": ended, "end": END})
+            one[-1] = end
+        cases.append({"prompts": prompts, "responses": ended, "end": end})
     return cases
 
 

@@ -5,9 +5,12 @@ hidden tests call: it shows nothing and raises unless the answer is correct. The
 `lesson_NN.py`: inputs of growing size, and a function that compares an answer with the reference on one.
 """
 
+import contextlib
 import html
 import importlib
+import io
 import secrets
+import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +29,12 @@ Case = dict[str, Any]
 GRADING_SEED = 2024
 """`require` draws the same inputs every time, so that grading a submission twice gives the same mark."""
 
+_STOPPED = "Your function stopped with"
 _OTHER_KIND = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
+_NOT_LEARNERS = (str(Path(__file__).parent.parent), sysconfig.get_path("stdlib"), "<frozen")
 _CONVERTED = {
+    ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
+    ("a tensor", "a list"): "`torch.tensor(...)`, or `torch.stack(...)` for a list of tensors, makes a tensor of it.",
     ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, but loses the gradient.",
     ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
 }
@@ -44,6 +51,11 @@ class Incorrect(Exception):
         super().__init__(message)
         self.message, self.case, self.cause = message, case, cause
         self.expected, self.actual = expected, actual
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the answer raised an error, and returned nothing that could be wrong."""
+        return self.message.startswith(_STOPPED)
 
     @property
     def lines(self) -> list[str]:
@@ -123,18 +135,19 @@ def _examine(name: str, answer: Any, seed: int) -> None:
             exercise.examine(answer, case)
         except Incorrect as found:
             # The smallest failing input is the one to show. It may fit several mistakes by coincidence; the largest
-            # tells, also where it tells that the mistake is none that we know.
-            largest = _cause_on(exercise, answer, cases[-1])
-            found.cause = found.cause if largest is None else largest
+            # tells, also where it tells that the mistake is none that we know. What stops a function on one of them
+            # says nothing of a wrong value on the other.
+            largest = _found_on(exercise, answer, cases[-1])
+            if largest is not None and largest.stopped == found.stopped:
+                found.cause = largest.cause
             raise
 
 
-def _cause_on(exercise: Exercise, answer: Any, case: Case) -> str | None:
-    """The likely cause of what is wrong on a case; "" where none is known, None where nothing is wrong."""
+def _found_on(exercise: Exercise, answer: Any, case: Case) -> Incorrect | None:
     try:
         exercise.examine(answer, case)
     except Incorrect as found:
-        return found.cause
+        return found
     return None
 
 
@@ -161,21 +174,29 @@ def call(answer: Any, case: Case) -> Any:
     given = {name: copied(value) for name, value in case.items()}
     before = {name: remembered(value) for name, value in case.items()}
     try:
-        returned = answer(*given.values())
-    except NotImplementedError:
-        raise NotAttempted from None
+        # nbgrader gives no points to a cell that writes to stderr, as every warning does.
+        with contextlib.redirect_stderr(io.StringIO()):
+            returned = answer(*given.values())
     except Exception as error:
-        what = f"Your function stopped with {type(error).__name__}: {error}"
+        if isinstance(error, NotImplementedError) and not error.args:  # torch raises it, too, and says for what
+            raise NotAttempted from None
+        what = f"{_STOPPED} {type(error).__name__}: {error}"
         raise Incorrect(what, case, cause=_where(error)) from None
     if returned is Ellipsis:
         raise NotAttempted
     if returned is None:
         raise Incorrect("Your function returned None.", case, cause="a missing `return`.")
+    if any(isinstance(one, torch.Tensor) and one.layout != torch.strided for one in (returned, *_parts(returned))):
+        raise Incorrect("Your function returned a sparse tensor.", case, cause="`.to_dense()` is missing at the end.")
     for name, value in before.items():
         if not same(value, given[name]):
             cause = f"an operation such as `-=` or `.sort()` on `{name}`; `a = a - b` and `sorted(a)` make a new one."
             raise Incorrect(f"Your function changed `{name}` in place.", before, cause=cause)
     return returned
+
+
+def _parts(returned: Any) -> Sequence[Any]:
+    return returned if isinstance(returned, (tuple, list)) else ()
 
 
 def several(returned: Any, names: Sequence[str], case: Case, what: str = "things") -> tuple:
@@ -207,7 +228,7 @@ def compare(
             raise wrong(what, cause=likely or "a reduction over the wrong dimension, or one too many or too few.")
         if dtype_of(actual) != dtype_of(expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
-            raise wrong(what, cause=likely or "a conversion such as `.float()`, or another quantity.")
+            raise wrong(what, cause=likely or "a conversion such as `.float()` or `.int()`, or another quantity.")
     if not close(actual, expected):
         shaped = "the right shape, and wrong values" if kind != "a number" else "the wrong value"
         raise wrong(f"`{name}` has {shaped}.", cause=likely)
@@ -216,6 +237,5 @@ def compare(
 def _where(error: Exception) -> str:
     """The last line of the learner's own code that the error went through."""
     frames = traceback.extract_tb(error.__traceback__)
-    package = str(Path(__file__).parent.parent)
-    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(package)]
+    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(_NOT_LEARNERS)]
     return f"line {own[-1].lineno} of your code, `{own[-1].line}`." if own and own[-1].line else ""

@@ -117,7 +117,8 @@ def popularity(answer: Any, case: Case) -> None:
         )
     )
     upwards, fewer = np.argsort(train, kind="stable"), isinstance(returned, np.ndarray) and returned.size < n_items
-    whole = isinstance(returned, np.ndarray) and np.array_equal(np.sort(returned, axis=None), np.arange(n_items))
+    whole = isinstance(returned, np.ndarray) and returned.dtype.kind in "iu"
+    whole = whole and np.array_equal(np.sort(returned, axis=None), np.arange(n_items))
     tied = whole and np.array_equal(train[returned], train[wanted])
     causes = [
         (_ranked(everything), "counting on all interactions: the held-out items have helped to rank themselves."),

@@ -93,7 +93,9 @@ def next_items(answer: Any, case: Case) -> None:
     no_label = "the last training item among the inputs. What follows it is held out, so it has no label."
     swapped = "inputs and labels in the other order."
     turned = isinstance(labels, Tensor) and close(labels, right_inputs)
+    of_fractions = "fractions: `torch.tensor([])` of an empty list, or a conversion. Items are `torch.int64`."
     causes = [
+        (right_inputs, of_fractions),
         (history[:-1][-window:], "held-out items. The last 2 * held_out items are for validation and test."),
         (seen[:-1][-window:], "validation items. Take away 2 * held_out items, not held_out."),
         (train[-window:], swapped if turned else no_label),
@@ -108,6 +110,7 @@ def next_items(answer: Any, case: Case) -> None:
     ]
     compare("inputs", inputs, right_inputs, case, causes)
     causes = [
+        (right_labels, of_fractions),
         (right_inputs, "no shift: the label of an item is the item after it."),
         (history[-2 * held_out - window + 1 :][:window], "labels that reach into the held-out part."),
         (train[-window:], "the last `window` items: in a short history the first has nothing before it."),
@@ -173,6 +176,8 @@ def cf_loss_cases(generator: Generator) -> list[Case]:
     cases = []
     for shape in [(1, 1), (2, 1), (2, 2), (13, 5)]:
         quantised, collaborative = (tenths(torch.randn(shape, generator=generator)) for _ in range(2))
+        if len(quantised) > 2:  # one row's own vector is so improbable that anything added to its probability shows
+            quantised[0] = tenths(-20 * collaborative[0] / collaborative[0].square().sum())
         cases.append({"quantised": quantised.requires_grad_(), "collaborative": collaborative})
     return cases
 
@@ -218,6 +223,9 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
         yield F.cross_entropy(-distance, own), "distances as logits; use dot products."
     yield -logits.diag().mean(), "the own dot product alone: nothing pushes from the others."
     yield logits.softmax(dim=1).diag().mean(), "the probability itself. Take minus its logarithm."
+    for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
+        yield -(logits.softmax(dim=1).diag() + small).log().mean(), "a small number inside the logarithm. It cuts " \
+            "large losses off; `F.cross_entropy` needs none."
     yield -logits.log_softmax(dim=1).mean(), "the mean over all columns: the target is missing."
     yield logits.logsumexp(dim=1).mean(), "the own logit is not subtracted: the target is missing."
     yield F.cross_entropy(logits, own, reduction="none"), "one loss per item; take their mean."

@@ -19,8 +19,8 @@ from letterlib.tokenization.identifiers import Identifiers, token
 
 def similarity_cases(generator: Generator) -> list[Case]:
     """Two items that look in opposite directions, neighbours all the same; then more, at random."""
-    vectors = np.round(_uniform(generator, 2, 2) + 0.1, 3) * [[1], [-1]]
-    cases = [{"codes": np.array([[0, 1], [1, 1]]), "cf_vectors": vectors}]
+    opposite = np.array([[3.0, 4.0], [-6.0, -8.0]])  # a cosine of -1: nothing is lower, but infinity
+    cases = [{"codes": np.array([[0, 1], [1, 1]]), "cf_vectors": opposite}]
     for n, dim, levels, size in [(4, 2, 2, 2), (60, 3, 3, 3)]:
         lengths = 10 ** _uniform(generator, n, 1)
         directions = torch.randn(n, dim, generator=generator, dtype=torch.float64).numpy()
@@ -116,9 +116,10 @@ def rank(answer: Any, case: Case) -> None:
 
 
 def sharing_cases(generator: Generator) -> list[Case]:
-    """No item shares; two do; then groups of two, three and five among many, in random order."""
+    """No item shares, though some identifiers look alike; two do; then groups of two, three and five among many."""
+    digits = np.array([[0, 1], [1, 0], [0, 10], [10, 0], [0, 100], [100, 0]])
     groups = [[1, 1], [2, 1], [5, 3, 3, 2, *[1] * 20]]
-    cases = []
+    cases = [{"codes": np.pad(digits, ((0, 0), (0, 2)))}]
     for sizes in groups:
         picked = torch.randperm(81, generator=generator)[: len(sizes)].numpy()
         distinct = np.stack([picked // 27, picked // 9 % 3, picked // 3 % 3, picked % 3], axis=1)
@@ -159,7 +160,7 @@ def sharing(answer: Any, case: Case) -> None:
 
 def table_cases(generator: Generator) -> list[Case]:
     """One code; one item; then more than ten items with codes of one, two and three digits."""
-    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (2, 6, 256), (12, 4, 256)]
+    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (2, 25, 256), (12, 4, 256)]
     cases = [{"codes": _whole(generator, (n, levels), size)} for n, levels, size in shapes]
     for case in cases[2:]:
         case["codes"][0, :2] = [0, 255]

@@ -150,6 +150,7 @@ def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Te
     others = (given / tau).scatter(2, places, -torch.inf).logsumexp(2)
     one_sided = mean(given.logsumexp(dim=2) - own / tau)
     return [
+        (expected, "`.double()` or `.half()` on the way. The loss has the dtype of the logits."),
         (as_zero.mean(), "ignored targets counted as token 0. Leave those places out."),
         (each.mean(), "divided by the number of all places; divide by the number that count."),
         (each.sum(), "a sum; the loss is a mean over the targets that count."),

@@ -24,7 +24,7 @@ def step_cases(generator: Generator) -> list[Case]:
     tied = _step([-0.5, -1.0], [[-1.0, -0.5, -2.0], [-0.5, -0.75, -0.25]], [[1, 0, 1], [1, 1, 0]], 2)
     few = _step([-0.25, -1.0], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [0, 1]], 3)
     dead = _step([-0.25, -inf], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [1, 1]], 2)
-    n, v, beam = 5, 9, 6
+    n, v, beam = 5, 100, 6  # so many children that a sort which is not stable is seen to be none
     log_probs = torch.randint(8, (n, v), generator=generator) / -4 - 0.25
     allowed = torch.rand(n, v, generator=generator) < 0.6
     allowed[:2, 3:7], log_probs[:2, 3:7] = True, -0.25  # eight children that tie for the first places or nearly
@@ -144,6 +144,7 @@ def range_cases(generator: Generator) -> list[Case]:
         {"codes": np.array([[0, 1], [0, 2], [1, 0]]), "level": 0},
         {"codes": small, "level": 1},
         {"codes": np.repeat(small, [1, 2, 1, 3, 1], axis=0), "level": 1},
+        {"codes": np.array([[0, 10], [1, 0], [1, 10], [11, 0]]), "level": 1},
         {"codes": many, "level": 1},
         {"codes": many, "level": 2},
     ]

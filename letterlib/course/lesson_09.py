@@ -68,6 +68,14 @@ def bpr(answer: Any, case: Case) -> None:
     if not returned.requires_grad:
         cause = "`detach()`, `.item()` or a new tensor on the way."
         raise Incorrect("The loss has no gradient, so nothing can be learned from it.", case, cause=cause)
+    again = [value.clone().requires_grad_() for value in case.values()]
+    found = torch.autograd.grad(returned, list(given.values()), allow_unused=True)
+    for name, mine, wanted in zip(case, found, torch.autograd.grad(bpr_loss(*again), again), strict=True):
+        mine = torch.zeros_like(wanted) if mine is None else mine
+        if not torch.allclose(mine, wanted, rtol=1e-4, atol=1e-6):
+            cause = "a `detach()` on one side, or a small number inside the logarithm."
+            what = f"The value is right, and the gradient of `{name}` is not."
+            raise Incorrect(what, case, expected=wanted, actual=mine, cause=cause)
 
 
 def masking_cases(generator: Generator) -> list[Case]:
@@ -84,6 +92,7 @@ def masking_cases(generator: Generator) -> list[Case]:
         draws = 0.001 + 0.998 * torch.rand(n, length, generator=generator)
         draws[:2] = torch.linspace(0.01, 0.99, length)
         draws[-1] = share + (1 - share) * draws[-1]
+        draws[-1, -2] = share  # masked is what is *below* the share
         cases.append({"histories": histories, "draws": draws, "share": share, "mask": 50})
     return cases
 
@@ -107,7 +116,9 @@ def masking(answer: Any, case: Case) -> None:
          "a row whose only mask was on filling has none."),
         (always, "the last film is masked in every row. Only where chance masked none."),
         (first, "the *first* film of an unmasked history; its last one is asked for."),
-        (_kept_busy((draws >= share) & real), "the comparison the other way round: masked is where `draws < share`."),
+        *((_kept_busy(high & real), "the comparison the other way round: masked is where `draws < share`.")
+          for high in (draws >= share, draws > share)),
+        (_kept_busy((draws <= share) & real), "`<=`: a draw equal to the share does not mask."),
         (low & real | real & empty[:, None], "the whole history is masked where chance masked none. Only its last "
          "film."),
         (real, "every film is masked."),

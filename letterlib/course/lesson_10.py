@@ -24,7 +24,7 @@ def grid_cases(generator: Generator) -> list[Case]:
     return [
         {"entry": {"seed": seeds[0]}},
         {"entry": {"seed": seeds[:2]}},
-        {"entry": {"tokenizer": "letter", "tau": tau, "seed": seeds[:3]}},
+        {"entry": {"tokenizer": "letter", "seed": seeds[:3], "tau": tau, "options": ("a", "b"), "device": None}},
         {"entry": {"tokenizer": ["plain", "letter"], "seed": []}},
         {"entry": {"profile": "smoke", "tokenizer": ["plain", "letter"], "tau": [tau, 1.0, 1.2], "seed": seeds[:2]}},
     ]
@@ -49,6 +49,10 @@ def grid(answer: Any, case: Case) -> None:
         raise Incorrect(f"Your function should return a list of dictionaries and returned a {what}"
                         + (f" with a {held} in it." if held else "."), case, cause=cause)  # fmt: skip
     if returned == expected:
+        if [list(one) for one in returned] != [list(one) for one in expected]:
+            cause = "names put together from two groups. Go through the entry once, in its own order."
+            what = "The runs are right, and their names stand in another order than the entry's."
+            raise Incorrect(what, case, expected=expected, actual=returned, cause=cause)
         return
     cause = next((text for value, text in _wrong_grids(case["entry"]) if value == returned), "")
     if not cause and _sorted(returned) == _sorted(expected):
@@ -95,8 +99,12 @@ def key_cases(generator: Generator) -> list[Case]:
     """Nothing given; one value; several, with a folder."""
     seed = int(torch.randint(1, 100, (1,), generator=generator))
     return [
-        {"given": given, "defaults": dict(DEFAULTS), "folders": list(FOLDERS)}
-        for given in ({}, {"seed": seed}, {"beta": 0.01, "alpha": 1.0, "seed": seed, "out_dir": "here"})
+        {"given": given, "defaults": dict(DEFAULTS), "folders": folders}
+        for given, folders in (
+            ({}, ["here", "there"]),
+            ({"seed": seed}, list(FOLDERS)),
+            ({"beta": 0.01, "alpha": 1.0, "seed": seed, "out_dir": "here"}, list(FOLDERS)),
+        )
     ]
 
 
@@ -111,10 +119,28 @@ def key(answer: Any, case: Case) -> None:
         theirs = call(answer, case | {"given": given})
         if theirs != mine:
             _differ("One run has two keys.", case, case["given"], given, mine, theirs, cause)
+    if len({call(answer, _in_a_process(case, number)) for number in range(8)}) > 1:
+        cause = "the order of a `set`, or Python's own hash of a text. Both differ from process to process; sort names."
+        raise Incorrect("The key is another one tomorrow.", case, cause=cause)
     for given, other, cause in _other_runs(case):
         first, second = call(answer, case | {"given": given}), call(answer, case | {"given": other})
         if first == second:
             _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
+
+
+class _Name(str):
+    """A text whose hash depends on the process, as that of every text does; here the process is a number."""
+
+    process = 0
+
+    def __hash__(self) -> int:
+        return hash((str(self), self.process))
+
+
+def _in_a_process(case: Case, number: int) -> Case:
+    _Name.process = number
+    given, defaults = ({_Name(name): value for name, value in case[of].items()} for of in ("given", "defaults"))
+    return case | {"given": given, "defaults": defaults}
 
 
 def _names_in(code: Any) -> set[str]:

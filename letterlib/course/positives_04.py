@@ -54,7 +54,7 @@ def positives(answer: Any, case: Case) -> None:
     if len(codes) > len(groups):
         _evenly_drawn(codes, groups, returned, case)
         if torch.equal(returned, call(answer, case)):
-            cause = "a seed that is set inside the function. Every batch needs a new draw."
+            cause = "nothing random, or a seed that is set inside the function. Every batch needs a new draw."
             raise Incorrect("Two calls drew the same positives.", case, cause=cause)
 
 

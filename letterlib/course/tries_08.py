@@ -12,13 +12,14 @@ from letterlib.decoding.trie import EOS, PAD
 
 
 def trie_cases(generator: Generator) -> list[Case]:
-    """One name; two that part at their second token; then a name that two items share; then many, at random."""
+    """One name; two that part at their second token; a name of two items; unequal lengths; then many, at random."""
     random = 2 + torch.randint(3, (14, 3), generator=generator) + torch.tensor([0, 3, 6])
     many = [[*row, EOS] for row in random.tolist()]
     return [
         {"names": [[4, EOS]]},
         {"names": [[2, 5, EOS], [2, 6, EOS]]},
         {"names": [[2, 5, EOS], [3, 5, EOS], [2, 5, EOS], [2, 4, EOS]]},
+        {"names": [[2, EOS], [2, 5, EOS], [3, EOS]]},
         {"names": many},
     ]
 
@@ -55,7 +56,9 @@ def trie(answer: Any, case: Case) -> None:
         what = "None" if set(map(id, _ends(returned))) == {id(None)} else "something that is not a dictionary"
         cause = f"{what} after the end token, and {{}} is asked for."
     else:
-        unknown = "a node is not a dictionary from the next token to the next node."
+        unknown = "names are missing, or hang in the wrong place. Follow one name from the root, token by token."
+        if _ends(returned):
+            unknown = "a node is not a dictionary from the next token to the next node."
         cause = next((text for wrong, text in causes if returned == wrong), unknown)
     raise Incorrect("The trie is another one.", case, cause=cause, expected=wanted, actual=returned)
 

@@ -165,7 +165,7 @@ WRONG = [
     ("1.1", lambda s, m: total(s, 1 - m.int()) / (1 - m.int()).sum(1, keepdim=True), "upside down"),
     ("1.1", lambda s, m: total(s.mul_(m[..., None]), m) / m.sum(1, keepdim=True), "changed `states` in place"),
     ("1.1", lambda s, m: total(s, m) / (total(s, m) * 0 + (1 - m).sum(1, keepdim=True)), "wrong values"),
-    ("1.1", lambda s, m: (s * m).sum(1) / m.sum(1), "stopped with RuntimeError"),
+    ("1.1", lambda s, m: (s * m).sum(1) / m.sum(1), "a reduction over the wrong dimension"),
     ("1.1", lambda s, m: pool_by_loop(s, m).numpy(), "should be a tensor"),
     ("1.2", lambda v, k: top(cosines_of(v), k), "heads its own list"),
     ("1.2", lambda v, k: top(cosines_of(v), k + 1), "one more than k"),

@@ -137,7 +137,7 @@ def table_of_library(codes):
 def table_with(token, row=lambda tokens: tokens, key=str, codes_of=lambda codes: codes):
     def answer(codes):
         codes = codes_of(codes)
-        return {key(i): row([token("abcdefgh"[k], int(c)) for k, c in enumerate(one)]) for i, one in enumerate(codes)}
+        return {key(i): row([token(chr(97 + k), int(c)) for k, c in enumerate(one)]) for i, one in enumerate(codes)}
 
     return answer
 
@@ -197,6 +197,8 @@ WRONG = [
     ("5.3", sharing_with(rate=lambda found, n, sizes: found / n), "1 - distinct identifiers / items"),
     ("5.3", sharing_with(rate=lambda found, n, sizes: len(sizes) / n), "Take it from 1"),
     ("5.3", shared_numbers, "compares whole rows"),
+    ("5.3", lambda codes: sharing_by_counter((codes @ 10 ** np.arange(codes.shape[1])[::-1])[:, None]), ""),
+    ("5.3", lambda codes: sharing_by_counter((codes @ 100 ** np.arange(codes.shape[1])[::-1])[:, None]), ""),
     ("5.3", sharing_with(lambda codes, sizes: sizes.sum()), "more than one item has"),
     ("5.3", lambda codes: sharing_by_counter(codes)[0], "return two numbers"),
     ("5.3", lambda codes: tuple(reversed(sharing_by_counter(codes))), "other order"),
@@ -211,6 +213,7 @@ WRONG = [
     ("5.4", table_with(right_token, row=np.array), "an array of tokens"),
     ("5.4", table_with(right_token, row=lambda tokens: (one for one in tokens)), "square ones"),
     ("5.4", table_with(right_token, row=lambda tokens: tokens[:-1]), "one token a level"),
+    ("5.4", table_with(right_token, row=lambda tokens: tokens[:8]), "one token a level"),
     ("5.4", table_with(right_token, key=int), "numbers as keys"),
     (
         "5.4",

@@ -238,6 +238,7 @@ WRONG = [
     ("6.2", only_the_others_summed, "left out of the sum"),
     ("6.2", only_the_target_scaled, "only the target's logit"),
     ("6.2", softmax_twice, "softmax is taken twice"),
+    ("6.2", lambda x, t, tau: loss_by_hand(x.double(), t, tau), "the dtype of the logits"),
     ("6.2", summed_over_places, "a sum over each row's places"),
     ("6.2", naive_loss, "no finite number"),
     ("6.2", lambda x, t, tau: loss_by_hand(x, t, tau).item(), "should be a tensor"),

@@ -256,6 +256,7 @@ WRONG = [
     ("7.1", one_code_short, "stops before n"),
     ("7.1", no_rows_above, "no rows above"),
     ("7.2", filled_apart, "filled up apart"),
+    ("7.2", lambda p, r, end: batch_by_lists(p, r, 2), "the right shape, and wrong values"),
     ("7.2", wider(lambda p, r, width: 1), "one column too many"),
     (
         "7.2",

@@ -1,5 +1,6 @@
 """Answers to lesson 08: right ones in several styles, and typical mistakes with the words meant for them."""
 
+import itertools
 from collections import defaultdict
 
 import numpy as np
@@ -118,6 +119,20 @@ def trie_by_defaultdict(names):
     return root
 
 
+def as_long_as_the_first(names):
+    root = {}
+    for name in names:
+        node = root
+        for place in range(min(len(names[0]), len(name))):
+            node = node.setdefault(name[place], {})
+    return root
+
+
+def grouped_as_they_stand(names):
+    groups = itertools.groupby([name for name in names if name], key=lambda name: name[0])
+    return {token: grouped_as_they_stand([name[1:] for name in group]) for token, group in groups}
+
+
 def by_position(names):
     return {place: sorted({name[place] for name in names}) for place in range(len(names[0]))}
 
@@ -233,6 +248,13 @@ def ranges_by_counting(codes, level):
     return np.append(0, np.unique(children[:, :level], axis=0, return_counts=True)[1].cumsum())
 
 
+def joined_to_a_number(codes, level):
+    """The right ranges, of beginnings written as decimal numbers: 0, 10 and 1, 0 are one there."""
+    numbers = [codes[:, :length] @ 10 ** np.arange(length)[::-1] for length in (level, level + 1)]
+    starts, below = (np.flatnonzero(np.diff(one, prepend=-1)) for one in numbers)
+    return np.append(np.searchsorted(below, starts), len(below))
+
+
 def column_starts(codes, column):
     return np.flatnonzero(np.append(True, codes[1:, column] != codes[:-1, column]))
 
@@ -304,6 +326,8 @@ WRONG = [
     ("8.1", one_for_all, "the same dictionary in several places"),
     ("8.1", lambda names: trie_by_if([[str(token) for token in name] for name in names]), "not whole numbers"),
     ("8.1", lambda names: {0: trie_by_if(names)}, "start token in front"),
+    ("8.1", as_long_as_the_first, ""),
+    ("8.1", grouped_as_they_stand, ""),
     ("8.1", by_position, "from the next token to the next node"),
     ("8.2", step_with(table=lambda scores, log_probs, allowed: log_probs), "own score is not added"),
     ("8.2", lambda s, p, allowed, beam: step_by_sort(s, p, torch.ones_like(allowed), beam), "not allowed"),
@@ -333,6 +357,7 @@ WRONG = [
     ("8.3", lambda codes, level: ranges_by_search(codes, level) + 1, "counted from 1"),
     ("8.3", lambda codes, level: np.append(ranges_by_search(codes, level)[:-1], len(codes)), "in the last entry"),
     ("8.3", without_row_0, "row 0 left out"),
+    ("8.3", joined_to_a_number, ""),
     ("8.3", searched_to_the_right, "one too large"),
     ("8.3", exchanged, "exchanged in `searchsorted`"),
     (

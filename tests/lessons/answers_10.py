@@ -65,6 +65,12 @@ def grid_of_one_dictionary(entry):
     return runs
 
 
+def grid_of_two_groups(entry):
+    lists = {name: value for name, value in entry.items() if isinstance(value, list)}
+    singles = {name: value for name, value in entry.items() if name not in lists}
+    return [singles | one for one in grid_by_growing(lists)]
+
+
 def grid_of_lists_only(entry):
     return grid_by_growing({name: value for name, value in entry.items() if isinstance(value, list)})
 
@@ -215,6 +221,8 @@ WRONG = [
     ("10.1", grid_one_at_a_time, "one list at a time"),
     ("10.1", grid_of_lists_only, "are left out"),
     ("10.1", grid_without_empty, "an empty list"),
+    ("10.1", grid_of_two_groups, "another order than the entry's"),
+    ("10.1", grid_with(choices=lambda v: list(v) if isinstance(v, (list, tuple)) else [v]), "There should be"),
     ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]), "into its letters"),
     ("10.1", lambda entry: grid_by_growing(entry)[::-1], "another order"),
     ("10.1", lambda entry: [entry], "the entry itself"),
@@ -238,6 +246,8 @@ WRONG = [
     ("10.2", key_with(lambda full: json.dumps(sorted(map(str, full.values())))), "without their names"),
     ("10.2", key_with(lambda full: "".join(str(v) for v in full.values())), "look like 1.01 and 1.0"),
     ("10.2", key_of_this_process, "process to process"),
+    ("10.2", key_with(lambda full: str(set(full.items()))), "process to process"),
+    ("10.2", key_with(of=lambda g, d, f: settings(g, d, ["cache_dir", "out_dir"])), "a folder"),
     ("10.2", key_with(digest=lambda text: sha(text + str(time.perf_counter_ns()))), "a time, a random number"),
     ("10.2", key_with(digest=lambda text: hashlib.sha256(text.encode()).hexdigest()), "64 hexadecimal"),
     ("10.2", key_with(digest=lambda text: hashlib.sha256(text.encode()).digest()), "gives text"),

@@ -5,6 +5,8 @@ The answers are in `answers_NN.py`.
 
 import importlib
 import re
+import statistics
+import sys
 
 import nbformat
 import numpy as np
@@ -109,6 +111,56 @@ def test_what_a_function_does_to_an_array_or_list_is_noticed():
         call(careless, {"a": np.zeros(2)})
     with pytest.raises(Incorrect, match="changed `a` in place"):
         call(lambda a: a.pop(), {"a": [1, 2]})
+
+
+def test_a_right_answer_that_writes_to_stderr_gets_its_points(capsys):
+    """nbgrader gives none to a cell that wrote there, as every warning does."""
+
+    def with_a_line_to_stderr(z, e):
+        print("a line of a progress bar", file=sys.stderr)
+        return torch.cdist(z, e).argmin(1)
+
+    require("2.1", with_a_line_to_stderr)
+    assert check("2.1", with_a_line_to_stderr, 0).outcome == "correct"
+    assert capsys.readouterr().err == ""
+
+
+def test_what_torch_has_not_implemented_is_no_stub():
+    def softmax_of_whole_numbers(z, e):
+        return torch.cdist(z, e).long().softmax(1)
+
+    result = check("2.1", softmax_of_whole_numbers, 0)
+    assert result.outcome == "incorrect" and "stopped with" in repr(result)
+
+
+def test_a_line_of_the_standard_library_is_not_called_the_learners():
+    def looks_up_in_vain(z, e):
+        return statistics.mean([])
+
+    assert "`return statistics.mean([])`" in repr(check("2.1", looks_up_in_vain, 0))
+
+
+def test_an_error_on_a_large_input_is_no_cause_of_wrong_values_on_a_small_one():
+    def wrong_then_broken(z, e):
+        return z + e if len(z) > 3 else torch.zeros(len(z), dtype=torch.int64) - 1
+
+    result = check("2.1", wrong_then_broken, 0)
+    assert "wrong values" in repr(result) and "line" not in repr(result)
+
+
+@pytest.mark.parametrize("make", [lambda x: x.to_sparse(), lambda x: x.numpy().astype(np.longdouble)])
+@pytest.mark.parametrize("exercise,number", EXERCISES)
+def test_whatever_an_answer_returns_a_check_ends(exercise, number, make):
+    solution = worked_solution(exercise, number)
+
+    def odd(value):
+        if isinstance(value, tuple):
+            return tuple(map(odd, value))
+        value = torch.as_tensor(value.copy()) if isinstance(value, np.ndarray) else value
+        return make(value.detach()) if isinstance(value, torch.Tensor) else value
+
+    result = check(exercise, lambda *given: odd(solution(*given)), 0)
+    assert "itself failed" not in repr(result)
 
 
 def test_an_incorrect_answer_is_shown_on_the_smallest_failing_input():
