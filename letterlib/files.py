@@ -114,7 +114,7 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file. A missing, truncated or key-repeating file is a LetterError with its position."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_repeats)
     except FileNotFoundError as error:
         raise LetterError(f"{path}: no such file; check the path, or --data-dir") from error
     except IsADirectoryError as error:
@@ -129,6 +129,8 @@ def read_json(path: str | Path) -> Any:
         ) from error
     except _RepeatedKey as error:
         raise LetterError(f'{path}: the id "{error}" appears twice; every id may appear once') from error
+    except (RecursionError, ValueError) as error:  # brackets in brackets without end, numbers of thousands of digits
+        raise LetterError(f"{path}: not JSON that can be read ({error}); is it the right file?") from error
 
 
 class _RepeatedKey(ValueError):

@@ -31,7 +31,7 @@ from letterlib.training import TrainingLog, resolve_device, train
 class LightGCNConfig(BaseModel):
     """Size and training of one LightGCN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dimensions: int = Field(64, ge=1)
     n_layers: int = Field(3, ge=1, description="rounds of neighbour averaging")

@@ -30,7 +30,7 @@ Batches = Callable[[np.random.Generator], Iterable[Any]]
 class NeuralConfig(BaseModel):
     """What every such model is asked: its width and its training."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dimensions: int = Field(64, ge=1, description="width of user and item vectors")
     epochs: int = Field(50, ge=1)

@@ -37,7 +37,7 @@ def set_parameters(notebook: NotebookNode, **values: Any) -> None:
     for name, value in values.items():
         if name not in known:
             raise LetterError(f"no parameter {name!r}; the parameters cell has {', '.join(known)}")
-        pattern = rf"^({re.escape(name)}: \w+ = )(\"[^\"]*\"|[^\s#]+)"
+        pattern = rf"^({re.escape(name)}: [^=\n]+ = )(\"[^\"]*\"|[^\s#]+)"
         cell.source = re.sub(pattern, lambda m, v=value: m[1] + json.dumps(v), cell.source, flags=re.MULTILINE)
 
 

@@ -41,6 +41,7 @@ def auc(answer: Any, case: Case) -> None:
         (share(negatives[:, :k]), "the first k columns; negatives are not sorted. `topk` finds the hardest."),
         (expected * k, "a count; divide by k."),
         (expected * k / m, "divided by the number of all negatives; only k take part."),
+        (share(negatives.flatten().topk(k).values[None]), "the k hardest of all cases together; each row has its own."),
         ((share(hardest, 0) > 0).float(), "whether any is beaten; the measure is the share that is."),
         ((hardest < own).all(dim=1).float(), "whether all are beaten; the measure is the share that is."),
         (expected.mean(), "a mean over cases; one number per case is asked for."),
@@ -50,7 +51,6 @@ def auc(answer: Any, case: Case) -> None:
         (share(negatives.topk(max(1, k - 1), dim=1).values), "k - 1 negatives took part; k should."),
         (share(negatives.topk(min(m, k + 1), dim=1).values), "k + 1 negatives took part; k should."),
         (share(negatives.topk(k, dim=1).indices), "the columns of the hardest; their scores are `topk(...).values`."),
-        (share(negatives.flatten().topk(k).values[None]), "the k hardest of all cases together; each row has its own."),
         ((share(hardest, 1) > 0).float(), "whether any is beaten; the measure is the share that is."),
     ]
     returned = call(answer, case)

@@ -88,7 +88,7 @@ def nearest(answer: Any, case: Case) -> None:
 def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tuple[np.ndarray, str]]:
     cosines = unit_rows(vectors) @ unit_rows(vectors).T
     dots = vectors @ vectors.T
-    columns = vectors / np.linalg.norm(vectors, axis=0)
+    columns = vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-12)
     squares = np.square(vectors[:, None] - vectors).sum(axis=2)
     with_itself, farthest = _order(cosines), "the farthest ones: the order is upside down. Highest cosine first."
     unnormalised = "dot products without dividing by the lengths: long vectors win."
@@ -157,7 +157,7 @@ def mean_cosine(answer: Any, case: Case) -> None:
 def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
     n, cosines, dots = len(vectors), unit_rows(vectors) @ unit_rows(vectors).T, vectors @ vectors.T
     different, once = ~np.eye(n, dtype=bool), np.triu_indices(n, 1)
-    columns = vectors / np.linalg.norm(vectors, axis=0)
+    columns = vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-12)
     to_mean = unit_rows(vectors) @ unit_rows(vectors.mean(axis=0, keepdims=True))[0]
     pairs, length = n * (n - 1), np.linalg.norm
     twice = "both halves of the table summed, but divided by n * (n - 1) / 2: twice too large."

@@ -14,6 +14,7 @@ from letterlib.decoding.trie import EOS, PAD
 def trie_cases(generator: Generator) -> list[Case]:
     """One name; two that part at their second token; a name of two items; unequal lengths; then many, at random."""
     random = 2 + torch.randint(3, (14, 3), generator=generator) + torch.tensor([0, 3, 6])
+    random[-1, 0] = 2 + (random[0, 0] - 1) % 3  # not the first name once more
     many = [[*row, EOS] for row in random.tolist()]
     return [
         {"names": [[4, EOS]]},

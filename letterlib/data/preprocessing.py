@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Sequences
+from letterlib.errors import LetterError
 
 
 def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
@@ -12,8 +13,12 @@ def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
     The result is the largest sub-table in which everybody has `k` rows; it does not depend on the
     order of dropping. It may be empty.
 
-    interactions: columns `user` and `item` (others are kept), one row per interaction.
+    interactions: columns `user` and `item` (others are kept), one row per interaction. A row without a user or
+        item is a LetterError.
     """
+    for column in ("user", "item"):
+        if (unnamed := interactions[column].isna()).any():
+            raise LetterError(f"{int(unnamed.sum())} of {len(unnamed)} interactions have no {column}; leave them out")
     users, n_users = _numbered(interactions["user"])
     items, n_items = _numbered(interactions["item"])
     kept = np.arange(len(interactions))
@@ -37,11 +42,18 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
 
     interactions: columns `user`, `item`, `time`. Rows of one user are ordered by time; rows of the same
         time, by item id, a rule as arbitrary as any other, but the same in every run.
-    items: index = item id, columns `title`, `text`, ... of `Dataset.items`. Items without an
-        interaction are left out; an item with interactions must be there (KeyError).
+    items: index = item id, columns `title`, `text`, ... of `Dataset.items`. Items without an interaction are left
+        out. LetterError for one with interactions that is not there, for one that is there twice, which would
+        put other items' titles beside its own, and where there is nothing at all.
     """
+    if not len(interactions):
+        raise LetterError(f"{name}: no interactions; is nothing left of the k-core? A smaller k leaves more")
+    if len(twice := items.index[items.index.duplicated()]):
+        raise LetterError(f'{name}: item "{twice[0]}" is there twice; keep one row of each')
     ordered = interactions.sort_values(["user", "time", "item"], kind="stable")
     ids = np.unique(ordered["item"])
+    if (foreign := ~np.isin(ids, items.index)).any():
+        raise LetterError(f'{name}: item "{ids[foreign][0]}" has interactions and no row among the items')
     users, counts = np.unique(ordered["user"], return_counts=True)
     values = np.searchsorted(ids, ordered["item"]).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

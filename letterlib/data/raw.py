@@ -21,7 +21,7 @@ from letterlib.data.dataset import Dataset
 from letterlib.data.prepared import prepared
 from letterlib.data.preprocessing import build_dataset, k_core
 from letterlib.data.raw_lines import BadLine, Tally, json_object, parsed_lines, read_lines
-from letterlib.data.raw_text import ItemText, item_row
+from letterlib.data.raw_text import ItemText, item_row, whole_letters
 from letterlib.errors import LetterError
 from letterlib.files import digest, sha256_of
 
@@ -229,6 +229,8 @@ def text_of(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise BadLine(f'no "{name}", only {", ".join(map(str, list(fields)[:6]))}')
+    if whole_letters(value) != value:
+        raise BadLine(f'"{name}" is {value!r:.40}, with half of a letter in it')
     return value
 
 

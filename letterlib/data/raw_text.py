@@ -32,12 +32,18 @@ def clean(value: Any) -> str:
         value = " ".join(filter(None, map(clean, value)))
     if not isinstance(value, str):
         return ""
+    value = whole_letters(value)
     while True:
         cleaner = TAG.sub(" ", HIDDEN.sub(" ", html.unescape(value)))
         cleaner = " ".join(cleaner.split())
         if cleaner == value:
             return value
         value = cleaner
+
+
+def whole_letters(text: str) -> str:
+    """The text with "?" for half of a letter, as an emoji cut in two leaves it; no file could hold that."""
+    return text.encode(errors="replace").decode()
 
 
 def labels_of(values: Iterable[Any]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Sequences
+from letterlib.data.raw_text import whole_letters
 from letterlib.errors import LetterError
 from letterlib.files import read_json, write_json
 
@@ -67,6 +68,8 @@ def _find(folder: Path, name: str | None) -> Path:
     wanted = [f for f in files if name is None or f.name.lower() == name.lower() + INTERACTIONS]
     if len(wanted) == 1:
         return wanted[0]
+    if name is not None and len(wanted) > 1:
+        raise LetterError(f"{folder}: {' and '.join(f.name for f in wanted)} both fit {name}; keep one of them")
     there = ", ".join(f.name for f in files) or f"no *{INTERACTIONS} at all"
     if name is None:
         raise LetterError(f"{folder}: exactly one *{INTERACTIONS} is expected, but there is {there}")
@@ -160,6 +163,7 @@ def _row(file: str, item: int, entry: Any) -> dict[str, str]:
         labels = labels.split(",") if isinstance(labels, str) else labels
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
             raise LetterError(f'{file}, item "{item}": categories must be text or a list, found {labels!r:.60}')
+        labels = map(whole_letters, labels)
         row["genres"] = "|".join(one.strip().replace("|", "/") for one in labels if one.strip())
     return row
 
@@ -171,7 +175,7 @@ def _words(file: str, item: int, entry: dict[str, Any], field: str) -> str:
         value = " ".join(value)
     if not isinstance(value, str):
         raise LetterError(f'{file}, item "{item}": its {field} must be text, found {value!r:.60}')
-    return value.strip()
+    return whole_letters(value).strip()
 
 
 def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:

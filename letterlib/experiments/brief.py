@@ -1,6 +1,8 @@
 """The hits and the users of a run's cases as short texts, as a record has them, and back."""
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +21,10 @@ def ranks_at_length(brief: str, n_cases: int) -> np.ndarray:
     """The inverse of `hits_in_brief`."""
     ranks = np.full(n_cases, ABSENT)
     for pair in brief.split():
-        case, rank = pair.split(":")
-        ranks[int(case)] = int(rank)
+        case, rank = map(int, pair.split(":"))
+        if case < 0 or rank < 0:
+            raise ValueError(f"{pair} is below 0")
+        ranks[case] = rank
     return ranks
 
 
@@ -41,3 +45,21 @@ def users_at_length(brief: str) -> np.ndarray:
     """The inverse of `users_in_brief`: int64 [n_cases]."""
     parts = [tuple(map(int, re.split("[-x]", part))) for part in brief.split()]
     return np.concatenate([np.repeat(np.arange(first, last + 1), n) for first, last, n in parts])
+
+
+def fault(record: Any, parameters: Iterable[str]) -> str:
+    """What is wrong with a record, in words; empty where it has all that is read of one, for as many users as cases."""
+    if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases", "dataset"} <= set(record):
+        return "not the record of a run; keep other files out of the folder of results"
+    try:
+        lacking = [name for name in ("system", "label", "validation N@10", "seconds") if name not in record]
+        lacking += [name for name in parameters if name not in record["parameters"]]
+        n_cases = record["cases"]["answered"]
+        if lacking:
+            return f"a record without {', '.join(lacking)}, of another version; run it again"
+        for history in ("history in", "history out"):
+            ranks_at_length(record["hits"][history], n_cases)
+        n_users = len(users_at_length(record["cases"]["users"]))
+        return "" if n_users == n_cases else f"{n_cases} cases and users for {n_users}; delete it, and run it again"
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        return f"a damaged record ({error!r}); delete it, and run it again"

@@ -119,7 +119,9 @@ class Cache:
         try:
             record = read_json(folder / RECORD)
             damaged = [f for f, expected in record["files"].items() if sha256_of(folder / f) != expected]
-        except (LetterError, KeyError, TypeError):
+            found = f"{name}: found in the cache ({record['seconds']:.0f} s when it was made)"
+            damaged += [RECORD] if not isinstance(record["metrics"], dict) else []
+        except (LetterError, KeyError, TypeError, ValueError, AttributeError):
             damaged = [RECORD]
         except OSError as error:  # a network file system that is away for a moment is no reason to delete anything
             raise LetterError(f"{folder}: cannot be read ({error.strerror}); nothing was deleted, try again") from error
@@ -129,7 +131,7 @@ class Cache:
             return None
         # A process that was killed between its last two deeds has left its checkpoints.
         shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
-        self.say(f"{name}: found in the cache ({record['seconds']:.0f} s when it was made)")
+        self.say(found)
         return Artefact(name, key, folder, record, from_cache=True)
 
     def _run(self, name: str, key: str, folder: Path, identity: dict, device: str, work: Callable) -> Artefact:

@@ -1,6 +1,7 @@
 """`letterlib grid` and `letterlib results`: many runs, and what they gave. Added to the command line by `cli`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,7 @@ def grid(
         _run_all(chosen.runs, folders, out_dir, cache_dir)
         return
     if not out_dir.is_dir():
-        print(f"first: mkdir -p {out_dir}")  # papermill makes no folder
+        print(f"first: mkdir -p {shlex.quote(str(out_dir))}")  # papermill makes no folder
     for one, what, folder in zip(chosen.runs, states, folders, strict=True):
         command = papermill_command(one, out_dir, cache_dir, folder)
         print(f"{what:6} {one.key}  {_in_a_line(one) if what == 'done' else command}")

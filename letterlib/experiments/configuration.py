@@ -48,7 +48,7 @@ SEEDS = 2**31
 class RunConfig(BaseModel):
     """Everything that decides a run's result, beside the data."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = "movielens"
     profile: str = "laptop"
@@ -152,6 +152,8 @@ def make_config(
         raise LetterError(f'unknown profile "{profile}"; choose one of {", ".join(PROFILES)}')
     if not re.fullmatch(r"\w[\w.-]*", dataset):  # it names folders
         raise LetterError(f'data set "{dataset}": a name has letters, digits, "-", "_" and "." alone')
+    if dataset not in DATASETS and dataset.lower() in DATASETS:  # it would lack what is set for that one
+        raise LetterError(f'data set "{dataset}": did you mean "{dataset.lower()}"?')
     held_out = DATASETS[dataset].held_out if dataset in DATASETS else 1
     values: dict[str, Any] = copy.deepcopy(PROFILES[profile])
     if profile == "laptop":

@@ -65,7 +65,7 @@ class RunParameters(BaseModel):
     options: changes of what has no parameter here, each as `--set` takes them ("tiger.epochs=20").
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = "movielens"
     tokenizer: str = "letter"

@@ -187,12 +187,12 @@ class Pipeline:
     # Evaluation
 
     def _evaluated(self, name: str) -> Artefact:
-        model, samples = self._model(name), find_system(name).language_model
+        cases, model, samples = self.test_cases(name), self._model(name), find_system(name).language_model
         inputs = [self._split_key] + ([model.key] if model else [])
         options = {"ranked": RANKED} | ({"cases": self.config.language_model_cases} if samples else {})
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            system, cases = self.system(name), self.test_cases(name)
+            system = self.system(name)
             identifiers = getattr(system, "identifiers", None)
             identifier_of_item = None if identifiers is None else identifiers.identifier_of_item
             metrics = {}
@@ -210,7 +210,7 @@ class Pipeline:
         """The test cases of a system: all of them, or for a language model a sample, the same for every seed."""
         cases = self.split.cases("test")
         if not len(cases):
-            raise LetterError(f"{self.dataset.name}: no user has {2 * self.config.held_out + 1} items to be tested on")
+            raise LetterError(f"{self.dataset.name}: no user has {2 * self.config.held_out + 1} items (see held_out)")
         return cases.sample(self.config.language_model_cases, seed=0) if find_system(name).language_model else cases
 
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:

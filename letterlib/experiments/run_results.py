@@ -17,7 +17,7 @@ from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.metrics import gains_at, hits_at
-from letterlib.experiments.brief import ranks_at_length, users_at_length
+from letterlib.experiments.brief import fault, ranks_at_length, users_at_length
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED, in_words
@@ -82,14 +82,16 @@ def load_results(*folders: str | Path) -> list[RunResult]:
             if path.parent.name.startswith("."):
                 continue  # being written at this moment, or when its process was killed
             record = read_json(path)
-            if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases", "dataset"} <= set(record):
-                raise LetterError(f"{path}: not the record of a run; keep other files out of the folder of results")
+            if wrong := fault(record, PARAMETERS):
+                raise LetterError(f"{path}: {wrong}")
             one = found.setdefault(path.name, RunResult(record))
             other = paths.setdefault((one.setting, one.seed), path)
             if any(one.record[part] != record[part] for part in ("dataset", "hits")):
                 raise LetterError(f"{path} and {other}: the same run with two results; keep one of them")
             if other.name != path.name:
                 raise LetterError(f"{path} and {other}: two records of the same run; keep what `letterlib grid` names")
+    if not found:
+        raise LetterError(f"{', '.join(map(str, folders))}: no finished run here; letterlib grid FILE --run makes some")
     return sorted(found.values(), key=lambda one: (one.setting, one.seed))
 
 

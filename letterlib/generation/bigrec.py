@@ -43,7 +43,7 @@ from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype
 class BIGRecConfig(BaseModel):
     """Model and training of one BIGRec; the defaults are the authors', except for the language model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")

@@ -37,7 +37,7 @@ from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype
 class LCRecConfig(BaseModel):
     """Model and training of one LC-Rec; the defaults are the paper's, but for the language model and `words_first`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")

@@ -31,7 +31,7 @@ IGNORED = -100
 class TigerConfig(BaseModel):
     """Size and training of one TIGER; the defaults are the paper's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     d_model: int = Field(128, ge=1)
     d_ff: int = Field(1024, ge=1)

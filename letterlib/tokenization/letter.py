@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from letterlib.errors import LetterError
@@ -29,14 +29,14 @@ VALIDATIONS = 40  # parts of a run; after each of its second half it looks at it
 class TokenizerConfig(BaseModel):
     """Defaults are the paper's (section 4.1). alpha = beta = 0 is TIGER's plain RQ-VAE tokenizer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     alpha: float = Field(0.02, ge=0, description="weight of the collaborative loss")
     beta: float = Field(1e-4, ge=0, description="weight of the diversity loss")
     mu: float = Field(0.25, ge=0, description="weight of the commitment term")
     n_levels: int = Field(4, ge=1, le=26, description="codes per identifier")
     n_codes: int = Field(256, ge=4, description="codes per level")
-    hidden: tuple[int, ...] = Field((2048, 1024, 512, 256, 128, 64), description="encoder widths")
+    hidden: tuple[PositiveInt, ...] = Field((2048, 1024, 512, 256, 128, 64), description="encoder widths")
     n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
     straight_through: StraightThrough = "final"
     epochs: int = Field(20_000, ge=1)

@@ -62,7 +62,7 @@ def test_a_disk_that_cannot_be_read_for_a_moment_deletes_nothing(cache, monkeypa
     assert stage(cache, write_value("two", calls)).from_cache and calls == ["one"]
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing", "truncated record", "missing record"])
+@pytest.mark.parametrize("damage", ["changed", "missing", "truncated record", "record without seconds", "no record"])
 def test_a_damaged_stage_is_made_again_and_said_so(cache, said, damage):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
@@ -72,6 +72,10 @@ def test_a_damaged_stage_is_made_again_and_said_so(cache, said, damage):
         (folder / "value.txt").unlink()
     elif damage == "truncated record":
         (folder / "stage.json").write_text((folder / "stage.json").read_text()[:40])
+    elif damage == "record without seconds":
+        record = json.loads((folder / "stage.json").read_text())
+        del record["seconds"]
+        (folder / "stage.json").write_text(json.dumps(record))
     else:
         (folder / "stage.json").unlink()
     said.clear()

@@ -1,0 +1,131 @@
+"""Input that files and people really have: refused in one line that says what is wrong, or read as it was meant."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import write_made_data
+
+from letterlib.data import load_dataset
+from letterlib.data.preprocessing import build_dataset, k_core
+from letterlib.data.raw import text_of
+from letterlib.data.raw_lines import BadLine
+from letterlib.data.raw_text import clean
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.brief import fault, hits_in_brief, users_in_brief
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.run_results import PARAMETERS, load_results
+from letterlib.files import read_json
+
+ROWS = pd.DataFrame({"user": ["u", "u", "v"], "item": ["a", "b", "a"], "time": [1, 2, 3]})
+ITEMS = pd.DataFrame({"title": ["A", "B"], "text": ["A", "B"]}, index=["a", "b"])
+HALF = "half a smile \ud83d"
+
+
+@pytest.mark.parametrize(
+    "rows,items,words",
+    [
+        (ROWS, ITEMS.loc[["a", "b", "a"]], 'item "a" is there twice'),
+        (ROWS, ITEMS.loc[["a"]], 'item "b" has interactions and no row'),
+        (ROWS.iloc[:0], ITEMS, "no interactions"),
+    ],
+)
+def test_tables_that_do_not_fit_each_other_are_refused(rows, items, words):
+    assert build_dataset("shop", ROWS, ITEMS, "ours").titles() == ["A", "B"]
+    with pytest.raises(LetterError, match=words):
+        build_dataset("shop", rows, items, "ours")
+
+
+@pytest.mark.parametrize("column", ["user", "item"])
+def test_interactions_without_a_name_are_refused(column):
+    with pytest.raises(LetterError, match=f"1 of 3 interactions have no {column}"):
+        k_core(ROWS.assign(**{column: ["x", None, "x"]}), 1)
+
+
+def test_half_a_letter_costs_a_letter_and_not_the_data_set(tmp_path):
+    folder = write_made_data(tmp_path)
+    (file,) = folder.glob("*.item.json")
+    items = json.loads(file.read_text())
+    items["0"] |= {"title": HALF, "description": HALF, "categories": HALF}
+    file.write_text(json.dumps(items))
+    assert load_dataset("made", folder, tmp_path / "cache").titles()[0] == "half a smile ?"
+    assert clean(HALF) == "half a smile ?"
+    with pytest.raises(BadLine, match="half of a letter"):
+        text_of({"user_id": HALF}, "user_id")
+
+
+def test_two_files_that_both_fit_a_name_are_named(tmp_path):
+    folder = write_made_data(tmp_path)
+    (file,) = folder.glob("*.inter.json")
+    (folder / file.name.upper().replace(".INTER.JSON", ".inter.json")).write_text(file.read_text())
+    with pytest.raises(LetterError, match="both fit made; keep one"):
+        load_dataset("made", folder, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"0": ' + "9" * 5000 + "}"])
+def test_json_that_python_cannot_read_is_one_line(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(LetterError, match=r"x.json: not JSON that can be read"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(tmp_path / "x.json") == {"a": 1}
+
+
+def test_a_data_set_in_capitals_is_not_taken_for_another():
+    """It would be found, and trained without the settings that are beauty's own."""
+    with pytest.raises(LetterError, match='did you mean "beauty"'):
+        make_config("Beauty")
+
+
+@pytest.mark.parametrize("option", ["tokenizer.hidden=[-3]", "tokenizer.hidden=[0]", "tokenizer.alpha=inf",
+                                    "tiger.learning_rate=inf", "sasrec.dropout=nan", "lcrec.learning_rate=inf",
+                                    "lightgcn.learning_rate=inf", "bigrec.learning_rate=inf"])  # fmt: skip
+def test_sizes_below_one_and_endless_numbers_are_refused(option):
+    with pytest.raises(LetterError, match=option.split("=")[0]):
+        make_config(overrides=[option])
+
+
+def test_a_folder_without_runs_says_how_to_make_some(tmp_path):
+    with pytest.raises(LetterError, match="no finished run here; letterlib grid FILE --run"):
+        load_results(tmp_path)
+
+
+def good_record():
+    hits = hits_in_brief(np.array([0, ABSENT, 4]))
+    return {
+        "parameters": dict.fromkeys(PARAMETERS),
+        "system": "tiger",
+        "label": "TIGER",
+        "dataset": {},
+        "metrics": {},
+        "validation N@10": 0.1,
+        "seconds": 1.0,
+        "cases": {"total": 3, "answered": 3, "users": users_in_brief(np.array([0, 0, 1]))},
+        "hits": {"history in": hits, "history out": hits},
+    }
+
+
+@pytest.mark.parametrize(
+    "damage,words",
+    [
+        (lambda r: r.pop("hits"), "not the record of a run"),
+        (lambda r: r.pop("seconds"), "without seconds"),
+        (lambda r: r["parameters"].pop("tau"), "without tau"),
+        (lambda r: r["hits"].update({"history in": "a:b"}), "damaged"),
+        (lambda r: r["hits"].update({"history out": "2:-4"}), "damaged"),
+        (lambda r: r["hits"].update({"history out": "999999:1"}), "damaged"),
+        (lambda r: r.update(hits={}), "damaged"),
+        (lambda r: r["cases"].update(users=""), "damaged"),
+        (lambda r: r["cases"].update(users="0-1x1"), "3 cases and users for 2"),
+    ],
+)
+def test_a_record_that_is_damaged_or_of_another_version_is_told(damage, words):
+    record = good_record()
+    assert fault(record, PARAMETERS) == ""
+    damage(record)
+    assert words in fault(record, PARAMETERS)
