@@ -1,10 +1,12 @@
 """The trie as arrays and as a dictionary accept the same sequences and allow the same next tokens."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, PAD, DictTrie, Trie, tokens_of, vocabulary_size
 
 
@@ -107,3 +109,37 @@ def test_levels_may_share_one_vocabulary(catalogue, data):
     assert trie.allowed(words[item]) == [EOS] and trie.vocabulary_size == sizes[0] + 2
     assert np.array_equal(trie.leaf_of_item, Trie.build(codes, sizes).leaf_of_item)
     assert (PAD, EOS) == (0, 1)
+
+
+def test_nothing_is_found_behind_a_foreign_beginning():
+    trie = Trie.build(np.array([[0, 0], [1, 1]]), (3, 2))
+    tokens = tokens_of(np.array([[2, 0], [0, 0], [1, 1]]), (3, 2))
+    assert trie.walk(torch.from_numpy(tokens)).tolist() == [-1, 0, 1]
+
+
+def test_a_child_of_the_next_node_is_no_child():
+    trie = Trie.build(np.array([[0, 0], [1, 1]]), (2, 2))
+    assert trie.walk(torch.tensor([[2, 5]])).tolist() == [-1]
+
+
+def test_a_vocabulary_of_more_than_int16():
+    trie = Trie.build(np.array([[0], [40_000]]), (50_000,))
+    assert trie.token[1].tolist() == [2, 40_002]
+
+
+@pytest.mark.parametrize(
+    ("written", "allowed"),
+    [
+        ([], [2, 3]),
+        ([2], [4]),
+        ([2, 4], [EOS]),
+        ([2, 5], [PAD]),
+        ([3, 4], [PAD]),
+        ([EOS], [PAD]),
+        ([2, 4, EOS], [PAD]),
+    ],
+)
+def test_what_the_processor_allows_at_every_length(written, allowed):
+    processor = TrieLogitsProcessor(Trie.build(np.array([[0, 0], [1, 1]]), (2, 2)))
+    scores = processor(torch.tensor([[PAD, *written]]), torch.zeros(1, 6))
+    assert torch.isfinite(scores[0]).nonzero().flatten().tolist() == allowed

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from letterlib.decoding import exact as exact_scoring
-from letterlib.decoding.beam_search import beam_search, expand_leaves
+from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, Trie, tokens_of, vocabulary_size
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
@@ -152,6 +152,65 @@ def test_equal_scores_are_ordered_by_leaf(trie):
     leaves, scores = beam_search(_Indifferent(), torch.zeros(2, 1, 1), None, trie, 5)
     assert leaves.tolist() == [list(range(5))] * 2
     assert torch.allclose(scores, torch.tensor(-(len(SIZES) + 1) * np.log(vocabulary_size(SIZES))).float())
+
+
+class _Reciting:
+    """A model that says the same whatever was written: logits [L + 1, V], one row a place."""
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def start(self, memory, mask=None):
+        self.place = -1
+        return self
+
+    def follow(self, parents):
+        pass
+
+    def step(self, tokens, state):
+        self.place += 1
+        return self.logits[self.place].expand(*tokens.shape, -1)
+
+
+class _CatchingUp(_Reciting):
+    """At the second place it says `after_two` where the first token was 2."""
+
+    def __init__(self, logits, after_two):
+        super().__init__(logits)
+        self.after_two = after_two
+
+    def step(self, tokens, state):
+        logits = super().step(tokens, state)
+        return torch.where((tokens == 2)[..., None], self.after_two, logits) if self.place == 1 else logits
+
+
+def test_equal_scores_come_in_the_order_of_leaves(monkeypatch):
+    """What is behind at the first code catches up at the second: all four leaves end level."""
+    monkeypatch.setattr("letterlib.decoding.beam_search._log_probs", lambda logits, tau: logits)
+    trie = Trie.build(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), (2, 2))
+    logits, after_two = torch.full((3, 6), -20.0), torch.full((6,), -20.0)
+    logits[0, 2:4] = torch.tensor([-1.0, 0.0])
+    logits[1, 4:], after_two[4:] = -1.0, 0.0
+    logits[2, EOS] = 0.0
+    leaves, scores = beam_search(_CatchingUp(logits, after_two), torch.zeros(1, 1, 1), None, trie, 4)
+    assert len(scores.unique()) == 1 and leaves.tolist() == [[0, 1, 2, 3]]
+
+
+def test_a_sequence_that_does_not_end_is_no_item():
+    trie = Trie.build(np.array([[0], [1]]), (2,))
+    logits = torch.full((2, 4), -9.0)
+    logits[0, 2] = logits[1, 3] = 0
+    logits[1, EOS] = -1
+    leaves, _ = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), None, trie, 2)
+    assert leaves.tolist() == [[-1, 0]]
+
+
+def test_tau_divides_the_logits_of_a_free_search():
+    trie = Trie.build(np.array([[0], [1]]), (2,))
+    logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    _, scores = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), None, trie, 4, tau=0.5)
+    _, expected = unconstrained_beam_search(_Reciting(logits / 0.5), torch.zeros(1, 1, 1), None, trie, 4)
+    assert torch.equal(scores, expected)
 
 
 def test_expand_leaves_gives_items_of_a_leaf_its_score():

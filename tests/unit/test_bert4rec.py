@@ -63,6 +63,10 @@ def test_a_later_item_changes_earlier_states_too(network):
     assert ((before - after).abs().amax(dim=1) > 1e-3).all()
 
 
+def test_items_are_answered_with_the_vectors_they_are_read_with(network):
+    assert torch.equal(network.table, network.body.items(torch.arange(N_ITEMS)))
+
+
 def masked(last_only: float, share: float = 0.2, seed: int = 0):
     train = Sequences.from_lists([np.arange(1, 1 + n) for n in (9, 1, 5, 7) * 50])
     config = CONFIG.model_copy(update=dict(last_only=last_only, masked=share))

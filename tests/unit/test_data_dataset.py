@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from letterlib.data.dataset import NO_ITEM, UNKNOWN_USER, Cases, Dataset, Sequences
+from letterlib.data.dataset import NO_ITEM, UNKNOWN_USER, Cases, Dataset, Sequences, sampled_rows
 from letterlib.errors import LetterError
 
 
@@ -79,6 +79,10 @@ def test_sample_is_fixed_by_its_seed_and_keeps_the_order():
     assert a.users.tolist() == b.users.tolist() == sorted(a.users.tolist())
     assert a.users.tolist() != other.users.tolist() and len(set(a.users.tolist())) == 8
     assert cases.sample(99, seed=0) is cases
+
+
+def test_a_sample_draws_no_row_twice():
+    assert len(set(sampled_rows(50, 40, seed=0).tolist())) == 40
 
 
 def test_with_users_changes_users_alone():

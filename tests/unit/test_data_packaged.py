@@ -9,6 +9,7 @@ from time import sleep
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -183,6 +184,26 @@ def test_a_damaged_copy_is_made_again_and_said_so(films, tmp_path, capsys, damag
     assert again.fingerprint == films.fingerprint
     load_dataset("movielens", cache_dir=tmp_path)
     assert capsys.readouterr().out == "", "the repaired copy must be good"
+
+
+def with_another_source(table: pa.Table) -> pa.Table:
+    return table.replace_schema_metadata(table.schema.metadata | {b"source": b"another"})
+
+
+def with_another_label(table: pa.Table) -> pa.Table:
+    labels = ["another", *table["user"].to_pylist()[1:]]
+    return table.set_column(0, "user", pa.array(labels)).replace_schema_metadata(table.schema.metadata)
+
+
+@pytest.mark.parametrize("change", [with_another_source, with_another_label])
+def test_a_prepared_copy_with_another_source_or_label_is_made_again(films, tmp_path, capsys, change):
+    """The fingerprint holds neither."""
+    prepared("movielens", 1, tmp_path, lambda: films)
+    file = tmp_path / "movielens-1.sequences.parquet"
+    pq.write_table(change(pq.read_table(file)), file)
+    again = prepared("movielens", 1, tmp_path, lambda: films)
+    assert again.source == films.source and list(again.user_labels) == list(films.user_labels)
+    assert "its content is not what was written" in capsys.readouterr().out
 
 
 def test_of_several_that_find_no_copy_one_makes_it(films, tmp_path, capsys):

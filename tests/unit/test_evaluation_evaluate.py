@@ -1,14 +1,16 @@
-"""`evaluate`: item-level hits, figures of the lists, popularity groups, and the lists that it refuses."""
+"""`evaluate`: hits, figures of the lists, popularity groups, the lists that it refuses; and ranking by scores."""
 
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
 from letterlib.evaluation.evaluate import Evaluation, evaluate
-from letterlib.evaluation.ranking import Ranking
+from letterlib.evaluation.metrics import gini
+from letterlib.evaluation.ranking import Ranking, rank_by_score, top_k
 
 N_ITEMS = 14
 
@@ -58,6 +60,12 @@ def test_places_beyond_the_tenth_count_for_validity_only(split):
     assert found["R@10"] == pytest.approx(2 / 3), "item 0 at place 11 is no hit for the first user"
 
 
+def test_exposure_looks_at_the_first_ten_places(split):
+    items = np.stack([np.r_[:10, 10 + i] for i in range(3)])
+    found = evaluate(Ranking.of_items(items, np.zeros(items.shape)), split.cases("test"), split).metrics()
+    assert found["exposure Gini"] == pytest.approx(gini(np.bincount(items[:, :10].ravel(), minlength=N_ITEMS)))
+
+
 def test_the_identifier_level_figure_stands_beside_the_item_level_one(split):
     shared = np.arange(N_ITEMS)
     shared[3] = shared[0]  # the first user's target
@@ -94,3 +102,22 @@ def test_lists_too_short_for_the_metrics_are_refused(split):
         evaluate(short, split.cases("test"), split)
     with pytest.raises(ValueError, match="with targets"):
         evaluate(lists([0], [1], [2]), split.cases("test").without_targets(), split)
+
+
+# Ranking by scores
+
+
+def test_a_tie_over_the_edge_of_the_list_goes_to_the_lower_index():
+    for seed in range(50):
+        order = torch.randperm(400, generator=torch.Generator().manual_seed(seed))
+        first, tied = order[:2], order[2:7]
+        scores = torch.zeros(1, 400)
+        scores[0, first], scores[0, tied] = torch.tensor([3.0, 2.0]), 1.0
+        assert top_k(scores, 3)[1][0].tolist() == [*first.tolist(), tied.min().item()]
+
+
+def test_an_item_left_out_has_no_score(split):
+    cases = split.cases("test").without_targets()
+    found = rank_by_score(lambda batch: torch.zeros(len(batch), N_ITEMS), cases, N_ITEMS, exclude_history=True)
+    assert (found.items == NO_ITEM).any()
+    assert np.array_equal(np.isneginf(found.scores), found.items == NO_ITEM)

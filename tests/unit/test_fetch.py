@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from faulty_server import faulty_server
@@ -109,6 +110,11 @@ def test_bytes_of_two_versions_are_never_mixed(server, source, tmp_path):
     fetch(NAME, source, tmp_path, [])
     assert finished(tmp_path)
     assert len(server.requests[REVIEWS_AT]) == 2 and not server.requests[MIRROR]
+
+
+def test_a_weak_tag_does_not_mark_a_version():
+    answer = SimpleNamespace(headers={"ETag": 'W/"x"', "Last-Modified": "Mon"})
+    assert download._version(answer) == "Mon"
 
 
 def test_a_file_that_became_shorter_than_what_is_there(server, source, tmp_path):

@@ -104,8 +104,30 @@ def test_negatives_are_never_a_users_own_items_and_reach_all_others():
         assert set(drawn[users == user]) == set(range(10)) - set(items)
 
 
+def test_a_second_draw_is_as_even_as_the_first():
+    """User 0 has half of the items, so that half of the draws are second ones."""
+    drawn = sample_negatives(np.zeros(10_000, dtype=np.int64), np.arange(5), 10, np.random.default_rng(0))
+    counts = np.bincount(drawn, minlength=10)[5:]
+    assert abs(counts - 2000).max() < 5 * np.sqrt(1600)
+
+
 def test_a_user_who_has_every_item_does_not_hang():
     assert len(sample_negatives(np.zeros(5, int), np.arange(3), 3, np.random.default_rng(0))) == 5
+
+
+def test_answers_are_of_the_weights_that_training_kept(monkeypatch):
+    """`train` puts back those of the best epoch; here it puts back zeros."""
+    train = lightgcn.train
+
+    def zeros_kept(network, *given, **options):
+        log = train(network, *given, **options)
+        with torch.no_grad():
+            network.embeddings.zero_()
+        return log
+
+    monkeypatch.setattr(lightgcn, "train", zeros_kept)
+    model = LightGCN(SMALL.model_copy(update={"epochs": 1}), device="cpu").fit(two_tastes().split())
+    assert not model.item_vectors().any()
 
 
 def test_it_learns_who_likes_what(fitted):

@@ -112,6 +112,15 @@ def test_same_seed_same_scores_and_another_seed_others(system):
     assert np.array_equal(a, b) and not np.allclose(a, c)
 
 
+def test_the_seed_decides_where_training_begins(system, monkeypatch):
+    kind, config = system
+    monkeypatch.setattr("letterlib.collaborative.neural.train", lambda *given, **options: None)
+    split = made(two_tastes(), N_ITEMS).split()
+    one, same, other = (kind(config, seed, "cpu").fit(split).network.state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
 def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(system, tmp_path, monkeypatch):
     kind, config = system
     split, checkpoint = made(two_tastes(), N_ITEMS).split(), tmp_path / "checkpoint.safetensors"

@@ -59,6 +59,15 @@ def test_switching_a_regularizer_off_gives_the_arm_without_it(made, tmp_path):
     assert np.array_equal(plain.codes, pipeline(made, tmp_path).tokenizer("plain").identifiers().codes)
 
 
+def test_what_is_filtered_out_is_not_in_the_lists_that_are_judged(made, tmp_path):
+    one = pipeline(made, tmp_path)
+    cases = one.split.cases("test")
+    for history in ("in", "out"):
+        items = one.ranking("popularity", history=history).items
+        had = any(set(row[row >= 0]) & set(cases.history(i)) for i, row in enumerate(items))
+        assert had is (history == "in")
+
+
 def test_beams_wide_enough_agree_with_exact_scoring(made, tmp_path):
     assert pipeline(made, tmp_path, "tiger.beam=30").beam_agreement("tiger") == {"top 10": 1.0, "first": 1.0}
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from letterlib.cli import app
 from letterlib.data import load_dataset, paper_counts, raw, raw_source
 from letterlib.data.amazon import CATEGORIES, amazon_source, slug
-from letterlib.data.raw_lines import LONGEST_LINE
+from letterlib.data.raw_lines import LONGEST_LINE, Tally
 from letterlib.errors import LetterError
 
 
@@ -158,6 +158,13 @@ def test_a_file_of_nonsense_is_given_up_early(tmp_path):
     assert "most of its first 1,000 lines" in complaint(NAMES[0], folder, tmp_path)
 
 
+def test_a_thousand_bad_lines_of_a_million_are_no_reason_to_give_up(tmp_path):
+    tally = Tally(tmp_path / "reviews.json", lines=1_000_000)
+    for number in range(1500):
+        tally.add_bad(number, "odd")
+    tally.check()
+
+
 @pytest.mark.parametrize("time", [1_400_000_000, "1400000000000"])
 def test_seconds_in_2023_are_bad_lines(tmp_path, time):
     line = review_line(NAMES[2], "U0", "B0", 0).replace("1546300800000", repr(time).replace("'", '"'))
@@ -271,6 +278,16 @@ def test_raw_files_are_read_once_and_again_when_changed(tmp_path, load, monkeypa
     metadata = write_lines(folder / FILES[name][1], items)
     os.utime(metadata, ns=(0, metadata.stat().st_mtime_ns + 1))
     assert "number X" in load_dataset(name, folder, tmp_path / "cache").items["text"][3]
+
+
+def test_another_file_of_the_same_time_is_read_anew(tmp_path, load):
+    name = NAMES[0]
+    first = load(name)
+    times = {file: file.stat().st_mtime_ns for file in (tmp_path / name).iterdir()}
+    folder = write_raw(tmp_path / name, name, block(7), block_items(name))
+    for file, time in times.items():
+        os.utime(file, ns=(time, time))
+    assert load_dataset(name, folder, tmp_path / "cache").n_users == first.n_users + 1
 
 
 def test_the_copy_on_disk_gives_what_was_assembled(tmp_path):

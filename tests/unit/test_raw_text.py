@@ -73,6 +73,12 @@ def test_of_several_entries_one_with_a_title_is_preferred_then_the_longest():
     assert max(long, longer, key=lambda one: one.preference) == longer
 
 
+def test_of_entries_with_equal_descriptions_the_order_decides_nothing():
+    short, long = ItemText("Comb", "Of wood", ()), ItemText("Fine comb", "Of wood", ())
+    for entries in ((short, long), (long, short)):
+        assert max(entries, key=lambda one: one.preference) == long
+
+
 def test_2014_has_paths_of_categories():
     fields = {"title": "A &amp; B", "description": "<p>C</p>", "categories": [["Beauty", "Hair"], ["Beauty", "Gifts"]]}
     assert item_2014(fields) == ItemText("A & B", "C", ("Beauty", "Hair", "Gifts"))

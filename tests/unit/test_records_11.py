@@ -21,16 +21,17 @@ def write(folder: Path, fingerprint: str = "data", **asked) -> None:
     """A record of one run. The same parameters give the same hits."""
     one = RunParameters.checked(profile="smoke", **asked)
     n, random = N_USERS * CASES, np.random.default_rng(int(one.key, 16))
-    ranks = np.where(random.random(n) < 0.4, random.integers(0, 10, n), ABSENT)
+    ranks = {history: np.where(random.random(n) < 0.4, random.integers(0, 10, n), ABSENT) for history in ("in", "out")}
     record = {
         "parameters": one.resolved,
         "system": one.system,
         "label": one.label,
         "dataset": {"fingerprint": fingerprint},
         "metrics": {},
+        "seconds": 1.0,
         "validation N@10": float(random.random()),
         "cases": {"total": n, "answered": n, "users": users_in_brief(np.repeat(np.arange(N_USERS), CASES))},
-        "hits": {f"history {history}": hits_in_brief(ranks) for history in ("in", "out")},
+        "hits": {f"history {history}": hits_in_brief(ranks[history]) for history in ("in", "out")},
     }
     folder.mkdir(exist_ok=True)
     record_path(one, folder).write_text(json.dumps(record))
@@ -115,6 +116,15 @@ def test_differences_seed_by_seed_are_paired_by_seed(tmp_path):
     found = records.by_seed(letter, plain, "R@10", "in")
     values = [{one.seed: one.values("R@10").mean() for one in runs} for runs in (letter, plain)]
     assert found.to_dict() == pytest.approx({seed: values[0][seed] - values[1][seed] for seed in (1, 2)})
+
+
+def test_differences_seed_by_seed_are_of_the_side_asked_for(league):
+    found = records.variants(league)
+    letter, plain = found[records.LETTER], found[records.PLAIN]
+    pairs = list(zip(letter, plain, strict=True))
+    for side in ("in", "out"):
+        wanted = [one.values("R@10", side).mean() - other.values("R@10", side).mean() for one, other in pairs]
+        assert records.by_seed(letter, plain, "R@10", side).tolist() == pytest.approx(wanted)
 
 
 def test_what_was_not_run_is_counted_from_the_grids(tmp_path):

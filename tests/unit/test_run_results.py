@@ -13,7 +13,7 @@ from letterlib.evaluation.evaluate import Evaluation
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.brief import hits_in_brief, users_in_brief
 from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.run_export import export
+from letterlib.experiments.run_export import export, frame
 from letterlib.experiments.run_results import (
     RunResult,
     best,
@@ -169,6 +169,16 @@ def test_the_summary_names_only_what_tells_settings_apart():
     assert table["R@10 [95%]"][0].startswith(f"{expected:.4f} [")
 
 
+def test_the_summarys_columns_are_means_over_seeds_of_the_side_they_name():
+    runs = several((0, 1), 0.5)
+    runs[1].record["seconds"] = 4.5
+    (row,) = summary(runs).to_dict("records")
+    for name in ("R@5", "N@5", "N@10"):
+        assert row[name] == f"{np.mean([one.values(name).mean() for one in runs]):.4f}"
+    outside = np.mean([one.values("R@10", "out").mean() for one in runs])
+    assert row["R@10, history out [95%]"].startswith(f"{outside:.4f} [") and row["seconds"] == "3"
+
+
 def test_the_best_is_chosen_by_validation_over_all_seeds_and_never_by_test():
     low, high = several((0, 1), 0.2), several((0, 1), 0.9, tau=0.8)
     for one, score in zip(low + high, (0.5, 0.5, 0.9, 0.0), strict=True):
@@ -229,6 +239,15 @@ def test_exports_have_a_row_a_run_or_a_row_a_setting(tmp_path):
     assert not (tmp_path / "a.xlsx").exists()
 
 
+def test_an_exported_row_has_both_sides_the_options_and_the_cases_answered():
+    rows = sampled_rows(len(USERS), 50, seed=0)
+    inside, outside = (evaluation(seed, 0.5)[rows] for seed in (1, 2))
+    row = frame([result(inside, outside, options=["tiger.epochs=3"])]).iloc[0]
+    assert row["options"] == "tiger.epochs=3" and row["cases"] == 50
+    assert row["R@10, history in"] == inside.metrics()["R@10"]
+    assert row["R@10, history out"] == outside.metrics()["R@10"] != inside.metrics()["R@10"]
+
+
 def test_one_run_with_two_results_is_refused_and_a_copy_counts_once(tmp_path):
     """Two machines may round differently; whose figures a table showed would depend on the names of folders."""
     for folder, rate in (("a", 0.5), ("b", 0.2)):
@@ -237,6 +256,15 @@ def test_one_run_with_two_results_is_refused_and_a_copy_counts_once(tmp_path):
     assert len(load_results(tmp_path / "a", tmp_path / "c")) == 1
     with pytest.raises(LetterError, match="b/run.json and .*a/run.json: the same run with two results"):
         load_results(tmp_path / "a", tmp_path / "b")
+
+
+def test_two_records_of_one_name_with_other_data_are_refused(tmp_path):
+    for folder, fingerprint in (("a", "movielens"), ("b", "another")):
+        (one,) = several((0,), 0.5)
+        one.record["dataset"]["fingerprint"] = fingerprint
+        write_json(tmp_path / folder / "run.json", one.record)
+    with pytest.raises(LetterError, match="two results"):
+        load_results(tmp_path)
 
 
 def test_a_condition_may_be_written_as_the_error_lists_it():

@@ -8,9 +8,18 @@ from made_data import made
 
 from letterlib.data.dataset import sampled_rows
 from letterlib.evaluation.evaluate import Evaluation
+from letterlib.experiments import report
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.table import ranks_frame
-from letterlib.experiments.tables import SystemResult, comparisons, floor_sentence, folder_name, results_frame
+from letterlib.experiments.tables import (
+    SystemResult,
+    comparisons,
+    describe_data,
+    floor_sentence,
+    folder_name,
+    gather,
+    results_frame,
+)
 
 USERS = np.repeat(np.arange(200), 5)
 LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
@@ -41,6 +50,16 @@ def test_the_frame_means_over_seeds_and_holds_the_interval():
     row = results_frame({"sasrec-tuned": one}).loc["SASRec (tuned)"]
     mean = np.mean([run.metrics()["R@10"] for run in one.history_in])
     assert row["R@10 [95%]"].startswith(f"{mean:.4f} [") and row["R@5"] == f"{mean:.4f}"
+
+
+def test_every_column_of_the_table_is_what_it_says():
+    ranks = np.random.default_rng(0).integers(0, 12, len(USERS))
+    lists = {"validity": 0.75, "coverage": 0.5, "exposure Gini": 0.1}
+    run = Evaluation(ranks, USERS, np.full(len(USERS), "head"), lists)
+    row = results_frame({"mf": SystemResult("mf", [run], [run], 12.0, 1_500_000)}).iloc[0]
+    for name in ("R@5", "N@5", "N@10"):
+        assert row[name] == f"{run.metrics()[name]:.4f}"
+    assert (row["valid"], row["coverage"], row["parameters"], row["seconds"]) == ("75%", "0.50", "1.50M", "12")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +147,29 @@ def test_any_seed_has_its_ranks_written(seed):
     assert frame["rank, history out"].tolist() == np.concatenate([run.ranks for run in one.history_out]).tolist()
 
 
+def test_ranks_of_a_sample_stand_beside_the_cases_that_were_answered():
+    cases = made([list(range(11 + user % 5)) for user in range(200)], 20).split(5).cases("test")
+    pipeline = SimpleNamespace(split=SimpleNamespace(cases=lambda part: cases), config=SimpleNamespace(seed=0))
+    frame = ranks_frame(pipeline, {"lc-rec": on_a_sample("lc-rec", result("lc-rec", 0.5), 100)})
+    rows = sampled_rows(1000, 100, seed=0)
+    assert frame["case"].tolist() == rows.tolist() and frame["user"].tolist() == cases.users[rows].tolist()
+    assert frame["history"].tolist() == cases.lengths[rows].tolist()
+
+
+def test_gathered_results_keep_the_two_sides_and_the_mean_time():
+    def pipeline(seconds):
+        return SimpleNamespace(
+            split=SimpleNamespace(cases=lambda part: USERS),
+            evaluation=lambda name, history="in": evaluation(0.2 if history == "in" else 0.8, seed=0),
+            seconds=lambda name: seconds,
+            parameters=lambda name: 7,
+        )
+
+    results, _ = gather([pipeline(2.0), pipeline(4.0)], ["sasrec-tuned"])
+    one = results["sasrec-tuned"]
+    assert one.recall().mean() < 0.4 < one.recall(history="out").mean() and one.seconds == 3.0
+
+
 def test_history_in_and_history_out_are_never_mixed_up():
     one, other = result("sasrec-tuned", 0.3, (0, 1), out=0.8), result("popularity", 0.3, (7, 8), out=0.1)
     row = results_frame({"sasrec-tuned": one}).loc["SASRec (tuned)"]
@@ -145,3 +187,33 @@ def test_history_in_and_history_out_are_never_mixed_up():
 
 def test_without_a_trained_system_nothing_is_said_of_the_markov_floor():
     assert floor_sentence({"markov": result("markov", 0.3), "popularity": result("popularity", 0.1)}) == ""
+
+
+def test_the_floor_is_held_against_by_ndcg_with_the_history_out():
+    """Both hit every second target; only with the history out the floor has it higher up."""
+
+    def hitting_at(place):
+        ranks = np.where(np.arange(len(USERS)) % 2, place, -1)
+        return [Evaluation(ranks, USERS, np.full(len(USERS), "head"), LISTS)]
+
+    floor = SystemResult("markov", hitting_at(9), hitting_at(0), 1.0)
+    low = SystemResult("mf", hitting_at(9), hitting_at(9), 1.0)
+    said = floor_sentence({"markov": floor, "mf": low})
+    assert said.startswith("Below") and "N@10 0.5000, history out" in said
+
+
+def test_the_reports_figures_by_popularity_have_the_history_left_in(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(report.plots, "system_forest", lambda *given, **options: None)
+    monkeypatch.setattr(report.plots, "recall_by_popularity", seen.update)
+    monkeypatch.setattr(report, "picture", lambda axes, caption: None)
+    tiger = SimpleNamespace(beam=20)
+    pipeline = SimpleNamespace(beam_agreement=lambda name: {"top 10": 1.0}, config=SimpleNamespace(tiger=tiger))
+    one = result("mf", 0.2, out=0.8)
+    report.systems_section(pipeline, {"mf": one})
+    assert list(seen.values()) == [one.history_in[0].metrics()]
+
+
+def test_unseen_items_are_counted_and_no_others():
+    data = made([[0, 1, 2, 3], [0, 4, 3, 2]], 5)
+    assert "\n  2 items never seen in training" in describe_data(data, data.split())
