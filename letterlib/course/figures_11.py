@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.plots import GREY, PALETTE, plain
 
-DPI = 84  # so that the notebook stays small
+DPI = 80  # so that the notebook stays small
 BLUE, ORANGE = PALETTE[0], PALETTE[3]
 Row = tuple[Interval, Sequence[float]]
 """A paired difference, and the same difference seed by seed."""
