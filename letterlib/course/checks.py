@@ -186,17 +186,14 @@ def call(answer: Any, case: Case) -> Any:
         raise NotAttempted
     if returned is None:
         raise Incorrect("Your function returned None.", case, cause="a missing `return`.")
-    if any(isinstance(one, torch.Tensor) and one.layout != torch.strided for one in (returned, *_parts(returned))):
+    parts = returned if isinstance(returned, (tuple, list)) else [returned]
+    if any(isinstance(one, torch.Tensor) and one.layout != torch.strided for one in parts):
         raise Incorrect("Your function returned a sparse tensor.", case, cause="`.to_dense()` is missing at the end.")
     for name, value in before.items():
         if not same(value, given[name]):
             cause = f"an operation such as `-=` or `.sort()` on `{name}`; `a = a - b` and `sorted(a)` make a new one."
             raise Incorrect(f"Your function changed `{name}` in place.", before, cause=cause)
     return returned
-
-
-def _parts(returned: Any) -> Sequence[Any]:
-    return returned if isinstance(returned, (tuple, list)) else ()
 
 
 def several(returned: Any, names: Sequence[str], case: Case, what: str = "things") -> tuple:

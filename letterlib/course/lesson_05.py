@@ -19,7 +19,7 @@ from letterlib.tokenization.identifiers import Identifiers, token
 
 def similarity_cases(generator: Generator) -> list[Case]:
     """Two items that look in opposite directions, neighbours all the same; then more, at random."""
-    opposite = np.array([[3.0, 4.0], [-6.0, -8.0]])  # a cosine of -1: nothing is lower, but infinity
+    opposite = np.array([[3.0, 4.0], [-6.0, -8.0]])  # a cosine of -1: only -infinity is lower
     cases = [{"codes": np.array([[0, 1], [1, 1]]), "cf_vectors": opposite}]
     for n, dim, levels, size in [(4, 2, 2, 2), (60, 3, 3, 3)]:
         lengths = 10 ** _uniform(generator, n, 1)

@@ -59,7 +59,10 @@ def test_half_a_letter_costs_a_letter_and_not_the_data_set(tmp_path):
 def test_two_files_that_both_fit_a_name_are_named(tmp_path):
     folder = write_made_data(tmp_path)
     (file,) = folder.glob("*.inter.json")
-    (folder / file.name.upper().replace(".INTER.JSON", ".inter.json")).write_text(file.read_text())
+    other = folder / file.name.upper().replace(".INTER.JSON", ".inter.json")
+    if other.exists():
+        pytest.skip("this file system does not tell capitals from small letters")
+    other.write_text(file.read_text())
     with pytest.raises(LetterError, match="both fit made; keep one"):
         load_dataset("made", folder, tmp_path / "cache")
 
