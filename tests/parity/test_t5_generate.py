@@ -8,6 +8,7 @@ from transformers import LogitsProcessorList
 from letterlib.decoding.beam_search import beam_search, unconstrained_beam_search
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
+from letterlib.generation import fused
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.t5_weights import to_transformers
 
@@ -61,8 +62,11 @@ def case() -> Case:
     return Case()
 
 
+@pytest.mark.parametrize("onednn", [False, True])
 @pytest.mark.parametrize("beam", [10, 20, 50])
-def test_beams_equal_generate_with_prefix_allowed_tokens(case, beam):
+def test_beams_equal_generate_with_prefix_allowed_tokens(case, beam, onednn, monkeypatch):
+    monkeypatch.setattr(fused, "MKL_HOLDS_BACK", onednn and torch.backends.mkldnn.is_available())
+
     def allowed(_, prefix):
         return case.dictionary.allowed(prefix.tolist()[1:]) or [0]
 
