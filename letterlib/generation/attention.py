@@ -87,7 +87,7 @@ class Attention(nn.Module):
         scores = torch.cat([q @ k.mT for k, _ in pairs], dim=3) if len(pairs) > 1 else q @ pairs[0][0].mT
         if bias is not None:
             scores = scores + bias.to(q.dtype)
-        weights = scores.softmax(dim=-1).split([k.shape[2] for k, _ in pairs], dim=3)
+        weights = fused.softmax(scores).split([k.shape[2] for k, _ in pairs], dim=3)
         out = (weights[0] @ pairs[0][1]).flatten(0, 1)
         for weight, (_, v) in zip(weights[1:], pairs[1:], strict=True):
             out.baddbmm_(weight.flatten(0, 1), v.flatten(0, 1))
