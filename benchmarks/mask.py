@@ -12,7 +12,7 @@ from benchmarks.decode import BEAM, PrefixTable
 from letterlib.decoding import beam_search
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import Trie
-from letterlib.training import keep_freed_memory
+from letterlib.processor import keep_freed_memory
 
 USERS = 640
 STEPS = (1, 2, 3)

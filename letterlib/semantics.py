@@ -16,8 +16,9 @@ from torch import Tensor
 from letterlib.errors import LetterError
 from letterlib.files import digest, written_beside
 from letterlib.processes import n_processes, process_index, summed
+from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import progress
-from letterlib.training import Dtype, autocast, keep_freed_memory, resolve_device, resolve_dtype
+from letterlib.training import Dtype, autocast, resolve_device, resolve_dtype
 
 MINILM = "minilm"
 
@@ -108,6 +109,7 @@ def load_encoder(name: str, device: torch.device):
     return tokenizer, model.to(device).eval()
 
 
+@fast_float32()
 def embed_texts(
     texts: list[str],
     encoder: str = MINILM,

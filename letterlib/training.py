@@ -5,9 +5,7 @@ all its randomness from (seed, epoch). So a run that is interrupted and resumed 
 boundary sees the same batches and the same dropout as one that was not, and ends with the same weights.
 """
 
-import ctypes
 import math
-import platform
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +23,7 @@ from letterlib.checkpoint import Run, TrainingLog
 from letterlib.errors import LetterError
 from letterlib.files import digest
 from letterlib.processes import from_main, is_main, join, n_processes, process_index
+from letterlib.processor import fast_float32, keep_freed_memory, multiplies_bfloat16
 from letterlib.progress import progress
 from letterlib.tracking import accelerator_options, curves
 
@@ -62,26 +61,9 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for products of bfloat16: AMX or AVX-512 BF16."""
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-
-
 def autocast(dtype: torch.dtype, device: torch.device):
     """Mixed precision where `dtype` is bfloat16, nothing otherwise. Weights stay float32."""
     return torch.autocast(device.type, dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep memory that tensors give back, instead of returning it to the system.
-
-    Large tensors otherwise come as fresh pages at every step, and clearing these can take longer than
-    computing what is written to them. Other systems are left as they are.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        mallopt, trim_threshold, mmap_max = ctypes.CDLL(None).mallopt, -1, -4
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 2**31 - 1)
 
 
 def first_size(weights: Tensor) -> float:
@@ -103,6 +85,7 @@ def learning_rate_factor(step: int, total: int, warmup: int, schedule: Schedule)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
 
+@fast_float32()
 def train(
     module: nn.Module,
     batches: Callable[[np.random.Generator], Iterable[Any]],

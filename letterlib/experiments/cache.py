@@ -33,8 +33,8 @@ from letterlib.files import (
     written_beside,
 )
 from letterlib.processes import from_main, is_main, n_processes
+from letterlib.processor import multiplies_bfloat16
 from letterlib.tracking import check_tracker, tracked
-from letterlib.training import multiplies_bfloat16
 
 RECORD = "stage.json"
 PACKAGES = (

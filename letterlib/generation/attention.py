@@ -91,4 +91,4 @@ class Attention(nn.Module):
         out = (weights[0] @ pairs[0][1]).flatten(0, 1)
         for weight, (_, v) in zip(weights[1:], pairs[1:], strict=True):
             out.baddbmm_(weight.flatten(0, 1), v.flatten(0, 1))
-        return fused.linear(out.view(*q.shape[:3], -1).transpose(1, 2).flatten(2), self.o.weight)
+        return self.o(out.view(*q.shape[:3], -1).transpose(1, 2).flatten(2))

@@ -117,11 +117,11 @@ class DecoderLayer(EncoderLayer):
         step; this one's are added. bias [batch, n_heads, n, all of them] says who may see whom.
         """
         attention = self.self_attention
-        q, k, v = attention.heads(fused.linear(self.norm_self(x), attention.qkv.weight))
+        q, k, v = attention.heads(attention.qkv(self.norm_self(x)))
         past.append((k.contiguous(), v.contiguous()))
         x = x + attention.attend(q, past, bias)
         cross = self.cross_attention
-        (q,) = cross.heads(fused.linear(self.norm_cross(x), cross.q.weight))
+        (q,) = cross.heads(cross.q(self.norm_cross(x)))
         x = x + cross.attend(q, [memory], memory_bias)
         return x + self.ff(self.norm_ff(x))
 
@@ -204,7 +204,7 @@ class EncoderDecoder(nn.Module):
         pairs = []
         for layer in self.decoder:
             cross = layer.cross_attention
-            pairs.append(tuple(one.contiguous() for one in cross.heads(fused.linear(memory, cross.kv.weight))))
+            pairs.append(tuple(one.contiguous() for one in cross.heads(cross.kv(memory))))
         nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
         memory_bias = None if mask is None else _forbid(~mask)[:, None, None, :]
         return DecoderState(pairs, memory_bias, [[] for _ in pairs], nothing, nothing.new_zeros(0, dtype=torch.int64))
@@ -245,7 +245,7 @@ class EncoderDecoder(nn.Module):
 
     def _logits(self, x: Tensor) -> Tensor:
         x = self.dropout(self.decoder_norm(x)) * self.config.d_model**-0.5
-        return fused.linear(x, self.embedding.weight)
+        return F.linear(x, self.embedding.weight)
 
     def forward(self, tokens: Tensor, mask: Tensor | None, targets: Tensor) -> Tensor:
         """Logits [batch, n, T, V] of the targets [batch, n, T], each seen from the ones before it."""

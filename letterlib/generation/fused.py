@@ -8,45 +8,14 @@ needed. Matrix products run in `dtype`; sums that must not lose digits (norms, s
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
-
-MKL_HOLDS_BACK = (
-    torch.backends.mkldnn.is_available()
-    and torch.cpu._is_avx512_supported()
-    and "AMD" in getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "")
-)
-"""Whether this is an AMD processor with AVX-512. torch multiplies float32 with MKL, which there uses half of each
-register; oneDNN, which torch brings for bfloat16, uses all of it, and is twice as fast on Zen 5."""
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The dtype of matrix products: bfloat16 inside `training.autocast`, else that of x."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
-def _onednn(x: Tensor) -> bool:
-    """Whether products with x are oneDNN's; it gives no gradient, so only where none is asked for."""
-    float32_on_cpu = x.device.type == "cpu" and x.dtype == compute_dtype(x) == torch.float32
-    return MKL_HOLDS_BACK and float32_on_cpu and not torch.is_grad_enabled()
-
-
-def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight.T by the faster library; x [..., k], weight [n, k]. Returns [..., n]."""
-    if _onednn(x):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
-    return F.linear(x, weight)
-
-
-def sum_of_outer(a: Tensor, b: Tensor) -> Tensor:
-    """The sum over all rows of a^T b, which is the gradient of a weight; a [..., n], b [..., k]. Returns [n, k]."""
-    a, b = a.flatten(0, -2), b.flatten(0, -2)
-    if not _onednn(a):
-        return a.T @ b
-    # Both have to be turned over, and oneDNN does that faster with its second argument: that is the larger one.
-    return linear(a.T, b.T) if a.shape[1] <= b.shape[1] else linear(b.T, a.T).T
 
 
 def keep_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
@@ -100,24 +69,24 @@ class FeedForward(Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, wi: Tensor, wo: Tensor, keep: Tensor | None, scale: float) -> Tensor:
-        hidden = linear(x, wi)
+        hidden = x @ wi.T
         bits = as_integers(hidden).clamp_(min=0)
         if keep is not None:
             bits *= keep
         ctx.save_for_backward(x, wi, wo, hidden)
         ctx.scale = scale
-        return linear(hidden, wo).mul_(scale)
+        return (hidden @ wo.T).mul_(scale)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, wi, wo, hidden = ctx.saved_tensors
         grad = grad * ctx.scale
-        d_hidden = linear(grad, wo.T)
-        d_wo = sum_of_outer(grad, hidden)
+        d_hidden = grad @ wo
+        d_wo = grad.flatten(0, -2).T @ hidden.flatten(0, -2)
         # What is positive had its ReLU open and was kept: 1 there, 0 elsewhere.
         as_integers(d_hidden).mul_(as_integers(hidden).clamp_(max=1))
-        d_wi = sum_of_outer(d_hidden, x)
-        return linear(d_hidden, wi.T), d_wi, d_wo, None, None
+        d_wi = d_hidden.flatten(0, -2).T @ x.flatten(0, -2)
+        return d_hidden @ wi, d_wi, d_wo, None, None
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -146,8 +115,8 @@ class Attention(Function):
 
     @staticmethod
     def forward(ctx, x, memory, wq, wkv, wo, bias, keep, scale: float, n_heads: int) -> Tensor:
-        q = _apart(linear(x, wq), 1, n_heads)[0]
-        k, v = _apart(linear(memory, wkv), 2, n_heads)
+        q = _apart(x @ wq.T, 1, n_heads)[0]
+        k, v = _apart(memory @ wkv.T, 2, n_heads)
         scores = (q @ k.mT).to(torch.promote_types(x.dtype, torch.float32))
         if bias is not None:
             scores.view(len(x), n_heads, *scores.shape[1:]).add_(bias)
@@ -158,14 +127,14 @@ class Attention(Function):
         joined = _together((kept @ v).unsqueeze(0), n_heads)
         ctx.save_for_backward(x, memory, wq, wkv, wo, keep, q, k, v, weights, kept, joined)
         ctx.scale, ctx.n_heads, ctx.bias_shape = scale, n_heads, None if bias is None else bias.shape
-        return linear(joined, wo).mul_(scale)
+        return (joined @ wo.T).mul_(scale)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, memory, wq, wkv, wo, keep, q, k, v, weights, kept, joined = ctx.saved_tensors
         grad = grad * ctx.scale
-        d_wo = sum_of_outer(grad, joined)
-        d_out = _apart(linear(grad, wo.T), 1, ctx.n_heads)[0]
+        d_wo = grad.flatten(0, -2).T @ joined.flatten(0, -2)
+        d_out = _apart(grad @ wo, 1, ctx.n_heads)[0]
         d_kv = torch.empty(2, *k.shape, dtype=k.dtype, device=k.device)
         torch.bmm(kept.mT, d_out, out=d_kv[1])
         d_weights = d_out @ v.mT
@@ -179,9 +148,9 @@ class Attention(Function):
         torch.bmm(d_scores.mT, q, out=d_kv[0])
         d_q = _together((d_scores @ k).unsqueeze(0), ctx.n_heads)
         d_kv = _together(d_kv, ctx.n_heads)
-        d_wq = sum_of_outer(d_q, x)
-        d_wkv = sum_of_outer(d_kv, memory)
-        return linear(d_q, wq.T), linear(d_kv, wkv.T), d_wq, d_wkv, d_wo, d_bias, None, None, None
+        d_wq = d_q.flatten(0, -2).T @ x.flatten(0, -2)
+        d_wkv = d_kv.flatten(0, -2).T @ memory.flatten(0, -2)
+        return d_q @ wq, d_kv @ wkv, d_wq, d_wkv, d_wo, d_bias, None, None, None
 
 
 def _apart(x: Tensor, parts: int, n_heads: int) -> Tensor:

@@ -13,8 +13,8 @@ from letterlib.decoding.trie import Trie
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
 from letterlib.evaluation.validation import check_histories
+from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import keep_freed_memory
 
 SEARCH_BUDGET = 2**25
 """Numbers in the largest array of a search, beams x vocabulary x cases: 128 MB of float32."""
@@ -101,6 +101,7 @@ class IdentifierRecommender(ABC):
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))
 
     @torch.no_grad()
+    @fast_float32()
     def _in_batches(
         self, cases: Cases, k: int, beam: int, search: Callable[[Cases, Tensor], tuple[np.ndarray, np.ndarray]]
     ) -> tuple[np.ndarray, np.ndarray]:

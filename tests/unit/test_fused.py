@@ -29,29 +29,6 @@ def _seed():
     torch.manual_seed(0)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch comes without oneDNN")
-@pytest.mark.parametrize("rows", [0, 1, 300])
-def test_both_libraries_give_one_product(monkeypatch, rows):
-    """Also of what a matrix of several projections is cut into, and of inputs that do not lie in one piece."""
-    x, weight = torch.randn(rows, 4, 64)[:, 1:3], torch.randn(90, 64)[30:]
-    with torch.no_grad():
-        monkeypatch.setattr(fused, "MKL_HOLDS_BACK", False)
-        usual = fused.linear(x, weight)
-        monkeypatch.setattr(fused, "MKL_HOLDS_BACK", True)
-        ours = fused.linear(x, weight)
-    assert ours.shape == usual.shape == (rows, 2, 60)
-    assert torch.allclose(ours, usual, atol=1e-4) and torch.allclose(usual, x @ weight.T, atol=1e-4)
-
-
-def test_a_product_keeps_gradients_and_the_dtype_of_autocast(monkeypatch):
-    """oneDNN's would lose both without a word."""
-    monkeypatch.setattr(fused, "MKL_HOLDS_BACK", True)
-    x, weight = torch.randn(5, 8, requires_grad=True), torch.randn(3, 8, requires_grad=True)
-    agree(fused.linear(x, weight), x @ weight.T, [x, weight])
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert fused.linear(x, weight).dtype == torch.bfloat16
-
-
 def test_rms_norm():
     x, weight = random(B, 5, D_MODEL), random(D_MODEL)
     ours = fused.RMSNorm.apply(x, weight, 1e-6, torch.float64)

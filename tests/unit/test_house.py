@@ -11,8 +11,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "letterlib"
 ROOMS = (
-    "errors files processes progress data evaluation tracking checkpoint training saved_model semantics collaborative "
-    "tokenization decoding generation analysis plots experiments course doctor cli"
+    "errors files processes processor progress data evaluation tracking checkpoint training saved_model semantics "
+    "collaborative tokenization decoding generation analysis plots experiments course doctor cli"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
