@@ -69,7 +69,7 @@ def test_a_product_that_is_rounded_is_noticed(rounded):
         assert processor._keeps_float32() is not rounded
 
 
-@pytest.mark.skipif(torch.cpu._is_amx_tile_supported(), reason="a matrix unit rounds, so these never get the permission")
+@pytest.mark.skipif(torch.cpu._is_amx_tile_supported(), reason="a matrix unit rounds; it never gets the permission")
 @pytest.mark.parametrize("shape", [(1, 64, 3), (20, 64, 29), (300, 1024, 128), (128, 5000, 70)])
 def test_products_stay_float32(holds_back, shape):
     """As near to float64 as those of the usual library: single, in batches, with a matrix turned over."""
