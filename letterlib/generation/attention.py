@@ -78,17 +78,13 @@ class Attention(nn.Module):
         x = x.view(*x.shape[:2], -1, *self.shape)
         return tuple(one.transpose(1, 2) for one in x.unbind(2))
 
-    def attend(self, q: Tensor, pairs: list[tuple[Tensor, Tensor]], bias: Tensor | None) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         """The plain form, without dropout, for keys and values that were computed before (`heads`).
 
-        q [batch, n_heads, Q, d_head]; pairs: keys and values [batch, n_heads, K, d_head] each, as if joined along K;
-        bias broadcast to [batch, n_heads, Q, all K]. Returns [batch, Q, d_model].
+        q [batch, n_heads, Q, d_head]; k, v [batch, n_heads, K, d_head]; bias broadcast to [batch, n_heads, Q, K].
+        Returns [batch, Q, d_model].
         """
-        scores = torch.cat([q @ k.mT for k, _ in pairs], dim=3) if len(pairs) > 1 else q @ pairs[0][0].mT
+        scores = q @ k.mT
         if bias is not None:
-            scores = scores + bias.to(q.dtype)
-        weights = fused.softmax(scores).split([k.shape[2] for k, _ in pairs], dim=3)
-        out = (weights[0] @ pairs[0][1]).flatten(0, 1)
-        for weight, (_, v) in zip(weights[1:], pairs[1:], strict=True):
-            out.baddbmm_(weight.flatten(0, 1), v.flatten(0, 1))
-        return self.o(out.view(*q.shape[:3], -1).transpose(1, 2).flatten(2))
+            scores += bias.to(q.dtype)
+        return self.o((fused.softmax(scores) @ v).transpose(1, 2).flatten(2))

@@ -17,6 +17,7 @@ from letterlib.generation.attention import Attention, RelativePositionBias
 EPSILON = 1e-6
 FORBIDDEN = -1e9
 """A bias that forbids. Not -inf, so that a row which may look nowhere gives no NaN."""
+KeysValues = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -103,27 +104,22 @@ class DecoderLayer(EncoderLayer):
         return x + self.dropout(self.ff(self.norm_ff(x)))
 
     def step(
-        self,
-        x: Tensor,
-        bias: Tensor,
-        memory: tuple[Tensor, Tensor],
-        memory_bias: Tensor | None,
-        past: list[tuple[Tensor, Tensor]],
-    ) -> Tensor:
+        self, x: Tensor, bias: Tensor, memory: KeysValues, memory_bias: Tensor | None, past: KeysValues
+    ) -> tuple[Tensor, KeysValues]:
         """Decoding, one more position: x [batch, n, d_model], n sequences that read the same memory.
 
         memory: cross-attention keys and values [batch, n_heads, S, d_head], not copied n times. past: the
-        self-attention keys and values of every earlier position of any sequence, [batch, n_heads, n', d_head] a
-        step; this one's are added. bias [batch, n_heads, n, all of them] says who may see whom.
+        self-attention keys and values of every earlier position of any sequence, [batch, n_heads, positions, d_head].
+        bias [batch, n_heads, n, positions + n] says who may see whom. Returns x, and past with this position.
         """
         attention = self.self_attention
         q, k, v = attention.heads(attention.qkv(self.norm_self(x)))
-        past.append((k.contiguous(), v.contiguous()))
-        x = x + attention.attend(q, past, bias)
+        past = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        x = x + attention.attend(q, *past, bias)
         cross = self.cross_attention
         (q,) = cross.heads(cross.q(self.norm_cross(x)))
-        x = x + cross.attend(q, [memory], memory_bias)
-        return x + self.ff(self.norm_ff(x))
+        x = x + cross.attend(q, *memory, memory_bias)
+        return x + self.ff(self.norm_ff(x)), past
 
 
 @dataclass
@@ -131,17 +127,18 @@ class DecoderState:
     """What incremental decoding remembers of a batch of histories with n sequences each.
 
     memory: cross-attention keys and values per layer, computed once. past: per layer, the self-attention keys and
-    values of every position of every sequence so far, also of sequences that nothing continues; they are never
-    moved. ancestors: bool [batch, n, positions so far], which of them a sequence consists of. So what is a copy of
-    the cache elsewhere, when beams are reordered, is here a copy of a few bits.
+    values of every position of every sequence so far, also of sequences that nothing continues; their order never
+    changes. ancestors: bool [batch, n, positions so far], which of them a sequence consists of. So what is a copy of
+    the cache elsewhere, when beams are reordered, is here a copy of a few bits. depths: int64 [positions so far], the
+    place of each in its sequence. depth: steps so far.
     """
 
-    memory: list[tuple[Tensor, Tensor]]
+    memory: list[KeysValues]
     memory_bias: Tensor | None
-    past: list[list[tuple[Tensor, Tensor]]]
+    past: list[KeysValues]
     ancestors: Tensor
     depths: Tensor
-    """int64 [positions so far], the place of each position in its sequence."""
+    depth: int = 0
 
     def follow(self, parents: Tensor) -> None:
         """Let sequence i of every history continue what was sequence parents[:, i]; parents [batch, n]."""
@@ -153,7 +150,8 @@ class DecoderState:
         batch, n, _ = self.ancestors.shape
         own = torch.eye(n, dtype=torch.bool, device=self.ancestors.device).expand(batch, n, n)
         self.ancestors = torch.cat([self.ancestors, own], dim=2)
-        self.depths = torch.cat([self.depths, self.depths.new_full((n,), len(self.past[0]))])
+        self.depths = torch.cat([self.depths, self.depths.new_full((n,), self.depth)])
+        self.depth += 1
 
 
 class EncoderDecoder(nn.Module):
@@ -203,11 +201,12 @@ class EncoderDecoder(nn.Module):
         """Get ready to decode what `encode` returned, with its mask: keys and values that serve every step."""
         pairs = []
         for layer in self.decoder:
-            cross = layer.cross_attention
-            pairs.append(tuple(one.contiguous() for one in cross.heads(cross.kv(memory))))
+            heads = layer.cross_attention.heads(layer.cross_attention.kv(memory))
+            pairs.append(tuple(one.contiguous() for one in heads))
+        past = [(k[:, :, :0], v[:, :, :0]) for k, v in pairs]
         nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
         memory_bias = None if mask is None else _forbid(~mask)[:, None, None, :]
-        return DecoderState(pairs, memory_bias, [[] for _ in pairs], nothing, nothing.new_zeros(0, dtype=torch.int64))
+        return DecoderState(pairs, memory_bias, past, nothing, nothing.new_zeros(0, dtype=torch.int64))
 
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """Read one more token of each of n sequences per history; tokens [batch, n].
@@ -215,8 +214,8 @@ class EncoderDecoder(nn.Module):
         state.extend()
         bias = self.decoder_bias(state.depths[-1:], state.depths) + _forbid(~state.ancestors)[:, None]
         x = self.embedding(tokens)
-        for layer, memory, past in zip(self.decoder, state.memory, state.past, strict=True):
-            x = layer.step(x, bias, memory, state.memory_bias, past)
+        for i, layer in enumerate(self.decoder):
+            x, state.past[i] = layer.step(x, bias, state.memory[i], state.memory_bias, state.past[i])
         return self._logits(x)
 
     def decode(self, tokens: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
