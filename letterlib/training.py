@@ -85,7 +85,6 @@ def learning_rate_factor(step: int, total: int, warmup: int, schedule: Schedule)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
 
-@fast_float32()
 def train(
     module: nn.Module,
     batches: Callable[[np.random.Generator], Iterable[Any]],
@@ -152,8 +151,8 @@ def train(
         bar.update()
         return {name: value.detach() for name, value in parts.items()}
 
-    saved = time.perf_counter()
-    with curves(accelerator), progress(what=what, total=total, initial=run.epoch * steps_per_epoch, unit="step") as bar:
+    saved, done = time.perf_counter(), run.epoch * steps_per_epoch
+    with fast_float32(), curves(accelerator), progress(what=what, total=total, initial=done, unit="step") as bar:
         while run.epoch < epochs and not run.is_over(patience):
             # Batches are the same in every process, dropout is its own.
             torch.manual_seed(epoch_seed(seed, run.epoch) + 100_003 * process_index())
