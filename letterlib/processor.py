@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def fast_float32() -> Iterator[None]:
-    """Inside, torch multiplies float32 with oneDNN instead of MKL where MKL holds back; every digit stays.
+    """Inside, torch multiplies float32 with oneDNN instead of MKL where MKL holds back; products stay float32.
 
     MKL uses half of each register of an AMD processor with AVX-512. On Zen 5 oneDNN takes half the time.
     """
