@@ -58,5 +58,5 @@ def _mkl_holds_back() -> bool:
 
 
 def _keeps_float32() -> bool:
-    x = torch.full((64, 64), 1 + 2**-12)  # 1 in bfloat16, and then the product were 64
+    x = torch.full((64, 64), 1 + 2**-12, device="cpu")  # 1 in bfloat16, and then the product were 64
     return bool((x @ x > 64).all())
