@@ -150,12 +150,14 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hex digits. A file that is not there is a LetterError."""
+    """SHA-256 of a file's bytes, as 64 hex digits. A file that is not there, or a folder, is a LetterError."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise LetterError(f"{path}: no such file; check the path") from error
+    except IsADirectoryError as error:
+        raise LetterError(f"{path}: is a folder, not a file; check the path") from error
 
 
 def content_of_folder(path: str | Path) -> list[str]:

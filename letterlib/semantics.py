@@ -103,7 +103,7 @@ def load_encoder(name: str, device: torch.device):
     source = find_encoder(name)
     with loading(f'encoder "{name}"', 'use "minilm", or a local folder'):
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+        model = AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     return tokenizer, model.to(device).eval()

@@ -120,8 +120,9 @@ def train(
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller. One of a
-        training with other settings is not gone on from; of other data it cannot tell. Under
-        DeepSpeed there is none: its optimizer is in parts, one a process, and a file of one would lack the others.
+        training with another name, seed, length, schedule or rate, or of a module of other shapes, is not gone on
+        from. Of other data, or another loss or dropout, it cannot tell: give each its own file.
+        Under DeepSpeed there is none: its optimizer is in parts, one a process, and a file of one would lack the others.
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
     keep_freed_memory()

@@ -7,7 +7,7 @@ cost two arrays and not a million lists.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -163,6 +163,8 @@ class Split:
 
     def cases(self, part: Part) -> "Cases":
         """Every case of a part, with targets. For "train": every non-empty prefix of the training part."""
+        if part not in get_args(Part):
+            raise LetterError(f'no part "{part}"; there are {", ".join(get_args(Part))}')
         offsets = self.dataset.sequences.offsets
         starts, ends = offsets[:-1], offsets[1:]
         if part == "train":
@@ -199,6 +201,8 @@ class Cases:
         """Cases from plain lists, for instance one learner's favourite films; users default to unknown."""
         flat = Sequences.from_lists(histories)
         who = np.full(len(flat), UNKNOWN_USER) if users is None else np.asarray(users, dtype=np.int64)
+        if len(who) != len(flat):
+            raise LetterError(f"{len(flat)} histories for {len(who)} users; give one user per history, or none at all")
         return cls(who, flat.values, flat.offsets[:-1], flat.offsets[1:])
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""How the collaborative models choose their checkpoint: NDCG@10 on a fixed sample of validation cases."""
+"""How models choose their checkpoint or their settings: NDCG@10 on a fixed sample of validation cases."""
 
 from collections.abc import Callable
 

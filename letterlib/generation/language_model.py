@@ -33,7 +33,7 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
     logging.disable_progress_bar()
     if name == TINY:
         return _tiny(dtype)
-    source, options = _smollm2() if name == SMOLLM2 else (name, {})
+    source, options = _smollm2() if name == SMOLLM2 else (name, {"use_safetensors": True})
     hint = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal model'
     with loading(f'language model "{name}"', hint):
         tokenizer = AutoTokenizer.from_pretrained(source, **{k: v for k, v in options.items() if k == "gguf_file"})

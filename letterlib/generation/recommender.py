@@ -107,7 +107,8 @@ class IdentifierRecommender(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Hand the histories to `search`, in batches of equal length.
 
-        So there is no padding, and a case's answer does not depend on the cases beside it.
+        So there is no padding, and a case's answer does not depend on the cases beside it, but for last bits of its
+        scores: products of other numbers of rows may add up in another order.
         Returns items and scores, [n_cases, k].
         """
         check_histories(cases, len(self.identifiers))

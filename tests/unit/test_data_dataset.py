@@ -110,3 +110,14 @@ def test_fingerprint_sees_every_change_a_model_could_learn_from():
         make([[0, 1, 2], [3, 4]], n_items=31, title="t", text="x"),
     ]
     assert first.fingerprint not in {one.fingerprint for one in others}
+
+
+def test_a_part_that_does_not_exist_is_not_taken_for_validation():
+    split = make([[0, 1, 2, 3]]).split()
+    with pytest.raises(LetterError, match='no part "Test"; there are train, valid, test'):
+        split.cases("Test")
+
+
+def test_every_history_needs_a_user_of_its_own():
+    with pytest.raises(LetterError, match="2 histories for 1 users"):
+        Cases.from_histories([[0], [1]], users=[3])

@@ -165,3 +165,8 @@ def test_the_content_of_a_folder_is_its_files_and_not_its_name(tmp_path):
 def test_the_hash_of_a_missing_file_is_one_clear_line(tmp_path):
     with pytest.raises(LetterError, match="none.json: no such file"):
         sha256_of(tmp_path / "none.json")
+
+
+def test_the_hash_of_a_folder_is_one_clear_error(tmp_path):
+    with pytest.raises(LetterError, match="is a folder, not a file"):
+        sha256_of(tmp_path)
