@@ -38,8 +38,9 @@ class TrainingLog:
 class Run:
     """A training run's state, and how it is kept.
 
-    Of a module that is trained in part (LoRA), only that part is kept. settings: what tells this training from others, in a word or a hash;
-    it does not go on from a checkpoint of other settings, or of a module of other shapes.
+    Of a module that is trained in part (LoRA), only that part is kept. settings: what tells
+    this training from others, in a word or a hash; it does not go on from a checkpoint of other settings, or of a
+    module of other shapes.
     """
 
     module: nn.Module

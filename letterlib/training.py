@@ -122,7 +122,7 @@ def train(
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller. One of a
         training with another name, seed, length, schedule or rate, or of a module of other shapes, is not gone on
         from. Of other data, or another loss or dropout, it cannot tell: give each its own file.
-        Under DeepSpeed there is none: its optimizer is in parts, one a process, and a file of one would lack the others.
+        Under DeepSpeed there is none: its optimizer is in parts, one a process, and one file would lack the others.
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
     keep_freed_memory()
