@@ -101,7 +101,7 @@ def load_encoder(name: str, device: torch.device):
 
     logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
     source = find_encoder(name)
-    with loading(f'encoder "{name}"', 'use "minilm", or a local folder'):
+    with loading(f'encoder "{name}"', 'use "minilm", or a folder with safetensors'):
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
     if model.config.is_encoder_decoder:

@@ -178,4 +178,4 @@ def grids(read_folders: Iterable[Path]) -> pd.DataFrame:
 
 def not_run(what: str, grid: str) -> str:
     """The line that stands where a section has nothing to read."""
-    return f"not run: {what}. A grid like experiments/{grid}.yaml with its data set and options would do it."
+    return f"not run: {what}. letterlib grid FILE --run does it, with a FILE like experiments/{grid}.yaml."

@@ -34,7 +34,7 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
     if name == TINY:
         return _tiny(dtype)
     source, options = _smollm2() if name == SMOLLM2 else (name, {"use_safetensors": True})
-    hint = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal model'
+    hint = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal model in safetensors'
     with loading(f'language model "{name}"', hint):
         tokenizer = AutoTokenizer.from_pretrained(source, **{k: v for k, v in options.items() if k == "gguf_file"})
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa", **options)

@@ -6,6 +6,7 @@ import torch
 from safetensors import SafetensorError
 
 from letterlib.errors import LetterError
+from letterlib.generation.language_model import load_language_model
 from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, loading, mean_pool
 
 TEXTS = ["Toy Story (1995). Adventure, Animation", "Heat (1995)", "x", "A much longer text " * 20, ""]
@@ -88,6 +89,23 @@ def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):
 def test_an_unknown_encoder_says_what_to_use_instead():
     with pytest.raises(LetterError, match='encoder "no/such-model".*minilm'):
         embed_texts(["a"], "no/such-model")
+
+
+@pytest.mark.parametrize("load", [lambda folder: embed_texts(["a"], folder), load_language_model])
+def test_weights_that_are_a_pickle_are_refused_with_what_to_use(tmp_path, load):
+    from tokenizers import Tokenizer, models
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"</s>": 0, "a": 1}, unk_token="</s>"))
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(tmp_path)
+    size = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=2, **size))
+    model.save_pretrained(tmp_path)
+    load(str(tmp_path))
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(LetterError, match="cannot be loaded.*; use .*safetensors"):
+        load(str(tmp_path))
 
 
 def test_whatever_keeps_a_model_from_loading_is_one_line():
