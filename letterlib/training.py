@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from letterlib.checkpoint import Run, TrainingLog
@@ -95,6 +96,7 @@ def train(
     learning_rate: float,
     seed: int,
     what: str,
+    config: BaseModel | None = None,
     weight_decay: float = 0.0,
     warmup: float = 0.0,
     schedule: Schedule = "constant",
@@ -119,9 +121,10 @@ def train(
     relative_rate: multiply the rate of every tensor by its `first_size`.
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
+    config: the settings of the model that is trained, such as tau and dropout, which tell its checkpoint from others.
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller. One of a
-        training with another name, seed, length, schedule or rate, or of a module of other shapes, is not gone on
-        from. Of other data, or another loss or dropout, it cannot tell: give each its own file.
+        training with another name, seed, length, schedule, rate or config, or of a module of other shapes, is not
+        gone on from. Of other data it cannot tell: give each its own file.
         Under DeepSpeed there is none: its optimizer is in parts, one a process, and one file would lack the others.
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
@@ -131,9 +134,9 @@ def train(
     groups = [{"params": [p], "size": first_size(p)} for p in trained] if relative_rate else trained
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     module.to(accelerator.device)
-    settings = digest(what, seed, epochs, steps_per_epoch, learning_rate, weight_decay, warmup, schedule, relative_rate)
+    loop = what, seed, epochs, steps_per_epoch, learning_rate, weight_decay, warmup, schedule, relative_rate, clip_norm
     kept = None if accelerator.distributed_type == "DEEPSPEED" else checkpoint
-    run = Run(module, optimizer, TrainingLog(), kept, settings)
+    run = Run(module, optimizer, TrainingLog(), kept, digest(loop, config and config.model_dump(mode="json")))
     run.resume()
     loss_of, stepper = accelerator.prepare(_Loss(module, loss), optimizer)
     total = epochs * steps_per_epoch

@@ -191,6 +191,7 @@ class LightGCN:
             learning_rate=config.learning_rate,
             seed=self.seed,
             what=f"LightGCN {config.dimensions}-d",
+            config=config,
             validate=validation_ndcg(split, recommend),
             patience=config.patience,
             checkpoint=self.checkpoint,

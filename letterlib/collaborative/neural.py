@@ -104,6 +104,7 @@ class NeuralRecommender(ABC):
             schedule="cosine",
             seed=self.seed,
             what=f"{self.name} {config.dimensions}-d",
+            config=config,
             dtype=resolve_dtype(config.dtype, self.device),
             validate=validation_ndcg(split, validated),
             patience=config.patience,

@@ -131,6 +131,7 @@ class BIGRec:
             clip_norm=1.0,
             seed=self.seed,
             what="BIGRec",
+            config=config,
             dtype=self.network.dtype,
             checkpoint=self.checkpoint,
         )

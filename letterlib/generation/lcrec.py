@@ -142,6 +142,7 @@ class LCRec(IdentifierRecommender):
             clip_norm=1.0,
             seed=self.seed,
             what="LC-Rec",
+            config=config,
             dtype=resolve_dtype(config.dtype, self.device),
             checkpoint=self.checkpoint,
         )

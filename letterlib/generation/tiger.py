@@ -139,6 +139,7 @@ class Tiger(IdentifierRecommender):
             clip_norm=1.0,
             seed=self.seed,
             what="TIGER",
+            config=config,
             dtype=resolve_dtype(config.dtype, self.device),
             validate=validation_ndcg(split, self.recommend),
             validate_every=config.validate_every,

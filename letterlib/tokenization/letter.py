@@ -140,7 +140,7 @@ class LetterTokenizer:
             module, batches, loss,
             epochs=config.epochs, steps_per_epoch=-(-len(x) // config.batch_size),
             learning_rate=config.learning_rate, weight_decay=config.weight_decay, seed=self.seed,
-            what="tokenizer", start_epoch=regroup, checkpoint=self.checkpoint,
+            what="tokenizer", config=config, start_epoch=regroup, checkpoint=self.checkpoint,
             # Early codes collide little because an untrained encoder scatters items: they do not compete.
             validate=validate, validate_every=max(1, config.epochs // VALIDATIONS), validate_from=config.epochs // 2,
         )  # fmt: skip

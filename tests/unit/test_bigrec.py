@@ -320,7 +320,7 @@ def test_saved_small_and_loaded_alike(model, tmp_path):
     assert loaded.log == model.log and loaded.gamma == 3.0 and loaded.write(HISTORIES) == model.write(HISTORIES)
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, capsys):
     split, checkpoint, real = circle().split(1), tmp_path / "checkpoint.safetensors", module.train
     config = SMALL.model_copy(update={"epochs": 4, "dropout": 0.1, "lists": 6})
     whole = BIGRec(config, 0, "cpu").fit(split)
@@ -344,6 +344,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     assert resumed.log == whole.log
     for (name, one), other in zip(whole.network.named_parameters(), resumed.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
+    BIGRec(config.model_copy(update={"dropout": 0.2}), 0, "cpu", checkpoint).fit(split)
+    assert "another training" in capsys.readouterr().out
 
 
 def test_a_long_title_is_cut_and_an_empty_one_can_be_read(model):

@@ -336,9 +336,9 @@ def test_merged_saved_and_reloaded_by_transformers_it_gives_the_same_logits(llam
     assert not any("lora" in name for name, _ in plain.named_parameters())
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same_from_a_small_checkpoint(tmp_path, monkeypatch):
-    def from_checkpoint() -> LCRec:
-        config = SMALL.model_copy(update={"epochs": 4})
+def test_a_stopped_run_goes_on_and_ends_the_same_from_a_small_checkpoint(tmp_path, monkeypatch, capsys):
+    def from_checkpoint(**changed) -> LCRec:
+        config = SMALL.model_copy(update={"epochs": 4} | changed)
         return LCRec(identifiers(), circle().titles(), config, 0, "cpu", checkpoint)
 
     split, checkpoint, real = circle().split(1), tmp_path / "checkpoint.safetensors", module.train
@@ -365,6 +365,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same_from_a_small_checkpoint(tmp_pat
     assert resumed.log == whole.log
     for (name, one), other in zip(whole.network.named_parameters(), resumed.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
+    from_checkpoint(tau=0.5).fit(split)
+    assert "another training" in capsys.readouterr().out
 
 
 def test_new_tokens_start_from_the_words_of_their_items():

@@ -191,6 +191,14 @@ def test_same_seed_same_vectors_and_another_seed_others():
     assert np.array_equal(a, b) and not np.allclose(a, c)
 
 
+def test_a_checkpoint_of_another_regularization_is_not_gone_on_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(lightgcn.train.__kwdefaults__, "checkpoint_seconds", 0.0)
+    split, config = two_tastes().split(), SMALL.model_copy(update={"epochs": 2})
+    for changed, said in (({}, False), ({}, False), ({"regularization": 0.5}, True)):
+        LightGCN(config.model_copy(update=changed), 0, "cpu", tmp_path / "checkpoint.safetensors").fit(split)
+        assert ("another training" in capsys.readouterr().out) == said
+
+
 def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
     model, dataset = fitted
     model.save(tmp_path / "model.safetensors")

@@ -121,7 +121,7 @@ def test_the_seed_decides_where_training_begins(system, monkeypatch):
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(system, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(system, tmp_path, monkeypatch, capsys):
     kind, config = system
     split, checkpoint = made(two_tastes(), N_ITEMS).split(), tmp_path / "checkpoint.safetensors"
     monkeypatch.setitem(train.__kwdefaults__, "checkpoint_seconds", 0.0)
@@ -143,6 +143,8 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(system, tmp_path
     assert resumed.log.losses == whole.log.losses and len(whole.log.losses) > 2
     for name, weights in whole.network.state_dict().items():
         assert torch.equal(weights, resumed.network.state_dict()[name])
+    kind(config.model_copy(update={"patience": config.patience + 1}), 1, "cpu", checkpoint).fit(split)
+    assert "another training" in capsys.readouterr().out
 
 
 def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):

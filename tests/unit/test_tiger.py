@@ -227,7 +227,7 @@ def test_the_same_seed_gives_the_same_weights_in_another_process():
     assert other.stdout.strip().splitlines()[-1] == _fingerprint()
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, capsys):
     split, config = circle().split(1), SMALL.model_copy(update={"epochs": 4, "validate_every": 1})
     whole = Tiger(distinct(), config, 0, "cpu").fit(split)
     checkpoint = tmp_path / "checkpoint.safetensors"
@@ -239,6 +239,8 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
     assert len(resumed.log.losses) == 4
     for name, weight in whole.network.state_dict().items():
         assert torch.equal(weight, resumed.network.state_dict()[name]), name
+    other = Tiger(distinct(), config.model_copy(update={"tau": 0.5}), 0, "cpu", checkpoint).fit(split)
+    assert "another training" in capsys.readouterr().out and other.log.losses[0] != whole.log.losses[0]
 
 
 def stop_after(model: Tiger, epochs: int) -> None:

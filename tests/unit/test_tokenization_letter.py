@@ -140,7 +140,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_an_interrupted_fit_goes_on_to_the_same_end(tmp_path, monkeypatch):
+def test_an_interrupted_fit_goes_on_to_the_same_end(tmp_path, monkeypatch, capsys):
     whole = fitted(seed=2)
     checkpoint = tmp_path / "tokenizer.safetensors"
     real_train, real_groups = training.train, LetterTokenizer._groups
@@ -158,7 +158,9 @@ def test_an_interrupted_fit_goes_on_to_the_same_end(tmp_path, monkeypatch):
     resumed = fitted(seed=2, checkpoint=checkpoint)
     np.testing.assert_array_equal(weights(resumed), weights(whole))
     np.testing.assert_array_equal(resumed.identifiers().codes, whole.identifiers().codes)
-    assert resumed.report.log.losses == whole.report.log.losses
+    assert resumed.report.log.losses == whole.report.log.losses and capsys.readouterr().out == ""
+    fitted(seed=2, checkpoint=checkpoint, beta=0.5)
+    assert "another training" in capsys.readouterr().out
 
 
 def test_save_and_load_keep_everything(tmp_path):

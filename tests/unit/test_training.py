@@ -7,6 +7,7 @@ from accelerate.state import AcceleratorState, PartialState
 
 from letterlib import training
 from letterlib.errors import LetterError
+from letterlib.generation.tiger import TigerConfig
 from letterlib.training import first_size, learning_rate_factor, resolve_dtype, train
 
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
@@ -197,8 +198,9 @@ def test_a_checkpoint_of_another_training_is_said_and_not_gone_on_from(tmp_path,
     assert fit(other, seed=4, checkpoint=checkpoint).losses == expected.losses
     assert "the checkpoint of another training; this one starts from the beginning" in capsys.readouterr().out
     small = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 1))
-    fit(small, checkpoint=checkpoint)
-    assert "the checkpoint of another training" in capsys.readouterr().out
+    for given in (dict(module=small), dict(config=TigerConfig(tau=0.5)), dict(clip_norm=1.0)):
+        fit(**dict(module=network(), checkpoint=checkpoint) | given)
+        assert "the checkpoint of another training" in capsys.readouterr().out
 
 
 def test_weights_that_the_last_step_spoils_are_said():
