@@ -177,7 +177,8 @@ def cf_loss_cases(generator: Generator) -> list[Case]:
     for shape in [(1, 1), (2, 1), (2, 2), (13, 5)]:
         quantised, collaborative = (tenths(torch.randn(shape, generator=generator)) for _ in range(2))
         if len(quantised) > 2:  # one row's own vector is so improbable that anything added to its probability shows
-            quantised[0] = tenths(-20 * collaborative[0] / collaborative[0].square().sum())
+            row = int(collaborative.norm(dim=1).argmax())  # the longest: no logit is beyond 30, and exp holds them all
+            quantised[row] = tenths(-30 * collaborative[row] / collaborative[row].square().sum())
         cases.append({"quantised": quantised.requires_grad_(), "collaborative": collaborative})
     return cases
 
@@ -190,12 +191,14 @@ def cf_loss(answer: Any, case: Case) -> None:
     (wanted,) = torch.autograd.grad(reference, z)
     found = torch.autograd.grad(returned, z, allow_unused=True)[0] if returned.requires_grad else None
     found = torch.zeros_like(z) if found is None else found
-    if torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
+    if torch.allclose(found, wanted, rtol=1e-3, atol=1e-5):
         return
     if not found.any():
         cause = "`detach()` or a conversion on the way, so that the loss teaches nothing."
     elif torch.allclose(found, -h / len(h), atol=1e-6):
         cause = "the sum over the batch is detached: own vectors pull, and the others do not push."
+    elif torch.allclose(found, wanted, rtol=0.05, atol=1e-3):
+        cause = "a small number inside the logarithm, or a rounding on the way; `F.cross_entropy` needs neither."
     else:
         cause = "a part of the loss is detached."
     what = "The value is right, and the gradient of `quantised` is not."

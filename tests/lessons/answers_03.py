@@ -136,6 +136,11 @@ def cf_by_hand(quantised, collaborative):
     return (logits.logsumexp(dim=1) - (quantised * collaborative).sum(dim=1)).mean()
 
 
+def cf_by_formula(quantised, collaborative):
+    powers = (quantised @ collaborative.T).exp()
+    return -(powers.diagonal() / powers.sum(dim=1)).log().mean()
+
+
 def cf_with(logits, target=lambda n: torch.arange(n), **options):
     return lambda z, h: F.cross_entropy(logits(z, h), target(len(z)), **options)
 
@@ -156,6 +161,7 @@ RIGHT = {
     "3.4": [
         cf_by_log_softmax,
         cf_by_hand,
+        cf_by_formula,
         cf_with(lambda z, h: torch.einsum("id,jd->ij", z, h)),
         cf_with(dots, target=torch.eye),
     ],
