@@ -119,6 +119,8 @@ def read_json(path: str | Path) -> Any:
         raise LetterError(f"{path}: no such file; check the path, or --data-dir") from error
     except IsADirectoryError as error:
         raise LetterError(f"{path}: is a folder, not a JSON file") from error
+    except OSError as error:
+        raise LetterError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
     except UnicodeDecodeError as error:
         raise LetterError(f"{path}: not UTF-8 text (byte {error.start}); download the file again") from error
     except json.JSONDecodeError as error:
@@ -158,6 +160,8 @@ def sha256_of(path: str | Path) -> str:
         raise LetterError(f"{path}: no such file; check the path") from error
     except IsADirectoryError as error:
         raise LetterError(f"{path}: is a folder, not a file; check the path") from error
+    except OSError as error:
+        raise LetterError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
 
 
 def content_of_folder(path: str | Path) -> list[str]:

@@ -131,6 +131,8 @@ def embed_texts(
     tokens_per_batch = tokens_per_batch or (1024 if where.type == "cpu" else 16_384)
     keep_freed_memory()
     tokenizer, model = load_encoder(encoder, where)
+    if not texts:
+        return np.zeros((0, model.config.hidden_size), dtype=np.float32)
     ids = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
     lengths = np.array([len(one) for one in ids])
     order = np.argsort(lengths, kind="stable")

@@ -93,10 +93,12 @@ class IdentifierRecommender(ABC):
         beam = max(self.beam, k)
 
         def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
-            leaves, scores = unconstrained_beam_search(self.network, memory, None, self.trie, beam)
-            leaves, scores = leaves[:, :k].cpu().numpy(), scores[:, :k].cpu().numpy()
+            found = unconstrained_beam_search(self.network, memory, None, self.trie, beam)
+            leaves, scores = (one[:, :k].cpu().numpy() for one in found)
             first = self.trie.items[self.trie.first_item[np.maximum(leaves, 0)]]
-            return np.where(leaves >= 0, first, NO_ITEM), np.where(leaves >= 0, scores, -np.inf)
+            items, scores = np.where(leaves >= 0, first, NO_ITEM), np.where(leaves >= 0, scores, -np.inf)
+            missing = (0, 0), (0, k - leaves.shape[1])  # a small vocabulary has fewer than k sequences
+            return np.pad(items, missing, constant_values=NO_ITEM), np.pad(scores, missing, constant_values=-np.inf)
 
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))
 

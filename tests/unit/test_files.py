@@ -170,3 +170,10 @@ def test_the_hash_of_a_missing_file_is_one_clear_line(tmp_path):
 def test_the_hash_of_a_folder_is_one_clear_error(tmp_path):
     with pytest.raises(LetterError, match="is a folder, not a file"):
         sha256_of(tmp_path)
+
+
+def test_what_the_system_does_not_let_us_read_is_one_clear_error(tmp_path):
+    (tmp_path / "itself.json").symlink_to(tmp_path / "itself.json")  # root may read all but this
+    for read in (read_json, sha256_of):
+        with pytest.raises(LetterError, match="itself.json: cannot be read .*; check its permissions"):
+            read(tmp_path / "itself.json")

@@ -66,6 +66,7 @@ def test_a_decoder_without_a_padding_token_works(tmp_path):
     together = embed_texts(["a", "a b a b"], str(tmp_path), dtype="float32")
     alone = embed_texts(["a"], str(tmp_path), dtype="float32")
     assert together.shape == (2, 16) and np.allclose(together[:1], alone, atol=1e-6)
+    assert embed_texts([], str(tmp_path)).shape == (0, 16)
 
 
 def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):

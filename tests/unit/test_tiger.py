@@ -206,6 +206,13 @@ def test_without_the_trie_sequences_that_are_no_identifier_are_marked(model, unt
     assert np.array_equal(free.items[free.valid], held.items[free.valid])
 
 
+def test_more_sequences_than_there_are_leave_places_without_an_item():
+    three = Tiger(Identifiers(np.array([[0], [1], [2]]), (3,)), SMALL, 0, "cpu")
+    ranking = three.recommend_unconstrained(Cases.from_histories([[0, 1], []]), 400)
+    assert ranking.items.shape == (2, 400) and sorted(ranking.items[0][ranking.valid[0]]) == [0, 1, 2]
+    assert np.isneginf(ranking.scores[:, -1]).all() and np.isfinite(ranking.scores[ranking.valid]).all()
+
+
 def test_saved_and_loaded_it_answers_the_same(model, tmp_path):
     model.save(tmp_path / "tiger.safetensors")
     loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
