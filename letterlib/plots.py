@@ -29,6 +29,7 @@ def system_forest(
     """A dot and its 95% interval for every system, first on top.
 
     floors: the names that a trained system has to clear; grey, with a dotted line at the highest of them.
+    Over what the intervals are (users, or seeds as well) is for the text beside it to say.
     """
     ax = ax or _new(height=1.3 + 0.42 * len(intervals))
     widest = max(one.high for one in intervals.values())
@@ -49,7 +50,7 @@ def system_forest(
         title += f"; {above} of {len(others)} trained systems lie above {floor}"
         ax.axvline(intervals[floor].mean, color=GREY, linewidth=1, linestyle=":", zorder=0)
     ax.set_yticks(range(len(intervals)), list(intervals))
-    ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel=f"{metric} (bar: 95% bootstrap interval over users)")
+    ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel=f"{metric} (bar: 95% bootstrap interval)")
     ax.set_xlim(left=0)
     longest = max(map(len, intervals))  # long names leave the axes, and what stands above them, less room
     return _finish(ax, title, grid="x", width=min(74, 86 - longest))

@@ -26,7 +26,7 @@ def _plain(ax: Axes, title: str, grid: str = "y") -> Axes:
 
 def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -> Axes:
     """The encoder-decoder as boxes: what it reads, what the decoder hears, what it is to write."""
-    ax = plt.subplots(figsize=(9, 3.4), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(9, 3.7), layout="constrained", dpi=DPI)[1]
     boxes = {"encoder\n(self-attention, feed-forward)": (0, 5.6), "decoder\n(self-attention, attention to the memory, "
              "feed-forward)": (6.6, 5.4)}  # fmt: skip
     for i, (name, (left, width)) in enumerate(boxes.items()):
@@ -46,10 +46,10 @@ def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -
     ax.annotate("", (6.55, 1.75), (5.65, 1.75), arrowprops={"arrowstyle": "->", "linewidth": 1.6})
     ax.text(6.1, 1.87, "memory", ha="center", fontsize=8.5)
     notes = [(2.8, -0.72, "what was watched"), (9.3, -0.72, "one step behind what is to be written"),
-             (4.6, 3.3, "the next film's tokens, each to be\ntold from those before it")]  # fmt: skip
+             (9.3, 4.25, "the next film's tokens, each to be told from those before it")]  # fmt: skip
     for x, y, text in notes:
         ax.text(x, y, text, ha="center", va="center", fontsize=9, color=GREY)
-    ax.set(xlim=(-0.1, 12.1), ylim=(-0.95, 3.95))
+    ax.set(xlim=(-0.1, 12.1), ylim=(-0.95, 4.45))
     ax.set_axis_off()
     return ax
 
