@@ -98,7 +98,7 @@ def masking_cases(generator: Generator) -> list[Case]:
 
 
 def masking(answer: Any, case: Case) -> None:
-    """9.2: histories, draws [n, L], share, mask -> inputs and labels, int64 [n, L]."""
+    """9.2: histories, draws [n, length], share, mask -> inputs and labels, int64 [n, length]."""
     histories, draws, share, mask = case.values()
     real, low = histories != -1, draws < share
     hidden = _kept_busy(low & real)
