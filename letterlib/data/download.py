@@ -18,7 +18,7 @@ ATTEMPTS = 5
 """Without a byte gained. As long as a connection brings something, it is tried again."""
 
 PAUSE = 1.0
-"""Seconds before the second attempt; twice as many before each further one."""
+"""Seconds before the next attempt, doubled for every attempt in a row that brought nothing."""
 
 TIMEOUT = 30
 CHUNK = 2**16

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
@@ -16,9 +17,7 @@ def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
     interactions: columns `user` and `item` (others are kept), one row per interaction. A row without a user or
         item is a LetterError.
     """
-    for column in ("user", "item"):
-        if (unnamed := interactions[column].isna()).any():
-            raise LetterError(f"{int(unnamed.sum())} of {len(unnamed)} interactions have no {column}; leave them out")
+    _require(interactions, ("user", "item"))
     users, n_users = _numbered(interactions["user"])
     items, n_items = _numbered(interactions["item"])
     kept = np.arange(len(interactions))
@@ -32,6 +31,14 @@ def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
     return interactions.iloc[kept]
 
 
+def _require(interactions: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    for column in columns:
+        if column not in interactions:
+            raise LetterError(f"the interactions have no column {column}, but {', '.join(map(str, interactions))}")
+        if (missing := interactions[column].isna()).any():
+            raise LetterError(f"{int(missing.sum())} of {len(missing)} interactions have no {column}; leave them out")
+
+
 def _numbered(column: pd.Series) -> tuple[np.ndarray, int]:
     codes, values = pd.factorize(column)
     return codes, len(values)
@@ -40,14 +47,22 @@ def _numbered(column: pd.Series) -> tuple[np.ndarray, int]:
 def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, source: str) -> Dataset:
     """Number users and items from 0 in the order of their ids, and put each user's items in order.
 
-    interactions: columns `user`, `item`, `time`. Rows of one user are ordered by time; rows of the same
-        time, by item id, a rule as arbitrary as any other, but the same in every run.
+    interactions: columns `user`, `item`, `time`, a number or a date. Rows of one user are ordered by time; rows of
+        the same time, by item id, a rule as arbitrary as any other, but the same in every run.
     items: index = item id, columns `title`, `text`, ... of `Dataset.items`. Items without an interaction are left
         out. LetterError for one with interactions that is not there, for one that is there twice, which would
-        put other items' titles beside its own, and where there is nothing at all.
+        put other items' titles beside its own, for a time or a title that is no such thing, and where there is
+        nothing at all.
     """
     if not len(interactions):
         raise LetterError(f"{name}: no interactions; is nothing left of the k-core? A smaller k leaves more")
+    _require(interactions, ("user", "item", "time"))
+    time = interactions["time"]
+    if not (is_numeric_dtype(time) or is_datetime64_any_dtype(time)):
+        raise LetterError(
+            f"{name}: the times are text ({time.iloc[0]!r:.40}) and would be sorted letter by letter; "
+            "make numbers of them, or dates with pandas.to_datetime"
+        )
     if len(twice := items.index[items.index.duplicated()]):
         raise LetterError(f'{name}: item "{twice[0]}" is there twice; keep one row of each')
     ordered = interactions.sort_values(["user", "time", "item"], kind="stable")
@@ -56,6 +71,12 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
         raise LetterError(f'{name}: item "{ids[foreign][0]}" has interactions and no row among the items')
     users, counts = np.unique(ordered["user"], return_counts=True)
     values = np.searchsorted(ids, ordered["item"]).astype(np.int64)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     table = items.loc[ids].reset_index(drop=True)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    for column in table.columns.intersection(["title", "text", "genres"]):
+        if (other := [i for i, value in enumerate(table[column]) if not isinstance(value, str)]):
+            raise LetterError(
+                f'{name}, item "{ids[other[0]]}": its {column} must be text, found {table[column][other[0]]!r:.40}; '
+                'where there is none, "" (pandas.read_csv with keep_default_na=False reads it so)'
+            )
     return Dataset(name, Sequences(values, offsets), table, source, [str(user) for user in users])

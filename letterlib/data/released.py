@@ -44,10 +44,13 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
 def write_released(dataset: Dataset, folder: str | Path) -> None:
     """Write `<name>.inter.json` and, where there is item text, `<name>.item.json`; `load_released` reads both back.
 
-    A text that is not the title followed by ". " and a description has no place in the format: LetterError.
+    A text that is not the title followed by ". " and a description has no place in the format: LetterError. White
+    space around a title, a text or a genre is not kept.
     """
     folder = Path(folder)
     if "text" in dataset.items:
+        if "title" not in dataset.items:
+            raise LetterError(f"{dataset.name}: the items have a text and no title; the released format needs both")
         rows = dataset.items.to_dict("records")
         entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
         write_json(folder / (dataset.name + ITEMS), entries)
@@ -180,6 +183,9 @@ def _words(file: str, item: int, entry: dict[str, Any], field: str) -> str:
 
 def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
     """The entry of `<Name>.item.json` that `_row` turns back into `row`."""
+    row = {key: row[key].strip() for key in ("title", "text", "genres") if key in row}
+    if "genres" in row:
+        row["genres"] = "|".join(one.strip() for one in row["genres"].split("|") if one.strip())
     title, text = row["title"], row["text"]
     if title == f"item {item}" and not text.startswith(title):
         title = ""
@@ -188,7 +194,7 @@ def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
         entry["description"] = text.removeprefix(title + ". ")
     if "genres" in row:
         entry["categories"] = row["genres"].split("|") if "," in row["genres"] else row["genres"].replace("|", ",")
-    if _row(name, item, entry) != {key: row[key] for key in ("title", "text", "genres") if key in row}:
+    if _row(name, item, entry) != row:
         raise LetterError(
             f'{name}, item {item}: its text is not its title, then ". " and a description, '
             f"and the released format holds nothing else ({text!r:.60})"

@@ -6,8 +6,8 @@ what a person wrote about the item and nothing of who likes it. Where it differs
 
 - A category is a code of its place in the path: "Drama" as a first label and "Drama" as a second one are two codes.
 - Paths are cut at a depth and filled up to it, so that all identifiers have one length (see `Identifiers.numbered`).
-- MovieLens has no category tree. Its genres stand in alphabetical order, so that its paths are the first genres of
-  a film and no way from the general to the special.
+- MovieLens has no category tree. Its genres stand in alphabetical order (but for IMAX, the last), so that its paths
+  are the first genres of a film and no way from the general to the special.
 """
 
 import numpy as np

@@ -30,12 +30,23 @@ HALF = "half a smile \ud83d"
         (ROWS, ITEMS.loc[["a", "b", "a"]], 'item "a" is there twice'),
         (ROWS, ITEMS.loc[["a"]], 'item "b" has interactions and no row'),
         (ROWS.iloc[:0], ITEMS, "no interactions"),
+        (ROWS.assign(time=["1/15/2023", "2/3/2023", "1/1/2024"]), ITEMS, "the times are text .'1/15/2023'. and would"),
+        (ROWS.assign(time=[1, None, 3]), ITEMS, "1 of 3 interactions have no time"),
+        (ROWS.assign(user=["u", None, "v"]), ITEMS, "1 of 3 interactions have no user"),
+        (ROWS.drop(columns="time"), ITEMS, "no column time, but user, item"),
+        (ROWS, ITEMS.assign(text=["A", np.nan]), 'item "b": its text must be text, found nan; where there is none'),
+        (ROWS, ITEMS.assign(genres=["x", None]), 'item "b": its genres must be text'),
     ],
 )
 def test_tables_that_do_not_fit_each_other_are_refused(rows, items, words):
     assert build_dataset("shop", ROWS, ITEMS, "ours").titles() == ["A", "B"]
     with pytest.raises(LetterError, match=words):
         build_dataset("shop", rows, items, "ours")
+
+
+def test_dates_are_sorted_as_dates():
+    rows = ROWS.assign(user="u", item=["b", "a", "b"], time=pd.to_datetime(["2024-01-01", "2023-02-03", "2023-01-15"]))
+    assert build_dataset("shop", rows, ITEMS, "ours").sequences[0].tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("column", ["user", "item"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,17 @@ def test_round_trip_of_movielens(tmp_path):
     write_released(films, tmp_path / "out")
     back = load_released(tmp_path / "out")
     assert back.fingerprint == films.fingerprint and back.user_labels == films.user_labels
+
+
+def test_white_space_around_words_is_not_kept_and_a_title_is_needed(tmp_path):
+    items = pd.DataFrame({"title": ["A "], "text": ["A . first "], "genres": [" x|y "]})
+    made = Dataset("made", Sequences.from_lists([[0]]), items, "made", ["u"])
+    with pytest.raises(LetterError, match="its text is not its title"):
+        write_released(made, tmp_path)
+    write_released(replace(made, items=items.assign(text="A. first ")), tmp_path)
+    assert load_released(tmp_path).items.to_dict("records") == [{"title": "A", "text": "A. first", "genres": "x|y"}]
+    with pytest.raises(LetterError, match="a text and no title"):
+        write_released(replace(made, items=items.drop(columns="title")), tmp_path)
 
 
 def test_genres_with_a_comma_survive(tmp_path):
