@@ -99,6 +99,7 @@ class LCRec(IdentifierRecommender):
         )
         self.network = CausalNetwork(adapted, self.vocabulary, dtype).to(self.device).eval()
         self.history, self.beam, self.n_tokens = config.history, config.beam, len(self.vocabulary.order)
+        self.n_heads = model.config.num_attention_heads
 
     def memory(self, cases: Cases) -> Tensor:
         """The prompts, int64 [n, S]: a wording of "seqrec" and the identifiers of the history."""

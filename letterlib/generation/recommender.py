@@ -17,7 +17,7 @@ from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.tokenization.identifiers import Identifiers
 
 SEARCH_BUDGET = 2**25
-"""Numbers in the largest array of a search, beams x vocabulary x cases: 128 MB of float32."""
+"""Numbers in the largest array of a search: 128 MB of logits, or with wide beams of attention weights."""
 
 
 class IdentifierRecommender(ABC):
@@ -25,7 +25,7 @@ class IdentifierRecommender(ABC):
 
     Items that share an identifier share its score; their order is a permutation fixed by the seed.
     name: what it is called in errors. history: items read, the most recent ones. beam: prefixes kept per level.
-    n_tokens: what the network can write.
+    n_tokens: what the network can write. n_heads: of its attention.
     """
 
     name: str
@@ -33,6 +33,7 @@ class IdentifierRecommender(ABC):
     history: int
     beam: int
     n_tokens: int
+    n_heads: int
 
     def __init__(self, identifiers: Identifiers, seed: int, device: torch.device):
         self.identifiers, self.seed, self.device = identifiers, seed, device
@@ -118,7 +119,9 @@ class IdentifierRecommender(ABC):
         self.network.eval()
         items, scores = np.full((len(cases), k), NO_ITEM), np.full((len(cases), k), -np.inf, dtype=np.float32)
         widest = 64 if self.device.type == "cpu" else 512  # on a CPU, what stays in its caches
-        batch_size = int(np.clip(SEARCH_BUDGET // (beam * self.n_tokens), 1, widest))
+        positions = 1 + self.trie.n_levels * beam  # of all beams of a history, and each beam's scores hold all of them
+        row = beam * max(self.n_tokens, self.n_heads * positions)
+        batch_size = int(np.clip(SEARCH_BUDGET // row, 1, widest))
         lengths = np.minimum(cases.lengths, self.history)
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)

@@ -100,6 +100,7 @@ class Tiger(IdentifierRecommender):
         super().__init__(identifiers, seed, resolve_device(device))
         self.config, self.checkpoint = config, checkpoint
         self.history, self.beam, self.n_tokens = config.history, config.beam, self.trie.vocabulary_size
+        self.n_heads = config.n_heads
         self.log = TrainingLog()
         self.item_tokens = tokens_of(identifiers.codes, identifiers.level_sizes, identifiers.shared_vocabulary)
         torch.manual_seed(seed)
