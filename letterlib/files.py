@@ -92,7 +92,9 @@ def _as_os_error(error: OSError | SafetensorError) -> OSError:
 
 def _from_writing(error: OSError, folder: Path) -> bool:
     full_or_forbidden = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-    return error.errno in full_or_forbidden or str(error.filename or "").startswith(str(folder))
+    # Of a relative folder Python 3.12 makes temporary folders with an absolute name, 3.11 does not.
+    inside = isinstance(error.filename, str) and Path(error.filename).absolute().is_relative_to(folder.absolute())
+    return error.errno in full_or_forbidden or inside
 
 
 def _advice(error: OSError) -> str:

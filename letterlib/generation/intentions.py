@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from letterlib.data.dataset import Dataset
 from letterlib.errors import LetterError
@@ -25,9 +26,9 @@ class Intentions:
         table = read_json(path)
         try:
             said = table["user_explicit_preference"]
-            preferences = {user: [text] if isinstance(text, str) else list(text) for user, text in said.items()}
+            preferences = {user: _texts(text) for user, text in said.items()}
             searches = {
-                user: (int(one["item"]), list(one["querys"]))
+                user: (int(str(one["item"])), _texts(one["querys"]))
                 for user, one in table["user_vague_intention"]["train"].items()
             }
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -42,3 +43,11 @@ class Intentions:
         if outside:
             raise LetterError(f"{path}: item {outside[0]} is not in {dataset.name} (ids 0-{dataset.n_items - 1})")
         return cls({user: texts for user, texts in preferences.items() if texts}, searches)
+
+
+def _texts(value: Any) -> list[str]:
+    """One text or several, in a list."""
+    texts = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{value!r:.40} is not text")
+    return texts

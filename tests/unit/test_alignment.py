@@ -211,11 +211,18 @@ def test_a_user_with_an_empty_list_of_preferences_says_nothing(tmp_path, vocabul
         ({"user_vague_intention": {"train": {"u1": {"querys": []}}}}, "expected"),
         ({"user_explicit_preference": {"nobody": "text"}}, 'user "nobody" is not in catalogue'),
         ({"user_vague_intention": {"train": {"u1": {"item": 64, "querys": ["x"]}}}}, "item 64 is not in catalogue"),
+        ({"user_vague_intention": {"train": {"u1": {"item": 1.7, "querys": ["x"]}}}}, "expected .*1.7"),
+        ({"user_explicit_preference": {"u1": [3]}}, "expected .*not text"),
     ],
 )
 def test_a_wrong_intentions_file_is_one_clear_error(tmp_path, changes, words):
     with pytest.raises(LetterError, match=words):
         Intentions.load(intentions_file(tmp_path, **changes), catalogue())
+
+
+def test_one_query_is_a_query_and_not_its_letters(tmp_path):
+    path = intentions_file(tmp_path, user_vague_intention={"train": {"u1": {"item": "1", "querys": "something old"}}})
+    assert Intentions.load(path, catalogue()).searches == {"u1": (1, ["something old"])}
 
 
 def test_without_genres_the_title_serves():

@@ -3,6 +3,7 @@
 import errno
 import json
 import resource
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -177,3 +178,12 @@ def test_what_the_system_does_not_let_us_read_is_one_clear_error(tmp_path):
     for read in (read_json, sha256_of):
         with pytest.raises(LetterError, match="itself.json: cannot be read .*; check its permissions"):
             read(tmp_path / "itself.json")
+
+
+def test_a_folder_that_is_deleted_while_it_is_written_is_one_clear_error(tmp_path, monkeypatch):
+    """Of a relative folder, too, whose scratch folder has an absolute name since Python 3.12."""
+    monkeypatch.chdir(tmp_path)
+    for target in (Path("runs") / "a.json", tmp_path / "runs" / "a.json"):
+        with pytest.raises(LetterError, match="could not be written"), written_beside(target) as beside:
+            shutil.rmtree(tmp_path / "runs")
+            beside.write_text("too late")
