@@ -86,7 +86,7 @@ def masking_cases(generator: Generator) -> list[Case]:
         histories = torch.randint(50, (n, length), generator=generator)
         histories[0, 0] = 0  # film 0 is a film, and masked by its draw
         sizes = torch.randint(1, length + 1, (n,), generator=generator)
-        sizes[0] = length
+        sizes[0] = sizes[-1] = length
         sizes[1] = 1 if n > 1 else length
         histories[torch.arange(length) < length - sizes[:, None]] = -1
         draws = 0.001 + 0.998 * torch.rand(n, length, generator=generator)
