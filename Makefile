@@ -79,7 +79,7 @@ workflow: $(WORKFLOW)   ## install Snakemake, which runs grids of experiments (e
 
 sweep-demo: $(READY) $(WORKFLOW)  ## a small grid of experiments through Snakemake and papermill, and lesson 11 of its results
 	$(SNAKEMAKE) --profile experiments/workflow/profiles/local --cores 2 --config grid=experiments/demo.yaml
-	@echo "Lesson 11, read from these runs: runs/demo/11_ablations_and_sweeps.html"
+	@echo "Lesson 11, read from these runs: runs/results/demo/11_ablations_and_sweeps.html"
 
 lint: $(READY)   ## style and import order
 	$(BIN)/ruff check letterlib tests benchmarks experiments

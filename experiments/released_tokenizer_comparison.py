@@ -28,7 +28,7 @@ def main(
     cache_dir: Annotated[Path, typer.Option(help="where finished stages are kept")] = Path("runs"),
 ) -> None:
     cache = Cache(cache_dir)
-    pipeline = Pipeline(make_config(data_dir.name, profile, seed), data_dir=data_dir, cache=cache)
+    pipeline = Pipeline(make_config(data_dir.resolve().name.lower(), profile, seed), data_dir=data_dir, cache=cache)
     rows = compare_identifiers(pipeline)
     write_json(out / "comparison.json", {
         "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint,

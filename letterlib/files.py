@@ -60,7 +60,7 @@ def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> I
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        waiting(f"{path.name}: another process is at work on it; waiting until that is done")
+        waiting(f"{path.parent.name}/{path.name}: another process is at work on it; waiting until that is done")
         lock.acquire()
     except OSError as error:
         raise LetterError(f"{path.parent}: cannot write here ({error.strerror}); {_advice(error)}") from error

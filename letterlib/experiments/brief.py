@@ -59,6 +59,8 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
             return f"a record without {', '.join(lacking)}, of another version; run it again"
         for history in ("history in", "history out"):
             ranks_at_length(record["hits"][history], n_cases)
+        if record["cases"]["total"] < n_cases or not record["dataset"]["fingerprint"]:
+            return "a damaged record (fewer cases than answers, or no data set); delete it, and run it again"
         n_users = len(users_at_length(record["cases"]["users"]))
         return "" if n_users == n_cases else f"{n_cases} cases and users for {n_users}; delete it, and run it again"
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

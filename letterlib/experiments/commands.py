@@ -14,6 +14,11 @@ Where = Annotated[
 Metric = Annotated[str, typer.Option("--metric", help="R@5, R@10, N@5 or N@10")]
 History = Annotated[str, typer.Option("--history", help='left "in" the ranking, or filtered "out"')]
 Folder = Annotated[Path, typer.Argument(help="folder of results; those in folders below count as well")]
+Folders = Annotated[
+    list[Path] | None,
+    typer.Argument(help="folders of results; those in folders below count as well", show_default="runs/results"),
+]
+RESULTS = Path("runs/results")
 
 results_app = typer.Typer(
     help="What finished runs gave: a table, a paired comparison, the best by validation, an export.",
@@ -26,7 +31,7 @@ def grid(
     file: Annotated[Path, typer.Argument(help="a grid, such as experiments/ablation.yaml")],
     run: Annotated[bool, typer.Option("--run", help="do, one after the other, the runs that are not done")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="keys, states and commands, for another program")] = False,
-    out_dir: OutDir = Path("runs/results"),
+    out_dir: OutDir = RESULTS,
     cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where finished stages are kept")] = Path("runs"),
     data_root: Annotated[
         Path, typer.Option("--data-root", help="folder that holds a folder for each released data set (beauty, ...)")
@@ -100,16 +105,16 @@ def _run_all(runs: list, folders: list[Path | None], out_dir: Path, cache_dir: P
 
 
 @results_app.command()
-def show(folder: Folder = Path("runs/results"), where: Where = []) -> None:  # noqa: B006 (typer copies it)
+def show(folders: Folders = None, where: Where = []) -> None:  # noqa: B006 (typer copies it)
     """One row a setting, with its seeds and 95% intervals over users and seeds."""
     from letterlib.experiments.run_results import load_results, select, summary
 
-    print(summary(select(load_results(folder), where)).to_string(index=False))
+    print(summary(select(load_results(*folders or [RESULTS]), where)).to_string(index=False))
 
 
 @results_app.command()
 def compare(
-    folder: Folder = Path("runs/results"),
+    folders: Folders = None,
     first: Annotated[list[str], typer.Option("--first", help="parameter=value of one side; repeatable")] = [],  # noqa: B006
     second: Annotated[list[str], typer.Option("--second", help="parameter=value of the other side")] = [],  # noqa: B006
     where: Where = [],  # noqa: B006
@@ -120,7 +125,7 @@ def compare(
     from letterlib.errors import LetterError
     from letterlib.experiments.run_results import compare, load_results, select
 
-    chosen = select(load_results(folder), where)
+    chosen = select(load_results(*folders or [RESULTS]), where)
     one, other = select(chosen, first), select(chosen, second)
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError("both sides are the same runs; --first and --second say in what they differ")
@@ -128,11 +133,11 @@ def compare(
 
 
 @results_app.command()
-def best(folder: Folder = Path("runs/results"), where: Where = []) -> None:  # noqa: B006
+def best(folders: Folders = None, where: Where = []) -> None:  # noqa: B006
     """The setting with the highest mean validation N@10. Test figures are not looked at."""
     from letterlib.experiments.run_results import best, load_results, select
 
-    runs = best(select(load_results(folder), where))
+    runs = best(select(load_results(*folders or [RESULTS]), where))
     scores = ", ".join(f"seed {one.seed}: {one.record['validation N@10']:.4f}" for one in runs)
     print(json.dumps({k: v for k, v in runs[0].parameters.items() if k != "seed"}, indent=2))
     print(f"validation N@10 {scores}")

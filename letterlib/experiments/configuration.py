@@ -198,7 +198,9 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
 
 
 def _read(override: str, value: str) -> Any:
-    """A list, such as tokenizer.hidden=[256, 128], or the text, which pydantic reads as a number where one is due."""
+    """A list, such as tokenizer.hidden=[256, 128], nothing, or the text, which pydantic reads as a number."""
+    if value.lower() in ("none", "null"):
+        return None
     if not value.startswith("["):
         return value
     try:

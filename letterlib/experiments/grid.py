@@ -21,7 +21,7 @@ import yaml
 from letterlib.errors import LetterError
 from letterlib.experiments.configuration import TOKENIZER_ARMS
 from letterlib.experiments.parameters import ROOMS, RunParameters
-from letterlib.experiments.runs import failures, record_path
+from letterlib.experiments.runs import failures, finished
 from letterlib.files import digest
 
 NOTEBOOK = "notebooks/10_full_experiments.ipynb"
@@ -90,7 +90,7 @@ def _choices(name: str, value: Any) -> list[Any]:
 
 def state(parameters: RunParameters, out_dir: Path) -> str:
     """ "done", "failed" (and not yet done), or "to do"."""
-    if record_path(parameters, out_dir).exists():
+    if finished(parameters, out_dir) is not None:
         return "done"
     return "failed" if failures(parameters, out_dir) else "to do"
 

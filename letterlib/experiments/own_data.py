@@ -13,6 +13,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact
 from letterlib.experiments.configuration import TOKENIZER_ARMS, tokenizer_of_arm
+from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.files import digest
 from letterlib.semantics import ItemEmbeddings
@@ -41,6 +42,9 @@ class OwnPipeline(Pipeline):
         self.base, self.dataset, self._parts = base, dataset, tuple(parts) or (base,)
         self._own = dict(identifiers or {})
         for name, one in self._own.items():
+            if name not in (known := {*TOKENIZER_ARMS, *SCHEMES}):
+                raise LetterError(f'identifiers "{name}": no tokenizer or scheme is called so; '
+                                  f"choose one of {', '.join(sorted(known))}")  # fmt: skip
             if len(one) != dataset.n_items:
                 raise LetterError(
                     f'identifiers "{name}": {len(one):,} rows for {dataset.n_items:,} items; give one per item'

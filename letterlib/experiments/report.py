@@ -63,9 +63,9 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> tuple[str, Path]:
     folder = pipeline.cache.folder / "reports" / name
     text = f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}\n\n{floor_sentence(results)}"
     write_json(folder / "results.json", results_json(pipeline, results))
-    path = folder / "report.html"
+    path, page = folder / "report.html", render(pipeline, results, analysis)  # it computes, and may be interrupted
     with written_beside(path) as beside:
-        beside.write_text(render(pipeline, results, analysis), encoding="utf-8")
+        beside.write_text(page, encoding="utf-8")
     return text, path
 
 
@@ -110,6 +110,7 @@ def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: Token
 
 
 def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Section:
+    width = max(pipeline.config.tiger.beam, 10)  # a beam is never narrower than the list that is asked for
     agreement = {LABELS[name]: pipeline.beam_agreement(name) for name in TIGERS}
     words = "; ".join(f"{name}: {one['top 10']:.1%} of the ten best items" for name, one in agreement.items())
     intervals = {LABELS[name]: one.interval() for name, one in results.items()}
@@ -117,7 +118,7 @@ def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Sec
     groups = plots.recall_by_popularity({LABELS[n]: one.history_in[0].metrics() for n, one in results.items()})
     return Section(
         "Every system on one axis",
-        [f"Beams of {pipeline.config.tiger.beam} against exact scoring of the whole catalogue. {html.escape(words)}."],
+        [f"Beams of {width} against exact scoring of the whole catalogue. {html.escape(words)}."],
         figures=[
             picture(forest, "Recall@10 with 95% intervals over users, history left in. Grey: the two floors."),
             picture(groups, "Recall@10 by how popular the target was in training. Each group holds a third of the "

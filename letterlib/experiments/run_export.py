@@ -18,8 +18,9 @@ def frame(results: Iterable[RunResult]) -> pd.DataFrame:
         row = {"label": record["label"]} | record["parameters"] | {"options": " ".join(record["parameters"]["options"])}
         for history, metrics in record["metrics"].items():
             row |= {f"{name}, {history}": value for name, value in metrics.items()}
-        kept = ("validation N@10", "weights", "seconds", "peak memory MiB", "device", "commit", "failures")
-        rows.append(row | {name: record.get(name) for name in kept} | {"cases": record["cases"]["answered"]})
+        kept = ("validation N@10", "weights", "seconds", "peak memory MiB", "commit", "failures")
+        row |= {name: record.get(name) for name in kept} | {"machine": record.get("device")}
+        rows.append(row | {"cases": record["cases"]["answered"]})
     return pd.DataFrame(rows)
 
 

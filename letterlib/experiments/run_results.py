@@ -243,7 +243,7 @@ def best(results: Iterable[RunResult]) -> list[RunResult]:
     results = list(results)
     datasets = sorted({str(one.parameters["dataset"]) for one in results})
     if len(datasets) > 1:
-        raise LetterError(f"one data set has nothing to say of another; choose dataset={' or '.join(datasets)}")
+        raise LetterError(f"one data set has nothing to say of another; choose --where dataset={' or '.join(datasets)}")
     judged = [runs for runs in by_setting(results) if all(one.record["validation N@10"] is not None for one in runs)]
     if not judged:
         raise LetterError("none of these runs was validated during training, so none can be chosen")
@@ -252,7 +252,7 @@ def best(results: Iterable[RunResult]) -> list[RunResult]:
     if len(apart) > 1:
         raise LetterError(
             f"{apart[True]} was validated with the history filtered out and {apart[False]} with it left in, which are "
-            "two scales; choose among the systems of one kind (generator=...)"
+            "two scales; choose among the systems of one kind (--where generator=...)"
         )
     shared = set.intersection(*({one.seed for one in runs} for runs in judged))
     if not shared:

@@ -20,7 +20,7 @@ from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import similarity_experiment
 from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
-from letterlib.experiments.brief import hits_in_brief, users_in_brief
+from letterlib.experiments.brief import fault, hits_in_brief, users_in_brief
 from letterlib.experiments.cache import Cache, device_in_words, peak_memory_mb, versions
 from letterlib.experiments.configuration import REPOSITORY, TOKENIZER_ARMS, default_data_dir
 from letterlib.experiments.parameters import RunParameters
@@ -58,7 +58,7 @@ def run(
     resolve_device(parameters.device)  # where processes that train together meet
     say = say if is_main() else lambda line: None
     with one_at_a_time(path, say) if is_main() else nullcontext():
-        found = from_main(lambda: read_json(path) if path.exists() else None)
+        found = from_main(lambda: finished(parameters, out_dir, say))
         if found is not None:
             _check_data_of(found, path, parameters, data_dir, cache_dir)
             _check_files_of(found, path, parameters, data_dir)
@@ -74,6 +74,24 @@ def run(
             raise
         say(f"{what}: written to {path}")
         return record
+
+
+def finished(
+    parameters: RunParameters, out_dir: Path, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any] | None:
+    """The record of a finished run. None where there is none, or a damaged one, of which `say` is told."""
+    path = record_path(parameters, out_dir)
+    if not path.exists():
+        return None
+    try:
+        record = read_json(path)
+    except LetterError as error:
+        wrong = str(error)
+    else:
+        wrong = fault(record, RunParameters.model_fields)
+    if wrong:
+        say(f"{path}: damaged, so this run is done again ({wrong})")
+    return None if wrong else record
 
 
 def _check_data_of(

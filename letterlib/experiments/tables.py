@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Split, sampled_rows
-from letterlib.errors import Unavailable
+from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments.configuration import make_config
+from letterlib.experiments.configuration import TOKENIZER_ARMS, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import FLOOR, LABELS, find_system
 from letterlib.files import digest
@@ -75,6 +75,8 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
     first of these sentences is raised as Unavailable.
     """
     results, left_out = {}, []
+    if any(find_system(name).identifiers in TOKENIZER_ARMS for name in systems):
+        check_tokenizer(pipelines[0])
     for name in systems:
         try:
             inside = [p.evaluation(name) for p in pipelines]
@@ -88,6 +90,16 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
     if not results:
         raise Unavailable(left_out[0].rstrip("."))
     return results, left_out
+
+
+def check_tokenizer(pipeline: Pipeline) -> None:
+    """LetterError for settings with which no tokenizer can be trained: before hours of training, not after them."""
+    items, one = pipeline.split.n_items, pipeline.config.tokenizer
+    if items < one.n_codes:
+        raise LetterError(f"{items:,} items cannot start a codebook of {one.n_codes} codes; with --set "
+                          f"tokenizer.n_codes={items} there are fewer")  # fmt: skip
+    if one.beta and 2 * one.n_groups > one.n_codes:
+        raise LetterError(f"tokenizer.n_groups={one.n_groups}: at most half of tokenizer.n_codes={one.n_codes}")
 
 
 def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
@@ -211,9 +223,9 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
         return ""
     if not below + near:
         return f"Every trained system clears {where}."
-    said = f"Below {where}: {', '.join(below)}. These have not yet learned more of the sequence than counting does."
+    said = f"Below {where}: {'; '.join(below)}. These have not yet learned more of the sequence than counting does."
     said = said if below else f"No trained system is below {where}."
-    return said + (f" Not told from it: {', '.join(near)}." if near else "")
+    return said + (f" Not told from it: {'; '.join(near)}." if near else "")
 
 
 def describe_data(dataset: Dataset, split: Split) -> str:

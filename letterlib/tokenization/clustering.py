@@ -20,7 +20,7 @@ def kmeans_codebook(x: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
     if len(x) < n_codes:
         raise LetterError(
             f"{len(x):,} items cannot start a codebook of {n_codes} codes; "
-            f"choose at most {len(x)} codes per level (n_codes)"
+            f"choose at most {len(x)} codes per level (tokenizer.n_codes)"
         )
     # One thread: several add up the centres in the order they finish, and the last bits follow.
     with threadpool_limits(1), warnings.catch_warnings():

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from letterlib.cli import app
 from letterlib.errors import LetterError
 from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import PROFILES, check_settings, make_config
+from letterlib.experiments.configuration import PROFILES, REPOSITORY, check_settings, make_config
 from letterlib.experiments.pipeline import Pipeline
 
 
@@ -104,6 +106,20 @@ def test_broken_data_is_one_line_and_leaves_nothing_behind(tmp_path, beauty, fil
     assert not list(tmp_path.rglob("stage.json"))
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["tokenizer.n_codes=32"], ["30 items", "tokenizer.n_codes=30"]),
+        (["tokenizer.n_codes=16", "tokenizer.n_groups=9"], ["tokenizer.n_groups=9", "at most half"]),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_trained_is_refused_before_anything_is(tmp_path, beauty, options, words):
+    options = [word for one in options for word in ("--set", one)]
+    done = letterlib("run", "--dataset", "made", "--data-dir", beauty, "--profile", "smoke", *options, cwd=tmp_path)
+    one_line_error(done, *words)
+    assert not list(tmp_path.rglob("stage.json"))
+
+
 def test_a_missing_file_and_a_missing_folder(tmp_path, beauty):
     (beauty / "Made.inter.json").unlink()
     one_line_error(letterlib("data", "--dataset", "made", "--data-dir", beauty, cwd=tmp_path), "inter.json")
@@ -158,6 +174,19 @@ def test_an_override_may_be_a_list():
     assert changed.tokenizer.hidden == (64, 32) and changed.lcrec.tasks == ("seqrec",)
     with pytest.raises(LetterError, match=r"tokenizer\.hidden=\[64.*not a list.*write it as \[256, 128\]"):
         make_config(overrides=["tokenizer.hidden=[64"])
+
+
+def test_an_override_may_take_back_what_a_profile_limits():
+    assert make_config().tiger.examples is not None
+    assert make_config(overrides=["tiger.examples=none"]).tiger.examples is None
+    with pytest.raises(LetterError, match="tiger.epochs=None: input should be a valid integer"):
+        make_config(overrides=["tiger.epochs=none"])
+
+
+def test_results_in_several_folders_are_read_together():
+    folders = [REPOSITORY / "experiments" / "results" / name for name in ("instruments", "complete-journey")]
+    show = CliRunner().invoke(app, ["results", "show", *map(str, folders)])
+    assert show.exit_code == 0 and "instruments" in show.output and "complete-journey" in show.output
 
 
 def test_released_identifiers_are_found_by_whatever_name_and_read_again_when_they_change(tmp_path, beauty):

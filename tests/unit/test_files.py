@@ -126,7 +126,7 @@ def test_a_lock_lets_one_in_at_a_time_and_tells_the_other_to_wait(tmp_path):
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
-    assert said == ["stage: another process is at work on it; waiting until that is done"]
+    assert said == [f"{tmp_path.name}/stage: another process is at work on it; waiting until that is done"]
 
 
 def test_only_scratch_of_the_name_is_removed(tmp_path):

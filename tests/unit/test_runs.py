@@ -115,6 +115,16 @@ def test_a_finished_run_is_found_and_nothing_else_is_touched(settings, cache):
     assert len(said) == 1 and "found" in said[0]
 
 
+def test_a_damaged_record_is_said_and_made_again(settings):
+    asked, said = small_run(), []
+    first = run(asked, **settings)
+    path = record_path(asked, settings["out_dir"])
+    path.write_text(path.read_text()[:500])
+    again = run(asked, **settings | {"say": said.append})
+    assert again["metrics"] == first["metrics"] and json.loads(path.read_text()) == again
+    assert any("damaged, so this run is done again" in line for line in said)
+
+
 def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(settings, data, tmp_path, monkeypatch):
     asked = small_run()
     run(asked, **settings)
