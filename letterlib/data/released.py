@@ -48,9 +48,10 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
     space around a title, a text or a genre is not kept.
     """
     folder = Path(folder)
+    if ("text" in dataset.items) != ("title" in dataset.items):
+        raise LetterError(f"{dataset.name}: the items have a title or a text, and the released format needs both; "
+                          "where there is no description, the text is the title")  # fmt: skip
     if "text" in dataset.items:
-        if "title" not in dataset.items:
-            raise LetterError(f"{dataset.name}: the items have a text and no title; the released format needs both")
         rows = dataset.items.to_dict("records")
         entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
         write_json(folder / (dataset.name + ITEMS), entries)
@@ -186,6 +187,7 @@ def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
     row = {key: row[key].strip() for key in ("title", "text", "genres") if key in row}
     if "genres" in row:
         row["genres"] = "|".join(one.strip() for one in row["genres"].split("|") if one.strip())
+    row["title"] = row["title"] or f"item {item}"
     title, text = row["title"], row["text"]
     if title == f"item {item}" and not text.startswith(title):
         title = ""

@@ -114,7 +114,7 @@ def test_white_space_around_words_is_not_kept_and_a_title_is_needed(tmp_path):
         write_released(made, tmp_path)
     write_released(replace(made, items=items.assign(text="A. first ")), tmp_path)
     assert load_released(tmp_path).items.to_dict("records") == [{"title": "A", "text": "A. first", "genres": "x|y"}]
-    with pytest.raises(LetterError, match="a text and no title"):
+    with pytest.raises(LetterError, match="a title or a text, and the released format needs both"):
         write_released(replace(made, items=items.drop(columns="title")), tmp_path)
 
 
