@@ -116,6 +116,8 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
     if source.only_described:
         described = described_items(metadata_file, source)
         known = np.array([item in described for item in reviews.items], dtype=bool)
+        if not known.any():
+            raise LetterError(f"{metadata_file}: has none of the {len(known):,} items of the reviews; is it whole?")
         notes.append(f"{int((~known).sum()):,} items that the metadata do not name left out")
         first = first[known[first["item"]]]
     kept = k_core(first, CORE)

@@ -31,7 +31,7 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
     path = _find(Path(data_dir), name)
     stem = path.name.removesuffix(INTERACTIONS)
     labels, sequences = _read_interactions(path)
-    items_path = path.with_name(stem + ITEMS)
+    items_path = _in_any_case(path.with_name(stem + ITEMS))
     if items_path.exists():
         items = _read_items(items_path)
         _require_known(sequences, labels, path.name, items_path.name, len(items))
@@ -62,7 +62,7 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
 def released_identifiers(data_dir: str | Path, name: str | None = None) -> Path:
     """Where the identifiers of the data set lie that `load_released` reads: `<Name>.index.json`, if it is there."""
     path = _find(Path(data_dir), name)
-    return path.with_name(path.name.removesuffix(INTERACTIONS) + IDENTIFIERS)
+    return _in_any_case(path.with_name(path.name.removesuffix(INTERACTIONS) + IDENTIFIERS))
 
 
 def _find(folder: Path, name: str | None) -> Path:
@@ -78,6 +78,12 @@ def _find(folder: Path, name: str | None) -> Path:
     if name is None:
         raise LetterError(f"{folder}: exactly one *{INTERACTIONS} is expected, but there is {there}")
     raise LetterError(f"{folder}: no {name}{INTERACTIONS} here, but {there}; check --dataset and --data-dir")
+
+
+def _in_any_case(path: Path) -> Path:
+    """The file of this name, or one whose name differs in capital letters alone."""
+    others = (one for one in sorted(path.parent.iterdir()) if one.name.lower() == path.name.lower())
+    return path if path.exists() else next(others, path)
 
 
 def _read_table(path: Path, of: str) -> dict[str, Any]:

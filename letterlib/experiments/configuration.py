@@ -219,7 +219,8 @@ def _no_such(name: str, possible: Any, room: str = "") -> str:
 def _in_words(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "configuration"
-    return f"{where}={first['input']!r}: {first['msg'].lower()}"
+    hint = "; write a list, as [256, 128]" if first["type"] == "tuple_type" else ""
+    return f"{where}={first['input']!r}: {first['msg'].lower()}{hint}"
 
 
 def check_settings(file: Path, config: BaseModel) -> None:

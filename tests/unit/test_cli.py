@@ -172,6 +172,8 @@ def test_every_profile_is_valid_and_overrides_change_only_what_they_name():
 def test_an_override_may_be_a_list():
     changed = make_config(overrides=["tokenizer.hidden=[64, 32]", 'lcrec.tasks=["seqrec"]'])
     assert changed.tokenizer.hidden == (64, 32) and changed.lcrec.tasks == ("seqrec",)
+    with pytest.raises(LetterError, match=r"tokenizer\.hidden='256'.*write a list, as \[256, 128\]"):
+        make_config(overrides=["tokenizer.hidden=256"])
     with pytest.raises(LetterError, match=r"tokenizer\.hidden=\[64.*not a list.*write it as \[256, 128\]"):
         make_config(overrides=["tokenizer.hidden=[64"])
 

@@ -89,6 +89,11 @@ def test_fields(tmp_path):
     assert "Made.inter.json" in made.source
 
 
+def test_a_file_of_items_may_be_written_in_other_capital_letters(tmp_path):
+    (put(tmp_path) / "Made.item.json").rename(tmp_path / "made.ITEM.json")
+    assert load_released(tmp_path).titles()[0] == "A"
+
+
 def test_an_item_that_nobody_has_is_still_in_the_catalogue(tmp_path):
     assert load_released(put(tmp_path, {"1": [0, 1, 2]})).n_items == 4
 

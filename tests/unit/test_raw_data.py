@@ -184,8 +184,8 @@ def test_bad_dates_are_bad_lines(tmp_path, date):
 def test_empty_files(tmp_path, name, which):
     folder = damaged(tmp_path, name, {})
     write_lines(folder / FILES[name][which], [])
-    if which == 1 and "2018" in name:  # no item is described, so nobody is left
-        assert "nobody is left" in complaint(name, folder, tmp_path)
+    if which == 1 and "2018" in name:  # which is read for what items it names
+        assert f"{FILES[name][1]}: has none of the 6 items" in complaint(name, folder, tmp_path)
     else:
         assert f"{FILES[name][which]}: is empty; download it again" in complaint(name, folder, tmp_path)
 
@@ -244,6 +244,13 @@ def test_metadata_of_another_kind_are_refused(tmp_path):
     page = ["<!DOCTYPE html>", "<p>Moved</p>"]
     folder = write_raw(tmp_path / "raw", NAMES[0], block(), page)
     assert "line 1: not a Python dictionary, it begins '<!DOCTYPE html>'" in complaint(NAMES[0], folder, tmp_path)
+
+
+def test_metadata_that_name_no_item_of_2018_are_named_and_not_the_reviews(tmp_path):
+    (name,) = (one for one in NAMES if "2018" in one)
+    folder = write_raw(tmp_path / "raw", name, block(), [item_line(name, f"C{i}") for i in range(6)])
+    said = complaint(name, folder, tmp_path)
+    assert "has none of the 6 items of the reviews" in said and FILES[name][1] in said
 
 
 def test_nothing_in_the_metadata_of_2014_is_executed(tmp_path):
