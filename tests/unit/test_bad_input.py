@@ -115,7 +115,7 @@ def good_record():
         "parameters": dict.fromkeys(PARAMETERS),
         "system": "tiger",
         "label": "TIGER",
-        "dataset": {},
+        "dataset": {"fingerprint": "a"},
         "metrics": {},
         "validation N@10": 0.1,
         "seconds": 1.0,
@@ -136,6 +136,8 @@ def good_record():
         (lambda r: r.update(hits={}), "damaged"),
         (lambda r: r["cases"].update(users=""), "damaged"),
         (lambda r: r["cases"].update(users="0-1x1"), "3 cases and users for 2"),
+        (lambda r: r["cases"].update(total=2), "fewer cases than answers"),
+        (lambda r: r.update(dataset={}), "damaged"),
     ],
 )
 def test_a_record_that_is_damaged_or_of_another_version_is_told(damage, words):
