@@ -191,7 +191,7 @@ def cf_loss(answer: Any, case: Case) -> None:
     (wanted,) = torch.autograd.grad(reference, z)
     found = torch.autograd.grad(returned, z, allow_unused=True)[0] if returned.requires_grad else None
     found = torch.zeros_like(z) if found is None else found
-    if torch.allclose(found, wanted, rtol=1e-3, atol=1e-5):
+    if torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
         return
     if not found.any():
         cause = "`detach()` or a conversion on the way, so that the loss teaches nothing."

@@ -79,7 +79,8 @@ def diversity_cases(generator: Generator) -> list[Case]:
         positive = (codes + 1 + torch.randint(n_codes - 1, (rows,), generator=generator)) % n_codes
         positive[:without] = NO_POSITIVE
         # Small enough that exponentials of dot products may be added and subtracted in float32, as a formula does it.
-        codebook = torch.round(0.6 * torch.randn(n_codes, dim, generator=generator), decimals=1).requires_grad_()
+        vectors = torch.renorm(0.6 * torch.randn(n_codes, dim, generator=generator), 2, 0, 1.6)
+        codebook = torch.round(vectors, decimals=1).requires_grad_()
         cases.append({"codes": codes, "positives": positive, "codebook": codebook})
     return cases
 
@@ -108,7 +109,7 @@ def diversity(answer: Any, case: Case) -> None:
     if returned.requires_grad:
         found = torch.autograd.grad(returned, codebook, allow_unused=True)[0]
         found = torch.zeros_like(wanted) if found is None else found
-    if not torch.allclose(found, wanted, rtol=1e-3, atol=1e-4):
+    if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
         cause = "a `detach()` on one side. Item's code, positive and negatives are all rows that learn."
         if not found.any():
             cause = "everything is detached, so the loss teaches nothing."
