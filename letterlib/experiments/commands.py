@@ -14,10 +14,7 @@ Where = Annotated[
 Metric = Annotated[str, typer.Option("--metric", help="R@5, R@10, N@5 or N@10")]
 History = Annotated[str, typer.Option("--history", help='left "in" the ranking, or filtered "out"')]
 Folder = Annotated[Path, typer.Argument(help="folder of results; those in folders below count as well")]
-Folders = Annotated[
-    list[Path] | None,
-    typer.Argument(help="folders of results; those in folders below count as well", show_default="runs/results"),
-]
+Folders = Annotated[list[Path], typer.Argument(help="folders of results; those in folders below count as well")]
 RESULTS = Path("runs/results")
 
 results_app = typer.Typer(
@@ -105,16 +102,16 @@ def _run_all(runs: list, folders: list[Path | None], out_dir: Path, cache_dir: P
 
 
 @results_app.command()
-def show(folders: Folders = None, where: Where = []) -> None:  # noqa: B006 (typer copies it)
+def show(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006 (typer copies it)
     """One row a setting, with its seeds and 95% intervals over users and seeds."""
     from letterlib.experiments.run_results import load_results, select, summary
 
-    print(summary(select(load_results(*folders or [RESULTS]), where)).to_string(index=False))
+    print(summary(select(load_results(*folders), where)).to_string(index=False))
 
 
 @results_app.command()
 def compare(
-    folders: Folders = None,
+    folders: Folders = [RESULTS],  # noqa: B006
     first: Annotated[list[str], typer.Option("--first", help="parameter=value of one side; repeatable")] = [],  # noqa: B006
     second: Annotated[list[str], typer.Option("--second", help="parameter=value of the other side")] = [],  # noqa: B006
     where: Where = [],  # noqa: B006
@@ -125,7 +122,7 @@ def compare(
     from letterlib.errors import LetterError
     from letterlib.experiments.run_results import compare, load_results, select
 
-    chosen = select(load_results(*folders or [RESULTS]), where)
+    chosen = select(load_results(*folders), where)
     one, other = select(chosen, first), select(chosen, second)
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError("both sides are the same runs; --first and --second say in what they differ")
@@ -133,11 +130,11 @@ def compare(
 
 
 @results_app.command()
-def best(folders: Folders = None, where: Where = []) -> None:  # noqa: B006
+def best(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
     """The setting with the highest mean validation N@10. Test figures are not looked at."""
     from letterlib.experiments.run_results import best, load_results, select
 
-    runs = best(select(load_results(*folders or [RESULTS]), where))
+    runs = best(select(load_results(*folders), where))
     scores = ", ".join(f"seed {one.seed}: {one.record['validation N@10']:.4f}" for one in runs)
     print(json.dumps({k: v for k, v in runs[0].parameters.items() if k != "seed"}, indent=2))
     print(f"validation N@10 {scores}")

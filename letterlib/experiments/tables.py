@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Split, sampled_rows
-from letterlib.errors import LetterError, Unavailable
+from letterlib.errors import Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.experiments.configuration import TOKENIZER_ARMS, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import FLOOR, LABELS, find_system
 from letterlib.files import digest
+from letterlib.tokenization.clustering import check_codes, check_groups
 from letterlib.tokenization.letter import LetterTokenizer
 
 RESAMPLING_SEED = 0
@@ -94,12 +95,10 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
 
 def check_tokenizer(pipeline: Pipeline) -> None:
     """LetterError for settings with which no tokenizer can be trained: before hours of training, not after them."""
-    items, one = pipeline.split.n_items, pipeline.config.tokenizer
-    if items < one.n_codes:
-        raise LetterError(f"{items:,} items cannot start a codebook of {one.n_codes} codes; with --set "
-                          f"tokenizer.n_codes={items} there are fewer")  # fmt: skip
-    if one.beta and 2 * one.n_groups > one.n_codes:
-        raise LetterError(f"tokenizer.n_groups={one.n_groups}: at most half of tokenizer.n_codes={one.n_codes}")
+    config = pipeline.config.tokenizer
+    check_codes(pipeline.split.n_items, config.n_codes)
+    if config.beta:
+        check_groups(config.n_codes, config.n_groups)
 
 
 def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:

@@ -12,16 +12,30 @@ from threadpoolctl import threadpool_limits
 from letterlib.errors import LetterError
 
 
+def check_codes(n_items: int, n_codes: int) -> None:
+    """LetterError where a catalogue has fewer items than a level has codes."""
+    if n_items < n_codes:
+        raise LetterError(
+            f"{n_items:,} items cannot start a codebook of {n_codes} codes; "
+            f"choose at most {n_items} codes per level (tokenizer.n_codes={n_items})"
+        )
+
+
+def check_groups(n_codes: int, n_groups: int) -> None:
+    """LetterError where a level has too few codes for groups of two or more."""
+    if not 1 <= n_groups <= n_codes // 2:
+        raise LetterError(
+            f"{n_codes} codes cannot form {n_groups} groups of at least two (tokenizer.n_groups={n_groups}); "
+            f"choose n_groups between 1 and {n_codes // 2}, at most half of n_codes"
+        )
+
+
 def kmeans_codebook(x: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
     """Centres of plain k-means, to start a codebook from: float32 [n_codes, dim].
 
     x: float [n, dim], the residuals of the whole catalogue. Fewer rows than codes is a LetterError.
     """
-    if len(x) < n_codes:
-        raise LetterError(
-            f"{len(x):,} items cannot start a codebook of {n_codes} codes; "
-            f"choose at most {len(x)} codes per level (tokenizer.n_codes)"
-        )
+    check_codes(len(x), n_codes)
     # One thread: several add up the centres in the order they finish, and the last bits follow.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # equal rows; they show up as dead codes
@@ -45,11 +59,7 @@ def constrained_kmeans_groups(codebook: np.ndarray, n_groups: int, seed: int) ->
     `group_size_bounds`. LETTER section 3.1, diversity regularization; Bradley et al. 2000.
     """
     n_codes = len(codebook)
-    if not 1 <= n_groups <= n_codes // 2:
-        raise LetterError(
-            f"{n_codes} codes cannot form {n_groups} groups of at least two; "
-            f"choose n_groups between 1 and {n_codes // 2}"
-        )
+    check_groups(n_codes, n_groups)
     smallest, largest = group_size_bounds(n_codes, n_groups)
     model = KMeansConstrained(
         n_groups, size_min=smallest, size_max=min(largest, n_codes),
