@@ -21,8 +21,8 @@ from letterlib.analysis.exposure import first_code_counts, generation_bias
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import LISTED, evaluate
 from letterlib.experiments.cache import Artefact, Cache
-from letterlib.experiments.configuration import make_config
-from letterlib.experiments.pipeline import RANKED, Pipeline
+from letterlib.experiments.configuration import RANKED, make_config
+from letterlib.experiments.pipeline import Pipeline
 from letterlib.files import write_json, written_beside
 from letterlib.progress import progress
 

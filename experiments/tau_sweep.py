@@ -23,8 +23,8 @@ from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import Artefact, Cache
-from letterlib.experiments.configuration import make_config
-from letterlib.experiments.pipeline import RANKED, Pipeline
+from letterlib.experiments.configuration import RANKED, make_config
+from letterlib.experiments.pipeline import Pipeline
 from letterlib.files import write_json, written_beside
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.tiger import Tiger

@@ -1,18 +1,16 @@
 """The command line: `letterlib run`, and every stage of it alone."""
 
-import inspect
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from letterlib.errors import LetterError
 from letterlib.experiments import commands
 from letterlib.experiments.data_commands import data_app
+from letterlib.experiments.run_options import with_run_options
 from letterlib.processes import is_main
 
 app = typer.Typer(
@@ -26,91 +24,14 @@ app = typer.Typer(
 INTERRUPTED = 130
 """The exit code of what Ctrl-C has ended."""
 
-RUN_OPTIONS = {
-    "dataset": (
-        str,
-        "movielens",
-        typer.Option(
-            "--dataset",
-            help=(
-                "movielens and complete-journey come with the installation; amazon-<year>-<category> and yelp are made "
-                "from raw files (letterlib data fetch); any other name is a released folder (<Name>.inter.json, "
-                "<Name>.item.json), looked for in --data-dir"
-            ),
-        ),
-    ),
-    "data_dir": (
-        Path | None,
-        None,
-        typer.Option("--data-dir", help="folder of released or raw files; data/<dataset> if not given"),
-    ),
-    "profile": (
-        str,
-        "laptop",
-        typer.Option(
-            "--profile",
-            help=("smoke (seconds, proves that it runs), laptop (minutes on two cores), paper (the paper's sizes)"),
-        ),
-    ),
-    "seed": (int, 0, typer.Option("--seed", help="decides every random choice; the same seed gives the same table")),
-    "device": (str, "auto", typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one")),
-    "encoder": (
-        str,
-        "minilm",
-        typer.Option("--encoder", help="minilm (installed), or any Hugging Face model id or folder"),
-    ),
-    "cache_dir": (Path, Path("runs"), typer.Option("--cache-dir", help="where finished stages and reports are kept")),
-    "track": (
-        str | None,
-        None,
-        typer.Option("--track", help="tensorboard or wandb: learning curves, to <cache-dir>/tracking while it trains"),
-    ),
-    "set": (
-        list[str],
-        [],
-        typer.Option("--set", help="a profile option: --set tiger.epochs=3; a wrong name lists all; repeatable"),
-    ),
-}
-
-
-def pipeline_command(function: Callable, register: Callable | None = None) -> Callable:
-    """Register `function(pipeline, ...)` as a command that takes RUN_OPTIONS beside its own parameters."""
-    own = [p for name, p in inspect.signature(function).parameters.items() if name != "pipeline"]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-        for name, (kind, default, option) in RUN_OPTIONS.items()
-    ]
-
-    @wraps(function)
-    def command(**values: Any) -> None:
-        options = {name: values.pop(name) for name in RUN_OPTIONS}
-        if "context" in values and values["context"].invoked_subcommand:
-            return  # `letterlib data fetch` comes through `letterlib data`
-        function(make_pipeline(**options), **values)
-
-    command.__signature__ = inspect.Signature(own + shared)
-    command.__annotations__ = {p.name: p.annotation for p in own + shared}
-    (register or app.command())(command)
-    return function
-
-
-def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any):
-    """The pipeline that RUN_OPTIONS describe. Imports torch, which `--help` need not wait for."""
-    from letterlib.experiments.cache import Cache
-    from letterlib.experiments.configuration import default_data_dir, make_config
-    from letterlib.experiments.pipeline import Pipeline
-
-    config = make_config(overrides=set, **options)
-    return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir, track=track))
-
-
 LanguageModels = Annotated[
     bool,
     typer.Option("--language-models", help="those with a language model, too: an hour each on two cores; make models"),
 ]
 
 
-@pipeline_command
+@app.command()
+@with_run_options
 def run(pipeline, language_models: LanguageModels = False) -> None:
     """LETTER-TIGER and what it is held against: embeddings, tokenizers, recommenders, evaluation, analysis, a report.
 
@@ -125,7 +46,8 @@ def run(pipeline, language_models: LanguageModels = False) -> None:
     print(f"\n{table}\n\nReport: {report}")
 
 
-@pipeline_command
+@app.command()
+@with_run_options
 def table(
     pipeline,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
@@ -148,6 +70,8 @@ def table(
     print(f"\n{text}\n\nWritten to {folder}")
 
 
+@data_app.callback(invoke_without_command=True)
+@with_run_options
 def data(pipeline, context: typer.Context) -> None:
     """Load a data set, check it, and print its counts and its split. `letterlib data fetch` gets raw files.
 
@@ -161,10 +85,20 @@ def data(pipeline, context: typer.Context) -> None:
         print(note)
 
 
-pipeline_command(data, register=data_app.callback(invoke_without_command=True))
+@app.command()
+@with_run_options
+def settings(
+    pipeline,
+    rooms: Annotated[list[str] | None, typer.Argument(help="tiger, tokenizer, ...; all when none is named")] = None,
+) -> None:
+    """List what --set may change, with its value in the profile and its meaning. Nothing is run."""
+    from letterlib.experiments.configuration import describe_settings
+
+    print(describe_settings(pipeline.config, rooms or ()))
 
 
-@pipeline_command
+@app.command()
+@with_run_options
 def embed(pipeline) -> None:
     """Make the semantic (text) and the collaborative (SASRec, 32-d) embeddings."""
     for embeddings in (pipeline.semantic(), pipeline.collaborative()):
@@ -172,7 +106,8 @@ def embed(pipeline) -> None:
     print_folders(pipeline)
 
 
-@pipeline_command
+@app.command()
+@with_run_options
 def tokenize(
     pipeline,
     arm: Annotated[
@@ -186,7 +121,8 @@ def tokenize(
     print_folders(pipeline)
 
 
-@pipeline_command
+@app.command()
+@with_run_options
 def train(
     pipeline, system: Annotated[str, typer.Argument(help="caser, sasrec-tuned, p5-cid, letter-tiger, ...")]
 ) -> None:
@@ -197,7 +133,8 @@ def train(
         print(f"{system}: nothing to train, it only counts; letterlib evaluate {system} ranks with it")
 
 
-@pipeline_command
+@app.command()
+@with_run_options
 def evaluate(pipeline, system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")]) -> None:
     """Rank the whole catalogue for every test case of one system and print its metrics with intervals."""
     from letterlib.experiments.tables import results_table
@@ -237,6 +174,7 @@ def main() -> None:
     """Run the command line. Mistakes are one line on stderr and exit code 2; an interruption is 130."""
     if not is_main():  # of several processes one prints; all say what went wrong
         sys.stdout = open(os.devnull, "w")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a title must not end a run where the terminal is ASCII
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False, prog_name="letterlib")

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from letterlib.checkpoint import Run, TrainingLog
@@ -28,7 +28,9 @@ from letterlib.processor import fast_float32, keep_freed_memory, multiplies_bflo
 from letterlib.progress import progress
 from letterlib.tracking import accelerator_options, curves
 
-Dtype = Literal["float32", "bfloat16", "auto"]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "auto"], Field(description="of products; auto asks the processor or GPU")
+]
 Schedule = Literal["cosine", "constant"]
 
 

@@ -1,13 +1,10 @@
-"""What a run is made of, and the three profiles: one dial for size, no other branches.
-
-`smoke` ends in seconds and proves that everything fits together; its results mean nothing. `laptop` takes minutes
-on two cores and is good enough to look at. `paper` has the paper's hyper-parameters and wants a GPU.
-"""
+"""What a run is made of: a profile's sizes, what `--set` lays over them, and where the data is."""
 
 import copy
 import difflib
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,10 @@ from letterlib.collaborative.caser import CaserConfig
 from letterlib.collaborative.hgn import HGNConfig
 from letterlib.collaborative.lightgcn import LightGCNConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorizationConfig
-from letterlib.collaborative.sasrec import SASRecConfig
+from letterlib.collaborative.sasrec import SASRecConfig, check_heads
 from letterlib.data import DATASETS, PACKAGED
 from letterlib.errors import LetterError
+from letterlib.experiments.profiles import PROFILES, TUNED
 from letterlib.files import read_json
 from letterlib.generation.bigrec import BIGRecConfig
 from letterlib.generation.lcrec import LCRecConfig
@@ -41,6 +39,12 @@ TOKENIZER_ARMS = {
 }
 """The four tokenizers of the ablation: what each changes in the profile's LETTER tokenizer."""
 
+RANKED = 20
+"""How many items every system returns: twice what the metrics read, the least beam width of the protocol."""
+
+NOT_SET = ("dataset", "profile")
+"""What `--set` does not change: these decide what the defaults are, before anything is laid over them."""
+
 SEEDS = 2**31
 """A seed is below this: NumPy's random states, which scikit-learn uses, end at 2**32, and some seeds are added to."""
 
@@ -52,88 +56,23 @@ class RunConfig(BaseModel):
 
     dataset: str = "movielens"
     profile: str = "laptop"
-    seed: int = Field(0, ge=0, lt=SEEDS)
+    seed: int = Field(0, ge=0, lt=SEEDS, description="decides every random choice")
     held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
-    device: str = "auto"
-    encoder: str = MINILM
-    sasrec_32: SASRecConfig
-    mf: MatrixFactorizationConfig
-    caser: CaserConfig
-    hgn: HGNConfig
-    bert4rec: BERT4RecConfig
-    lightgcn: LightGCNConfig
-    sasrec: SASRecConfig
-    sasrec_tuned: SASRecConfig
-    bigrec: BIGRecConfig
-    tokenizer: TokenizerConfig
-    tiger: TigerConfig
-    lcrec: LCRecConfig
+    device: str = Field("auto", description="auto, cpu or cuda")
+    encoder: str = Field(MINILM, description="minilm, or any Hugging Face model id or folder")
+    sasrec_32: SASRecConfig = Field(description="the small SASRec whose item vectors L_CF aligns with")
+    mf: MatrixFactorizationConfig = Field(description="matrix factorization with BPR")
+    caser: CaserConfig = Field(description="Caser, convolutions over the last items")
+    hgn: HGNConfig = Field(description="HGN, gates over the last items")
+    bert4rec: BERT4RecConfig = Field(description="BERT4Rec, which fills masked places")
+    lightgcn: LightGCNConfig = Field(description="LightGCN, averages over the graph of users and items")
+    sasrec: SASRecConfig = Field(description="SASRec as its authors have it")
+    sasrec_tuned: SASRecConfig = Field(description="SASRec tuned on validation")
+    bigrec: BIGRecConfig = Field(description="BIGRec, a language model that writes titles")
+    tokenizer: TokenizerConfig = Field(description="LETTER's tokenizer and those of the ablation")
+    tiger: TigerConfig = Field(description="TIGER and P5, with whatever identifiers")
+    lcrec: LCRecConfig = Field(description="LC-Rec, a language model that writes identifiers")
     language_model_cases: int = Field(1000, ge=1, description="test cases for language models, a fixed sample")
-
-
-PROFILES: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "sasrec_32": dict(dimensions=32, n_heads=1, history=10, epochs=1),
-        "mf": dict(dimensions=16, epochs=2),
-        "caser": dict(dimensions=16, horizontal=4, epochs=1),
-        "hgn": dict(dimensions=16, epochs=1),
-        "bert4rec": dict(dimensions=32, n_heads=1, history=10, epochs=1),
-        "lightgcn": dict(dimensions=16, epochs=2),
-        "sasrec": dict(dimensions=32, n_heads=1, history=10, loss="bce", epochs=1),
-        "sasrec_tuned": dict(dimensions=32, n_heads=1, history=10, epochs=1),
-        "bigrec": dict(language_model="tiny", history=5, lists=20, epochs=1, batch_size=8, learning_rate=5e-3,
-                       title_tokens=12, validation_cases=10),
-        "tokenizer": dict(hidden=(64,), n_codes=32, n_groups=4, epochs=5),
-        "tiger": dict(d_model=32, d_ff=64, n_heads=2, d_head=16, n_layers=1, history=5, epochs=1, examples=2000,
-                      batch_size=128, learning_rate=3e-3),
-        "lcrec": dict(language_model="tiny", history=5, lists=30, alignment=0.5, epochs=1, batch_size=16,
-                      learning_rate=5e-3),
-        "language_model_cases": 30,
-    },
-    "laptop": {
-        "sasrec_32": dict(dimensions=32, n_heads=1, epochs=8, dropout=0.3, learning_rate=2e-3),
-        "mf": {},
-        "caser": dict(epochs=12, learning_rate=3e-3, dropout=0.3),
-        "hgn": dict(epochs=12, learning_rate=3e-3, dropout=0.3),
-        "bert4rec": dict(epochs=30, batch_size=256, learning_rate=2e-3, patience=10),
-        "lightgcn": dict(epochs=60),
-        # As its authors have it: 50 dimensions, one head, one negative a place, this rate, .2 on MovieLens.
-        "sasrec": dict(dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.2, learning_rate=1e-3),
-        "sasrec_tuned": dict(dimensions=64, n_heads=2, epochs=12, dropout=0.3, learning_rate=2e-3),
-        "bigrec": dict(dropout=0.0, epochs=6, lists=500, batch_size=4, learning_rate=2e-3, title_tokens=24, beam=1),
-        # alpha is the largest of the paper's grid: in minutes instead of hours 0.02 hardly moves an item's neighbours.
-        "tokenizer": dict(hidden=(256, 128), batch_size=512, epochs=100, alpha=0.1),
-        "tiger": dict(d_model=128, d_ff=256, n_heads=4, d_head=32, n_layers=1, dropout=0.0, history=4, epochs=8,
-                      examples=18_000, targets=3, batch_size=64, learning_rate=0.03, relative_rate=True, warmup=0.05,
-                      validate_every=4),
-        # A high rate and small batches: what an hour on one core is short of is steps.
-        "lcrec": dict(dropout=0.0, epochs=6, lists=500, alignment=0.05, batch_size=4, learning_rate=2e-3, warmup=0.05),
-    },
-    "paper": {
-        "sasrec_32": dict(dimensions=32, n_heads=1, epochs=200, patience=10),
-        "mf": dict(epochs=200),
-        "caser": dict(epochs=200, patience=10),
-        "hgn": dict(epochs=200, patience=10),
-        "bert4rec": {},
-        "lightgcn": dict(epochs=500, patience=20),
-        "sasrec": dict(dimensions=50, n_heads=1, loss="bce", epochs=200, dropout=0.5, patience=20),
-        "sasrec_tuned": dict(dimensions=128, epochs=200, patience=10),
-        "bigrec": dict(language_model="huggyllama/llama-7b", gradient_checkpointing=True),
-        "tokenizer": {},
-        "tiger": {},
-        "lcrec": dict(language_model="huggyllama/llama-7b", gradient_checkpointing=True),
-        "language_model_cases": 1_000_000,
-    },
-}  # fmt: skip
-
-TUNED = {
-    "beauty": {
-        "sasrec": dict(dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.5, learning_rate=1e-3),
-        "sasrec_tuned": dict(dimensions=128, dropout=0.5, epochs=12, learning_rate=1e-3),
-        "lightgcn": dict(epochs=10),
-    }
-}
-"""Where a data set's own tuning (on validation) replaces the laptop profile's: the catalogue is larger and sparser."""
 
 
 def make_config(
@@ -162,9 +101,43 @@ def make_config(
     for override in overrides or []:
         _lay_over(values, override)
     try:
-        return RunConfig.model_validate(values)
+        config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise LetterError(_in_words(error)) from error
+    _check_sizes(config)
+    return config
+
+
+def _check_sizes(config: RunConfig) -> None:
+    """LetterError for what would be found only when its turn comes, or would change nothing."""
+    for room in ("sasrec_32", "bert4rec", "sasrec", "sasrec_tuned"):
+        check_heads(room, getattr(config, room).dimensions, getattr(config, room).n_heads)
+    for room in ("tiger", "lcrec"):
+        if (beam := getattr(config, room).beam) < RANKED:
+            raise LetterError(f"{room}.beam={beam}: changes nothing below {RANKED}, as many items as are ranked")
+
+
+def describe_settings(config: RunConfig, rooms: Collection[str] = ()) -> str:
+    """What `--set` may change, a line each: `tiger.history=4`, and what it means.
+
+    rooms: of which alone; of all when empty. A name that is none of them is a LetterError that lists them.
+    """
+    lines, width = [f"profile {config.profile}; --set NAME=VALUE changes one of these"], 36
+    for room in rooms:
+        if room not in RunConfig.model_fields:
+            raise LetterError(_no_such(room, RunConfig.model_fields))
+    for room, field in RunConfig.model_fields.items():
+        value = getattr(config, room)
+        if room in NOT_SET or (rooms and room not in rooms):
+            continue
+        if not isinstance(value, BaseModel):
+            lines.append(f"{f'{room}={value}':{width}}  {field.description}")
+            continue
+        lines += ["", f"{room}: {field.description}"]
+        for option, now in value.model_dump(mode="json").items():
+            written = f"{room}.{option}={now if isinstance(now, str) or now is None else json.dumps(now)}"
+            lines.append(f"{written:{width}}  {type(value).model_fields[option].description or ''}".rstrip())
+    return "\n".join(lines)
 
 
 def tokenizer_of_arm(config: TokenizerConfig, arm: str) -> TokenizerConfig:
@@ -181,7 +154,7 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
         raise LetterError(f'--set {override}: write it as name=value, for instance --set "tiger.epochs=3"')
     if room not in RunConfig.model_fields:
         raise LetterError(f"--set {override}: {_no_such(room, RunConfig.model_fields)}")
-    if room in ("dataset", "profile"):  # they decide what the defaults are, before anything is laid over these
+    if room in NOT_SET:
         raise LetterError(f"--set {override}: choose it with --{room}")
     options = RunConfig.model_fields[room].annotation
     has_options = isinstance(options, type) and issubclass(options, BaseModel)

@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from letterlib.data import PACKAGED, load_dataset
 from letterlib.errors import LetterError
 from letterlib.experiments.configuration import (
-    PROFILES,
+    RANKED,
     SEEDS,
     TOKENIZER_ARMS,
     RunConfig,
     default_data_dir,
     make_config,
 )
+from letterlib.experiments.profiles import PROFILES
 from letterlib.experiments.systems import CODES, GENERATORS, NAMES, SYSTEMS, find_system, with_identifiers
 from letterlib.files import digest
 
@@ -76,7 +77,7 @@ class RunParameters(BaseModel):
     codes: int | None = Field(None, ge=4, le=65_536)
     clusters: int | None = Field(None, ge=2)
     tau: float | None = Field(None, gt=0, le=100)
-    beams: int | None = Field(None, ge=20, le=10_000)
+    beams: int | None = Field(None, ge=RANKED, le=10_000)
     seed: int = Field(0, ge=0, lt=SEEDS)
     profile: str = "laptop"
     device: str = "auto"

@@ -23,7 +23,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact, Cache
-from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig, tokenizer_of_arm
+from letterlib.experiments.configuration import RANKED, TOKENIZER_ARMS, RunConfig, tokenizer_of_arm
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.systems import find_system
 from letterlib.files import content_of_folder, read_json, sha256_of, write_json
@@ -34,9 +34,6 @@ from letterlib.training import TrainingLog, resolve_device, resolve_dtype
 
 EXACT_CASES = 30
 """Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
-
-RANKED = 20
-"""How many items every system returns: twice what the metrics read, the least beam width of the protocol."""
 
 
 class Pipeline:

@@ -33,10 +33,10 @@ class TigerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    d_model: int = Field(128, ge=1)
-    d_ff: int = Field(1024, ge=1)
-    n_heads: int = Field(6, ge=1)
-    d_head: int = Field(64, ge=1)
+    d_model: int = Field(128, ge=1, description="width of the states")
+    d_ff: int = Field(1024, ge=1, description="width of the feed-forward blocks")
+    n_heads: int = Field(6, ge=1, description="of attention")
+    d_head: int = Field(64, ge=1, description="width of a head")
     n_layers: int = Field(4, ge=1, description="in the encoder, and as many in the decoder")
     dropout: float = Field(0.1, ge=0, lt=1)
     history: int = Field(20, ge=1, description="items read, the most recent ones")

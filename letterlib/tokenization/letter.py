@@ -38,7 +38,7 @@ class TokenizerConfig(BaseModel):
     n_codes: int = Field(256, ge=4, description="codes per level")
     hidden: tuple[PositiveInt, ...] = Field((2048, 1024, 512, 256, 128, 64), description="encoder widths")
     n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
-    straight_through: StraightThrough = "final"
+    straight_through: StraightThrough = Field("final", description="or per-level; where gradients pass the codes")
     epochs: int = Field(20_000, ge=1)
     batch_size: int = Field(1024, ge=2)
     learning_rate: float = Field(1e-3, gt=0)

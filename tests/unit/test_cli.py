@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,16 @@ from typer.testing import CliRunner
 from letterlib.cli import app
 from letterlib.errors import LetterError
 from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import PROFILES, REPOSITORY, check_settings, make_config
+from letterlib.experiments.configuration import (
+    NOT_SET,
+    REPOSITORY,
+    RunConfig,
+    check_settings,
+    describe_settings,
+    make_config,
+)
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.profiles import PROFILES
 
 
 def letterlib(*arguments, cwd=None, **environment):
@@ -49,7 +58,7 @@ def beauty(tmp_path):
 def test_help_names_every_command_and_explains_the_profiles():
     top = letterlib("--help")
     assert top.returncode == 0
-    for command in ("run", "table", "data", "embed", "tokenize", "train", "evaluate", "doctor"):
+    for command in ("run", "table", "data", "settings", "embed", "tokenize", "train", "evaluate", "doctor"):
         assert f"  {command} " in top.stdout
     text = " ".join(letterlib("run", "--help").stdout.split())
     for words in ("smoke (seconds", "laptop (minutes", "interrupt it anywhere", "--set tiger.epochs=3"):
@@ -70,6 +79,9 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["run", "--set", "dataset=beauty"], ["choose it with --dataset"]),
         (["run", "--set", "tiger=5"], ["tiger.OPTION=VALUE", "epochs"]),
         (["data", "--set", "held_out=0"], ["held_out"]),
+        (["data", "--set", "sasrec.n_heads=3"], ["sasrec", "dimensions=50", "n_heads=3"]),
+        (["data", "--set", "tiger.beam=10"], ["tiger.beam=10", "below 20"]),
+        (["settings", "tigre"], ['no option "tigre"', 'did you mean "tiger"']),
         (["evaluate", "popularity", "--set", "held_out=5000"], ["no user has 10001 items"]),
         (["evaluate", "popularity", "--device", "gpu"], ['device "gpu"', "cuda:NUMBER"]),
         (["evaluate", "popularity", "--device", "cuda:77"], ["cuda:77", "GPU(s)"]),
@@ -120,6 +132,14 @@ def test_a_tokenizer_that_cannot_be_trained_is_refused_before_anything_is(tmp_pa
     assert not list(tmp_path.rglob("stage.json"))
 
 
+def test_a_terminal_that_knows_ascii_alone_does_not_end_a_run(tmp_path, beauty):
+    for file in beauty.iterdir():
+        file.rename(beauty / file.name.replace("Made", "영화"))
+    done = letterlib("data", "--dataset", "영화", "--data-dir", beauty, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert r"\uc601\ud654" in done.stdout
+
+
 def test_a_missing_file_and_a_missing_folder(tmp_path, beauty):
     (beauty / "Made.inter.json").unlink()
     one_line_error(letterlib("data", "--dataset", "made", "--data-dir", beauty, cwd=tmp_path), "inter.json")
@@ -167,6 +187,21 @@ def test_every_profile_is_valid_and_overrides_change_only_what_they_name():
         assert changed.model_copy(update={"tiger": plain.tiger, "tokenizer": plain.tokenizer}) == plain
     with pytest.raises(LetterError, match="unknown profile"):
         make_config(profile="Laptop")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_list_of_settings_gives_the_profile_back_when_each_line_is_set(profile):
+    config = make_config(profile=profile)
+    lines = describe_settings(config).splitlines()
+    settings = [line.split("  ")[0] for line in lines if "=" in line.split(" ")[0]]
+    assert {re.split("[.=]", one)[0] for one in settings} == {*RunConfig.model_fields} - {*NOT_SET}
+    assert make_config(profile=profile, overrides=settings) == config
+    changed = describe_settings(make_config(profile=profile, overrides=["tiger.epochs=77"]), ["tiger"]).splitlines()
+    assert "tiger.epochs=77" in changed and len(changed) == 3 + len(type(config.tiger).model_fields)
+
+
+def test_every_room_of_settings_says_what_it_is():
+    assert all(field.description for name, field in RunConfig.model_fields.items() if name not in NOT_SET)
 
 
 def test_an_override_may_be_a_list():

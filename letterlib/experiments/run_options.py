@@ -1,0 +1,88 @@
+"""The options that every command of a pipeline takes: which data, which sizes, which seed, where.
+
+torch is imported when a command runs, so that `--help` need not wait for it.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RUN_OPTIONS = {
+    "dataset": (
+        str,
+        "movielens",
+        typer.Option(
+            "--dataset",
+            help=(
+                "movielens and complete-journey come with the installation; amazon-<year>-<category> and yelp are made "
+                "from raw files (letterlib data fetch); any other name is a released folder (<Name>.inter.json, "
+                "<Name>.item.json), looked for in --data-dir"
+            ),
+        ),
+    ),
+    "data_dir": (
+        Path | None,
+        None,
+        typer.Option("--data-dir", help="folder of released or raw files; data/<dataset> if not given"),
+    ),
+    "profile": (
+        str,
+        "laptop",
+        typer.Option(
+            "--profile",
+            help=("smoke (seconds, proves that it runs), laptop (minutes on two cores), paper (the paper's sizes)"),
+        ),
+    ),
+    "seed": (int, 0, typer.Option("--seed", help="decides every random choice; the same seed gives the same table")),
+    "device": (str, "auto", typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one")),
+    "encoder": (
+        str,
+        "minilm",
+        typer.Option("--encoder", help="minilm (installed), or any Hugging Face model id or folder"),
+    ),
+    "cache_dir": (Path, Path("runs"), typer.Option("--cache-dir", help="where finished stages and reports are kept")),
+    "track": (
+        str | None,
+        None,
+        typer.Option("--track", help="tensorboard or wandb: learning curves, to <cache-dir>/tracking while it trains"),
+    ),
+    "set": (
+        list[str],
+        [],
+        typer.Option("--set", help="a profile option: --set tiger.epochs=3; letterlib settings lists all; repeatable"),
+    ),
+}
+
+
+def with_run_options(function: Callable) -> Callable:
+    """Make of `function(pipeline, ...)` a command that takes RUN_OPTIONS beside its own parameters."""
+    own = [p for name, p in inspect.signature(function).parameters.items() if name != "pipeline"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+        for name, (kind, default, option) in RUN_OPTIONS.items()
+    ]
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        options = {name: values.pop(name) for name in RUN_OPTIONS}
+        if "context" in values and values["context"].invoked_subcommand:
+            return  # `letterlib data fetch` comes through `letterlib data`
+        function(make_pipeline(**options), **values)
+
+    command.__signature__ = inspect.Signature(own + shared)
+    command.__annotations__ = {p.name: p.annotation for p in own + shared}
+    return command
+
+
+def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any):
+    """The pipeline that RUN_OPTIONS describe."""
+    from letterlib.experiments.cache import Cache
+    from letterlib.experiments.configuration import default_data_dir, make_config
+    from letterlib.experiments.pipeline import Pipeline
+
+    config = make_config(overrides=set, **options)
+    return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir, track=track))
