@@ -1,5 +1,6 @@
 """The command line: `letterlib run`, and every stage of it alone."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -24,15 +25,16 @@ app = typer.Typer(
 INTERRUPTED = 130
 """The exit code of what Ctrl-C has ended."""
 
-LanguageModels = Annotated[
-    bool,
-    typer.Option("--language-models", help="those with a language model, too: an hour each on two cores; make models"),
-]
-
 
 @app.command()
 @with_run_options
-def run(pipeline, language_models: LanguageModels = False) -> None:
+def run(
+    pipeline,
+    language_models: Annotated[
+        bool,
+        typer.Option("--language-models", help="LC-Rec and LETTER-LC-Rec, too: an hour each on two cores; make models"),
+    ] = False,
+) -> None:
     """LETTER-TIGER and what it is held against: embeddings, tokenizers, recommenders, evaluation, analysis, a report.
 
     Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it anywhere and run it
@@ -51,7 +53,10 @@ def run(pipeline, language_models: LanguageModels = False) -> None:
 def table(
     pipeline,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
-    language_models: LanguageModels = False,
+    language_models: Annotated[
+        bool,
+        typer.Option("--language-models", help="BIGRec and both LC-Rec, too: an hour each on two cores; make models"),
+    ] = False,
     system: Annotated[
         list[str], typer.Option("--system", help="this one and the floors; repeatable (all without language models)")
     ] = [],  # noqa: B006 (typer copies it)
@@ -130,7 +135,7 @@ def train(
     pipeline.system(system)
     print_folders(pipeline)
     if not pipeline.cache.finished:
-        print(f"{system}: nothing to train, it only counts; letterlib evaluate {system} ranks with it")
+        print(f"{system}: has nothing to train; letterlib evaluate {system} ranks with it")
 
 
 @app.command()
@@ -174,7 +179,8 @@ def main() -> None:
     """Run the command line. Mistakes are one line on stderr and exit code 2; an interruption is 130."""
     if not is_main():  # of several processes one prints; all say what went wrong
         sys.stdout = open(os.devnull, "w")
-    sys.stdout.reconfigure(errors="backslashreplace")  # a title must not end a run where the terminal is ASCII
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a title must not end a run where the terminal is ASCII
+        sys.stdout.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False, prog_name="letterlib")

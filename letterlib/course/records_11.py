@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from letterlib.course.results import RESULTS
+from letterlib.experiments.brief import RunResult
 from letterlib.experiments.grid import load_grid
 from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.run_results import RunResult, by_setting
+from letterlib.experiments.run_results import by_setting
 from letterlib.experiments.runs import REPOSITORY
 from letterlib.experiments.systems import SYSTEMS, find_system
 

@@ -1,12 +1,20 @@
-"""The hits and the users of a run's cases as short texts, as a record has them, and back."""
+"""A finished run's record: the hits and the users of its cases as short texts, and read back as arrays."""
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from letterlib.evaluation.metrics import ABSENT
+from letterlib.data.dataset import sampled_rows
+from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import ABSENT, gains_at, hits_at
+from letterlib.experiments.parameters import RunParameters
+
+METRICS = ("R@5", "R@10", "N@5", "N@10")
+PARAMETERS = tuple(RunParameters.model_fields)
 
 
 def hits_in_brief(ranks: np.ndarray) -> str:
@@ -52,11 +60,12 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
     if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases", "dataset"} <= set(record):
         return "not the record of a run; keep other files out of the folder of results"
     try:
-        lacking = [name for name in ("system", "label", "validation N@10", "seconds") if name not in record]
+        lacking = [name for name in ("system", "label", "validation N@10", "seconds", "stages") if name not in record]
         lacking += [name for name in parameters if name not in record["parameters"]]
         n_cases = record["cases"]["answered"]
         if lacking:
             return f"a record without {', '.join(lacking)}, of another version; run it again"
+        _ = sum(one["seconds"] for one in record["stages"] if one["name"])
         for history in ("history in", "history out"):
             ranks_at_length(record["hits"][history], n_cases)
         if record["cases"]["total"] < n_cases or not record["dataset"]["fingerprint"]:
@@ -65,3 +74,49 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
         return "" if n_users == n_cases else f"{n_cases} cases and users for {n_users}; delete it, and run it again"
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         return f"a damaged record ({error!r}); delete it, and run it again"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One record of `runs.run`. Two are of one setting when they differ in their seed alone."""
+
+    record: dict[str, Any]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return self.record["parameters"]
+
+    @property
+    def seed(self) -> int:
+        return self.parameters["seed"]
+
+    @property
+    def setting(self) -> tuple[str, ...]:
+        """All parameters but the seed, to group by."""
+        return tuple(str(self.parameters[name]) for name in PARAMETERS if name != "seed")
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of training and evaluating the system when that was really done, also where it was found."""
+        own = (self.record["system"], f"evaluation-{self.record['system']}")
+        return sum(one["seconds"] for one in self.record["stages"] if one["name"] in own)
+
+    @cached_property
+    def cases(self) -> np.ndarray:
+        """Which of the split's test cases were answered: int64 [n]. A language model answers a fixed sample."""
+        return sampled_rows(self.record["cases"]["total"], self.record["cases"]["answered"], seed=0)
+
+    @cached_property
+    def users(self) -> np.ndarray:
+        """Whose each answered case is: int64 [n]."""
+        return users_at_length(self.record["cases"]["users"])
+
+    def values(self, metric: str = "R@10", history: str = "in") -> np.ndarray:
+        """A metric case by case: float64 [n]. metric: one of METRICS; history: left "in", or filtered "out"."""
+        if metric not in METRICS:
+            raise LetterError(f'metric "{metric}": only {", ".join(METRICS)} are known case by case')
+        if history not in ("in", "out"):
+            raise LetterError(f'history "{history}": it is left "in" the ranking, or filtered "out"')
+        ranks = ranks_at_length(self.record["hits"][f"history {history}"], len(self.cases))
+        kind, k = metric.split("@")
+        return (hits_at if kind == "R" else gains_at)(ranks, int(k))

@@ -21,10 +21,11 @@ from letterlib.errors import LetterError
 from letterlib.experiments.profiles import PROFILES, TUNED
 from letterlib.files import read_json
 from letterlib.generation.bigrec import BIGRecConfig
-from letterlib.generation.lcrec import LCRecConfig
+from letterlib.generation.lcrec import LCRecConfig, check_tasks
 from letterlib.generation.tiger import TigerConfig
 from letterlib.semantics import MINILM
-from letterlib.tokenization.letter import TokenizerConfig
+from letterlib.tokenization.clustering import check_codes, check_groups
+from letterlib.tokenization.letter import CODE_DIM, TokenizerConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -104,12 +105,15 @@ def make_config(
         config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise LetterError(_in_words(error)) from error
-    _check_sizes(config)
+    _check_values(config)
     return config
 
 
-def _check_sizes(config: RunConfig) -> None:
+def _check_values(config: RunConfig) -> None:
     """LetterError for what would be found only when its turn comes, or would change nothing."""
+    check_tasks(config.lcrec.tasks)
+    if (d := config.sasrec_32.dimensions) != CODE_DIM:
+        raise LetterError(f"sasrec_32.dimensions={d}: L_CF holds its vectors against codes, which have {CODE_DIM}")
     for room in ("sasrec_32", "bert4rec", "sasrec", "sasrec_tuned"):
         check_heads(room, getattr(config, room).dimensions, getattr(config, room).n_heads)
     for room in ("tiger", "lcrec"):
@@ -123,13 +127,12 @@ def describe_settings(config: RunConfig, rooms: Collection[str] = ()) -> str:
     rooms: of which alone; of all when empty. A name that is none of them is a LetterError that lists them.
     """
     lines, width = [f"profile {config.profile}; --set NAME=VALUE changes one of these"], 36
+    there = [room for room in RunConfig.model_fields if room not in NOT_SET]
     for room in rooms:
-        if room not in RunConfig.model_fields:
-            raise LetterError(_no_such(room, RunConfig.model_fields))
-    for room, field in RunConfig.model_fields.items():
-        value = getattr(config, room)
-        if room in NOT_SET or (rooms and room not in rooms):
-            continue
+        if room not in there:
+            raise LetterError(_no_such(room, there))
+    for room in [one for one in there if one in rooms or not rooms]:
+        value, field = getattr(config, room), RunConfig.model_fields[room]
         if not isinstance(value, BaseModel):
             lines.append(f"{f'{room}={value}':{width}}  {field.description}")
             continue
@@ -145,6 +148,13 @@ def tokenizer_of_arm(config: TokenizerConfig, arm: str) -> TokenizerConfig:
     if arm not in TOKENIZER_ARMS:
         raise LetterError(f'unknown tokenizer "{arm}"; choose one of {", ".join(TOKENIZER_ARMS)}')
     return config.model_copy(update=TOKENIZER_ARMS[arm])
+
+
+def check_tokenizer(config: TokenizerConfig, n_items: int) -> None:
+    """LetterError for settings with which no tokenizer can be trained: before hours of training, not after them."""
+    check_codes(n_items, config.n_codes)
+    if config.beta:
+        check_groups(config.n_codes, config.n_groups)
 
 
 def _lay_over(values: dict[str, Any], override: str) -> None:

@@ -23,7 +23,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact, Cache
-from letterlib.experiments.configuration import RANKED, TOKENIZER_ARMS, RunConfig, tokenizer_of_arm
+from letterlib.experiments.configuration import RANKED, TOKENIZER_ARMS, RunConfig, check_tokenizer, tokenizer_of_arm
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.systems import find_system
 from letterlib.files import content_of_folder, read_json, sha256_of, write_json
@@ -97,6 +97,7 @@ class Pipeline:
 
     def _tokenizer(self, arm: str) -> Artefact:
         config = tokenizer_of_arm(self.config.tokenizer, arm)
+        check_tokenizer(config, self.split.n_items)
         needs_cf = config.alpha > 0
         inputs = [self._semantic().key] + ([self._sasrec_32().key] if needs_cf else [])
 
@@ -163,16 +164,15 @@ class Pipeline:
         if system.config is None:
             return None
         config = getattr(self.config, system.config)
+        files = [sha256_of(config.intentions)] if getattr(config, "intentions", None) else []
+        files += content_of_folder(getattr(config, "language_model", ""))
         first, inputs = [], []
         if system.identifiers is not None:
             first.append(self.identifiers(system.identifiers))
             inputs.append(self._identifiers(system.identifiers).key)
         if system.titles:
             first.append(self.dataset.titles())
-        if getattr(config, "intentions", None):
-            inputs.append(sha256_of(config.intentions))
-        inputs += content_of_folder(getattr(config, "language_model", ""))
-        return self._trained(name, system.kind, config, inputs, *first)
+        return self._trained(name, system.kind, config, inputs + files, *first)
 
     def system(self, name: str) -> Recommender:
         """A recommender, trained and ready to answer."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from letterlib.errors import LetterError
-from letterlib.experiments.run_results import RunResult, summary
+from letterlib.experiments.brief import RunResult
+from letterlib.experiments.run_results import summary
 from letterlib.files import written_beside
 
 
@@ -18,9 +19,9 @@ def frame(results: Iterable[RunResult]) -> pd.DataFrame:
         row = {"label": record["label"]} | record["parameters"] | {"options": " ".join(record["parameters"]["options"])}
         for history, metrics in record["metrics"].items():
             row |= {f"{name}, {history}": value for name, value in metrics.items()}
-        kept = ("validation N@10", "weights", "seconds", "peak memory MiB", "commit", "failures")
+        kept = ("validation N@10", "weights", "peak memory MiB", "commit", "failures")
         row |= {name: record.get(name) for name in kept} | {"machine": record.get("device")}
-        rows.append(row | {"cases": record["cases"]["answered"]})
+        rows.append(row | {"seconds": one.seconds, "cases": record["cases"]["answered"]})
     return pd.DataFrame(rows)
 
 

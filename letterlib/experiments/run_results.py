@@ -6,65 +6,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
-from letterlib.evaluation.metrics import gains_at, hits_at
-from letterlib.experiments.brief import fault, ranks_at_length, users_at_length
-from letterlib.experiments.parameters import RunParameters
+from letterlib.experiments.brief import PARAMETERS, RunResult, fault
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED, in_words
 from letterlib.files import read_json
-
-METRICS = ("R@5", "R@10", "N@5", "N@10")
-PARAMETERS = tuple(RunParameters.model_fields)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """One record of `runs.run`. Two are of one setting when they differ in their seed alone."""
-
-    record: dict[str, Any]
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return self.record["parameters"]
-
-    @property
-    def seed(self) -> int:
-        return self.parameters["seed"]
-
-    @property
-    def setting(self) -> tuple[str, ...]:
-        """All parameters but the seed, to group by."""
-        return tuple(str(self.parameters[name]) for name in PARAMETERS if name != "seed")
-
-    @cached_property
-    def cases(self) -> np.ndarray:
-        """Which of the split's test cases were answered: int64 [n]. A language model answers a fixed sample."""
-        return sampled_rows(self.record["cases"]["total"], self.record["cases"]["answered"], seed=0)
-
-    @cached_property
-    def users(self) -> np.ndarray:
-        """Whose each answered case is: int64 [n]."""
-        return users_at_length(self.record["cases"]["users"])
-
-    def values(self, metric: str = "R@10", history: str = "in") -> np.ndarray:
-        """A metric case by case: float64 [n]. metric: one of METRICS; history: left "in", or filtered "out"."""
-        if metric not in METRICS:
-            raise LetterError(f'metric "{metric}": only {", ".join(METRICS)} are known case by case')
-        if history not in ("in", "out"):
-            raise LetterError(f'history "{history}": it is left "in" the ranking, or filtered "out"')
-        ranks = ranks_at_length(self.record["hits"][f"history {history}"], len(self.cases))
-        kind, k = metric.split("@")
-        return (hits_at if kind == "R" else gains_at)(ranks, int(k))
 
 
 def load_results(*folders: str | Path) -> list[RunResult]:
@@ -149,7 +102,7 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
             | {"seeds": len(runs)}
             | {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in ("R@5", "N@5", "N@10")}
             | {"R@10 [95%]": in_words(inside), "R@10, history out [95%]": in_words(outside)}
-            | {"cases": len(runs[0].cases), "seconds": f"{np.mean([one.record['seconds'] for one in runs]):.0f}"}
+            | {"cases": len(runs[0].cases), "seconds": f"{np.mean([one.seconds for one in runs]):.0f}"}
         )
     return pd.DataFrame(rows)
 
@@ -203,6 +156,8 @@ def compare(
     _check_one_data_set([*one.values(), *other.values()])
     a, b = one[seeds[0]], other[seeds[0]]
     _, mine, theirs = np.intersect1d(a.cases, b.cases, return_indices=True)
+    if not len(mine):
+        raise LetterError("no case in common: each side answered another sample; give both one language_model_cases")
     left = np.stack([one[seed].values(metric, history)[mine] for seed in seeds])
     right = np.stack([other[seed].values(metric, history)[theirs] for seed in seeds])
     difference = paired_difference(left, right, users := a.users[mine], RESAMPLING_SEED)

@@ -10,11 +10,10 @@ from letterlib.data.dataset import Dataset, Split, sampled_rows
 from letterlib.errors import Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments.configuration import TOKENIZER_ARMS, make_config
+from letterlib.experiments.configuration import TOKENIZER_ARMS, check_tokenizer, make_config, tokenizer_of_arm
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import FLOOR, LABELS, find_system
 from letterlib.files import digest
-from letterlib.tokenization.clustering import check_codes, check_groups
 from letterlib.tokenization.letter import LetterTokenizer
 
 RESAMPLING_SEED = 0
@@ -73,32 +72,24 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
     """Evaluate (or find) every system under every pipeline, which differ in their seed alone.
 
     Returns the results, and a sentence for every system that needs what this data set does not have. If all do, the
-    first of these sentences is raised as Unavailable.
+    first Unavailable is raised.
     """
-    results, left_out = {}, []
-    if any(find_system(name).identifiers in TOKENIZER_ARMS for name in systems):
-        check_tokenizer(pipelines[0])
+    results, reasons = {}, {}
+    for arm in {find_system(name).identifiers for name in systems} & set(TOKENIZER_ARMS):
+        check_tokenizer(tokenizer_of_arm(pipelines[0].config.tokenizer, arm), pipelines[0].split.n_items)
     for name in systems:
         try:
             inside = [p.evaluation(name) for p in pipelines]
         except Unavailable as reason:
-            left_out.append(f"Without {find_system(name).label}. {reason}.")
+            reasons[name] = reason
             continue
         outside = [p.evaluation(name, history="out") for p in pipelines]
         seconds = float(np.mean([p.seconds(name) for p in pipelines]))
         sizes = pipelines[0].parameters(name), len(pipelines[0].split.cases("test"))
         results[name] = SystemResult(name, inside, outside, seconds, *sizes)
     if not results:
-        raise Unavailable(left_out[0].rstrip("."))
-    return results, left_out
-
-
-def check_tokenizer(pipeline: Pipeline) -> None:
-    """LetterError for settings with which no tokenizer can be trained: before hours of training, not after them."""
-    config = pipeline.config.tokenizer
-    check_codes(pipeline.split.n_items, config.n_codes)
-    if config.beta:
-        check_groups(config.n_codes, config.n_groups)
+        raise next(iter(reasons.values()))
+    return results, [f"Without {find_system(name).label}. {reason}." for name, reason in reasons.items()]
 
 
 def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
@@ -131,9 +122,7 @@ def in_words(one: Interval) -> str:
 
 def results_table(pipeline: Pipeline, systems: list[str]) -> str:
     """`results_frame` as text, with a heading that says what it is a table of."""
-    results, left_out = gather([pipeline], systems)
-    if left_out:
-        raise Unavailable(left_out[0].rstrip("."))
+    results, _ = gather([pipeline], systems)
     return f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}"
 
 
@@ -159,7 +148,7 @@ def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: S
     name = f"{pipeline.dataset.name}-{config.profile}-{seeds}"
     if (config, list(systems)) == (plain, list(usual)):
         return name
-    return f"{name}-{digest(config.model_dump(), list(systems))[:8]}"
+    return f"{name}-{digest(config.model_dump(exclude={'device'}), list(systems))[:8]}"
 
 
 PAIRS = [

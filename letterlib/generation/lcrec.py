@@ -60,6 +60,15 @@ class LCRecConfig(BaseModel):
     dtype: Dtype = "auto"
 
 
+def check_tasks(tasks: Sequence[str]) -> None:
+    """LetterError for a task that is none, or is named twice."""
+    unknown = [task for task in tasks if task not in TASKS]
+    if unknown:
+        raise LetterError(f'LC-Rec: no task "{unknown[0]}"; the tasks are {", ".join(TASKS)}')
+    if len(set(tasks)) < len(tasks):
+        raise LetterError(f"LC-Rec: tasks = {', '.join(tasks)} names one twice; say each once")
+
+
 class LCRec(IdentifierRecommender):
     """The recommender: `fit` on the training part, `recommend` from a case's history alone.
 
@@ -79,11 +88,7 @@ class LCRec(IdentifierRecommender):
         checkpoint: Path | None = None,
     ):
         super().__init__(identifiers, seed, resolve_device(device))
-        unknown = [task for task in config.tasks if task not in TASKS]
-        if unknown:
-            raise LetterError(f'LC-Rec: no task "{unknown[0]}"; the tasks are {", ".join(TASKS)}')
-        if len(set(config.tasks)) < len(config.tasks):
-            raise LetterError(f"LC-Rec: tasks = {', '.join(config.tasks)} names one twice; say each once")
+        check_tasks(config.tasks)
         if titles is not None and len(titles) != len(identifiers):
             raise LetterError(f"LC-Rec: {len(titles):,} titles for {len(identifiers):,} items; give one per item")
         self.config, self.checkpoint = config, checkpoint

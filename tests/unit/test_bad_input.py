@@ -14,9 +14,9 @@ from letterlib.data.raw_lines import BadLine
 from letterlib.data.raw_text import clean
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import fault, hits_in_brief, users_in_brief
+from letterlib.experiments.brief import PARAMETERS, fault, hits_in_brief, users_in_brief
 from letterlib.experiments.configuration import make_config
-from letterlib.experiments.run_results import PARAMETERS, load_results
+from letterlib.experiments.run_results import load_results
 from letterlib.files import read_json
 
 ROWS = pd.DataFrame({"user": ["u", "u", "v"], "item": ["a", "b", "a"], "time": [1, 2, 3]})
@@ -119,6 +119,7 @@ def good_record():
         "metrics": {},
         "validation N@10": 0.1,
         "seconds": 1.0,
+        "stages": [{"name": "tiger", "seconds": 1.0}],
         "cases": {"total": 3, "answered": 3, "users": users_in_brief(np.array([0, 0, 1]))},
         "hits": {"history in": hits, "history out": hits},
     }
@@ -129,6 +130,8 @@ def good_record():
     [
         (lambda r: r.pop("hits"), "not the record of a run"),
         (lambda r: r.pop("seconds"), "without seconds"),
+        (lambda r: r.pop("stages"), "without stages"),
+        (lambda r: r["stages"][0].pop("seconds"), "damaged record"),
         (lambda r: r["parameters"].pop("tau"), "without tau"),
         (lambda r: r["hits"].update({"history in": "a:b"}), "damaged"),
         (lambda r: r["hits"].update({"history out": "2:-4"}), "damaged"),

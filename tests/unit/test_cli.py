@@ -81,6 +81,9 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["data", "--set", "held_out=0"], ["held_out"]),
         (["data", "--set", "sasrec.n_heads=3"], ["sasrec", "dimensions=50", "n_heads=3"]),
         (["data", "--set", "tiger.beam=10"], ["tiger.beam=10", "below 20"]),
+        (["data", "--set", "sasrec_32.dimensions=64"], ["sasrec_32.dimensions=64", "32"]),
+        (["data", "--set", 'lcrec.tasks=["sing"]'], ['no task "sing"', "seqrec"]),
+        (["settings", "dataset"], ['no option "dataset"', "the options are seed"]),
         (["settings", "tigre"], ['no option "tigre"', 'did you mean "tiger"']),
         (["evaluate", "popularity", "--set", "held_out=5000"], ["no user has 10001 items"]),
         (["evaluate", "popularity", "--device", "gpu"], ['device "gpu"', "cuda:NUMBER"]),
@@ -127,9 +130,24 @@ def test_broken_data_is_one_line_and_leaves_nothing_behind(tmp_path, beauty, fil
 )
 def test_a_tokenizer_that_cannot_be_trained_is_refused_before_anything_is(tmp_path, beauty, options, words):
     options = [word for one in options for word in ("--set", one)]
-    done = letterlib("run", "--dataset", "made", "--data-dir", beauty, "--profile", "smoke", *options, cwd=tmp_path)
-    one_line_error(done, *words)
+    for command in (["run"], ["tokenize"], ["train", "letter-tiger"]):
+        where = ("--dataset", "made", "--data-dir", beauty, "--profile", "smoke")
+        done = letterlib(*command, *where, *options, cwd=tmp_path)
+        one_line_error(done, *words)
     assert not list(tmp_path.rglob("stage.json"))
+
+
+def test_groups_are_asked_of_no_tokenizer_without_diversity_loss(tmp_path, beauty):
+    options = ("--profile", "smoke", "--set", "tokenizer.n_codes=6")  # too few for the profile's 4 groups
+    done = letterlib("evaluate", "tiger", "--dataset", "made", "--data-dir", beauty, *options, cwd=tmp_path)
+    assert done.returncode == 0 and "TIGER (RQ-VAE)" in done.stdout, done.stderr
+
+
+def test_a_closed_output_is_no_error():
+    """`letterlib ... >&-`: Python has no sys.stdout then."""
+    command = f"{sys.executable} -c 'from letterlib.cli import main; main()' --help >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_terminal_that_knows_ascii_alone_does_not_end_a_run(tmp_path, beauty):

@@ -181,7 +181,8 @@ def test_a_run_is_to_do_then_failed_then_done(tmp_path):
     record_path(one, tmp_path).write_text("")
     assert state(one, tmp_path) == "failed", "a file that was cut off is no record"
     record = {"parameters": one.resolved, "system": "tiger", "label": "TIGER", "seconds": 1.0, "validation N@10": 0.1,
-              "metrics": {}, "hits": {"history in": "0:3", "history out": ""}, "dataset": {"fingerprint": "a"},
+              "stages": [], "metrics": {}, "hits": {"history in": "0:3", "history out": ""},
+              "dataset": {"fingerprint": "a"},
               "cases": {"total": 2, "answered": 2, "users": "0-1x1"}}  # fmt: skip
     write_json(record_path(one, tmp_path), record)
     assert state(one, tmp_path) == "done"

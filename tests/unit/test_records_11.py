@@ -29,6 +29,7 @@ def write(folder: Path, fingerprint: str = "data", **asked) -> None:
         "dataset": {"fingerprint": fingerprint},
         "metrics": {},
         "seconds": 1.0,
+        "stages": [],
         "validation N@10": float(random.random()),
         "cases": {"total": n, "answered": n, "users": users_in_brief(np.repeat(np.arange(N_USERS), CASES))},
         "hits": {f"history {history}": hits_in_brief(ranks[history]) for history in ("in", "out")},

@@ -47,7 +47,9 @@ def result(one: Evaluation, other: Evaluation | None = None, total: int = len(US
         "dataset": {"fingerprint": asked.dataset, "held out": 5},
         "metrics": {"history in": one.metrics(), "history out": other.metrics()},
         "validation N@10": None if asked.tokenizer == "none" else float(one.hits(10).mean()),
-        "weights": 3, "seconds": 1.5, "peak memory MiB": 700, "device": "cpu", "commit": "abc", "failures": 0,
+        "stages": [{"name": "semantic", "seconds": 99.0}, {"name": asked.system, "seconds": 1.0},
+                   {"name": f"evaluation-{asked.system}", "seconds": 0.5}],
+        "weights": 3, "seconds": 0.0, "peak memory MiB": 700, "device": "cpu", "commit": "abc", "failures": 0,
         "cases": {"total": total, "answered": len(one.users), "users": users_in_brief(one.users)},
         "hits": {"history in": hits_in_brief(one.ranks), "history out": hits_in_brief(other.ranks)},
     })  # fmt: skip
@@ -102,6 +104,10 @@ def test_what_cannot_be_compared_says_why():
         one.record["dataset"]["held out"] = 1
     with pytest.raises(LetterError, match="held out"):
         compare(letter, other_split)
+    one, eight = ([result(evaluation(0, 0.5, USERS[:n]), total=120, tau=tau)] for n, tau in ((1, 0.8), (8, 0.9)))
+    assert not np.intersect1d(one[0].cases, eight[0].cases).size
+    with pytest.raises(LetterError, match="no case in common"):
+        compare(one, eight)
     with pytest.raises(LetterError, match="R@20"):
         compare(letter, plain, "R@20")
     with pytest.raises(LetterError, match="sideways"):
@@ -171,7 +177,7 @@ def test_the_summary_names_only_what_tells_settings_apart():
 
 def test_the_summarys_columns_are_means_over_seeds_of_the_side_they_name():
     runs = several((0, 1), 0.5)
-    runs[1].record["seconds"] = 4.5
+    runs[1].record["stages"][1]["seconds"] = 4.0
     (row,) = summary(runs).to_dict("records")
     for name in ("R@5", "N@5", "N@10"):
         assert row[name] == f"{np.mean([one.values(name).mean() for one in runs]):.4f}"

@@ -133,6 +133,7 @@ def test_another_profile_seed_or_choice_of_systems_has_a_folder_of_its_own():
 
     assert named() == "movielens-laptop-3seeds"
     others = [named(overrides=["tiger.epochs=3"]), named(overrides=["mf.epochs=3"]), named(["mf"]), named(encoder="x")]
+    assert named(["mf"], device="cpu") == named(["mf"]), "the same run on another device replaces the result"
     assert len({named(), *others}) == 5 and all(one.startswith("movielens-laptop-3seeds-") for one in others)
 
 
