@@ -136,9 +136,9 @@ def _examine(name: str, answer: Any, seed: int) -> None:
         except Incorrect as found:
             # The smallest failing input is the one to show. It may fit several mistakes by coincidence; the largest
             # tells, also where it tells that the mistake is none that we know. What stops a function on one of them
-            # says nothing of a wrong value on the other.
+            # says nothing of what happens on the other.
             largest = _found_on(exercise, answer, cases[-1])
-            if largest is not None and largest.stopped == found.stopped:
+            if largest is not None and not largest.stopped and not found.stopped:
                 found.cause = largest.cause
             raise
 

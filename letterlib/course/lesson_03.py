@@ -137,7 +137,7 @@ def overlap_cases(generator: Generator) -> list[Case]:
     def lists(n: int, k: int, ids: int) -> np.ndarray:
         return torch.stack([torch.randperm(ids, generator=generator)[:k] for _ in range(n)]).numpy()
 
-    shapes = [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 2, 3), (4, 3, 5), (24, 5, 30)]
+    shapes = [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 2, 3), (4, 3, 5), (24, 6, 30)]
     return [{"first": lists(*shape), "second": lists(*shape)} for shape in shapes]
 
 
@@ -159,6 +159,7 @@ def overlap(answer: Any, case: Case) -> None:
         (common // k, "a division by `//`, which cuts fractions off. Use `/`."),
         (common / k**2, "a mean over all pairs of neighbours. First ask of each whether it is in the other list."),
         (common / (2 * k), "both lists in the denominator. Each has k entries; divide by k."),
+        (common / 10, "a division by 10. Here k is the length of a row."),
         (100 * share, "a percentage. We want fractions from 0 to 1."),
         ((np.sort(first) == np.sort(second)).mean(axis=1), "sorted lists compared place by place; compare as sets."),
         ((first[:, :, None] == second[:, None, :]).any(axis=2), "which neighbours are in both: now take their mean."),

@@ -62,11 +62,14 @@ def _other_neighbours(codes: np.ndarray, vectors: np.ndarray) -> list[tuple[np.n
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     columns = vectors / np.linalg.norm(vectors, axis=0)
     distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    centred = vectors - vectors.mean(axis=0)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     scores = [
         (vectors @ vectors.T, "dot products of vectors as they are: long vectors win. Divide by the lengths first."),
         (-distances, "Euclidean distances; the experiment compares directions, by cosine."),
         (columns @ columns.T, "columns divided by their lengths. Every *row* is a vector: `axis=1`."),
         (-unit @ unit.T, "the neighbour with the *lowest* cosine."),
+        (centred @ centred.T, "vectors with their mean taken away, as in lesson 03. Here they stay as they are."),
     ]
     found = []
     for score, cause in scores:
@@ -95,6 +98,9 @@ def rank(answer: Any, case: Case) -> None:
     ids = np.arange(len(vectors))
     later = ((scores == own) & (ids > targets[:, None])).sum(axis=1)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    with np.errstate(invalid="ignore"):  # a vector of zeros has no direction
+        cosines = scores / (np.linalg.norm(states, axis=1)[:, None] * np.linalg.norm(vectors, axis=1))
+    its = cosines[rows, targets][:, None]
     causes = [
         (expected + 1, "counting from 1, or the target itself counted. The best item has rank 0."),
         ((scores > own).sum(axis=1), "ties all go to the target: count the items with an equal score and a lower id."),
@@ -109,6 +115,8 @@ def rank(answer: Any, case: Case) -> None:
         ((np.argsort(-scores, axis=1) == targets[:, None]).argmax(axis=1), "`np.argsort` leaves the order of ties "
          "open. Use `kind=\"stable\"`."),
         (order, "the whole ranking. Return the target's place in it."),
+        (((cosines > its) | ((cosines == its) & (ids < targets[:, None]))).sum(axis=1), "cosines. SASRec scores with "
+         "the dot product, so lengths count."),
         (target_ranks(states, unit, targets), "cosines. SASRec scores with the dot product, so lengths count."),
         (own[:, 0], "the target's score; its rank is how many items come before it."),
     ]  # fmt: skip
@@ -124,7 +132,9 @@ def sharing_cases(generator: Generator) -> list[Case]:
         picked = torch.randperm(81, generator=generator)[: len(sizes)].numpy()
         distinct = np.stack([picked // 27, picked // 9 % 3, picked // 3 % 3, picked % 3], axis=1)
         # Codes of one, two and three digits: joined without a sign between them, two identifiers may look alike.
-        codes = np.repeat(np.array([1, 11, 111])[distinct], sizes, axis=0)
+        names = np.array([1, 11, 111])[distinct]
+        names[-1] = 2  # and one, which is alone, may not
+        codes = np.repeat(names, sizes, axis=0)
         cases.append({"codes": codes[torch.randperm(len(codes), generator=generator).numpy()]})
     return cases
 
@@ -136,6 +146,7 @@ def sharing(answer: Any, case: Case) -> None:
     n, sharing, rate = identifiers.n_items, identifiers.n_colliding, identifiers.collision_rate
     sizes = list(Counter(map(tuple, case["codes"].tolist())).values())
     numbers = np.unique(case["codes"], return_counts=True)[1]
+    joined = Counter("".join(map(str, row)) for row in case["codes"].tolist())
     causes = [
         (rate, "the two results in the other order."),
         (sum(comb(size, 2) for size in sizes), "pairs. Five items with one identifier are ten pairs and five items."),
@@ -146,6 +157,8 @@ def sharing(answer: Any, case: Case) -> None:
         (numbers.sum(), "single codes counted. With `axis=0`, `np.unique` compares whole rows."),
         (n, "all items. Compare whole rows, and count only those that more than one item has."),
         (sharing / n, "a share; a number of items is asked for."),
+        (sum(size for size in joined.values() if size > 1), "codes joined without a sign between them: 1, 11 and 11, "
+         "1 become one name."),
         (len(sizes), "the number of distinct identifiers."),
     ]
     compare("sharing", returned[0], sharing, case, causes)
@@ -154,13 +167,15 @@ def sharing(answer: Any, case: Case) -> None:
         (sharing / n, "sharing items / items. The rate of the papers is 1 - distinct identifiers / items."),
         (len(sizes) / n, "distinct identifiers / items. Take it from 1."),
         (n - len(sizes), "a count; divide by the number of items."),
+        (1 - len(joined) / n, "codes joined without a sign between them: 1, 11 and 11, 1 become one name."),
+        (100 * rate, "a percentage; a share from 0 to 1 is asked for."),
     ]
     compare("rate", returned[1], rate, case, causes)
 
 
 def table_cases(generator: Generator) -> list[Case]:
     """One code; one item; then more than ten items with codes of one, two and three digits."""
-    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (2, 25, 256), (12, 4, 256)]
+    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (1, 9, 256), (2, 25, 256), (12, 4, 256)]
     cases = [{"codes": _whole(generator, (n, levels), size)} for n, levels, size in shapes]
     for case in cases[2:]:
         case["codes"][0, :2] = [0, 255]
@@ -173,6 +188,7 @@ def table(answer: Any, case: Case) -> None:
     wanted = {str(item): [token(level, int(code)) for level, code in enumerate(row)] for item, row in enumerate(codes)}
     if not isinstance(returned, dict):
         cause = "the rows alone. In the file every item's row stands under its number."
+        cause = "JSON text. Return the table itself, a dict." if isinstance(returned, str) else cause
         raise Incorrect(f"The table should be a dict and is a {type(returned).__name__}.", case, cause=cause)
     wrong = {"expected": wanted, "actual": returned}
     if returned.keys() != wanted.keys():
@@ -219,6 +235,8 @@ def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
         (lambda row, right: [f"<{letters[level]}_{code:03}>" for level, code in enumerate(row)], "zeros in front "
          "of the code: <a_007> is another string than <a_7>."),
     ]  # fmt: skip
+    if all(right[: len(returned[item])] == returned[item] for item, right in wanted.items()):
+        return "fewer tokens than levels: one token a level, and there may be 26. Did the letters run out?"
     unknown = "a token that is not `<letter_code>`, or not one token a level."
     return next((text for wrong, text in causes if everywhere(wrong)), unknown)
 

@@ -219,6 +219,8 @@ def weights(answer: Any, case: Case) -> None:
         ((logits / tau).index_fill(1, targets, -torch.inf).softmax(1), "the targets of all rows are out of every row; "
          "each row has one target, its own."),
         (expected[~here].view(len(logits), -1), "the target's column is gone; keep it, with weight 0."),
+        ((p - here.float()).abs() / (p - here.float()).abs().sum(dim=1, keepdim=True), "shares of all pulls, the "
+         "target's own among them. It is no negative: 0 there, and the others add up to 1."),
         ((~here).float() / (logits.shape[1] - 1), "the same weight for all; the logits decide."),
     ]  # fmt: skip
     compare("the weights", call(answer, case), expected, case, causes)

@@ -61,12 +61,15 @@ def beam_step(answer: Any, case: Case) -> None:
     compare("scores", returned[0], right[0], case, _causes_of_scores(case, table, right, returned[0]))
     n_tokens = table.shape[1]
     flat = right[1] * n_tokens + right[2]
+    turned = table.T.flatten().sort(descending=True, stable=True).indices[: len(flat)]
     for place, name in ((1, "parents"), (2, "tokens")):
         causes = [
             (right[3 - place], f"parents and tokens exchanged: these are not the {name}."),
             (flat, "places in the flattened table: divide by the number of tokens; the remainder is the token."),
             (flat // len(scores) if place == 1 else flat % len(scores), "divided by the number of beams. A row has "
              "as many entries as there are tokens."),
+            (turned // n_tokens if place == 1 else turned % n_tokens, "the table is turned: one row a token. A row is "
+             "to be a beam."),
             (flat / n_tokens, "a division by `/`, which gives fractions: `//` gives whole numbers."),
         ]  # fmt: skip
         if _same_up_to_ties(returned, table):
@@ -145,8 +148,8 @@ def range_cases(generator: Generator) -> list[Case]:
         {"codes": small, "level": 1},
         {"codes": np.repeat(small, [1, 2, 1, 3, 1], axis=0), "level": 1},
         {"codes": np.array([[0, 10], [1, 0], [1, 10], [11, 0]]), "level": 1},
-        {"codes": many, "level": 1},
         {"codes": many, "level": 2},
+        {"codes": many, "level": 1},
     ]
 
 
@@ -166,6 +169,8 @@ def ranges(answer: Any, case: Case) -> None:
         (np.append(right[:-1], len(codes)), "rows of `codes` in the last entry. Count nodes of the next level."),
         (np.append(right[:-1], len(starts)), "the last entry counts the nodes of `level`, not their children."),
         (np.append(starts, len(below)), "rows of `codes` (but for the last entry). Count nodes of the next level."),
+        (np.append(np.diff(right), right[-1]), "how many children every node has, and the total. Add these up, "
+         "beginning with 0."),
         (np.diff(right), "how many children every node has. Add these up, beginning with 0."),
         (right + 1, "counted from 1."),
         (np.append(np.searchsorted(below, alone[0]), len(below)), "one column compared. A node is a whole beginning: "

@@ -220,6 +220,7 @@ WRONG = [
     ("3.3", lambda a, b: in_both(a, b).sum(axis=(1, 2)) // a.shape[1], "cuts fractions off"),
     ("3.3", lambda a, b: overlap_by_sets(a, b) / 2, "both lists in the denominator"),
     ("3.3", lambda a, b: 100 * overlap_by_sets(a, b), "percentage"),
+    ("3.3", lambda a, b: overlap_by_sets(a, b) * a.shape[1] / 10, "a division by 10"),
     ("3.3", lambda a, b: (np.sort(a) == np.sort(b)).mean(axis=1), "place by place"),
     ("3.3", lambda a, b: overlap_by_sets(a, b).tolist(), "should be an array"),
     ("3.4", cf_with(lambda z, h: dots(z, h).T), "transposed"),

@@ -55,6 +55,14 @@ def changes_its_input(codes, cf_vectors):
 # 5.2 the rank of the target
 
 
+def rank_by_cosines(states, vectors, targets):
+    lengths = np.linalg.norm(states, axis=1)[:, None] * np.linalg.norm(vectors, axis=1)
+    with np.errstate(invalid="ignore"):
+        scores = states @ vectors.T / lengths
+    own, ids = scores[np.arange(len(targets)), targets][:, None], np.arange(len(vectors))
+    return ((scores > own) | ((scores == own) & (ids < targets[:, None]))).sum(axis=1)
+
+
 def rank_by_counting(states, vectors, targets):
     scores = states @ vectors.T
     own = scores[np.arange(len(targets)), targets][:, None]
@@ -170,6 +178,7 @@ WRONG = [
     ("5.1", lambda codes, v: torch.from_numpy(similarity_with()(codes, v)), "should be an array"),
     ("5.1", changes_its_input, "in place"),
     ("5.1", similarity_with(itself=0), "a diagonal of 0"),
+    ("5.1", lambda codes, v: similarity_with()(codes, v - v.mean(axis=0)), "their mean taken away"),
     ("5.1", similarity_with(lambda v: cosines_by_column(v)), "Every *row* is a vector"),
     ("5.1", similarity_with(shares=lambda equal: equal.any(axis=0)), "is true or false"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores > own).sum(axis=1)), "ties all go to the target"),
@@ -184,6 +193,7 @@ WRONG = [
     ("5.2", rank_with(lambda scores, own, ids, t: ((scores > own) | (ids < t)).sum(axis=1)), "every lower id counted"),
     ("5.2", lambda s, v, t: rank_by_counting(s, v, t).astype(float), "is fractions"),
     ("5.2", without_a_new_axis, "stopped with"),
+    ("5.2", rank_by_cosines, "cosines"),
     (
         "5.2",
         rank_with(lambda scores, own, ids, t: ((scores > own) | ((scores == own) & (ids > t))).sum(axis=1)),
@@ -202,7 +212,8 @@ WRONG = [
     ("5.3", sharing_with(lambda codes, sizes: sizes.sum()), "more than one item has"),
     ("5.3", lambda codes: sharing_by_counter(codes)[0], "return two numbers"),
     ("5.3", lambda codes: tuple(reversed(sharing_by_counter(codes))), "other order"),
-    ("5.3", lambda codes: sharing_by_counter(np.array([["".join(map(str, row))] for row in codes])), ""),
+    ("5.3", lambda codes: sharing_by_counter(np.array([["".join(map(str, row))] for row in codes])), "codes joined"),
+    ("5.3", sharing_with(rate=lambda found, n, sizes: 100 * (1 - len(sizes) / n)), "a percentage"),
     ("5.4", table_with(lambda letter, code: f"<{code}>"), "letter is missing"),
     ("5.4", table_with(lambda letter, code: f"<a_{code}>"), "the letter a at every level"),
     ("5.4", table_with(lambda letter, code: str(code)), "codes as strings"),
@@ -218,8 +229,9 @@ WRONG = [
     (
         "5.4",
         lambda codes: {str(i): [f"<{a}_{c}>" for a, c in zip("abcd", r, strict=False)] for i, r in enumerate(codes)},
-        "not one token a level",
+        "fewer tokens than levels",
     ),
+    ("5.4", lambda codes: json.dumps(table_by_loop(codes)), "JSON text"),
     ("5.4", table_with(right_token, key=lambda item: str(item + 1)), "up to the last item"),
     ("5.4", table_with(lambda letter, code: f"<{letter}_{code:03}>"), "zeros in front"),
     ("5.4", table_with(right_token, codes_of=lambda codes: codes + 1), "counted from 1"),

@@ -262,6 +262,11 @@ WRONG = [
     ("6.3", weights_with(lambda p, here, tau: p[~here].view(len(p), -1)), "column is gone"),
     ("6.3", weights_with(lambda p, here, tau: p.numpy()), "should be a tensor"),
     ("6.3", weights_in_place, "in place"),
+    (
+        "6.3",
+        weights_with(lambda p, here, tau: F.normalize((p - here.float()).abs(), p=1, dim=1), fill=None),
+        "the target's own among them",
+    ),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives), "that is the AUC"),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1, largest=False).values), "*easiest*"),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives[:, :k]), "the first k columns"),
@@ -275,6 +280,11 @@ WRONG = [
     ("6.4", auc_with(lambda others, own: (others < own).all(dim=1)), "true or false"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, max(1, k - 1)), "k - 1 negatives"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k + 1), "k + 1 negatives"),
+    (
+        "6.4",
+        lambda p, n, k: auc_by_sort(p, torch.cat([p[:, None], n], dim=1), k),
+        "the target among the negatives",
+    ),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1).indices), "the columns of the hardest"),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives.flatten().topk(k).values[None]), "of all cases together"),
     ("6.4", auc_with(lambda others, own: torch.sigmoid(own - others).mean(dim=1)), "a sigmoid"),

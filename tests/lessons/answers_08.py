@@ -222,7 +222,18 @@ def later_first(scores, log_probs, allowed, beam):
     return table[index], index // log_probs.shape[1], index % log_probs.shape[1]
 
 
+def turned(scores, log_probs, allowed, beam):
+    table = (scores + log_probs.T).masked_fill(~allowed.T, -torch.inf).flatten()
+    values, index = table.sort(descending=True, stable=True)
+    index = index[:beam][values[:beam] > -torch.inf]
+    return table[index], index // log_probs.shape[1], index % log_probs.shape[1]
+
+
 # 8.3 children as ranges
+
+
+def sizes_and_total(ranges):
+    return np.append(np.diff(ranges), ranges[-1])
 
 
 def prefix_starts(codes, length):
@@ -344,6 +355,7 @@ WRONG = [
     ("8.2", lambda *given: (lambda v, p, t: (v, p / 1, t))(*step_by_sort(*given)), "parents"),
     ("8.2", lambda s, p, a, beam: step_by_sort(s, p.masked_fill_(~a, -torch.inf), a, beam), "in place"),
     ("8.2", later_first, "leaves ties to chance"),
+    ("8.2", turned, "one row a token"),
     ("8.2", step_with(divisor=lambda scores, log_probs: len(scores)), "divided by the number of beams"),
     ("8.2", step_with(last=lambda values, parents, tokens: (values, tokens, parents)), "exchanged"),
     ("8.2", step_with(last=lambda values, parents, tokens: (values.flip(0), parents, tokens)), "worst of the chosen"),
@@ -355,6 +367,8 @@ WRONG = [
     ("8.3", lambda codes, level: np.append(prefix_starts(codes, level), len(codes)), "rows of `codes`"),
     ("8.3", lambda codes, level: np.diff(ranges_by_search(codes, level)), "how many children"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level) + 1, "counted from 1"),
+    ("8.3", lambda codes, level: sizes_and_total(ranges_by_search(codes, level)), "and the total"),
+    ("8.3", lambda codes, level: ranges_by_search(np.pad(codes, ((0, 0), (0, 1))), level + 1), "the next level"),
     ("8.3", lambda codes, level: np.append(ranges_by_search(codes, level)[:-1], len(codes)), "in the last entry"),
     ("8.3", without_row_0, "row 0 left out"),
     ("8.3", joined_to_a_number, ""),
