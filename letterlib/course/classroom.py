@@ -36,7 +36,7 @@ def set_parameters(notebook: NotebookNode, **values: Any) -> None:
     known = [node.target.id for node in ast.parse(cell.source).body if isinstance(node, ast.AnnAssign)]
     for name, value in values.items():
         if name not in known:
-            raise LetterError(f"no parameter {name!r}; the parameters cell has {', '.join(known)}")
+            raise LetterError(f"no parameter {name!r}; the parameters cell has {', '.join(known) or 'none'}")
         pattern = rf"^({re.escape(name)}: [^=\n]+ = )(\"[^\"]*\"|[^\s#]+)"
         cell.source = re.sub(pattern, lambda m, v=value: m[1] + json.dumps(v), cell.source, flags=re.MULTILINE)
 
@@ -110,18 +110,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache-dir", type=Path, required=True, help="one cache for all students, absolute")
     options = parser.parse_args(arguments)
     found = sorted(options.folder.rglob("*.ipynb"))
-    try:
-        if not found:
-            raise LetterError(f"{options.folder}: no notebooks below this folder; collect the submissions first")
-        for path in found:
+    broken = [] if found else [f"{options.folder}: no notebooks below this folder; collect the submissions first"]
+    for path in found:  # one student's broken file stops nobody else's
+        try:
             notebook = nbformat.read(path, as_version=4)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             nbformat.write(notebook, path)
-    except LetterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{len(found)} notebook(s) set to {options.profile}")
-    return 0
+        except (LetterError, ValueError, SyntaxError, nbformat.ValidationError) as error:
+            broken.append(f"{path}: left as it is ({str(error).splitlines()[0]})")
+    if found:
+        print(f"{len(found) - len(broken)} notebook(s) set to {options.profile}")
+    for line in broken:
+        print(f"error: {line}", file=sys.stderr)
+    return 2 if broken else 0
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ import nbformat
 import pytest
 
 from letterlib.course.build import REPOSITORY
-from letterlib.course.classroom import solutions, submission
+from letterlib.course.classroom import main, solutions, submission
 
 LESSON = "02_rq_vae"
 COLLECT = "nbgrader zip_collect"
+NAMES = {"half": "van_half"}
+"""A name with an underscore, as in the names of files."""
 
 
 def test_every_command_of_the_walk_works_and_gives_the_marks_it_should(tmp_path):
@@ -31,9 +33,32 @@ def test_every_command_of_the_walk_works_and_gives_the_marks_it_should(tmp_path)
 
     with open(tmp_path / "letter" / "grades.csv", newline="") as file:
         marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    assert marks == answers_02.POINTS
-    page = (tmp_path / "letter" / "feedback" / "half" / LESSON / f"{LESSON}.html").read_text(encoding="utf-8")
+    assert marks == {NAMES.get(name, name): points for name, points in answers_02.POINTS.items()}
+    page = (tmp_path / "letter" / "feedback" / NAMES["half"] / LESSON / f"{LESSON}.html").read_text(encoding="utf-8")
     assert "From the second level on, code the residual" in page, "feedback should name the likely cause"
+
+
+def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
+    hand_in(tmp_path / "in")
+    whole = tmp_path / "in" / f"untouched_{LESSON}.ipynb"
+    notebook = nbformat.read(whole, as_version=4)
+    broken = {"a_half_line": "profile: str = (", "b_no_types": 'profile = "laptop"', "c_no_cell": None}
+    for name, source in broken.items():
+        copy = notebook.copy()
+        copy.cells = [cell.copy() for cell in notebook.cells]
+        place = next(i for i, cell in enumerate(copy.cells) if "parameters" in cell.metadata.get("tags", []))
+        copy.cells[place].source = source or ""
+        copy.cells = copy.cells if source else copy.cells[:place] + copy.cells[place + 1 :]
+        nbformat.write(copy, tmp_path / "in" / f"{name}.ipynb")
+    (tmp_path / "in" / "d_empty.ipynb").write_text("")
+    assert main(["profile", "smoke", str(tmp_path / "in"), "--cache-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "3 notebook(s) set to smoke\n"
+    assert 'profile: str = "smoke"' in whole.read_text().replace("\\", "")
+    lines = said.err.splitlines()
+    assert [Path(line.split(": ")[1]).name for line in lines] == [
+        "a_half_line.ipynb", "b_no_types.ipynb", "c_no_cell.ipynb", "d_empty.ipynb"
+    ]  # fmt: skip
 
 
 def hand_in(folder: Path) -> None:
@@ -42,7 +67,7 @@ def hand_in(folder: Path) -> None:
     half = {name: text for name, text in (full | answers_02.HALF_RIGHT).items() if text is not None}
     folder.mkdir()
     for student, answers in {"full": full, "half": half, "untouched": {}}.items():
-        nbformat.write(submission(source, answers), folder / f"{student}_{LESSON}.ipynb")
+        nbformat.write(submission(source, answers), folder / f"{NAMES.get(student, student)}_{LESSON}.ipynb")
 
 
 def shell(commands: str, folder: Path) -> None:
