@@ -47,7 +47,10 @@ def system_forest(
         floor = max(floors, key=lambda name: intervals[name].mean)
         others = [one for name, one in intervals.items() if name not in floors]
         above = sum(one.mean > intervals[floor].mean for one in others)
-        title += f"; {above} of {len(others)} trained systems lie above {floor}"
+        if len(others) == 1:
+            title += "; the trained system lies below it" if best in floors else f", above {floor}"
+        else:
+            title += f"; {above} of {len(others)} trained systems lie above {floor}"
         ax.axvline(intervals[floor].mean, color=GREY, linewidth=1, linestyle=":", zorder=0)
     ax.set_yticks(range(len(intervals)), list(intervals))
     ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel=f"{metric} (bar: 95% bootstrap interval)")

@@ -162,17 +162,25 @@ def losses(logs: Mapping[str, Sequence[Mapping[str, float]]], chance: float, axe
     return axes
 
 
-def before_and_after(table: pd.DataFrame, labels: Sequence[str], axes: Sequence[Axes] | None = None):
-    """table: two blocks of columns (overlaps, pairs) side by side, index = the two tokenizers."""
+def before_and_after(
+    table: pd.DataFrame, labels: Sequence[str], told: Sequence[Sequence[str]], axes: Sequence[Axes] | None = None
+):
+    """table: two blocks of columns (overlaps, pairs) side by side, index = the two tokenizers.
+
+    labels: what is measured in each block. told: the columns of each that its title speaks of.
+    """
     axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")[1] if axes is None else axes
     blocks = [table[[column for column in table if column[0] == block]] for block in dict(table.columns)]
-    for ax, block, label in zip(axes, blocks, labels, strict=True):
+    for ax, block, label, chosen in zip(axes, blocks, labels, told, strict=True):
         names = [name for _, name in block.columns]
         for i, (arm, values) in enumerate(block.iterrows()):
             bars = ax.bar(np.arange(len(names)) + (i - 0.5) * 0.4, values, 0.38, color=PALETTE[i], label=arm)
             ax.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
         ax.set_xticks(range(len(names)), names, fontsize=9)
-        ax.set_title(label, loc="left", fontsize=11)
+        moves = [f"{name}: from {first:.3f} to {second:.3f}" for (_, name), (first, second) in block.items()
+                 if name in chosen]  # fmt: skip
+        ax.set_title("; ".join(moves), loc="left", fontsize=11)
+        ax.set_ylabel(label)
         ax.margins(y=0.2)
         _bare(ax)
     axes[1].legend(frameon=False, loc="upper right")

@@ -38,7 +38,8 @@ def published_forest(
     title = f"Highest of {len(rows)}: {rows[0][0]}, {rows[0][1].mean:.4f}"
     if letter is not None:
         above = sum(one.mean > letter for _, one, _ in rows)
-        title = f"{above} of {len(rows)} lie above the paper's LETTER-TIGER"
+        lie = "lies" if above == 1 else "lie"
+        title = f"{above} of the {len(rows) - 1} others {lie} above the paper's LETTER-TIGER"
     ax.set_title(title, loc="left", fontsize=11)
     return plain(ax, "x")
 

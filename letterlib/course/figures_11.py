@@ -92,8 +92,8 @@ def sweeps(
         _sweep(ax, by_value, chosen.get(name))
         ax.set_xlabel(labels[name])
         low, high = (_named(by_value, sign) for sign in (-1, 1))
-        said = [f"{word} than own value: {values}" for word, values in (("lower", low), ("higher", high)) if values]
-        _plain(ax, "; ".join(said) or "no value clear of the own one", "y", 9.5)
+        said = [f"{word} than the profile's: {values}" for word, values in (("lower", low), ("higher", high)) if values]
+        _plain(ax, "; ".join(said) or "no value clear of the profile's", "y", 9.5)
     for ax in axes[:, 0]:
         ax.set_ylabel(f"difference of {metric}")
     differences = [row[0] for by_value in panels.values() for row in by_value.values() if row]
@@ -187,9 +187,13 @@ def gains(rows: Sequence[tuple[str, Interval | float, bool]], metric: str, ax: A
     for label, (*_, ours) in zip(ax.get_yticklabels(), rows, strict=True):
         label.set_color(BLUE if ours else ORANGE)
     ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"LETTER over the plain tokenizer, % of {metric}")
-    figures = [100 * (one.mean if isinstance(one, Interval) else one) for _, one, _ in rows]
-    said = f"From {np.nanmin(figures):+.0f}% to {np.nanmax(figures):+.0f}%: published (diamonds), ours (circles)"
-    return _plain(ax, said, "x")
+    ours = [one for _, one, _ in rows if isinstance(one, Interval)]
+    theirs = [one for _, one, _ in rows if not isinstance(one, Interval)]
+    said = [f"above 0: {sum(one > 0 for one in theirs)} of {len(theirs)} published (diamonds)"] if theirs else []
+    if ours:
+        above = sum(one.low > 0 for one in ours)
+        said.append(f"clear above 0: {above} of {len(ours)} of ours (circles)")
+    return _plain(ax, "; ".join(said).capitalize(), "x")
 
 
 def _plain(ax: Axes, title: str, grid: str, size: float = 11) -> Axes:

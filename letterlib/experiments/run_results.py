@@ -14,7 +14,7 @@ import pandas as pd
 
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
-from letterlib.experiments.brief import PARAMETERS, RunResult, fault
+from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, fault
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED, in_words
 from letterlib.files import read_json
@@ -100,7 +100,7 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
             {"system": runs[0].record["label"]}
             | {name: _in_a_word(runs[0].parameters[name]) for name in told_apart}
             | {"seeds": len(runs)}
-            | {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in ("R@5", "N@5", "N@10")}
+            | {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in METRICS if name != "R@10"}
             | {"R@10 [95%]": in_words(inside), "R@10, history out [95%]": in_words(outside)}
             | {"cases": len(runs[0].cases), "seconds": f"{np.mean([one.seconds for one in runs]):.0f}"}
         )

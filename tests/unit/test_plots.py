@@ -41,6 +41,10 @@ def test_forest_names_the_best_and_counts_who_clears_the_floor():
     assert [0.04, 0.06] in bars and [0.06, 0.06] in bars, "TIGER's interval, and a line at the higher floor"
     worse = dict(systems, SASRec=Interval(0.04, 0.03, 0.05))
     assert title(plots.system_forest(worse, floors=("markov",))).startswith("markov has the highest")
+    alone = {name: systems[name] for name in ("markov", "TIGER")}
+    assert title(plots.system_forest(alone, floors=("markov",))).endswith("0.0600; the trained system lies below it")
+    alone["TIGER"] = Interval(0.08, 0.07, 0.09)
+    assert title(plots.system_forest(alone, floors=("markov",))).endswith("0.0800, above markov")
 
 
 def test_first_code_frequency_sorts_and_counts_codes_in_use():
