@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,7 +20,7 @@ class SavedModel:
     """What `save_model` wrote. report: what else is known of the model, as JSON has it."""
 
     tensors: dict[str, Tensor]
-    config: dict[str, Any]
+    config: Any
     seed: int
     log: TrainingLog
     report: dict[str, Any]
@@ -35,7 +35,7 @@ def save_model(
     log: TrainingLog,
     report: dict[str, Any] | None = None,
 ) -> None:
-    """Write `tensors`, and beside them what made them. kind: the class that reads the file again.
+    """Write `tensors`, and beside them what made them. kind: the name of the model, which `load_model` asks for.
 
     The same model gives the same bytes: the header is one entry, because safetensors writes several in any order.
     """
@@ -46,8 +46,8 @@ def save_model(
         save_file(contiguous, beside, metadata={"letterlib": json.dumps(header)})
 
 
-def load_model(path: str | Path, kind: str) -> SavedModel:
-    """Read what `save_model` wrote. A missing, broken or foreign file is a LetterError."""
+def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> SavedModel:
+    """Read what `save_model` wrote. A missing, broken or foreign file, or one of another version, is a LetterError."""
     path = Path(path)
     if not path.is_file():
         raise LetterError(f"{path}: no such file; train the model first, or check the path")
@@ -55,10 +55,14 @@ def load_model(path: str | Path, kind: str) -> SavedModel:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("letterlib", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise LetterError(f"{path}: not a readable safetensors file ({error}); train the model again") from error
-    if header.get("kind") != kind:
-        raise LetterError(f"{path}: holds no {kind} model; choose the file that {kind}.save wrote")
-    log = TrainingLog(**header["log"])
+    if not isinstance(header, dict) or header.get("kind") != kind:
+        raise LetterError(f"{path}: holds no {kind} model; choose the file that its `save` wrote")
+    try:
+        config, log = config_class.model_validate(header["config"]), TrainingLog(**header["log"])
+    except (ValidationError, KeyError, TypeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise LetterError(f"{path}: written by another version of letterlib ({reason}); train it again") from error
     log.validations = [tuple(pair) for pair in log.validations]  # JSON knows no tuples
-    return SavedModel(tensors, header["config"], header["seed"], log, header["report"] or {})
+    return SavedModel(tensors, config, header["seed"], log, header["report"] or {})

@@ -60,6 +60,8 @@ class ItemEmbeddings:
                 return cls(file.get_tensor("vectors"), header.get("source", path.name), header.get("made_from", ""))
         except FileNotFoundError as error:
             raise LetterError(f"{path}: no such file; check the path") from error
+        except OSError as error:
+            raise LetterError(f"{path}: cannot be read ({error.strerror or error})") from error
         except (SafetensorError, ValueError, EOFError) as error:
             raise LetterError(f"{path}: not readable as item embeddings ({error}); make the file again") from error
 
@@ -121,6 +123,7 @@ def embed_texts(
 ) -> np.ndarray:
     """Embed every text: float32 [len(texts), d], not normalised.
 
+    max_tokens: what is longer is cut, also where the encoder reads no more.
     Texts are sorted by length and batched by token count, so that next to nothing is padding. Several processes share
     the batches, and each gets all vectors.
     tokens_per_batch: default 1,024 on a CPU, whose caches then hold what a layer computes, else 16,384.
@@ -133,7 +136,7 @@ def embed_texts(
     tokenizer, model = load_encoder(encoder, where)
     if not texts:
         return np.zeros((0, model.config.hidden_size), dtype=np.float32)
-    ids = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    ids = tokenizer(texts, truncation=True, max_length=min(max_tokens, tokenizer.model_max_length))["input_ids"]
     lengths = np.array([len(one) for one in ids])
     order = np.argsort(lengths, kind="stable")
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)

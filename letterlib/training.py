@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
@@ -188,11 +189,15 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 
 def _accelerator(on_cpu: bool) -> Accelerator:
-    """Accelerate for one training. It rounds nothing, whatever the environment says: that is for `dtype` to say."""
+    """Accelerate for one training. Whatever the environment says, it rounds nothing, which is for `dtype` to say, and
+    divides no loss by a number of steps to be accumulated."""
     if n_processes() == 1:
         # Accelerate keeps one state for the whole process: a second training would get the device of the first.
         AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=on_cpu, mixed_precision="no", **accelerator_options())
+    single = GradientAccumulationPlugin(num_steps=1)
+    return Accelerator(
+        cpu=on_cpu, mixed_precision="no", gradient_accumulation_plugin=single, **accelerator_options()
+    )
 
 
 class _Loss(nn.Module):

@@ -229,8 +229,8 @@ class LightGCN:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        saved = load_model(path, "LightGCN")
-        model = cls(LightGCNConfig(**saved.config), saved.seed, device)
+        saved = load_model(path, "LightGCN", LightGCNConfig)
+        model = cls(saved.config, saved.seed, device)
         model.vectors = _Vectors(**{name: tensor.to(model.device) for name, tensor in saved.tensors.items()})
         model.log = saved.log
         return model

@@ -139,8 +139,8 @@ class NeuralRecommender(ABC):
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        saved = load_model(path, cls.name)
-        model = cls(cls.config_class(**saved.config), saved.seed, device)
+        saved = load_model(path, cls.name, cls.config_class)
+        model = cls(saved.config, saved.seed, device)
         model.popularity = saved.tensors.pop("popularity")
         model.n_users = saved.report.get("users", 0)  # SASRec's older files do not say, and it has no use for it
         model.network = model.build(model.n_users, model.n_items).to(model.device)

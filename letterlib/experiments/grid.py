@@ -134,7 +134,7 @@ def shared_stages(parameters: RunParameters) -> list[dict[str, Any]]:
     where = [f"--{name}={values[name]}" for name in ("dataset", "profile", "seed", "device")]
     sizes = {room: values[name] for name, room in ROOMS.items() if room.startswith("tokenizer.")}
     chosen = [*values["options"], *(f"{room}={value}" for room, value in sizes.items() if value)]
-    embedding = [one for one in chosen if one.startswith(("encoder=", "held_out=", "sasrec_32."))]
+    embedding = [one for one in chosen if one.startswith(("encoder=", "text_tokens=", "held_out=", "sasrec_32."))]
     tokenizer = embedding + [one for one in chosen if one.startswith("tokenizer.")]
     commands = (
         ["embed", *where, *(f"--set={one}" for one in embedding)],

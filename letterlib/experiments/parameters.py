@@ -167,9 +167,9 @@ class RunParameters(BaseModel):
         system = find_system(self.system)
         rooms = ["held_out"] + ([system.config] if system.config else [])
         if self.tokenizer in TOKENIZER_ARMS:
-            rooms += ["tokenizer", "sasrec_32", "encoder"]
+            rooms += ["tokenizer", "sasrec_32", "encoder", "text_tokens"]
         elif self.tokenizer in ("random", "residual-k-means"):
-            rooms += ["tokenizer"] + (["encoder"] if self.tokenizer == "residual-k-means" else [])
+            rooms += ["tokenizer"] + (["encoder", "text_tokens"] if self.tokenizer == "residual-k-means" else [])
         return (*rooms, "language_model_cases") if system.language_model else tuple(rooms)
 
     def _takes(self) -> set[str]:

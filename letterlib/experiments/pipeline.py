@@ -69,13 +69,14 @@ class Pipeline:
 
     def _semantic(self) -> Artefact:
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            vectors = embed_texts(self.dataset.texts(), self.config.encoder, device=self.config.device)
-            embeddings = ItemEmbeddings(vectors, self.config.encoder, self.dataset.fingerprint)
+            config, texts = self.config, self.dataset.texts()
+            vectors = embed_texts(texts, config.encoder, max_tokens=config.text_tokens, device=config.device)
+            embeddings = ItemEmbeddings(vectors, config.encoder, self.dataset.fingerprint)
             embeddings.save(out / "semantic.safetensors")
             return {"items": len(vectors), "dimensions": vectors.shape[1]}
 
         inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder)]
-        options = {"encoder": self.config.encoder, "dtype": "auto"}
+        options = {"encoder": self.config.encoder, "text_tokens": self.config.text_tokens, "dtype": "auto"}
         return self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
 
     def semantic(self) -> ItemEmbeddings:

@@ -46,6 +46,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "lcrec": dict(dropout=0.0, epochs=6, lists=500, alignment=0.05, batch_size=4, learning_rate=2e-3, warmup=0.05),
     },
     "paper": {
+        "text_tokens": 2048,  # as in the released code; MiniLM reads 512 of them
         "sasrec_32": dict(dimensions=32, n_heads=1, epochs=200, patience=10),
         "mf": dict(epochs=200),
         "caser": dict(epochs=200, patience=10),

@@ -209,8 +209,8 @@ class BIGRec:
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Read what `save` wrote; the language model itself is loaded as config.language_model says."""
-        saved = load_model(path, "BIGRec")
-        model = cls(BIGRecConfig(**saved.config), saved.seed, device)
+        saved = load_model(path, "BIGRec", BIGRecConfig)
+        model = cls(saved.config, saved.seed, device)
         model._prepare(saved.report["titles"], saved.tensors["popularity"])
         put_adapters(model.network.model, saved.tensors, path, model.config.language_model)
         model.network.remember(model.titles, saved.tensors["embeddings"].float().to(model.device))

@@ -27,7 +27,7 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
 
     The tokenizer has an end token, which ends every response, and a token to pad with.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -41,6 +41,8 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
     if tokenizer.eos_token is None:
         raise LetterError(f'language model "{name}": its tokenizer has no end token, so nothing could ever end')
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    # A folder may bring habits of its own, such as a penalty on words of the prompt, which a title may well repeat.
+    model.generation_config = GenerationConfig()
     return tokenizer, model.eval()
 
 

@@ -201,9 +201,9 @@ class LCRec(IdentifierRecommender):
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Read what `save` wrote; the language model itself is loaded as config.language_model says."""
-        saved = load_model(path, "LC-Rec")
+        saved = load_model(path, "LC-Rec", LCRecConfig)
         identifiers = Identifiers(saved.tensors.pop("codes").numpy(), tuple(saved.tensors.pop("level_sizes").tolist()))
-        model = cls(identifiers, None, LCRecConfig(**saved.config), saved.seed, device)
+        model = cls(identifiers, None, saved.config, saved.seed, device)
         put_adapters(model.network.model, saved.tensors, path, model.config.language_model)
         model.log = saved.log
         return model

@@ -193,10 +193,10 @@ class Tiger(IdentifierRecommender):
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        saved = load_model(path, "TIGER")
+        saved = load_model(path, "TIGER", TigerConfig)
         codes, sizes = saved.tensors.pop("codes").numpy(), saved.tensors.pop("level_sizes").tolist()
         identifiers = Identifiers(codes, tuple(sizes), bool(saved.tensors.pop("shared_vocabulary", False)))
-        model = cls(identifiers, TigerConfig(**saved.config), saved.seed, device)
+        model = cls(identifiers, saved.config, saved.seed, device)
         model.network.load_state_dict({n.removeprefix("network."): weight for n, weight in saved.tensors.items()})
         model.log = saved.log
         return model

@@ -1,4 +1,7 @@
-"""Items that share an identifier get new last codes by Sinkhorn-Knopp, as LC-Rec and LETTER do it."""
+"""Items that share an identifier get new last codes by Sinkhorn-Knopp, as LC-Rec and LETTER do it.
+
+Their code keeps the last round; this one keeps the round in which the fewest items share.
+"""
 
 from dataclasses import dataclass
 

@@ -233,8 +233,8 @@ class LetterTokenizer:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        saved = load_model(path, "LetterTokenizer")
-        self, tensors, report = cls(TokenizerConfig(**saved.config), saved.seed, device), saved.tensors, saved.report
+        saved = load_model(path, "LetterTokenizer", TokenizerConfig)
+        self, tensors, report = cls(saved.config, saved.seed, device), saved.tensors, saved.report
         state = {n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")}
         self._module = self._new_module(state["encoder.0.weight"].shape[1]).eval()
         self._module.load_state_dict(state)

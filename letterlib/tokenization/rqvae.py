@@ -53,6 +53,9 @@ class RQVAE(nn.Module):
     "per-level" is the authors' code: each level passes it on, subtracting the level's output then
     cancels the residual's gradient, and only level 1's commitment term trains the encoder.
 
+    In training the authors' code also deals the last level's codes out evenly over a batch, by Sinkhorn-Knopp. Here an
+    item has the nearest code at every level.
+
     dtype: of the matrix products of encoder and decoder while training. Codes are always found in float32.
     """
 

@@ -1,5 +1,7 @@
 """BIGRec: what it learns, what it writes, and how what it wrote is grounded to the catalogue."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +72,21 @@ def plain_state(plain, title: str) -> torch.Tensor:
 def write_instead(model: BIGRec, monkeypatch, *titles: str) -> None:
     """Let the model "write" these titles, whatever the histories are."""
     monkeypatch.setattr(model, "write", lambda cases: [model.network.tokens(title) for title in titles])
+
+
+def test_a_folder_of_a_language_model_brings_no_habits_of_writing(tmp_path, plain):
+    """A penalty on words of the prompt would keep sequels from being written."""
+    tokenizer, network = plain
+    tokenizer.save_pretrained(tmp_path)
+    network.save_pretrained(tmp_path)
+    written = []
+    for habits in ({}, {"repetition_penalty": 1.3}, {"no_repeat_ngram_size": 2}):
+        (tmp_path / "generation_config.json").write_text(json.dumps(habits))
+        model = fresh(language_model=str(tmp_path), beam=4)
+        model.fit(circle().split(1))
+        prompt = model.network.prompt([model.network.tokens("film 1"), model.network.tokens("film 2")])
+        written += model.network.write([prompt], 4)
+    assert written[0] == written[1] == written[2]
 
 
 def test_it_memorises_the_training_targets(model):

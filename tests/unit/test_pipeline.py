@@ -54,6 +54,12 @@ def test_stages_can_be_asked_for_in_any_order(made, tmp_path):
     assert np.array_equal(last_first.ranks, other.evaluation("letter-tiger").ranks)
 
 
+def test_the_length_of_a_text_that_is_read_is_part_of_what_its_embedding_is(made, tmp_path):
+    one, other = (pipeline(made, tmp_path, f"text_tokens={n}").semantic().vectors for n in (128, 3))
+    assert not np.allclose(one, other), "three tokens: two of its own, and one of the title's"
+    assert make_config(profile="paper").text_tokens == 2048
+
+
 def test_switching_a_regularizer_off_gives_the_arm_without_it(made, tmp_path):
     plain = pipeline(made, tmp_path, "tokenizer.alpha=0", "tokenizer.beta=0").tokenizer("letter").identifiers()
     assert np.array_equal(plain.codes, pipeline(made, tmp_path).tokenizer("plain").identifiers().codes)

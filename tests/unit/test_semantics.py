@@ -85,6 +85,17 @@ def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(LetterError, match="not readable"):
         ItemEmbeddings.load(tmp_path / "o.npy")
+    (tmp_path / "folder.npy").mkdir()
+    for folder in (tmp_path, tmp_path / "folder.npy"):
+        with pytest.raises(LetterError, match="cannot be read"):
+            ItemEmbeddings.load(folder)
+
+
+def test_a_long_text_is_cut_where_it_is_asked_for_and_where_the_encoder_ends():
+    begin, end = "soap " * 140, "for dogs"
+    short, long = (embed_texts([begin, begin + end], max_tokens=n, dtype="float32") for n in (128, 256))
+    assert np.array_equal(short[0], short[1]) and not np.allclose(long[0], long[1], atol=1e-4)
+    assert np.isfinite(embed_texts(["word " * 3000], max_tokens=2048, dtype="float32")).all(), "MiniLM ends at 512"
 
 
 def test_an_unknown_encoder_says_what_to_use_instead():

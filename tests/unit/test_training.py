@@ -149,6 +149,12 @@ def test_no_other_dtype_comes_from_the_environment(monkeypatch):
     assert seen == {torch.float32}
 
 
+def test_no_loss_is_divided_because_the_environment_says_so(monkeypatch):
+    expected = fit(network()).losses
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "64")
+    assert fit(network()).losses == expected
+
+
 def test_a_process_that_has_trained_on_a_gpu_can_train_on_the_cpu():
     """Accelerate keeps one device for a whole process; here it is made to remember another than the module's."""
     expected = fit(network()).losses
