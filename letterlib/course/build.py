@@ -69,11 +69,13 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
 
 def _without_paths(output: NotebookNode) -> None:
     """Replace this machine's folders in the text of an output."""
+    home = str(Path.home())
 
     def clean(value: Any) -> Any:
         if isinstance(value, list):
             return [clean(one) for one in value]
-        return value.replace(str(REPOSITORY), "<repository>").replace(str(Path.home()), "~")
+        value = value.replace(str(REPOSITORY), "<repository>")
+        return value if home == "/" else value.replace(home, "~")
 
     if "text" in output:
         output.text = clean(output.text)
@@ -134,8 +136,8 @@ def confirm_ran(notebook: NotebookNode, name: str) -> None:
 def store(notebook: NotebookNode, path: Path, largest: int = LARGEST) -> None:
     """Write a notebook, if it is small enough for a repository. largest: bytes."""
     text = nbformat.writes(tidy(notebook)) + "\n"
-    if len(text) > largest:
-        raise LetterError(f"{path.name}: {len(text):,} bytes; keep it below {largest:,} (smaller figures and tables)")
+    if (size := len(text.encode())) > largest:
+        raise LetterError(f"{path.name}: {size:,} bytes; keep it below {largest:,} (smaller figures and tables)")
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
@@ -235,8 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             return _report(chosen, everything, notebooks)
         for orphan in orphans(everything, notebooks):
-            print(f"{orphan.name}: removed, it has no source in solutions/")
-            orphan.unlink()
+            print(f"{orphan.name}: has no source in solutions/, and is left as it is")
         for source in chosen:
             print(_timed(source, build(source, notebooks, options.profile), options.profile), flush=True)
     except LetterError as error:

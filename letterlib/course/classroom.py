@@ -9,7 +9,6 @@ import argparse
 import ast
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,16 +28,24 @@ CELL_SECONDS = 300
 
 
 def set_parameters(notebook: NotebookNode, **values: Any) -> None:
-    """Replace literals in the cell tagged `parameters`, in place. A name that is not there is a LetterError."""
+    """Give names of the cell tagged `parameters` other values, in place. One that is not there is a LetterError."""
     cell = next((c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), None)
     if cell is None:
         raise LetterError("this notebook has no cell tagged `parameters`; was the cell deleted?")
-    known = [node.target.id for node in ast.parse(cell.source).body if isinstance(node, ast.AnnAssign)]
     for name, value in values.items():
+        assigned = [node for node in ast.parse(cell.source).body if isinstance(node, ast.AnnAssign) and node.value]
+        known = {ast.unparse(node.target): node.value for node in assigned}
         if name not in known:
             raise LetterError(f"no parameter {name!r}; the parameters cell has {', '.join(known) or 'none'}")
-        pattern = rf"^({re.escape(name)}: [^=\n]+ = )(\"[^\"]*\"|[^\s#]+)"
-        cell.source = re.sub(pattern, lambda m, v=value: m[1] + json.dumps(v), cell.source, flags=re.MULTILINE)
+        cell.source = _replaced(cell.source, known[name], json.dumps(value))
+
+
+def _replaced(source: str, node: ast.expr, by: str) -> str:
+    """The source with other text in the place of `node`, whose columns count bytes."""
+    raw = source.encode()
+    starts = [0, *(place + 1 for place, byte in enumerate(raw) if byte == ord("\n"))]
+    first, last = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+    return (raw[:first] + by.encode() + raw[last:]).decode()
 
 
 def submission(source: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:
@@ -116,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
             notebook = nbformat.read(path, as_version=4)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             nbformat.write(notebook, path)
-        except (LetterError, ValueError, SyntaxError, nbformat.ValidationError) as error:
+        except (LetterError, ValueError, TypeError, AttributeError, SyntaxError, nbformat.ValidationError) as error:
             broken.append(f"{path}: left as it is ({str(error).splitlines()[0]})")
     if found:
         print(f"{len(found) - len(broken)} notebook(s) set to {options.profile}")

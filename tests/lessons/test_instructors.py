@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from letterlib.course.build import REPOSITORY
-from letterlib.course.classroom import main, solutions, submission
+from letterlib.course.classroom import main, set_parameters, solutions, submission
 
 LESSON = "02_rq_vae"
 COLLECT = "nbgrader zip_collect"
@@ -50,15 +50,28 @@ def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
         copy.cells[place].source = source or ""
         copy.cells = copy.cells if source else copy.cells[:place] + copy.cells[place + 1 :]
         nbformat.write(copy, tmp_path / "in" / f"{name}.ipynb")
-    (tmp_path / "in" / "d_empty.ipynb").write_text("")
+    odd = '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}'
+    for name, text in {"d_empty": "", "e_list": "[]", "f_odd": odd}.items():
+        (tmp_path / "in" / f"{name}.ipynb").write_text(text)
     assert main(["profile", "smoke", str(tmp_path / "in"), "--cache-dir", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.out == "3 notebook(s) set to smoke\n"
     assert 'profile: str = "smoke"' in whole.read_text().replace("\\", "")
     lines = said.err.splitlines()
     assert [Path(line.split(": ")[1]).name for line in lines] == [
-        "a_half_line.ipynb", "b_no_types.ipynb", "c_no_cell.ipynb", "d_empty.ipynb"
+        "a_half_line.ipynb", "b_no_types.ipynb", "c_no_cell.ipynb", "d_empty.ipynb", "e_list.ipynb", "f_odd.ipynb"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["'my folder'", 'str(Path("a", "b"))', "(\n    'runs'  # mine\n)", '"läufe"'])
+@pytest.mark.parametrize("assigned", [": str = ", ":str="])
+def test_a_parameter_is_set_however_its_value_is_written(written, assigned):
+    source = f'name{assigned}"é"\ncache_dir{assigned}{written}  # where\nprofile: str = "laptop"'
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    set_parameters(nbformat.v4.new_notebook(cells=[cell]), cache_dir="/srv/r", profile="smoke")
+    assert cell.source == f'name{assigned}"é"\ncache_dir{assigned}"/srv/r"  # where\nprofile: str = "smoke"'.replace(
+        '"/srv/r"', '(\n    "/srv/r"  # mine\n)' if "mine" in written else '"/srv/r"'
+    )
 
 
 def hand_in(folder: Path) -> None:
