@@ -75,7 +75,8 @@ def measure(settings: Settings) -> list[Row]:
 
         return n_peer / timed(run)
 
-    tiger.recommend(ours_cases[:32], K, beam=BEAM)
+    tiger.recommend(ours_cases[:PEER_BATCH], K, beam=BEAM)  # the first batch of either is not counted
+    generate(t5, peer_cases[:PEER_BATCH], beauty.item_tokens, allowed)
     our_spread, peer_spread = compare(ours, peer, settings.pick(3, 1))
     mine = tiger.recommend(peer_cases, K, beam=BEAM).items
     theirs = items_of(tiger, answers["peer"])
