@@ -63,10 +63,10 @@ $(PEERS): pyproject.toml
 	@touch $(PEERS)
 
 bench: $(PEERS)  ## our speed beside cornac's, transformers' and others'; 20 minutes; BEAUTY=folder of its files
-	.venv-peers/bin/python -m benchmarks --data-dir $(BEAUTY)
+	.venv-peers/bin/python -m benchmarks --data-dir "$(BEAUTY)"
 
 bench-quick: $(PEERS)   ## the same on small samples, 3 minutes: does everything run?
-	.venv-peers/bin/python -m benchmarks --quick --data-dir $(BEAUTY)
+	.venv-peers/bin/python -m benchmarks --quick --data-dir "$(BEAUTY)"
 
 # Snakemake's plugins fit one version of it, so it is pinned, in an environment of its own.
 $(WORKFLOW): experiments/workflow/requirements.txt

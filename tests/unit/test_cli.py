@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def test_groups_are_asked_of_no_tokenizer_without_diversity_loss(tmp_path, beaut
 
 def test_a_closed_output_is_no_error():
     """`letterlib ... >&-`: Python has no sys.stdout then."""
-    command = f"{sys.executable} -c 'from letterlib.cli import main; main()' --help >&-"
+    command = f"{shlex.quote(sys.executable)} -c 'from letterlib.cli import main; main()' --help >&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

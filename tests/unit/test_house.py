@@ -26,6 +26,8 @@ def imported_rooms(module: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(module.read_text())):
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        if names == ["letterlib"]:
+            names = [f"letterlib.{alias.name}" for alias in node.names]
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         found |= {name.split(".")[1] for name in names if name and name.startswith("letterlib.")}
     return found

@@ -37,7 +37,9 @@ class Place:
         (self.home / "bin").mkdir()
         for name in programs:
             script = self.home / "bin" / name
-            script.write_text(f"#!{sys.executable} -SE\n" + Path(__file__).with_name("stand_ins.py").read_text())
+            # As pip writes it: the kernel does not run an interpreter in a folder with a space.
+            start = f"#!/bin/sh\n'''exec' \"{sys.executable}\" -SE \"$0\" \"$@\"\n' '''\n"
+            script.write_text(start + Path(__file__).with_name("stand_ins.py").read_text())
             script.chmod(0o755)
         (self.home / "grid.json").write_text(json.dumps([_for_another_program(one, "to do") for one in runs]))
         (folder / "grid.yaml").write_text("runs: the stand-in of letterlib does not read this\n")
