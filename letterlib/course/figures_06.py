@@ -189,7 +189,7 @@ def rewards(curves: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
 
 
 def followed(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Correlation over cases, rows tau, columns how many negatives count; each row's highest is framed."""
+    """Correlation over cases, rows tau, columns how many negatives count; each column's highest is framed."""
     ax = ax or plt.subplots(figsize=(7, 3.3), layout="constrained", dpi=DPI)[1]
     values = table.to_numpy()
     image = ax.imshow(values, cmap="viridis", aspect="auto", vmin=np.floor(values.min() * 20) / 20, vmax=1)
