@@ -40,6 +40,8 @@ def main(
     cache_dir: Annotated[Path, typer.Option(help="where stages are kept")] = Path("runs"),
     only: Annotated[int | None, typer.Option(help="this seed alone, to run several side by side")] = None,
 ) -> None:
+    if only is not None and not 0 <= only < seeds:
+        raise typer.BadParameter(f"--only {only}: with --seeds {seeds} the seeds are 0 to {seeds - 1}")
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"seed{seed}.json" for seed in range(seeds)]
     for file in files:  # all of them before anything is trained
