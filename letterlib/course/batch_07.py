@@ -74,6 +74,8 @@ def _causes_of_tokens(case: Case, whole: list[Tensor], width: int, longest: int)
          "not be in the same row: the width is the greatest sum."),
         (torch.cat([_filled(prompts, first, end), _filled(responses, longest - first, end)], 1),
          "prompts and responses filled up apart, so that padding stands between them. Put the two together first."),
+        (_filled([one[:-1] for one in whole], width - 1, end), "the end of each response is missing. It is no "
+         "padding: it has to be learnt."),
         (_filled(prompts, width, end), "the prompts alone; the responses belong behind them."),
         (_filled(prompts, first, end), "the prompts alone; the responses belong behind them."),
         (_filled(responses, max(map(len, responses)), end), "the responses alone; without its prompt nothing can be "

@@ -33,6 +33,10 @@ _STOPPED = "Your function stopped with"
 _OTHER_KIND = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
 _NOT_LEARNERS = (str(Path(__file__).parent.parent), sysconfig.get_path("stdlib"), "<frozen")
 _CONVERTED = {
+    ("a number", "an array"): "a reduction such as `.mean()` is missing, or an index: one number is asked for.",
+    ("a number", "a tensor"): "a reduction such as `.mean()` is missing, or an index: one number is asked for.",
+    ("an array", "a number"): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
+    "`axis`: several numbers are asked for.",
     ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
     ("a tensor", "a list"): "`torch.tensor(...)`, or `torch.stack(...)` for a list of tensors, makes a tensor of it.",
     ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, but loses the gradient.",
@@ -56,6 +60,11 @@ class Incorrect(Exception):
     def stopped(self) -> bool:
         """Whether the answer raised an error, and returned nothing that could be wrong."""
         return self.message.startswith(_STOPPED)
+
+    @property
+    def about(self) -> str:
+        """The name of the value that is wrong, where one is named."""
+        return self.message.split("`")[1] if self.message.startswith("`") else ""
 
     @property
     def lines(self) -> list[str]:
@@ -138,8 +147,11 @@ def _examine(name: str, answer: Any, seed: int) -> None:
             # tells, also where it tells that the mistake is none that we know. What stops a function on one of them
             # says nothing of what happens on the other.
             largest = _found_on(exercise, answer, cases[-1])
-            if largest is not None and not largest.stopped and not found.stopped:
-                found.cause = largest.cause
+            if largest is None or largest.stopped or found.stopped:
+                raise
+            if largest.about != found.about:  # the cause would speak of another value than the message
+                raise largest from None
+            found.cause = largest.cause
             raise
 
 
@@ -215,10 +227,11 @@ def compare(
     """
     wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
     kind = kind_of(expected)
+    comparable = kind_of(actual) in ("a tensor", "an array", "a number") or getattr(actual, "shape", None) == ()
+    likely = next((text for value, text in causes if comparable and close(actual, value)), "")
     if kind_of(actual) != kind and not (kind == "a number" and getattr(actual, "shape", None) == ()):
         what = f"`{name}` should be {kind} and is {kind_of(actual)}."
-        raise wrong(what, cause=_CONVERTED.get((kind, kind_of(actual)), _OTHER_KIND))
-    likely = next((text for value, text in causes if close(actual, value)), "")
+        raise wrong(what, cause=likely or _CONVERTED.get((kind, kind_of(actual)), _OTHER_KIND))
     if kind != "a number":
         if actual.shape != expected.shape:
             what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."

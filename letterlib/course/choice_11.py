@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 
 from letterlib.course.checks import Case, call, compare, several
+from letterlib.course.values import kind_of
 
 
 def choices(truth: np.ndarray, in_validation: np.ndarray, in_test: np.ndarray) -> tuple[float, float, float]:
@@ -54,6 +55,9 @@ def choice(answer: Any, case: Case) -> None:
             (in_test[rows, chosen].mean(), "the noise of the chosen setting, without its truth."),
             (test[:, once].mean(), "one choice for all repeats. Each row is a sweep of its own: `argmax(axis=1)`."),
             (test[rows, validation.argmin(axis=1)].mean(), "the worst on validation; take the highest."),
+            (test[chosen].mean(), "`test[chosen]` takes whole rows, by the numbers of settings. Pair them: "
+             "`test[np.arange(len(test)), chosen]`."),
+            (in_test[rows, noise_alone].mean(), "noise alone. What is seen is `truth` plus noise."),
             (test[rows, chosen], "one figure a repeat. Return their mean."),
             (test[:, chosen].mean(), "`test[:, chosen]` takes every chosen column from every row. Pair them: "
              "`test[np.arange(len(test)), chosen]`."),
@@ -75,5 +79,9 @@ def choice(answer: Any, case: Case) -> None:
             (expected["by_validation"], "the reported figure once more. `truth` itself has no noise."),
         ],
     }  # fmt: skip
+    if [kind_of(one) for one in returned[:2]] == ["a number"] * 2 and np.allclose(
+        returned[:2], [expected["by_test"], expected["by_validation"]]
+    ):
+        causes["by_validation"].insert(0, (expected["by_test"], "the first two in the other order."))
     for name, value in zip(names, returned, strict=True):
         compare(name, value, expected[name], case, causes[name])

@@ -77,6 +77,8 @@ def _require_items(name: str, actual: Any, expected: np.ndarray, case: Case) -> 
         what, cause = f"an array and is {kind_of(actual)}", "a conversion. A slice of an array is an array."
         if isinstance(actual, (list, tuple)) and not actual:
             cause = "an empty list. `items[:0]` is an empty array."
+        elif actual is None:
+            cause = "`None` for an empty part. `items[:0]` is an empty array."
         elif kind_of(actual) == "a number":
             cause = "a place instead of a slice: `items[-1]` is a number, `items[-1:]` is an array."
     raise Incorrect(f"`{name}` should be {what}.", case, expected=expected, actual=actual, cause=cause)

@@ -22,8 +22,8 @@ UNKNOWN = "none that we know. Work the input above out by hand, and print each s
 def list_cases(generator: Generator) -> list[Case]:
     """Ranked lists with the target at chosen places: the last that counts, the first that does not, nowhere."""
     small = [_lists(generator, length, k, places) for length, k, places in [(1, 1, [0]), (2, 1, [1]), (3, 2, [1])]]
-    middle = [_lists(generator, 5, 3, [0, 2, 3, None]), _lists(generator, 6, 2, [1, 2, 0, 3, 5, 4, None])]
-    places = [0, None, 9, 19, 2, 3, 10, 5, 8, 9, 11, 1, 15, None, None]
+    middle = [_lists(generator, 3, 2, [0, 1, 2, None]), _lists(generator, 6, 2, [1, 2, 0, 3, 5, 4, None])]
+    places = [0, None, 9, 4, 19, 2, 3, 10, None, 8, 9, None, 1, 11, 4, None, 15, None, 12, None, None]
     return [*small, *middle, _lists(generator, 20, 10, places)]
 
 
@@ -37,6 +37,9 @@ def recall(answer: Any, case: Case) -> None:
     causes = [
         *_wrong_cuts(hits_at, ranks, k, ranked.shape[1]),
         (hits.mean() / k, "a division by k, as a mean over k places makes one. That is precision; use `.any(axis=1)`."),
+        (hits.sum() / k, "the hits divided by k. Divide by the number of cases."),
+        (hits.sum() / ranked.shape[1], "the hits divided by the length of a list. Divide by the number of cases."),
+        (1.0, "the first list alone (a `return` inside the loop), the hits alone, or one `any` for the whole table."),
         (hits.sum(), "a sum over cases; take the mean."),
         (found[:k].any(axis=1).mean(), "`ranked[:k]`, the first k cases. The first k places are `ranked[:, :k]`."),
         (np.isin(targets, ranked[:, :k]).mean(), everybody),
@@ -44,7 +47,7 @@ def recall(answer: Any, case: Case) -> None:
         (found[:, :k].any(axis=0).mean(), "`any` along the wrong axis. One list is a row: `.any(axis=1)`."),
         (found.mean(), "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`."),
         (found[:, -k:].any(axis=1).mean(), "the last k places. The first k are `ranked[:, :k]`."),
-        ((found.argmax(axis=1) < k).mean(), "`argmax`, which is 0 for a row without the target: a miss becomes a hit."),
+        ((found.argmax(axis=1) < k).mean(), "a miss becomes a hit: `argmax` gives it 0, and -1 is below k."),
         (hits.sum() / max(1, found.any(axis=1).sum()), "a mean over the targets in the lists. A miss counts as 0."),
         (hits.mean() * 100, "a percentage. A share lies between 0 and 1."),
         (1 - hits.mean(), "the misses counted."),
@@ -69,7 +72,8 @@ def ndcg(answer: Any, case: Case) -> None:
     causes = [
         ((gains / np.log(2)).mean(), "the natural logarithm; the discount is `np.log2`. The first place is worth 1."),
         ((gains / np.log10(2)).mean(), "the logarithm to base 10; the discount is `np.log2`."),
-        (first_is_infinite.mean(), "log2(rank + 1) with ranks from 0: the first place divides by log2(1) = 0."),
+        *((value, "log2(rank + 1) with ranks from 0: the first place divides by log2(1) = 0.")
+          for value in (first_is_infinite.mean(), np.nan)),
         ((hits / np.log2(place + 3)).mean(), "a rank that is one too high: the first place is worth 1 / log2(2) = 1."),
         ((hits / (place + 1)).mean(), "1 / (rank + 1), the reciprocal rank; the logarithm is missing."),
         *_wrong_cuts(gains_at, ranks, k, ranked.shape[1]),
@@ -82,6 +86,7 @@ def ndcg(answer: Any, case: Case) -> None:
         (hits.mean(), "no discount: this is recall. A target far down should count for less."),
         (gains.sum() / max(1, hits.sum()), "a mean over the cases that were found. A miss counts as 0, and counts."),
         (gains.sum(), "a sum over cases; take the mean."),
+        (float(gains[0]), "the first list alone: a `return` inside the loop."),
         (returned, UNKNOWN),
     ]
     compare("ndcg", returned, float(gains.mean()), case, causes)
@@ -139,7 +144,9 @@ def popularity(answer: Any, case: Case) -> None:
         (_ranked(np.trim_zeros(train, "b")), "a count that stops at the highest id in the lists: `minlength=n_items`."),
         (wanted[train[wanted] > 0], "items without an interaction left out. They come last, by their id."),
         (returned if fewer else train, "items left out. All n_items are asked for; those that nobody has come last."),
-        (_ranked(everything > 0), "items marked as seen or not; count how often."),
+        *((_ranked(counts > 0), "items marked as seen or not; `counts[items] += 1` adds 1 once. Use `np.bincount`.")
+          for counts in (train, everything)),
+        (wanted.astype(np.float64), "a conversion to fractions. Item ids are whole numbers."),
         (returned if tied else train, "ties in another order. Of films with equal counts the lower id comes first."),
         (returned, UNKNOWN),
     ]  # fmt: skip
@@ -182,6 +189,7 @@ def _lists(generator: Generator, length: int, k: int, places: Sequence[int | Non
                for row, place in zip(ranked, places, strict=True)]  # fmt: skip
     if places[-1] is None:
         ranked[-1, -length // 2 :] = NO_ITEM
+        targets[-1] = n_items  # in nobody's list
     return {"ranked": ranked, "targets": np.array(targets), "k": k}
 
 

@@ -10,9 +10,9 @@ from torch import Generator, Tensor
 from letterlib.analysis import anisotropy, neighbours
 from letterlib.analysis.neighbours import unit_rows
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.scale_01 import standardize_cases, standardized
 from letterlib.course.values import tenths
 from letterlib.semantics import mean_pool
-from letterlib.tokenization.item_vectors import standardize
 
 CLEAR = 1e-3  # least difference between the cosines of two neighbours that follow each other
 
@@ -42,12 +42,16 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
     total = (states * real).sum(1)
     first = torch.stack([row[: int(n)].mean(0) for row, n in zip(states, mask.sum(1), strict=True)])
     lowest = states.masked_fill(~real, -torch.inf).amax(1)
+    n_real = mask.sum(1)
+    across = total / n_real if total.shape[0] == total.shape[1] else torch.full_like(total, torch.nan)
     right, upside_down = mean_pool(states, mask), "the mask is upside down: 1 is real, 0 is padding."
     return [
         (right, f"another type of number; return {states.dtype}, the type of the states."),
         (right[:, None], "`keepdim=True`, or a stray dimension; one vector per text is enough."),
         (states.mean(1), "a plain mean: padding is averaged in as if it were text. Use the mask."),
         (total / states.shape[1], "division by the padded length; divide by each text's own number of real tokens."),
+        (across, "`keepdim=True` is missing below the line, so that each column, not each text, got a number."),
+        (states.sum(1) / n_real[:, None], "padding is in the sum above the line: multiply by the mask first."),
         (total / mask.sum(), "division by the real tokens of the whole batch; each text has its own number."),
         (total / len(mask), "division by the number of texts; divide by each text's own number of real tokens."),
         (total, "a sum. Divide by each text's number of real tokens, or long texts get long vectors."),
@@ -108,6 +112,7 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
         (with_itself[:, : k + 1], "the item itself heads its own list, and one more than k is returned."),
         (with_itself[:, 1 : k + 1], dropped),
         (_order(_without_self(cosines))[:, :-1][:, ::-1][:, :k], farthest),
+        (np.argsort(_without_self(cosines), axis=1)[::-1][:, :k], "`[::-1]` turns round the rows; use `[:, ::-1]`."),
         (_order(-cosines)[:, :k], farthest),
         (_order(-_without_self(cosines))[:, :k], "ascending order, so that -inf comes first. Highest cosine first."),
         (_order(_without_self(dots))[:, :k], unnormalised),
@@ -165,6 +170,7 @@ def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
     unequal = "pairs with cosine 1 left out. Leave out the diagonal by its place: two equal rows are a pair too."
     return [
         (cosines.mean(), "the diagonal is counted: every item has cosine 1 with itself. Leave it out."),
+        (cosines.sum() / pairs, "the diagonal is in the sum and not in the number. Take n out of the sum as well."),
         (dots[different].mean(), "dot products, not cosines: divide each row by its length first."),
         (dots.mean(), "dot products, not cosines, and the diagonal is counted."),
         (cosines[different].sum() / n**2, "division by n * n; without the diagonal there are n * (n - 1) cosines."),
@@ -184,53 +190,6 @@ def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
         ((length(unit_rows(vectors).sum(axis=0)) - n) / pairs, "the length of the sum, without its square."),
         ((length(vectors.sum(axis=0)) ** 2 - n) / pairs, f"a sum of rows of any length; {own}"),
         (cosines[cosines < 1 - 1e-5].sum() / max((cosines < 1 - 1e-5).sum(), 1), unequal),
-    ]
-
-
-def standardize_cases(generator: Generator) -> list[Case]:
-    """Columns of unequal spread around unequal means; in the third, one column is constant."""
-    cases = []
-    for rows, dim in [(2, 1), (3, 2), (4, 3), (16, 5)]:
-        spread = torch.linspace(0.5, 3, dim)
-        if (rows, dim) == (4, 3):
-            spread[1] = 0
-        x = torch.randn(rows, dim, generator=generator) * spread + torch.linspace(2, -1, dim)
-        x[0] = x[1] + spread  # so that not all rows are equal
-        cases.append({"x": tenths(x).numpy()})
-    return cases
-
-
-def standardized(answer: Any, case: Case) -> None:
-    """1.4: x [n, d] -> [n, d], columns with mean 0, the whole table with mean square 1."""
-    x, returned = case["x"], call(answer, case)
-    with np.errstate(all="ignore"):
-        compare("the table", returned, standardize(x), case, _wrong_scales(x.astype(np.float64)))
-
-
-def _wrong_scales(x: np.ndarray) -> list[tuple[np.ndarray, str]]:
-    centred, spread = x - x.mean(axis=0), x.std(axis=0)
-    whole = "division by the length of the whole table: then the squares add up to 1. Their mean should be 1."
-    lengths, by_row = np.linalg.norm(centred, axis=1, keepdims=True), x - x.mean(axis=1, keepdims=True)
-    each_column = "a standard deviation for every column; one number for the whole table is asked for."
-    return [
-        (centred / np.linalg.norm(centred), whole),
-        (centred / spread, each_column),
-        (centred / centred.std(axis=0, ddof=1), each_column),
-        (centred / np.where(spread > 0, spread, 1), each_column),
-        (centred / lengths, "every row divided by its own length; one number for the whole table is asked for."),
-        (centred / centred.std(axis=1, keepdims=True), "a standard deviation for every row; one number for all."),
-        (centred, "centred and not scaled."),
-        (by_row / x.std(axis=1, keepdims=True), "mean and standard deviation of every row; the mean is per column."),
-        (centred / spread.mean(), "the mean of the columns' deviations; take one deviation of the whole table."),
-        (x / np.sqrt(np.square(x).mean()), "scaled and not centred: take the mean of every column away first."),
-        (x / x.std(), "scaled and not centred: take the mean of every column away first."),
-        (x / centred.std(), "scaled and not centred: take the mean of every column away."),
-        ((x - x.mean()) / x.std(), "one mean for the whole table; every column has its own, `mean(axis=0)`."),
-        (by_row / by_row.std(), "the mean of every row is taken away (axis=1); take that of every column (axis=0)."),
-        (centred / x.std(), "the standard deviation of the table before centring; measure it after."),
-        (centred / centred.std(ddof=1), "`ddof=1`; NumPy's own default, 0, makes the mean square exactly 1."),
-        (centred / centred.var(), "division by the variance; its square root is the standard deviation."),
-        (centred * centred.std(), "multiplication by the standard deviation; divide."),
     ]
 
 

@@ -48,6 +48,7 @@ def nearest_code(answer: Any, case: Case) -> None:
         ((z[:, None] - codebook).abs().sum(2).argmin(1), "absolute differences; square them before summing."),
         (distances.min(dim=1).values, distance_itself),
         (distances.min(dim=1).values.sqrt(), distance_itself),
+        *((one, "a `return` inside the loop, after the first row.") for one in (nearest[:1], nearest[0])),
         (codebook[nearest], "the code vector itself. Return its row number in the codebook."),
     ]
     compare("codes", returned, nearest, case, causes)
@@ -103,6 +104,12 @@ def _wrong_residuals(z: Tensor, codebooks: Sequence[Tensor]) -> Iterator[tuple[T
             codes.append(torch.cdist(residual, codebook).argmin(dim=1))
             residual = update(residual, codebook[codes[-1]])
         yield torch.stack(codes, dim=1), text
+    residual, total, codes = z, torch.zeros_like(z), []
+    for codebook in codebooks:
+        codes.append(torch.cdist(residual, codebook).argmin(dim=1))
+        total = total + codebook[codes[-1]]
+        residual = residual - total
+    yield torch.stack(codes, dim=1), "the sum so far taken from the residual; earlier vectors are out of it already."
     codes, _ = residual_quantizer.residual_quantize(z, [codebooks[0]] * len(codebooks))
     yield codes, "the first codebook at every level; each level has its own."
 
@@ -122,7 +129,7 @@ def straight_through(answer: Any, case: Case) -> None:
     z, quantised = case["z"], case["quantised"]
     returned = call(answer, case)
     causes = [
-        (z, "z itself. The decoder must see the quantised vector."),
+        (z, "the value of z: z itself, or the two in each other's place. The decoder must see the quantised vector."),
         (quantised - z, "the step from z to the quantised vector; z has to be added back."),
         (z + quantised, "a sum of the two: one z too many."),
         (2 * z - quantised, "the step the wrong way round: it is `quantised - z`."),
@@ -136,6 +143,8 @@ def straight_through(answer: Any, case: Case) -> None:
             cause = "z stands outside `detach()` more than once, or scaled, or with a minus."
         elif of_quantised.any():
             cause = "`quantised` returned as it is, or no `detach()`: then z cancels, in the gradient too."
+        elif returned.requires_grad and not returned.is_leaf:
+            cause = "z stands outside `detach()` with a plus and with a minus, and cancels. Detach the whole step."
         else:
             cause = "everything is detached. z must stand once outside `detach()`."
         raise Incorrect(what, case, expected=weight, actual=of_z, cause=cause)
@@ -199,8 +208,9 @@ def _wrong_losses(residuals: list[Tensor], vectors: list[Tensor], mu: float) -> 
         (mean * (1 + levels * mu), "one of the two terms is summed over levels; both are means."),
         (lengths * (1 + mu), "lengths that are not squared."),
         (absolute * (1 + mu), "absolute differences; square them."),
-        (mean, "the term with mu is missing."),
-        (mean * mu, "the term without mu is missing, or mu multiplies both terms."),
+        (mean, "the term with mu is missing, or the other is weighted by 1 - mu."),
+        (mean * mu, "the term without mu is missing."),
+        (mean * 2 * mu, "mu multiplies both terms; it weighs the second alone."),
         (mean * 2, "mu is missing."),
         (mean * 1.25, "0.25 written into the function; use its argument mu."),
         (per_level[0] * (1 + mu) / levels, "a `return` inside the loop, after the first level."),

@@ -52,6 +52,7 @@ def perplexity(answer: Any, case: Case) -> None:
         (expected / n_codes, "the perplexity divided by the number of codes."),
         (np.exp(nats / n_codes), even),
         (np.exp(nats / len(used)), even),
+        (np.exp(-shares * np.log(shares)).sum(), "`exp` of every part, and then the sum. First the sum, then `exp`."),
         (np.exp(-np.log(shares).sum()), "each logarithm has to be weighted by its share."),
         (np.exp(-np.log(shares).mean()), "each logarithm has to be weighted by its share; here all weigh the same."),
         (_exp_entropy(used / n_codes), "loads divided by the number of codes. Divide by their sum."),
@@ -180,6 +181,10 @@ def sinkhorn(answer: Any, case: Case) -> None:
             q = q / q.sum(1, keepdims=True) if step == "r" else q / q.sum(0, keepdims=True) * column_total
         return q
 
+    swapped = np.exp(-distances / epsilon)
+    for _ in range(iterations):
+        swapped = swapped / swapped.sum(0)
+        swapped = swapped / swapped.sum(1, keepdims=True) * each
     causes = [
         (alternate(distances, "cr", iterations), "columns first and rows last. The task ends with the columns."),
         (alternate(distances, "r", 1), "rows alone, which is one softmax per item: nothing makes the codes even."),
@@ -189,11 +194,12 @@ def sinkhorn(answer: Any, case: Case) -> None:
         (alternate(distances, "rc", iterations, 1 / each), "columns that sum to codes / items; turn it over."),
         (alternate(distances, "rc", iterations, each // 1), "`//` drops the fraction of items / codes; use `/`."),
         (expected * distances.shape[1], "columns that sum to the items; every code should get items / codes."),
-        (alternate(distances, "rc", 1), "one round only, or every round starts from the first table again."),
+        (alternate(distances, "rc", 1), "one round only, always the first table, or all rows before all columns."),
         (alternate(distances, "rc", iterations - 1), "one round too few."),
         (alternate(distances, "rc", iterations + 1), "one round too many."),
         (expected / expected.sum(axis=1, keepdims=True), "the rows scaled once more. The task ends with the columns."),
-        (alternate(distances * epsilon, "rc", iterations), "epsilon is missing."),
+        (alternate(distances * epsilon, "rc", iterations), "epsilon is missing, or outside `exp`, where it cancels."),
+        (swapped, "the two axes swapped: `sum(axis=1)` adds up a row, `sum(axis=0)` a column."),
         (alternate(distances * epsilon**2, "rc", iterations), "distances multiplied by epsilon; divide."),
         (expected / len(distances), "a total of 1; with rows of 1 it is the items."),
         (np.log(expected), "the logarithms; take `exp` at the end."),
@@ -202,7 +208,10 @@ def sinkhorn(answer: Any, case: Case) -> None:
         (expected.T, "the table turned over; one row per item."),
     ]
     # Two codes are too few to tell mistakes apart.
-    compare("shares", returned, expected, case, causes if distances.shape[1] > 2 else [])
+    causes = causes if distances.shape[1] > 2 else []
+    if distances.shape == (2, 1) and np.shape(returned) == (2, 2):
+        causes = [(returned, "`keepdims=True` is missing where rows are added up.")]
+    compare("shares", returned, expected, case, causes)
 
 
 EXERCISES = {

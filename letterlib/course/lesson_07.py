@@ -40,6 +40,9 @@ def values(answer: Any, case: Case) -> None:
     highest = int(codes.max())
     stops_early, one_number = expected.clone(), means.mean(1, keepdim=True).expand_as(random)
     stops_early[highest] = random[highest]
+    n_used = int(used.sum())
+    compacted, counted = random.clone(), expected.clone()
+    compacted[:n_used], counted[n_used:] = means[used[:, 0]], random[n_used:]
     causes = [
         (means, "zeros where a code has no items. Two such codes could never be told apart; keep the random rows."),
         (torch.where(used, sums, random), "sums. Codes with many items would get long vectors; take the mean."),
@@ -53,6 +56,9 @@ def values(answer: Any, case: Case) -> None:
         (added, "words added to random rows, and no mean."),
         (torch.where(used, words.mean(0), random), "the mean of *all* items at every code: all codes would be one."),
         (torch.where(used, sums / len(codes), random), "divided by all items. Divide by those that have the code."),
+        (torch.where(used, random + means, random), "the mean is added to the random row. Put it in its place."),
+        (compacted, "the k-th code in use stands in row k. Code 5 belongs in row 5, whether or not 3 and 4 occur."),
+        (counted, "only the codes below the *number* of codes in use. Codes have gaps: go through `codes.unique()`."),
         (random, "the random rows, unchanged."),
         (stops_early, "the highest code that occurs is left out. `range(n)` stops before n."),
         (expected[codes], "one row per item; one per code is asked for."),

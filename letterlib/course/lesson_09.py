@@ -15,7 +15,7 @@ from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, se
 from letterlib.course.paired_09 import paired, paired_cases
 
 IGNORED = -100
-SMALL = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6)
+SMALL = (1e-20, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, torch.finfo(torch.float32).eps, 1e-7, 1e-6, 1e-5)
 """What people add so that a logarithm has something to stand on."""
 
 
@@ -49,6 +49,8 @@ def bpr(answer: Any, case: Case) -> None:
         (-each.mean(), "the sign: the logarithm of a probability is negative, the loss is minus it."),
         (each, "one loss per row; take the mean."),
         (-torch.sigmoid(lead).mean(), "minus the probability; the loss is minus its *logarithm*."),
+        ((1 - torch.sigmoid(lead)).mean(), "one minus the probability; the loss is minus its *logarithm*."),
+        (F.softplus(-lead.mean()), "the mean of the leads, and then one loss. Take the loss of each row first."),
         (-lead.mean(), "the lead without sigmoid and logarithm. It would fall without end."),
         (F.relu(-lead).mean(), "a hinge (`relu`) in the place of -log sigmoid."),
         (F.softplus(-(user * (liked - other))).mean(), "the sigmoid of every coordinate. Add the products up over "
@@ -130,6 +132,7 @@ def masking(answer: Any, case: Case) -> None:
         (torch.where(hidden, histories, mask), "the mask item where nothing is masked, and films where it should be."),
         (torch.where(hidden, -1, histories), "the filling (-1) in the place of the mask item."),
         (torch.where(hidden, IGNORED, histories), "-100 in the inputs; there the id of the mask item stands."),
+        (torch.where(hidden | ~real, mask, histories), "the filling became the mask item too. It stays -1."),
         (hidden, "true and false; return the films, with the mask item at these places."),
     ]
     compare("inputs", returned[0], inputs, case, causes)
@@ -142,6 +145,9 @@ def masking(answer: Any, case: Case) -> None:
         (torch.where(hidden, histories, 0), "0 where nothing is masked: that is film 0. -100 is left out of the loss."),
         (torch.where(hidden, mask, IGNORED), "the mask item as the label; the label is the film that stood there."),
         (inputs, "the inputs once more."),
+        (histories[hidden], "the masked films alone. Labels have the shape of `histories`: `torch.where(hidden, ..., "
+         "-100)`."),
+        (torch.where(real, labels, -1), "-1 at the filling. `F.cross_entropy` leaves out -100."),
         *((torch.where(one, histories, IGNORED), text) for one, text in wrong),
     ]  # fmt: skip
     compare("labels", returned[1], labels, case, causes)
@@ -177,13 +183,19 @@ def grounding(answer: Any, case: Case) -> None:
 
     n_items = len(catalogue)
     unit = F.normalize(catalogue, dim=1)
+    scores = [
+        (-distance, "the farthest films. Sort upwards: the least distance comes first (`topk` with `largest=False`)."),
+        (-(written @ catalogue.T), "dot products: long vectors win. Grounding goes by distance."),
+        (written @ catalogue.T, "dot products, the least first. Grounding goes by distance."),
+        (-(F.normalize(written, dim=1) @ unit.T), "cosines. Grounding goes by the distance, lengths included."),
+        (difference.abs().sum(dim=2), "absolute differences added up (L1). Euclidean distance squares them."),
+        (difference.abs().amax(dim=2), "the largest difference of a coordinate. Add up the squares."),
+        (difference.sum(dim=2), "differences added up without their squares: those of two coordinates can cancel."),
+        (difference.sum(dim=2).square(), "the square of the sum. Square each coordinate first, then add up."),
+    ]
     causes = [
         (n_items - 1 - best(distance.flip(1)), "ties broken by the *higher* id."),
-        (best(-distance), "the farthest films. Sort upwards: the least distance comes first."),
-        (best(-(written @ catalogue.T)), "dot products: long vectors win. Grounding goes by distance."),
-        (best(-(F.normalize(written, dim=1) @ unit.T)), "cosines. Grounding goes by the distance, lengths included."),
-        (best(difference.abs().sum(dim=2)), "absolute differences added up (L1). Euclidean distance squares them."),
-        (best(difference.abs().amax(dim=2)), "the largest difference of a coordinate. Add up the squares."),
+        *((best(score), text) for score, text in scores),
         (order[:, 1 : k + 1], "the nearest film is left out. Here it counts: nothing written is an item already."),
         (distance.sort(dim=1).values[:, :k], "distances; return which films are nearest."),
         (order, "the whole catalogue, sorted; keep the first `k`."),
@@ -193,7 +205,16 @@ def grounding(answer: Any, case: Case) -> None:
     returned = call(answer, case)
     if isinstance(returned, Tensor) and returned.shape == (len(written), k) and returned.dtype == torch.int64:
         _look_at_ties(returned, distance, order[:, :k], case)
+        causes += [(returned, text) for score, text in scores if _sorted_by(returned, score)]  # ties in any order
     compare("the nearest", returned, order[:, :k], case, causes)
+
+
+def _sorted_by(returned: Tensor, score: Tensor) -> bool:
+    """Whether these are the places of the least scores, upwards, whatever became of ties."""
+    n_items, k = score.shape[1], returned.shape[1]
+    if not ((returned >= 0) & (returned < n_items)).all():
+        return False
+    return torch.allclose(score.gather(1, returned), score.sort(dim=1).values[:, :k])
 
 
 def _look_at_ties(returned: Tensor, distance: Tensor, expected: Tensor, case: Case) -> None:

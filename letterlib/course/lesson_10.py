@@ -48,14 +48,15 @@ def grid(answer: Any, case: Case) -> None:
             cause = "something that makes runs when it is asked. `list(...)` around it makes them now."
         raise Incorrect(f"Your function should return a list of dictionaries and returned a {what}"
                         + (f" with a {held} in it." if held else "."), case, cause=cause)  # fmt: skip
+    same_runs = _sorted(returned) == _sorted(expected)
+    if same_runs and any(list(one) != list(case["entry"]) for one in returned):
+        cause = "names sorted, or put together from two groups. Go through the entry once, in its own order."
+        what = "The runs are right, and their names stand in another order than the entry's."
+        raise Incorrect(what, case, expected=expected, actual=returned, cause=cause)
     if returned == expected:
-        if [list(one) for one in returned] != [list(one) for one in expected]:
-            cause = "names put together from two groups. Go through the entry once, in its own order."
-            what = "The runs are right, and their names stand in another order than the entry's."
-            raise Incorrect(what, case, expected=expected, actual=returned, cause=cause)
         return
     cause = next((text for value, text in _wrong_grids(case["entry"]) if value == returned), "")
-    if not cause and _sorted(returned) == _sorted(expected):
+    if not cause and same_runs:
         cause = "another order. The last name changes fastest, as the last digit of a counter does."
     what = f"There should be {len(expected)} runs and there are {len(returned)}." \
         if len(returned) != len(expected) else "The right number of runs, and other runs."  # fmt: skip
@@ -69,11 +70,20 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
     first = single | {name: value[0] for name, value in lists.items() if value}
     backwards = [dict(zip(entry, chosen[::-1], strict=True)) for chosen in itertools.product(
         *[value if isinstance(value, list) else [value] for value in reversed(entry.values())])]  # fmt: skip
+    wrapped = [value if isinstance(value, list) else [value] for value in entry.values()]
     letters = [dict(zip(entry, chosen, strict=True)) for chosen in itertools.product(
         *[value if isinstance(value, list | str) else [value] for value in entry.values()])]  # fmt: skip
     return [
         ([single | dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=False)],
          "the lists side by side (`zip`): first with first, second with second. All combinations are asked for."),
+        ([dict(zip(entry, chosen, strict=True)) for chosen in zip(*wrapped, strict=False)],
+         "the lists side by side (`zip`): first with first, second with second. All combinations are asked for."),
+        (all_combinations({name: list(value) if isinstance(value, tuple) else value for name, value in entry.items()}),
+         "a tuple was taken apart. Only a list is several choices."),
+        (all_combinations({name: [None] if value == [] else value for name, value in entry.items()}),
+         "an empty list became None. No choice for a name means that there is no run."),
+        ([{name: value for name, value in one.items() if value is not None} for one in every],
+         "a value None was left out. Every run has all names."),
         (all_combinations(lists), "values that are no list are left out. Every run has all names."),
         (letters, "a text was taken apart into its letters. Only a list is several choices."),
         (backwards, "the first name changes fastest. It should be the last, as the last digit of a counter does."),
@@ -119,13 +129,23 @@ def key(answer: Any, case: Case) -> None:
         theirs = call(answer, case | {"given": given})
         if theirs != mine:
             _differ("One run has two keys.", case, case["given"], given, mine, theirs, cause)
+    theirs = call(answer, case | {"defaults": dict(reversed(case["defaults"].items()))})
+    if theirs != mine:
+        cause = "the order of the names in `defaults`. Sort all names: `sort_keys=True`."
+        raise Incorrect("One run has two keys.", case | {"defaults, again": "the same, in another order"},
+                        expected=mine, actual=theirs, cause=cause)  # fmt: skip
+    others = [(given, other, call(answer, case | {"given": given}), call(answer, case | {"given": other}), cause)
+              for given, other, cause in _other_runs(case)]  # fmt: skip
+    if all(first == second for _, _, first, second, _ in others):
+        given, other, first, *_ = others[0]
+        cause = "nothing of what was given is in the key. Of two dictionaries the right one wins: `defaults | given`."
+        _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
+    for given, other, first, second, cause in others:
+        if first == second:
+            _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
     if len({call(answer, _in_a_process(case, number)) for number in range(8)}) > 1:
         cause = "the order of a `set`, or Python's own hash of a text. Both differ from process to process; sort names."
         raise Incorrect("The key is another one tomorrow.", case, cause=cause)
-    for given, other, cause in _other_runs(case):
-        first, second = call(answer, case | {"given": given}), call(answer, case | {"given": other})
-        if first == second:
-            _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
 
 
 class _Name(str):

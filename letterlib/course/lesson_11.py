@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.course.checks import Case, Exercise, call, compare, several
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
 from letterlib.course.choice_11 import choice, choice_cases
+from letterlib.course.values import close
 from letterlib.evaluation.multiple_comparisons import holm
 
 
@@ -42,11 +43,15 @@ def seeds(answer: Any, case: Case) -> None:
     expected = means_a[of_a] - means_b[of_b]
     unsorted = np.array([seed for seed in seeds_a if seed in common])
     order = np.searchsorted(common, unsorted)
+    order_b = np.searchsorted(common, np.array([seed for seed in seeds_b if seed in common]))
     n, m = len(common), min(len(a), len(b))
     sorted_a, sorted_b = means_a[np.argsort(seeds_a)], means_b[np.argsort(seeds_b)]
     causes = [
         (-expected, "b - a. A positive number should say that a is better."),
         (expected[order], "in the order of `seeds_a`. Sort by seed."),
+        (expected[order_b], "in the order of `seeds_b`. Sort by seed."),
+        (means_a[np.isin(seeds_a, common)] - means_b[np.isin(seeds_b, common)], "the common seeds of each side, paired "
+         "by position. They stand in another order in a than in b."),
         (expected[::-1], "the highest seed first. Sort upwards."),
         (means_a[:m] - means_b[:m], "paired by position. Row i of a and row i of b may have different seeds."),
         (sorted_a[:m] - sorted_b[:m], "each side sorted, then paired by position. Some seeds are on one side only: "
@@ -56,28 +61,42 @@ def seeds(answer: Any, case: Case) -> None:
         ((a[of_a] - b[of_b]).mean(axis=0), "the mean over seeds, one a case. Take the mean over cases, `axis=1`."),
         (common, "the seeds themselves; asked for is the difference at each."),
     ]  # fmt: skip
-    compare("differences", returned[0], expected, case, causes)
+    one = returned[0]
+    unknown = not any(close(one, value) for value, _ in causes if isinstance(one, np.ndarray))
+    if unknown and isinstance(one, np.ndarray) and one.ndim == 1 and len(one) != n:
+        cause = "seeds that only one side has, or common ones left out. `np.intersect1d` finds those in common."
+        what = f"There are {n} seeds in common, and `differences` has {len(one)} values."
+        raise Incorrect(what, case, expected=expected, actual=one, cause=cause)
+    compare("differences", one, expected, case, causes)
     causes = [
         (means_a.mean() - means_b.mean(), "the means of all runs. A seed that only one side has is no pair."),
         (np.median(expected), "the median."),
     ]
     compare("mean", returned[1], float(expected.mean()), case, causes)
+    error, causes = expected.std(ddof=1) / np.sqrt(n), _wrong_errors(a[of_a], b[of_b], (len(a), len(b)))
+    compare("error", returned[2], float(error), case, causes)
+
+
+def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[tuple[Any, str]]:
+    """a, b: the runs of common seeds, float [n, n_cases]. runs: how many there are of each side in all."""
+    expected, cells, n = (a - b).mean(axis=1), (a - b).mean(axis=0), len(a)
     spread = expected.std(ddof=1)
-    unpaired = np.sqrt(means_a[of_a].var(ddof=1) / n + means_b[of_b].var(ddof=1) / n)
-    cells = (a[of_a] - b[of_b]).mean(axis=0)
-    causes = [
+    unpaired = np.sqrt(a.mean(axis=1).var(ddof=1) / n + b.mean(axis=1).var(ddof=1) / n)
+    return [
         (spread, "the spread of single seeds. The mean of n of them moves less: divide by the root of n."),
         (expected.std() / np.sqrt(n), "`std` without `ddof=1`: it divides by n, and few seeds look more alike than "
          "they are."),
         (expected.std(), "`std` with neither `ddof=1` nor the root of n."),
         (spread / n, "divided by n; it is the root of n."),
+        (spread / np.sqrt(a.shape[1]), "divided by the root of the number of cases. Here the seeds are the sample."),
+        *((spread / np.sqrt(one), "divided by the root of all runs of one side. Only common seeds were used.")
+          for one in runs if one != n),
         (spread**2 / n, "a variance. Take its root."),
         (1.96 * spread / np.sqrt(n), "half an interval. The standard error itself is asked for."),
         (unpaired, "the spreads of a and of b, added. What the two share at a seed cancels: take the spread of the "
          "differences."),
         (cells.std(ddof=1) / np.sqrt(len(cells)), "the spread over cases. Here the seeds are the sample."),
     ]  # fmt: skip
-    compare("error", returned[2], float(spread / np.sqrt(n)), case, causes)
 
 
 def holm_cases(generator: Generator) -> list[Case]:
@@ -122,8 +141,10 @@ def holms(answer: Any, case: Case) -> None:
         (back(upwards(steps[::-1])[::-1].clip(max=1)), "a running minimum from the largest (Hochberg). Holm takes the "
          "running maximum from the smallest."),
         (np.maximum.accumulate(p * left).clip(max=1), "the p-values were not sorted first."),
-        (back(np.maximum.accumulate(ordered[::-1] * left).clip(max=1)[::-1]), "sorted from the largest. The smallest "
-         "p-value comes first and is multiplied by m."),
+        (np.full(m, min(1.0, steps.max())), "one maximum for all: `np.max` in the place of the running one, or sorted "
+         "from the largest. Sort upwards, then `np.maximum.accumulate`."),
+        ((p * (m - order)).clip(max=1), "`np.argsort` taken for ranks. `order[k]` says *which* p-value is the k-th: "
+         "sort with `p_values[order]`."),
         (p, "the p-values as they were."),
         (expected < 0.05, "true and false; return the adjusted values."),
     ]  # fmt: skip

@@ -60,9 +60,13 @@ def paired(answer: Any, case: Case) -> None:
         ((means.min(), means.max()), "the least and the greatest resample. Take quantiles."),
         (d.mean() + np.array([-1.96, 1.96]) * means.std(), "mean plus and minus 1.96 standard deviations. "
          "Take the quantiles themselves; they need no bell shape."),
+        (d.mean() + np.array([-1.96, 1.96]) * means.std(ddof=1), "mean plus and minus 1.96 standard deviations. "
+         "Take the quantiles themselves; they need no bell shape."),
         (expected[:0:-1], "low and high exchanged."),
         (np.array(expected[1:]) - d.mean(), "distances from the mean. Return the quantiles themselves."),
         (np.percentile(means, [0.025, 0.975]), "`np.percentile` counts to 100: 2.5 and 97.5."),
+        ((low_a - low_b, high_a - high_b), "two separate intervals subtracted. Resample the difference: both systems "
+         "face the same users."),
         (apart, "two separate intervals subtracted. Resample the difference: both systems face the same users."),
     ]  # fmt: skip
     intervals = [(np.quantile(one, [0.025, 0.975]), text) for _, one, text in variants] + limits

@@ -62,6 +62,9 @@ def power(answer: Any, case: Case) -> None:
         (d.var(ddof=1), "the variance of all values. Take away each row's and each column's mean first."),
         (d.var(), "the variance of all values. Take away each row's and each column's mean first."),
         (seeds, "another order. Return seeds, users, rest."),
+        (users, "another order. Return seeds, users, rest."),
+        (np.sqrt(rest), "a standard deviation. Return variances."),
+        *_without_keepdims(d),
     ])  # fmt: skip
     compare("seeds", returned["seeds"], seeds, case, [
         (users, "seeds and users exchanged. A row of `d` is a seed: its mean is `d.mean(axis=1)`."),
@@ -73,6 +76,9 @@ def power(answer: Any, case: Case) -> None:
          "divides by one less, because the mean was estimated from the same rows."),
         (max(0.0, raw_seeds - rest), "`rest` taken away whole. A row's mean is over `n_users` values."),
         (max(0.0, raw_seeds - rest / n_seeds), "`rest / n_seeds` taken away; a row's mean is over `n_users` values."),
+        (max(0.0, raw_users - rest / n_users), "seeds and users exchanged. A row of `d` is a seed: its mean is "
+         "`d.mean(axis=1)`."),
+        (abs(raw_seeds - rest / n_users), "an absolute value. An estimate below 0 means: none seen. Return 0."),
         (np.sqrt(seeds), "a standard deviation. Return variances."),
     ])  # fmt: skip
     compare("users", returned["users"], users, case, [
@@ -83,5 +89,16 @@ def power(answer: Any, case: Case) -> None:
         (max(0.0, raw_users - rest / n_users), "`rest / n_users` taken away. A column's mean is over `n_seeds` "
          "values."),
         (max(0.0, raw_users - rest), "`rest` taken away whole. A column's mean is over `n_seeds` values."),
+        (abs(raw_users - rest / n_seeds), "an absolute value. An estimate below 0 means: none seen. Return 0."),
         (np.sqrt(users), "a standard deviation. Return variances."),
     ])  # fmt: skip
+
+
+def _without_keepdims(d: np.ndarray) -> list[tuple[float, str]]:
+    """A square table lets rows' means be taken from columns; another one stops."""
+    n_seeds, n_users = d.shape
+    if n_seeds != n_users:
+        return []
+    left = d - d.mean(axis=1) - d.mean(axis=0) + d.mean()
+    text = "rows' means taken from columns: `d.mean(axis=1, keepdims=True)` stands beside its row."
+    return [((left**2).sum() / (n_seeds - 1) ** 2, text)]

@@ -54,8 +54,11 @@ def close(a: Any, b: Any) -> bool:
     """Equal in shape, and in value but for rounding. Never an error, whatever a learner returns."""
     if any(isinstance(one, np.ndarray) and (one.dtype.kind not in "biuf" or one.itemsize > 8) for one in (a, b)):
         return False  # torch has no such numbers
-    # A copy, because torch takes no array that is read backwards.
-    a, b = (torch.as_tensor(np.array(one, order="C") if isinstance(one, np.ndarray) else one) for one in (a, b))
+    try:
+        # A copy, because torch takes no array that is read backwards.
+        a, b = (torch.as_tensor(np.array(one, order="C") if isinstance(one, np.ndarray) else one) for one in (a, b))
+    except (TypeError, ValueError, RuntimeError):
+        return False  # such as a whole number of more than 64 bits
     a, b = a.detach().double(), b.detach().double()
     return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
 

@@ -72,6 +72,16 @@ def recall_by_argmax(ranked, targets, k):
     return ((ranked == targets[:, None]).argmax(axis=1) < k).mean()
 
 
+def recall_by_index(ranked, targets, k):
+    ranks = [row.index(target) if target in row else -1 for row, target in zip(ranked.tolist(), targets, strict=True)]
+    return (np.array(ranks) < k).mean()
+
+
+def recall_of_the_first(ranked, targets, k):
+    for row, target in zip(ranked, targets, strict=True):
+        return float(target in row[:k])
+
+
 # 0.3 NDCG
 
 
@@ -111,6 +121,18 @@ def ndcg_by_maximum(ranked, targets, k):
 def ndcg_by_argmax(ranked, targets, k):
     rank = (ranked[:, :k] == targets[:, None]).argmax(axis=1)
     return (1 / np.log2(rank + 2)).mean()
+
+
+def ndcg_by_table_of_discounts(ranked, targets, k):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        discounts = 1 / np.log2(np.arange(k) + 1)
+        return ((ranked[:, :k] == targets[:, None]) * discounts).sum(axis=1).mean()
+
+
+def ndcg_of_the_first(ranked, targets, k):
+    for row, target in zip(ranked, targets, strict=True):
+        places = np.flatnonzero(row[:k] == target)
+        return 1 / np.log2(places[0] + 2) if len(places) else 0.0
 
 
 def right_discount(rank):
@@ -154,6 +176,17 @@ def ranked_by(parts):
     return answer
 
 
+def marked_by(parts):
+    """`+=` at a list of places adds 1 once, however often a place is in it."""
+
+    def answer(sequences, n, n_items):
+        counts = np.zeros(n_items, dtype=np.int64)
+        counts[np.concatenate([parts(one, n) for one in sequences])] += 1
+        return np.argsort(-counts, kind="stable")
+
+    return answer
+
+
 RIGHT = {
     "0.1": [hold_out_by_parts, hold_out_by_position],
     "0.2": [recall_by_loop, recall_by_comparison, recall_in_torch],
@@ -172,12 +205,13 @@ WRONG = [
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-1:])), "the last item alone"),
     ("0.1", lambda x, n: hold_out_by_parts(np.sort(x), n), "sorted list"),
     ("0.1", lambda x, n: hold_out_by_parts(x, n)[::2], "three things"),
-    ("0.1", lambda x, n: (x[:-2], x[-2], x[-1]), "should be an array"),
+    ("0.1", lambda x, n: (x[:-2], x[-2], x[-1]), "two items held out"),
     ("0.1", lambda x, n: tuple(part.tolist() for part in hold_out_by_parts(x, n)), "should be an array"),
     ("0.1", hold_out_with(lambda length, n: length < 2 * n), "a list that is too short"),
     ("0.1", hold_out_with(lambda length, n: length < 2 * n + 2), "taken for too short"),
     ("0.1", hold_out_with(right_length, lambda items: np.array([])), "made for fractions"),
     ("0.1", hold_out_with(right_length, lambda items: []), "an empty list"),
+    ("0.1", hold_out_with(right_length, lambda items: None), "`None` for an empty part"),
     ("0.1", lambda x, n: tuple(part.astype(float) for part in hold_out_by_parts(x, n)), "conversion to fractions"),
     ("0.1", lambda x, n: tuple(part[::-1] for part in hold_out_by_parts(x, n)), "read backwards"),
     ("0.1", lambda x, n: hold_out_by_parts(x, n)[::-1], "another order"),
@@ -193,6 +227,7 @@ WRONG = [
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k) / k, "precision"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k) * len(t), "sum over cases"),
     ("0.2", lambda r, t, k: np.isin(t, r[:, :k]).mean(), "everybody's list"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(), "one `any` for the whole table"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1), "a value per case"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1).tolist(), "a value per case"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=0).mean(), "the wrong axis"),
@@ -202,6 +237,11 @@ WRONG = [
     ("0.2", lambda r, t, k: np.mean([one in r for one in t]), "everybody's list"),
     ("0.2", lambda r, t, k: 100 * recall_by_loop(r, t, k), "percentage"),
     ("0.2", recall_by_argmax, "a miss becomes a hit"),
+    ("0.2", recall_by_index, "-1 is below k"),
+    ("0.2", recall_of_the_first, "a `return` inside the loop"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any().mean(), "one `any` for the whole table"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).sum() / k, "the hits divided by k"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).sum() / r.shape[1], "divided by the length of a list"),
     ("0.2", lambda r, t, k: int(recall_by_loop(r, t, k)), "none that we know"),
     ("0.2", ndcg_by_loop, "a discount by rank"),
     ("0.3", ndcg_with(lambda rank: 1 / np.log(rank + 2)), "natural logarithm"),
@@ -219,6 +259,8 @@ WRONG = [
     ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=0).mean(), "along each list"),
     ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=1), "a value per case"),
     ("0.3", ndcg_by_argmax, "a miss becomes a first place"),
+    ("0.3", ndcg_by_table_of_discounts, "log2(1) = 0"),
+    ("0.3", ndcg_of_the_first, "the first list alone"),
     ("0.3", ndcg_with(lambda rank: 1 - rank / 100), "none that we know"),
     ("0.3", recall_by_loop, "this is recall"),
     ("0.4", ranked_by(lambda one, n: one), "counting on all interactions"),
@@ -234,6 +276,9 @@ WRONG = [
     ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m))[::-1], "higher item id"),
     ("0.4", lambda s, n, m: np.append(popularity_by_sort(s, n, m), m), "none that we know"),
     ("0.4", ranked_by(lambda one, n: one[: -2 * n]), "forgetting the short lists"),
+    ("0.4", marked_by(lambda one, n: one[: -2 * n] if len(one) > 2 * n else one), "adds 1 once"),
+    ("0.4", marked_by(lambda one, n: one), "adds 1 once"),
+    ("0.4", lambda s, n, m: popularity_by_sort(s, n, m).astype(float), "conversion to fractions"),
     ("0.4", ranked_by(lambda one, n: one[-2 * n :] if len(one) > 2 * n else one[:0]), "instead of the training part"),
     ("0.4", lambda s, n, m: popularity_by_sort(s, n, m)[::-1], "least popular first"),
     ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable"), "least popular first"),

@@ -136,6 +136,11 @@ def careless_columns(x):
         return centre(x) / x.std(axis=0)
 
 
+def mean_of_the_table(x):
+    with np.errstate(all="ignore"):
+        return (x - x.mean()) / x.std(axis=0)
+
+
 def in_place(x):
     x -= x.mean(axis=0)
     return x / x.std()
@@ -154,6 +159,8 @@ WRONG = [
     ("1.1", lambda s, m: total(s, m).div(s.shape[1]), "padded length"),
     ("1.1", lambda s, m: (s * m[..., None]).mean(1), "padded length"),
     ("1.1", lambda s, m: total(s, m) / m.sum(), "whole batch"),
+    ("1.1", lambda s, m: total(s, m) / m.sum(1), "each column, not each text"),
+    ("1.1", lambda s, m: s.sum(1) / m.sum(1, keepdim=True), "padding is in the sum"),
     ("1.1", lambda s, m: total(s, m), "a sum"),
     ("1.1", lambda s, m: s[:, 0], "[CLS]"),
     ("1.1", lambda s, m: s.max(1).values, "over padding too"),
@@ -175,6 +182,7 @@ WRONG = [
     ("1.2", lambda v, k: np.argsort(cosines_of(v), axis=1)[:, :k], "upside down"),
     ("1.2", lambda v, k: np.argsort(without_self(cosines_of(v)), axis=1)[:, :k], "-inf comes first"),
     ("1.2", lambda v, k: np.argsort(without_self(cosines_of(v)), axis=1)[:, -k:], "best first"),
+    ("1.2", lambda v, k: np.argsort(without_self(cosines_of(v)), axis=1)[::-1][:, :k], "turns round the rows"),
     ("1.2", lambda v, k: top(without_self(columns_of(v) @ columns_of(v).T), k), "columns divided"),
     ("1.2", lambda v, k: top(without_self(-((v[:, None] - v) ** 2).sum(2)), k), "the angle, the cosine"),
     ("1.2", lambda v, k: np.sort(without_self(cosines_of(v)), axis=1)[:, ::-1][:, :k], "the cosines themselves"),
@@ -188,6 +196,7 @@ WRONG = [
     ("1.2", lambda v, k: nearest_by_torch(v, k).astype(float), "conversion to fractions"),
     ("1.2", lambda v, k: torch.from_numpy(nearest_by_torch(v, k)), "should be an array"),
     ("1.3", lambda v: cosines_of(v).mean(), "diagonal is counted"),
+    ("1.3", lambda v: cosines_of(v).sum() / (len(v) * (len(v) - 1)), "not in the number"),
     ("1.3", lambda v: different(v @ v.T).mean(), "dot products, not cosines"),
     ("1.3", lambda v: (v @ v.T).mean(), "and the diagonal is counted"),
     ("1.3", lambda v: different(cosines_of(v)).sum() / len(v) ** 2, "division by n * n"),
@@ -209,6 +218,7 @@ WRONG = [
     ("1.4", lambda x: x / centre(x).std(), "not centred"),
     ("1.4", lambda x: (x - x.mean()) / x.std(), "one mean for the whole table"),
     ("1.4", lambda x: (lambda r: r / (r.std() + 1e-12))(x - x.mean(axis=1, keepdims=True)), "mean of every row"),
+    ("1.4", mean_of_the_table, "the two axes swapped"),
     ("1.4", lambda x: centre(x) / x.std(), "before centring"),
     ("1.4", lambda x: centre(x) / centre(x).var(), "variance"),
     ("1.4", lambda x: centre(x) / np.linalg.norm(centre(x)), "length of the whole table"),

@@ -73,6 +73,15 @@ def residual_in_place(z, codebooks):
     return torch.stack(codes, 1), quantised
 
 
+def residual_minus_all_so_far(z, codebooks):
+    left, quantised, codes = z, torch.zeros_like(z), []
+    for codebook in codebooks:
+        codes.append(nearest_codes(left, codebook))
+        quantised = quantised + codebook[codes[-1]]
+        left = left - quantised
+    return torch.stack(codes, 1), quantised
+
+
 def right_residual(left, vector, z):
     return left - vector
 
@@ -164,6 +173,7 @@ WRONG = [
     ("2.1", lambda z, e: torch.cdist(z, e).min(1), "gives values and `.indices`"),
     ("2.1", lambda z, e: torch.cdist(z, e).argmin(1).int(), "int64"),
     ("2.1", lambda z, e: torch.cdist(z, e).argmin(1) + 1, "counted from 1"),
+    ("2.1", lambda z, e: torch.stack([(row - e).square().sum(1).argmin() for row in z[:1]]), "a `return` inside"),
     ("2.1", lambda z, e: F.cosine_similarity(z[:, None], e, dim=-1).argmax(1), "directions only"),
     ("2.1", lambda z, e: torch.cdist(z, e, p=1).argmin(1), "absolute differences"),
     ("2.1", lambda z, e: z @ e, "stopped with RuntimeError"),
@@ -171,6 +181,7 @@ WRONG = [
     ("2.1", torch.zeros(3), "asks for a function"),
     ("2.2", residual_with(lambda left, vector, z: left), "every level codes z"),
     ("2.2", residual_with(lambda left, vector, z: z - vector), "Subtract all levels so far"),
+    ("2.2", residual_minus_all_so_far, "the sum so far taken from the residual"),
     ("2.2", residual_with(lambda left, vector, z: left + vector), "adds the code's vector"),
     ("2.2", residual_with(lambda left, vector, z: vector - left), "wrong sign"),
     ("2.2", residual_with(lambda left, vector, z: vector), "codes the code's vector"),
@@ -192,7 +203,9 @@ WRONG = [
     ("2.3", lambda z, q: z + (z - q).detach(), "the wrong way round"),
     ("2.3", lambda z, q: z.detach() + (q - z), "with a minus"),
     ("2.3", lambda z, q: z, "z itself"),
+    ("2.3", lambda z, q: q + (z - q).detach(), "in each other's place"),
     ("2.3", lambda z, q: z + (q - z), "no `detach()`"),
+    ("2.3", lambda z, q: z + (q.detach() - z), "with a plus and with a minus"),
     ("2.3", lambda z, q: q + (z - z.detach()), "`detach()` on z only"),
     ("2.3", lambda z, q: q.detach(), "everything is detached"),
     ("2.3", lambda z, q: 2 * z + (q - 2 * z).detach(), "more than once, or scaled"),
@@ -202,6 +215,8 @@ WRONG = [
     ("2.4", loss_with(right_codes_term, right_encoder_term, lambda parts: parts), "one loss per level"),
     ("2.4", loss_with(right_codes_term, lambda r, e: 0 * r.mean()), "term with mu is missing"),
     ("2.4", lambda r, e, mu: mu * loss_stacked(r, e, 0), "term without mu is missing"),
+    ("2.4", lambda r, e, mu: loss_stacked(r, e, mu) - mu * loss_stacked(r, e, 0), "weighted by 1 - mu"),
+    ("2.4", lambda r, e, mu: mu * loss_stacked(r, e, 1), "mu multiplies both terms"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, 1), "mu is missing"),
     ("2.4", loss_with(right_codes_term, F.mse_loss), "one `detach()` is missing"),
     ("2.4", loss_of_steps(lambda step: step.square().sum(dim=0).mean()), "over the films"),

@@ -43,6 +43,11 @@ def exp_entropy(shares):
     return np.exp(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
 
+def perplexity_parts(loads):
+    shares = loads[loads > 0] / loads.sum()
+    return np.exp(-shares * np.log(shares))
+
+
 # 4.2 positives
 
 
@@ -306,6 +311,30 @@ def sinkhorn_in_logarithms(distances, epsilon, iterations):
     return log_q.exp().numpy()
 
 
+def sinkhorn_by(
+    rows=lambda q: q / q.sum(axis=1, keepdims=True),
+    columns=lambda q: q / q.sum(axis=0),
+    start=lambda distances, epsilon: np.exp(-distances / epsilon),
+):
+    """Rows and columns in turn, with one of the steps replaced."""
+
+    def answer(distances, epsilon, iterations):
+        q = start(distances, epsilon)
+        for _ in range(iterations):
+            q = columns(rows(q)) * distances.shape[0] / distances.shape[1]
+        return q
+
+    return answer
+
+
+def always_the_first_table(distances, epsilon, iterations):
+    for _ in range(iterations):
+        q = np.exp(-distances / epsilon)
+        q = q / q.sum(axis=1, keepdims=True)
+        q = q / q.sum(axis=0) * len(q) / q.shape[1]
+    return q
+
+
 def columns_of_one_scaled_at_the_end(distances, epsilon, iterations):
     return sinkhorn_with(mass=1)(distances, epsilon, iterations) * len(distances) / distances.shape[1]
 
@@ -332,6 +361,9 @@ WRONG = [
     ("4.1", lambda loads: int((loads > 0).sum()), "number of codes in use"),
     ("4.1", lambda loads: np.exp(entropy(loads) / len(loads)), "mean over codes"),
     ("4.1", lambda loads: loads / loads.sum(), "should be a number"),
+    ("4.1", lambda loads: perplexity_parts(loads).sum(), "First the sum, then `exp`"),
+    ("4.1", perplexity_parts, "a reduction such as `.mean()` is missing"),
+    ("4.1", lambda loads: torch.from_numpy(perplexity_parts(loads)), "a reduction such as `.mean()` is missing"),
     ("4.1", lambda loads: np.exp(entropy(loads, np.log10)), "`log10` undone by `exp`"),
     ("4.1", lambda loads: int(np.exp(entropy(loads))), "made a whole number"),
     ("4.1", lambda loads: round(np.exp(entropy(loads))), "made a whole number"),
@@ -389,6 +421,8 @@ WRONG = [
     ("4.4", sinkhorn_with(sign=1), "small distance should give a large share"),
     ("4.4", sinkhorn_with(mass=1.0), "columns that sum to 1"),
     ("4.4", sinkhorn_with(rounds=lambda n: 1), "one round only"),
+    ("4.4", always_the_first_table, "always the first table"),
+    ("4.4", lambda d, e, n: sinkhorn_with("r" * n + "c" * n, rounds=lambda n: 1)(d, e, n), "before all columns"),
     ("4.4", sinkhorn_with(rounds=lambda n: n + 1), "one round too many"),
     ("4.4", sinkhorn_with(rounds=lambda n: n - 1), "one round too few"),
     ("4.4", lambda d, e, n: (q := sinkhorn_with()(d, e, n)) / q.sum(1, keepdims=True), "rows scaled once more"),
@@ -398,6 +432,9 @@ WRONG = [
     ("4.4", lambda d, e, n: np.eye(d.shape[1])[sinkhorn_with()(d, e, n).argmax(1)], "table of shares"),
     ("4.4", sinkhorn_with(scale=lambda d, epsilon: d), "epsilon is missing"),
     ("4.4", sinkhorn_with(scale=lambda d, epsilon: d * epsilon), "divide"),
+    ("4.4", sinkhorn_by(start=lambda d, epsilon: np.exp(-d) / epsilon), "outside `exp`"),
+    ("4.4", sinkhorn_by(lambda q: q / q.sum(axis=0), lambda q: q / q.sum(axis=1, keepdims=True)), "two axes swapped"),
+    ("4.4", sinkhorn_by(rows=lambda q: q / q.sum(axis=1)), "`keepdims=True` is missing"),
     ("4.4", lambda d, e, n: sinkhorn_with()(d, e, n) / len(d), "a total of 1"),
     ("4.4", lambda d, e, n: np.log(sinkhorn_with()(d, e, n)), "`exp` at the end"),
     ("4.4", lambda d, e, n: sinkhorn_with()(d, e, n).argmax(1), "table of shares"),

@@ -72,6 +72,21 @@ def one_code_short(codes, words, random):
     return rows
 
 
+def one_row_after_another(codes, words, random):
+    rows = random.clone()
+    for row, code in enumerate(codes.unique()):
+        rows[row] = words[codes == code].mean(0)
+    return rows
+
+
+def as_many_as_are_used(codes, words, random):
+    rows = random.clone()
+    for code in range(len(codes.unique())):
+        if (codes == code).any():
+            rows[code] = words[codes == code].mean(0)
+    return rows
+
+
 def no_rows_above(codes, words, random):
     return values_by_loop(codes, words, random)[: codes.max() + 1]
 
@@ -242,6 +257,9 @@ WRONG = [
     ("7.1", values_with(lambda mine, random, words: (mine.sum(0) + random) / (len(mine) + 1)), "one more item"),
     ("7.1", values_with(lambda mine, random, words: words.mean(0) if len(mine) else random), "all codes would be one"),
     ("7.1", values_with(lambda mine, start, words: mine.sum(0) / len(words) if len(mine) else start), "by all items"),
+    ("7.1", values_with(lambda mine, start, words: start + mine.mean(0) if len(mine) else start), "the mean is added"),
+    ("7.1", one_row_after_another, "the k-th code in use"),
+    ("7.1", as_many_as_are_used, "below the *number* of codes in use"),
     ("7.1", lambda codes, words, random: random.clone(), "unchanged"),
     ("7.1", writes_into_random, "in place"),
     ("7.1", used_only, "one row for every code"),
@@ -263,6 +281,7 @@ WRONG = [
         lambda p, r, end: batch_by_places(p, [torch.cat([x, torch.tensor([end])]) for x in r], end),
         "ends with its end token already",
     ),
+    ("7.2", lambda p, r, end: batch_by_places(p, [one[:-1] for one in r], end), "the end of each response is missing"),
     ("7.2", wider(lambda p, r, width: max(map(len, p)) + max(map(len, r)) - width), "the greatest sum"),
     ("7.2", batch_with(tokens=lambda t, real, r, read, end: t.where(real, torch.tensor(-100))), "-100 as padding"),
     ("7.2", batch_with(real=real_too_long), "one place of padding too many"),

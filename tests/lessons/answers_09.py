@@ -164,6 +164,18 @@ def unpaired(a, b, users, draws):
     return (a - b).mean(), low_a - high_b, high_a - low_b
 
 
+def end_by_end(a, b, users, draws):
+    (_, low_a, high_a), (_, low_b, high_b) = (paired_by_loop(one, 0 * one, users, draws) for one in (a, b))
+    return (a - b).mean(), low_a - low_b, high_a - high_b
+
+
+def by_standard_deviation(a, b, users, draws):
+    """With the divisor n - 1, as pandas and many textbooks have it."""
+    sums, counts = np.bincount(users, weights=a - b), np.bincount(users)
+    half = 1.96 * (sums[draws].sum(1) / counts[draws].sum(1)).std(ddof=1)
+    return (a - b).mean(), (a - b).mean() - half, (a - b).mean() + half
+
+
 RIGHT = {
     "9.1": [bpr_by_loop, bpr_with(lambda lead: F.softplus(-lead).mean())],
     "9.2": [masking_by_loop, masking_with_fill],
@@ -181,6 +193,11 @@ WRONG = [
     ("9.1", bpr_with_small(1e-10), "a small number inside"),
     ("9.1", bpr_with_small(1e-7), "a small number inside"),
     ("9.1", bpr_with_small(1e-6), "a small number inside"),
+    ("9.1", bpr_with_small(1e-20), "a small number inside"),
+    ("9.1", bpr_with_small(1e-9), "a small number inside"),
+    ("9.1", bpr_with_small(torch.finfo(torch.float32).eps), "a small number inside"),
+    ("9.1", bpr_with_small(1e-5), "a small number inside"),
+    ("9.1", bpr_with(lambda lead: -torch.sigmoid(lead).clamp(min=1e-15).log().mean()), "a small number inside"),
     ("9.1", bpr_with(lambda lead: -torch.sigmoid(lead).clamp(min=1e-8).log().mean()), "a small number inside"),
     ("9.1", lambda u, i, j: F.softplus(-(u * (i - j)).mean(1)).mean(), "the mean of the products"),
     ("9.1", bpr_with(lambda lead: F.softplus(-lead).sum()), "a sum"),
@@ -188,6 +205,8 @@ WRONG = [
     ("9.1", bpr_with(lambda lead: F.logsigmoid(lead).mean()), "the sign"),
     ("9.1", bpr_with(lambda lead: F.softplus(-lead)), "one loss per row"),
     ("9.1", bpr_with(lambda lead: -torch.sigmoid(lead).mean()), "minus its *logarithm*"),
+    ("9.1", bpr_with(lambda lead: (1 - torch.sigmoid(lead)).mean()), "one minus the probability"),
+    ("9.1", bpr_with(lambda lead: F.softplus(-lead.mean())), "the mean of the leads"),
     ("9.1", bpr_with(lambda lead: F.relu(-lead).mean()), "a hinge"),
     ("9.1", as_two_losses, "binary cross-entropy"),
     ("9.1", lambda u, i, j: F.softplus(-(u * i - u * j)).mean(), "every coordinate"),
@@ -209,13 +228,21 @@ WRONG = [
     ("9.2", masking_with(labels=lambda hidden, h, mask: torch.where(hidden, h, -1)), "-1 where nothing is masked"),
     ("9.2", masking_with(labels=lambda hidden, h, mask: torch.where(hidden, h, 0)), "that is film 0"),
     ("9.2", masking_with(inputs=lambda hidden, h, mask: torch.where(hidden, -1, h)), "in the place of the mask item"),
+    ("9.2", masking_with(inputs=lambda hidden, h, mask: torch.where(hidden | (h == -1), mask, h)), "became the mask"),
+    ("9.2", masking_with(labels=lambda hidden, h, mask: h[hidden]), "the masked films alone"),
+    ("9.2", masking_with(labels=lambda hidden, h, mask: torch.where(hidden | (h == -1), h, -100)), "-1 at the filling"),
     ("9.2", masks_in_place, "in place"),
     ("9.2", lambda *case: masking_by_loop(*case)[::-1], "other order"),
     ("9.2", lambda *case: masking_by_loop(*case)[0], "return two things"),
     ("9.3", higher_id_first, "lower id comes first"),
     ("9.3", grounding_with(lambda w, c: -squares(w, c)), "the farthest"),
+    ("9.3", lambda w, c, k: torch.cdist(w, c).topk(k).indices, "`topk` with `largest=False`"),
     ("9.3", grounding_with(lambda w, c: -(w @ c.T)), "dot products"),
     ("9.3", grounding_with(lambda w, c: -(F.normalize(w, dim=1) @ F.normalize(c, dim=1).T)), "cosines"),
+    ("9.3", lambda w, c, k: (w @ c.T).topk(k).indices, "long vectors win"),
+    ("9.3", grounding_with(lambda w, c: w @ c.T), "dot products, the least first"),
+    ("9.3", grounding_with(lambda w, c: (w[:, None] - c).sum(2)), "without their squares"),
+    ("9.3", grounding_with(lambda w, c: (w[:, None] - c).sum(2).square()), "the square of the sum"),
     ("9.3", grounding_with(lambda w, c: (w[:, None] - c).abs().sum(2)), "(L1)"),
     ("9.3", grounding_with(squares, lambda order, k: order[:, 1 : k + 1]), "is left out"),
     ("9.3", grounding_with(squares, lambda order, k: order), "keep the first `k`"),
@@ -238,6 +265,8 @@ WRONG = [
     ("9.4", paired_with(limits=lambda means: np.quantile(means, [0.05, 0.95])), "interval of 90%"),
     ("9.4", paired_with(limits=lambda means: np.quantile(means, [0.975, 0.025])), "exchanged"),
     ("9.4", paired_with(limits=lambda means: (means.min(), means.max())), "Take quantiles"),
+    ("9.4", by_standard_deviation, "1.96 standard deviations"),
+    ("9.4", end_by_end, "two separate intervals"),
     ("9.4", paired_with(limits=lambda means: np.percentile(means, [0.025, 0.975])), "counts to 100"),
     ("9.4", unpaired, "two separate intervals"),
     ("9.4", lambda a, b, users, draws: (a - b).mean(), "return three numbers"),

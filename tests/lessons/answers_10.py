@@ -135,6 +135,14 @@ def numbers_as_written(given, defaults, folders):
     return dict(sorted((defaults | {k: v for k, v in given.items() if v is not None and k not in folders}).items()))
 
 
+def in_order_of_defaults(given, defaults, folders):
+    return {k: number(given[k]) if given.get(k) is not None else number(v) for k, v in defaults.items()}
+
+
+def defaults_win(given, defaults, folders):
+    return settings(given | defaults, defaults, folders)
+
+
 def key_that_empties(given, defaults, folders):
     for folder in folders:
         given.pop(folder, None)
@@ -209,6 +217,12 @@ def mean_taken_twice(d, left, n, m):
     return ((d - d.mean(1, keepdims=True) - d.mean(0)) ** 2).sum() / ((n - 1) * (m - 1))
 
 
+def row_means_from_columns(d):
+    n, m = d.shape
+    rest = ((d - d.mean(axis=1) - d.mean(axis=0) + d.mean()) ** 2).sum() / ((n - 1) * (m - 1))
+    return max(0, d.mean(1).var(ddof=1) - rest / m), max(0, d.mean(0).var(ddof=1) - rest / n), rest
+
+
 RIGHT = {
     "10.1": [grid_by_growing, grid_by_recursion, grid_with()],
     "10.2": [key_by_loop, key_with(), key_with(lambda full: repr(list(full.items())))],
@@ -217,11 +231,16 @@ RIGHT = {
 
 WRONG = [
     ("10.1", grid_side_by_side, "side by side"),
+    ("10.1", grid_with(combine=zip), "side by side"),
     ("10.1", grid_first_fastest, "first name changes fastest"),
     ("10.1", grid_one_at_a_time, "one list at a time"),
     ("10.1", grid_of_lists_only, "are left out"),
     ("10.1", grid_without_empty, "an empty list"),
     ("10.1", grid_of_two_groups, "another order than the entry's"),
+    ("10.1", lambda entry: grid_by_growing(dict(sorted(entry.items()))), "names sorted"),
+    ("10.1", grid_with(choices=lambda v: (v or [None]) if isinstance(v, list) else [v]), "an empty list became None"),
+    ("10.1", lambda e: grid_by_growing({k: v for k, v in e.items() if v is not None}), "a value None was left out"),
+    ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, tuple)) else [v]), "a tuple was taken apart"),
     ("10.1", grid_with(choices=lambda v: list(v) if isinstance(v, (list, tuple)) else [v]), "There should be"),
     ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]), "into its letters"),
     ("10.1", lambda entry: grid_by_growing(entry)[::-1], "another order"),
@@ -231,6 +250,8 @@ WRONG = [
     ("10.1", lambda entry: [tuple(run.values()) for run in grid_by_growing(entry)], "with a tuple in it"),
     ("10.1", lambda entry: grid_by_growing(entry)[0] if grid_by_growing(entry) else {}, "returned a dict"),
     ("10.2", key_with(of=in_given_order), "order in which parameters were given"),
+    ("10.2", key_with(of=in_order_of_defaults), "order of the names in `defaults`"),
+    ("10.2", key_with(of=defaults_win), "nothing of what was given"),
     ("10.2", key_with(of=only_given), "default that was written out"),
     ("10.2", key_with(of=folders_too), "a folder"),
     ("10.2", key_with(of=none_stays), "None. It means"),
@@ -265,6 +286,19 @@ WRONG = [
     ("10.3", parts_with(users=lambda d, r, n, m: max(0, d.mean(0).var(ddof=1) - r / m)), "over `n_seeds` values"),
     ("10.3", parts_with(order=(1, 0, 2)), "exchanged"),
     ("10.3", parts_with(order=(2, 1, 0)), "another order"),
+    ("10.3", parts_with(order=(2, 0, 1)), "another order"),
+    ("10.3", lambda d: tuple(np.sqrt(parts_by_loop(d))), "a standard deviation"),
+    ("10.3", row_means_from_columns, "rows' means taken from columns"),
+    (
+        "10.3",
+        parts_with(
+            seeds=lambda d, r, n, m: max(0, d.mean(0).var(ddof=1) - r / m),
+            users=lambda d, r, n, m: max(0, d.mean(1).var(ddof=1) - r / n),
+        ),
+        "seeds and users exchanged",
+    ),
+    ("10.3", parts_with(seeds=lambda d, r, n, m: abs(d.mean(1).var(ddof=1) - r / m)), "an absolute value"),
+    ("10.3", parts_with(users=lambda d, r, n, m: abs(d.mean(0).var(ddof=1) - r / n)), "an absolute value"),
     ("10.3", lambda d: d.var(), "return three numbers"),
 ]
 

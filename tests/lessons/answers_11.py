@@ -43,6 +43,11 @@ def seeds_with(differences=None, mean=None, error=None):
     return answer
 
 
+def error_with_runs_of_b(a, b, seeds_a, seeds_b):
+    d, mean, error = seeds_with()(a, b, seeds_a, seeds_b)
+    return d, mean, error * np.sqrt(len(d) / len(b))
+
+
 def by_position(a, b, seeds_a, seeds_b):
     n = min(len(a), len(b))
     return a[:n].mean(1) - b[:n].mean(1)
@@ -54,6 +59,29 @@ def both_sorted(a, b, seeds_a, seeds_b):
 
 def in_order_of_a(a, b, seeds_a, seeds_b):
     return np.array([a[i].mean() - b[seeds_b == s].mean() for i, s in enumerate(seeds_a) if s in seeds_b])
+
+
+def in_order_of_b(a, b, seeds_a, seeds_b):
+    return np.array([a[seeds_a == s].mean() - b[i].mean() for i, s in enumerate(seeds_b) if s in seeds_a])
+
+
+def common_ones_by_position(a, b, seeds_a, seeds_b):
+    return a[np.isin(seeds_a, seeds_b)].mean(1) - b[np.isin(seeds_b, seeds_a)].mean(1)
+
+
+def missing_as_zero(a, b, seeds_a, seeds_b):
+    first, second = pd.Series(a.mean(1), seeds_a), pd.Series(b.mean(1), seeds_b)
+    return first.sub(second, fill_value=0).sort_index().to_numpy()
+
+
+def mean_of_everything(a, b, seeds_a, seeds_b):
+    rows_a, rows_b = common_rows(seeds_a, seeds_b)
+    return (a[rows_a] - b[rows_b]).mean()
+
+
+def root_of_all_runs(a, b, seeds_a, seeds_b):
+    d = seeds_by_loop(a, b, seeds_a, seeds_b)[0]
+    return d, d.mean(), d.std(ddof=1) / np.sqrt(len(seeds_a))
 
 
 def the_other_way(a, b, seeds_a, seeds_b):
@@ -157,6 +185,10 @@ WRONG = [
     ("11.1", seeds_with(by_position), "paired by position"),
     ("11.1", seeds_with(both_sorted), "each side sorted"),
     ("11.1", seeds_with(in_order_of_a), "in the order of `seeds_a`"),
+    ("11.1", seeds_with(in_order_of_b), "in the order of `seeds_b`"),
+    ("11.1", seeds_with(common_ones_by_position), "the common seeds of each side"),
+    ("11.1", seeds_with(missing_as_zero), "seeds that only one side has, or common ones left out"),
+    ("11.1", seeds_with(mean_of_everything), "several numbers are asked for"),
     ("11.1", seeds_with(the_other_way), "b - a"),
     ("11.1", seeds_with(over_cases), "one a case"),
     ("11.1", seeds_with(lambda *given: abs(seeds_by_loop(*given)[0])), "absolute differences"),
@@ -164,15 +196,20 @@ WRONG = [
     ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1)), "divide by the root of n"),
     ("11.1", seeds_with(error=lambda d, a, b: d.std() / np.sqrt(len(d))), "without `ddof=1`"),
     ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1) / len(d)), "it is the root of n"),
+    ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1) / np.sqrt(a.shape[1])), "root of the number of cases"),
+    ("11.1", root_of_all_runs, "root of all runs of one side"),
     ("11.1", seeds_with(error=lambda d, a, b: d.var(ddof=1) / len(d)), "a variance"),
     ("11.1", seeds_with(error=lambda d, a, b: 1.96 * d.std(ddof=1) / np.sqrt(len(d))), "half an interval"),
     ("11.1", seeds_with(error=unpaired), "take the spread of the differences"),
     ("11.1", lambda *given: seeds_by_loop(*given)[0], "return three things"),
+    ("11.1", error_with_runs_of_b, "all runs of one side"),
     ("11.2", lambda p: np.minimum(1, p * len(p)), "Bonferroni: every p-value times m"),
     ("11.2", holm_with(keep=lambda steps: steps), "running maximum is missing"),
     ("11.2", holm_with(most=np.inf), "values above 1"),
     ("11.2", holm_with(back=False), "sorted by size"),
     ("11.2", from_the_largest_p, "sorted from the largest"),
+    ("11.2", holm_with(keep=np.max), "one maximum for all"),
+    ("11.2", lambda p: np.minimum(1, p * (len(p) - np.argsort(p))), "`np.argsort` taken for ranks"),
     ("11.2", lambda p: holm_by_rank(p)[p.argsort()][p.argsort()], "not the way back"),
     ("11.2", holm_with(factors=lambda m: np.arange(1, m + 1)), "the wrong way round"),
     ("11.2", holm_with(factors=lambda m: np.arange(m - 1, -1, -1)), "from m - 1 to 0"),
@@ -186,6 +223,9 @@ WRONG = [
     ("11.3", choices_with(lambda truth, v, t: picked(t, (v - truth).argmax(1))), "chosen by the noise alone"),
     ("11.3", choices_with(lambda truth, v, t: t[:, v.mean(0).argmax()].mean()), "one choice for all repeats"),
     ("11.3", choices_with(lambda truth, v, t: t[:, v.argmax(1)].mean()), "Pair them"),
+    ("11.3", choices_with(lambda truth, v, t: t[v.argmax(1)].mean()), "takes whole rows"),
+    ("11.3", choices_with(lambda truth, v, t: picked(t - truth, (v - truth).argmax(1))), "`truth` plus noise"),
+    ("11.3", lambda *given: [choices_by_loop(*given)[i] for i in (1, 0, 2)], "the first two in the other order"),
     ("11.3", choices_with(by_test=lambda truth, v, t: t.max()), "the highest figure of all repeats"),
     ("11.3", choices_with(by_test=lambda truth, v, t: t.mean(0).max()), "the mean over repeats first"),
     ("11.3", choices_with(by_test=lambda truth, v, t: truth[t.argmax(1)].mean()), "the truth of what test chose"),

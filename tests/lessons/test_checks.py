@@ -148,6 +148,17 @@ def test_an_error_on_a_large_input_is_no_cause_of_wrong_values_on_a_small_one():
     assert "wrong values" in repr(result) and "line" not in repr(result)
 
 
+@pytest.mark.parametrize("on_many", [lambda z, e: e[len(e)], lambda z, e: torch.cdist(z, e).argmax(1)])
+def test_an_error_on_a_small_input_is_shown_with_its_own_line(on_many):
+    def broken_on_few(z, e):
+        if len(z) > 3:
+            return on_many(z, e)
+        return z.reshape(-1, 7)
+
+    result = check("2.1", broken_on_few, 0)
+    assert "stopped with RuntimeError" in result.lines[0] and "`return z.reshape(-1, 7)`" in result.lines[-1]
+
+
 @pytest.mark.parametrize("make", [lambda x: x.to_sparse(), lambda x: x.numpy().astype(np.longdouble)])
 @pytest.mark.parametrize("exercise,number", EXERCISES)
 def test_whatever_an_answer_returns_a_check_ends(exercise, number, make):
@@ -215,6 +226,18 @@ def test_inputs_are_fresh_unless_a_seed_is_given():
         check("2.1", spy, seed)
     runs = [seen[i : i + 5] for i in range(0, len(seen), 5)]
     assert runs[0] != runs[1] and runs[2] == runs[3]
+
+
+def test_a_cause_speaks_of_the_value_that_the_message_names():
+    """On the smallest input that fails here only `users` is wrong, on the largest `seeds` is found first."""
+    shares_of_the_rest_exchanged = ANSWERS["10"].parts_with(
+        seeds=lambda d, rest, n, m: max(0, d.mean(1).var(ddof=1) - rest / n),
+        users=lambda d, rest, n, m: max(0, d.mean(0).var(ddof=1) - rest / m),
+    )
+    for seed in SEEDS:
+        result = check("10.3", shares_of_the_rest_exchanged, seed)
+        assert result.lines[0].startswith("`seeds` has the wrong value"), result
+        assert "Likely cause: `rest / n_seeds` taken away" in repr(result), result
 
 
 def test_a_cause_that_fits_the_smallest_input_by_coincidence_is_not_shown():
