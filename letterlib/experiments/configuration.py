@@ -135,11 +135,11 @@ def describe_settings(config: RunConfig, rooms: Collection[str] = ()) -> str:
     for room in [one for one in there if one in rooms or not rooms]:
         value, field = getattr(config, room), RunConfig.model_fields[room]
         if not isinstance(value, BaseModel):
-            lines.append(f"{f'{room}={value}':{width}}  {field.description}")
+            lines.append(f"{f'{room}={as_set(value)}':{width}}  {field.description}")
             continue
         lines += ["", f"{room}: {field.description}"]
         for option, now in value.model_dump(mode="json").items():
-            written = f"{room}.{option}={now if isinstance(now, str) or now is None else json.dumps(now)}"
+            written = f"{room}.{option}={as_set(now)}"
             lines.append(f"{written:{width}}  {type(value).model_fields[option].description or ''}".rstrip())
     return "\n".join(lines)
 
@@ -149,6 +149,11 @@ def tokenizer_of_arm(config: TokenizerConfig, arm: str) -> TokenizerConfig:
     if arm not in TOKENIZER_ARMS:
         raise LetterError(f'unknown tokenizer "{arm}"; choose one of {", ".join(TOKENIZER_ARMS)}')
     return config.model_copy(update=TOKENIZER_ARMS[arm])
+
+
+def as_set(value: Any) -> str:
+    """A value as `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def check_tokenizer(config: TokenizerConfig, n_items: int) -> None:

@@ -6,7 +6,6 @@
 """
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,6 +21,7 @@ from letterlib.experiments.configuration import (
     SEEDS,
     TOKENIZER_ARMS,
     RunConfig,
+    as_set,
     default_data_dir,
     make_config,
 )
@@ -243,11 +243,11 @@ class RunParameters(BaseModel):
 
 
 def _value_of(config: RunConfig, name: str) -> str:
-    """The value of "tiger.epochs" or "encoder", as `--set` takes it."""
+    """The value of "tiger.epochs" or "encoder"."""
     value = config.model_dump(mode="json")
     for part in name.split("."):
         value = value[part]
-    return value if isinstance(value, str) else json.dumps(value)
+    return as_set(value)
 
 
 def _not_among(name: str, possible: Any, what: str) -> str:
