@@ -1,42 +1,54 @@
 """Identifiers that no RQ-VAE makes: the baselines' and the ablation's. One line a scheme.
 
-A scheme is a function from a pipeline to `Identifiers`. It may look at item texts and at the training part.
+A scheme is a function from what a pipeline holds to `Identifiers`. It may look at item texts and at the training part.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
 from letterlib.data import identifiers_file
+from letterlib.data.dataset import Dataset, Split
 from letterlib.errors import Unavailable
+from letterlib.experiments.configuration import RunConfig
+from letterlib.semantics import ItemEmbeddings
 from letterlib.tokenization.category_identifiers import category_identifiers
 from letterlib.tokenization.cooccurrence_identifiers import cooccurrence_identifiers
 from letterlib.tokenization.identifiers import RUNNING, Identifiers
 from letterlib.tokenization.title_identifiers import title_identifiers
 from letterlib.tokenization.untrained_identifiers import random_identifiers, residual_kmeans_identifiers
 
-if TYPE_CHECKING:
-    from letterlib.experiments.pipeline import Pipeline
+
+class Ingredients(Protocol):
+    """What a scheme may look at; `letterlib.experiments.pipeline.Pipeline` has it."""
+
+    config: RunConfig
+    data_dir: Path | None
+    dataset: Dataset
+    split: Split
+
+    def semantic(self) -> ItemEmbeddings: ...
 
 
-def _released(pipeline: "Pipeline") -> Identifiers:
+def _released(given: Ingredients) -> Identifiers:
     """The authors' `<Name>.index.json`, beside the interactions."""
-    file = identifiers_file(pipeline.config.dataset, pipeline.data_dir)
+    file = identifiers_file(given.config.dataset, given.data_dir)
     if file is None:
         raise Unavailable(
-            f"{pipeline.dataset.name}: no identifiers were released with it (<Name>.index.json in --data-dir)"
+            f"{given.dataset.name}: no identifiers were released with it (<Name>.index.json in --data-dir)"
         )
-    found = Identifiers.load(file, pipeline.dataset.n_items)
+    found = Identifiers.load(file, given.dataset.n_items)
     sizes = tuple(max(RUNNING, size) for size in found.level_sizes)  # as in the paper; the file names only codes in use
     return replace(found, level_sizes=sizes)
 
 
-def _sizes(pipeline: "Pipeline") -> tuple[int, int]:
+def _sizes(given: Ingredients) -> tuple[int, int]:
     """Levels and codes of the tokenizer that the untrained identifiers are held against."""
-    return pipeline.config.tokenizer.n_levels, pipeline.config.tokenizer.n_codes
+    return given.config.tokenizer.n_levels, given.config.tokenizer.n_codes
 
 
-SCHEMES: dict[str, Callable[["Pipeline"], Identifiers]] = {
+SCHEMES: dict[str, Callable[[Ingredients], Identifiers]] = {
     "categories": lambda p: category_identifiers(p.dataset),
     "co-occurrence": lambda p: cooccurrence_identifiers(p.split, p.config.seed),
     "titles": lambda p: title_identifiers(p.dataset.texts() and p.dataset.titles()).identifiers,
