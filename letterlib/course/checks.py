@@ -197,7 +197,7 @@ def call(answer: Any, case: Case) -> Any:
     if returned is Ellipsis:
         raise NotAttempted
     if returned is None:
-        raise Incorrect("Your function returned None.", case, cause="a missing `return`.")
+        raise Incorrect("Your function returned None.", case, cause="a missing `return`, or one with nothing after it.")
     parts = returned if isinstance(returned, (tuple, list)) else [returned]
     if any(isinstance(one, torch.Tensor) and one.layout != torch.strided for one in parts):
         raise Incorrect("Your function returned a sparse tensor.", case, cause="`.to_dense()` is missing at the end.")

@@ -50,6 +50,7 @@ def perplexity(answer: Any, case: Case) -> None:
         (round(expected), whole),
         (len(used), "the number of codes in use; how unevenly they are used has to count."),
         (expected / n_codes, "the perplexity divided by the number of codes."),
+        (expected / loads.sum(), "the logarithm of the loads; take that of the shares."),
         (np.exp(nats / n_codes), even),
         (np.exp(nats / len(used)), even),
         (np.exp(-shares * np.log(shares)).sum(), "`exp` of every part, and then the sum. First the sum, then `exp`."),
@@ -192,7 +193,8 @@ def sinkhorn(answer: Any, case: Case) -> None:
         (alternate(-distances, "rc", iterations), "the sign: a small distance should give a large share."),
         (alternate(distances, "rc", iterations, 1.0), "columns that sum to 1; every code should get items / codes."),
         (alternate(distances, "rc", iterations, 1 / each), "columns that sum to codes / items; turn it over."),
-        (alternate(distances, "rc", iterations, each // 1), "`//` drops the fraction of items / codes; use `/`."),
+        (alternate(distances, "rc", iterations, each // 1), "items / codes as a whole number (`//`, `int`, `round`). "
+         "Keep its fraction."),
         (expected * distances.shape[1], "columns that sum to the items; every code should get items / codes."),
         (alternate(distances, "rc", 1), "one round only, always the first table, or all rows before all columns."),
         (alternate(distances, "rc", iterations - 1), "one round too few."),

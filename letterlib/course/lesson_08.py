@@ -18,20 +18,22 @@ from letterlib.evaluation.ranking import top_k
 
 
 def step_cases(generator: Generator) -> list[Case]:
-    """One beam; two with a tie; fewer allowed than the beam is wide; a beam with -inf; then many, with ties."""
+    """One beam; two with a tie; fewer allowed than the beam is wide; a beam with -inf; then many, with ties.
+
+    In the third and the last case the best of all continues a later beam: the order of the table is not that of scores.
+    """
     inf = float("inf")
     first = _step([-1.0], [[-0.5, -0.25, -2.0]], [[1, 0, 1]], 1)
     tied = _step([-0.5, -1.0], [[-1.0, -0.5, -2.0], [-0.5, -0.75, -0.25]], [[1, 0, 1], [1, 1, 0]], 2)
-    few = _step([-0.25, -1.0], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [0, 1]], 3)
-    dead = _step([-0.25, -inf], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [1, 1]], 2)
-    n, v, beam = 5, 100, 6  # so many children that a sort which is not stable is seen to be none
-    log_probs = torch.randint(8, (n, v), generator=generator) / -4 - 0.25
+    few = _step([-1.0, -0.25], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [0, 1]], 3)
+    dead = _step([-0.25, -inf], [[-1.0, -0.5], [-0.5, -0.75]], [[1, 1], [1, 1]], 3)
+    n, v, beam = 5, 100, 16  # so many children that a sort which is not stable is seen to be none
+    log_probs = torch.randint(6, (n, v), generator=generator) / -4 - 0.75
     allowed = torch.rand(n, v, generator=generator) < 0.6
-    allowed[:2, 3:7], log_probs[:2, 3:7] = True, -0.25  # eight children that tie for the first places or nearly
-    best = torch.where(allowed, 1.0, 2.0) * log_probs
-    allowed[0, 0], best[0, 0] = True, -0.125  # one that is better than those that tie
-    best[~allowed] = -0.125  # what is not allowed is what the model likes best
-    many = _step([-1.0, -1.0, -1.25, -1.5, -2.0], best.tolist(), allowed.tolist(), beam)
+    allowed[:2, 3:15], log_probs[0, 3:15], log_probs[1, 3:15] = True, -0.5, -0.375  # 24 that tie, in two beams
+    allowed[1, 2], log_probs[1, 2] = True, -0.125
+    log_probs[~allowed] = -0.125  # what is not allowed is what the model likes best
+    many = _step([-1.0, -1.125, -1.25, -1.5, -2.0], log_probs.tolist(), allowed.tolist(), beam)
     return [first, tied, few, dead, many]
 
 
@@ -85,7 +87,8 @@ def _same_up_to_ties(returned: tuple, table: Tensor) -> bool:
                 for one in (parents, tokens))  # fmt: skip
     if not whole or (parents >= table.shape[0]).any() or (tokens >= table.shape[1]).any():
         return False
-    return min(parents.min(), tokens.min()) >= 0 and torch.equal(table[parents, tokens], scores)
+    different = len(torch.unique(torch.stack([parents, tokens]), dim=1).T) == len(parents)
+    return different and min(parents.min(), tokens.min()) >= 0 and torch.equal(table[parents, tokens], scores)
 
 
 def _telling(causes: list[tuple[Any, str]], right: Any) -> list[tuple[Any, str]]:
@@ -103,7 +106,8 @@ def _causes_of_scores(case: Case, table: Tensor, found: tuple, returned: Any) ->
     first, index = summed.flatten().sort(descending=True, stable=True)
     cut_first = first[:beam][allowed.flatten()[index[:beam]]]
     causes = [
-        (_chosen(summed, beam)[0], "continuations that are not allowed. Set their scores to -inf first."),
+        (_chosen(summed, beam)[0], "continuations that are not allowed. Set their scores to -inf first: "
+         "`masked_fill(~allowed, ...)`, with the `~`."),
         (_chosen(zeroed, beam)[0], "a mask of zeros: 0 is the *highest* log-probability there is. Mask with -inf."),
         (_chosen(log_probs * allowed + 0 * summed, beam)[0], "a mask of zeros, and the beam's score is not added."),
         (_chosen(inside, beam)[0], "the beam's own score is not added: a continuation's score is that of the whole "
@@ -121,6 +125,8 @@ def _causes_of_scores(case: Case, table: Tensor, found: tuple, returned: Any) ->
         (right.exp(), "probabilities; log-probabilities are asked for."),
         (cut_first, "cut to `beam` before the mask: what is not allowed has taken places. Mask first."),
         (right[:-1], "the last one is missing."),
+        (right[(parents * table.shape[1] + tokens).argsort()], "the order of the table. The best comes first."),
+        (scores[parents], "the scores of the beams that are continued. Add the log-probability of the token."),
     ]  # fmt: skip
     causes = _telling(causes, right)
     if isinstance(returned, Tensor) and any(torch.equal(returned, one) for one in (parents, tokens)):
@@ -139,7 +145,7 @@ def _per_beam(table: Tensor, beam: int) -> Tensor:
 
 
 def range_cases(generator: Generator) -> list[Case]:
-    """The root; a second level whose codes return below another first code; items that share; then many."""
+    """The root; second and third levels whose codes return below other codes; items that share; then many."""
     many = np.unique(_whole(generator, (60, 3), 4), axis=0)
     many = np.repeat(many, 1 + (_whole(generator, (len(many),), 4) == 0), axis=0)
     small = np.array([[0, 1], [0, 2], [1, 2], [2, 0], [2, 2]])
@@ -148,6 +154,7 @@ def range_cases(generator: Generator) -> list[Case]:
         {"codes": small, "level": 1},
         {"codes": np.repeat(small, [1, 2, 1, 3, 1], axis=0), "level": 1},
         {"codes": np.array([[0, 10], [1, 0], [1, 10], [11, 0]]), "level": 1},
+        {"codes": np.array([[0, 1, 2], [1, 1, 2], [1, 2, 0]]), "level": 2},
         {"codes": many, "level": 2},
         {"codes": many, "level": 1},
     ]
@@ -179,11 +186,14 @@ def ranges(answer: Any, case: Case) -> None:
          "alone. Compare all of the first `level + 1` codes."),
         (np.append(np.searchsorted(alone[1], alone[0]), len(alone[1])), "single columns compared, not beginnings."),
         (np.append(right[:-1] + 1, right[-1]), "all starts one too large: `searchsorted` with `side='right'`?"),
-        (np.append(np.searchsorted(*without_first[::-1]), len(below) - 1), "row 0 left out: a node begins there, too."),
+        (np.append(np.searchsorted(*without_first[::-1]), len(below) - 1), "row 0 left out, where a node begins; "
+         "or the last child of every range."),
         (np.append(np.searchsorted(starts, below), len(below)), "the two lists of rows exchanged in `searchsorted`."),
         (np.stack([right[:-1], right[1:]], axis=1), "both ends of every range. The next range begins where this one "
          "ends, so one list is enough."),
         (np.append(0, right[1:] - 1), "the last child of every range, and the one after it is asked for."),
+        *((np.append(below, end), "where the children begin among the rows. Look up the nodes' rows among these.")
+          for end in (len(codes), len(below))),
         (np.repeat(np.arange(len(starts)), np.diff(right)), "the parent of every child; asked for is the other way."),
         *((one, "the ranges of the next level. Level 0 is the root, and has no code.") for one in later[:1]),
         *((one.numpy(), "the ranges of the level above: one code too few.") for one in of_level[:level][-1:]),
@@ -200,9 +210,9 @@ def _starts(prefixes: np.ndarray) -> np.ndarray:
 def dead_cases(generator: Generator) -> list[Case]:
     """One node; three, one of them dead; then many."""
     counts = 1 + _whole(generator, (12,), 3)
-    counts[:4] = [1, 3, 2, 2]
+    counts[:5] = [1, 3, 2, 2, 2]
     many = _whole(generator, (int(counts.sum()),), 4) > 0
-    many[:8] = [True, True, False, True, False, True, True, False]
+    many[:10] = [True, True, False, True, False, True, True, False, False, False]
     return [
         {"first_child": np.array([0, 2]), "dead": np.array([True, False])},
         {"first_child": np.array([0, 2, 3, 5]), "dead": np.array([True, True, False, False, True])},

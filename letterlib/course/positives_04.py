@@ -64,6 +64,10 @@ def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
     drawn = (sizes > 1) & (returned != NO_POSITIVE)
     if torch.equal(returned, groups[codes]):
         return "the number of the group. Return a code that belongs to it."
+    if not drawn.any():
+        if ((sizes == 1) & (returned != NO_POSITIVE)).any():
+            return "the two cases are exchanged: `torch.where(condition, a, b)` takes `a` where the condition is true."
+        return "NO_POSITIVE everywhere. Each row is to be looked at by itself: is this code alone?"
     if (groups[returned.clamp(0, len(groups) - 1)] != groups[codes])[drawn].any():
         if (returned < sizes)[drawn].all():
             return "a place within the list of the group's codes, where the code that stands there was meant."

@@ -39,6 +39,11 @@ def perplexity_of_counts(loads):
     return np.exp(-(used * np.log(used)).sum())
 
 
+def logarithm_of_counts(loads):
+    used = loads[loads > 0]
+    return np.exp(-(used / loads.sum() * np.log(used)).sum())
+
+
 def exp_entropy(shares):
     return np.exp(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
@@ -81,6 +86,16 @@ def positives_with(allowed, alone=NO_POSITIVE):
 
 def others_of_group(codes, groups):
     return (groups[codes][:, None] == groups) & (codes[:, None] != torch.arange(len(groups)))
+
+
+def cases_exchanged(codes, groups):
+    drawn = positives_with(others_of_group)(codes, groups)
+    return torch.where(drawn == NO_POSITIVE, drawn.clamp(min=0), NO_POSITIVE)
+
+
+def none_as_soon_as_one_is_alone(codes, groups):
+    drawn = positives_with(others_of_group)(codes, groups)
+    return torch.full_like(drawn, NO_POSITIVE) if (drawn == NO_POSITIVE).any() else drawn
 
 
 def always_the_next(codes, groups):
@@ -373,6 +388,7 @@ WRONG = [
     ("4.1", lambda loads: np.exp(-np.log(loads[loads > 0] / loads.sum()).mean()), "weighted by its share"),
     ("4.1", lambda loads: exp_entropy((loads + 1) / (loads + 1).sum()), "1 added to the loads"),
     ("4.1", lambda loads: np.exp(entropy(np.maximum(loads, 1))), "counted as if it had an item"),
+    ("4.1", logarithm_of_counts, "the logarithm of the loads"),
     ("4.2", positives_with(lambda c, g: g[c][:, None] == g), "among those that can be drawn"),
     ("4.2", positives_with(others_of_group, alone="itself"), "nothing to draw"),
     ("4.2", positives_with(others_of_group, alone=0), "nothing to draw"),
@@ -387,6 +403,8 @@ WRONG = [
     ("4.2", of_the_batch, "only codes of the batch"),
     ("4.2", place_in_the_group, "a place within the list"),
     ("4.2", lambda c, g: g[c], "number of the group"),
+    ("4.2", cases_exchanged, "the two cases are exchanged"),
+    ("4.2", none_as_soon_as_one_is_alone, "Each row is to be looked at by itself"),
     ("4.2", lambda c, g: sample_positives(c, g).float(), "should be int64"),
     ("4.2", lambda c, g: sample_positives(c, g)[:, None], "should have shape"),
     ("4.2", lambda c, g: sample_positives(c, g).tolist(), "should be a tensor"),
@@ -427,7 +445,8 @@ WRONG = [
     ("4.4", sinkhorn_with(rounds=lambda n: n - 1), "one round too few"),
     ("4.4", lambda d, e, n: (q := sinkhorn_with()(d, e, n)) / q.sum(1, keepdims=True), "rows scaled once more"),
     ("4.4", lambda d, e, n: sinkhorn_with(mass=d.shape[1] / len(d))(d, e, n), "turn it over"),
-    ("4.4", lambda d, e, n: sinkhorn_with(mass=len(d) // d.shape[1])(d, e, n), "drops the fraction"),
+    ("4.4", lambda d, e, n: sinkhorn_with(mass=len(d) // d.shape[1])(d, e, n), "Keep its fraction"),
+    ("4.4", lambda d, e, n: sinkhorn_with(mass=round(len(d) / d.shape[1]))(d, e, n), "Keep its fraction"),
     ("4.4", lambda d, e, n: sinkhorn_with(mass=len(d))(d, e, n), "sum to the items"),
     ("4.4", lambda d, e, n: np.eye(d.shape[1])[sinkhorn_with()(d, e, n).argmax(1)], "table of shares"),
     ("4.4", sinkhorn_with(scale=lambda d, epsilon: d), "epsilon is missing"),

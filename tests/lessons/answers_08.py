@@ -229,6 +229,28 @@ def turned(scores, log_probs, allowed, beam):
     return table[index], index // log_probs.shape[1], index % log_probs.shape[1]
 
 
+def in_order_of_the_table(scores, log_probs, allowed, beam):
+    table = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf)
+    best = table.flatten().sort(descending=True, stable=True).indices[:beam].sort().values
+    best = best[table.flatten()[best] > -torch.inf]
+    return table.flatten()[best], best // table.shape[1], best % table.shape[1]
+
+
+def all_above_the_last(scores, log_probs, allowed, beam):
+    table = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf)
+    last = table.flatten().sort(descending=True).values[:beam][-1]
+    parents, tokens = ((table >= last) & (table > -torch.inf)).nonzero(as_tuple=True)
+    return table[parents, tokens][:beam], parents[:beam], tokens[:beam]
+
+
+def allowed_below_a_dead_beam(scores, log_probs, allowed, beam):
+    table = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf)
+    values, index = table.flatten().sort(descending=True, stable=True)
+    kept = allowed.flatten()[index[:beam]]
+    values, index = values[:beam][kept], index[:beam][kept]
+    return values, index // table.shape[1], index % table.shape[1]
+
+
 # 8.3 children as ranges
 
 
@@ -268,6 +290,17 @@ def joined_to_a_number(codes, level):
 
 def column_starts(codes, column):
     return np.flatnonzero(np.append(True, codes[1:, column] != codes[:-1, column]))
+
+
+def nodes_by_one_column(codes, level):
+    starts = column_starts(codes, level - 1) if level else np.array([0])
+    below = prefix_starts(codes, level + 1)
+    return np.append(np.searchsorted(below, starts), len(below))
+
+
+def children_by_two_columns(codes, level):
+    below = prefix_starts(codes[:, max(level - 1, 0) :], min(level, 1) + 1)
+    return np.append(np.searchsorted(below, prefix_starts(codes, level)), len(below))
 
 
 def last_column_alone(codes, level):
@@ -355,6 +388,12 @@ WRONG = [
     ("8.2", lambda *given: (lambda v, p, t: (v, p / 1, t))(*step_by_sort(*given)), "parents"),
     ("8.2", lambda s, p, a, beam: step_by_sort(s, p.masked_fill_(~a, -torch.inf), a, beam), "in place"),
     ("8.2", later_first, "leaves ties to chance"),
+    ("8.2", in_order_of_the_table, "the order of the table"),
+    ("8.2", all_above_the_last, "the order of the table"),
+    ("8.2", allowed_below_a_dead_beam, "Return fewer than `beam`"),
+    ("8.2", step_with(last=lambda values, parents, tokens: (values, parents * 0, tokens)), "parents"),
+    ("8.2", lambda s, p, a, beam: step_by_sort(s, p, ~a, beam), "with the `~`"),
+    ("8.2", lambda s, p, a, beam: (s[step_by_sort(s, p, a, beam)[1]], *step_by_sort(s, p, a, beam)[1:]), "continued"),
     ("8.2", turned, "one row a token"),
     ("8.2", step_with(divisor=lambda scores, log_probs: len(scores)), "divided by the number of beams"),
     ("8.2", step_with(last=lambda values, parents, tokens: (values, tokens, parents)), "exchanged"),
@@ -380,6 +419,9 @@ WRONG = [
         "both ends",
     ),
     ("8.3", last_column_alone, "`level + 1` codes"),
+    ("8.3", nodes_by_one_column, "one column compared"),
+    ("8.3", children_by_two_columns, ""),
+    ("8.3", lambda codes, level: np.append(prefix_starts(codes, level + 1), len(codes)), "begin among the rows"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level).tolist(), "should be an array"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level).astype(float), "is fractions"),
     (
@@ -391,6 +433,7 @@ WRONG = [
     ),
     ("8.3", lambda codes, level: ranges_by_search(codes, min(level + 1, codes.shape[1] - 1)), "first_child"),
     ("8.4", dead_with(np.any), "as soon as *one* child"),
+    ("8.4", dead_with(lambda children: False), ""),
     ("8.4", lambda first_child, dead: ~dead_by_loop(first_child, dead), "alive"),
     ("8.4", lambda first_child, dead: dead[first_child[:-1]], "only the first child"),
     ("8.4", dead_with(np.all, 1), "one too long"),
