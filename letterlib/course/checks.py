@@ -38,7 +38,8 @@ _CONVERTED = {
     ("an array", "a number"): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
     "`axis`: several numbers are asked for.",
     ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
-    ("a tensor", "a list"): "`torch.tensor(...)`, or `torch.stack(...)` for a list of tensors, makes a tensor of it.",
+    ("a tensor", "a list"): "`torch.stack(...)` makes a tensor of tensors and keeps the gradient; `torch.tensor(...)` "
+    "is for numbers.",
     ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, but loses the gradient.",
     ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
 }
@@ -231,6 +232,8 @@ def compare(
     likely = next((text for value, text in causes if comparable and close(actual, value)), "")
     if kind_of(actual) != kind and not (kind == "a number" and getattr(actual, "shape", None) == ()):
         what = f"`{name}` should be {kind} and is {kind_of(actual)}."
+        if comparable and close(actual, expected):  # so no mistake that gives these values is the cause
+            likely = ""
         raise wrong(what, cause=likely or _CONVERTED.get((kind, kind_of(actual)), _OTHER_KIND))
     if kind != "a number":
         if actual.shape != expected.shape:

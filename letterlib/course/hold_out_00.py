@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 
 from letterlib.course.checks import Case, Incorrect, call, compare, several
-from letterlib.course.values import kind_of
+from letterlib.course.values import dtype_of, kind_of
 from letterlib.data.dataset import Dataset, Sequences, Split
 
 Causes = list[tuple[Any, str]]
@@ -70,8 +70,12 @@ def _require_items(name: str, actual: Any, expected: np.ndarray, case: Case) -> 
     if isinstance(actual, np.ndarray) and actual.dtype.kind in "iu":
         return
     if isinstance(actual, np.ndarray):
-        what, cause = "whole numbers and is fractions", "a conversion to fractions. Item ids are whole numbers."
-        if not actual.size:
+        what, cause = f"whole numbers and is {dtype_of(actual)}", "a conversion. Item ids are whole numbers."
+        if actual.dtype.kind == "b":
+            cause = "a mask. `items[mask]` gives the items where it is true."
+        elif actual.dtype.kind == "f":
+            cause = "a conversion to fractions. Item ids are whole numbers."
+        if not actual.size and actual.dtype.kind == "f":
             cause = "`np.array([])`, which is made for fractions. `items[:0]` is empty and of the right type."
     else:
         what, cause = f"an array and is {kind_of(actual)}", "a conversion. A slice of an array is an array."

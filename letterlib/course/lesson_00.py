@@ -12,7 +12,7 @@ from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.hold_out_00 import drawn, hold_out, hold_out_cases, split_of
 from letterlib.course.values import kind_of
 from letterlib.data.dataset import NO_ITEM, Cases
-from letterlib.evaluation.metrics import gains_at, hits_at, ranks_of
+from letterlib.evaluation.metrics import ABSENT, gains_at, hits_at, ranks_of
 
 Causes = list[tuple[Any, str]]
 
@@ -23,7 +23,7 @@ def list_cases(generator: Generator) -> list[Case]:
     """Ranked lists with the target at chosen places: the last that counts, the first that does not, nowhere."""
     small = [_lists(generator, length, k, places) for length, k, places in [(1, 1, [0]), (2, 1, [1]), (3, 2, [1])]]
     middle = [_lists(generator, 3, 2, [0, 1, 2, None]), _lists(generator, 6, 2, [1, 2, 0, 3, 5, 4, None])]
-    places = [0, None, 9, 4, 19, 2, 3, 10, None, 8, 9, None, 1, 11, 4, None, 15, None, 12, None, None]
+    places = [2, None, 9, 4, 19, 0, 3, 10, None, None, 8, 9, 1, 11, 4, None, 15, None, 12, None, 0, 7, None]
     return [*small, *middle, _lists(generator, 20, 10, places)]
 
 
@@ -44,7 +44,9 @@ def recall(answer: Any, case: Case) -> None:
         (found[:k].any(axis=1).mean(), "`ranked[:k]`, the first k cases. The first k places are `ranked[:, :k]`."),
         (np.isin(targets, ranked[:, :k]).mean(), everybody),
         (np.isin(targets, ranked).mean(), everybody),
-        (found[:, :k].any(axis=0).mean(), "`any` along the wrong axis. One list is a row: `.any(axis=1)`."),
+        *((found[:, :k].any(axis=0).sum() / n, "`any` along the wrong axis. One list is a row: `.any(axis=1)`.")
+          for n in (k, len(targets))),
+        (hits.sum() / max(1, (ranked != NO_ITEM).all(axis=1).sum()), "lists with a -1 left out. They are cases, too."),
         (found.mean(), "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`."),
         (found[:, -k:].any(axis=1).mean(), "the last k places. The first k are `ranked[:, :k]`."),
         ((found.argmax(axis=1) < k).mean(), "a miss becomes a hit: `argmax` gives it 0, and -1 is below k."),
@@ -165,6 +167,7 @@ def _one_number(returned: Any, case: Case) -> Any:
 
 def _wrong_cuts(measure: Any, ranks: np.ndarray, k: int, length: int) -> Causes:
     return [
+        (measure(np.where(ranks > 0, ranks - 1, ABSENT), k).mean(), "places 1 to k. Python counts from 0: `[:, :k]`."),
         (measure(ranks, k + 1).mean(), "one place too many. The first k places have ranks 0 to k - 1."),
         (measure(ranks, k - 1).mean(), "one place too few. The first k places are `ranked[:, :k]`."),
         (measure(ranks, length).mean(), "the whole list read. Only the first k places count."),

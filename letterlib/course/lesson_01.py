@@ -86,6 +86,8 @@ def nearest(answer: Any, case: Case) -> None:
     if isinstance(returned, np.ndarray) and returned.shape == found.shape:
         if (np.sort(returned, axis=1) == np.sort(found, axis=1)).all():
             causes.append((returned, "the right neighbours in the wrong order: sort them, best first."))
+    if isinstance(returned, np.ndarray) and returned.ndim == 2 and returned.shape[1] < k:
+        causes.append((returned, "films with cosine 1 left out. Leave out the film by its place: two may be equal."))
     compare("neighbours", returned, found, case, causes)
 
 
@@ -123,6 +125,8 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
         (_order(_without_self(-squares))[:, :k], "distances; this exercise asks for the angle, the cosine."),
         (_order(_without_self(np.abs(cosines)))[:, :k], "absolute values: a negative cosine means far, not near."),
         (found + 1, "places counted from 1; the first row is row 0."),
+        *((_order(_without_self(cosines))[:, :n], "too many: only the first k of each row, `[:, :k]`.")
+          for n in (len(vectors), len(vectors) - 1) if n > k),
         (np.take_along_axis(cosines, found, axis=1), "the cosines themselves. Return positions: `argsort`."),
     ]
 

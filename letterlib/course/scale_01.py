@@ -52,6 +52,7 @@ def _wrong_scales(x: np.ndarray) -> list[tuple[np.ndarray, str]]:
         (x / centred.std(), "scaled and not centred: take the mean of every column away."),
         ((x - x.mean()) / x.std(), "one mean for the whole table; every column has its own, `mean(axis=0)`."),
         (by_row / by_row.std(), "the mean of every row is taken away (axis=1); take that of every column (axis=0)."),
+        (centred / np.sqrt(np.square(x).mean()), "the mean square of the table before centring; measure it after."),
         (centred / x.std(), "the standard deviation of the table before centring; measure it after."),
         (centred / centred.std(ddof=1), "`ddof=1`; NumPy's own default, 0, makes the mean square exactly 1."),
         (centred / centred.var(), "division by the variance; its square root is the standard deviation."),

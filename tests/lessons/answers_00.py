@@ -77,6 +77,11 @@ def recall_by_index(ranked, targets, k):
     return (np.array(ranks) < k).mean()
 
 
+def of_whole_lists(ranked, targets, k):
+    whole = (ranked != -1).all(axis=1)
+    return (ranked[whole, :k] == targets[whole, None]).any(axis=1).mean() if whole.any() else 0.0
+
+
 def recall_of_the_first(ranked, targets, k):
     for row, target in zip(ranked, targets, strict=True):
         return float(target in row[:k])
@@ -211,6 +216,7 @@ WRONG = [
     ("0.1", hold_out_with(lambda length, n: length < 2 * n + 2), "taken for too short"),
     ("0.1", hold_out_with(right_length, lambda items: np.array([])), "made for fractions"),
     ("0.1", hold_out_with(right_length, lambda items: []), "an empty list"),
+    ("0.1", lambda x, n: tuple(np.isin(x, part) for part in hold_out_by_parts(x, n)), "where it is true"),
     ("0.1", hold_out_with(right_length, lambda items: None), "`None` for an empty part"),
     ("0.1", lambda x, n: tuple(part.astype(float) for part in hold_out_by_parts(x, n)), "conversion to fractions"),
     ("0.1", lambda x, n: tuple(part[::-1] for part in hold_out_by_parts(x, n)), "read backwards"),
@@ -223,6 +229,9 @@ WRONG = [
     ("0.1", lambda x, n: hold_out_by_parts(np.arange(len(x)), n), "Number the items"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k + 1), "one place too many"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k - 1), "one place too few"),
+    ("0.2", lambda r, t, k: (r[:, 1 : k + 1] == t[:, None]).any(axis=1).mean(), "Python counts from 0"),
+    ("0.2", of_whole_lists, "lists with a -1 left out"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=0).sum() / len(t), "the wrong axis"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, r.shape[1]), "whole list"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k) / k, "precision"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k) * len(t), "sum over cases"),
@@ -263,6 +272,7 @@ WRONG = [
     ("0.3", ndcg_of_the_first, "the first list alone"),
     ("0.3", ndcg_with(lambda rank: 1 - rank / 100), "none that we know"),
     ("0.3", recall_by_loop, "this is recall"),
+    ("0.4", lambda s, n, m: torch.from_numpy(popularity_by_sort(s, n, m)), "a torch function on the way"),
     ("0.4", ranked_by(lambda one, n: one), "counting on all interactions"),
     ("0.4", ranked_by(lambda one, n: one[:-n] if len(one) > 2 * n else one), "validation items too"),
     ("0.4", ranked_by(lambda one, n: one[:-n]), "validation items too"),

@@ -71,6 +71,12 @@ def top(scores, k):
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
+def those_below_one(vectors, k):
+    """Leaves a film out by its cosine, and so every film that has the same vector."""
+    cosines = np.where(cosines_of(vectors) < 1 - 1e-6, cosines_of(vectors), -np.inf)
+    return top(cosines, min(k, int((cosines > -np.inf).sum(axis=1).min())))
+
+
 def with_diagonal(scores, value):
     scores = scores.copy()
     np.fill_diagonal(scores, value)
@@ -173,7 +179,7 @@ WRONG = [
     ("1.1", lambda s, m: total(s.mul_(m[..., None]), m) / m.sum(1, keepdim=True), "changed `states` in place"),
     ("1.1", lambda s, m: total(s, m) / (total(s, m) * 0 + (1 - m).sum(1, keepdim=True)), "wrong values"),
     ("1.1", lambda s, m: (s * m).sum(1) / m.sum(1), "a reduction over the wrong dimension"),
-    ("1.1", lambda s, m: pool_by_loop(s, m).numpy(), "should be a tensor"),
+    ("1.1", lambda s, m: pool_by_loop(s, m).numpy(), "a NumPy function on the way"),
     ("1.2", lambda v, k: top(cosines_of(v), k), "heads its own list"),
     ("1.2", lambda v, k: top(cosines_of(v), k + 1), "one more than k"),
     ("1.2", lambda v, k: top(cosines_of(v), k + 1)[:, 1:], "may be the other one"),
@@ -194,7 +200,10 @@ WRONG = [
     ("1.2", lambda v, k: top(without_self(np.abs(cosines_of(v))), k), "absolute values"),
     ("1.2", lambda v, k: nearest_by_torch(v, k) + 1, "counted from 1"),
     ("1.2", lambda v, k: nearest_by_torch(v, k).astype(float), "conversion to fractions"),
-    ("1.2", lambda v, k: torch.from_numpy(nearest_by_torch(v, k)), "should be an array"),
+    ("1.2", lambda v, k: torch.from_numpy(nearest_by_torch(v, k)), "a torch function on the way"),
+    ("1.2", those_below_one, "films with cosine 1 left out"),
+    ("1.2", lambda v, k: top(without_self(cosines_of(v)), len(v)), "too many: only the first k"),
+    ("1.2", lambda v, k: top(without_self(cosines_of(v)), len(v) - 1), "too many: only the first k"),
     ("1.3", lambda v: cosines_of(v).mean(), "diagonal is counted"),
     ("1.3", lambda v: cosines_of(v).sum() / (len(v) * (len(v) - 1)), "not in the number"),
     ("1.3", lambda v: different(v @ v.T).mean(), "dot products, not cosines"),
@@ -220,6 +229,7 @@ WRONG = [
     ("1.4", lambda x: (lambda r: r / (r.std() + 1e-12))(x - x.mean(axis=1, keepdims=True)), "mean of every row"),
     ("1.4", mean_of_the_table, "the two axes swapped"),
     ("1.4", lambda x: centre(x) / x.std(), "before centring"),
+    ("1.4", lambda x: centre(x) / np.sqrt(np.mean(x**2)), "mean square of the table before centring"),
     ("1.4", lambda x: centre(x) / centre(x).var(), "variance"),
     ("1.4", lambda x: centre(x) / np.linalg.norm(centre(x)), "length of the whole table"),
     ("1.4", lambda x: centre(x) / x.std(axis=0).mean(), "mean of the columns' deviations"),
