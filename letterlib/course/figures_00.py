@@ -1,4 +1,4 @@
-"""The figures of lesson 00. Each takes data and an Axes, draws, and returns the Axes."""
+"""The figures of lesson 00. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,9 +14,9 @@ from letterlib.plots import GREY, PALETTE
 GAPS = {"same second": 0, "to 10 s": 10, "to 1 min": 60, "to 1 h": 3600, "to 1 day": 86_400, "longer": np.inf}
 
 
-def visits(ratings: pd.DataFrame, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+def visits(ratings: pd.DataFrame) -> Sequence[Axes]:
     """When every user rated, and how long after the rating before. ratings: user, time (seconds), in order."""
-    axes = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(1.5, 1), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(1.5, 1), layout="constrained")[1]
     first = ratings.groupby("user")["time"].transform("min").to_numpy()
     row = np.unique(first + ratings["user"].to_numpy() * 1e-6, return_inverse=True)[1]  # users by their first rating
     when = pd.to_datetime(ratings["time"], unit="s").to_numpy()
@@ -37,9 +37,9 @@ def visits(ratings: pd.DataFrame, axes: Sequence[Axes] | None = None) -> Sequenc
     return axes
 
 
-def long_tail(counts: np.ndarray, titles: Sequence[str], named: int = 5, ax: Axes | None = None) -> Axes:
+def long_tail(counts: np.ndarray, titles: Sequence[str], named: int = 5) -> Axes:
     """Ratings of every film, most popular first; the films that hold the first third are shaded. counts: [n_items]."""
-    ax = ax or plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
     order = np.argsort(-counts, kind="stable")
     n_head = int((popularity_groups(counts) == HEAD).sum())
     ax.plot(range(1, len(counts) + 1), counts[order], color=PALETTE[0])
@@ -57,13 +57,13 @@ def long_tail(counts: np.ndarray, titles: Sequence[str], named: int = 5, ax: Axe
     return ax
 
 
-def three_identifiers(films: Mapping[str, Mapping[str, Sequence[str]]], ax: Axes | None = None) -> Axes:
+def three_identifiers(films: Mapping[str, Mapping[str, Sequence[str]]]) -> Axes:
     """Films as rows of token boxes, three kinds of identifier each. films: title -> kind -> tokens.
 
     A token that another film of the figure has at the same place and in the same kind is filled.
     """
     rows = [(title, kind, tokens) for title, kinds in films.items() for kind, tokens in kinds.items()]
-    ax = ax or plt.subplots(figsize=(10, 0.36 * len(rows) + 0.9), layout="constrained")[1]
+    ax = plt.subplots(figsize=(10, 0.36 * len(rows) + 0.9), layout="constrained")[1]
     y, right = 0.0, 0.0
     for i, (title, kind, tokens) in enumerate(rows):
         if i and title != rows[i - 1][0]:
@@ -96,9 +96,9 @@ def _shared_first(films: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     return ", ".join(f"{kind} {sum(first.count(one) > 1 for one in first)} times" for kind, first in firsts.items())
 
 
-def sharing_a_genre(shares: Mapping[str, float], chance: float, ax: Axes | None = None) -> Axes:
+def sharing_a_genre(shares: Mapping[str, float], chance: float) -> Axes:
     """Of all pairs of films that look alike in one way, the share with a genre in common; a line at any two films."""
-    ax = ax or plt.subplots(figsize=(8, 0.5 * len(shares) + 1.2), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 0.5 * len(shares) + 1.2), layout="constrained")[1]
     bars = ax.barh(list(shares), list(shares.values()), color=PALETTE[0], height=0.62)
     ax.bar_label(bars, [f"{share:.2f}" for share in shares.values()], padding=4)
     ax.axvline(chance, color="black", linestyle=":", linewidth=1)
@@ -111,10 +111,9 @@ def sharing_a_genre(shares: Mapping[str, float], chance: float, ax: Axes | None 
     return ax
 
 
-def writing(steps: Sequence[Sequence[tuple[str, float, bool]]], chosen: Sequence[str], title: str,
-            axes: Sequence[Axes] | None = None) -> Sequence[Axes]:  # fmt: skip
+def writing(steps: Sequence[Sequence[tuple[str, float, bool]]], chosen: Sequence[str], title: str) -> Sequence[Axes]:
     """One panel a token: the likeliest candidates (token, probability, whether a film goes on so), best on top."""
-    axes = plt.subplots(1, len(steps), figsize=(11, 2.9), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, len(steps), figsize=(11, 2.9), layout="constrained")[1]
     names = {"chosen": PALETTE[0], "an unseen film goes on so": PALETTE[9], "none does": "#cccccc"}
     for place, (ax, step, token) in enumerate(zip(axes, steps, chosen, strict=True)):
         kinds = ["chosen" if one == token else list(names)[1 if real else 2] for one, _, real in step]

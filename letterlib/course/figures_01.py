@@ -1,4 +1,4 @@
-"""The figures of lesson 01. Each takes data and an Axes, draws, and returns the Axes."""
+"""The figures of lesson 01. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ COLOURS = [*PALETTE[:6], PALETTE[9], "#000000"]
 PALE = "#d0d0d0"
 
 
-def cone_by_layer(cosines: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+def cone_by_layer(cosines: Mapping[str, Sequence[float]]) -> Axes:
     """Mean cosine of pairs after each layer, one line for each kind of text. cosines: kind -> [n_layers + 1]."""
-    ax = ax or plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
     for i, (kind, values) in enumerate(cosines.items()):
         ax.plot(range(len(values)), values, "osD^"[i] + "-", color=PALETTE[i], linewidth=2)
         ax.annotate(f"{kind}: {values[-1]:.2f}", (len(values) - 1, values[-1]), xytext=(10, 0),
@@ -30,9 +30,9 @@ def cone_by_layer(cosines: Mapping[str, Sequence[float]], ax: Axes | None = None
     return ax
 
 
-def cosine_histograms(cosines: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+def cosine_histograms(cosines: Mapping[str, np.ndarray]) -> Axes:
     """The cosines of many pairs, before and after. cosines: name -> [n_pairs]."""
-    ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
     for i, (name, values) in enumerate(cosines.items()):
         ax.hist(values, bins=np.linspace(-0.6, 1, 81), density=True, color=PALETTE[i], alpha=0.55, label=name)
         ax.axvline(values.mean(), color=PALETTE[i], linewidth=1.5, linestyle="--")
@@ -44,9 +44,9 @@ def cosine_histograms(cosines: Mapping[str, np.ndarray], ax: Axes | None = None)
     return ax
 
 
-def hubs(counts: Mapping[str, np.ndarray], k: int, titles: Sequence[str], ax: Axes | None = None) -> Axes:
+def hubs(counts: Mapping[str, np.ndarray], k: int, titles: Sequence[str]) -> Axes:
     """In how many lists of k neighbours every item stands, most frequent first. counts: name -> [n_items]."""
-    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
     most = {}
     for i, (name, times) in enumerate(counts.items()):
         ordered = np.sort(times)[::-1]
@@ -67,13 +67,12 @@ def hubs(counts: Mapping[str, np.ndarray], k: int, titles: Sequence[str], ax: Ax
     return ax
 
 
-def film_map(points: np.ndarray, kind: np.ndarray, kinds: Sequence[str], names: Mapping[int, str],
-             ax: Axes | None = None) -> Axes:  # fmt: skip
+def film_map(points: np.ndarray, kind: np.ndarray, kinds: Sequence[str], names: Mapping[int, str]) -> Axes:
     """Films in two dimensions in the colour of one genre each, some of them named.
 
     points: [n, 2]; kind: int [n], position in `kinds`, -1 for none of them (grey); names: row -> title.
     """
-    ax = ax or plt.subplots(figsize=(10, 6), layout="constrained")[1]
+    ax = plt.subplots(figsize=(10, 6), layout="constrained")[1]
     grey = kind < 0
     ax.scatter(*points[grey].T, s=6, color=PALE, linewidths=0, label="none of these", rasterized=True)
     for i, name in enumerate(kinds):

@@ -1,4 +1,4 @@
-"""The figures of lesson 02. Each takes data and an Axes, draws, and returns the Axes."""
+"""The figures of lesson 02. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,12 @@ EIGHT = [*PALETTE[:6], PALETTE[9], PALETTE[7]]
 """Colours that can also be written with: the two palest of the palette are left out."""
 
 
-def quantised_map(points: np.ndarray, codes: np.ndarray, codebook: np.ndarray, names: Mapping[int, str],
-                  ax: Axes | None = None) -> Axes:  # fmt: skip
+def quantised_map(points: np.ndarray, codes: np.ndarray, codebook: np.ndarray, names: Mapping[int, str]) -> Axes:
     """Films in two dimensions, in the colour of their code; every code a square, some films named beside the map.
 
     points: [n_items, 2]; codes: int [n_items]; codebook: [n_codes, 2]; names: item -> title, one for each code.
     """
-    ax = ax or plt.subplots(figsize=(8.5, 4.8), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8.5, 4.8), layout="constrained")[1]
     for code, centre in enumerate(codebook):
         colour = EIGHT[code % 8]
         mine = points[codes == code]
@@ -39,13 +38,12 @@ def quantised_map(points: np.ndarray, codes: np.ndarray, codebook: np.ndarray, n
     return ax
 
 
-def error_by_vectors(single: Mapping[int, float], levels: Sequence[float], per_level: int,
-                     ax: Axes | None = None) -> Axes:  # fmt: skip
+def error_by_vectors(single: Mapping[int, float], levels: Sequence[float], per_level: int) -> Axes:
     """Reconstruction error of one codebook by its size, and of residual levels by the vectors they store together.
 
     single: number of codes -> mean squared error; levels: error after 1, 2, ... levels of `per_level` codes.
     """
-    ax = ax or plt.subplots(figsize=(7.5, 4))[1]
+    ax = plt.subplots(figsize=(7.5, 4))[1]
     stored = [per_level * (level + 1) for level in range(len(levels))]
     ax.plot(list(single), list(single.values()), "o-", color=GREY)
     ax.plot(stored, levels, "s-", color=PALETTE[0])
@@ -74,10 +72,10 @@ class Branch:
     below: Sequence["Branch"] = ()
 
 
-def film_tree(branches: Sequence[Branch], title: str, ax: Axes | None = None) -> Axes:
+def film_tree(branches: Sequence[Branch], title: str) -> Axes:
     """First codes, second codes, films, from left to right. Leaves are Branches with nothing below."""
     leaves = sum(max(1, len(second.below)) for first in branches for second in first.below)
-    ax = ax or plt.subplots(figsize=(9.5, 0.27 * leaves + 0.6), layout="constrained")[1]
+    ax = plt.subplots(figsize=(9.5, 0.27 * leaves + 0.6), layout="constrained")[1]
     columns, y = (0.0, 0.32, 0.62), 0.0
     covering = {"facecolor": "white", "edgecolor": "none", "pad": 2}  # a label covers the start of its lines
 
@@ -108,14 +106,12 @@ def film_tree(branches: Sequence[Branch], title: str, ax: Axes | None = None) ->
     return ax
 
 
-def codebook_maps(moments: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-                  axes: Sequence[Axes] | None = None) -> Sequence[Axes]:  # fmt: skip
+def codebook_maps(moments: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Sequence[Axes]:
     """Films and code vectors, each moment along the first two principal components of its films.
 
     moments: title -> (films [n_items, dim], codebook [n_codes, dim], the codes in use, int [k]).
     """
-    if axes is None:
-        axes = plt.subplots(-(-len(moments) // 2), 2, figsize=(9, 7.2), layout="constrained")[1].flat
+    axes = plt.subplots(-(-len(moments) // 2), 2, figsize=(9, 7.2), layout="constrained")[1].flat
     for ax, (name, (films, codebook, used)) in zip(axes, moments.items(), strict=True):
         centre = films.mean(axis=0)
         directions = np.linalg.svd(films - centre, full_matrices=False)[2][:2].T
@@ -130,13 +126,11 @@ def codebook_maps(moments: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray
     return axes
 
 
-def training_arms(histories: Mapping[str, Sequence[Mapping[str, float]]], n_codes: int,
-                  axes: Sequence[Axes] | None = None) -> Sequence[Axes]:  # fmt: skip
+def training_arms(histories: Mapping[str, Sequence[Mapping[str, float]]], n_codes: int) -> Sequence[Axes]:
     """Both losses, the spread of the films and the codes in use at level 1, by epoch, one line an arm."""
-    axes = plt.subplots(2, 2, figsize=(9, 5.6), layout="constrained")[1].flat if axes is None else axes
+    axes = list(plt.subplots(2, 2, figsize=(9, 5.6), layout="constrained")[1].flat)
     panels = {"reconstruction": "L_Recon", "rq": "L_RQ-VAE", "spread": "distance of films from their centre",
               "in use": f"first codes in use, of {n_codes}"}  # fmt: skip
-    axes = list(axes)
     for ax, (key, label) in zip(axes, panels.items(), strict=True):
         for i, (arm, history) in enumerate(histories.items()):
             values = [epoch[key] for epoch in history]
@@ -155,9 +149,9 @@ def training_arms(histories: Mapping[str, Sequence[Mapping[str, float]]], n_code
     return axes
 
 
-def error_by_level(arms: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+def error_by_level(arms: Mapping[str, Sequence[float]]) -> Axes:
     """Reconstruction error when the decoder gets the first 1, 2, ..., L code vectors only."""
-    ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
+    ax = plt.subplots(figsize=(7.5, 3.6))[1]
     width = 0.8 / len(arms)
     for i, (arm, errors) in enumerate(arms.items()):
         places = np.arange(len(errors)) + (i - (len(arms) - 1) / 2) * width

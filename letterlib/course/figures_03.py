@@ -1,4 +1,4 @@
-"""The figures of lesson 03. Each takes data and an Axes, draws, and returns the Axes."""
+"""The figures of lesson 03. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,9 @@ MARKERS = "osD^"
 COVERING = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
 
 
-def alike_map(text: np.ndarray, audience: np.ndarray, groups: Mapping[str, np.ndarray], n_known: int,
-              ax: Axes | None = None) -> Axes:  # fmt: skip
+def alike_map(text: np.ndarray, audience: np.ndarray, groups: Mapping[str, np.ndarray], n_known: int) -> Axes:
     """Every pair of films by likeness of texts and of audiences; groups: name -> pairs to number, first is 1."""
-    ax = ax or plt.subplots(figsize=(7.5, 4.6), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 4.6), layout="constrained")[1]
     ax.hexbin(text, audience, gridsize=60, bins="log", cmap="Greys", linewidths=0, alpha=0.7)
     for i, (name, pairs) in enumerate(groups.items()):
         colour = (PALETTE[0], PALETTE[3])[i]
@@ -31,9 +30,9 @@ def alike_map(text: np.ndarray, audience: np.ndarray, groups: Mapping[str, np.nd
     return _bare(ax)
 
 
-def graph(interactions: np.ndarray, users: Sequence[str], items: Sequence[str], ax: Axes | None = None) -> Axes:
+def graph(interactions: np.ndarray, users: Sequence[str], items: Sequence[str]) -> Axes:
     """Users on the left, items on the right, every edge with its weight 1 / sqrt(n_u n_i)."""
-    ax = ax or plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
     n_u, n_i = interactions.sum(axis=1), interactions.sum(axis=0)
     left, right = (np.linspace(1, 0, len(names)) for names in (users, items))
     for u, i in zip(*np.nonzero(interactions), strict=True):
@@ -52,10 +51,10 @@ def graph(interactions: np.ndarray, users: Sequence[str], items: Sequence[str], 
     return ax
 
 
-def causal(titles: Sequence[str], ax: Axes | None = None) -> Axes:
+def causal(titles: Sequence[str]) -> Axes:
     """Which films SASRec may read (columns) when it predicts each next one (rows)."""
     n = len(titles) - 1
-    ax = ax or plt.subplots(figsize=(7.5, 0.42 * n + 2.2), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 0.42 * n + 2.2), layout="constrained")[1]
     seen = np.tril(np.ones((n, n)))
     ax.imshow(seen, cmap="Blues", vmin=0, vmax=1.8, aspect="auto")
     for row in range(n):
@@ -70,9 +69,9 @@ def causal(titles: Sequence[str], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def overlaps(table: pd.DataFrame, chance: float, ax: Axes | None = None) -> Axes:
+def overlaps(table: pd.DataFrame, chance: float) -> Axes:
     """table: index = group of items, columns = pair of spaces, values = overlap of neighbours."""
-    ax = ax or plt.subplots(figsize=(7.5, 4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 4), layout="constrained")[1]
     for i, (name, values) in enumerate(table.items()):
         ax.plot(range(len(values)), values, f"{MARKERS[i]}-", color=PALETTE[i], linewidth=2, label=name)
     ax.axhline(chance, color=GREY, linestyle=":", label=f"chance ({chance:.3f})")
@@ -87,9 +86,9 @@ def overlaps(table: pd.DataFrame, chance: float, ax: Axes | None = None) -> Axes
     return _bare(ax)
 
 
-def pull_and_push(z: np.ndarray, h: np.ndarray, own: int, paths: np.ndarray, axes: Sequence[Axes] | None = None):
+def pull_and_push(z: np.ndarray, h: np.ndarray, own: int, paths: np.ndarray):
     """Left: the two parts of one z's step. Right: where every z goes from the origin. paths: [steps, n, 2]."""
-    axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")[1]
     p = np.exp(h @ z) / np.exp(h @ z).sum()
     steps = {"own h pulls": (1 - p[own]) * h[own], "others push": -(p @ h - p[own] * h[own])}
     steps["together"] = sum(steps.values())
@@ -121,9 +120,9 @@ def pull_and_push(z: np.ndarray, h: np.ndarray, own: int, paths: np.ndarray, axe
     return axes
 
 
-def batches_and_epochs(curves: Mapping[int, pd.DataFrame], axes: Sequence[Axes] | None = None):
+def batches_and_epochs(curves: Mapping[int, pd.DataFrame]):
     """curves: batch size -> frame by epoch with columns "loss" and "overlap"."""
-    axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")[1]
     labels = {"loss": "L_CF over the whole catalogue", "overlap": "neighbours in common with h"}
     for ax, (column, label) in zip(axes, labels.items(), strict=True):
         for i, (batch, frame) in enumerate(curves.items()):
@@ -141,9 +140,9 @@ def batches_and_epochs(curves: Mapping[int, pd.DataFrame], axes: Sequence[Axes] 
     return axes
 
 
-def losses(logs: Mapping[str, Sequence[Mapping[str, float]]], chance: float, axes: Sequence[Axes] | None = None):
+def losses(logs: Mapping[str, Sequence[Mapping[str, float]]], chance: float):
     """Three losses by epoch, one line an arm; an arm without L_CF has no line in the third panel."""
-    axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")[1]
     panels = {"reconstruction": "L_Recon", "rq": "L_RQ-VAE", "collaborative": "L_CF"}
     for ax, (key, label) in zip(axes, panels.items(), strict=True):
         for i, (arm, log) in enumerate(logs.items()):
@@ -162,14 +161,12 @@ def losses(logs: Mapping[str, Sequence[Mapping[str, float]]], chance: float, axe
     return axes
 
 
-def before_and_after(
-    table: pd.DataFrame, labels: Sequence[str], told: Sequence[Sequence[str]], axes: Sequence[Axes] | None = None
-):
+def before_and_after(table: pd.DataFrame, labels: Sequence[str], told: Sequence[Sequence[str]]):
     """table: two blocks of columns (overlaps, pairs) side by side, index = the two tokenizers.
 
     labels: what is measured in each block. told: the columns of each that its title speaks of.
     """
-    axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")[1]
     blocks = [table[[column for column in table if column[0] == block]] for block in dict(table.columns)]
     for ax, block, label, chosen in zip(axes, blocks, labels, told, strict=True):
         names = [name for _, name in block.columns]

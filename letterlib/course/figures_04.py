@@ -1,4 +1,4 @@
-"""The figures of lesson 04. Each takes data and an Axes (or several), draws, and returns what it drew on."""
+"""The figures of lesson 04. Each takes data, draws, and returns what it drew on."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -18,9 +18,9 @@ from letterlib.plots import GREY, PALETTE
 MARKERS = "osD^vP"
 
 
-def lorenz(loads: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+def lorenz(loads: Mapping[str, np.ndarray]) -> Axes:
     """Share of the items that the emptiest share of codes has; the diagonal is even use. loads: arm -> [n_codes]."""
-    ax = ax or plt.subplots(figsize=(6.2, 4.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(6.2, 4.4), layout="constrained")[1]
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="all codes used equally")
     for i, (name, counts) in enumerate(loads.items()):
         held = np.concatenate([[0], np.sort(counts).cumsum() / counts.sum()])
@@ -37,11 +37,9 @@ def lorenz(loads: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
     return _plain(ax)
 
 
-def grouped_codes(points: np.ndarray, groups: Mapping[str, np.ndarray], axes: Sequence[Axes] | None = None
-                  ) -> Sequence[Axes]:  # fmt: skip
+def grouped_codes(points: np.ndarray, groups: Mapping[str, np.ndarray]) -> Sequence[Axes]:
     """Code vectors in two dimensions [n_codes, 2] in the colours of their groups, one panel a way of grouping."""
-    if axes is None:
-        axes = plt.subplots(1, len(groups), figsize=(9.5, 3.7), layout="constrained", sharex=True, sharey=True)[1]
+    axes = plt.subplots(1, len(groups), figsize=(9.5, 3.7), layout="constrained", sharex=True, sharey=True)[1]
     for ax, (name, of_code) in zip(axes, groups.items(), strict=True):
         sizes = np.bincount(of_code)
         for group in np.argsort(-sizes, kind="stable"):
@@ -56,14 +54,12 @@ def grouped_codes(points: np.ndarray, groups: Mapping[str, np.ndarray], axes: Se
     return axes
 
 
-def descent(before: np.ndarray, after: np.ndarray, groups: np.ndarray, history: pd.DataFrame,
-            axes: Sequence[Axes] | None = None) -> Sequence[Axes]:  # fmt: skip
+def descent(before: np.ndarray, after: np.ndarray, groups: np.ndarray, history: pd.DataFrame) -> Sequence[Axes]:
     """The way of every code under L_Div alone, and distances and lengths by step.
 
     before, after: [n_codes, 2]; groups: the last groups [n_codes]; history: one row a step, one column a measure.
     """
-    if axes is None:
-        axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", width_ratios=[1, 1.25])[1]
+    axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", width_ratios=[1, 1.25])[1]
     for group in range(groups.max() + 1):
         mine, colour = groups == group, PALETTE[group % 10]
         for start, end in zip(before[mine], after[mine], strict=True):
@@ -85,9 +81,9 @@ def descent(before: np.ndarray, after: np.ndarray, groups: np.ndarray, history: 
     return axes
 
 
-def loads_by_group(loads: Mapping[str, np.ndarray], n_groups: int = 8, ax: Axes | None = None) -> Axes:
+def loads_by_group(loads: Mapping[str, np.ndarray], n_groups: int = 8) -> Axes:
     """Share of the items in the fullest n-th of the codes, the next n-th, ..., one bar an arm."""
-    ax = ax or plt.subplots(figsize=(8, 4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 4), layout="constrained")[1]
     width = 0.86 / len(loads)
     for i, (name, counts) in enumerate(loads.items()):
         parts = np.array_split(np.sort(counts)[::-1] / counts.sum(), n_groups)
@@ -109,13 +105,13 @@ def loads_by_group(loads: Mapping[str, np.ndarray], n_groups: int = 8, ax: Axes 
     return _plain(ax)
 
 
-def beta_sweep(summary: pd.DataFrame, shown: float, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+def beta_sweep(summary: pd.DataFrame, shown: float) -> Sequence[Axes]:
     """Perplexity of the first codes and reconstruction error by beta, one line an alpha.
 
     summary: one row per alpha and beta; columns "perplexity_1", "error" and for both "... half", half the width of
     the interval. shown: the alpha that the titles are about.
     """
-    axes = plt.subplots(1, 2, figsize=(10.5, 4), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, 2, figsize=(10.5, 4), layout="constrained")[1]
     alphas, betas = sorted(summary["alpha"].unique()), sorted(summary["beta"].unique())
     labels = {"perplexity_1": "perplexity of the first codes", "error": "reconstruction error, four levels"}
     digits = {"perplexity_1": 0, "error": 3}

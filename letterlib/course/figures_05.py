@@ -1,4 +1,4 @@
-"""The figures of lesson 05. Each takes data and draws, and returns the Axes."""
+"""The figures of lesson 05. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,9 @@ COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4)]
 MARKERS = "osD^v"
 
 
-def loss_curves(
-    logs: Mapping[str, Sequence[Mapping[str, float]]], axes: Sequence[Axes] | None = None
-) -> Sequence[Axes]:
+def loss_curves(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> Sequence[Axes]:
     """The four losses by epoch, one line for every tokenizer that has the loss in its log."""
-    axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")[1] if axes is None else axes
+    axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")[1]
     panels = {"reconstruction": "L_Recon", "rq": "L_RQ-VAE", "collaborative": "L_CF", "diversity": "L_Div"}
     for ax, (key, label) in zip(axes, panels.items(), strict=True):
         for i, (arm, log) in enumerate(logs.items()):
@@ -90,13 +88,13 @@ def _panel(ax: Axes, arms: Sequence[str], measure: Measure) -> int:
     return int(np.argmax(means) if measure.higher_is_better else np.argmin(means))
 
 
-def trade_off(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def trade_off(runs: pd.DataFrame) -> Axes:
     """Reconstruction error against collaborative signal, one mark a setting (mean of its seeds).
 
     runs: columns alpha, beta, seed, error, similarity. Colour: alpha. A cross instead of a dot: beta at its largest.
     Settings with fewer seeds than others are left out.
     """
-    ax = ax or plt.subplots(figsize=(8, 4.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 4.4), layout="constrained")[1]
     by_setting = runs.groupby(["alpha", "beta"])
     n_seeds = by_setting["seed"].transform("nunique")
     runs = runs[n_seeds == n_seeds.max()]
@@ -125,12 +123,12 @@ def trade_off(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def counted_twice(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def counted_twice(table: pd.DataFrame) -> Axes:
     """Recall by the number of codes that are kept.
 
     table: index codes kept; columns "identifiers" (how many), "by identifier" and "by film" (recall).
     """
-    ax = ax or plt.subplots(figsize=(7.5, 3.8), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 3.8), layout="constrained")[1]
     for i, what in enumerate(("identifier", "film")):
         values = table[f"by {what}"]
         ax.plot(table.index, values, f"{MARKERS[i]}-", color=COLOURS[i], linewidth=2,

@@ -1,4 +1,4 @@
-"""The figures of lesson 06. Each takes data and draws, and returns the Axes."""
+"""The figures of lesson 06. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,9 +54,9 @@ def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -
     return ax
 
 
-def leak(losses: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+def leak(losses: Mapping[str, Sequence[float]]) -> Axes:
     """Training loss by step, one line a way of feeding the decoder."""
-    ax = ax or plt.subplots(figsize=(7, 3.1), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(7, 3.1), layout="constrained", dpi=DPI)[1]
     for i, (name, values) in enumerate(losses.items()):
         ax.plot(range(1, len(values) + 1), values, color=COLOURS[i], label=name, linestyle=("-", "--")[i % 2])
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
@@ -175,9 +175,9 @@ def weight_by_rank(weights: Mapping[float, np.ndarray], k: int = 10) -> np.ndarr
     return axes
 
 
-def rewards(curves: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+def rewards(curves: Mapping[str, np.ndarray]) -> Axes:
     """What a target earns at each rank under several measures. curves: name -> value at rank 0, 1, 2, ..."""
-    ax = ax or plt.subplots(figsize=(7, 3), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(7, 3), layout="constrained", dpi=DPI)[1]
     for i, (name, values) in enumerate(curves.items()):
         ax.plot(range(len(values)), values, MARKERS[i], color=COLOURS[i], label=name, markersize=4,
                 linestyle=("-", "--", "-.", ":")[i % 4])  # fmt: skip
@@ -188,9 +188,9 @@ def rewards(curves: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
     return _plain(ax, f"At rank {len(values) - 1}, {flat} still pays {last[flat]:.3f}")
 
 
-def followed(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def followed(table: pd.DataFrame) -> Axes:
     """Correlation over cases, rows tau, columns how many negatives count; each column's highest is framed."""
-    ax = ax or plt.subplots(figsize=(7, 3.3), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(7, 3.3), layout="constrained", dpi=DPI)[1]
     values = table.to_numpy()
     image = ax.imshow(values, cmap="viridis", aspect="auto", vmin=np.floor(values.min() * 20) / 20, vmax=1)
     middle = (values.min() + 1) / 2

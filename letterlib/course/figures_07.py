@@ -73,9 +73,9 @@ def lists_side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
     return f'<table style="font-size:85%"><tr>{head}</tr>{body}</table>'
 
 
-def adapter_to_scale(d_out: int, d_in: int, rank: int, ax: Axes | None = None) -> Axes:
+def adapter_to_scale(d_out: int, d_in: int, rank: int) -> Axes:
     """W, A and B as rectangles to scale, with what each holds."""
-    ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
     gap, thick = 0.35 * d_in, max(rank, 0.012 * d_in)
     boxes = [
         (0, 0, d_in, d_out, "#d9d9d9", f"W, frozen\n{d_out} x {d_in} = {d_out * d_in:,}"),
@@ -95,9 +95,9 @@ def adapter_to_scale(d_out: int, d_in: int, rank: int, ax: Axes | None = None) -
     return ax
 
 
-def loss_curves(curves: Mapping[str, Sequence[float]], floor: tuple[str, float], ax: Axes | None = None) -> Axes:
+def loss_curves(curves: Mapping[str, Sequence[float]], floor: tuple[str, float]) -> Axes:
     """Loss by step, one line each, and a dotted line at the loss of an even guess."""
-    ax = ax or plt.subplots(figsize=(7.5, 3.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")[1]
     for i, (name, losses) in enumerate(curves.items()):
         ax.plot(range(1, len(losses) + 1), losses, color=COLOURS[i], linestyle=("-", "--")[i % 2], label=name)
         ax.annotate(f"{losses[-1]:.2f}", (len(losses), losses[-1]), xytext=(5, 0), textcoords="offset points",
@@ -110,11 +110,9 @@ def loss_curves(curves: Mapping[str, Sequence[float]], floor: tuple[str, float],
     return _finish(ax, "step", "loss of a response token")
 
 
-def before_and_after(
-    before: Mapping[str, float], after: Mapping[str, float], steps: int, ax: Axes | None = None
-) -> Axes:
+def before_and_after(before: Mapping[str, float], after: Mapping[str, float], steps: int) -> Axes:
     """An arrow for every task, from the loss before to the loss after."""
-    ax = ax or plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
     for row, task in enumerate(before):
         colour = COLOURS[0] if after[task] < before[task] else COLOURS[3]
         arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
@@ -147,9 +145,9 @@ def valid_mass(steps: Sequence[int], mass: np.ndarray) -> np.ndarray:
     return axes
 
 
-def losses_by_epoch(losses: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+def losses_by_epoch(losses: Mapping[str, np.ndarray]) -> Axes:
     """Loss by task and epoch; losses: task -> [seeds, epochs]. Lines are means, bands reach from least to most."""
-    ax = ax or plt.subplots(figsize=(8, 3.8), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 3.8), layout="constrained")[1]
     for i, (task, values) in enumerate(losses.items()):
         epochs = np.arange(1, values.shape[1] + 1)
         ax.plot(epochs, values.mean(axis=0), f"{MARKERS[i]}-", color=COLOURS[i], markersize=5, label=task)

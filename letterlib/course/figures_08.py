@@ -1,4 +1,4 @@
-"""The figures of lesson 08. Each takes data and draws, and returns the Axes."""
+"""The figures of lesson 08. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ MARKERS = "osD^v"
 FAINT = "#b9b9b9"
 
 
-def validity(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def validity(table: pd.DataFrame) -> Axes:
     """Shares by training steps. table: index steps, one column a way to write, values from 0 to 1."""
-    ax = ax or plt.subplots(figsize=(7.5, 3.6), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")[1]
     places = np.arange(len(table))
     for i, (name, values) in enumerate(table.items()):
         ax.plot(places, values, f"{MARKERS[i]}-", color=PALETTE[i], linewidth=2, label=name, clip_on=False)
@@ -132,9 +132,9 @@ def _names(ax: Axes, nodes: list[_Node], depth: int, name_of: Callable, label: C
                     weight="bold" if ranked else "normal")  # fmt: skip
 
 
-def numbered_trie(trie: Trie, names: Sequence[str], ax: Axes | None = None) -> Axes:
+def numbered_trie(trie: Trie, names: Sequence[str]) -> Axes:
     """A small trie: a node's number within its level inside the node, its token on the edge, names at the leaves."""
-    ax = ax or plt.subplots(figsize=(8.5, 3.5), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8.5, 3.5), layout="constrained")[1]
     n_leaves = trie.n_nodes(trie.n_levels)
     heights = [np.arange(n_leaves, dtype=float)]
     for firsts in reversed(trie.first_child):

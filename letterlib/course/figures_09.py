@@ -1,4 +1,4 @@
-"""The figures of lesson 09. Each takes data and draws, and returns the Axes."""
+"""The figures of lesson 09. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,9 +17,9 @@ COLOUR_OF = dict(zip(FAMILIES, (GREY, *(PALETTE[i] for i in (0, 1, 2, 3, 4))), s
 MARKOV = LABELS["markov"]
 
 
-def what_it_knows(table: pd.DataFrame, families: Sequence[str], ax: Axes | None = None) -> Axes:
+def what_it_knows(table: pd.DataFrame, families: Sequence[str]) -> Axes:
     """A table of 0, 0.5 and 1: systems by what reaches them, a line between families."""
-    ax = ax or plt.subplots(figsize=(7.8, 0.28 * len(table) + 1), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.8, 0.28 * len(table) + 1), layout="constrained")[1]
     shades = ListedColormap(["#f5f5f5", "#9fc6de", "#0072b2"])
     ax.imshow(table.to_numpy(float), cmap=shades, vmin=0, vmax=1, aspect="auto")
     _cells(ax, table)
@@ -49,9 +49,9 @@ def _cells(ax: Axes, table: pd.DataFrame) -> None:
         spine.set_visible(False)
 
 
-def forest(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str], ax: Axes | None = None) -> Axes:
+def forest(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str]) -> Axes:
     """Recall@10 of every system with the history in the list (filled) and filtered out (hollow)."""
-    ax = ax or plt.subplots(figsize=(8, 0.42 * len(both) + 1.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 0.42 * len(both) + 1.4), layout="constrained")[1]
     for row, ((inside, outside), family) in enumerate(zip(both.values(), families, strict=True)):
         for one, place, filled in ((inside, row - 0.14, True), (outside, row + 0.14, False)):
             colour = COLOUR_OF[family]
@@ -87,9 +87,9 @@ def _forest_title(both: Mapping[str, tuple[Interval, Interval]], families: Seque
     return title
 
 
-def by_part(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def by_part(table: pd.DataFrame) -> Axes:
     """Recall@10 of systems by part of the cases, in figures; each column has its own scale of colour."""
-    ax = ax or plt.subplots(figsize=(7.2, 0.29 * len(table) + 1.2), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.2, 0.29 * len(table) + 1.2), layout="constrained")[1]
     values = table.to_numpy(float)
     share = values / values.max(axis=0).clip(min=1e-9)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
@@ -103,9 +103,9 @@ def by_part(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def differences_by_seed(rows: Mapping[str, Sequence[Interval]], ax: Axes | None = None) -> Axes:
+def differences_by_seed(rows: Mapping[str, Sequence[Interval]]) -> Axes:
     """Paired differences, a dot a seed: filled where the interval over users excludes 0."""
-    ax = ax or plt.subplots(figsize=(8, 0.55 * len(rows) + 1.2), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 0.55 * len(rows) + 1.2), layout="constrained")[1]
     for row, one_pair in enumerate(rows.values()):
         for i, one in enumerate(one_pair):
             place = row + (i - (len(one_pair) - 1) / 2) * 0.2

@@ -1,4 +1,4 @@
-"""The figures of lesson 10. Each takes data and draws, and returns the Axes."""
+"""The figures of lesson 10. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,7 @@ from letterlib.evaluation.bootstrap import Interval
 from letterlib.plots import GREY, PALETTE, plain
 
 
-def published_forest(
-    table: pd.DataFrame, n_users: int, ours: Mapping[str, Interval] | None = None, ax: Axes | None = None
-) -> Axes:
+def published_forest(table: pd.DataFrame, n_users: int, ours: Mapping[str, Interval] | None = None) -> Axes:
     """Published Recall@10, one case a user, with the 95% interval that the draw of users alone gives; best first.
 
     table: columns system, source and R@10. ours: name -> interval of a run on the same data, drawn as squares.
@@ -24,7 +22,7 @@ def published_forest(
             for _, one in table.dropna(subset="R@10").iterrows()]  # fmt: skip
     rows += [(name, one, None) for name, one in (ours or {}).items()]
     rows.sort(key=lambda row: -row[1].mean)
-    ax = ax or plt.subplots(figsize=(7.6, 0.36 * len(rows) + 1.3), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.6, 0.36 * len(rows) + 1.3), layout="constrained")[1]
     colours = {True: PALETTE[3], False: GREY, None: PALETTE[0]}
     for place, (_, one, theirs) in enumerate(rows):
         colour, marker = colours[theirs], "s" if theirs is None else "o"
@@ -50,14 +48,12 @@ def _of_users(share: float, n_users: int) -> Interval:
     return Interval(share, share - half, share + half)
 
 
-def smallest_seen_by_seeds(
-    curves: Mapping[str, np.ndarray], seeds: Sequence[int], mark: tuple[str, float], ax: Axes | None = None
-) -> Axes:
+def smallest_seen_by_seeds(curves: Mapping[str, np.ndarray], seeds: Sequence[int], mark: tuple[str, float]) -> Axes:
     """The smallest difference that an experiment tells from 0, against its seeds.
 
     curves: one a number of users, [len(seeds)]. mark: what a difference is and how large, to hold against them.
     """
-    ax = ax or plt.subplots(figsize=(7.4, 4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.4, 4), layout="constrained")[1]
     for i, (name, values) in enumerate(curves.items()):
         ax.plot(seeds, values, "osD^"[i] + "-", color=PALETTE[i], linewidth=2, markersize=5, label=name)
     ax.axhline(mark[1], color=GREY, linestyle=":", linewidth=1.3)

@@ -1,4 +1,4 @@
-"""The figures of lesson 11. Each takes data and draws, and returns the Axes."""
+"""The figures of lesson 11. Each takes data, draws, and returns the Axes."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ Row = tuple[Interval, Sequence[float]]
 """A paired difference, and the same difference seed by seed."""
 
 
-def forest(rows: Mapping[str, Row], split_after: int, metric: str, where: str, ax: Axes | None = None) -> Axes:
+def forest(rows: Mapping[str, Row], split_after: int, metric: str, where: str) -> Axes:
     """Paired differences with their intervals, filled where 0 is outside; small marks are single seeds.
 
     split_after: a line is drawn below so many rows.
     """
-    ax = ax or plt.subplots(figsize=(8, 0.46 * len(rows) + 1.4), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(8, 0.46 * len(rows) + 1.4), layout="constrained", dpi=DPI)[1]
     for place, (one, seeds) in enumerate(rows.values()):
         _bar(ax, one, place)
         ax.plot(seeds, np.full(len(seeds), place + 0.22), "|", color=GREY, markersize=7)
@@ -129,9 +129,9 @@ def _named(by_value: Mapping[float, Row | None], sign: int) -> str:
     return ", ".join(clear)
 
 
-def staircase(family: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def staircase(family: pd.DataFrame) -> Axes:
     """Sorted p-values beside the bounds that Holm asks for. family: a row a comparison, columns "p" and "Holm"."""
-    ax = ax or plt.subplots(figsize=(7.8, 3.6), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(7.8, 3.6), layout="constrained", dpi=DPI)[1]
     family = family.sort_values("p", kind="stable")
     ordered = family["p"].clip(lower=1e-5)
     ranks, bounds = np.arange(1, len(ordered) + 1), 0.05 / np.arange(len(ordered), 0, -1)
@@ -154,12 +154,12 @@ def staircase(family: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return _plain(ax, f"{alone} of {len(ordered)} below .05 by themselves, {int(found.sum())} after Holm", "y")
 
 
-def optimism(curves: pd.DataFrame, mark: int, ax: Axes | None = None) -> Axes:
+def optimism(curves: pd.DataFrame, mark: int) -> Axes:
     """What a sweep of equal settings reports, against their number (index).
 
     curves: three columns, the second "chosen on test"; mark: the number of settings that the title quotes.
     """
-    ax = ax or plt.subplots(figsize=(7.4, 3.3), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(7.4, 3.3), layout="constrained", dpi=DPI)[1]
     for name, colour, style in zip(curves.columns, (BLUE, ORANGE, "black"), ("-", "-", ":"), strict=True):
         ax.plot(curves.index, curves[name], color=colour, linestyle=style, linewidth=2, label=name)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -170,12 +170,12 @@ def optimism(curves: pd.DataFrame, mark: int, ax: Axes | None = None) -> Axes:
     return _plain(ax, said, "y")
 
 
-def gains(rows: Sequence[tuple[str, Interval | float, bool]], metric: str, ax: Axes | None = None) -> Axes:
+def gains(rows: Sequence[tuple[str, Interval | float, bool]], metric: str) -> Axes:
     """LETTER over its plain tokenizer in per cent: ours with intervals, published ones as single figures.
 
     rows: label, an interval or a figure (0.1 is 10%), and whether it is ours.
     """
-    ax = ax or plt.subplots(figsize=(7.8, 0.36 * len(rows) + 1.3), layout="constrained", dpi=DPI)[1]
+    ax = plt.subplots(figsize=(7.8, 0.36 * len(rows) + 1.3), layout="constrained", dpi=DPI)[1]
     for place, (_, one, ours) in enumerate(rows):
         colour = BLUE if ours else ORANGE
         if isinstance(one, Interval):

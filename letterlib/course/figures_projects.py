@@ -1,4 +1,4 @@
-"""The figures of the open projects, one each. Each takes data and draws, and returns the Axes."""
+"""The figures of the open projects, one each. Each takes data, draws, and returns the Axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ from letterlib.plots import GREY, PALETTE
 MARKERS = "osD^vP"
 
 
-def survival(curves: Mapping[str, Sequence[Interval]], beam: int, ax: Axes | None = None) -> Axes:
+def survival(curves: Mapping[str, Sequence[Interval]], beam: int) -> Axes:
     """How often the target's first l codes are among the beams, l = 1, 2, ... curves: name -> one interval a level."""
-    ax = ax or plt.subplots(figsize=(7.2, 3.8), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.2, 3.8), layout="constrained")[1]
     for i, (name, levels) in enumerate(curves.items()):
         places = np.arange(1, len(levels) + 1) + (i - (len(curves) - 1) / 2) * 0.06
         for place, one in zip(places, levels, strict=True):
@@ -33,9 +33,9 @@ def survival(curves: Mapping[str, Sequence[Interval]], beam: int, ax: Axes | Non
     return _finish(ax, f"Targets left after the last code: {ends}", "y")
 
 
-def by_question(table: Mapping[str, Mapping[str, Interval]], ax: Axes | None = None) -> Axes:
+def by_question(table: Mapping[str, Mapping[str, Interval]]) -> Axes:
     """Recall@10 by what the user thought of the target, a row of dots a question. table: question -> target -> R@10."""
-    ax = ax or plt.subplots(figsize=(7.6, 0.6 * len(table) + 1.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(7.6, 0.6 * len(table) + 1.4), layout="constrained")[1]
     targets = list(next(iter(table.values())))
     for row, found in enumerate(table.values()):
         for i, target in enumerate(targets):
@@ -52,9 +52,9 @@ def by_question(table: Mapping[str, Mapping[str, Interval]], ax: Axes | None = N
     return _finish(ax, f"Highest recall by target: {said}", "x")
 
 
-def codes_by_domain(loads: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+def codes_by_domain(loads: Mapping[str, np.ndarray]) -> Axes:
     """First codes in the order of one domain's share of them. loads: domain -> items per code, int64 [n_codes]."""
-    ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
     (first, ours), (second, theirs) = loads.items()
     total = ours + theirs
     used = np.flatnonzero(total)
