@@ -37,14 +37,14 @@ def visits(ratings: pd.DataFrame) -> Sequence[Axes]:
     return axes
 
 
-def long_tail(counts: np.ndarray, titles: Sequence[str], named: int = 5) -> Axes:
-    """Ratings of every film, most popular first; the films that hold the first third are shaded. counts: [n_items]."""
+def long_tail(counts: np.ndarray, titles: Sequence[str]) -> Axes:
+    """Ratings of every film, most popular first, five named; those that hold a third are shaded. counts: [n_items]."""
     ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
     order = np.argsort(-counts, kind="stable")
     n_head = int((popularity_groups(counts) == HEAD).sum())
     ax.plot(range(1, len(counts) + 1), counts[order], color=PALETTE[0])
     ax.axvspan(0, n_head, color=PALETTE[1], alpha=0.25, linewidth=0)
-    for place, item in enumerate(order[:named]):
+    for place, item in enumerate(order[:5]):
         y = 0.93 - 0.085 * place
         ax.annotate(titles[item], (place + 1, counts[item]), xytext=(0.2, y), textcoords="axes fraction", fontsize=9,
                     va="center", arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkA": 0,

@@ -92,10 +92,10 @@ def film_map(points: np.ndarray, kind: np.ndarray, kinds: Sequence[str], names: 
     return ax
 
 
-def _same_kind(points: np.ndarray, kind: np.ndarray, k: int = 10) -> tuple[float, float]:
-    """Share of the k nearest rows that have a coloured row's kind, and the share that chance would give."""
+def _same_kind(points: np.ndarray, kind: np.ndarray) -> tuple[float, float]:
+    """Share of the ten nearest rows that have a coloured row's kind, and the share that chance would give."""
     coloured = kind >= 0
-    neighbours = cKDTree(points).query(points[coloured], k + 1)[1][:, 1:]
+    neighbours = cKDTree(points).query(points[coloured], 11)[1][:, 1:]  # the nearest is the row itself
     same = (kind[neighbours] == kind[coloured, None]).mean()
     shares = np.bincount(kind[coloured]) / len(kind)
     return float(same), float(shares[kind[coloured]].mean())

@@ -81,10 +81,10 @@ def descent(before: np.ndarray, after: np.ndarray, groups: np.ndarray, history: 
     return axes
 
 
-def loads_by_group(loads: Mapping[str, np.ndarray], n_groups: int = 8) -> Axes:
-    """Share of the items in the fullest n-th of the codes, the next n-th, ..., one bar an arm."""
+def loads_by_group(loads: Mapping[str, np.ndarray]) -> Axes:
+    """Share of the items in the fullest eighth of the codes, the next eighth, ..., one bar an arm."""
     ax = plt.subplots(figsize=(8, 4), layout="constrained")[1]
-    width = 0.86 / len(loads)
+    n_groups, width = 8, 0.86 / len(loads)
     for i, (name, counts) in enumerate(loads.items()):
         parts = np.array_split(np.sort(counts)[::-1] / counts.sum(), n_groups)
         shares = [part.sum() for part in parts]

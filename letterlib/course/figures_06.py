@@ -145,7 +145,7 @@ def attention_shares(by_film: np.ndarray, by_level: np.ndarray) -> np.ndarray:
     return axes
 
 
-def weight_by_rank(weights: Mapping[float, np.ndarray], k: int = 10) -> np.ndarray:
+def weight_by_rank(weights: Mapping[float, np.ndarray]) -> np.ndarray:
     """Mean weight of the negative at each rank, and the share of the hardest so many. weights: tau -> [n, negatives],
     hardest first."""
     axes = plt.subplots(1, 2, figsize=(9, 3.1), layout="constrained", dpi=DPI)[1]
@@ -156,14 +156,14 @@ def weight_by_rank(weights: Mapping[float, np.ndarray], k: int = 10) -> np.ndarr
         ranks = np.arange(1, len(mean) + 1)
         axes[0].plot(ranks, mean, color=shade, label=f"tau {tau:g}")
         axes[1].plot(ranks, mean.cumsum(), color=shade, label=f"tau {tau:g}")
-        said[tau] = mean[:k].sum()
+        said[tau] = mean[:10].sum()
     axes[0].axhline(1 / len(mean), color=GREY, linestyle=":", linewidth=1)
     axes[0].annotate(
         "all alike", (1.1, 1 / len(mean)), xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=8
     )
     axes[0].set(xscale="log", yscale="log", ylim=(1e-6, 1), ylabel="weight")
     axes[1].set(xscale="log", ylim=(0, 1.02), ylabel="weight of the hardest, together")
-    axes[1].axvline(k, color=GREY, linestyle=":", linewidth=1)
+    axes[1].axvline(10, color=GREY, linestyle=":", linewidth=1)
     axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for ax in axes:
         ax.set_xlabel("rank of the negative, the hardest first")
