@@ -1,4 +1,4 @@
-"""Every figure of the pipeline's report, one function each: data and an optional Axes in, the Axes out.
+"""Every figure of the pipeline's report, one function each: data in, the Axes out.
 
 Each title states what the data show and is computed from them. Colours are seaborn's colour-blind-safe palette, in
 the order of the mapping that a function is given, so give the arms of a comparison in the same order everywhere.
@@ -23,15 +23,13 @@ GREY = "#6b6b6b"
 _MARKERS = "osD^vP"  # a second cue beside the colour
 
 
-def system_forest(
-    intervals: Mapping[str, Interval], floors: Collection[str] = (), metric: str = "Recall@10", ax: Axes | None = None
-) -> Axes:
-    """A dot and its 95% interval for every system, first on top.
+def system_forest(intervals: Mapping[str, Interval], floors: Collection[str] = ()) -> Axes:
+    """Recall@10 of every system, a dot and its 95% interval, first on top.
 
     floors: the names that a trained system has to clear; grey, with a dotted line at the highest of them.
     Over what the intervals are (users, or seeds as well) is for the text beside it to say.
     """
-    ax = ax or _new(height=1.3 + 0.42 * len(intervals))
+    ax = _new(height=1.3 + 0.42 * len(intervals))
     widest = max(one.high for one in intervals.values())
     for row, (name, one) in enumerate(intervals.items()):
         colour = GREY if name in floors else PALETTE[0]
@@ -42,7 +40,7 @@ def system_forest(
                     fontsize=8.5, color=colour, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
                     )  # fmt: skip
     best = max(intervals, key=lambda name: intervals[name].mean)
-    title = f"{best} has the highest {metric}: {intervals[best].mean:.4f}"
+    title = f"{best} has the highest Recall@10: {intervals[best].mean:.4f}"
     if floors:
         floor = max(floors, key=lambda name: intervals[name].mean)
         others = [one for name, one in intervals.items() if name not in floors]
@@ -53,18 +51,18 @@ def system_forest(
             title += f"; {above} of {len(others)} trained systems lie above {floor}"
         ax.axvline(intervals[floor].mean, color=GREY, linewidth=1, linestyle=":", zorder=0)
     ax.set_yticks(range(len(intervals)), list(intervals))
-    ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel=f"{metric} (bar: 95% bootstrap interval)")
+    ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel="Recall@10 (bar: 95% bootstrap interval)")
     ax.set_xlim(left=0)
     longest = max(map(len, intervals))  # long names leave the axes, and what stands above them, less room
     return _finish(ax, title, grid="x", width=min(74, 86 - longest))
 
 
-def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items", ax: Axes | None = None) -> Axes:
+def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items") -> Axes:
     """Share of items that have each first code, codes sorted by it.
 
     loads: arm -> count per code [n_codes]; of: what was counted, in words (items, recommendations).
     """
-    ax = ax or _new()
+    ax = _new()
     for i, (name, counts) in enumerate(loads.items()):
         ordered = np.sort(counts)[::-1] / counts.sum()
         used = ordered[ordered > 0]
@@ -81,13 +79,12 @@ def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items", ax:
     return _finish(ax, f"Share of {of} with the most frequent first code: {top}", grid="y")
 
 
-def code_sphere(points: np.ndarray, loads: np.ndarray, name: str, ax: Axes | None = None) -> Axes:
+def code_sphere(points: np.ndarray, loads: np.ndarray, name: str) -> Axes:
     """Code embeddings on a sphere; a dot's area is its items, dead codes are crosses.
 
-    points: [n_codes, 3], from `analysis.code_geometry.sphere_projection`; loads: items per code [n_codes];
-    ax: a 3-d Axes.
+    points: [n_codes, 3], from `analysis.code_geometry.sphere_projection`; loads: items per code [n_codes].
     """
-    ax = ax or plt.figure(figsize=(7, 5.5), layout="constrained").add_subplot(projection="3d")
+    ax = plt.figure(figsize=(7, 5.5), layout="constrained").add_subplot(projection="3d")
     turn, rise = np.mgrid[0 : 2 * np.pi : 25j, 0 : np.pi : 13j]
     sphere = np.cos(turn) * np.sin(rise), np.sin(turn) * np.sin(rise), np.cos(rise)
     ax.plot_wireframe(*sphere, color="#c8c8c8", linewidth=0.4)
@@ -105,9 +102,9 @@ def code_sphere(points: np.ndarray, loads: np.ndarray, name: str, ax: Axes | Non
     return ax
 
 
-def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame]) -> Axes:
     """Probability that two items with the same first codes share a genre. purity: arm -> `genre_purity`'s frame."""
-    ax = ax or _new()
+    ax = _new()
     for i, (name, frame) in enumerate(purity.items()):
         ax.plot(frame.index, frame["purity"], f"{_MARKERS[i % 6]}-", color=PALETTE[i], linewidth=2, label=name)
     chance = pd.concat(purity.values()).groupby(level=0)
@@ -123,11 +120,9 @@ def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame], ax: Axes | None =
     return _finish(ax, f"Items with the same first code that share a genre: {_listed(said)}", grid="y")
 
 
-def training_curves(
-    curves: Mapping[str, Sequence[tuple[int, float]]], measure: str, higher_is_better: bool, ax: Axes | None = None
-) -> Axes:
+def training_curves(curves: Mapping[str, Sequence[tuple[int, float]]], measure: str, higher_is_better: bool) -> Axes:
     """A measure by epoch, each curve's best epoch marked. curves: name -> (epoch, counted from 0, value) pairs."""
-    ax = ax or _new()
+    ax = _new()
     said = {}
     for i, (name, pairs) in enumerate(curves.items()):
         epochs, values = np.array(pairs, dtype=float).T
@@ -141,22 +136,20 @@ def training_curves(
     return _finish(ax, f"{'Highest' if higher_is_better else 'Lowest'} {measure}: {_listed(said)}", grid="y")
 
 
-def code_usage_by_level(usage: Mapping[str, pd.DataFrame], column: str = "perplexity", ax: Axes | None = None) -> Axes:
-    """Bars of a column of `analysis.code_usage.code_usage`, by level and arm."""
-    values = {name: frame[column].to_numpy() for name, frame in usage.items()}
-    what = {"in_use": "codes in use", "max_share": "largest share"}.get(column, column)
-    ax = _bars_by_level(values, what, "{:.3f}" if column in ("gini", "max_share") else "{:.0f}", ax)
-    if column in ("perplexity", "in_use"):
-        size = max(int(frame["codes"].max()) for frame in usage.values())
-        ax.axhline(size, color=GREY, linestyle=":", linewidth=1)
-        ax.set_ylabel(f"{what} (of {size} codes)")
+def code_usage_by_level(usage: Mapping[str, pd.DataFrame]) -> Axes:
+    """Bars of perplexity, from the frames of `analysis.code_usage.code_usage`, by level and arm."""
+    values = {name: frame["perplexity"].to_numpy() for name, frame in usage.items()}
+    ax = _bars_by_level(values, "perplexity", "{:.0f}")
+    size = max(int(frame["codes"].max()) for frame in usage.values())
+    ax.axhline(size, color=GREY, linestyle=":", linewidth=1)
+    ax.set_ylabel(f"perplexity (of {size} codes)")
     return ax
 
 
-def collaborative_signal_by_level(results: Mapping[str, SimilarityResult], ax: Axes | None = None) -> Axes:
+def collaborative_signal_by_level(results: Mapping[str, SimilarityResult]) -> Axes:
     """Share of items whose code equals that of their collaborative nearest neighbour, by level and arm."""
     values = {name: np.array(one.by_level) for name, one in results.items()}
-    ax = _bars_by_level(values, "equal codes", "{:.3f}", ax)
+    ax = _bars_by_level(values, "equal codes", "{:.3f}")
     chance = float(np.mean([one.random_pair for one in results.values()]))
     ax.axhline(chance, color="black", linestyle=":", linewidth=1, label=f"two random items ({chance:.3f})")
     ax.set_ylabel("share of items whose code equals\ntheir nearest neighbour's (CF cosine)")
@@ -165,13 +158,13 @@ def collaborative_signal_by_level(results: Mapping[str, SimilarityResult], ax: A
     return _finish(ax, f"Codes shared with the collaborative neighbour, mean of levels: {means}", grid="y")
 
 
-def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
+def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]]) -> Axes:
     """Recall@10 by popularity group of the target. metrics: system -> `Evaluation.metrics()`.
 
     The numbers of cases below are the largest of any system; a language model answers a sample, in which a group may
     have no case and so no bar.
     """
-    ax = ax or _new(height=4.2)
+    ax = _new(height=4.2)
     cases = {group: max(one[f"cases {group}"] for one in metrics.values()) for group in (HEAD, MIDDLE, TAIL, UNSEEN)}
     groups = [group for group, n in cases.items() if n]
     recall = {name: [one.get(f"R@10 {group}", np.nan) for group in groups] for name, one in metrics.items()}
@@ -191,9 +184,9 @@ def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]], ax: Axes | 
     return _finish(ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y")
 
 
-def _bars_by_level(values: Mapping[str, np.ndarray], what: str, form: str, ax: Axes | None) -> Axes:
+def _bars_by_level(values: Mapping[str, np.ndarray], what: str, form: str) -> Axes:
     """Grouped bars with their values, one group a level; the title names every arm's first level."""
-    ax = ax or _new()
+    ax = _new()
     width = 0.84 / len(values)
     for i, (name, heights) in enumerate(values.items()):
         places = np.arange(len(heights)) + (i - (len(values) - 1) / 2) * width

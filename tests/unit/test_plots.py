@@ -92,7 +92,6 @@ def test_usage_bars_stand_by_level_and_arm():
     assert bar_heights(ax) == usage["plain"]["perplexity"].tolist() + usage["LETTER"]["perplexity"].tolist()
     assert title(ax) == "Perplexity at level 1: plain 2, LETTER 4"
     assert ax.get_ylabel() == "perplexity (of 4 codes)"
-    assert title(plots.code_usage_by_level(usage, "max_share")) == "Largest share at level 1: plain 0.750, LETTER 0.250"
 
 
 def test_signal_bars_have_the_random_pair_beside_them():
@@ -124,10 +123,3 @@ def test_a_sample_without_a_case_of_some_group_has_no_bar_there():
     assert [one.get_text() for one in ax.get_xticklabels()][-1] == "unseen\n2 cases"
     assert title(ax).endswith("tail LC-Rec 0.300, unseen TIGER 0.100")
     assert np.isnan(bar_heights(ax)[3])
-
-
-def test_every_figure_draws_on_the_axes_it_is_given():
-    mine = plt.figure().add_subplot()
-    assert plots.training_curves({"a": [(0, 1.0)]}, "loss", False, ax=mine) is mine
-    assert plots.system_forest({"a": Interval(0.1, 0.0, 0.2)}, ax=mine) is mine
-    assert plots.first_code_frequency({"a": np.array([1, 2])}, ax=mine) is mine
