@@ -9,19 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, titled
 
 COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4)]
 MARKERS = "osD^v"
 DPI = 84  # so that the notebook stays small
-
-
-def _plain(ax: Axes, title: str, grid: str = "y") -> Axes:
-    ax.set_title(title, loc="left", fontsize=11)
-    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -> Axes:
@@ -62,7 +54,7 @@ def leak(losses: Mapping[str, Sequence[float]]) -> Axes:
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(frameon=False)
     last = ", ".join(f"{np.mean(values[-10:]):.2f} {name}" for name, values in losses.items())
-    return _plain(ax, f"Loss of the last ten steps: {last}")
+    return titled(ax, f"Loss of the last ten steps: {last}", "y")
 
 
 def learning_curves(logs: Mapping[str, object]) -> np.ndarray:
@@ -81,8 +73,8 @@ def learning_curves(logs: Mapping[str, object]) -> np.ndarray:
     for ax in axes:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(frameon=False)
-    _plain(axes[0], f"Loss: {', '.join(last)}")
-    _plain(axes[1], f"NDCG@10: {', '.join(said)}")
+    titled(axes[0], f"Loss: {', '.join(last)}", "y")
+    titled(axes[1], f"NDCG@10: {', '.join(said)}", "y")
     return axes
 
 
@@ -137,11 +129,10 @@ def attention_shares(by_film: np.ndarray, by_level: np.ndarray) -> np.ndarray:
     axes[0].set_ylabel("while it writes")
     films = by_film[0, :-1] / by_film[0, :-1].sum()
     said = f"Code 1: of what films get, each\ngets {films.min():.1%} to {films.max():.1%}"
-    _plain(axes[0], said, grid="x")
+    titled(axes[0], said, "x")
     said = f"Code 1: of all codes read, codes {by_level[0, :-1].argmax() + 1} get the most.\nEnd token: "
-    _plain(
-        axes[1], said + f"{by_level[0, -1]:.0%} for code 1, {by_level[-1, -1]:.0%} for code {len(by_level)}", grid="x"
-    )
+    said += f"{by_level[0, -1]:.0%} for code 1, {by_level[-1, -1]:.0%} for code {len(by_level)}"
+    titled(axes[1], said, "x")
     return axes
 
 
@@ -170,8 +161,8 @@ def weight_by_rank(weights: Mapping[float, np.ndarray]) -> np.ndarray:
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes[1].legend(frameon=False, fontsize=8, loc="lower right")
     low, high = min(said), max(said)
-    _plain(axes[0], "The lower tau, the steeper")
-    _plain(axes[1], f"Ten hardest: {said[low]:.0%} at tau {low:g}, {said[high]:.0%} at tau {high:g}")
+    titled(axes[0], "The lower tau, the steeper", "y")
+    titled(axes[1], f"Ten hardest: {said[low]:.0%} at tau {low:g}, {said[high]:.0%} at tau {high:g}", "y")
     return axes
 
 
@@ -185,7 +176,7 @@ def rewards(curves: Mapping[str, np.ndarray]) -> Axes:
     ax.legend(frameon=False, loc="center right")
     last = {name: values[-1] for name, values in curves.items()}
     flat = max(last, key=last.get)
-    return _plain(ax, f"At rank {len(values) - 1}, {flat} still pays {last[flat]:.3f}")
+    return titled(ax, f"At rank {len(values) - 1}, {flat} still pays {last[flat]:.3f}", "y")
 
 
 def followed(table: pd.DataFrame) -> Axes:
@@ -227,18 +218,16 @@ def recall_against_tau(
     axes[0].set(xlabel="tau in training", ylabel="Recall@10", ylim=(0, None))
     axes[0].legend(frameon=False, loc="lower right")
     said = ", ".join(f"{span:.4f} {way}" for way, span in spans.items())
-    _plain(axes[0], f"Highest minus lowest mean, {n_seeds} seed{'s' * (n_seeds > 1)}:\n{said}")
+    titled(axes[0], f"Highest minus lowest mean, {n_seeds} seed{'s' * (n_seeds > 1)}:\n{said}", "y")
     for i, (name, by_tau) in enumerate(share.items()):
         axes[1].plot(list(by_tau), list(by_tau.values()), MARKERS[i], color=COLOURS[i + 2], label=name,
                      linestyle=("-", "--")[i % 2])  # fmt: skip
     axes[1].set(xlabel="tau", ylabel="push on the ten hardest negatives", ylim=(0, 1))
     axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[1].legend(frameon=False, loc="lower left")
-    falls = [max(v.values()) - min(v.values()) for v in share.values()]
-    _plain(
-        axes[1],
-        f"Tau moves the share by {100 * falls[0]:.0f} points\non fixed logits, by {100 * falls[1]:.0f} on learned ones",
-    )
+    fixed, learned = (100 * (max(v.values()) - min(v.values())) for v in share.values())
+    said = f"Tau moves the share by {fixed:.0f} points\non fixed logits, by {learned:.0f} on learned ones"
+    titled(axes[1], said, "y")
     return axes
 
 
@@ -255,6 +244,6 @@ def first_codes(counts: Mapping[str, pd.DataFrame], bias: Mapping[str, float]) -
         ax.plot([1e-4, 0.1], [1e-4, 0.1], color=GREY, linewidth=1)
         ax.set(xscale="log", yscale="log", xlabel="share of the targets")
         never = (alive["generated"] == 0).sum()
-        _plain(ax, f"{name}\nKL {bias[name]:.2f}; {never} of {len(alive)} never written", grid="both")
+        titled(ax, f"{name}\nKL {bias[name]:.2f}; {never} of {len(alive)} never written", "both")
     np.atleast_1d(axes)[0].set_ylabel("share of what is generated")
     return axes

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from letterlib.course.masking_cost import ARRAYS, BEAM, HISTORIES, Cost
 from letterlib.decoding.trie import Trie
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, plain, titled
 
 MARKERS = "osD^v"
 FAINT = "#b9b9b9"
@@ -34,8 +34,7 @@ def validity(table: pd.DataFrame) -> Axes:
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     last = table.iloc[-1]
     said = ", ".join(f"{name} {value:.0%}" for name, value in last.items())
-    ax.set_title(f"Films among what the trained model writes freely:\n{said}", loc="left", fontsize=11)
-    return _plain(ax, "y")
+    return titled(ax, f"Films among what the trained model writes freely:\n{said}", "y")
 
 
 @dataclass
@@ -175,7 +174,7 @@ def masking_cost(costs: Sequence[Cost]) -> Sequence[Axes]:
                 ax.plot(sizes, [scale * one[name] for one in values], f"{MARKERS[i]}-", color=PALETTE[i], linewidth=2,
                         label=name)  # fmt: skip
         ax.set(xscale="log", yscale="log", xlabel="items in the catalogue", ylabel=unit)
-        _plain(ax, "both")
+        plain(ax, "both")
     axes[0].legend(frameon=False, fontsize=9)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(low, high * 6)
@@ -212,12 +211,5 @@ def beam_width(
     at = 20 if 20 in agreement else last
     axes[1].set_title(f"At width {at}, {agreement[at][1]:.0%} of the exact ten are found", loc="left", fontsize=11)
     for ax in axes:
-        _plain(ax, "y")
+        plain(ax, "y")
     return axes
-
-
-def _plain(ax: Axes, grid: str) -> Axes:
-    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax

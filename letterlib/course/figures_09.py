@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.experiments.systems import FAMILIES, FLOOR, LABELS
-from letterlib.plots import GREY, PALETTE, plain
+from letterlib.plots import GREY, PALETTE, titled
 
 COLOUR_OF = dict(zip(FAMILIES, (GREY, *(PALETTE[i] for i in (0, 1, 2, 3, 4))), strict=True))
 MARKOV = LABELS["markov"]
@@ -67,13 +67,12 @@ def forest(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str
         label.set_color(COLOUR_OF[family])
     ax.set(ylim=(len(both) - 0.4, -0.6), xlabel="Recall@10 (bar: 95% bootstrap interval over users and seeds)")
     ax.set_xlim(left=0)
-    ax.set_title(_forest_title(both, families), loc="left", fontsize=11)
     marks = [Line2D([], [], marker="o", color=GREY, markerfacecolor=face, label=text)
              for face, text in ((GREY, "history in"), ("white", "history out"))]  # fmt: skip
     used = [family for family in FAMILIES if family in families]
     marks += [Line2D([], [], color=COLOUR_OF[family], linewidth=2, label=family) for family in used]
     ax.figure.legend(handles=marks, frameon=False, loc="outside lower center", ncols=4, fontsize=9)
-    return plain(ax, "x")
+    return titled(ax, _forest_title(both, families), "x")
 
 
 def _forest_title(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str]) -> str:
@@ -121,5 +120,4 @@ def differences_by_seed(rows: Mapping[str, Sequence[Interval]]) -> Axes:
     most = max(map(len, rows.values()))
     said = f"{unsure} of {len(rows)} contests have a seed whose interval includes 0,"
     said += f"\n{turned} change their winner between seeds" if most > 1 else "\nand there is one seed only"
-    ax.set_title(said, loc="left", fontsize=11)
-    return plain(ax, "x")
+    return titled(ax, said, "x")

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 
 from letterlib.course.published import PAPER
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, plain
+from letterlib.plots import GREY, PALETTE, titled
 
 
 def published_forest(table: pd.DataFrame, n_users: int, ours: Mapping[str, Interval] | None = None) -> Axes:
@@ -38,8 +38,7 @@ def published_forest(table: pd.DataFrame, n_users: int, ours: Mapping[str, Inter
         above = sum(one.mean > letter for _, one, _ in rows)
         lie = "lies" if above == 1 else "lie"
         title = f"{above} of the {len(rows) - 1} others {lie} above the paper's LETTER-TIGER"
-    ax.set_title(title, loc="left", fontsize=11)
-    return plain(ax, "x")
+    return titled(ax, title, "x")
 
 
 def _of_users(share: float, n_users: int) -> Interval:
@@ -66,8 +65,7 @@ def smallest_seen_by_seeds(curves: Mapping[str, np.ndarray], seeds: Sequence[int
     ax.set(xlabel="seeds (logarithmic)", ylabel="smallest difference of Recall@10\nseen in 4 of 5 experiments")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False)
-    ax.set_title(_seen_in_words(curves, seeds, *mark), loc="left", fontsize=11)
-    return plain(ax, "y")
+    return titled(ax, _seen_in_words(curves, seeds, *mark), "y")
 
 
 def _seen_in_words(curves: Mapping[str, np.ndarray], seeds: Sequence[int], what: str, size: float) -> str:

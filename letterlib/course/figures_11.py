@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, plain
+from letterlib.plots import GREY, PALETTE, titled
 
 DPI = 80  # so that the notebook stays small
 BLUE, ORANGE = PALETTE[0], PALETTE[3]
@@ -36,7 +36,7 @@ def forest(rows: Mapping[str, Row], split_after: int, metric: str, where: str) -
     ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"difference of {metric} (bar: 95% over {drawn}; |: one seed)")
     clear = [name for name, (one, _) in rows.items() if one.excludes_zero]
     said = f"clear of 0: {', '.join(clear)}" if clear else "no difference is clear of 0"
-    return _plain(ax, f"{where}: {len(clear)} of {len(rows)} differences clear of 0" if len(said) > 60
+    return titled(ax, f"{where}: {len(clear)} of {len(rows)} differences clear of 0" if len(said) > 60
                   else f"{where}: {said}", "x")  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def criteria(table: pd.DataFrame, where: str) -> np.ndarray:
             ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=PALETTE[place], linewidth=2)
         means = table.groupby(level=0)[column].mean()
         leaders.append(means.idxmax())
-        _plain(ax, column + (" (low is good)" if column == table.columns[-2] else ""), "x", 9.5)
+        titled(ax, column + (" (low is good)" if column == table.columns[-2] else ""), "x", 9.5)
         ax.ticklabel_format(axis="x", useOffset=False)
         ax.locator_params(axis="x", nbins=4)
     axes[0].set_yticks(range(len(names)), names)
@@ -93,7 +93,7 @@ def sweeps(
         ax.set_xlabel(labels[name])
         low, high = (_named(by_value, sign) for sign in (-1, 1))
         said = [f"{word} than the profile's: {values}" for word, values in (("lower", low), ("higher", high)) if values]
-        _plain(ax, "; ".join(said) or "no value clear of the profile's", "y", 9.5)
+        titled(ax, "; ".join(said) or "no value clear of the profile's", "y", 9.5)
     for ax in axes[:, 0]:
         ax.set_ylabel(f"difference of {metric}")
     differences = [row[0] for by_value in panels.values() for row in by_value.values() if row]
@@ -151,7 +151,7 @@ def staircase(family: pd.DataFrame) -> Axes:
     ax.set(xlabel="comparisons, smallest p-value first", ylabel="p-value (logarithmic)")
     ax.figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     alone = int((family["p"] < 0.05).sum())
-    return _plain(ax, f"{alone} of {len(ordered)} below .05 by themselves, {int(found.sum())} after Holm", "y")
+    return titled(ax, f"{alone} of {len(ordered)} below .05 by themselves, {int(found.sum())} after Holm", "y")
 
 
 def optimism(curves: pd.DataFrame, mark: int) -> Axes:
@@ -167,7 +167,7 @@ def optimism(curves: pd.DataFrame, mark: int) -> Axes:
     ax.legend(frameon=False)
     top = curves.columns[1]
     said = f"The best of {mark} equal settings, {top}, looks {curves.loc[mark, top]:.4f} better than it is"
-    return _plain(ax, said, "y")
+    return titled(ax, said, "y")
 
 
 def gains(rows: Sequence[tuple[str, Interval | float, bool]], metric: str) -> Axes:
@@ -193,9 +193,4 @@ def gains(rows: Sequence[tuple[str, Interval | float, bool]], metric: str) -> Ax
     if ours:
         above = sum(one.low > 0 for one in ours)
         said.append(f"clear above 0: {above} of {len(ours)} of ours (circles)")
-    return _plain(ax, "; ".join(said).capitalize(), "x")
-
-
-def _plain(ax: Axes, title: str, grid: str, size: float = 11) -> Axes:
-    ax.set_title(title, loc="left", fontsize=size)
-    return plain(ax, grid)
+    return titled(ax, "; ".join(said).capitalize(), "x")

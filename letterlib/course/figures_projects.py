@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, titled
 
 MARKERS = "osD^vP"
 
@@ -30,7 +30,7 @@ def survival(curves: Mapping[str, Sequence[Interval]], beam: int) -> Axes:
     ax.set(xlabel="codes written", ylabel=f"target's beginning among {beam} beams", ylim=(0, None))
     ax.legend(frameon=False)
     ends = ", ".join(f"{name} {levels[-1].mean:.1%}" for name, levels in curves.items())
-    return _finish(ax, f"Targets left after the last code: {ends}", "y")
+    return titled(ax, f"Targets left after the last code: {ends}", "y")
 
 
 def by_question(table: Mapping[str, Mapping[str, Interval]]) -> Axes:
@@ -49,7 +49,7 @@ def by_question(table: Mapping[str, Mapping[str, Interval]]) -> Axes:
     ax.figure.legend(frameon=False, loc="outside lower center", ncols=len(targets))
     best = {target: max(table, key=lambda name: table[name][target].mean) for target in targets}
     said = "; ".join(f"{target}: {name}" for target, name in best.items())
-    return _finish(ax, f"Highest recall by target: {said}", "x")
+    return titled(ax, f"Highest recall by target: {said}", "x")
 
 
 def codes_by_domain(loads: Mapping[str, np.ndarray]) -> Axes:
@@ -66,7 +66,7 @@ def codes_by_domain(loads: Mapping[str, np.ndarray]) -> Axes:
     ax.set(xlabel=f"first codes in use, by their share of {first}", ylabel="items with the code")
     ax.set_xlim(-0.5, len(order) - 0.5)
     ax.legend(frameon=False)
-    return _finish(ax, f"{both} of {len(order)} first codes are used by both domains", "y")
+    return titled(ax, f"{both} of {len(order)} first codes are used by both domains", "y")
 
 
 def wishes(measures: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
@@ -83,14 +83,6 @@ def wishes(measures: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
         ax.set_yticks(range(len(ways)), ways)
         ax.set(ylim=(len(ways) - 0.5, -0.7), xlabel=measure)
         best = max(found, key=lambda way: found[way].mean)
-        _finish(ax, f"highest: {best}", "x")
+        titled(ax, f"highest: {best}", "x")
         ax.set_xlim(left=0)
     return axes
-
-
-def _finish(ax: Axes, title: str, grid: str) -> Axes:
-    ax.set_title(title, loc="left", fontsize=11)
-    ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
