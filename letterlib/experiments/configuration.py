@@ -4,7 +4,7 @@ import copy
 import difflib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -198,11 +198,15 @@ def _read(override: str, value: str) -> Any:
         raise LetterError(f"--set {override}: not a list ({error.msg}); write it as [256, 128]") from error
 
 
-def _no_such(name: str, possible: Any, room: str = "") -> str:
-    close = difflib.get_close_matches(name, possible, n=1)
-    hint = f'did you mean "{close[0]}"? ' if close else ""
+def _no_such(name: str, possible: Iterable[str], room: str = "") -> str:
     of = f" of {room}" if room else ""
-    return f'no option "{name}"; {hint}the options{of} are {", ".join(possible)}'
+    return f'no option "{name}"; {did_you_mean(name, possible)}the options{of} are {", ".join(possible)}'
+
+
+def did_you_mean(name: str, possible: Iterable[str]) -> str:
+    """The most similar of the possible names, as a question and a space; empty where none is similar."""
+    close = difflib.get_close_matches(name, possible, n=1)
+    return f'did you mean "{close[0]}"? ' if close else ""
 
 
 def _in_words(error: ValidationError) -> str:

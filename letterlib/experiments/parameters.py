@@ -5,9 +5,8 @@
     asked.key           the name of its record, a hash of what was asked with every default filled in
 """
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +22,7 @@ from letterlib.experiments.configuration import (
     RunConfig,
     as_set,
     default_data_dir,
+    did_you_mean,
     make_config,
 )
 from letterlib.experiments.profiles import PROFILES
@@ -250,7 +250,5 @@ def _value_of(config: RunConfig, name: str) -> str:
     return as_set(value)
 
 
-def _not_among(name: str, possible: Any, what: str) -> str:
-    close = difflib.get_close_matches(name, possible, n=1)
-    hint = f'did you mean "{close[0]}"? ' if close else ""
-    return f"no such {what}; {hint}choose one of {', '.join(possible)}"
+def _not_among(name: str, possible: Iterable[str], what: str) -> str:
+    return f"no such {what}; {did_you_mean(name, possible)}choose one of {', '.join(possible)}"
