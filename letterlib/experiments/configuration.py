@@ -95,11 +95,11 @@ def make_config(
         raise LetterError(f'data set "{dataset}": a name has letters, digits, "-", "_" and "." alone')
     if dataset not in DATASETS and dataset.lower() in DATASETS:  # it would lack what is set for that one
         raise LetterError(f'data set "{dataset}": did you mean "{dataset.lower()}"?')
-    held_out = DATASETS[dataset].held_out if dataset in DATASETS else 1
     values: dict[str, Any] = copy.deepcopy(PROFILES[profile])
     if profile == "laptop":
         values |= {room: dict(options) for room, options in TUNED.get(dataset, {}).items()}
-    values |= dict(dataset=dataset, profile=profile, seed=seed, held_out=held_out, device=device, encoder=encoder)
+    values |= dict(dataset=dataset, profile=profile, seed=seed, device=device, encoder=encoder)
+    values["held_out"] = DATASETS.get(dataset, 1)
     for override in overrides or []:
         _lay_over(values, override)
     try:

@@ -43,7 +43,7 @@ def counts(dataset):
 
 def test_movielens_counts_and_cases(films):
     assert counts(films) == (671, 3_496, 90_072)
-    split = films.split(DATASETS["movielens"].held_out)
+    split = films.split(DATASETS["movielens"])
     assert split.users_without_cases == 0
     assert len(split.cases("valid")) == len(split.cases("test")) == 5 * 671
     assert len(split.cases("train")) == 90_072 - 10 * 671 - 671
@@ -85,7 +85,7 @@ def test_movielens_leaves_films_without_a_title_out():
 
 def test_complete_journey_counts_and_cases(groceries):
     assert counts(groceries) == (2_448, 3_039, 483_893)
-    split = groceries.split(DATASETS["complete-journey"].held_out)
+    split = groceries.split(DATASETS["complete-journey"])
     assert split.users_without_cases == 54
     assert len(split.cases("test")) == 5 * (2_448 - 54)
 

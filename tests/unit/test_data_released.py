@@ -50,7 +50,7 @@ def complaint(folder: Path) -> str:
 )
 def test_facts_of_the_real_files(shared_data, name, counts, examples, never_seen, targets_never_seen):
     dataset = load_dataset(name, shared_data / name)
-    assert dataset.name == name and DATASETS[name].held_out == 1
+    assert dataset.name == name and DATASETS[name] == 1
     assert (dataset.n_users, dataset.n_items, dataset.n_interactions) == counts
     split = dataset.split()
     assert len(split.cases("train")) == examples
