@@ -139,17 +139,19 @@ def training_curves(curves: Mapping[str, Sequence[tuple[int, float]]], measure: 
 def code_usage_by_level(usage: Mapping[str, pd.DataFrame]) -> Axes:
     """Bars of perplexity, from the frames of `analysis.code_usage.code_usage`, by level and arm."""
     values = {name: frame["perplexity"].to_numpy() for name, frame in usage.items()}
-    ax = _bars_by_level(values, "perplexity", "{:.0f}")
+    ax = _bars_by_level(values, "{:.0f}")
     size = max(int(frame["codes"].max()) for frame in usage.values())
     ax.axhline(size, color=GREY, linestyle=":", linewidth=1)
     ax.set_ylabel(f"perplexity (of {size} codes)")
-    return ax
+    ax.legend(frameon=False, ncols=len(usage), loc="upper left")
+    firsts = _listed({name: f"{one[0]:.0f}" for name, one in values.items()})
+    return _finish(ax, f"Perplexity at level 1: {firsts}", grid="y")
 
 
 def collaborative_signal_by_level(results: Mapping[str, SimilarityResult]) -> Axes:
     """Share of items whose code equals that of their collaborative nearest neighbour, by level and arm."""
     values = {name: np.array(one.by_level) for name, one in results.items()}
-    ax = _bars_by_level(values, "equal codes", "{:.3f}")
+    ax = _bars_by_level(values, "{:.3f}")
     chance = float(np.mean([one.random_pair for one in results.values()]))
     ax.axhline(chance, color="black", linestyle=":", linewidth=1, label=f"two random items ({chance:.3f})")
     ax.set_ylabel("share of items whose code equals\ntheir nearest neighbour's (CF cosine)")
@@ -184,8 +186,8 @@ def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]]) -> Axes:
     return _finish(ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y")
 
 
-def _bars_by_level(values: Mapping[str, np.ndarray], what: str, form: str) -> Axes:
-    """Grouped bars with their values, one group a level; the title names every arm's first level."""
+def _bars_by_level(values: Mapping[str, np.ndarray], form: str) -> Axes:
+    """Grouped bars with their values, one group a level."""
     ax = _new()
     width = 0.84 / len(values)
     for i, (name, heights) in enumerate(values.items()):
@@ -195,11 +197,9 @@ def _bars_by_level(values: Mapping[str, np.ndarray], what: str, form: str) -> Ax
                      rotation=90 if len(values) > 2 else 0)  # fmt: skip
     n_levels = max(map(len, values.values()))
     ax.set_xticks(range(n_levels), [str(level + 1) for level in range(n_levels)])
-    ax.set(xlabel="level of the identifier", ylabel=what)
+    ax.set_xlabel("level of the identifier")
     ax.margins(y=0.25)
-    ax.legend(frameon=False, ncols=len(values), loc="upper left")
-    firsts = _listed({name: form.format(heights[0]) for name, heights in values.items()})
-    return _finish(ax, f"{what.capitalize()} at level 1: {firsts}", grid="y")
+    return ax
 
 
 def _new(height: float = 3.8) -> Axes:
