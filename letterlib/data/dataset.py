@@ -5,7 +5,7 @@ cost two arrays and not a million lists.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -243,9 +243,6 @@ class Cases:
     def sample(self, n: int, seed: int) -> "Cases":
         """A fixed random sample of `n` cases, in their order; all of them when there are fewer."""
         return self if n >= len(self) else self[sampled_rows(len(self), n, seed)]
-
-    def with_users(self, users: np.ndarray) -> "Cases":
-        return replace(self, users=users)
 
 
 def sampled_rows(total: int, n: int, seed: int) -> np.ndarray:

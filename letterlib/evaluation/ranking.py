@@ -33,10 +33,6 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.items)
 
-    @property
-    def k(self) -> int:
-        return self.items.shape[1]
-
     def save(self, path: str | Path) -> None:
         """One Parquet row per case, three list columns."""
         columns = {n: pa.array(list(getattr(self, n))) for n in ("items", "scores", "valid")}

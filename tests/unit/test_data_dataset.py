@@ -1,6 +1,5 @@
 """`Sequences`, `Dataset`, `Split` and `Cases` on small examples worked out by hand."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -83,12 +82,6 @@ def test_sample_is_fixed_by_its_seed_and_keeps_the_order():
 
 def test_a_sample_draws_no_row_twice():
     assert len(set(sampled_rows(50, 40, seed=0).tolist())) == 40
-
-
-def test_with_users_changes_users_alone():
-    cases = make([[0, 1, 2], [3, 4, 5]]).split().cases("test")
-    unknown = cases.with_users(np.full(2, UNKNOWN_USER))
-    assert unknown.users.tolist() == [-1, -1] and unknown.targets.tolist() == cases.targets.tolist()
 
 
 def test_texts_and_titles():

@@ -1,5 +1,7 @@
 """LightGCN: propagation and folding-in against dense references, the loss, negatives, and the common face."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -154,7 +156,7 @@ def test_an_unknown_user_is_folded_in_as_a_new_node_would_hear_its_items():
 def test_a_stranger_with_a_users_history_gets_that_users_taste(fitted):
     model, dataset = fitted
     cases = dataset.split().cases("test").without_targets()
-    strangers = model.recommend(cases.with_users(np.full(len(cases), -1)), 5).items
+    strangers = model.recommend(replace(cases, users=np.full(len(cases), -1)), 5).items
     assert ((strangers // 10) == (np.arange(dataset.n_users) % 2)[:, None]).mean() > 0.9
 
 
