@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.data.dataset import Sequences
+from letterlib.data.dataset import Sequences, positions_of
 
 
 @dataclass
@@ -45,13 +45,6 @@ class Group:
         """Which places hold an item and are not padding: bool [n_rows, width]."""
         filled = torch.zeros(self.n_rows * self.width, dtype=torch.bool, device=self.places.device)
         return filled.index_fill(0, self.places, True).view(self.n_rows, self.width)
-
-
-def positions_of(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The slices [starts[i], ends[i]) end to end: each position's place in its slice, and its index."""
-    lengths = ends - starts
-    columns = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return columns, np.repeat(starts, lengths) + columns
 
 
 def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:

@@ -151,10 +151,9 @@ class Split:
     def train(self) -> Sequences:
         """The training part of every user, in time order. The only thing a model may learn from."""
         lengths = self.dataset.sequences.lengths - np.where(self._has_cases, 2 * self.held_out, 0)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
         starts = self.dataset.sequences.offsets[:-1]
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return Sequences(self.dataset.sequences.values[np.repeat(starts, lengths) + within], offsets)
+        _, kept = positions_of(starts, starts + lengths)
+        return Sequences(self.dataset.sequences.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
 
     @cached_property
     def train_counts(self) -> np.ndarray:
@@ -174,10 +173,8 @@ class Split:
             first, last = ends - back, ends - back + self.held_out
             first, last = first[self._has_cases], last[self._has_cases]
         users = np.arange(self.n_users) if part == "train" else np.flatnonzero(self._has_cases)
-        per_user = np.maximum(last - first, 0)
-        base = np.concatenate([[0], np.cumsum(per_user)[:-1]])
-        positions = np.arange(per_user.sum()) + np.repeat(first - base, per_user)
-        users = np.repeat(users, per_user)
+        _, positions = positions_of(first, np.maximum(first, last))
+        users = np.repeat(users, np.maximum(last - first, 0))
         values = self.dataset.sequences.values
         return Cases(users, values, starts[users], positions, values[positions])
 
@@ -230,9 +227,8 @@ class Cases:
 
     def flat_histories(self) -> tuple[np.ndarray, np.ndarray]:
         """All histories as pairs (case index, item id), for masking whole histories at once."""
-        rows = np.repeat(np.arange(len(self)), self.lengths)
-        within = np.arange(len(rows)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
-        return rows, self.values[self.starts[rows] + within]
+        _, positions = positions_of(self.starts, self.ends)
+        return np.repeat(np.arange(len(self)), self.lengths), self.values[positions]
 
     def without_targets(self) -> "Cases":
         """A copy that holds the histories and nothing later, so that no recommender can look ahead."""
@@ -248,3 +244,10 @@ class Cases:
 def sampled_rows(total: int, n: int, seed: int) -> np.ndarray:
     """The rows that `Cases.sample` takes of `total` cases, ascending."""
     return np.sort(np.random.default_rng(seed).choice(total, n, replace=False)) if n < total else np.arange(total)
+
+
+def positions_of(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The slices [starts[i], ends[i]) end to end: each position's place in its slice, and its index."""
+    lengths = ends - starts
+    columns = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return columns, np.repeat(starts, lengths) + columns

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from letterlib.data.dataset import positions_of
 from letterlib.decoding.trie import EOS, PAD, Trie
 from letterlib.evaluation.ranking import top_k
 
@@ -145,15 +146,15 @@ def expand_leaves(
     leaf = np.where(usable, leaves, 0)
     counts = np.where(usable, trie.first_item[leaf + 1] - trie.first_item[leaf], 0).ravel()
     entry = np.repeat(np.arange(batch * width), counts)
-    within = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
-    items = trie.items[trie.first_item[leaf.ravel()[entry]] + within]
+    starts = trie.first_item[leaf].ravel()
+    items = trie.items[positions_of(starts, starts + counts)[1]]
     rows = entry // width
     if excluded is not None:
         n_items = len(trie.items)
         keep = ~np.isin(rows * n_items + items, excluded[0] * n_items + excluded[1])
         entry, items, rows = entry[keep], items[keep], rows[keep]
     per_row = np.bincount(rows, minlength=batch)
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
+    rank, _ = positions_of(np.zeros_like(per_row), per_row)
     keep = rank < k
     all_items, all_scores = np.full((batch, k), -1), np.full((batch, k), -np.inf, dtype=np.float32)
     all_items[rows[keep], rank[keep]] = items[keep]

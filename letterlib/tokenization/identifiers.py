@@ -9,6 +9,7 @@ from string import ascii_lowercase
 
 import numpy as np
 
+from letterlib.data.dataset import positions_of
 from letterlib.errors import LetterError
 from letterlib.files import read_json, written_beside
 
@@ -127,7 +128,7 @@ class Identifiers:
         group = np.unique(paths, axis=0, return_inverse=True)[1].reshape(-1)
         sizes = np.bincount(group)
         number = np.empty(len(paths), dtype=np.int64)
-        number[np.argsort(group, kind="stable")] = np.arange(len(paths)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        number[np.argsort(group, kind="stable")], _ = positions_of(np.zeros_like(sizes), sizes)
         n_digits = 1
         while RUNNING**n_digits < sizes.max():
             n_digits += 1
