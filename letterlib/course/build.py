@@ -41,9 +41,9 @@ LARGEST = 1_000_000  # bytes of a stored notebook
 TIMEOUT = 600  # seconds for one cell
 
 
-def lessons(root: Path = REPOSITORY) -> list[Path]:
+def lessons() -> list[Path]:
     """The sources, in the order of the course."""
-    return sorted(path for path in (root / "solutions").glob("*.ipynb") if LESSON.fullmatch(path.name))
+    return sorted(path for path in (REPOSITORY / "solutions").glob("*.ipynb") if LESSON.fullmatch(path.name))
 
 
 def tidy(notebook: NotebookNode) -> NotebookNode:

@@ -21,9 +21,9 @@ LARGEST = 400_000
 """Bytes of a stored project; less than a lesson, which has more to show."""
 
 
-def projects(root: Path = REPOSITORY) -> list[Path]:
+def projects() -> list[Path]:
     """The notebooks, in the order of their names."""
-    return sorted((root / "notebooks" / "projects").glob("*.ipynb"))
+    return sorted((REPOSITORY / "notebooks" / "projects").glob("*.ipynb"))
 
 
 def build(source: Path, profile: str, cache_dir: Path) -> float:
