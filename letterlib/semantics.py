@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from letterlib.errors import LetterError
-from letterlib.files import digest, written_beside
+from letterlib.files import written_beside
 from letterlib.processes import n_processes, process_index, summed
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import progress
@@ -49,12 +49,9 @@ class ItemEmbeddings:
 
     @classmethod
     def load(cls, path: str | Path) -> "ItemEmbeddings":
-        """Read what `save` wrote, or a plain float `.npy` file (such as released SASRec embeddings)."""
+        """Read what `save` wrote."""
         path = Path(path)
         try:
-            if path.suffix == ".npy":
-                vectors = np.load(path, allow_pickle=False).astype(np.float32)
-                return cls(vectors, path.name, digest(vectors))
             with safe_open(path, framework="numpy") as file:
                 header = json.loads((file.metadata() or {}).get("letterlib", "{}"))
                 return cls(file.get_tensor("vectors"), header.get("source", path.name), header.get("made_from", ""))
@@ -62,7 +59,7 @@ class ItemEmbeddings:
             raise LetterError(f"{path}: no such file; check the path") from error
         except OSError as error:
             raise LetterError(f"{path}: cannot be read ({error.strerror or error})") from error
-        except (SafetensorError, ValueError, EOFError) as error:
+        except (SafetensorError, ValueError) as error:
             raise LetterError(f"{path}: not readable as item embeddings ({error}); make the file again") from error
 
 
