@@ -42,7 +42,7 @@ class SASRecConfig(NeuralConfig):
 class Block(nn.Module):
     """One pre-norm transformer layer: self-attention, causal or to both sides, then a feed-forward network."""
 
-    def __init__(self, width: int, n_heads: int, dropout: float, causal: bool = True):
+    def __init__(self, width: int, n_heads: int, dropout: float, causal: bool):
         super().__init__()
         self.n_heads, self.causal = n_heads, causal
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)

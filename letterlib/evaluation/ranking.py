@@ -1,5 +1,6 @@
 """`Ranking`, what every recommender returns, and `Recommender`, the face they all share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -79,15 +80,15 @@ def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return values, indices
 
 
-def rank_by_score(score, cases: Cases, k: int, exclude_history: bool, batch_size: int = 1024) -> Ranking:
+def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, exclude_history: bool) -> Ranking:
     """Rank the whole catalogue from dense scores.
 
     score: a function from `Cases` to a float tensor [len(cases), n_items]. Scores of -inf are never returned.
     """
     all_items = np.full((len(cases), k), NO_ITEM)
     all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
-    for start in range(0, len(cases), batch_size):
-        batch = cases[start : start + batch_size]
+    for start in range(0, len(cases), 1024):
+        batch = cases[start : start + 1024]
         scores = score(batch)
         if exclude_history:
             rows, items = batch.flat_histories()
