@@ -195,10 +195,11 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
 
     Without a trained system there is nothing to say, "".
     """
+    trained = {name: one for name, one in results.items() if find_system(name).family != FLOOR}
+    if not trained:
+        return ""
     floor, below, near = results["markov"], [], []
-    for name, one in results.items():
-        if find_system(name).family == FLOOR:
-            continue
+    for name, one in trained.items():
         sides = (one, floor.on_sample(one.n_cases))
         first, second = (np.stack([run.gains(10) for run in side.history_out]) for side in sides)
         difference = paired_difference(first, second, one.users, RESAMPLING_SEED)
@@ -207,8 +208,6 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
         elif difference.mean < 0:
             below.append(find_system(name).label)
     where = f"the Markov floor (N@10 {floor.mean('N@10', history='out'):.4f}, history out)"
-    if all(find_system(name).family == FLOOR for name in results):
-        return ""
     if not below + near:
         return f"Every trained system clears {where}."
     said = f"Below {where}: {'; '.join(below)}. These have not yet learned more of the sequence than counting does."
