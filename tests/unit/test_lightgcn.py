@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from made_data import made
 
 from letterlib.collaborative import lightgcn
 from letterlib.collaborative.lightgcn import (
@@ -20,13 +20,6 @@ from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 
 SMALL = LightGCNConfig(dimensions=16, n_layers=2, epochs=30, batch_size=32, learning_rate=0.05)
-
-
-def made(sequences: list[list[int]], n_items: int) -> Dataset:
-    labels = [f"user {i}" for i in range(len(sequences))]
-    return Dataset(
-        "made", Sequences.from_lists(sequences), pd.DataFrame(index=range(n_items)), "made", labels
-    )
 
 
 def two_tastes(n_users: int = 24, n_items: int = 20, length: int = 8) -> Dataset:

@@ -4,11 +4,11 @@ import json
 import multiprocessing
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_data import made
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -29,13 +29,6 @@ SMALL = SASRecConfig(
 )  # fmt: skip
 
 
-def made(sequences: list[list[int]], n_items: int = N_ITEMS) -> Dataset:
-    labels = [f"user {i}" for i in range(len(sequences))]
-    return Dataset(
-        "made", Sequences.from_lists(sequences), pd.DataFrame(index=range(n_items)), "made", labels
-    )
-
-
 def random_sequences(n_users: int = 30, seed: int = 0) -> list[list[int]]:
     generator = np.random.default_rng(seed)
     return [generator.permutation(N_ITEMS)[: generator.integers(3, 30)].tolist() for _ in range(n_users)]
@@ -43,7 +36,7 @@ def random_sequences(n_users: int = 30, seed: int = 0) -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[SASRec, Dataset]:
-    dataset = made(random_sequences())
+    dataset = made(random_sequences(), N_ITEMS)
     return SASRec(SMALL, seed=1, device="cpu").fit(dataset.split()), dataset
 
 
@@ -156,7 +149,7 @@ def test_the_loss_of_the_original_is_its_formula(network):
 
 
 def test_negatives_of_the_original_loss_are_never_the_users_own_items():
-    split = made(random_sequences()).split()
+    split = made(random_sequences(), N_ITEMS).split()
     model = SASRec(SMALL.model_copy(update={"loss": "bce"}), device="cpu")
     _, batches = model.batches(split)
     everyone = [set(split.train[u].tolist()) for u in range(split.n_users)]
@@ -216,16 +209,16 @@ def test_it_never_sees_validation_or_test_items():
     """Items planted there leave training as it was; only the choice of the epoch may depend on validation."""
     sequences = random_sequences()
     planted = [items[:-2] + [38, 39] for items in sequences]
-    a, b = (SASRec(SMALL, 0, "cpu").fit(made(s).split()) for s in (sequences, planted))
+    a, b = (SASRec(SMALL, 0, "cpu").fit(made(s, N_ITEMS).split()) for s in (sequences, planted))
     assert a.log.losses == b.log.losses
     test_only = [items[:-1] + [39] for items in sequences]
-    c = SASRec(SMALL, 0, "cpu").fit(made(test_only).split())
+    c = SASRec(SMALL, 0, "cpu").fit(made(test_only, N_ITEMS).split())
     assert np.array_equal(a.item_vectors(), c.item_vectors())
 
 
 def _vectors(seed: int, threads: int) -> np.ndarray:
     torch.set_num_threads(threads)  # they decide in which order sums are added up
-    return SASRec(SMALL, seed, "cpu").fit(made(random_sequences()).split()).item_vectors()
+    return SASRec(SMALL, seed, "cpu").fit(made(random_sequences(), N_ITEMS).split()).item_vectors()
 
 
 def test_same_seed_same_weights_in_another_process_and_another_seed_others(fitted):
@@ -329,4 +322,4 @@ def test_bad_input_is_named(fitted):
     with pytest.raises(LetterError, match="dimensions=15 is not a multiple of n_heads=2"):
         SASRec(SMALL.model_copy(update={"dimensions": 15}))
     with pytest.raises(LetterError, match="no user has two items in training"):
-        SASRec(SMALL, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]]).split())
+        SASRec(SMALL, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]], N_ITEMS).split())
