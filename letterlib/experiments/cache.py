@@ -121,10 +121,11 @@ class Cache:
             damaged = [f for f, expected in record["files"].items() if sha256_of(folder / f) != expected]
             found = f"{name}: found in the cache ({record['seconds']:.0f} s when it was made)"
             damaged += [RECORD] if not isinstance(record["metrics"], dict) else []
-        except (LetterError, KeyError, TypeError, ValueError, AttributeError):
+        except (LetterError, KeyError, TypeError, ValueError, AttributeError) as error:
+            why = error.__cause__  # a network file system that is away for a moment is no reason to delete anything
+            if isinstance(why, OSError) and not isinstance(why, FileNotFoundError | IsADirectoryError):
+                raise LetterError(f"{folder}: cannot be read ({why.strerror}); nothing was deleted, try again") from why
             damaged = [RECORD]
-        except OSError as error:  # a network file system that is away for a moment is no reason to delete anything
-            raise LetterError(f"{folder}: cannot be read ({error.strerror}); nothing was deleted, try again") from error
         if damaged:
             self.say(f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})")
             shutil.rmtree(folder)

@@ -6,7 +6,6 @@ import json
 import pytest
 
 from letterlib.errors import LetterError
-from letterlib.experiments import cache as module
 from letterlib.experiments.cache import Cache
 
 
@@ -55,7 +54,8 @@ def test_a_disk_that_cannot_be_read_for_a_moment_deletes_nothing(cache, monkeypa
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
     with monkeypatch.context() as away:
-        away.setattr(module, "sha256_of", lambda path: (_ for _ in ()).throw(OSError(errno.ESTALE, "stale handle")))
+        stale = OSError(errno.ESTALE, "stale handle")
+        away.setattr("letterlib.files.open", lambda *_: (_ for _ in ()).throw(stale), raising=False)
         with pytest.raises(LetterError, match="cannot be read.*nothing was deleted"):
             stage(cache, write_value("two", calls))
     assert (folder / "value.txt").read_text() == "one"
