@@ -166,6 +166,15 @@ def sha256_of(path: str | Path) -> str:
         raise LetterError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
 
 
+def disk_failure(error: LetterError) -> OSError | None:
+    """What kept a file that is there from being read, such as a network disk that is away; None for any other reason.
+
+    Such a file may be whole, so it is no reason to make it again.
+    """
+    why = error.__cause__
+    return why if isinstance(why, OSError) and not isinstance(why, (FileNotFoundError, IsADirectoryError)) else None
+
+
 def content_of_folder(path: str | Path) -> list[str]:
     """A hash of the files in a model's folder, in a list; an empty list for a name that is no folder.
 

@@ -25,6 +25,7 @@ import torch
 from letterlib.errors import LetterError
 from letterlib.files import (
     digest,
+    disk_failure,
     one_at_a_time,
     read_json,
     remove_scratch,
@@ -121,9 +122,10 @@ class Cache:
             damaged = [f for f, expected in record["files"].items() if sha256_of(folder / f) != expected]
             found = f"{name}: found in the cache ({record['seconds']:.0f} s when it was made)"
             damaged += [RECORD] if not isinstance(record["metrics"], dict) else []
-        except (LetterError, KeyError, TypeError, ValueError, AttributeError) as error:
-            why = error.__cause__  # a network file system that is away for a moment is no reason to delete anything
-            if isinstance(why, OSError) and not isinstance(why, FileNotFoundError | IsADirectoryError):
+        except (KeyError, TypeError, ValueError, AttributeError):
+            damaged = [RECORD]
+        except LetterError as error:
+            if why := disk_failure(error):
                 raise LetterError(f"{folder}: cannot be read ({why.strerror}); nothing was deleted, try again") from why
             damaged = [RECORD]
         if damaged:

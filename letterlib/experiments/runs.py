@@ -28,6 +28,7 @@ from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import find_system
 from letterlib.files import (
     content_of_folder,
+    disk_failure,
     one_at_a_time,
     read_json,
     remove_scratch,
@@ -79,13 +80,18 @@ def run(
 def finished(
     parameters: RunParameters, out_dir: Path, say: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any] | None:
-    """The record of a finished run. None where there is none, or a damaged one, of which `say` is told."""
+    """The record of a finished run. None where there is none, or a damaged one, of which `say` is told.
+
+    A record that a failing disk keeps from being read is a LetterError: it may be whole.
+    """
     path = record_path(parameters, out_dir)
     if not path.exists():
         return None
     try:
         record = read_json(path)
     except LetterError as error:
+        if disk_failure(error):
+            raise
         wrong = str(error)
     else:
         wrong = fault(record, RunParameters.model_fields)

@@ -1,5 +1,6 @@
 """One run: done once, kept whole, retried when it failed, and shared by processes that want the same."""
 
+import errno
 import json
 import os
 import shutil
@@ -123,6 +124,19 @@ def test_a_damaged_record_is_said_and_made_again(settings):
     again = run(asked, **settings | {"say": said.append})
     assert again["metrics"] == first["metrics"] and json.loads(path.read_text()) == again
     assert any("damaged, so this run is done again" in line for line in said)
+
+
+def test_a_record_that_cannot_be_read_for_a_moment_is_not_made_again(settings, monkeypatch):
+    asked = small_run()
+    run(asked, **settings)
+    path = record_path(asked, settings["out_dir"])
+    before = path.read_bytes()
+    with monkeypatch.context() as away:
+        stale = OSError(errno.ESTALE, "stale handle")
+        away.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(stale))
+        with pytest.raises(LetterError, match="cannot be read"):
+            run(asked, **settings)
+    assert path.read_bytes() == before
 
 
 def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(settings, data, tmp_path, monkeypatch):
