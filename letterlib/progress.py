@@ -10,9 +10,7 @@ from tqdm.auto import tqdm
 from letterlib.processes import is_main
 
 
-def progress(
-    iterable: Iterable[Any] | None = None, *, what: str, total: int | None = None, **options: Any
-) -> tqdm:
+def progress(iterable: Iterable[Any] | None = None, *, what: str, total: int | None = None, **options: Any) -> tqdm:
     """A tqdm bar labelled `what`; one line every ten seconds where nobody is watching.
 
     Set TQDM_DISABLE=1 to silence every bar (nbgrader gives zero to a cell that writes to stderr). Of several processes

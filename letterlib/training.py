@@ -36,7 +36,7 @@ Schedule = Literal["cosine", "constant"]
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """"auto" is a GPU where there is one, else the CPU. Of several processes each gets a GPU of its own."""
+    """Where to compute: "auto" is a GPU where there is one, else the CPU. Several processes get a GPU each."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     device = str(device)
@@ -58,7 +58,7 @@ def _take_gpu(device: str) -> None:
 
 
 def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    """"auto" asks the processor what it supports; it never times anything, so the answer is repeatable."""
+    """In what to compute: "auto" asks the processor what it supports. It times nothing, so the answer is repeatable."""
     if dtype != "auto":
         return getattr(torch, dtype)
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else multiplies_bfloat16()
@@ -195,9 +195,7 @@ def _accelerator(on_cpu: bool) -> Accelerator:
         # Accelerate keeps one state for the whole process: a second training would get the device of the first.
         AcceleratorState._reset_state(reset_partial_state=True)
     single = GradientAccumulationPlugin(num_steps=1)
-    return Accelerator(
-        cpu=on_cpu, mixed_precision="no", gradient_accumulation_plugin=single, **accelerator_options()
-    )
+    return Accelerator(cpu=on_cpu, mixed_precision="no", gradient_accumulation_plugin=single, **accelerator_options())
 
 
 class _Loss(nn.Module):

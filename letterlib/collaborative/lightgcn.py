@@ -108,9 +108,7 @@ def bpr_loss(user: Tensor, liked: Tensor, other: Tensor) -> Tensor:
     return F.softplus((user * (other - liked)).sum(dim=1)).mean()
 
 
-def sample_negatives(
-    users: np.ndarray, pairs: np.ndarray, n_items: int, generator: np.random.Generator
-) -> np.ndarray:
+def sample_negatives(users: np.ndarray, pairs: np.ndarray, n_items: int, generator: np.random.Generator) -> np.ndarray:
     """For each user an item drawn evenly, drawn again (up to 20 times) while it is one of the user's own.
 
     pairs: user * n_items + item of every training interaction, sorted. Returns int64 [n].
@@ -150,9 +148,7 @@ class LightGCN:
     leaves_out_history = True
     vectors: _Vectors = Learned()
 
-    def __init__(
-        self, config: LightGCNConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None
-    ):
+    def __init__(self, config: LightGCNConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None):
         self.config, self.seed, self.checkpoint = config, seed, checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()

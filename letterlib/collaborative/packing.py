@@ -68,9 +68,7 @@ def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
     return Packed(*(torch.from_numpy(a) for a in (values[indices], columns, last)), groups)
 
 
-def training_windows(
-    train: Sequences, length: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def training_windows(train: Sequences, length: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Slices of at most `length` inputs that together cover every transition of every user once.
 
     A history longer than that is cut at places that differ from epoch to epoch, so that every item is
@@ -79,9 +77,7 @@ def training_windows(
     """
     first, last = train.offsets[:-1], np.maximum(train.offsets[1:] - 1, train.offsets[:-1])
     shift = np.where(last - first > length, generator.integers(1, length + 1, len(first)), length)
-    n_windows = np.where(last > first, 1 + np.ceil(np.maximum(last - first - shift, 0) / length), 0).astype(
-        np.int64
-    )
+    n_windows = np.where(last > first, 1 + np.ceil(np.maximum(last - first - shift, 0) / length), 0).astype(np.int64)
     nth, _ = positions_of(np.zeros_like(n_windows), n_windows)
     first, last, shift = (np.repeat(a, n_windows) for a in (first, last, shift))
     starts = np.where(nth == 0, first, first + shift + (nth - 1) * length)

@@ -62,9 +62,7 @@ class Block(nn.Module):
         """
         attended = []
         for group, rows in zip(groups, qkv.split([len(g.places) for g in groups]), strict=True):
-            padded = rows.new_zeros(group.n_rows * group.width, rows.shape[1]).index_copy(
-                0, group.places, rows
-            )
+            padded = rows.new_zeros(group.n_rows * group.width, rows.shape[1]).index_copy(0, group.places, rows)
             q, k, v = padded.view(group.n_rows, group.width, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
             mask = None if self.causal else group.real[:, None, None]
             # For histories this short the processor's bfloat16 kernel is several times slower than float32's.

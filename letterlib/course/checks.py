@@ -50,9 +50,7 @@ _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#666
 class Incorrect(Exception):
     """The answer is wrong: what differs, on which input, expected against actual, and the likely cause."""
 
-    def __init__(
-        self, message: str, case: Case, *, expected: Any = None, actual: Any = None, cause: str = ""
-    ):
+    def __init__(self, message: str, case: Case, *, expected: Any = None, actual: Any = None, cause: str = ""):
         super().__init__(message)
         self.message, self.case, self.cause = message, case, cause
         self.expected, self.actual = expected, actual
@@ -218,9 +216,7 @@ def several(returned: Any, names: Sequence[str], case: Case, what: str = "things
     raise Incorrect(f"Your function should return {count} {what}: {listed}.", case, cause=cause)
 
 
-def compare(
-    name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()
-) -> None:
+def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()) -> None:
     """Type, shape, dtype and values of one tensor, array or number, in this order; the first difference is the finding.
 
     expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or fractions).

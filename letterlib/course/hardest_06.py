@@ -50,8 +50,10 @@ def auc(answer: Any, case: Case) -> None:
         (torch.sigmoid(own - hardest).mean(dim=1), "a sigmoid of the margin; a win counts 1, however narrow."),
         (share(negatives.topk(max(1, k - 1), dim=1).values), "k - 1 negatives took part; k should."),
         (share(negatives.topk(min(m, k + 1), dim=1).values), "k + 1 negatives took part; k should."),
-        (share(torch.cat([own, negatives], dim=1).topk(k, dim=1).values), "the target among the negatives, where it "
-         "ties with itself."),
+        (
+            share(torch.cat([own, negatives], dim=1).topk(k, dim=1).values),
+            "the target among the negatives, where it ties with itself.",
+        ),
         (share(negatives.topk(k, dim=1).indices), "the columns of the hardest; their scores are `topk(...).values`."),
         ((share(hardest, 1) > 0).float(), "whether any is beaten; the measure is the share that is."),
     ]

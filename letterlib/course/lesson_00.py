@@ -44,8 +44,10 @@ def recall(answer: Any, case: Case) -> None:
         (found[:k].any(axis=1).mean(), "`ranked[:k]`, the first k cases. The first k places are `ranked[:, :k]`."),
         (np.isin(targets, ranked[:, :k]).mean(), everybody),
         (np.isin(targets, ranked).mean(), everybody),
-        *((found[:, :k].any(axis=0).sum() / n, "`any` along the wrong axis. One list is a row: `.any(axis=1)`.")
-          for n in (k, len(targets))),
+        *(
+            (found[:, :k].any(axis=0).sum() / n, "`any` along the wrong axis. One list is a row: `.any(axis=1)`.")
+            for n in (k, len(targets))
+        ),
         (hits.sum() / max(1, (ranked != NO_ITEM).all(axis=1).sum()), "lists with a -1 left out. They are cases, too."),
         (found.mean(), "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`."),
         (found[:, -k:].any(axis=1).mean(), "the last k places. The first k are `ranked[:, :k]`."),
@@ -74,8 +76,10 @@ def ndcg(answer: Any, case: Case) -> None:
     causes = [
         ((gains / np.log(2)).mean(), "the natural logarithm; the discount is `np.log2`. The first place is worth 1."),
         ((gains / np.log10(2)).mean(), "the logarithm to base 10; the discount is `np.log2`."),
-        *((value, "log2(rank + 1) with ranks from 0: the first place divides by log2(1) = 0.")
-          for value in (first_is_infinite.mean(), np.nan)),
+        *(
+            (value, "log2(rank + 1) with ranks from 0: the first place divides by log2(1) = 0.")
+            for value in (first_is_infinite.mean(), np.nan)
+        ),
         ((hits / np.log2(place + 3)).mean(), "a rank that is one too high: the first place is worth 1 / log2(2) = 1."),
         ((hits / (place + 1)).mean(), "1 / (rank + 1), the reciprocal rank; the logarithm is missing."),
         *_wrong_cuts(gains_at, ranks, k, ranked.shape[1]),

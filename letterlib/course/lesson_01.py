@@ -125,8 +125,11 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
         (_order(_without_self(-squares))[:, :k], "distances; this exercise asks for the angle, the cosine."),
         (_order(_without_self(np.abs(cosines)))[:, :k], "absolute values: a negative cosine means far, not near."),
         (found + 1, "places counted from 1; the first row is row 0."),
-        *((_order(_without_self(cosines))[:, :n], "too many: only the first k of each row, `[:, :k]`.")
-          for n in (len(vectors), len(vectors) - 1) if n > k),
+        *(
+            (_order(_without_self(cosines))[:, :n], "too many: only the first k of each row, `[:, :k]`.")
+            for n in (len(vectors), len(vectors) - 1)
+            if n > k
+        ),
         (np.take_along_axis(cosines, found, axis=1), "the cosines themselves. Return positions: `argsort`."),
     ]
 

@@ -39,13 +39,17 @@ def nearest_code(answer: Any, case: Case) -> None:
         ((z @ codebook.T).argmax(dim=1), "the largest dot product: it prefers long vectors. Use distances."),
         ((z @ codebook.T).argmin(dim=1), "the smallest dot product; compare distances."),
         ((z[:, None] - codebook).sum(2).argmin(1), "differences summed without squaring: they cancel."),
-        (distances.argmin(dim=0), "`argmin` over the items: `dim=0`, or the two in each other's place in `cdist`. Each "
-         "item looks at the codes."),
+        (
+            distances.argmin(dim=0),
+            "`argmin` over the items: `dim=0`, or the two in each other's place in `cdist`. An item looks at codes.",
+        ),
         (nearest[:, None], "`keepdim=True`, or a stray dimension; one number per row is enough."),
         (nearest.float(), "a conversion. Codes are counted, not measured: int64."),
         (nearest + 1, "codes counted from 1. The first row of the codebook is code 0."),
-        (distances.argmin(), "`argmin()` without `dim`, or `.squeeze()`, which drops a batch of one. One position "
-         "a row: `argmin(dim=1)`."),
+        (
+            distances.argmin(),
+            "`argmin()` without `dim`, or `.squeeze()`, which drops a batch of one. One place a row: `argmin(dim=1)`.",
+        ),
         (torch.cosine_similarity(z[:, None], codebook, dim=2).argmax(1), "cosines, which look at directions only."),
         ((z[:, None] - codebook).abs().sum(2).argmin(1), "absolute differences; square them before summing."),
         (distances.min(dim=1).values, distance_itself),

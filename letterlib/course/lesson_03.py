@@ -228,8 +228,10 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
     yield -logits.diag().mean(), "the own dot product alone: nothing pushes from the others."
     yield logits.softmax(dim=1).diag().mean(), "the probability itself. Take minus its logarithm."
     for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
-        yield -(logits.softmax(dim=1).diag() + small).log().mean(), "a small number inside the logarithm. It cuts " \
-            "large losses off; `F.cross_entropy` needs none."
+        yield (
+            -(logits.softmax(dim=1).diag() + small).log().mean(),
+            "a small number inside the logarithm. It cuts large losses off; `F.cross_entropy` needs none.",
+        )
     yield -logits.log_softmax(dim=1).mean(), "the mean over all columns: the target is missing."
     yield logits.logsumexp(dim=1).mean(), "the own logit is not subtracted: the target is missing."
     yield F.cross_entropy(logits, own, reduction="none"), "one loss per item; take their mean."

@@ -193,8 +193,10 @@ def sinkhorn(answer: Any, case: Case) -> None:
         (alternate(-distances, "rc", iterations), "the sign: a small distance should give a large share."),
         (alternate(distances, "rc", iterations, 1.0), "columns that sum to 1; every code should get items / codes."),
         (alternate(distances, "rc", iterations, 1 / each), "columns that sum to codes / items; turn it over."),
-        (alternate(distances, "rc", iterations, each // 1), "items / codes as a whole number (`//`, `int`, `round`). "
-         "Keep its fraction."),
+        (
+            alternate(distances, "rc", iterations, each // 1),
+            "items / codes as a whole number (`//`, `int`, `round`). Keep its fraction.",
+        ),
         (expected * distances.shape[1], "columns that sum to the items; every code should get items / codes."),
         (alternate(distances, "rc", 1), "one round only, always the first table, or all rows before all columns."),
         (alternate(distances, "rc", iterations - 1), "one round too few."),

@@ -157,8 +157,10 @@ def sharing(answer: Any, case: Case) -> None:
         (numbers.sum(), "single codes counted. With `axis=0`, `np.unique` compares whole rows."),
         (n, "all items. Compare whole rows, and count only those that more than one item has."),
         (sharing / n, "a share; a number of items is asked for."),
-        (sum(size for size in joined.values() if size > 1), "codes joined without a sign between them: 1, 11 and 11, "
-         "1 become one name."),
+        (
+            sum(size for size in joined.values() if size > 1),
+            "codes joined without a sign between them: 1, 11 and 11, 1 become one name.",
+        ),
         (len(sizes), "the number of distinct identifiers."),
     ]
     compare("sharing", returned[0], sharing, case, causes)

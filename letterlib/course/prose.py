@@ -1,6 +1,8 @@
 """The text of lessons and documents, for the checks that look at it: words, spelling, terms, links.
 
-    python -m letterlib.course.prose      prints every external link once, for a job that tries them
+    python -m letterlib.course.prose
+
+prints every external link once, for a job that tries them.
 """
 
 import re
@@ -11,9 +13,7 @@ import nbformat
 
 from letterlib.course.build import REPOSITORY, lessons
 
-_NOT_PROSE = re.compile(
-    r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|<[^>]*>|\]\([^)]*\)|https?://\S+", flags=re.DOTALL
-)
+_NOT_PROSE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|<[^>]*>|\]\([^)]*\)|https?://\S+", flags=re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img[^>]*src=\"([^\"]+)\"")
 

@@ -74,7 +74,7 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
     table = items.loc[ids].reset_index(drop=True)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     for column in table.columns.intersection(["title", "text", "genres"]):
-        if (other := [i for i, value in enumerate(table[column]) if not isinstance(value, str)]):
+        if other := [i for i, value in enumerate(table[column]) if not isinstance(value, str)]:
             raise LetterError(
                 f'{name}, item "{ids[other[0]]}": its {column} must be text, found {table[column][other[0]]!r:.40}; '
                 'where there is none, "" (pandas.read_csv with keep_default_na=False reads it so)'

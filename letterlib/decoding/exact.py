@@ -29,9 +29,7 @@ class TreeDecoder(Protocol):
     def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor: ...
 
 
-def score_catalogue(
-    model: TreeDecoder, memory: Tensor, mask: Tensor | None, trie: Trie, *, tau: float = 1.0
-) -> Tensor:
+def score_catalogue(model: TreeDecoder, memory: Tensor, mask: Tensor | None, trie: Trie, *, tau: float = 1.0) -> Tensor:
     """The log-probability of every identifier and its end token, float32 [batch, n_leaves].
 
     memory [batch, S, d_model], mask [batch, S] bool or None: the encoded histories. tau: divides the logits first.

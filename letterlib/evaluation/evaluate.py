@@ -69,9 +69,7 @@ class Evaluation:
         return cls(*arrays, value["lists"], None if identifiers is None else np.array(identifiers))
 
 
-def evaluate(
-    ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None
-) -> Evaluation:
+def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None) -> Evaluation:
     """Hold a ranking against the targets of its cases.
 
     identifier_of_item: int64 [n_items], for generative systems: adds the identifier-level figures.

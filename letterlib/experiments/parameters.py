@@ -1,8 +1,9 @@
 """What lesson 10 and every grid of `experiments/` ask for: one system on one data set with one seed, in a dozen words.
 
     asked = RunParameters.checked(tokenizer="letter", generator="tiger", tau=0.8, seed=3)
-    asked.system        "letter-tiger"
-    asked.key           the name of its record, a hash of what was asked with every default filled in
+
+Then asked.system is "letter-tiger", and asked.key names its record: a hash of what was asked with every default
+filled in.
 """
 
 import re

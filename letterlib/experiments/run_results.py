@@ -1,7 +1,9 @@
-"""Records of finished runs, gathered: a table, a paired comparison, the best by validation.
+"""Records of finished runs, gathered: a table, a paired comparison, the best by validation. For instance,
 
     results = load_results("runs/results")
     print(summary(results), compare(select(results, ["tokenizer=letter"]), select(results, ["tokenizer=plain"])))
+
+holds LETTER's runs against those of the plain tokenizer.
 """
 
 from collections.abc import Iterable, Sequence

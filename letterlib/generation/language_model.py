@@ -146,9 +146,7 @@ class Vocabulary:
         return self._read[text]
 
 
-def initialise_new_tokens(
-    model: nn.Module, vocabulary: Vocabulary, texts: list[str] | None, seed: int = 0
-) -> None:
+def initialise_new_tokens(model: nn.Module, vocabulary: Vocabulary, texts: list[str] | None, seed: int = 0) -> None:
     """Give the new rows of the embeddings (input, and output where that is another table) their first values.
 
     texts: one per item. A code starts as the mean, over the items that have it, of the mean embedding of their words,

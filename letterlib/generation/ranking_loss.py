@@ -4,9 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def ranking_guided_loss(
-    logits: Tensor, targets: Tensor, tau: float = 1.0, ignore_index: int = -100
-) -> Tensor:
+def ranking_guided_loss(logits: Tensor, targets: Tensor, tau: float = 1.0, ignore_index: int = -100) -> Tensor:
     """Token cross-entropy with the logits divided by a temperature; mean over the targets that count.
 
     logits: [..., V] float; targets: [...] int64, `ignore_index` where nothing is to be predicted.

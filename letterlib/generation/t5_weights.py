@@ -111,9 +111,7 @@ def from_transformers(t5: T5ForConditionalGeneration) -> EncoderDecoder:
     for option in _FIXED:
         got, want = getattr(theirs, option, None), getattr(expected, option, None)
         if got != want:
-            raise LetterError(
-                f"T5 with {option}={got} cannot be imported, only {option}={want}; use an original T5"
-            )
+            raise LetterError(f"T5 with {option}={got} cannot be imported, only {option}={want}; use an original T5")
     model = EncoderDecoder(config)
     weights = t5.state_dict()
     state = {

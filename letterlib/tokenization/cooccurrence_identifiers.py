@@ -31,9 +31,7 @@ LARGEST_SHARE = 0.75
 """A part that holds this share of its group or more says that the clustering found nothing."""
 
 
-def cooccurrence_identifiers(
-    split: Split, seed: int = 0, n_clusters: int = CLUSTERS, leaf: int = LEAF
-) -> Identifiers:
+def cooccurrence_identifiers(split: Split, seed: int = 0, n_clusters: int = CLUSTERS, leaf: int = LEAF) -> Identifiers:
     """One identifier per item, some levels of clusters and one of a running number; no two items share.
 
     n_clusters: at most, per cut. leaf: items that may stand in a cluster that is not cut any more. Code 0 of a

@@ -40,9 +40,7 @@ class Identifiers:
     def __post_init__(self) -> None:
         codes = np.asarray(self.codes)
         if codes.ndim != 2 or codes.dtype.kind not in "iu" or not codes.size:
-            raise LetterError(
-                f"identifiers: codes must be integers [n_items, L], not {codes.dtype} {codes.shape}"
-            )
+            raise LetterError(f"identifiers: codes must be integers [n_items, L], not {codes.dtype} {codes.shape}")
         sizes = tuple(int(size) for size in self.level_sizes)
         n_levels = codes.shape[1]
         if len(sizes) != n_levels:

@@ -84,8 +84,12 @@ def diversity_loss(codes: Tensor, positives: Tensor, codebooks: Sequence[Tensor]
 
 
 def letter_loss(
-    reconstruction: Tensor, rq: Tensor, collaborative: Tensor | float, diversity: Tensor | float,
-    alpha: float, beta: float,
+    reconstruction: Tensor,
+    rq: Tensor,
+    collaborative: Tensor | float,
+    diversity: Tensor | float,
+    alpha: float,
+    beta: float,
 ) -> Tensor:
     """L_LETTER = L_Recon + L_RQ-VAE + alpha L_CF + beta L_Div. Section 3.1, overall loss.
 

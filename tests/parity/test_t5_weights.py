@@ -91,9 +91,7 @@ def test_from_pretrained_reads_an_export(model, tmp_path):
 
 def test_import_of_a_t5_made_by_transformers():
     torch.manual_seed(5)
-    config = T5Config(
-        vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=3, decoder_start_token_id=0
-    )
+    config = T5Config(vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=3, decoder_start_token_id=0)
     t5 = _perturbed(T5ForConditionalGeneration(config)).eval()
     ours = from_transformers(t5)
     tokens, mask, targets = _batch(9, "front")

@@ -288,9 +288,7 @@ def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
 
 def test_the_width_of_the_beam_reaches_the_search(model, monkeypatch):
     widths, generate = [], model.network.model.generate
-    monkeypatch.setattr(
-        model.network.model, "generate", lambda **kw: widths.append(kw["num_beams"]) or generate(**kw)
-    )
+    monkeypatch.setattr(model.network.model, "generate", lambda **kw: widths.append(kw["num_beams"]) or generate(**kw))
     model.network.train().eval()  # what was written is forgotten
     model.network.write([model.prompt([3, 40])], 8)
     model.network.train().eval()

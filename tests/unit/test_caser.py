@@ -53,9 +53,7 @@ def test_an_epoch_is_every_next_item_once_after_its_window():
     steps, batches = model.batches(split)
     drawn = list(batches(np.random.default_rng(0)))
     assert len(drawn) == steps
-    found = sorted(
-        (int(u), [int(i) for i in w if i != 9], int(t)) for b in drawn for u, w, t in zip(*b, strict=True)
-    )
+    found = sorted((int(u), [int(i) for i in w if i != 9], int(t)) for b in drawn for u, w, t in zip(*b, strict=True))
     wanted = [(0, sequences[0][max(0, i - 4) : i], sequences[0][i]) for i in range(1, 6)] + [(1, [8], 7)]
     assert found == sorted(wanted)
     assert all(window[-1] not in (9, NO_ITEM) for batch in drawn for window in batch[1])

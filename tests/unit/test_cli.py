@@ -303,9 +303,7 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path):
     quiet = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     # Whoever runs the tests in the background has Ctrl-C switched off, and a child inherits that.
     heeding = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=quiet, preexec_fn=heeding
-    )
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=quiet, preexec_fn=heeding)
     partial = tmp_path / "runs" / "bert4rec"
     deadline = time.monotonic() + 120
     while not list(partial.glob("*.partial")):

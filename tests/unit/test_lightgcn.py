@@ -26,9 +26,7 @@ def two_tastes(n_users: int = 24, n_items: int = 20, length: int = 8) -> Dataset
     """Even users like the first half of the catalogue, odd users the second."""
     generator = np.random.default_rng(0)
     half = n_items // 2
-    return made(
-        [(generator.permutation(half)[:length] + half * (u % 2)).tolist() for u in range(n_users)], n_items
-    )
+    return made([(generator.permutation(half)[:length] + half * (u % 2)).tolist() for u in range(n_users)], n_items)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +52,7 @@ def dense_layers(network: LightGCNNetwork, sequences: list[list[int]], n_items: 
 
 def test_propagation_equals_a_dense_reference():
     sequences = [[0, 1, 2, 1], [2, 3], [0, 2, 4]]  # item 1 twice is one edge; item 5 has no edge
-    network = LightGCNNetwork(
-        interaction_matrix(Sequences.from_lists(sequences), 6), LightGCNConfig(dimensions=4)
-    )
+    network = LightGCNNetwork(interaction_matrix(Sequences.from_lists(sequences), 6), LightGCNConfig(dimensions=4))
     expected = dense_layers(network, sequences, 6)
     for layer, reference in zip(network.layers(), expected, strict=True):
         np.testing.assert_allclose(layer.detach(), reference, atol=1e-6)
@@ -84,9 +80,7 @@ def test_the_gradient_passes_through_propagation():
 
 def test_bpr_loss_is_its_formula():
     user, liked, other = torch.randn(3, 5, 4)
-    expected = [
-        -np.log(1 / (1 + np.exp(-float(u @ a - u @ b)))) for u, a, b in zip(user, liked, other, strict=True)
-    ]
+    expected = [-np.log(1 / (1 + np.exp(-float(u @ a - u @ b)))) for u, a, b in zip(user, liked, other, strict=True)]
     assert float(bpr_loss(user, liked, other)) == pytest.approx(np.mean(expected), rel=1e-5)
 
 

@@ -57,10 +57,7 @@ def states_of(network: SASRecNetwork, *histories: list[int]) -> list[torch.Tenso
     batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
     with torch.no_grad():
         states = network(batch)
-    return [
-        states[int(last) - len(one) + 1 : int(last) + 1]
-        for one, last in zip(histories, batch.last, strict=True)
-    ]
+    return [states[int(last) - len(one) + 1 : int(last) + 1] for one, last in zip(histories, batch.last, strict=True)]
 
 
 def test_a_later_item_changes_no_earlier_state_and_an_earlier_one_all_later(network):
