@@ -5,10 +5,11 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib.errors import LetterError
-from letterlib.generation.attention import relative_position_bucket
-from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generation import fused
+from letterlib.generation.attention import Attention, relative_position_bucket
+from letterlib.generation.encoder_decoder import Dropout, EncoderDecoder, EncoderDecoderConfig, FeedForward
 from letterlib.generation.ranking_loss import ranking_guided_loss
-from letterlib.generation.t5_weights import export, from_transformers, to_transformers
+from letterlib.generation.t5_weights import export, from_transformers, t5_config, to_transformers
 
 V = 60
 SMALL = EncoderDecoderConfig(vocab_size=V, d_model=32, d_ff=48, n_heads=3, d_head=8, n_layers=2, dropout=0.1)
@@ -78,10 +79,34 @@ def test_dropout_is_where_t5_has_it():
     assert (a.mean(0) - b.mean(0)).abs().mean() < 3 * (a.std(0) / 60**0.5).mean()
 
 
+def test_what_dropout_keeps_is_divided_by_the_share_that_is_kept(monkeypatch):
+    def everything(shape, p, like):
+        return torch.ones(*shape[:-2], 1, shape[-1], dtype=torch.int32)
+
+    monkeypatch.setattr(fused, "keep_mask", everything)
+    config = EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3)
+    x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
+    for block, given in (
+        (Dropout(0.3), (x,)),
+        (FeedForward(config), (x,)),
+        (Attention(*config.attention, cross=False), (x, x, None)),
+    ):
+        torch.testing.assert_close(block.train()(*given), block.eval()(*given) / 0.7)
+
+
+def test_weights_start_as_large_as_those_of_t5():
+    torch.manual_seed(0)
+    config = EncoderDecoderConfig(vocab_size=200, d_model=64, d_ff=256, n_heads=8, d_head=4, n_layers=1, dropout=0.0)
+    theirs = T5ForConditionalGeneration(t5_config(config)).state_dict()
+    for name, ours in to_transformers(EncoderDecoder(config)).state_dict().items():
+        assert ours.norm() / theirs[name].norm() == pytest.approx(1, abs=0.2), name
+
+
 def test_from_pretrained_reads_an_export(model, tmp_path):
     export(model, tmp_path / "t5")
     t5, report = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert (t5.config.pad_token_id, t5.config.eos_token_id, t5.config.decoder_start_token_id) == (0, 1, 0)
     assert not list((tmp_path / "t5").glob("*.bin"))
     tokens, mask, targets = _batch(9, "front")
     with torch.no_grad():

@@ -117,6 +117,11 @@ def test_nothing_is_found_behind_a_foreign_beginning():
     assert trie.walk(torch.from_numpy(tokens)).tolist() == [-1, 0, 1]
 
 
+def test_of_no_prefixes_there_are_no_nodes():
+    trie = Trie.build(np.array([[0, 0], [1, 1]]), (2, 2))
+    assert trie.walk(torch.zeros(0, 2, dtype=torch.int64)).tolist() == []
+
+
 def test_a_child_of_the_next_node_is_no_child():
     trie = Trie.build(np.array([[0, 0], [1, 1]]), (2, 2))
     assert trie.walk(torch.tensor([[2, 5]])).tolist() == [-1]

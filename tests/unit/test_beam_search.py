@@ -73,6 +73,11 @@ def test_shared_prefixes_change_no_score(model, history, trie, codes, tau, run, 
     assert (scores - teacher_forced(model, *history, codes, tau)).abs().max() < 1e-4
 
 
+def test_logits_are_taken_as_they_are_unless_a_temperature_is_given(model, history, trie, codes):
+    with torch.no_grad():
+        assert torch.equal(score_catalogue(model, *history, trie), score_catalogue(model, *history, trie, tau=1.0))
+
+
 @pytest.mark.parametrize("beam", [1, 3, 10, 30])
 def test_beams_are_those_of_a_plain_loop(model, history, trie, codes, beam):
     """The textbook beam search over prefixes, with a full decode of every prefix."""

@@ -123,6 +123,14 @@ def test_an_epoch_asks_after_every_item_of_a_short_history_at_times():
     assert asked == {0, 1, 2, 3, 4, 5}  # 6 and 7 are validation and test
 
 
+def test_a_step_asks_for_about_as_many_items_as_the_configuration_says():
+    split = made([list(range(22))] * 60, 22).split()
+    config = CONFIG.model_copy(update={"batch_size": 40, "history": 50, "last_only": 0.0})
+    steps, batches = BERT4Rec(config, device="cpu").batches(split)
+    asked = [len(answers) for _, _, answers in batches(np.random.default_rng(0))]
+    assert len(asked) == steps and np.mean(asked) == pytest.approx(40, rel=0.1)
+
+
 def test_it_answers_what_the_mask_behind_the_history_says(network):
     model = BERT4Rec(CONFIG, device="cpu")
     model.network, model.popularity = network, torch.zeros(N_ITEMS)

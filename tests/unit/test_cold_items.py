@@ -24,6 +24,10 @@ def test_the_same_seed_draws_the_same_items_and_another_seed_others():
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 
+def test_of_a_small_catalogue_one_item_is_drawn():
+    assert len(draw_cold_items(np.arange(3), 0.1, seed=0)) == 1
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1, 2])
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(LetterError, match="between 0 and 1"):
@@ -46,6 +50,11 @@ def test_a_user_who_gets_too_short_for_a_case_does_not_bring_hidden_items_into_t
     hidden = hide_until_test(made([[0, 1, 2, 3, 4, 5]], 6), np.array([1, 2, 5]), held_out=2)
     assert hidden.sequences[0].tolist() == [0, 3, 4]
     assert not set(hidden.split(2).train.values) & {1, 2, 5}
+
+
+def test_a_user_who_has_just_enough_for_a_case_keeps_the_test_part():
+    hidden = hide_until_test(made([[0, 1, 2, 3, 4, 5]], 6), np.array([1, 5]), held_out=2)
+    assert hidden.sequences[0].tolist() == [0, 2, 3, 4, 5]
 
 
 def test_a_user_who_has_hardly_anything_else_is_left_out_and_counted():
@@ -130,6 +139,15 @@ def test_unseen_items_with_one_text_do_not_share_an_identifier_either(fitted):
     doubled[unseen[:3]] = semantic[unseen[0]]
     codes = identifiers_with_unseen(tokenizer, doubled, unseen).codes[unseen[:3]]
     assert (codes[:, :-1] == codes[0, :-1]).all() and len(set(codes[:, -1])) == 3
+
+
+def test_where_no_last_code_is_free_an_unseen_item_has_its_own_one(fitted):
+    tokenizer, semantic, unseen = fitted
+    doubled = semantic.copy()
+    doubled[unseen] = semantic[unseen[0]]  # ten items, eight last codes
+    codes = identifiers_with_unseen(tokenizer, doubled, unseen).codes[unseen]
+    assert len(set(codes[:, -1])) < 10
+    assert codes[-1].tolist() == tokenizer.encode(semantic[unseen[:1]])[0][0].tolist()
 
 
 def test_identifiers_of_an_item_do_not_depend_on_the_other_unseen_texts(fitted):

@@ -142,6 +142,15 @@ def test_every_graph_ends_in_leaves(histories, n_clusters, leaf):
     assert max(np.unique(identifiers.codes[:, :-1], axis=0, return_counts=True)[1]) <= leaf
 
 
+def test_equal_parts_are_cut_along_the_second_eigenvector(monkeypatch):
+    """Of a chain that is its length: neighbours stay together."""
+    monkeypatch.setattr(module, "LARGEST_SHARE", 0.0)
+    chain = np.random.default_rng(0).permutation(12)
+    pairs = np.repeat(np.arange(11), 2), np.stack([chain[:-1], chain[1:]], axis=1).ravel()
+    parts = parts_of(csr_array((np.ones(22), pairs), shape=(11, 12)), 3, seed=0)[chain].tolist()
+    assert sorted([parts, parts[::-1]])[0] == [0] * 4 + [1] * 4 + [2] * 4
+
+
 def test_components_are_not_mixed_by_the_first_cut():
     generator = np.random.default_rng(0)
     histories = [30 * (u % 3) + generator.choice(30, 8, replace=False) for u in range(150)]

@@ -28,6 +28,7 @@ def test_sequences_index_like_a_list():
 def test_no_sequences_at_all():
     assert len(Sequences.from_lists([])) == 0
     assert Cases.from_histories([]).recent(3).shape == (0, 3)
+    assert Cases.from_histories([[]]).recent(3).tolist() == [[NO_ITEM] * 3]
 
 
 def test_leave_one_out_by_hand():
@@ -82,6 +83,7 @@ def test_sample_is_fixed_by_its_seed_and_keeps_the_order():
 
 def test_a_sample_draws_no_row_twice():
     assert len(set(sampled_rows(50, 40, seed=0).tolist())) == 40
+    assert sampled_rows(3, 40, seed=0).tolist() == [0, 1, 2]
 
 
 def test_texts_and_titles():

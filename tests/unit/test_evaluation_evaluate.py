@@ -69,14 +69,25 @@ def test_exposure_looks_at_the_first_ten_places(split):
 def test_the_identifier_level_figure_stands_beside_the_item_level_one(split):
     shared = np.arange(N_ITEMS)
     shared[3] = shared[0]  # the first user's target
-    result = evaluate(lists([4, 3], [1], [1]), split.cases("test"), split, shared).metrics()
-    assert result["R@10"] == 0
-    assert result["identifier R@10"] == pytest.approx(1 / 3)
-    assert result["identifier N@10"] == pytest.approx(1 / np.log2(3) / 3)
+    ranking = lists([4, 3], [1], [0, 1, 2, 4, 5, 6, 7, 8, 10, 9])
+    result = evaluate(ranking, split.cases("test"), split, shared).metrics()
+    assert result["R@10"] == pytest.approx(1 / 3)
+    assert result["identifier R@10"] == pytest.approx(2 / 3)
+    assert result["identifier N@10"] == pytest.approx((1 / np.log2(3) + 1 / np.log2(11)) / 3)
 
 
-def test_json_and_back(split):
-    result = evaluate(lists([0], [1], [9]), split.cases("test"), split, np.arange(N_ITEMS) // 2)
+@pytest.mark.parametrize("identifiers", [None, np.arange(N_ITEMS) // 2])
+def test_some_of_the_cases_keep_their_figures(split, identifiers):
+    result = evaluate(lists([4, 1], [1], [9]), split.cases("test"), split, identifiers)
+    one = result[np.array([0])]
+    assert (one.ranks.tolist(), one.users.tolist(), one.groups.tolist()) == ([-1], [0], ["head"])
+    assert one.lists == result.lists
+    assert one.identifier_ranks is None if identifiers is None else one.identifier_ranks.tolist() == [1]
+
+
+@pytest.mark.parametrize("identifiers", [None, np.arange(N_ITEMS) // 2])
+def test_json_and_back(split, identifiers):
+    result = evaluate(lists([0], [1], [9]), split.cases("test"), split, identifiers)
     again = Evaluation.from_json(json.loads(json.dumps(result.to_json())))
     assert again.metrics() == result.metrics()
     assert again.users.tolist() == result.users.tolist()
@@ -114,6 +125,22 @@ def test_a_tie_over_the_edge_of_the_list_goes_to_the_lower_index():
         scores = torch.zeros(1, 400)
         scores[0, first], scores[0, tied] = torch.tensor([3.0, 2.0]), 1.0
         assert top_k(scores, 3)[1][0].tolist() == [*first.tolist(), tied.min().item()]
+
+
+@pytest.mark.parametrize("k", [3, 400, 500])
+def test_ties_of_some_rows_change_no_other_row_and_long_lists_are_best_first(k):
+    scores = torch.randn(3, 400, generator=torch.Generator().manual_seed(0))
+    scores[1, 7:] = 2.0
+    values, indices = top_k(scores, k)
+    expected = np.argsort(-scores.numpy(), axis=1, kind="stable")[:, :k]
+    assert indices.tolist() == expected.tolist() and torch.equal(values, scores.gather(1, indices))
+
+
+def test_places_beyond_the_catalogue_have_no_item_and_no_score(split):
+    cases = split.cases("test").without_targets()
+    found = rank_by_score(lambda batch: torch.zeros(len(batch), N_ITEMS), cases, N_ITEMS + 2, exclude_history=False)
+    assert found.items.shape[1] == N_ITEMS + 2 and (found.items[:, -2:] == NO_ITEM).all()
+    assert np.isneginf(found.scores[:, -2:]).all() and not found.valid[:, -2:].any()
 
 
 def test_an_item_left_out_has_no_score(split):

@@ -7,8 +7,10 @@ import pytest
 from letterlib.collaborative import markov
 from letterlib.collaborative.markov import MarkovFloor, count_transitions
 from letterlib.collaborative.popularity import Popularity
+from letterlib.collaborative.random_order import RandomOrder
 from letterlib.data import load_dataset
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 
 N_ITEMS = 15
@@ -80,6 +82,28 @@ def test_markov_chooses_its_settings_on_validation(split, monkeypatch):
     floor.fit(split)
     assert len(tried) == 18, "w in {1, 3, 6}, q in {.5, .8}, s in {1, 5, 20}"
     assert floor.settings == (3, 0.5, 5) and floor._window == 3
+
+
+def test_the_settings_that_markov_tries_are_the_protocols():
+    assert (markov.WINDOWS, markov.DECAYS, markov.SMOOTHINGS) == ((1, 3, 6), (0.5, 0.8), (1, 5, 20))
+
+
+def test_markov_needs_no_validation_cases(split):
+    without = split.dataset.split(held_out=20)  # no user has 41 items: all are training
+    assert MarkovFloor().fit(without).settings == (1, 0.5, 1)
+
+
+def test_a_random_order_is_a_cases_own_by_its_user_and_its_history(split):
+    floor, cases = RandomOrder().fit(split), Cases.from_histories([[1, 2], [1, 3], [1, 2]], [0, 0, 1])
+    items = floor.recommend(cases, N_ITEMS).items
+    assert (np.sort(items, axis=1) == np.arange(N_ITEMS)).all() and len(np.unique(items, axis=0)) == 3
+    assert np.array_equal(floor.recommend(cases[1:2], N_ITEMS).items, items[1:2])
+
+
+@pytest.mark.parametrize("floor", [RandomOrder, Popularity, MarkovFloor])
+def test_an_item_outside_the_catalogue_is_refused(split, floor):
+    with pytest.raises(LetterError, match="item 15 is not in the catalogue"):
+        floor().fit(split).recommend(Cases.from_histories([[3, 15]]), 10)
 
 
 def test_markov_never_counts_across_users_or_beyond_training(split):

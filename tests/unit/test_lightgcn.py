@@ -7,6 +7,7 @@ import pytest
 import torch
 from made_data import made
 
+from letterlib.checkpoint import TrainingLog
 from letterlib.collaborative import lightgcn
 from letterlib.collaborative.lightgcn import (
     LightGCN,
@@ -104,6 +105,27 @@ def test_a_user_who_has_every_item_does_not_hang():
     assert len(sample_negatives(np.zeros(5, int), np.arange(3), 3, np.random.default_rng(0))) == 5
 
 
+def test_an_epoch_is_every_interaction_once_with_an_item_that_is_not_the_users_and_bpr_is_regularised(monkeypatch):
+    seen = {}
+
+    def no_training(network, batches, loss, **options):
+        drawn = list(batches(np.random.default_rng(0)))
+        seen.update(options, drawn=drawn, network=network, parts=loss(network, drawn[0]))
+        return TrainingLog()
+
+    monkeypatch.setattr(lightgcn, "train", no_training)
+    split = made([[0, 1, 2, 1, 5, 6], [2, 3, 4, 7], [0, 2, 4]], 8).split()
+    LightGCN(SMALL.model_copy(update={"batch_size": 2, "regularization": 0.5}), device="cpu").fit(split)
+    assert len(seen["drawn"]) == seen["steps_per_epoch"] == 3
+    users, liked, others = torch.cat(seen["drawn"], dim=1).numpy() - [[0], [3], [3]]  # nodes: three users, then items
+    assert sorted(zip(users, liked, strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (2, 0)]
+    assert all(j in set(range(8)) - set(split.train[u]) for u, j in zip(users, others, strict=True))
+    network, nodes, parts = seen["network"], seen["drawn"][0], seen["parts"]
+    size = network.embeddings[nodes].square().sum() / nodes.shape[1]
+    torch.testing.assert_close(parts["bpr"], bpr_loss(*network()[nodes]))
+    torch.testing.assert_close(parts["loss"], parts["bpr"] + 0.5 * size)
+
+
 def test_answers_are_of_the_weights_that_training_kept(monkeypatch):
     """`train` puts back those of the best epoch; here it puts back zeros."""
     train = lightgcn.train
@@ -133,11 +155,18 @@ def test_an_unknown_user_is_folded_in_as_a_new_node_would_hear_its_items():
     model = LightGCN(SMALL, device="cpu")
     model.vectors = lightgcn._propagated(network, split, interaction_matrix(split.train, 20))
     layers = dense_layers(network, [split.train[u].tolist() for u in range(24)], 20)
-    degrees, history = split.train_counts, [2, 5, 7]
-    vector = sum(layers[k, 24 + i] / np.sqrt(3 * degrees[i]) for k in range(2) for i in history) / 3
-    expected = layers.mean(axis=0)[24:] @ vector
-    ranking = model.recommend(Cases.from_histories([history]), 20)
-    np.testing.assert_allclose(ranking.scores[0], expected[ranking.items[0]], atol=1e-5)
+    degrees, histories = split.train_counts, ([2, 5, 7], [4])
+    ranking = model.recommend(Cases.from_histories(histories), 20)
+    for history, items, scores in zip(histories, ranking.items, ranking.scores, strict=True):
+        heard = sum(layers[k, 24 + i] / np.sqrt(len(history) * degrees[i]) for k in range(2) for i in history)
+        np.testing.assert_allclose(scores, (layers.mean(axis=0)[24:] @ heard / 3)[items], atol=1e-5)
+
+
+def test_a_stranger_hears_nothing_of_an_item_that_nobody_had():
+    split = made([[0, 1, 2, 3], [1, 2, 3, 4]], 6).split()
+    model = LightGCN(SMALL.model_copy(update={"epochs": 1}), device="cpu").fit(split)
+    assert not model.vectors.messages[5].any() and model.vectors.messages[0].any()
+    assert not model.recommend(Cases.from_histories([[5]]), 6).scores.any()
 
 
 def test_a_stranger_with_a_users_history_gets_that_users_taste(fitted):

@@ -123,6 +123,23 @@ def test_the_seed_decides_where_training_begins(system, monkeypatch):
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
+def test_training_is_the_same_for_all_but_for_what_the_configuration_says(system, monkeypatch):
+    (kind, config), seen = system, {}
+    monkeypatch.setattr("letterlib.collaborative.neural.train", lambda *given, **options: seen.update(options))
+    kind(config, 0, "cpu").fit(made(two_tastes(), N_ITEMS).split())
+    assert (seen["schedule"], seen["warmup"]) == ("cosine", 0.05)
+    for option in ("epochs", "learning_rate", "weight_decay", "patience"):
+        assert seen[option] == getattr(config, option), option
+
+
+@pytest.mark.parametrize("name, size", [("mf", 0.1), ("caser", 0.25), ("hgn", 0.25), ("sasrec-bce", 0.02)])
+def test_item_vectors_start_at_their_size(name, size, monkeypatch):
+    kind, config = SYSTEMS[name]
+    monkeypatch.setattr("letterlib.collaborative.neural.train", lambda *given, **options: None)
+    vectors = kind(config, 0, "cpu").fit(made(two_tastes(), N_ITEMS).split()).network.items.weight[:N_ITEMS]
+    assert vectors.square().mean().sqrt().item() == pytest.approx(size, rel=0.1)
+
+
 def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(system, tmp_path, monkeypatch, capsys):
     kind, config = system
     split, checkpoint = made(two_tastes(), N_ITEMS).split(), tmp_path / "checkpoint.safetensors"
@@ -173,6 +190,7 @@ def test_an_empty_history_of_an_unknown_user_is_answered_by_popularity(fitted):
     expected = np.lexsort((np.arange(N_ITEMS), -counts))[:5].tolist()
     ranking = fitted.recommend(Cases.from_histories([[3], [], [4, 5]]), 5)
     assert ranking.items[1].tolist() == expected
+    assert not np.array_equal(ranking.scores[0], ranking.scores[1]), "one item is a history"
     assert fitted.recommend(Cases.from_histories([[]]), 5).items[0].tolist() == expected
     alone = fitted.recommend(Cases.from_histories([[4, 5]]), 5)
     np.testing.assert_allclose(ranking.scores[2], alone.scores[0], atol=1e-5)
@@ -185,6 +203,15 @@ def test_an_empty_history_of_a_known_user_is_answered_by_the_users_vector(name):
     items = model.recommend(Cases.from_histories([[]] * N_USERS, np.arange(N_USERS)), 5).items
     # An even chance for popularity. A network that reads windows never saw an empty one, and is less sure than MF.
     assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.65
+
+
+@pytest.mark.parametrize("name", ["mf", "caser", "hgn", "bert4rec"])
+def test_an_items_bias_is_added_to_its_score(name):
+    kind, config = SYSTEMS[name]
+    model = kind(config.model_copy(update={"epochs": 1}), 1, "cpu").fit(made(two_tastes(), N_ITEMS).split())
+    with torch.no_grad():
+        model.network.bias[7] += 100
+    assert (model.recommend(asked(), 5).items[:, 0] == 7).all()
 
 
 def test_a_case_is_answered_alike_alone_and_among_others(fitted):

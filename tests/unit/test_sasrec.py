@@ -108,6 +108,12 @@ def test_windows_of_long_histories_are_cut_elsewhere_every_epoch():
     assert cuts == set(range(1, 21))
 
 
+def test_a_history_that_fits_is_one_window():
+    for seed in range(20):
+        starts, ends = training_windows(Sequences.from_lists([range(21)]), 20, np.random.default_rng(seed))
+        assert (starts.tolist(), ends.tolist()) == ([0], [20])
+
+
 @pytest.mark.parametrize("chunk", [1, 70, 10**6])
 def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
     monkeypatch.setattr(catalogue_softmax, "CHUNK", chunk)
@@ -123,6 +129,14 @@ def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
         strict=True,
     ):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_catalogue_cross_entropy_of_large_logits_is_finite():
+    states, table = torch.tensor([[100.0], [-100.0]]), torch.tensor([[10.0], [9.0], [-10.0]])
+    labels = torch.tensor([1, 2])
+    torch.testing.assert_close(
+        catalogue_cross_entropy(states, table, labels), F.cross_entropy(states @ table.T, labels)
+    )
 
 
 def test_an_empty_history_cannot_be_packed():
@@ -274,6 +288,10 @@ def test_it_reads_the_most_recent_items_only(fitted):
     states = fitted[0].user_states(Cases.from_histories([long, recent, long[:-1]]))
     np.testing.assert_allclose(states[0], states[1], atol=1e-5)
     assert np.abs(states[0] - states[2]).max() > 1e-3
+
+
+def test_no_cases_no_states(fitted):
+    assert fitted[0].user_states(Cases.from_histories([])).shape == (0, 16)
 
 
 def test_scores_are_user_states_times_item_vectors(fitted):

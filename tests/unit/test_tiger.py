@@ -111,6 +111,7 @@ def test_targets_are_the_next_items_and_never_reach_past_the_training_part():
     _, _, targets = tiger_of_three._batch(cases[[0, 16, 17, 18]], ends)  # user 0, histories of 1, 17, 18, 19 items
     item_tokens = [[*row, EOS] for row in tiger_of_three.item_tokens.tolist()]
     nothing = [tiger.IGNORED] * 4
+    assert tiger.IGNORED < 0, "no token"
     assert targets[0].tolist() == item_tokens[1:4]
     assert targets[1].tolist() == item_tokens[17:20]
     assert targets[2].tolist() == [*item_tokens[18:20], nothing]
@@ -330,6 +331,8 @@ def test_fit_learns_from_training_alone_and_draws_its_examples_anew_every_epoch(
     Tiger(distinct(), SMALL.model_copy(update={"examples": 40}), 0, "cpu").fit(split)
     assert len(targets(0)) == 40 and seen["steps_per_epoch"] == 2
     assert not torch.equal(targets(0), targets(1))
+    learnt_from = torch.cat([targets(epoch) for epoch in range(10)]).flatten(0, 1)
+    assert len(learnt_from.unique(dim=0)) > 50, "not of the first users alone, who have 25 of the items"
 
 
 def test_a_second_fit_is_no_longer_training():

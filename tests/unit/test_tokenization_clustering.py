@@ -49,6 +49,12 @@ def test_groups_are_neighbours_where_the_sizes_allow_it():
     assert len(set(groups)) == 4
 
 
+def test_one_group_and_pairs_are_groups_too():
+    codebook = np.random.default_rng(0).normal(size=(16, 4))
+    assert constrained_kmeans_groups(codebook, 1, seed=0).tolist() == [0] * 16
+    assert np.bincount(constrained_kmeans_groups(codebook, 8, seed=0)).tolist() == [2] * 8
+
+
 def test_too_many_groups_is_said():
     with pytest.raises(LetterError, match="16 codes .* 9 groups .* between 1 and 8"):
         constrained_kmeans_groups(np.zeros((16, 2)), 9, seed=0)

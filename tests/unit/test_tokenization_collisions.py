@@ -33,6 +33,10 @@ def test_it_stays_finite_where_the_plain_kernel_would_not():
     np.testing.assert_allclose(q.sum(axis=0), 50 / 16, rtol=1e-9)
 
 
+def test_distances_that_are_all_equal_are_all_in_the_middle():
+    assert centre_distances(np.ones((2, 3))).tolist() == [[0.0] * 3] * 2
+
+
 def test_it_shares_rows_out_evenly_where_the_nearest_code_would_not():
     rng = np.random.default_rng(3)
     distances = rng.uniform(size=(64, 8)) + np.arange(8) * 0.3  # code 0 is the nearest of nearly all
@@ -60,6 +64,14 @@ def test_the_repair_moves_last_codes_only_and_never_makes_it_worse(seed):
     assert (report.rate_before, report.rate_after) == (before.collision_rate, after.collision_rate)
     assert report.moved == (after.codes[:, -1] != before.codes[:, -1]).sum()
     assert 1 <= report.rounds <= 20
+
+
+def test_the_report_says_what_uniqueness_costs():
+    before, residuals, codebook = catalogue(0)
+    after, report = repair_collisions(before, residuals, codebook)
+    moved = before.codes[:, -1] != after.codes[:, -1]
+    for one, distance in ((before, report.distance_before), (after, report.distance_after)):
+        assert distance == pytest.approx(np.square(residuals - codebook[one.codes[:, -1]])[moved].sum(axis=1).mean())
 
 
 def test_each_of_two_items_that_share_gets_the_code_that_is_its_own():

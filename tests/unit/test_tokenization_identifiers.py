@@ -84,6 +84,13 @@ def test_a_running_number_makes_paths_distinct():
     assert numbered.level_sizes == (3, 3, 3) and numbered.n_colliding == 0
 
 
+def test_a_running_number_has_as_many_digits_of_256_as_the_largest_path_asks_for():
+    assert Identifiers.numbered(np.ones((256, 1), dtype=np.int64)).codes[-1].tolist() == [1, 255]
+    numbered = Identifiers.numbered(np.ones((600, 1), dtype=np.int64))
+    assert numbered.codes[[255, 256, 599]].tolist() == [[1, 0, 255], [1, 1, 0], [1, 2, 87]]
+    assert numbered.level_sizes == (2, 3, 256)
+
+
 def test_without_filled_paths_one_identifier_would_begin_another():
     paths = np.array([[1, 0], [1, 0], [1, 0], [1, 2], [1, 2]])
     numbered = Identifiers.numbered(paths).codes.tolist()
@@ -101,5 +108,8 @@ def test_levels_that_share_a_vocabulary_have_one_size():
 def test_codes_out_of_range_name_the_item_the_level_and_the_range():
     with pytest.raises(LetterError, match=r"item 1, level 2 \(b\): code -1 .* 0-3"):
         Identifiers(np.array([[0, 1], [0, -1]]), (2, 4))
-    with pytest.raises(LetterError, match="integers"):
-        Identifiers(np.zeros((2, 2)), (2, 2))
+    with pytest.raises(LetterError, match="letters for 26 only"):
+        Identifiers(np.zeros((1, 27), dtype=int), (1,) * 27)
+    for codes in (np.zeros((2, 2)), np.zeros(2, dtype=int), np.zeros((0, 2), dtype=int)):
+        with pytest.raises(LetterError, match="integers"):
+            Identifiers(codes, (2, 2))

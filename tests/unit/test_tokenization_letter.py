@@ -70,6 +70,18 @@ def test_z_is_what_level_1_codes_and_z_hat_is_what_is_decoded():
     assert error == pytest.approx(tokenizer.report.reconstruction_error[-1], rel=1e-5)
 
 
+def test_a_tokenizer_may_have_one_level():
+    assert fitted(epochs=1, n_levels=1).identifiers().codes.shape == (150, 1)
+
+
+@pytest.mark.parametrize(("learning_rate", "worse_than_the_mean"), [(1e-3, True), (1e-2, False)])
+def test_the_best_epoch_has_the_most_identifiers_and_then_the_better_reconstruction(learning_rate, worse_than_the_mean):
+    tokenizer = fitted(learning_rate=learning_rate)
+    distinct, error = len(np.unique(tokenizer._codes, axis=0)), tokenizer.report.reconstruction_error[-1]
+    assert (error > 1) == worse_than_the_mean
+    assert tokenizer.report.log.best_score == pytest.approx((distinct - min(error, 1)) / 150)
+
+
 SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -209,6 +221,7 @@ def test_scaling_of_the_inputs():
     scaled = standardize(semantic * 0.01 + 5)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
     assert scaled.std() == pytest.approx(1, abs=1e-5) and scaled.dtype == np.float32
+    np.testing.assert_allclose(standardize(semantic * 1e-6), standardize(semantic), atol=1e-4)
     # One scale for all columns: their proportions stay.
     factor = 1 / (semantic - semantic.mean(axis=0)).std()
     np.testing.assert_allclose(scaled.std(axis=0), semantic.std(axis=0) * factor, rtol=1e-3)
@@ -218,8 +231,8 @@ def test_scaling_of_the_inputs():
 
 
 def test_the_repair_is_of_the_last_level_with_its_own_codebook():
-    tokenizer, semantic = fitted(epochs=2, n_levels=2, n_codes=8), vectors()[0]
-    before = Identifiers(tokenizer.codes_before_repair(), (8, 8))
+    tokenizer, semantic = fitted(epochs=2, n_codes=4, n_groups=2), vectors()[0]
+    before = Identifiers(tokenizer.codes_before_repair(), (4, 4, 4))
     repaired, _ = repair_collisions(before, tokenizer.encode(semantic)[1], tokenizer.codebooks()[-1])
     assert tokenizer.report.collisions.moved > 0
     np.testing.assert_array_equal(repaired.codes, tokenizer.identifiers().codes)
@@ -242,3 +255,12 @@ def test_positives_are_drawn_anew_every_epoch(monkeypatch):
     fitted(epochs=2)
     a_step = len(drawn) // 2
     assert len(drawn) >= 2 and not torch.equal(drawn[0], drawn[a_step])
+    fitted(epochs=1, seed=1)
+    assert not torch.equal(drawn[0], drawn[2 * a_step])
+
+
+def test_codes_are_grouped_by_another_seed_at_every_level_and_epoch_and_in_every_fit(monkeypatch):
+    seeds, group = [], letter.constrained_kmeans_groups
+    monkeypatch.setattr(letter, "constrained_kmeans_groups", lambda *given: seeds.append(given[2]) or group(*given))
+    fitted(epochs=2), fitted(epochs=2, seed=1)
+    assert len(seeds) == len(set(seeds)) == 12

@@ -40,6 +40,13 @@ def test_collaborative_loss_ignores_a_shift_of_all_cf_vectors():
     torch.testing.assert_close(collaborative_loss(z, h + 3.0), collaborative_loss(z, h))
 
 
+def test_the_collaborative_loss_of_a_part_of_a_batch_is_told_which_items_it_has():
+    torch.manual_seed(1)
+    z, h = torch.randn(7, 4, dtype=torch.float64), torch.randn(7, 4, dtype=torch.float64)
+    parts = [collaborative_loss(z[rows], h, rows) * len(rows) / 7 for rows in (torch.arange(4), torch.arange(4, 7))]
+    torch.testing.assert_close(sum(parts), collaborative_loss(z, h))
+
+
 def diversity_by_loops(codes, positives, codebooks):
     per_level = []
     for level, e in enumerate(codebooks):
@@ -85,6 +92,24 @@ def test_positives_are_uniform_over_the_other_codes_of_the_group():
         [0, 4],
         [NO_POSITIVE],
     ]
+
+
+def test_of_a_group_of_two_each_code_is_the_others_positive():
+    assert sample_positives(torch.tensor([0, 1, 2]), torch.tensor([0, 0, 1])).tolist() == [1, 0, NO_POSITIVE]
+
+
+def test_given_numbers_decide_which_positive_is_drawn():
+    groups = torch.tensor([2, 0, 1, 0, 2, 0, 2])
+    drawn = sample_positives(torch.tensor([3, 3, 1, 1]), groups, torch.tensor([0.2, 0.7, 0.2, 0.7]))
+    assert drawn.tolist() == [5, 1, 3, 5]
+
+
+def test_the_diversity_loss_of_a_batch_is_the_mean_of_its_items():
+    """Also where a positive is code 1, and where the batch is one item."""
+    codes, positives = torch.arange(5)[:, None], torch.tensor([[1], [0], [1], [2], [3]])
+    codebook = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    alone = [diversity_loss(codes[i : i + 1], positives[i : i + 1], [codebook]) for i in range(5)]
+    torch.testing.assert_close(diversity_loss(codes, positives, [codebook]), torch.stack(alone).mean())
 
 
 def test_rq_loss_is_the_formula_and_each_half_trains_its_own_side():

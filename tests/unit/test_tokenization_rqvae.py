@@ -7,7 +7,7 @@ import torch
 from letterlib.errors import LetterError
 from letterlib.tokenization.losses import diversity_loss, rq_loss
 from letterlib.tokenization.residual_quantizer import residual_quantize, straight_through
-from letterlib.tokenization.rqvae import RQVAE
+from letterlib.tokenization.rqvae import RQVAE, mlp
 
 
 @pytest.fixture
@@ -65,6 +65,21 @@ def test_which_levels_commitment_trains_the_encoder(variant, levels_that_train):
     assert trained == levels_that_train
 
 
+def test_a_residual_is_z_without_the_code_vectors_of_the_levels_before(module):
+    out = module(torch.randn(5, 10, dtype=torch.float64))
+    for level, residual in enumerate(out.residuals):
+        torch.testing.assert_close(residual, out.z - module.vectors_of(out.codes, level))
+
+
+@pytest.mark.parametrize("variant", ["final", "per-level"])
+def test_what_a_level_is_to_code_moves_no_codebook_before_it(module, variant):
+    module.straight_through = variant
+    out = module(torch.randn(5, 10, dtype=torch.float64))
+    loss = rq_loss([out.residuals[2]], [out.vectors[2]], mu=0.25)
+    first, second, third = torch.autograd.grad(loss, list(module.codebooks), allow_unused=True)
+    assert first is None and second is None and third.abs().max() > 0
+
+
 def test_both_variants_agree_in_value(module):
     x = torch.randn(5, 10, dtype=torch.float64)
     final = module(x)
@@ -117,11 +132,24 @@ def test_bfloat16_is_for_the_products_of_encoder_and_decoder_alone():
     fast = RQVAE(24, (64, 32), 8, 3, 16, dtype=torch.bfloat16)
     fast.load_state_dict(exact.state_dict())
     x, gradients = torch.randn(200, 24), []
+    products = []
+    for part in (fast.encoder, fast.decoder):
+        part.register_forward_hook(lambda *given: products.append(given[-1].dtype))
     for module in (exact, fast):
         out = module(x)
         assert {t.dtype for t in (out.reconstruction, out.z, out.quantised, *out.vectors)} == {torch.float32}
         ((out.reconstruction - x).square().mean() + rq_loss(out.residuals, out.vectors, mu=0.25)).backward()
         gradients.append(torch.cat([value.grad.flatten() for value in module.parameters()]))
+    assert products == [torch.bfloat16] * 2
     assert torch.cosine_similarity(*gradients, dim=0) > 0.98
     assert not torch.equal(*gradients)
     assert torch.equal(exact.encode(x)[0], fast.encode(x)[0])
+
+
+def test_weights_start_xavier_normal_and_biases_at_zero():
+    torch.manual_seed(0)
+    first, _, second = mlp([300, 200, 100])
+    for linear, ends in ((first, 500), (second, 300)):
+        assert linear.weight.std().item() == pytest.approx((2 / ends) ** 0.5, rel=0.02)
+        assert linear.weight.abs().max() > 3 * (2 / ends) ** 0.5, "no uniform numbers, which end at 1.7"
+        assert not linear.bias.any()

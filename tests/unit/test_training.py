@@ -96,6 +96,22 @@ def test_validation_and_the_callback_run_when_they_should():
     assert [epoch for epoch, _ in log.validations] == [4, 8, 10]
 
 
+def test_dropout_is_for_training_and_not_for_validation():
+    module, trained, validated = network(), set(), set()
+
+    def noting(module, batch):
+        trained.add(module.training)
+        return loss(module, batch)
+
+    def validate():
+        validated.add(module.training)
+        return 0.0
+
+    settings = dict(epochs=2, steps_per_epoch=8, learning_rate=1e-2, seed=0, what="test")
+    train(module, batches, noting, validate=validate, **settings)
+    assert (trained, validated) == ({True}, {False})
+
+
 def test_another_seed_gives_other_weights():
     one, same, other = network(), network(), network()
     fit(one), fit(same), fit(other, seed=4)
@@ -134,6 +150,14 @@ def test_a_relative_rate_moves_every_tensor_by_a_like_share_of_its_size():
 def test_dtype_auto_is_what_the_processor_can_do(monkeypatch, multiplies):
     monkeypatch.setattr(training, "multiplies_bfloat16", lambda: multiplies)
     assert resolve_dtype("auto", torch.device("cpu")) == (torch.bfloat16 if multiplies else torch.float32)
+
+
+def test_a_gpu_with_a_number_becomes_the_current_one(monkeypatch):
+    current = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    training._take_gpu("cuda:1"), training._take_gpu("cuda")
+    assert current == [1]
 
 
 def test_no_other_dtype_comes_from_the_environment(monkeypatch):

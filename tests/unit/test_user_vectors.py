@@ -56,3 +56,10 @@ def test_it_is_learnt_from_users_with_a_training_part_alone():
     users.learn_strangers(train, items)
     more.learn_strangers(Sequences(train.values, np.append(train.offsets, train.offsets[-1])), items)
     np.testing.assert_allclose(more.slope, users.slope)
+
+
+def test_where_there_is_one_user_every_stranger_gets_that_users_vector():
+    items, users = torch.randn(5, 6, generator=torch.Generator().manual_seed(0)), UserVectors(1, 6)
+    users.learn_strangers(Sequences.from_lists([[0, 1, 2]]), items)
+    found = users.of(Cases.from_histories([[], [3], [0, 4]]), items)
+    torch.testing.assert_close(found, users.table.weight.expand(3, -1))
