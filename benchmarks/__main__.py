@@ -60,7 +60,8 @@ def main(
     only: Annotated[list[str], typer.Option(help="run this benchmark alone; may be given several times")] = (),
     data_dir: Annotated[Path, typer.Option(help="folder of the released Beauty files")] = Path("data/beauty"),
     out: Annotated[
-        Path, typer.Option(help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick")
+        Path | None,
+        typer.Option(help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick"),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 2,
     seed: Annotated[int, typer.Option(help="decides samples, weights and random identifiers")] = 0,

@@ -8,7 +8,7 @@ Each method finds or makes one artefact and everything it needs, so any of them 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -145,7 +145,7 @@ class Pipeline:
 
     # Recommenders
 
-    def _trained(self, name: str, kind: type, config: BaseModel, inputs: list[str] = (), *first: Any) -> Artefact:
+    def _trained(self, name: str, kind: type, config: BaseModel, inputs: Sequence[str] = (), *first: Any) -> Artefact:
         def work(out: Path, partial: Path) -> dict[str, Any]:
             checkpoint = partial / "checkpoint.safetensors"
             model = kind(*first, config, self.config.seed, self.config.device, checkpoint).fit(self.split)
