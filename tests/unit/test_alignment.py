@@ -126,15 +126,20 @@ def test_the_response_follows_the_history_in_the_users_list(tasks, vocabulary):
         else:  # the wording that reads titles and answers with an identifier
             prompt, _ = parts(vocabulary, example)
             (item,) = items_in(vocabulary, example.tokens[example.response])
-            assert item == int(re.findall(r"film number (\d+)", prompt)[-1]) + 8
+            past = [int(number) for number in re.findall(r"film number (\d+)", prompt)]
+            assert ", ".join(f"film number {one}" for one in past) in prompt
+            assert item == past[-1] + 8
 
 
-def test_a_taste_is_made_of_the_most_frequent_genres(tasks, vocabulary):
-    example = tasks.draw("preferenceobtain", np.random.default_rng(3))
-    past = items_in(vocabulary, example.tokens[~example.response])
-    said = vocabulary.tokenizer.decode(example.tokens[example.response]).replace(" [SEP]", "").split(", ")
-    counts = {genre: sum((i % 4 == g) + (i // 8 % 4 == g) for i in past) for g, genre in enumerate(GENRES)}
-    assert [counts[one] for one in said] == sorted(counts.values(), reverse=True)[: len(said)]
+def test_a_taste_is_made_of_the_three_most_frequent_genres(tasks, vocabulary):
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        example = tasks.draw("preferenceobtain", generator)
+        past = items_in(vocabulary, example.tokens[~example.response])
+        said = vocabulary.tokenizer.decode(example.tokens[example.response]).replace(" [SEP]", "").split(", ")
+        counts = {genre: sum((i % 4 == g) + (i // 8 % 4 == g) for i in past) for g, genre in enumerate(GENRES)}
+        there = [count for count in counts.values() if count]
+        assert [counts[one] for one in said] == sorted(there, reverse=True)[:3]
 
 
 def test_lists_cover_the_training_part_once_and_nothing_else():
@@ -143,7 +148,7 @@ def test_lists_cover_the_training_part_once_and_nothing_else():
     tokenizer, model = load_language_model(TINY)
     vocabulary = Vocabulary.extend(tokenizer, model, Identifiers(codes, (4, 4, 4)))
     split = catalogue().split(1)
-    for history in (2, 3, 5, 20):
+    for history in (2, 3, 4, 5, 20):
         tasks = AlignmentTasks(split, vocabulary, history)
         for seed in range(5):
             drawn = tasks.lists(np.random.default_rng(seed))
@@ -153,8 +158,21 @@ def test_lists_cover_the_training_part_once_and_nothing_else():
             assert max(len(items_in(vocabulary, one.tokens)) for one in drawn) <= history + 1
             seen = {i for one in drawn for i in items_in(vocabulary, one.tokens)}
             assert seen <= set(split.train.values.tolist())
-            if history >= 5:  # one list a user: nothing can be cut off
+            if history >= 4:  # no cut makes a list more than needed: nothing is left out
                 assert len(learnt) == len(split.train.values) - split.n_users
+
+
+def test_a_drawn_list_has_at_most_one_item_more_than_the_history(vocabulary):
+    tasks, generator = AlignmentTasks(catalogue().split(1), vocabulary, 2), np.random.default_rng(0)
+    lengths = {len(items_in(vocabulary, tasks.draw("seqrec", generator).tokens)) for _ in range(40)}
+    assert lengths == {2, 3}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_items_of_a_user_are_enough_to_learn_from(vocabulary, task):
+    data = replace(catalogue(), sequences=Sequences.from_lists([[0, 1, 2, 3]]), user_labels=["u"])
+    tasks = AlignmentTasks(data.split(1), vocabulary, HISTORY)
+    assert tasks.n_lists == 1 and tasks.draw(task, np.random.default_rng(0)).response.any()
 
 
 @pytest.mark.parametrize("task", TASKS)

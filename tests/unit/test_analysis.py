@@ -122,6 +122,7 @@ def slow_purity(codes, genres, length):
 def test_purity_equals_counting_pairs(rows):
     codes, genres = [list(c) for c, _ in rows], [g for _, g in rows]
     frame = genre_purity(np.array(codes), genres, seed=0)
+    assert frame.index.tolist() == [0, 1, 2]
     for length in range(3):
         pairs, wanted = slow_purity(codes, genres, length)
         assert frame.loc[length, "pairs"] == pairs
@@ -181,7 +182,9 @@ def test_signal_equals_a_plain_loop():
                    for j in range(30)]  # fmt: skip
         assert shares[i].tolist() == (codes[i] == codes[int(np.argmax(cosines))]).tolist()
     pairs = [(codes[i] == codes[j]).mean() for i, j in combinations(range(30), 2)]
-    assert similarity_experiment(codes, vectors).random_pair == pytest.approx(np.mean(pairs))
+    found = similarity_experiment(codes, vectors)
+    assert found.random_pair == pytest.approx(np.mean(pairs))
+    assert found.mean == pytest.approx(shares.mean()) and found.by_level == pytest.approx(shares.mean(axis=0))
 
 
 def test_neighbours_are_never_the_item_itself_even_without_a_direction():
@@ -203,7 +206,8 @@ def test_ranking_experiment_ranks_the_catalogue_by_dot_product():
     assert ranks.tolist() == [order[u].index(targets[u]) for u in range(20)]
     found = ranking_experiment(states, items, targets)
     assert found["R@10"] == np.mean(ranks < 10) and found["R@5"] == np.mean(ranks < 5)
-    assert found["N@10"] == pytest.approx(np.mean(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0)))
+    for k in (5, 10):
+        assert found[f"N@{k}"] == pytest.approx(np.mean(np.where(ranks < k, 1 / np.log2(ranks + 2), 0)))
 
 
 # Geometry
@@ -221,8 +225,10 @@ def test_the_sphere_shows_directions_of_the_first_three_components():
     assert points @ points.T == pytest.approx(unit @ unit.T), "angles between codes are those of the codebook"
     _, less = sphere_projection(random.normal(size=(200, 8)))
     assert 0.375 < less < 0.6
-    with pytest.raises(LetterError, match="at least 3 codes"):
-        sphere_projection(np.ones((2, 8)))
+    assert sphere_projection(np.eye(3))[1] == pytest.approx(1), "three codes of three dimensions are enough"
+    for shape in ((2, 8), (8, 2), (3, 4, 5)):
+        with pytest.raises(LetterError, match="at least 3 codes"):
+            sphere_projection(np.ones(shape))
     turned[7, 2] = np.nan
     with pytest.raises(LetterError, match="code 7 holds NaN"):
         sphere_projection(turned)

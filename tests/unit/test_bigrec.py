@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import gains_at, ranks_of
@@ -139,6 +140,22 @@ def test_the_loss_is_that_of_the_titles_after_the_first_token_by_token(model):
     with torch.no_grad():
         loss = title_loss(model.network, model.batch([model.example(items) for items in lists]))["loss"]
     assert float(loss) == pytest.approx(np.mean(each), rel=1e-4)
+
+
+@pytest.mark.parametrize("lists, steps", [(None, 5), (7, 2), (1000, 5)])
+def test_fit_hands_its_options_on_and_an_epoch_has_as_many_lists_as_asked(monkeypatch, lists, steps):
+    seen = {}
+
+    def spy(network, batches, loss, **options):
+        seen.update(options, steps=len(list(batches(np.random.default_rng(0)))))
+        return TrainingLog()
+
+    monkeypatch.setattr(module, "train", spy)
+    one = fresh(weight_decay=0.3, warmup=0.2, lists=lists).fit(circle().split(1))
+    for name in ("learning_rate", "weight_decay", "warmup", "epochs"):
+        assert seen[name] == getattr(one.config, name), name
+    assert seen["clip_norm"] == 1.0 and seen["schedule"] == "cosine"
+    assert seen["steps_per_epoch"] == seen["steps"] == steps
 
 
 def test_embeddings_are_those_of_the_language_model_without_adapters(model, plain):
@@ -386,6 +403,12 @@ def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(mo
     with torch.no_grad(), network.model.disable_adapter():
         expected = network.hidden(torch.tensor([[7, *title]]))[0, -1]
     torch.testing.assert_close(network.embed([title])[0], expected)
+
+
+def test_a_data_set_without_two_items_a_user_is_refused():
+    lonely = Dataset("lonely", Sequences.from_lists([[0, 1, 2]]), circle().items, "made up", ["u"])
+    with pytest.raises(LetterError, match="no user has two items"):
+        fresh().fit(lonely.split(1))
 
 
 def test_an_item_outside_the_catalogue_is_refused(model):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from letterlib.checkpoint import TrainingLog
@@ -19,7 +20,7 @@ from letterlib.experiments.configuration import make_config
 from letterlib.generation import lcrec as module
 from letterlib.generation.alignment import TASKS
 from letterlib.generation.causal import LORA_TARGETS, CausalNetwork, with_adapters
-from letterlib.generation.language_model import SMOLLM2, TINY, Vocabulary, load_language_model
+from letterlib.generation.language_model import SMOLLM2, TINY, Vocabulary, initialise_new_tokens, load_language_model
 from letterlib.generation.lcrec import LCRec, LCRecConfig, response_loss
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -154,27 +155,41 @@ def test_tau_divides_the_logits(untrained):
     assert sharp == pytest.approx(float(each.mean()), rel=1e-5)
 
 
-def test_fit_minimises_the_loss_at_its_own_tau(monkeypatch):
+def test_fit_minimises_the_loss_at_its_own_tau_and_hands_its_options_on(monkeypatch):
     seen = {}
 
     def spy(network, batches, loss, **options):
-        seen.update(loss=loss, batch=next(iter(batches(np.random.default_rng(0)))))
+        drawn = list(batches(np.random.default_rng(0)))
+        seen.update(options, loss=loss, batch=drawn[0], steps=len(drawn))
         return TrainingLog()
 
     monkeypatch.setattr(module, "train", spy)
-    one = fresh(tau=0.5).fit(circle().split(1))
+    one = fresh(tau=0.5, weight_decay=0.3, warmup=0.2).fit(circle().split(1))
     with torch.no_grad():
         found = float(seen["loss"](one.network, seen["batch"])["loss"])
         half, whole = (float(response_loss(tau)(one.network, seen["batch"])["loss"]) for tau in (0.5, 1.0))
     assert found == pytest.approx(half, rel=1e-5) and abs(half - whole) > 1e-3
+    for name in ("learning_rate", "weight_decay", "warmup", "epochs"):
+        assert seen[name] == getattr(one.config, name), name
+    assert seen["clip_norm"] == 1.0 and seen["schedule"] == "cosine" and seen["steps_per_epoch"] == seen["steps"]
 
 
-def test_an_epoch_has_every_task_as_often_as_asked():
-    one, seen = fresh(epochs=1), Counter()
+def test_adapters_have_the_rank_the_scale_and_the_dropout_that_were_asked_for():
+    one = fresh(rank=4, lora_alpha=32, dropout=0.25)
+    layers = [layer for layer in one.network.modules() if hasattr(layer, "lora_A")]
+    assert {layer.r["default"] for layer in layers} == {4}
+    assert {layer.scaling["default"] for layer in layers} == {32 / 4}
+    assert {layer.lora_dropout["default"].p for layer in layers} == {0.25}
+
+
+@pytest.mark.parametrize("lists", [None, 3, 1000])
+def test_an_epoch_has_every_task_as_often_as_asked(lists):
+    one, seen = fresh(epochs=1, lists=lists), Counter()
     batch = one.batch
     one.batch = lambda examples: seen.update(TASKS[e.task] for e in examples) or batch(examples)
     one.fit(circle().split(1))
-    n = one.alignment_tasks(circle().split(1)).n_lists
+    there = one.alignment_tasks(circle().split(1)).n_lists
+    n = min(lists or there, there)
     assert seen == {task: n if task == "seqrec" else round(0.5 * n) for task in TASKS}
 
 
@@ -336,6 +351,12 @@ def test_merged_saved_and_reloaded_by_transformers_it_gives_the_same_logits(llam
     assert not any("lora" in name for name, _ in plain.named_parameters())
 
 
+def test_merging_leaves_the_model_itself_as_it_is(untrained):
+    before = untrained.n_trained
+    assert not any(isinstance(layer, LoraLayer) for layer in untrained.merged().modules())
+    assert untrained.n_trained == before > 0
+
+
 def test_a_stopped_run_goes_on_and_ends_the_same_from_a_small_checkpoint(tmp_path, monkeypatch, capsys):
     def from_checkpoint(**changed) -> LCRec:
         config = SMALL.model_copy(update={"epochs": 4} | changed)
@@ -370,9 +391,9 @@ def test_a_stopped_run_goes_on_and_ends_the_same_from_a_small_checkpoint(tmp_pat
 
 
 def test_new_tokens_start_from_the_words_of_their_items():
-    named, random = fresh(), fresh(words_first=False)
+    named, random, seeded = fresh(), fresh(words_first=False), fresh(1, words_first=False)
     table = {}
-    for name, one in (("named", named), ("random", random)):
+    for name, one in (("named", named), ("random", random), ("seeded", seeded)):
         table[name] = one.network.model.get_base_model().get_input_embeddings()
         table[name] = table[name].weight if hasattr(table[name], "weight") else table[name].base_layer.weight
     new = torch.from_numpy(named.vocabulary.new_tokens)
@@ -384,6 +405,20 @@ def test_new_tokens_start_from_the_words_of_their_items():
         rows = {name: one[new[code]] - words.mean(0) for name, one in table.items()}
         assert torch.cosine_similarity(rows["named"], mean, dim=0) > 0.999
         assert torch.cosine_similarity(rows["random"], mean, dim=0).abs() < 0.6
+        assert not torch.equal(rows["random"], rows["seeded"])
+
+
+def test_new_tokens_lie_around_the_mean_of_the_words_as_far_out_as_words_do():
+    tokenizer, base = load_language_model(TINY)
+    vocabulary = Vocabulary.extend(tokenizer, base, identifiers())
+    weight, new = base.get_input_embeddings().weight.detach(), torch.from_numpy(vocabulary.new_tokens)
+    words = weight[: int(new[0])].add_(3)  # as in a trained model, where the words' mean is not 0
+    initialise_new_tokens(base, vocabulary, circle().titles())
+    usual = float((words - words.mean(0)).norm(dim=1).mean())
+    assert (weight[new] - words.mean(0)).norm(dim=1).numpy() == pytest.approx(usual, rel=1e-4)
+    initialise_new_tokens(base, vocabulary, None)
+    drawn = (weight[new] - words.mean(0)) / words.std(0)
+    assert abs(drawn.mean()) < 0.06 and drawn.std() == pytest.approx(1, abs=0.06)
 
 
 def test_same_seed_same_model_other_seed_another():

@@ -19,6 +19,11 @@ def test_ties_go_to_the_lower_id():
     assert nearest(vectors, 2)[0].tolist() == [1, 2] and nearest(vectors, 2)[4].tolist() == [0, 1]
 
 
+def test_all_other_items_can_be_asked_for():
+    found = nearest(np.array([[1.0, 0], [1, 3], [1, 1], [1, 2]]), 3)
+    assert found.tolist() == [[2, 3, 1], [3, 2, 0], [3, 1, 0], [1, 2, 0]]
+
+
 def test_overlap_is_one_with_itself_none_with_its_opposite_and_chance_with_noise():
     random = np.random.default_rng(0)
     vectors = random.normal(size=(800, 16))

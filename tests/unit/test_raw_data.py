@@ -346,7 +346,8 @@ def test_every_category_has_one_name():
         for category, name in zip(categories, names, strict=True):
             source = amazon_source(f"amazon-{year}-{name}")
             assert all(url.startswith("https://") for urls in source.addresses for url in urls)
-            assert all(url.endswith(file + ".gz") for url in source.addresses[0] for file in source.reviews[:1])
+            for urls, files in zip(source.addresses, (source.reviews, source.metadata), strict=True):
+                assert all(url.endswith(files[0] + ".gz") for url in urls)
             assert category in source.metadata[0]
 
 

@@ -83,6 +83,7 @@ def test_2014_has_paths_of_categories():
     fields = {"title": "A &amp; B", "description": "<p>C</p>", "categories": [["Beauty", "Hair"], ["Beauty", "Gifts"]]}
     assert item_2014(fields) == ItemText("A & B", "C", ("Beauty", "Hair", "Gifts"))
     assert item_2014({}) == item_2014({"title": None, "categories": "Beauty"}) == ItemText("", "", ())
+    assert item_2014({"categories": ["Beauty", None, ["Hair"]]}) == ItemText("", "", ("Hair",))
 
 
 def test_2018_has_lists_and_two_faults():

@@ -46,3 +46,9 @@ def test_an_end_token_inside_a_response_is_real():
     assert tokens.tolist() == [[5, END, 7, END], [5, 6, END, END]]
     assert real.tolist() == [[True] * 4, [True, True, True, False]]
     assert response.tolist() == [[False, False, True, True], [False, False, True, False]]
+
+
+def test_a_row_that_would_be_half_padding_stands_in_a_group_of_its_own():
+    examples = [Example(np.full(length, 5), np.arange(length) > 0) for length in (8, 4, 5)]
+    groups, _, _ = response_groups(examples, END)
+    assert [tuple(tokens.shape) for tokens, _, _ in groups] == [(2, 8), (1, 4)]
