@@ -111,8 +111,10 @@ def codebook_maps(moments: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray
 
     moments: title -> (films [n_items, dim], codebook [n_codes, dim], the codes in use, int [k]).
     """
-    axes = plt.subplots(-(-len(moments) // 2), 2, figsize=(9, 7.2), layout="constrained")[1].flat
-    for ax, (name, (films, codebook, used)) in zip(axes, moments.items(), strict=True):
+    figure, axes = plt.subplots(-(-len(moments) // 2), 2, figsize=(9, 7.2), layout="constrained")
+    figure.supxlabel("first principal component of the films", fontsize=10)
+    figure.supylabel("second principal component", fontsize=10)
+    for ax, (name, (films, codebook, used)) in zip(axes.flat, moments.items(), strict=True):
         centre = films.mean(axis=0)
         directions = np.linalg.svd(films - centre, full_matrices=False)[2][:2].T
         dead = np.setdiff1d(np.arange(len(codebook)), used)
@@ -123,7 +125,7 @@ def codebook_maps(moments: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray
         ax.set_title(f"{name}:\n{len(used)} of {len(codebook)} first codes in use", fontsize=10)
         ax.set_aspect("equal", "datalim")
         ax.spines[["top", "right"]].set_visible(False)
-    return axes
+    return axes.flat
 
 
 def training_arms(histories: Mapping[str, Sequence[Mapping[str, float]]], n_codes: int) -> Sequence[Axes]:
