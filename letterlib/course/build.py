@@ -99,7 +99,7 @@ def student_copy(source: NotebookNode) -> NotebookNode:
 def execute(source: Path, target: Path, **parameters: Any) -> None:
     """Run `source` as if it lay in notebooks/, without progress bars, and write the executed copy to `target`.
 
-    An unknown parameter, a cell that raises, that writes to stderr or that does not run is a LetterError.
+    An unknown parameter, a cell that raises, writes to stderr, takes too long or does not run is a LetterError.
     """
     known = papermill.inspect_notebook(str(source))
     for name in parameters:
@@ -117,6 +117,9 @@ def execute(source: Path, target: Path, **parameters: Any) -> None:
             f"{source.name}: code cell {error.exec_count} stopped with {error.ename}: {error.evalue}; "
             "open the notebook and run it up to there"
         ) from error
+    except TimeoutError as error:
+        hint = "give it a quiet machine, or the profile smoke"
+        raise LetterError(f"{source.name}: a cell took more than {TIMEOUT} seconds; {hint}") from error
     confirm_ran(nbformat.read(target, as_version=4), source.name)
 
 
@@ -143,10 +146,7 @@ def store(notebook: NotebookNode, path: Path, largest: int = LARGEST) -> None:
 
 
 def build(source: Path, notebooks: Path, profile: str) -> list[float]:
-    """Execute the source and its student copy at `profile`; store both only when both have run.
-
-    Returns the seconds that each took.
-    """
+    """Execute the source and its student copy at `profile`, store both when both have run; returns their seconds."""
     with tempfile.TemporaryDirectory() as folder:
         copy, ran, seconds = Path(folder) / source.name, {}, []
         for kind, notebook in (

@@ -193,6 +193,13 @@ def test_a_cell_that_fails_or_warns_fails_the_notebook(tmp_path, code, words):
         build.execute(written(tmp_path, notebook_of(code)), tmp_path / "out.ipynb", profile="smoke")
 
 
+def test_a_cell_that_takes_too_long_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "TIMEOUT", 1)
+    slow = written(tmp_path, notebook_of("import time; time.sleep(60)"))
+    with pytest.raises(LetterError, match="99_made.ipynb: a cell took more than 1 seconds; give it a quiet machine"):
+        build.execute(slow, tmp_path / "out.ipynb", profile="smoke")
+
+
 def test_a_cell_that_did_not_run_fails_the_notebook():
     notebook = notebook_of("2 + 2", "3 + 3")
     for count, cell in enumerate(notebook.cells[:2], start=1):
