@@ -203,13 +203,16 @@ class LightGCN:
 
     def _scores(self, cases: Cases) -> Tensor:
         vectors = self.vectors
-        rows, items = (torch.from_numpy(a).to(vectors.items.device) for a in cases.flat_histories())
-        users, lengths = (torch.from_numpy(a).to(vectors.items.device) for a in (cases.users, cases.lengths))
+        rows, items = cases.flat_histories()
+        n_items = len(vectors.items)
+        edges = np.divmod(np.unique(rows * n_items + items), n_items)  # what somebody came back to is one edge
+        rows, items, users = (torch.from_numpy(a).to(vectors.items.device) for a in (*edges, cases.users))
+        degree = torch.bincount(rows, minlength=len(cases))
         heard = torch.zeros(len(cases), vectors.items.shape[1], device=vectors.items.device)
-        folded = heard.index_add(0, rows, vectors.messages[items]) / lengths.clamp(min=1).sqrt()[:, None]
+        folded = heard.index_add(0, rows, vectors.messages[items]) / degree.clamp(min=1).sqrt()[:, None]
         known = (users != UNKNOWN_USER)[:, None]
         scores = torch.where(known, vectors.users[users], folded) @ vectors.items.T
-        return torch.where(known | (lengths > 0)[:, None], scores, vectors.popularity)
+        return torch.where(known | (degree > 0)[:, None], scores, vectors.popularity)
 
     def item_vectors(self) -> np.ndarray:
         """Item vectors after propagation, float32 [n_items, dimensions]."""
