@@ -2,11 +2,17 @@
 
 A causal transformer reads a user's last items; the state at the last position is compared with every
 item's embedding by dot product. It knows the last items and their order, and nothing of the user beside them.
-Two things differ from the original. The loss is softmax cross-entropy over the whole catalogue, where
-`loss="bce"` has the original's binary cross-entropy with one sampled negative: an epoch costs more, but far
-fewer are needed, and the result is stronger (Klenitskiy and Vasilev, RecSys 2023). And batches are packed:
-histories lie one after another in one long row of positions, so that padding costs nothing where most
-histories are short.
+
+What differs from the original:
+
+- The loss is softmax cross-entropy over the whole catalogue, where `loss="bce"` has the original's binary
+  cross-entropy with one sampled negative: an epoch costs more, but far fewer are needed, and the result is stronger
+  (Klenitskiy and Vasilev, RecSys 2023).
+- Batches are packed: histories lie one after another in one long row of positions, so that padding costs nothing
+  where most histories are short. Places count from the oldest item that is read, the original's from the newest.
+- A layer is the usual pre-norm one, with GELU and four times the width inside its feed-forward network. The original's
+  is of one width, with ReLU, no output projection, dropout on attention weights, and residuals from the normed input.
+- The learning rate warms up and falls along a cosine; the original's is constant.
 """
 
 from pathlib import Path

@@ -68,7 +68,7 @@ class RunConfig(BaseModel):
     hgn: HGNConfig = Field(description="HGN, gates over the last items")
     bert4rec: BERT4RecConfig = Field(description="BERT4Rec, which fills masked places")
     lightgcn: LightGCNConfig = Field(description="LightGCN, averages over the graph of users and items")
-    sasrec: SASRecConfig = Field(description="SASRec as its authors have it")
+    sasrec: SASRecConfig = Field(description="SASRec with its authors' width, loss and rate")
     sasrec_tuned: SASRecConfig = Field(description="SASRec tuned on validation")
     bigrec: BIGRecConfig = Field(description="BIGRec, a language model that writes titles")
     tokenizer: TokenizerConfig = Field(description="LETTER's tokenizer and those of the ablation")

@@ -33,7 +33,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "hgn": dict(epochs=12, learning_rate=3e-3, dropout=0.3),
         "bert4rec": dict(epochs=30, batch_size=256, learning_rate=2e-3, patience=10),
         "lightgcn": dict(epochs=60),
-        # As its authors have it: 50 dimensions, one head, one negative a place, this rate, .2 on MovieLens.
+        # Its authors' settings: 50 dimensions, one head, one negative a place, this rate, .2 on MovieLens.
         "sasrec": dict(dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.2, learning_rate=1e-3),
         "sasrec_tuned": dict(dimensions=64, n_heads=2, epochs=12, dropout=0.3, learning_rate=2e-3),
         "bigrec": dict(dropout=0.0, epochs=6, lists=500, batch_size=4, learning_rate=2e-3, title_tokens=24, beam=1),

@@ -58,7 +58,10 @@ class SystemResult:
         return interval(self.recall(history=history), self.users, RESAMPLING_SEED)
 
     def last_case_recall(self) -> float | None:
-        """R@10 on each user's last case alone: the plain leave-one-out figure. None on a sample, which lacks most."""
+        """R@10 on each user's last case alone. None on a sample, which lacks most.
+
+        Not quite a leave-one-out split's figure: what a user's other cases hold out is not in training here.
+        """
         if self.n_test_cases not in (None, self.n_cases):
             return None
         last = np.append(self.users[1:] != self.users[:-1], True)

@@ -35,7 +35,7 @@ from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype
 
 
 class LCRecConfig(BaseModel):
-    """Model and training of one LC-Rec; the defaults are the paper's, but for the language model and `words_first`."""
+    """Model and training of one LC-Rec; the paper's, but for the language model, `words_first` and `alignment`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
