@@ -16,13 +16,14 @@ import typer
 from safetensors.numpy import save_file
 
 from letterlib.analysis.code_usage import code_usage
-from letterlib.analysis.collaborative_signal import ranking_experiment, similarity_experiment
+from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment, target_ranks
 from letterlib.analysis.neighbours import neighbour_overlap
 from letterlib.analysis.purity import genre_purity
-from letterlib.errors import LetterError
+from letterlib.evaluation.metrics import hits_at
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.run_options import run_script
 from letterlib.files import write_json, written_beside
 from letterlib.progress import progress
 
@@ -54,10 +55,10 @@ def measure(pipeline: Pipeline) -> tuple[dict[str, Any], np.ndarray]:
         "error": report.reconstruction_error[-1],
         "colliding_before": report.collisions.colliding_before,
         "colliding_after": report.collisions.colliding_after,
-        "similarity": similarity_experiment(codes, cf).mean,
+        "similarity": similarity_experiment(codes, nearest_neighbours(cf)).mean,
         "semantic_overlap": neighbour_overlap(quantised, semantic - semantic.mean(axis=0), NEIGHBOURS).mean(),
         "collaborative_overlap": neighbour_overlap(quantised, cf, NEIGHBOURS).mean(),
-        "ranking_recall_10": ranking_experiment(states, quantised, cases.targets)["R@10"],
+        "ranking_recall_10": hits_at(target_ranks(states, quantised, cases.targets), 10).mean(),
         "genre_purity_1": genre_purity(codes, pipeline.dataset.items["genres"].tolist(), 0).loc[1, "purity"],
     }
     for level, values in code_usage(codes, tokenizer.identifiers().level_sizes).iterrows():
@@ -95,7 +96,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LetterError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -7,7 +7,6 @@ import torch
 
 from letterlib.analysis.neighbours import nearest
 from letterlib.errors import LetterError
-from letterlib.evaluation.metrics import gains_at, hits_at
 
 _ROWS = 1024  # scored at a time
 
@@ -29,22 +28,21 @@ def nearest_neighbours(vectors: np.ndarray) -> np.ndarray:
     return nearest(vectors, 1)[:, 0]
 
 
-def item_similarities(codes: np.ndarray, cf_vectors: np.ndarray) -> np.ndarray:
+def item_similarities(codes: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """Which codes each item has in common with its nearest neighbour by CF cosine: float64 [n_items, L] of 0 and 1.
 
-    codes: int64 [n_items, L]; cf_vectors: float [n_items, d]. The mean over levels, given to
-    `evaluation.bootstrap.interval` with one "user" an item, has an interval over items.
+    codes: int64 [n_items, L]; neighbours: int64 [n_items], `nearest_neighbours` of the CF vectors, which serve all
+    identifiers. The mean over levels, given to `evaluation.bootstrap.interval` with one "user" an item, has an interval
+    over items.
     """
-    if len(codes) != len(cf_vectors):
-        raise LetterError(
-            f"{len(codes):,} identifiers, but {len(cf_vectors):,} CF vectors; both must have one row per item"
-        )
-    return (codes == codes[nearest_neighbours(cf_vectors)]).astype(np.float64)
+    if len(codes) != len(neighbours):
+        raise LetterError(f"{len(codes):,} identifiers, but neighbours of {len(neighbours):,} items; give one per item")
+    return (codes == codes[neighbours]).astype(np.float64)
 
 
-def similarity_experiment(codes: np.ndarray, cf_vectors: np.ndarray) -> SimilarityResult:
-    """The protocol's similarity experiment. codes: int64 [n_items, L]; cf_vectors: float [n_items, d]."""
-    shares = item_similarities(codes, cf_vectors)
+def similarity_experiment(codes: np.ndarray, neighbours: np.ndarray) -> SimilarityResult:
+    """The protocol's similarity experiment; shapes as in `item_similarities`."""
+    shares = item_similarities(codes, neighbours)
     n = len(codes)
     loads = [np.unique(column, return_counts=True)[1] for column in codes.T]
     random_pair = float(np.mean([(load * (load - 1)).sum() / (n * (n - 1)) for load in loads]))
@@ -64,13 +62,3 @@ def target_ranks(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.
         own = scores.gather(1, target)
         ranks.append(((scores > own) | ((scores == own) & (ids < target))).sum(dim=1))
     return torch.cat(ranks).numpy()
-
-
-def ranking_experiment(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """R@5, R@10, N@5 and N@10 when a trained SASRec's item vectors are replaced by `item_vectors`.
-
-    Give it a tokenizer's quantised vectors; shapes as in `target_ranks`.
-    """
-    ranks = target_ranks(user_states, item_vectors, targets)
-    recall = {f"R@{k}": float(hits_at(ranks, k).mean()) for k in (5, 10)}
-    return recall | {f"N@{k}": float(gains_at(ranks, k).mean()) for k in (5, 10)}

@@ -1,8 +1,10 @@
 """Which items lie close to which, in one space and in another."""
 
 import numpy as np
+import torch
 
 from letterlib.errors import LetterError
+from letterlib.evaluation.ranking import top_k
 
 _ROWS = 1024  # compared with the catalogue at a time
 
@@ -31,18 +33,8 @@ def nearest(vectors: np.ndarray, k: int) -> np.ndarray:
         cosines = unit[start : start + _ROWS] @ unit.T
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
-        found[start : start + _ROWS] = _best(cosines, k)
+        found[start : start + _ROWS] = top_k(torch.from_numpy(cosines), k)[1]
     return found
-
-
-def _best(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k highest scores of every row, ties by the lower column."""
-    least = np.partition(scores, -k, axis=1)[:, [-k]]
-    chosen = np.empty((len(scores), k), dtype=np.int64)
-    for row, (values, limit) in enumerate(zip(scores, least[:, 0], strict=True)):
-        candidates = np.flatnonzero(values >= limit)  # more than k only where some are tied
-        chosen[row] = candidates[np.argsort(-values[candidates], kind="stable")[:k]]
-    return chosen
 
 
 def neighbour_overlap(first: np.ndarray, second: np.ndarray, k: int) -> np.ndarray:

@@ -32,8 +32,8 @@ def similarity_cases(generator: Generator) -> list[Case]:
 def similarity(answer: Any, case: Case) -> None:
     """5.1: codes int64 [n, L], cf_vectors [n, d] -> share of equal codes by level, float [L]."""
     codes, vectors = case.values()
-    expected = np.array(similarity_experiment(codes, vectors).by_level)
     neighbours = nearest_neighbours(vectors)
+    expected = np.array(similarity_experiment(codes, neighbours).by_level)
     equal = codes == codes[neighbours]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     hollow = unit @ unit.T * (1 - np.eye(len(codes)))

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 
 from letterlib.analysis.code_usage import code_usage, perplexity_difference
-from letterlib.analysis.collaborative_signal import SimilarityResult, item_similarities, similarity_experiment
+from letterlib.analysis.collaborative_signal import (
+    SimilarityResult,
+    item_similarities,
+    nearest_neighbours,
+    similarity_experiment,
+)
 from letterlib.analysis.exposure import first_code_counts, generation_bias
 from letterlib.evaluation.bootstrap import interval, verdict
 from letterlib.experiments.configuration import TOKENIZER_ARMS
@@ -36,13 +41,13 @@ def analyse_tokenizers(pipeline: Pipeline) -> TokenizerAnalysis:
     """Train or find the four tokenizers and measure code usage and collaborative signal of each."""
     tokenizers = {arm: pipeline.tokenizer(arm) for arm in TOKENIZER_ARMS}
     codes = {arm: one.codes_before_repair() for arm, one in tokenizers.items()}
-    cf = pipeline.collaborative().vectors
+    neighbours = nearest_neighbours(pipeline.collaborative().vectors)
     return TokenizerAnalysis(
         tokenizers,
         codes,
         {arm: code_usage(codes[arm], one.identifiers().level_sizes) for arm, one in tokenizers.items()},
-        {arm: similarity_experiment(one, cf) for arm, one in codes.items()},
-        {arm: item_similarities(one, cf).mean(axis=1) for arm, one in codes.items()},
+        {arm: similarity_experiment(one, neighbours) for arm, one in codes.items()},
+        {arm: item_similarities(one, neighbours).mean(axis=1) for arm, one in codes.items()},
     )
 
 

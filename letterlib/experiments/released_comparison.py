@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from letterlib.analysis.code_usage import code_usage
-from letterlib.analysis.collaborative_signal import similarity_experiment
+from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
 from letterlib.errors import LetterError
 from letterlib.experiments.configuration import default_data_dir
 from letterlib.experiments.pipeline import Pipeline
@@ -25,24 +25,24 @@ def compare_identifiers(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     """
     released = _released(pipeline)
     semantic = pipeline.semantic().vectors
-    centred = semantic - semantic.mean(axis=0)
-    judge = pipeline.with_seed(pipeline.config.seed + 1).collaborative().vectors
+    meaning = nearest_neighbours(semantic - semantic.mean(axis=0))
+    audience = nearest_neighbours(pipeline.with_seed(pipeline.config.seed + 1).collaborative().vectors)
     identifiers = {name: pipeline.tokenizer(arm).identifiers() for arm, name in OURS.items()}
-    return {name: measures(one, centred, judge) for name, one in (identifiers | {RELEASED: released}).items()}
+    return {name: measures(one, meaning, audience) for name, one in (identifiers | {RELEASED: released}).items()}
 
 
-def measures(identifiers: Identifiers, semantic: np.ndarray, collaborative: np.ndarray) -> dict[str, Any]:
-    """One row. semantic: float [n_items, d1]; collaborative: float [n_items, d2]; cosines are taken of both."""
+def measures(identifiers: Identifiers, meaning: np.ndarray, audience: np.ndarray) -> dict[str, Any]:
+    """One row. meaning, audience: int64 [n_items], each item's nearest neighbour by text and by who likes it."""
     usage = code_usage(identifiers.codes, identifiers.level_sizes)
-    meaning, audience = (similarity_experiment(identifiers.codes, one) for one in (semantic, collaborative))
+    by_text, by_users = (similarity_experiment(identifiers.codes, one) for one in (meaning, audience))
     return {
         "items": identifiers.n_items,
         "distinct": identifiers.n_distinct,
         "in_use": [int(one) for one in usage["in_use"]],
         "perplexity": [round(float(one), 1) for one in usage["perplexity"]],
-        "semantic": _rounded(meaning.by_level),
-        "collaborative": _rounded(audience.by_level),
-        "random_pair": round(audience.random_pair, 4),
+        "semantic": _rounded(by_text.by_level),
+        "collaborative": _rounded(by_users.by_level),
+        "random_pair": round(by_users.random_pair, 4),
     }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from letterlib.analysis.code_usage import code_usage
-from letterlib.analysis.collaborative_signal import similarity_experiment
+from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
 from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
 from letterlib.experiments.brief import fault, hits_in_brief, users_in_brief
@@ -34,7 +34,7 @@ from letterlib.files import (
     remove_scratch,
     sha256_of,
     write_json,
-    written_beside,
+    write_text,
 )
 from letterlib.processes import from_main, is_main
 from letterlib.training import resolve_device
@@ -169,8 +169,7 @@ def _keep_failure(parameters: RunParameters, out_dir: Path, error: Exception, sa
     path = _failures_path(parameters, out_dir)
     remove_scratch(path.parent, path.name)
     try:
-        with written_beside(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except LetterError as full:
         say(f"the failure could not be kept: {full}")
 
@@ -227,7 +226,7 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
         "sharing an identifier": {"before": collisions.colliding_before, "after": collisions.colliding_after},
         "codes in use": usage["in_use"].tolist(),
         "perplexity": usage["perplexity"].tolist(),
-        "collaborative signal": similarity_experiment(codes, pipeline.collaborative().vectors).mean,
+        "collaborative signal": similarity_experiment(codes, nearest_neighbours(pipeline.collaborative().vectors)).mean,
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from letterlib.analysis.collaborative_signal import nearest_neighbours
 from letterlib.errors import LetterError
 from letterlib.experiments import released_comparison
 from letterlib.experiments.released_comparison import compare_identifiers, distinct_rows, measures, released_folder
@@ -44,14 +45,16 @@ def test_every_set_of_identifiers_gets_the_same_measures_and_a_judge_of_another_
     meaning = FakePipeline(tmp_path).semantic().vectors
     judge = FakePipeline(tmp_path, 1).collaborative().vectors
     released = Identifiers.load(tmp_path / "Made.index.json", 40)
-    assert rows[released_comparison.RELEASED] == measures(released, meaning - meaning.mean(axis=0), judge)
+    assert rows[released_comparison.RELEASED] == measures(
+        released, nearest_neighbours(meaning - meaning.mean(axis=0)), nearest_neighbours(judge)
+    )
 
 
 def test_measures_of_identifiers_that_follow_one_of_two_spaces():
     """Items in two blocks of one space, and pairs across the blocks in the other: codes follow the blocks."""
     block = np.repeat([0, 1], 4)
-    meaning = np.stack([1 - block, block, np.arange(8) / 100], axis=1)
-    audience = np.eye(4)[np.arange(8) % 4]
+    meaning = nearest_neighbours(np.stack([1 - block, block, np.arange(8) / 100], axis=1))
+    audience = nearest_neighbours(np.eye(4)[np.arange(8) % 4])
     row = measures(Identifiers(np.stack([block, np.arange(8)], axis=1), (2, 8)), meaning, audience)
     assert row["semantic"] == [1.0, 0.0] and row["collaborative"] == [0.0, 0.0]
     assert row["in_use"] == [2, 8] and row["perplexity"] == [2.0, 8.0]

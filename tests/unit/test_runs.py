@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from made_runs import small_run, write_made_data
 
 from letterlib.analysis.code_usage import perplexity
-from letterlib.analysis.collaborative_signal import item_similarities
+from letterlib.analysis.collaborative_signal import item_similarities, nearest_neighbours
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments import runs
@@ -72,7 +72,7 @@ def test_a_record_says_how_the_tokenizer_turned_out(settings, data):
     assert figures["sharing an identifier"] == {"before": own.n_colliding, "after": repaired.n_colliding}
     assert figures["codes in use"] == [s - d for s, d in zip(own.level_sizes, own.dead_codes, strict=True)]
     assert figures["perplexity"] == pytest.approx([perplexity(np.bincount(codes)) for codes in own.codes.T])
-    signal = item_similarities(own.codes, pipeline.collaborative().vectors).mean()
+    signal = item_similarities(own.codes, nearest_neighbours(pipeline.collaborative().vectors)).mean()
     assert figures["collaborative signal"] == pytest.approx(signal)
 
 
