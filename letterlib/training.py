@@ -1,8 +1,8 @@
 """The one training loop: epochs, schedule, early stopping, checkpoints, exact resume, progress, several processes.
 
-SASRec, LightGCN, LETTER's tokenizer and TIGER hand it a module, batches and a loss. Every epoch seeds
-all its randomness from (seed, epoch). So a run that is interrupted and resumed at an epoch
-boundary sees the same batches and the same dropout as one that was not, and ends with the same weights.
+Whatever is trained here hands it a module, batches and a loss. Every epoch seeds all its randomness from
+(seed, epoch). So a run that is interrupted and resumed at an epoch boundary sees the same batches and the same
+dropout as one that was not, and ends with the same weights.
 """
 
 import math
@@ -39,7 +39,6 @@ def resolve_device(device: str = "auto") -> torch.device:
     """Where to compute: "auto" is a GPU where there is one, else the CPU. Several processes get a GPU each."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    device = str(device)
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise LetterError(f'device "{device}": choose auto, cpu, cuda or cuda:NUMBER')
     if device != "cpu":
@@ -68,6 +67,12 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
 def autocast(dtype: torch.dtype, device: torch.device):
     """Mixed precision where `dtype` is bfloat16, nothing otherwise. Weights stay float32."""
     return torch.autocast(device.type, dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of matrix products: bfloat16 inside `autocast`, else that of x."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def first_size(weights: Tensor) -> float:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from letterlib.training import compute_dtype
+
 CHUNK = 3_000_000
 """Logits computed at a time: few enough to stay in a processor's cache, where most of the time is won."""
 
@@ -20,8 +22,7 @@ def catalogue_cross_entropy(states: Tensor, table: Tensor, labels: Tensor) -> Te
 class _CatalogueCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, states: Tensor, table: Tensor, labels: Tensor) -> Tensor:
-        kind = states.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else table.dtype
+        dtype = compute_dtype(table)
         fast_states, fast_table = states.to(dtype), table.to(dtype)
         grad_states, grad_table = torch.empty_like(states), torch.zeros_like(table)
         total = torch.zeros((), device=states.device)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.data.dataset import positions_of
+from letterlib.data.dataset import places_within, positions_of
 from letterlib.decoding.trie import EOS, PAD, Trie
 from letterlib.evaluation.ranking import top_k
 
@@ -19,7 +19,7 @@ from letterlib.evaluation.ranking import top_k
 class IncrementalDecoder(Protocol):
     """What beam search asks of a model; `letterlib.generation.encoder_decoder.EncoderDecoder` has it."""
 
-    def start(self, memory: Tensor, mask: Tensor | None = None) -> Any: ...
+    def start(self, memory: Tensor) -> Any: ...
 
     def step(self, tokens: Tensor, state: Any) -> Tensor: ...
 
@@ -27,7 +27,6 @@ class IncrementalDecoder(Protocol):
 def beam_search(
     model: IncrementalDecoder,
     memory: Tensor,
-    mask: Tensor | None,
     trie: Trie,
     beam: int,
     *,
@@ -36,7 +35,7 @@ def beam_search(
 ) -> tuple[Tensor, Tensor]:
     """The best identifiers of the catalogue for each history.
 
-    memory [batch, S, d_model], mask [batch, S] bool or None: the encoded histories.
+    memory [batch, S, d_model]: the encoded histories, without padding.
     beam: prefixes kept per level. Where a level has fewer, all are kept; so a beam at least as wide as the
         catalogue scores the whole catalogue exactly, each shared prefix computed once.
     tau: divides the logits first (the paper's P_theta); 1 decodes with raw logits, as the released code does.
@@ -44,7 +43,7 @@ def beam_search(
     Returns leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal scores in the
     order of the leaves. A score of -inf says that nothing (more) was allowed.
     """
-    state = model.start(memory, mask)
+    state = model.start(memory)
     nodes = torch.zeros(len(memory), 1, dtype=torch.int64, device=memory.device)
     scores = torch.zeros(len(memory), 1, device=memory.device)
     for level in range(trie.n_levels):
@@ -105,7 +104,7 @@ def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Te
 
 
 def unconstrained_beam_search(
-    model: IncrementalDecoder, memory: Tensor, mask: Tensor | None, trie: Trie, beam: int, *, tau: float = 1.0
+    model: IncrementalDecoder, memory: Tensor, trie: Trie, beam: int, *, tau: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """The best sequences of L + 1 tokens for each history, any token anywhere.
 
@@ -113,7 +112,7 @@ def unconstrained_beam_search(
     Returns leaves int64 [batch, beam], -1 for a sequence that is no item's identifier followed by the end
     token, and scores float32 [batch, beam], best first.
     """
-    state = model.start(memory, mask)
+    state = model.start(memory)
     sequences = torch.full((len(memory), 1, 1), PAD, dtype=torch.int64, device=memory.device)
     scores = torch.zeros(len(memory), 1, device=memory.device)
     for _ in range(trie.n_levels + 1):
@@ -147,14 +146,14 @@ def expand_leaves(
     counts = np.where(usable, trie.first_item[leaf + 1] - trie.first_item[leaf], 0).ravel()
     entry = np.repeat(np.arange(batch * width), counts)
     starts = trie.first_item[leaf].ravel()
-    items = trie.items[positions_of(starts, starts + counts)[1]]
+    items = trie.items[positions_of(starts, starts + counts)]
     rows = entry // width
     if excluded is not None:
         n_items = len(trie.items)
         keep = ~np.isin(rows * n_items + items, excluded[0] * n_items + excluded[1])
         entry, items, rows = entry[keep], items[keep], rows[keep]
     per_row = np.bincount(rows, minlength=batch)
-    rank, _ = positions_of(np.zeros_like(per_row), per_row)
+    rank = places_within(per_row)
     keep = rank < k
     all_items, all_scores = np.full((batch, k), -1), np.full((batch, k), -np.inf, dtype=np.float32)
     all_items[rows[keep], rank[keep]] = items[keep]

@@ -26,19 +26,18 @@ RUNS = 4
 class TreeDecoder(Protocol):
     """What exact scoring asks of a model; `letterlib.generation.encoder_decoder.EncoderDecoder` has it."""
 
-    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor: ...
+    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor: ...
 
 
-def score_catalogue(model: TreeDecoder, memory: Tensor, mask: Tensor | None, trie: Trie, *, tau: float = 1.0) -> Tensor:
+def score_catalogue(model: TreeDecoder, memory: Tensor, trie: Trie, *, tau: float = 1.0) -> Tensor:
     """The log-probability of every identifier and its end token, float32 [batch, n_leaves].
 
-    memory [batch, S, d_model], mask [batch, S] bool or None: the encoded histories. tau: divides the logits first.
+    memory [batch, S, d_model]: the encoded histories, without padding. tau: divides the logits first.
     """
     scores = torch.empty(len(memory), trie.n_nodes(trie.n_levels), device=memory.device)
     for part in _parts(trie):
         for row in range(len(memory)):
-            one = memory[row : row + 1], None if mask is None else mask[row : row + 1]
-            logits = model.decode_tree(part.tokens, part.steps_up, *one).float()
+            logits = model.decode_tree(part.tokens, part.steps_up, memory[row : row + 1]).float()
             scores[row, part.leaves] = part.scores(logits / tau)
     return scores
 
@@ -77,16 +76,15 @@ def _parts(trie: Trie) -> Iterator[_Part]:
         runs = path[:, start : start + RUN * RUNS].split(RUN, dim=1)
         tokens, parents, steps_up = zip(*(_sequence(trie, run) for run in runs), strict=True)
         longest = max(len(one) for one in tokens)
-        counts = torch.tensor([run.shape[1] for run in runs], device=device)
-        ends = torch.tensor([len(one) for one in tokens], device=device)
-        within = torch.arange(int(counts.sum()), device=device) - torch.repeat_interleave(counts.cumsum(0), counts)
+        # The leaves of a run stand at the end of its sequence.
+        places = [torch.arange(len(one), device=device)[-run.shape[1] :] for one, run in zip(tokens, runs, strict=True)]
         yield _Part(
-            slice(start, start + len(within)),
+            slice(start, start + sum(map(len, places))),
             pad_sequence(list(tokens), batch_first=True),
             pad_sequence(list(parents), batch_first=True),
             torch.stack([F.pad(one, (0, longest - len(one)) * 2, value=-1) for one in steps_up]),
-            torch.repeat_interleave(counts),
-            torch.repeat_interleave(ends, counts) + within,
+            torch.cat([torch.full_like(one, number) for number, one in enumerate(places)]),
+            torch.cat(places),
         )
 
 

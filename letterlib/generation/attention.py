@@ -78,7 +78,7 @@ class Attention(nn.Module):
         x = x.view(*x.shape[:2], -1, *self.shape)
         return tuple(one.transpose(1, 2) for one in x.unbind(2))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """The plain form, without dropout, for keys and values that were computed before (`heads`).
 
         q [batch, n_heads, Q, d_head]; k, v [batch, n_heads, K, d_head]; bias broadcast to [batch, n_heads, Q, K].

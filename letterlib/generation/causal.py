@@ -150,7 +150,7 @@ class CausalNetwork(AdaptedModel):
         super().__init__(model, dtype)
         self.register_buffer("order", vocabulary.order, persistent=False)
 
-    def start(self, memory: Tensor, mask: Tensor | None = None) -> CausalState:
+    def start(self, memory: Tensor) -> CausalState:
         """Read the prompts, int64 [batch, S] without padding, once for all the sequences that will follow them."""
         from transformers import DynamicCache
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from letterlib.generation import fused
 from letterlib.generation.attention import Attention, RelativePositionBias
+from letterlib.training import compute_dtype
 
 EPSILON = 1e-6
 FORBIDDEN = -1e9
@@ -46,7 +47,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d_model))
 
     def forward(self, x: Tensor) -> Tensor:
-        return fused.RMSNorm.apply(x, self.weight, EPSILON, fused.compute_dtype(x))
+        return fused.RMSNorm.apply(x, self.weight, EPSILON, compute_dtype(x))
 
 
 class Dropout(nn.Dropout):
@@ -103,9 +104,7 @@ class DecoderLayer(EncoderLayer):
         x = x + self.dropout(self.cross_attention(h, memory, memory_bias).view(x.shape))
         return x + self.dropout(self.ff(self.norm_ff(x)))
 
-    def step(
-        self, x: Tensor, bias: Tensor, memory: KeysValues, memory_bias: Tensor | None, past: KeysValues
-    ) -> tuple[Tensor, KeysValues]:
+    def step(self, x: Tensor, bias: Tensor, memory: KeysValues, past: KeysValues) -> tuple[Tensor, KeysValues]:
         """Decoding, one more position: x [batch, n, d_model], n sequences that read the same memory.
 
         memory: cross-attention keys and values [batch, n_heads, S, d_head], not copied n times. past: the
@@ -118,7 +117,7 @@ class DecoderLayer(EncoderLayer):
         x = x + attention.attend(q, *past, bias)
         cross = self.cross_attention
         (q,) = cross.heads(cross.q(self.norm_cross(x)))
-        x = x + cross.attend(q, *memory, memory_bias)
+        x = x + cross.attend(q, *memory)
         return x + self.ff(self.norm_ff(x)), past
 
 
@@ -134,7 +133,6 @@ class DecoderState:
     """
 
     memory: list[KeysValues]
-    memory_bias: Tensor | None
     past: list[KeysValues]
     ancestors: Tensor
     depths: Tensor
@@ -197,16 +195,15 @@ class EncoderDecoder(nn.Module):
             x = layer(x, bias)
         return self.dropout(self.encoder_norm(x))
 
-    def start(self, memory: Tensor, mask: Tensor | None = None) -> DecoderState:
-        """Get ready to decode what `encode` returned, with its mask: keys and values that serve every step."""
+    def start(self, memory: Tensor) -> DecoderState:
+        """Get ready to decode what `encode` returned of histories without padding: keys and values for every step."""
         pairs = []
         for layer in self.decoder:
             heads = layer.cross_attention.heads(layer.cross_attention.kv(memory))
             pairs.append(tuple(one.contiguous() for one in heads))
         past = [(k[:, :, :0], v[:, :, :0]) for k, v in pairs]
         nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
-        memory_bias = None if mask is None else _forbid(~mask)[:, None, None, :]
-        return DecoderState(pairs, memory_bias, past, nothing, nothing.new_zeros(0, dtype=torch.int64))
+        return DecoderState(pairs, past, nothing, nothing.new_zeros(0, dtype=torch.int64))
 
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """Read one more token of each of n sequences per history; tokens [batch, n].
@@ -215,7 +212,7 @@ class EncoderDecoder(nn.Module):
         bias = self.decoder_bias(state.depths[-1:], state.depths) + _forbid(~state.ancestors)[:, None]
         x = self.embedding(tokens)
         for i, layer in enumerate(self.decoder):
-            x, state.past[i] = layer.step(x, bias, state.memory[i], state.memory_bias, state.past[i])
+            x, state.past[i] = layer.step(x, bias, state.memory[i], state.past[i])
         return self._logits(x)
 
     def decode(self, tokens: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -224,7 +221,7 @@ class EncoderDecoder(nn.Module):
         bias = self.decoder_bias(positions, positions) + _forbid(positions[None, :] > positions[:, None])
         return self._decode(tokens, bias, memory, mask)
 
-    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor:
         """Many prefixes of one history as n trees: tokens [n, T], one per node; memory [1, S, d_model].
 
         steps_up: int64 [n, T, T], how many steps node s is above node t; -1 where t does not see it.
@@ -233,11 +230,11 @@ class EncoderDecoder(nn.Module):
         positions = torch.arange(int(steps_up.max()), -1, -1, device=tokens.device)
         table = F.pad(self.decoder_bias(positions[:1], positions)[0, :, 0], (1, 0), value=FORBIDDEN)
         bias = table.T[steps_up + 1].permute(0, 3, 1, 2)
-        return self._decode(tokens[None], bias, memory, mask)[0]
+        return self._decode(tokens[None], bias, memory, None)[0]
 
     def _decode(self, tokens: Tensor, bias: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         memory_bias = None if mask is None else _forbid(~mask)[:, None, None, :]
-        x, memory = self.dropout(self.embedding(tokens)), memory.to(fused.compute_dtype(memory))
+        x, memory = self.dropout(self.embedding(tokens)), memory.to(compute_dtype(memory))
         for layer in self.decoder:
             x = layer(x, bias, memory, memory_bias)
         return self._logits(x)

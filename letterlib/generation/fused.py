@@ -12,12 +12,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of matrix products: bfloat16 inside `training.autocast`, else that of x."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
 def keep_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
     """Dropout's mask for sequences [..., length, features]: 0 or 1, integer, in the shape [..., 1, features].
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
-from letterlib.decoding.beam_search import IncrementalDecoder, beam_search, expand_leaves, unconstrained_beam_search
+from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.trie import Trie
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
@@ -29,7 +29,7 @@ class IdentifierRecommender(ABC):
     """
 
     name: str
-    network: IncrementalDecoder
+    network: nn.Module  # which has `start` and `step` of `IncrementalDecoder`
     history: int
     beam: int
     n_tokens: int
@@ -40,6 +40,10 @@ class IdentifierRecommender(ABC):
         shared = identifiers.shared_vocabulary
         self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, device, shared)
         self._at_first: dict[str, Tensor] = {}
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
 
     def check_identifiers(self, split: Split) -> None:
         """LetterError unless there is one identifier for every item of a data set."""
@@ -66,10 +70,10 @@ class IdentifierRecommender(ABC):
     ) -> Ranking:
         """The best k items for every case, by beam search over the catalogue's trie; never an item twice.
 
-        beam: default max(config.beam, k); one as wide as the catalogue scores every item exactly.
+        beam: default config.beam, and never below k; one as wide as the catalogue scores every item exactly.
         tau: 1 decodes with the raw logits, as the released code does; config.tau gives the paper's P_theta.
         """
-        beam = max(beam or self.beam, k)
+        beam = max(self.beam if beam is None else beam, k)
 
         def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
             excluded, dead = None, None
@@ -84,7 +88,7 @@ class IdentifierRecommender(ABC):
 
     def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
         """Leaves and scores, best first; see `beam_search`."""
-        return beam_search(self.network, memory, None, self.trie, beam, tau=tau, dead=dead)
+        return beam_search(self.network, memory, self.trie, beam, tau=tau, dead=dead)
 
     def recommend_unconstrained(self, cases: Cases, k: int) -> Ranking:
         """The best k token sequences for every case without the trie: how many of them are identifiers at all?
@@ -94,7 +98,7 @@ class IdentifierRecommender(ABC):
         beam = max(self.beam, k)
 
         def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
-            found = unconstrained_beam_search(self.network, memory, None, self.trie, beam)
+            found = unconstrained_beam_search(self.network, memory, self.trie, beam)
             leaves, scores = (one[:, :k].cpu().numpy() for one in found)
             first = self.trie.items[self.trie.first_item[np.maximum(leaves, 0)]]
             items, scores = np.where(leaves >= 0, first, NO_ITEM), np.where(leaves >= 0, scores, -np.inf)

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from letterlib.checkpoint import under
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, tokens_of
@@ -173,14 +174,10 @@ class Tiger(IdentifierRecommender):
         """A beam as wide as the catalogue need not be searched: every identifier is scored."""
         if beam < self.trie.n_nodes(self.trie.n_levels):
             return super()._search(memory, beam, tau, dead)
-        scores = score_catalogue(self.network, memory, None, self.trie, tau=tau)
+        scores = score_catalogue(self.network, memory, self.trie, tau=tau)
         scores = scores if dead is None else scores.masked_fill_(dead[-1], -torch.inf)
         scores, leaves = scores.sort(dim=1, descending=True, stable=True)
         return leaves, scores
-
-    @property
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
 
     def save(self, path: str | Path) -> None:
         """One safetensors file that `load` reads: weights, identifiers and configuration."""
@@ -197,6 +194,6 @@ class Tiger(IdentifierRecommender):
         codes, sizes = saved.tensors.pop("codes").numpy(), saved.tensors.pop("level_sizes").tolist()
         identifiers = Identifiers(codes, tuple(sizes), bool(saved.tensors.pop("shared_vocabulary", False)))
         model = cls(identifiers, saved.config, saved.seed, device)
-        model.network.load_state_dict({n.removeprefix("network."): weight for n, weight in saved.tensors.items()})
+        model.network.load_state_dict(under("network.", saved.tensors))
         model.log = saved.log
         return model

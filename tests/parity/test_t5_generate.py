@@ -1,5 +1,7 @@
 """Our beams against transformers' `generate`, held to the same catalogue: the same sequences and scores."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -33,10 +35,17 @@ class Case:
         self.mask[1, :6] = self.mask[4, :3] = False
         self.history[~self.mask] = 0
 
+    @torch.no_grad()
+    def searched(self, search: Callable, beam: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Leaves and scores of histories as they are, one by one; `theirs` pads them all to one length."""
+        with processor.fast_float32():
+            memories = [self.model.encode(row[real][None]) for row, real in zip(self.history, self.mask, strict=True)]
+            found = [search(self.model, memory, self.trie, beam) for memory in memories]
+        leaves, scores = (torch.cat(part) for part in zip(*found, strict=True))
+        return leaves, scores
+
     def ours(self, beam: int) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.no_grad(), processor.fast_float32():
-            memory = self.model.encode(self.history, self.mask)
-            leaves, scores = beam_search(self.model, memory, self.mask, self.trie, beam)
+        leaves, scores = self.searched(beam_search, beam)
         return self.tokens_of_leaf[leaves], scores
 
     def theirs(self, beam: int, **constraint) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,9 +133,7 @@ def test_unconstrained_beams_equal_generate(case):
         return_dict_in_generate=True,
         output_scores=True,
     )
-    with torch.no_grad():
-        memory = case.model.encode(case.history, case.mask)
-        leaves, scores = unconstrained_beam_search(case.model, memory, case.mask, case.trie, 8)
+    leaves, scores = case.searched(unconstrained_beam_search, 8)
     assert (scores - out.sequences_scores.view(HISTORIES, 8)).abs().max() < 1e-4
     identifiers = {tuple(row): leaf for leaf, row in enumerate(case.tokens_of_leaf.tolist())}
     sequences = out.sequences.view(HISTORIES, 8, -1)[:, :, 1:].tolist()

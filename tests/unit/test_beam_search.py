@@ -34,29 +34,27 @@ def model() -> EncoderDecoder:
 
 
 @pytest.fixture(scope="module")
-def history(model) -> tuple[torch.Tensor, torch.Tensor]:
+def memory(model) -> torch.Tensor:
     tokens = torch.randint(2, vocabulary_size(SIZES), (5, 10), generator=torch.Generator().manual_seed(1))
-    mask = torch.ones(5, 10, dtype=torch.bool)
-    mask[2, :7] = False
     with torch.no_grad():
-        return model.encode(tokens.masked_fill(~mask, 0), mask), mask
+        return model.encode(tokens)
 
 
-def teacher_forced(model, memory, mask, codes, tau=1.0) -> torch.Tensor:
+def teacher_forced(model, memory, codes, tau=1.0) -> torch.Tensor:
     """Log-probability of every identifier and its end token by teacher forcing, [batch, n_items]."""
     sequences = np.pad(tokens_of(codes, SIZES), ((0, 0), (0, 1)), constant_values=EOS)
     targets = torch.from_numpy(sequences).expand(len(memory), -1, -1)
     inputs = torch.cat([torch.zeros_like(targets[..., :1]), targets[..., :-1]], dim=-1)
     with torch.no_grad():
-        log_probs = torch.log_softmax(model.decode(inputs, memory, mask) / tau, dim=-1)
+        log_probs = torch.log_softmax(model.decode(inputs, memory) / tau, dim=-1)
     return log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sum(-1)
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.6])
-def test_a_wide_beam_scores_the_whole_catalogue_exactly(model, history, trie, codes, tau):
-    exact = teacher_forced(model, *history, codes, tau)
+def test_a_wide_beam_scores_the_whole_catalogue_exactly(model, memory, trie, codes, tau):
+    exact = teacher_forced(model, memory, codes, tau)
     with torch.no_grad():
-        leaves, scores = beam_search(model, *history, trie, len(codes), tau=tau)
+        leaves, scores = beam_search(model, memory, trie, len(codes), tau=tau)
     assert (scores[:, :-1] >= scores[:, 1:]).all()
     assert (scores - exact.gather(1, leaves)).abs().max() < 1e-4
     assert torch.equal(leaves, exact.argsort(dim=1, descending=True))
@@ -64,47 +62,45 @@ def test_a_wide_beam_scores_the_whole_catalogue_exactly(model, history, trie, co
 
 @pytest.mark.parametrize(("run", "runs"), [(1, 1), (7, 2), (48, 16)])
 @pytest.mark.parametrize("tau", [1.0, 0.6])
-def test_shared_prefixes_change_no_score(model, history, trie, codes, tau, run, runs, monkeypatch):
+def test_shared_prefixes_change_no_score(model, memory, trie, codes, tau, run, runs, monkeypatch):
     """Also where the leaves are cut into many short sequences, the last of them shorter."""
     monkeypatch.setattr(exact_scoring, "RUN", run)
     monkeypatch.setattr(exact_scoring, "RUNS", runs)
     with torch.no_grad():
-        scores = score_catalogue(model, *history, trie, tau=tau)
-    assert (scores - teacher_forced(model, *history, codes, tau)).abs().max() < 1e-4
+        scores = score_catalogue(model, memory, trie, tau=tau)
+    assert (scores - teacher_forced(model, memory, codes, tau)).abs().max() < 1e-4
 
 
-def test_logits_are_taken_as_they_are_unless_a_temperature_is_given(model, history, trie, codes):
+def test_logits_are_taken_as_they_are_unless_a_temperature_is_given(model, memory, trie, codes):
     with torch.no_grad():
-        assert torch.equal(score_catalogue(model, *history, trie), score_catalogue(model, *history, trie, tau=1.0))
+        assert torch.equal(score_catalogue(model, memory, trie), score_catalogue(model, memory, trie, tau=1.0))
 
 
 @pytest.mark.parametrize("beam", [1, 3, 10, 30])
-def test_beams_are_those_of_a_plain_loop(model, history, trie, codes, beam):
+def test_beams_are_those_of_a_plain_loop(model, memory, trie, codes, beam):
     """The textbook beam search over prefixes, with a full decode of every prefix."""
-    memory, mask = history
     tokens = tokens_of(codes, SIZES)
     for row in range(len(memory)):
-        one = memory[row : row + 1], mask[row : row + 1]
+        one = memory[row : row + 1]
         beams = [((), 0.0)]
         for level in range(len(SIZES)):
             extended = []
             for prefix, score in beams:
                 inputs = torch.tensor([[[0, *prefix]]])
                 with torch.no_grad():
-                    log_probs = torch.log_softmax(model.decode(inputs, *one)[0, 0, -1], dim=-1)
+                    log_probs = torch.log_softmax(model.decode(inputs, one)[0, 0, -1], dim=-1)
                 following = {row[level] for row in tokens.tolist() if tuple(row[:level]) == prefix}
                 extended += [((*prefix, token), score + float(log_probs[token])) for token in following]
             beams = sorted(extended, key=lambda pair: -pair[1])[:beam]
         with torch.no_grad():
-            leaves, _ = beam_search(model, *one, trie, beam)
+            leaves, _ = beam_search(model, one, trie, beam)
         assert {tuple(tokens[leaf]) for leaf in leaves[0].tolist()} == {prefix for prefix, _ in beams}
 
 
-def test_incremental_decoding_equals_full_decoding(model, history):
+def test_incremental_decoding_equals_full_decoding(model, memory):
     """Also when sequences change their parent on the way."""
-    memory, mask = history
     generator = torch.Generator().manual_seed(2)
-    state = model.start(memory, mask)
+    state = model.start(memory)
     sequences = torch.zeros(len(memory), 1, 0, dtype=torch.int64)
     for width in (1, 4, 7, 3):
         parents = torch.randint(0, sequences.shape[1], (len(memory), width), generator=generator)
@@ -114,36 +110,36 @@ def test_incremental_decoding_equals_full_decoding(model, history):
         with torch.no_grad():
             state.follow(parents)
             step = model.step(new.squeeze(2), state)
-            full = model.decode(sequences, memory, mask)[:, :, -1]
+            full = model.decode(sequences, memory)[:, :, -1]
         assert (step - full).abs().max() < 1e-5
 
 
-def test_excluded_items_are_replaced_by_the_next_best(model, history, trie, codes):
-    exact = teacher_forced(model, *history, codes)
+def test_excluded_items_are_replaced_by_the_next_best(model, memory, trie, codes):
+    exact = teacher_forced(model, memory, codes)
     best = exact.argsort(dim=1, descending=True)
     gone = best[:, :25].numpy()  # everything that a beam of 10 would find
     dead = trie.dead_nodes(np.repeat(np.arange(5), 25), gone.ravel(), 5)
     with torch.no_grad():
-        leaves, scores = beam_search(model, *history, trie, 10, dead=[torch.from_numpy(one) for one in dead])
-        wide, _ = beam_search(model, *history, trie, len(codes), dead=[torch.from_numpy(one) for one in dead])
+        leaves, scores = beam_search(model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead])
+        wide, _ = beam_search(model, memory, trie, len(codes), dead=[torch.from_numpy(one) for one in dead])
     assert torch.isfinite(scores).all()
     for row in range(5):
         assert not set(leaves[row].tolist()) & set(gone[row].tolist())
     assert torch.equal(wide[:, : len(codes) - 25], best[:, 25:])
 
 
-def test_nothing_left_to_recommend_is_minus_infinity(model, history, trie, codes):
+def test_nothing_left_to_recommend_is_minus_infinity(model, memory, trie, codes):
     everything = np.arange(len(codes))
     dead = trie.dead_nodes(np.repeat(0, len(codes)), everything, 5)
     with torch.no_grad():
-        _, scores = beam_search(model, *history, trie, 10, dead=[torch.from_numpy(one) for one in dead])
+        _, scores = beam_search(model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead])
     assert torch.isneginf(scores[0]).all() and torch.isfinite(scores[1:]).all()
 
 
 class _Indifferent:
     """A model that finds every token equally likely."""
 
-    def start(self, memory, mask=None):
+    def start(self, memory):
         return self
 
     def follow(self, parents):
@@ -154,7 +150,7 @@ class _Indifferent:
 
 
 def test_equal_scores_are_ordered_by_leaf(trie):
-    leaves, scores = beam_search(_Indifferent(), torch.zeros(2, 1, 1), None, trie, 5)
+    leaves, scores = beam_search(_Indifferent(), torch.zeros(2, 1, 1), trie, 5)
     assert leaves.tolist() == [list(range(5))] * 2
     assert torch.allclose(scores, torch.tensor(-(len(SIZES) + 1) * np.log(vocabulary_size(SIZES))).float())
 
@@ -165,7 +161,7 @@ class _Reciting:
     def __init__(self, logits):
         self.logits = logits
 
-    def start(self, memory, mask=None):
+    def start(self, memory):
         self.place = -1
         return self
 
@@ -197,7 +193,7 @@ def test_equal_scores_come_in_the_order_of_leaves(monkeypatch):
     logits[0, 2:4] = torch.tensor([-1.0, 0.0])
     logits[1, 4:], after_two[4:] = -1.0, 0.0
     logits[2, EOS] = 0.0
-    leaves, scores = beam_search(_CatchingUp(logits, after_two), torch.zeros(1, 1, 1), None, trie, 4)
+    leaves, scores = beam_search(_CatchingUp(logits, after_two), torch.zeros(1, 1, 1), trie, 4)
     assert len(scores.unique()) == 1 and leaves.tolist() == [[0, 1, 2, 3]]
 
 
@@ -206,15 +202,15 @@ def test_a_sequence_that_does_not_end_is_no_item():
     logits = torch.full((2, 4), -9.0)
     logits[0, 2] = logits[1, 3] = 0
     logits[1, EOS] = -1
-    leaves, _ = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), None, trie, 2)
+    leaves, _ = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), trie, 2)
     assert leaves.tolist() == [[-1, 0]]
 
 
 def test_tau_divides_the_logits_of_a_free_search():
     trie = Trie.build(np.array([[0], [1]]), (2,))
     logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
-    _, scores = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), None, trie, 4, tau=0.5)
-    _, expected = unconstrained_beam_search(_Reciting(logits / 0.5), torch.zeros(1, 1, 1), None, trie, 4)
+    _, scores = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), trie, 4, tau=0.5)
+    _, expected = unconstrained_beam_search(_Reciting(logits / 0.5), torch.zeros(1, 1, 1), trie, 4)
     assert torch.equal(scores, expected)
 
 
