@@ -61,8 +61,9 @@ def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> Sa
         raise LetterError(f"{path}: holds no {kind} model; choose the file that its `save` wrote")
     try:
         config, log = config_class.model_validate(header["config"]), TrainingLog(**header["log"])
+        seed, report = header["seed"], header["report"] or {}
     except (ValidationError, KeyError, TypeError) as error:
         reason = str(error).replace("\n", " ")
         raise LetterError(f"{path}: written by another version of letterlib ({reason}); train it again") from error
     log.validations = [tuple(pair) for pair in log.validations]  # JSON knows no tuples
-    return SavedModel(tensors, config, header["seed"], log, header["report"] or {})
+    return SavedModel(tensors, config, seed, log, report)

@@ -15,13 +15,8 @@ from letterlib.data.raw_lines import read_lines
 from letterlib.errors import LetterError
 from letterlib.files import read_json, sha256_of, write_json, written_beside
 
-SHA256: dict[str, str] = {}
-"""Published hashes by file name. None is known to us.
-
-Until one is, the hash of what was fetched first is kept in RECORD, and later copies are held against it.
-"""
-
 RECORD = "fetched.json"
+"""Hashes of what was fetched first, which later copies are held against. No published hash is known to us."""
 
 
 def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> list[str]:
@@ -106,12 +101,10 @@ def _compare(file: Path, sha256: str, data_dir: Path) -> None:
 
 
 def _expected(file: str, data_dir: Path) -> str | None:
-    return SHA256.get(file) or _read_record(data_dir).get(file, {}).get("sha256")
+    return _read_record(data_dir).get(file, {}).get("sha256")
 
 
 def _mend(file: str, data_dir: Path) -> str:
-    if file in SHA256:
-        return "it is damaged or another edition; delete it and fetch it again"
     when = _read_record(data_dir)[file]["first seen"]
     return (
         f"it is not the file that was recorded on {when}: delete it and fetch it again, or, to take the new one, "
@@ -149,14 +142,10 @@ def _download(file: str, addresses: tuple[str, ...], source: RawSource, data_dir
 
 
 def _record(file: Path, sha256: str, origin: str) -> str:
-    record = _read_record(file.parent)
-    known = file.name in SHA256
-    first = file.name not in record
-    if first:
+    record, compared = _read_record(file.parent), f"as recorded in {RECORD}"
+    if file.name not in record:
         entry = {"sha256": sha256, "bytes": file.stat().st_size, "origin": origin, "first seen": str(date.today())}
         write_json(file.parent / RECORD, record | {file.name: entry})
-    compared = "as published" if known else f"as recorded in {RECORD}"
-    if first and not known:
         compared = f"now recorded in {RECORD}; no published hash is known to hold it against"
     return f"{file}: {file.stat().st_size:,} bytes, SHA-256 {sha256}, {compared}"
 

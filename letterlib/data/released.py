@@ -51,6 +51,9 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
     if ("text" in dataset.items) != ("title" in dataset.items):
         raise LetterError(f"{dataset.name}: the items have a title or a text, and the released format needs both; "
                           "where there is no description, the text is the title")  # fmt: skip
+    if len(set(dataset.user_labels)) < dataset.n_users:
+        raise LetterError(f"{dataset.name}: users share a label, and the released format knows them by nothing else; "
+                          "give each a label of its own")  # fmt: skip
     if "text" in dataset.items:
         rows = dataset.items.to_dict("records")
         entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}

@@ -105,10 +105,10 @@ class BIGRec:
 
     def fit(self, split: Split) -> Self:
         config, train_part = self.config, split.train
-        self._prepare(split.dataset.titles(), torch.from_numpy(split.train_counts))
         all_lists = int((-(-np.maximum(train_part.lengths - 1, 0) // config.history)).sum())
         if not all_lists:
             raise LetterError(f"{split.dataset.name}: no user has two items to learn from")
+        self._prepare(split.dataset.titles(), torch.from_numpy(split.train_counts))
         n_lists = min(config.lists or all_lists, all_lists)
 
         def batches(generator: np.random.Generator):
@@ -192,17 +192,11 @@ class BIGRec:
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
 
-    @property
-    def n_trained(self) -> int:
-        """Parameters that training changes: LoRA's."""
-        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
-
-    def save(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, path: str | Path) -> None:
         """One small safetensors file that `load` reads: adapters, configuration, and the titles with their embeddings,
-        which take minutes to compute. dtype: of adapters and embeddings; in float16 they take half the room.
-        """
-        tensors = adapters_of(self.network.model, dtype) | {"popularity": self.popularity}
-        tensors["embeddings"] = self.network.embed(self.titles).to(dtype)
+        which take minutes to compute."""
+        tensors = adapters_of(self.network.model, torch.float32) | {"popularity": self.popularity}
+        tensors["embeddings"] = self.network.embed(self.titles)
         report = {"titles": self.names, "gamma": self.gamma}
         save_model(path, "BIGRec", tensors, self.config, self.seed, self.log, report)
 
@@ -213,7 +207,7 @@ class BIGRec:
         model = cls(saved.config, saved.seed, device)
         model._prepare(saved.report["titles"], saved.tensors["popularity"])
         put_adapters(model.network.model, saved.tensors, path, model.config.language_model)
-        model.network.remember(model.titles, saved.tensors["embeddings"].float().to(model.device))
+        model.network.remember(model.titles, saved.tensors["embeddings"].to(model.device))
         model.log, model.gamma = saved.log, saved.report["gamma"]
         return model
 

@@ -1,13 +1,10 @@
 """Our `EncoderDecoder` and transformers' `T5ForConditionalGeneration`: the same weights, both ways."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib.errors import LetterError
-from letterlib.files import written_beside
 from letterlib.generation.attention import MAX_DISTANCE, N_BUCKETS
 from letterlib.generation.encoder_decoder import EPSILON, EncoderDecoder, EncoderDecoderConfig
 
@@ -84,12 +81,6 @@ def to_transformers(model: EncoderDecoder) -> T5ForConditionalGeneration:
         weights[f"{tied}.weight"] = weights["shared.weight"]
     t5.load_state_dict({name: weight.clone() for name, weight in weights.items()})
     return t5.eval()
-
-
-def export(model: EncoderDecoder, folder: str | Path) -> None:
-    """Write a folder that `T5ForConditionalGeneration.from_pretrained` reads."""
-    with written_beside(folder) as beside:
-        to_transformers(model).save_pretrained(beside)
 
 
 def from_transformers(t5: T5ForConditionalGeneration) -> EncoderDecoder:

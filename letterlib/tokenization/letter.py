@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
+from letterlib.checkpoint import under
 from letterlib.errors import LetterError
 from letterlib.evaluation.learned import Learned
 from letterlib.processes import from_main, share, weighed
@@ -74,13 +75,13 @@ class LetterTokenizer:
     _module: RQVAE = Learned()
     _codes: np.ndarray = Learned()
     _identifiers: Identifiers = Learned()
+    report: TokenizerReport = Learned()
 
     def __init__(
         self, config: TokenizerConfig, seed: int, device: str = "auto", checkpoint: Path | None = None
     ) -> None:
         self.config, self.seed, self.checkpoint = config, seed, checkpoint
         self._device = resolve_device(device)
-        self.report: TokenizerReport | None = None
 
     def fit(self, semantic: np.ndarray, collaborative: np.ndarray | None = None) -> Self:
         """Learn the codes of a catalogue.
@@ -228,14 +229,14 @@ class LetterTokenizer:
         tensors["codes"] = torch.from_numpy(self._identifiers.codes)
         tensors["mean"] = torch.from_numpy(self.standardize.mean)
         tensors["scale"] = torch.tensor(self.standardize.scale, dtype=torch.float64)
-        report = asdict(self.report)
+        report = {name: value for name, value in asdict(self.report).items() if name != "log"}  # which goes beside it
         save_model(path, "LetterTokenizer", tensors, self.config, self.seed, self.report.log, report)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         saved = load_model(path, "LetterTokenizer", TokenizerConfig)
         self, tensors, report = cls(saved.config, saved.seed, device), saved.tensors, saved.report
-        state = {n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")}
+        state = under("module.", tensors)
         self._module = self._new_module(state["encoder.0.weight"].shape[1]).eval()
         self._module.load_state_dict(state)
         self.standardize = Standardization(tensors["mean"].numpy(), tensors["scale"].item())

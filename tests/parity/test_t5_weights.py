@@ -9,7 +9,7 @@ from letterlib.generation import fused
 from letterlib.generation.attention import Attention, relative_position_bucket
 from letterlib.generation.encoder_decoder import Dropout, EncoderDecoder, EncoderDecoderConfig, FeedForward
 from letterlib.generation.ranking_loss import ranking_guided_loss
-from letterlib.generation.t5_weights import export, from_transformers, t5_config, to_transformers
+from letterlib.generation.t5_weights import from_transformers, t5_config, to_transformers
 
 V = 60
 SMALL = EncoderDecoderConfig(vocab_size=V, d_model=32, d_ff=48, n_heads=3, d_head=8, n_layers=2, dropout=0.1)
@@ -102,8 +102,8 @@ def test_weights_start_as_large_as_those_of_t5():
         assert ours.norm() / theirs[name].norm() == pytest.approx(1, abs=0.2), name
 
 
-def test_from_pretrained_reads_an_export(model, tmp_path):
-    export(model, tmp_path / "t5")
+def test_from_pretrained_reads_what_was_saved(model, tmp_path):
+    to_transformers(model).save_pretrained(tmp_path / "t5")
     t5, report = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert (t5.config.pad_token_id, t5.config.eos_token_id, t5.config.decoder_start_token_id) == (0, 1, 0)

@@ -136,6 +136,13 @@ def test_a_text_that_the_format_cannot_hold_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_users_who_share_a_label_are_refused(tmp_path):
+    items = pd.DataFrame({"title": ["A"], "text": ["A"]})
+    with pytest.raises(LetterError, match="m: users share a label"):
+        write_released(Dataset("m", Sequences.from_lists([[0], [0]]), items, "", ["7", "7"]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 # Names and folders
 
 

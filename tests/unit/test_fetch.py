@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from letterlib.cli import app
 from letterlib.data import download, load_dataset, raw_source
-from letterlib.data.fetch import RECORD, SHA256, fetch
+from letterlib.data.fetch import RECORD, fetch
 from letterlib.data.raw import possible_names
 from letterlib.errors import LetterError
 
@@ -159,11 +159,16 @@ def test_a_mirror_helps(server, source, tmp_path, fault, requests):
     assert json.loads((tmp_path / RECORD).read_text())[REVIEWS]["origin"] == server.address + MIRROR
 
 
-def test_a_mirror_helps_where_the_bytes_are_wrong(server, source, tmp_path, monkeypatch):
-    monkeypatch.setitem(SHA256, REVIEWS, sha256(CONTENT))
+def fetched_before(folder, content: bytes) -> None:
+    """The record of an earlier fetch, whose file is gone."""
+    (folder / RECORD).write_text(json.dumps({REVIEWS: {"sha256": sha256(content), "first seen": "2026-01-01"}}))
+
+
+def test_a_mirror_helps_where_the_bytes_are_wrong(server, source, tmp_path):
+    fetched_before(tmp_path, CONTENT)
     server.files[REVIEWS_AT] = OTHER
     lines = fetch(NAME, source, tmp_path, [])
-    assert finished(tmp_path) and lines[0].endswith(f"SHA-256 {sha256(CONTENT)}, as published")
+    assert finished(tmp_path) and lines[0].endswith(f"SHA-256 {sha256(CONTENT)}, as recorded in {RECORD}")
 
 
 def test_a_mirror_helps_where_a_host_is_gone(server, source, tmp_path):
@@ -222,8 +227,8 @@ def test_the_mirror_does_not_go_on_from_the_bytes_of_another_address(server, sou
     assert finished(tmp_path) and server.requests[MIRROR] == [""]
 
 
-def test_wrong_bytes_everywhere(server, source, tmp_path, monkeypatch):
-    monkeypatch.setitem(SHA256, REVIEWS, sha256(CONTENT))
+def test_wrong_bytes_everywhere(server, source, tmp_path):
+    fetched_before(tmp_path, CONTENT)
     server.files[REVIEWS_AT] = server.files[MIRROR] = OTHER
     said = refused(source, tmp_path)
     assert said.count(sha256(CONTENT)) == 2 and said.count(sha256(OTHER)) == 2

@@ -35,6 +35,7 @@ QUESTIONS = {
     "quantised": lambda model, path: model.quantised(),
     "encode": lambda model, path: model.encode(NUMBERS),
     "codebooks": lambda model, path: model.codebooks(),
+    "report": lambda model, path: model.report,
 }
 
 

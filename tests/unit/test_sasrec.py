@@ -329,6 +329,12 @@ def test_files_that_hold_no_model_are_named(fitted, tmp_path):
     save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": json.dumps(later)})
     with pytest.raises(LetterError, match="another version of letterlib .*gate.*; train it again"):
         SASRec.load(path)
+    for lacking in ("seed", "report"):
+        header = {"kind": "SASRec", "config": {}, "log": {}, "seed": 0, "report": None}
+        del header[lacking]
+        save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": json.dumps(header)})
+        with pytest.raises(LetterError, match=f"another version of letterlib .*{lacking}.*; train it again"):
+            SASRec.load(path)
 
 
 def test_bad_input_is_named(fitted):
