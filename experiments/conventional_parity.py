@@ -26,6 +26,7 @@ from letterlib.data import load_dataset
 from letterlib.data.dataset import Cases, Split
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.evaluation.ranking import Ranking, rank_by_score
+from letterlib.experiments.run_options import run_script
 from letterlib.files import write_json
 
 DIMENSIONS, HISTORY, LAYERS, HEADS, DROPOUT, MASKED = 64, 50, 2, 2, 0.2, 0.2
@@ -131,4 +132,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

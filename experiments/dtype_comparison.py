@@ -19,6 +19,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import device_in_words, versions
 from letterlib.experiments.configuration import check_settings, make_config
+from letterlib.experiments.run_options import run_script
 from letterlib.files import digest, read_json, write_json
 from letterlib.generation.tiger import Tiger
 from letterlib.tokenization.identifiers import Identifiers
@@ -82,7 +83,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LetterError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

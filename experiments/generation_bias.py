@@ -18,11 +18,11 @@ from safetensors.numpy import load_file, save_file
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.exposure import first_code_counts, generation_bias
-from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import LISTED, evaluate
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import RANKED, make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.run_options import run_script
 from letterlib.files import write_json, written_beside
 from letterlib.progress import progress
 
@@ -78,7 +78,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LetterError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

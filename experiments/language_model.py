@@ -16,12 +16,12 @@ import typer
 
 from letterlib.collaborative.popularity import Popularity
 from letterlib.data.dataset import sampled_rows
-from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.experiments.cache import Cache, device_in_words, versions
 from letterlib.experiments.configuration import check_settings, make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.run_options import run_script
 from letterlib.files import read_json, write_json
 from letterlib.generation.lcrec import LCRec
 
@@ -118,7 +118,4 @@ def summarise(runs: list[dict]) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LetterError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

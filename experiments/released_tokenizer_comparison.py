@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from letterlib.errors import LetterError
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.released_comparison import compare_identifiers, distinct_rows
+from letterlib.experiments.run_options import run_script
 from letterlib.files import write_json
 
 
@@ -39,7 +39,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LetterError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

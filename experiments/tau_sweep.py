@@ -20,11 +20,11 @@ from safetensors.numpy import load_file, save_file
 from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.hard_negatives import negative_weights, target_logits
 from letterlib.data.dataset import Cases
-from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import RANKED, make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.run_options import run_script
 from letterlib.files import write_json, written_beside
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.tiger import Tiger
@@ -111,7 +111,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LetterError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

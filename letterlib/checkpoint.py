@@ -122,14 +122,10 @@ class Run:
             return
         except OSError as error:  # a network file system that is away for a moment must not cost the night's work
             raise LetterError(f"{self.path}: cannot be read ({error.strerror}); try again, or delete it") from error
-        part = {"module": {}, "best": {}, "optimizer": {}}
-        for key, value in tensors.items():
-            room, name = key.split(".", 1)
-            part[room][name] = value
-        self.restore(part["module"])
-        self.best = part["best"] or None
+        self.restore(under("module.", tensors))
+        self.best = under("best.", tensors) or None
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in part["optimizer"].items():
+        for key, value in under("optimizer.", tensors).items():
             index, name = key.split(".", 1)
             state.setdefault(int(index), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
@@ -137,3 +133,8 @@ class Run:
         log = json.loads(header["log"])
         self.log = TrainingLog(**{**log, "validations": [tuple(v) for v in log["validations"]]})
         self.epoch = int(header["epoch"])
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, called by the rest of their names."""
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}

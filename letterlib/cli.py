@@ -65,12 +65,12 @@ def table(
 
     Goes on where it was interrupted; once all is there it takes seconds. Markdown, CSV, LaTeX, JSON and a figure.
     """
-    from letterlib.experiments.systems import QUICK, SYSTEMS, find_system
+    from letterlib.experiments.systems import QUICK, SYSTEMS
     from letterlib.experiments.table import seeds_table
 
     if system and language_models:
         raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
-    chosen = [find_system(name) and name for name in system] or (list(SYSTEMS) if language_models else QUICK)
+    chosen = system or (list(SYSTEMS) if language_models else QUICK)
     text, folder = seeds_table(pipeline, seeds, chosen)
     print(f"\n{text}\n\nWritten to {folder}")
 

@@ -107,7 +107,11 @@ def _advice(error: OSError) -> str:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text`, atomically."""
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from letterlib.analysis.collaborative_signal import SimilarityResult
@@ -170,10 +171,7 @@ def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]]) -> Axes:
     cases = {group: max(one[f"cases {group}"] for one in metrics.values()) for group in (HEAD, MIDDLE, TAIL, UNSEEN)}
     groups = [group for group, n in cases.items() if n]
     recall = {name: [one.get(f"R@10 {group}", np.nan) for group in groups] for name, one in metrics.items()}
-    width = 0.84 / len(metrics)
-    for i, (name, heights) in enumerate(recall.items()):
-        places = np.arange(len(groups)) + (i - (len(metrics) - 1) / 2) * width
-        ax.bar(places, heights, width * 0.92, color=PALETTE[i], label=name)
+    _grouped_bars(ax, recall)
     ax.set_xticks(range(len(groups)), [f"{group}\n{cases[group]:,} cases" for group in groups])
     ax.set(xlabel="target item's popularity in training (head, middle, tail: a third of interactions each)",
            ylabel="Recall@10")  # fmt: skip
@@ -186,13 +184,19 @@ def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]]) -> Axes:
     return _finish(ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y")
 
 
+def _grouped_bars(ax: Axes, values: Mapping[str, Sequence[float]]) -> list[BarContainer]:
+    """For each name its bars, one in each group."""
+    width, middle = 0.84 / len(values), (len(values) - 1) / 2
+    return [
+        ax.bar(np.arange(len(heights)) + (i - middle) * width, heights, width * 0.92, color=PALETTE[i], label=name)
+        for i, (name, heights) in enumerate(values.items())
+    ]
+
+
 def _bars_by_level(values: Mapping[str, np.ndarray], form: str) -> Axes:
     """Grouped bars with their values, one group a level."""
     ax = _new()
-    width = 0.84 / len(values)
-    for i, (name, heights) in enumerate(values.items()):
-        places = np.arange(len(heights)) + (i - (len(values) - 1) / 2) * width
-        bars = ax.bar(places, heights, width * 0.92, color=PALETTE[i], label=name)
+    for bars, heights in zip(_grouped_bars(ax, values), values.values(), strict=True):
         ax.bar_label(bars, [form.format(height) for height in heights], fontsize=8, padding=2,
                      rotation=90 if len(values) > 2 else 0)  # fmt: skip
     n_levels = max(map(len, values.values()))

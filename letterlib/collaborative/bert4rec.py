@@ -75,7 +75,7 @@ def masked_batch(
     A history is masked at random places, or at the last only: by chance (`last_only`), and where chance masked none.
     Returns the packed histories (this process's share of them), the masked positions [n] and what stood there [n].
     """
-    _, indices = positions_of(starts, ends)
+    indices = positions_of(starts, ends)
     lengths = ends - starts
     offsets = np.cumsum(lengths) - lengths
     hidden = generator.random(len(indices)) < config.masked

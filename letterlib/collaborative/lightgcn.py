@@ -44,9 +44,8 @@ class LightGCNConfig(BaseModel):
 
 def interaction_matrix(sequences: Sequences, n_items: int) -> sparse.csr_matrix:
     """Who interacted with what, 0 or 1: float32 [n_users, n_items]."""
-    users = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    ones = np.ones(len(users), np.float32)
-    matrix = sparse.csr_matrix((ones, (users, sequences.values)), (len(sequences), n_items))
+    ones = np.ones(len(sequences.values), np.float32)
+    matrix = sparse.csr_matrix((ones, (sequences.owners, sequences.values)), (len(sequences), n_items))
     matrix.data[:] = 1  # an item that a user came back to is one edge
     return matrix
 

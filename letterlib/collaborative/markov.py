@@ -65,7 +65,7 @@ class MarkovFloor:
 
 def count_transitions(train: Sequences, n_items: int) -> sparse.csr_matrix:
     """T1 + T2 / 2: how often item j came one (or two, counted half) places after item i: [n_items, n_items]."""
-    owner = np.repeat(np.arange(len(train)), train.lengths)
+    owner = train.owners
     total = sparse.csr_matrix((n_items, n_items))
     for distance, weight in ((1, 1.0), (2, 0.5)):
         same = owner[distance:] == owner[:-distance]

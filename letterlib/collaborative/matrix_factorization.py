@@ -60,8 +60,7 @@ class MatrixFactorization(UserRecommender):
         return MatrixFactorizationNetwork(n_users, n_items, self.config.dimensions)
 
     def batches(self, split: Split) -> tuple[int, Batches]:
-        owners = np.repeat(np.arange(split.n_users), split.train.lengths)
-        pairs = np.unique(owners * split.n_items + split.train.values)
+        pairs = np.unique(split.train.owners * split.n_items + split.train.values)
         users, items = np.divmod(pairs, split.n_items)
         steps = -(-len(users) // self.config.batch_size)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.data.dataset import Sequences, positions_of
+from letterlib.data.dataset import Sequences, places_within, positions_of
 
 
 @dataclass
@@ -53,19 +53,18 @@ def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
         raise ValueError(f"history {int(np.argmax(ends <= starts))} of {len(starts)} is empty: leave it out")
     order = np.argsort(starts - ends, kind="stable")
     lengths = (ends - starts)[order]
-    columns, indices = positions_of(starts[order], ends[order])
+    indices = positions_of(starts[order], ends[order])
     groups, row = [], 0
     while row < len(lengths):
         # A group takes histories down to half its width, so that less than half of the table is padding.
         n_rows = int(np.count_nonzero(lengths[row:] > lengths[row] // 2))
         width, group = int(lengths[row]), lengths[row : row + n_rows]
-        within, _ = positions_of(np.zeros_like(group), group)
-        places = np.repeat(np.arange(n_rows) * width, group) + within
+        places = np.repeat(np.arange(n_rows) * width, group) + places_within(group)
         groups.append(Group(n_rows, width, torch.from_numpy(places)))
         row += n_rows
     last = np.empty_like(lengths)
     last[order] = np.cumsum(lengths) - 1
-    return Packed(*(torch.from_numpy(a) for a in (values[indices], columns, last)), groups)
+    return Packed(*(torch.from_numpy(a) for a in (values[indices], places_within(lengths), last)), groups)
 
 
 def training_windows(train: Sequences, length: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -75,10 +74,9 @@ def training_windows(train: Sequences, length: int, generator: np.random.Generat
     predicted from short contexts and from long ones. The label of an input is the item after it.
     Returns starts and ends, int64 [n_windows], into `train.values`.
     """
-    first, last = train.offsets[:-1], np.maximum(train.offsets[1:] - 1, train.offsets[:-1])
-    shift = np.where(last - first > length, generator.integers(1, length + 1, len(first)), length)
-    n_windows = np.where(last > first, 1 + np.ceil(np.maximum(last - first - shift, 0) / length), 0).astype(np.int64)
-    nth, _ = positions_of(np.zeros_like(n_windows), n_windows)
-    first, last, shift = (np.repeat(a, n_windows) for a in (first, last, shift))
-    starts = np.where(nth == 0, first, first + shift + (nth - 1) * length)
-    return starts, np.minimum(first + shift + nth * length, last)
+    n_inputs = np.maximum(train.lengths - 1, 0)  # all but a user's last item
+    shift = np.where(n_inputs > length, generator.integers(1, length + 1, len(train)), length)
+    n_windows = -(-(n_inputs + length - shift) // length)
+    first, last, shift = (np.repeat(a, n_windows) for a in (train.offsets[:-1], train.offsets[:-1] + n_inputs, shift))
+    ends = first + shift + places_within(n_windows) * length
+    return np.maximum(ends - length, first), np.minimum(ends, last)

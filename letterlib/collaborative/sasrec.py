@@ -138,7 +138,7 @@ class SASRec(NeuralRecommender):
     def batches(self, split: Split) -> tuple[int, Batches]:
         sequences, config = split.train, self.config
         steps = steps_per_epoch(self.name, split, config.batch_size)
-        users = np.repeat(np.arange(split.n_users), sequences.lengths)
+        users = sequences.owners
         pairs = np.unique(users * split.n_items + sequences.values)
         positions, negatives = np.arange(len(sequences.values)), np.empty_like(sequences.values)
 
@@ -194,7 +194,7 @@ def check_heads(name: str, dimensions: int, n_heads: int) -> None:
         raise LetterError(f"{name}: dimensions={dimensions} is not a multiple of n_heads={n_heads}")
 
 
-def steps_per_epoch(name: str, split: Split, batch_size: int) -> int:
+def steps_per_epoch(name: str, split: Split, batch_size: float) -> int:
     """Steps, so that one predicts about `batch_size` next items, and no step is without a window."""
     n_labels = np.maximum(split.train.lengths - 1, 0)
     if not n_labels.any():

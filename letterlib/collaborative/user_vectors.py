@@ -35,7 +35,8 @@ class UserVectors(nn.Module):
     def learn_strangers(self, train: Sequences, items: Tensor, ridge: float = 0.01) -> None:
         """Fit slope and offset in closed form. items: [>= n_items, d]. ridge: in parts of the mean variance."""
         some = torch.from_numpy(np.flatnonzero(train.lengths)).to(items.device)
-        means = _means(Cases.from_histories(train), items)[some].double()
+        whole = Cases(np.arange(len(train)), train.values, train.offsets[:-1], train.offsets[1:])
+        means = _means(whole, items)[some].double()
         targets = self.table.weight[some].double()
         centred, wanted = means - means.mean(dim=0), targets - targets.mean(dim=0)
         gram = centred.T @ centred

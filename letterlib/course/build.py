@@ -33,7 +33,7 @@ from nbgrader.preprocessors import (
 
 from letterlib.course.kernels import execute_notebook
 from letterlib.errors import LetterError
-from letterlib.files import written_beside
+from letterlib.files import write_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LESSON = re.compile(r"\d\d_\w+\.ipynb")
@@ -141,8 +141,7 @@ def store(notebook: NotebookNode, path: Path, largest: int = LARGEST) -> None:
     text = nbformat.writes(tidy(notebook)) + "\n"
     if (size := len(text.encode())) > largest:
         raise LetterError(f"{path.name}: {size:,} bytes; keep it below {largest:,} (smaller figures and tables)")
-    with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def build(source: Path, notebooks: Path, profile: str) -> list[float]:

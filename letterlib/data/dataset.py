@@ -41,6 +41,11 @@ class Sequences:
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
+    @property
+    def owners(self) -> np.ndarray:
+        """Which sequence each of the values is in: int64 [total length]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -152,7 +157,7 @@ class Split:
         """The training part of every user, in time order. The only thing a model may learn from."""
         lengths = self.dataset.sequences.lengths - np.where(self._has_cases, 2 * self.held_out, 0)
         starts = self.dataset.sequences.offsets[:-1]
-        _, kept = positions_of(starts, starts + lengths)
+        kept = positions_of(starts, starts + lengths)
         return Sequences(self.dataset.sequences.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
 
     @cached_property
@@ -173,7 +178,7 @@ class Split:
             first, last = ends - back, ends - back + self.held_out
             first, last = first[self._has_cases], last[self._has_cases]
         users = np.arange(self.n_users) if part == "train" else np.flatnonzero(self._has_cases)
-        _, positions = positions_of(first, np.maximum(first, last))
+        positions = positions_of(first, np.maximum(first, last))
         users = np.repeat(users, np.maximum(last - first, 0))
         values = self.dataset.sequences.values
         return Cases(users, values, starts[users], positions, values[positions])
@@ -227,8 +232,7 @@ class Cases:
 
     def flat_histories(self) -> tuple[np.ndarray, np.ndarray]:
         """All histories as pairs (case index, item id), for masking whole histories at once."""
-        _, positions = positions_of(self.starts, self.ends)
-        return np.repeat(np.arange(len(self)), self.lengths), self.values[positions]
+        return np.repeat(np.arange(len(self)), self.lengths), self.values[positions_of(self.starts, self.ends)]
 
     def without_targets(self) -> "Cases":
         """A copy that holds the histories and nothing later, so that no recommender can look ahead."""
@@ -246,8 +250,11 @@ def sampled_rows(total: int, n: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(total, n, replace=False)) if n < total else np.arange(total)
 
 
-def positions_of(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The slices [starts[i], ends[i]) end to end: each position's place in its slice, and its index."""
-    lengths = ends - starts
-    columns = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return columns, np.repeat(starts, lengths) + columns
+def places_within(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ..., length - 1 for each of the lengths, end to end."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def positions_of(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The indices of the slices [starts[i], ends[i]), end to end."""
+    return np.repeat(starts, ends - starts) + places_within(ends - starts)

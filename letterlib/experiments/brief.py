@@ -65,7 +65,8 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
         n_cases = record["cases"]["answered"]
         if lacking:
             return f"a record without {', '.join(lacking)}, of another version; run it again"
-        _ = sum(one["seconds"] for one in record["stages"] if one["name"])
+        if not all(isinstance(one["name"], str) and one["seconds"] >= 0 for one in record["stages"]):
+            return "a damaged record (a stage without a name or its seconds); delete it, and run it again"
         for history in ("history in", "history out"):
             ranks_at_length(record["hits"][history], n_cases)
         if record["cases"]["total"] < n_cases or not record["dataset"]["fingerprint"]:

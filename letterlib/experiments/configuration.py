@@ -172,18 +172,17 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
         raise LetterError(f"--set {override}: {_no_such(room, RunConfig.model_fields)}")
     if room in NOT_SET:
         raise LetterError(f"--set {override}: choose it with --{room}")
-    options = RunConfig.model_fields[room].annotation
-    has_options = isinstance(options, type) and issubclass(options, BaseModel)
-    if has_options and not dot:
-        raise LetterError(f"--set {override}: write {room}.OPTION=VALUE; it has {', '.join(options.model_fields)}")
-    if dot:
-        if not has_options:
-            raise LetterError(f'--set {override}: "{room}" has no options of its own; write --set {room}=VALUE')
-        if option not in options.model_fields:
-            raise LetterError(f"--set {override}: {_no_such(option, options.model_fields, room)}")
-        values[room][option] = _read(override, value)
-    else:
+    options = getattr(RunConfig.model_fields[room].annotation, "model_fields", None)  # None: a value of its own
+    if options is None and dot:
+        raise LetterError(f'--set {override}: "{room}" has no options of its own; write --set {room}=VALUE')
+    if options is None:
         values[room] = value
+    elif not dot:
+        raise LetterError(f"--set {override}: write {room}.OPTION=VALUE; it has {', '.join(options)}")
+    elif option not in options:
+        raise LetterError(f"--set {override}: {_no_such(option, options, room)}")
+    else:
+        values[room][option] = _read(override, value)
 
 
 def _read(override: str, value: str) -> Any:

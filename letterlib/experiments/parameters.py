@@ -27,7 +27,7 @@ from letterlib.experiments.configuration import (
     make_config,
 )
 from letterlib.experiments.profiles import PROFILES
-from letterlib.experiments.systems import CODES, GENERATORS, NAMES, SYSTEMS, find_system, with_identifiers
+from letterlib.experiments.systems import CODES, GENERATORS, NAMES, SYSTEMS, UNTRAINED, find_system, with_identifiers
 from letterlib.files import digest
 
 NO_TOKENIZER = "none"
@@ -169,14 +169,14 @@ class RunParameters(BaseModel):
         rooms = ["held_out"] + ([system.config] if system.config else [])
         if self.tokenizer in TOKENIZER_ARMS:
             rooms += ["tokenizer", "sasrec_32", "encoder", "text_tokens"]
-        elif self.tokenizer in ("random", "residual-k-means"):
+        elif self.tokenizer in UNTRAINED:
             rooms += ["tokenizer"] + (["encoder", "text_tokens"] if self.tokenizer == "residual-k-means" else [])
         return (*rooms, "language_model_cases") if system.language_model else tuple(rooms)
 
     def _takes(self) -> set[str]:
         """The parameters that this tokenizer and this generator read."""
         takes = {"tau", "beams"} if self.generator in GENERATORS else set()
-        if self.tokenizer in TOKENIZER_ARMS or self.tokenizer in ("random", "residual-k-means"):
+        if self.tokenizer in (*TOKENIZER_ARMS, *UNTRAINED):
             takes |= {"levels", "codes"}
         if self.tokenizer in ("letter", "cf"):
             takes.add("alpha")

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 from letterlib import plots
 from letterlib.analysis.code_geometry import sphere_projection
+from letterlib.analysis.code_usage import code_loads
 from letterlib.analysis.purity import genre_purity
 from letterlib.experiments.analysis_run import (
     ARM_NAMES,
@@ -37,7 +38,7 @@ from letterlib.experiments.tables import (
     heading,
     results_frame,
 )
-from letterlib.files import write_json, written_beside
+from letterlib.files import write_json, write_text
 
 
 @dataclass
@@ -64,8 +65,7 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> tuple[str, Path]:
     text = f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}\n\n{floor_sentence(results)}"
     write_json(folder / "results.json", results_json(pipeline, results))
     path, page = folder / "report.html", render(pipeline, results, analysis)  # it computes, and may be interrupted
-    with written_beside(path) as beside:
-        beside.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return text, path
 
 
@@ -129,7 +129,7 @@ def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Sec
 
 def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Section:
     names = {arm: ARM_NAMES[arm] for arm in analysis.tokenizers}
-    loads = {names[a]: np.bincount(c[:, 0], minlength=_size(analysis, a)) for a, c in analysis.codes.items()}
+    loads = {names[arm]: _first_loads(analysis, arm) for arm in names}
     figures = [
         picture(plots.first_code_frequency(loads), "How the catalogue is spread over the codes of the first level."),
         picture(
@@ -162,14 +162,13 @@ def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Sectio
     )  # fmt: skip
 
 
-def _size(analysis: TokenizerAnalysis, arm: str) -> int:
-    return analysis.tokenizers[arm].identifiers().level_sizes[0]
+def _first_loads(analysis: TokenizerAnalysis, arm: str) -> np.ndarray:
+    return code_loads(analysis.codes[arm], 0, analysis.tokenizers[arm].config.n_codes)
 
 
 def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
     points, _ = sphere_projection(analysis.tokenizers[arm].codebooks()[0])
-    loads = np.bincount(analysis.codes[arm][:, 0], minlength=len(points))
-    return plots.code_sphere(points, loads, ARM_NAMES[arm])
+    return plots.code_sphere(points, _first_loads(analysis, arm), ARM_NAMES[arm])
 
 
 def training_section(pipeline: Pipeline) -> Section:

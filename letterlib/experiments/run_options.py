@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from letterlib.errors import LetterError
+
 RUN_OPTIONS = {
     "dataset": (
         str,
@@ -86,3 +88,11 @@ def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], tra
 
     config = make_config(overrides=set, **options)
     return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir, track=track))
+
+
+def run_script(main: Callable[..., None]) -> None:
+    """Run a script of experiments/ as a command; a mistake that a user can mend is one line."""
+    try:
+        typer.run(main)
+    except LetterError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -184,7 +184,7 @@ def _by_seed(results: Sequence[RunResult], side: str) -> dict[int, RunResult]:
     return {one.seed: one for one in results}
 
 
-def _differing(results: Iterable[RunResult]) -> dict[str, list[str]]:
+def _differing(results: Sequence[RunResult]) -> dict[str, list[str]]:
     """The parameters, beside the seed, that these runs do not share, with their values."""
     values = {name: sorted({str(one.parameters[name]) for one in results}) for name in PARAMETERS if name != "seed"}
     return {name: found for name, found in values.items() if len(found) > 1}

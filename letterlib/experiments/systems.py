@@ -94,7 +94,10 @@ QUICK = [name for name, one in SYSTEMS.items() if not one.language_model]
 GENERATORS: Mapping[str, System] = {name: SYSTEMS[name] for name in ("tiger", "lc-rec")}
 """The systems that write identifiers, with those of the plain RQ-VAE; `with_identifiers` gives them others."""
 
-CODES = (*TOKENIZER_ARMS, "random", "residual-k-means", "released")
+UNTRAINED = ("random", "residual-k-means")
+"""Identifiers of the tokenizer's sizes that nothing was trained for."""
+
+CODES = (*TOKENIZER_ARMS, *UNTRAINED, "released")
 """Identifiers made of codes: by a tokenizer, or by a scheme of `identifier_schemes`."""
 
 NAMES = ("categories", "co-occurrence", "titles")

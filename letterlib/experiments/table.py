@@ -21,7 +21,7 @@ from letterlib.experiments.tables import (
     heading,
     results_frame,
 )
-from letterlib.files import write_json, written_beside
+from letterlib.files import write_json, write_text, written_beside
 
 
 def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[str, Path]:
@@ -44,8 +44,7 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
     folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
     rows = frame.to_markdown(disable_numparse=True)  # or it would read "0.0320" and write 0.032
     markdown = "\n".join([f"{title}.\n", rows, "", *(f"- {one}" for one in sentences), ""])
-    with written_beside(folder / "table.md") as beside:
-        beside.write_text(markdown, encoding="utf-8")
+    write_text(folder / "table.md", markdown)
     with written_beside(folder / "table.csv") as beside:
         frame.to_csv(beside)
     with written_beside(folder / "ranks.parquet") as beside:

@@ -29,8 +29,8 @@ class SystemResult:
     history_out: list[Evaluation]
     seconds: float
     parameters: int = 0
-    n_test_cases: int | None = None
-    """How many the split has, where a sample of them was answered (see `Pipeline.test_cases`)."""
+    is_sample: bool = False
+    """Whether some of the test cases were answered, and not all (see `Pipeline.test_cases`)."""
 
     @property
     def users(self) -> np.ndarray:
@@ -42,9 +42,9 @@ class SystemResult:
 
     def on_sample(self, n: int) -> "SystemResult":
         """The same on the `n` cases that a language model answered (see `Pipeline.test_cases`)."""
-        rows, total = sampled_rows(self.n_cases, n, seed=0), self.n_test_cases or self.n_cases
+        rows, is_sample = sampled_rows(self.n_cases, n, seed=0), self.is_sample or n < self.n_cases
         inside, outside = ([one[rows] for one in kind] for kind in (self.history_in, self.history_out))
-        return SystemResult(self.name, inside, outside, self.seconds, self.parameters, total)
+        return SystemResult(self.name, inside, outside, self.seconds, self.parameters, is_sample)
 
     def recall(self, k: int = 10, *, history: str = "in") -> np.ndarray:
         """Per-case hits, [n_seeds, n_cases]."""
@@ -62,7 +62,7 @@ class SystemResult:
 
         Not quite a leave-one-out split's figure: what a user's other cases hold out is not in training here.
         """
-        if self.n_test_cases not in (None, self.n_cases):
+        if self.is_sample:
             return None
         last = np.append(self.users[1:] != self.users[:-1], True)
         return float(self.recall()[:, last].mean())
@@ -88,8 +88,8 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
             continue
         outside = [p.evaluation(name, history="out") for p in pipelines]
         seconds = float(np.mean([p.seconds(name) for p in pipelines]))
-        sizes = pipelines[0].parameters(name), len(pipelines[0].split.cases("test"))
-        results[name] = SystemResult(name, inside, outside, seconds, *sizes)
+        is_sample = len(inside[0].users) < len(pipelines[0].split.cases("test"))
+        results[name] = SystemResult(name, inside, outside, seconds, pipelines[0].parameters(name), is_sample)
     if not results:
         raise next(iter(reasons.values()))
     return results, [f"Without {find_system(name).label}. {reason}." for name, reason in reasons.items()]
@@ -211,11 +211,11 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
         elif difference.mean < 0:
             below.append(find_system(name).label)
     where = f"the Markov floor (N@10 {floor.mean('N@10', history='out'):.4f}, history out)"
-    if not below + near:
-        return f"Every trained system clears {where}."
-    said = f"Below {where}: {'; '.join(below)}. These have not yet learned more of the sequence than counting does."
-    said = said if below else f"No trained system is below {where}."
-    return said + (f" Not told from it: {'; '.join(near)}." if near else "")
+    beside = f" Not told from it: {'; '.join(near)}." if near else ""
+    if below:
+        names = "; ".join(below)
+        return f"Below {where}: {names}. These have not yet learned more of the sequence than counting does.{beside}"
+    return f"No trained system is below {where}.{beside}" if near else f"Every trained system clears {where}."
 
 
 def describe_data(dataset: Dataset, split: Split) -> str:

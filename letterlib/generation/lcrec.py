@@ -168,20 +168,16 @@ class LCRec(IdentifierRecommender):
 
     def losses_by_task(self) -> dict[str, list[float]]:
         """Mean loss of a response token, epoch by epoch and task by task, from the log of `fit`."""
-        sums = {task: [one[f"{task}: sum"] for one in self.log.losses] for task in self.config.tasks}
-        tokens = {task: [one[f"{task}: tokens"] for one in self.log.losses] for task in self.config.tasks}
-        return {
-            task: [total / n if n else float("nan") for total, n in zip(sums[task], tokens[task], strict=True)]
-            for task in self.config.tasks
-        }
+
+        def mean(epoch: dict[str, float], task: str) -> float:
+            n = epoch[f"{task}: tokens"]
+            return epoch[f"{task}: sum"] / n if n else float("nan")
+
+        return {task: [mean(epoch, task) for epoch in self.log.losses] for task in self.config.tasks}
 
     def merged(self) -> nn.Module:
         """The language model with what was learnt written into its weights, as a plain transformers model."""
         return copy.deepcopy(self.network.model).merge_and_unload()
-
-    @property
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
 
     @property
     def n_trained(self) -> int:

@@ -29,6 +29,6 @@ def response_groups(
             length = len(one.tokens)
             tokens[row, :length], real[row, :length], response[row, :length] = one.tokens, True, one.response
         groups.append(tuple(torch.from_numpy(part) for part in (tokens, real, response)))
-        targets.append(groups[-1][0][groups[-1][2]])
-        tasks += [one.task for one in group for _ in range(int(one.response.sum()))]
-    return groups, torch.cat(targets), torch.tensor(tasks)
+        targets.append(tokens[response])
+        tasks.append(np.repeat([one.task for one in group], response.sum(axis=1)))
+    return groups, torch.from_numpy(np.concatenate(targets)), torch.from_numpy(np.concatenate(tasks))

@@ -4,9 +4,6 @@ import math
 import warnings
 
 import numpy as np
-from k_means_constrained import KMeansConstrained
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from letterlib.errors import LetterError
@@ -35,6 +32,9 @@ def kmeans_codebook(x: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
 
     x: float [n, dim], the residuals of the whole catalogue. Fewer rows than codes is a LetterError.
     """
+    from sklearn.cluster import KMeans  # scikit-learn takes a second, for which no command line should wait
+    from sklearn.exceptions import ConvergenceWarning
+
     check_codes(len(x), n_codes)
     # One thread: several add up the centres in the order they finish, and the last bits follow.
     with threadpool_limits(1), warnings.catch_warnings():
@@ -58,6 +58,8 @@ def constrained_kmeans_groups(codebook: np.ndarray, n_groups: int, seed: int) ->
     codebook: float [N, dim]. Returns int64 [N], group numbers 0..n_groups-1, each of a size within
     `group_size_bounds`. LETTER section 3.1, diversity regularization; Bradley et al. 2000.
     """
+    from k_means_constrained import KMeansConstrained
+
     n_codes = len(codebook)
     check_groups(n_codes, n_groups)
     smallest, largest = group_size_bounds(n_codes, n_groups)

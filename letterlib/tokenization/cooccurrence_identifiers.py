@@ -21,7 +21,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from letterlib.data.dataset import Sequences, Split
+from letterlib.collaborative.lightgcn import interaction_matrix
+from letterlib.data.dataset import Split
 from letterlib.errors import LetterError
 from letterlib.tokenization.clustering import kmeans_codebook
 from letterlib.tokenization.identifiers import Identifiers
@@ -39,7 +40,7 @@ def cooccurrence_identifiers(split: Split, seed: int = 0, n_clusters: int = CLUS
     """
     if n_clusters < 2 or leaf < 1:
         raise LetterError(f"co-occurrence identifiers: {n_clusters} clusters and leaves of {leaf}; at least 2 and 1")
-    users = _users_and_items(split.train, split.n_items)
+    users = csr_array(interaction_matrix(split.train, split.n_items), dtype=np.float64)
     levels, pending = [], [np.arange(split.n_items)]
     while pending:
         level, parts = np.zeros(split.n_items, dtype=np.int64), []
@@ -50,14 +51,6 @@ def cooccurrence_identifiers(split: Split, seed: int = 0, n_clusters: int = CLUS
         levels.append(level)
         pending = [one for one in parts if len(one) > leaf]
     return Identifiers.numbered(np.stack(levels, axis=1))
-
-
-def _users_and_items(histories: Sequences, n_items: int) -> csr_array:
-    """Who has what, once however often: [n_users, n_items] of 0 and 1."""
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
-    pairs = np.unique(rows * n_items + histories.values)
-    shape = (len(histories), n_items)
-    return csr_array((np.ones(len(pairs)), np.divmod(pairs, n_items)), shape=shape)
 
 
 def parts_of(users: csr_array, n_clusters: int, seed: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from letterlib.data.dataset import positions_of
+from letterlib.data.dataset import places_within
 from letterlib.errors import LetterError
-from letterlib.files import read_json, written_beside
+from letterlib.files import read_json, write_text
 
 _TOKEN = re.compile(r"<([a-z])_(0|[1-9][0-9]{0,8})>")
 RUNNING = 256
@@ -126,7 +126,7 @@ class Identifiers:
         group = np.unique(paths, axis=0, return_inverse=True)[1].reshape(-1)
         sizes = np.bincount(group)
         number = np.empty(len(paths), dtype=np.int64)
-        number[np.argsort(group, kind="stable")], _ = positions_of(np.zeros_like(sizes), sizes)
+        number[np.argsort(group, kind="stable")] = places_within(sizes)
         n_digits = 1
         while RUNNING**n_digits < sizes.max():
             n_digits += 1
@@ -137,8 +137,7 @@ class Identifiers:
     def save(self, path: str | Path) -> None:
         """Write `<Name>.index.json` byte for byte as the authors do: {"0":["<a_183>","<b_70>",...],...}."""
         table = {str(item): self.tokens(item) for item in range(self.n_items)}
-        with written_beside(path) as beside:
-            beside.write_text(json.dumps(table, separators=(",", ":")), encoding="utf-8")
+        write_text(path, json.dumps(table, separators=(",", ":")))
 
     @classmethod
     def load(
