@@ -12,12 +12,12 @@ BEAUTY ?= data/beauty
   workflow sweep-demo lint clean
 
 help:            ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':[^#]*## ' '{ printf "%-16s%s\n", $$1, $$2 }'
 
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
-	$(PYTHON) -m venv .venv
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' || \
+	  { echo "Python 3.11 to 3.14 is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	"$(PYTHON)" -m venv .venv
 	@echo "Installing the packages (a minute or two the first time)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[course,dev]'
 	@touch $(READY)
@@ -57,7 +57,7 @@ classroom-check: $(READY)  ## grade three submissions of every lesson with nbgra
 
 # What we measure ourselves against would change the course's packages, so it has an environment of its own.
 $(PEERS): pyproject.toml
-	$(PYTHON) -m venv .venv-peers
+	"$(PYTHON)" -m venv .venv-peers
 	@echo "Installing the packages that we measure ourselves against (some minutes the first time)"
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --editable '.[peers]'
 	@touch $(PEERS)
@@ -70,7 +70,7 @@ bench-quick: $(PEERS)   ## the same on small samples, 3 minutes: does everything
 
 # Snakemake's plugins fit one version of it, so it is pinned, in an environment of its own.
 $(WORKFLOW): experiments/workflow/requirements.txt
-	$(PYTHON) -m venv .venv-workflow
+	"$(PYTHON)" -m venv .venv-workflow
 	@echo "Installing Snakemake (a minute the first time)"
 	.venv-workflow/bin/pip install --quiet --disable-pip-version-check -r experiments/workflow/requirements.txt
 	@touch $(WORKFLOW)

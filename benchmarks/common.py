@@ -13,6 +13,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
+from letterlib.experiments.cache import peak_memory_mb
 from letterlib.files import write_json
 
 
@@ -122,12 +123,7 @@ def named(package: str) -> str:
 
 def peak_memory() -> float:
     """The most memory that this process has held so far, in GB."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return psutil.Process().memory_info().peak_wset / 1e9
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return peak_memory_mb() * 2**20 / 1e9
 
 
 def machine() -> dict[str, Any]:

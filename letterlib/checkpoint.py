@@ -116,7 +116,8 @@ class Run:
                 if header.get("of") != self._identity():
                     print(f"{self.path.name}: the checkpoint of another training; this one starts from the beginning")
                     return
-                tensors = {k: file.get_tensor(k) for k in file.keys()}
+                # Copies: a tensor is else the mapped file itself, which Windows lets nobody replace.
+                tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
         except SafetensorError:
             print(f"{self.path.name}: the checkpoint cannot be read; training starts from the beginning")
             return

@@ -55,8 +55,8 @@ def _checked(subject: str, look: Callable[[], tuple[State, str]]) -> Check:
 
 def _python() -> tuple[State, str]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):  # noqa: UP036 (pip refuses older Pythons; a copied folder does not)
-        return "FAIL", f"{version}, but 3.11 or newer is needed; make PYTHON=python3.12 run"
+    if not (3, 11) <= sys.version_info[:2] < (3, 15):  # pip refuses others; a copied folder does not
+        return "FAIL", f"{version}, but 3.11 to 3.14 is needed; make PYTHON=python3.12 run"
     return "OK", version
 
 

@@ -188,7 +188,7 @@ def content_of_folder(path: str | Path) -> list[str]:
     if not path or not folder.is_dir():
         return []
     files = sorted(one for one in folder.rglob("*") if one.is_file())
-    return [digest(*((str(one.relative_to(folder)), sha256_of(one)) for one in files))]
+    return [digest(*((one.relative_to(folder).as_posix(), sha256_of(one)) for one in files))]
 
 
 def digest(*parts: Any) -> str:

@@ -9,7 +9,6 @@ stage one makes it, and the others wait and find it.
 
 import importlib.metadata
 import platform
-import resource
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from letterlib.errors import LetterError
@@ -175,6 +175,10 @@ def _dropped() -> Iterator[Path]:
 
 def peak_memory_mb() -> int:
     """The most memory this process has held so far, in MiB."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset // 2**20
+    import resource  # which Windows has not
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
 

@@ -25,10 +25,12 @@ def test_every_sickness_is_a_line_with_what_to_do(tmp_path, monkeypatch):
     Memory, Usage = namedtuple("Memory", "available"), namedtuple("Usage", "free")
     monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: Memory(2**30))
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: Usage(2**20))
+    monkeypatch.setattr(sys, "version_info", (3, 15, 0))
+    assert doctor._python()[0] == "FAIL"
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
     assert doctor._memory()[0] == doctor._disk(tmp_path)[0] == doctor._python()[0] == "FAIL"
     assert "close other programs" in doctor._memory()[1] and "free at least" in doctor._disk(tmp_path)[1]
-    assert "3.11 or newer" in doctor._python()[1]
+    assert "3.11 to 3.14" in doctor._python()[1]
 
 
 def test_one_failure_hides_no_other(tmp_path, monkeypatch):

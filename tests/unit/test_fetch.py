@@ -1,8 +1,11 @@
 """Fetching raw files from a server that misbehaves: each fault ends in the right bytes, or in one clear line."""
 
+import errno
 import gzip
 import hashlib
+import io
 import json
+import os
 import random
 import shutil
 import sys
@@ -393,6 +396,10 @@ def test_a_folder_that_cannot_be_made(tmp_path, source):
 
 
 def test_a_full_disk(server, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "open", lambda *_: open("/dev/full", "wb"), raising=False)
+    class Full(io.BytesIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(download, "open", lambda *_: Full(), raising=False)
     said = refused(source, tmp_path)
     assert f"{REVIEWS}.part: cannot be written (No space left on device); free some disk space" in said

@@ -70,6 +70,13 @@ def _code_of(module: Path) -> str:
     return ast.unparse(tree)
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_no_module_needs_what_only_some_systems_have(module):
+    """Windows has none of these: a module that imports one at its top cannot be imported there."""
+    top = [node for node in ast.parse(module.read_text(encoding="utf-8")).body if isinstance(node, ast.Import)]
+    assert not {"resource", "fcntl", "pwd", "grp", "termios"} & {alias.name for node in top for alias in node.names}
+
+
 def test_environment_yml_and_pyproject_name_the_same_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]

@@ -1,11 +1,15 @@
 """The one training loop: exact resume, early stopping, schedule, dtype."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
+from safetensors import safe_open
 
 from letterlib import training
+from letterlib.checkpoint import Run, TrainingLog
 from letterlib.errors import LetterError
 from letterlib.generation.tiger import TigerConfig
 from letterlib.training import first_size, learning_rate_factor, resolve_dtype, train
@@ -61,6 +65,24 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path
     assert log.losses == expected.losses
     assert log.validations == expected.validations
     assert log.best_epoch == expected.best_epoch
+
+
+def test_a_resumed_run_does_not_hold_its_checkpoint(tmp_path):
+    """Windows replaces no file that is still mapped, so each later checkpoint would be an error there."""
+    checkpoint, maps = tmp_path / "checkpoint.safetensors", Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux says which files a process has mapped")
+    first = network()
+    fit(first, epochs=2, validate=score_of(first), checkpoint=checkpoint, checkpoint_seconds=0)
+    second = network()
+    optimizer = torch.optim.AdamW(second.parameters())
+    with safe_open(checkpoint, framework="pt") as file:
+        of = file.metadata()["of"]
+    run = Run(second, optimizer, TrainingLog(), checkpoint, "")
+    run._identity = lambda: of
+    run.resume()
+    assert run.epoch == 2 and run.best and optimizer.state
+    assert str(checkpoint) not in maps.read_text()
 
 
 def test_a_broken_checkpoint_is_said_and_training_starts_again(tmp_path, capsys):
