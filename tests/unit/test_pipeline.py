@@ -78,11 +78,13 @@ def test_beams_wide_enough_agree_with_exact_scoring(made, tmp_path):
     assert pipeline(made, tmp_path, "tiger.beam=30").beam_agreement("tiger") == {"top 10": 1.0, "first": 1.0}
 
 
-def test_texts_are_embedded_once_for_all_seeds(made, tmp_path):
+def test_texts_are_embedded_and_floors_ranked_once_for_all_seeds(made, tmp_path):
     cache = Cache(tmp_path, say=lambda line: None)
     one = Pipeline(make_config("made", "smoke"), data_dir=made, cache=cache)
     assert one._semantic().key == one.with_seed(1)._semantic().key and cache.finished[-1].from_cache
+    assert one._evaluated("markov").key == one.with_seed(1)._evaluated("markov").key and cache.finished[-1].from_cache
     assert one._sasrec_32().key != one.with_seed(1)._sasrec_32().key
+    assert one._evaluated("mf").key != one.with_seed(1)._evaluated("mf").key
 
 
 def test_a_language_model_answers_the_same_sample_of_cases_for_every_seed(made, tmp_path):
