@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from letterlib.analysis.collaborative_signal import SimilarityResult
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.evaluation.metrics import HEAD, MIDDLE, TAIL, UNSEEN
+from letterlib.evaluation.metrics import GROUPS
 
 PALETTE = sns.color_palette("colorblind").as_hex()
 GREY = "#6b6b6b"
@@ -168,7 +168,7 @@ def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]]) -> Axes:
     have no case and so no bar.
     """
     ax = _new(height=4.2)
-    cases = {group: max(one[f"cases {group}"] for one in metrics.values()) for group in (HEAD, MIDDLE, TAIL, UNSEEN)}
+    cases = {group: max(one[f"cases {group}"] for one in metrics.values()) for group in GROUPS}
     groups = [group for group, n in cases.items() if n]
     recall = {name: [one.get(f"R@10 {group}", np.nan) for group in groups] for name, one in metrics.items()}
     _grouped_bars(ax, recall)

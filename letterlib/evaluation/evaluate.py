@@ -50,7 +50,7 @@ class Evaluation:
             result["identifier R@10"] = float(m.hits_at(self.identifier_ranks, 10).mean())
             result["identifier N@10"] = float(m.gains_at(self.identifier_ranks, 10).mean())
         result |= self.lists
-        for group in (m.HEAD, m.MIDDLE, m.TAIL, m.UNSEEN):
+        for group in m.GROUPS:
             mine = self.groups == group
             result[f"cases {group}"] = int(mine.sum())
             if mine.any():

@@ -5,7 +5,7 @@ import numpy as np
 ABSENT = -1
 """The rank of a target that is not in the list."""
 
-HEAD, MIDDLE, TAIL, UNSEEN = "head", "middle", "tail", "unseen"
+GROUPS = HEAD, MIDDLE, TAIL, UNSEEN = "head", "middle", "tail", "unseen"
 
 
 def ranks_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -15,6 +15,9 @@ Metric = Annotated[str, typer.Option("--metric", help="R@5, R@10, N@5 or N@10")]
 History = Annotated[str, typer.Option("--history", help='left "in" the ranking, or filtered "out"')]
 Folder = Annotated[Path, typer.Argument(help="folder of results; those in folders below count as well")]
 Folders = Annotated[list[Path], typer.Argument(help="folders of results; those in folders below count as well")]
+DataRoot = Annotated[
+    Path, typer.Option("--data-root", help="folder that holds a folder for each released data set (beauty, ...)")
+]
 RESULTS = Path("runs/results")
 
 results_app = typer.Typer(
@@ -30,9 +33,7 @@ def grid(
     as_json: Annotated[bool, typer.Option("--json", help="keys, states and commands, for another program")] = False,
     out_dir: OutDir = RESULTS,
     cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where finished stages are kept")] = Path("runs"),
-    data_root: Annotated[
-        Path, typer.Option("--data-root", help="folder that holds a folder for each released data set (beauty, ...)")
-    ] = Path("data"),
+    data_root: DataRoot = Path("data"),
 ) -> None:
     """List the runs of a grid and which are done; with --run, do the others in this process.
 
@@ -117,8 +118,15 @@ def compare(
     where: Where = [],  # noqa: B006
     metric: Metric = "R@10",
     history: History = "in",
+    targets: Annotated[
+        str | None, typer.Option("--targets", help="only cases with such a target: head, middle, tail or unseen")
+    ] = None,
+    data_root: DataRoot = Path("data"),
 ) -> None:
-    """Is one setting better than another? Paired bootstrap over the users and seeds that both have."""
+    """Is one setting better than another? Paired bootstrap over the users and seeds that both have.
+
+    Head, middle and tail are the items with a third of the training interactions each, from the most popular on.
+    """
     from letterlib.errors import LetterError
     from letterlib.experiments.run_results import compare, load_results, select
 
@@ -126,7 +134,7 @@ def compare(
     one, other = select(chosen, first), select(chosen, second)
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError("both sides are the same runs; --first and --second say in what they differ")
-    print(compare(one, other, metric, history))
+    print(compare(one, other, metric, history, targets=targets, data_root=data_root))
 
 
 @results_app.command()

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from letterlib.data import load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
+from letterlib.evaluation.metrics import GROUPS, popularity_groups
 from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, fault
+from letterlib.experiments.configuration import DATA_ROOT, data_dir_under, default_data_dir
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED, in_words
 from letterlib.files import read_json
@@ -129,6 +132,7 @@ class Comparison:
     seeds: tuple[int, ...]
     n_cases: int
     n_users: int
+    targets: str | None = None
 
     @property
     def verdict(self) -> str:
@@ -137,35 +141,62 @@ class Comparison:
     def __str__(self) -> str:
         d = self.difference
         return (
-            f"{self.metric}, history {self.history}: {self.first:.4f} against {self.second:.4f}, difference "
+            f"{self.metric}, history {self.history}{f', {self.targets} targets' if self.targets else ''}: "
+            f"{self.first:.4f} against {self.second:.4f}, difference "
             f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}], {len(self.seeds)} seed(s), {self.n_cases:,} cases of "
             f"{self.n_users:,} users: {self.verdict}"
         )
 
 
 def compare(
-    first: Sequence[RunResult], second: Sequence[RunResult], metric: str = "R@10", history: str = "in"
+    first: Sequence[RunResult],
+    second: Sequence[RunResult],
+    metric: str = "R@10",
+    history: str = "in",
+    *,
+    targets: str | None = None,
+    data_root: Path = DATA_ROOT,
 ) -> Comparison:
     """Paired bootstrap over users and seeds of the difference between two settings.
 
     Each side must be one setting: all parameters but the seed alike. Cases that only one side answered, and seeds that
     only one side has, are left out; no seed or no case in common, or two data sets, is a LetterError.
+    targets: only cases whose target is in this group of `evaluation.metrics.popularity_groups`; for this the data set
+        is read, below data_root if it is no packaged one.
     """
+    if targets not in (None, *GROUPS):
+        raise LetterError(f'targets "{targets}": choose {", ".join(GROUPS)}')
     one, other = _by_seed(first, "first"), _by_seed(second, "second")
     seeds = tuple(sorted(set(one) & set(other)))
     if not seeds:
         raise LetterError(f"no seed in common: the first has {sorted(one)}, the second {sorted(other)}")
     _check_one_data_set([*one.values(), *other.values()])
     a, b = one[seeds[0]], other[seeds[0]]
-    _, mine, theirs = np.intersect1d(a.cases, b.cases, return_indices=True)
+    common, mine, theirs = np.intersect1d(a.cases, b.cases, return_indices=True)
     if not len(mine):
         raise LetterError("no case in common: each side answered another sample; give both one language_model_cases")
+    if targets is not None:
+        kept = target_groups(a, data_root)[common] == targets
+        if not kept.any():
+            raise LetterError(f"no case has a target in the group {targets}")
+        mine, theirs = mine[kept], theirs[kept]
     left = np.stack([one[seed].values(metric, history)[mine] for seed in seeds])
     right = np.stack([other[seed].values(metric, history)[theirs] for seed in seeds])
     difference = paired_difference(left, right, users := a.users[mine], RESAMPLING_SEED)
     return Comparison(
-        metric, history, float(left.mean()), float(right.mean()), difference, seeds, len(users), len(np.unique(users))
-    )
+        metric, history, float(left.mean()), float(right.mean()), difference, seeds, len(users), len(np.unique(users)),
+        targets,
+    )  # fmt: skip
+
+
+def target_groups(run: RunResult, data_root: Path) -> np.ndarray:
+    """How popular in training the target of each of the split's test cases is, str [n]; records do not say it."""
+    name, known = run.parameters["dataset"], run.record["dataset"]
+    dataset = load_dataset(name, data_dir_under(data_root, name) or default_data_dir(name))
+    if dataset.fingerprint != known["fingerprint"]:
+        raise LetterError(f"{name}: the runs are of other data ({known['fingerprint']}) than is here")
+    split = dataset.split(known["held out"])
+    return popularity_groups(split.train_counts)[split.cases("test").targets]
 
 
 def _check_one_data_set(runs: Sequence[RunResult]) -> None:

@@ -245,6 +245,13 @@ def test_results_in_several_folders_are_read_together():
     assert show.exit_code == 0 and "instruments" in show.output and "complete-journey" in show.output
 
 
+def test_who_gains_is_a_command():
+    folder = REPOSITORY / "experiments" / "results" / "movielens-ablation"
+    sides = ["--where", "tau=1", "--first", "tokenizer=letter", "--second", "tokenizer=plain"]
+    done = CliRunner().invoke(app, ["results", "compare", str(folder), *sides, "--targets", "tail"])
+    assert done.exit_code == 0 and "tail targets: 0.0154 against 0.0032, difference +0.0122" in done.output
+
+
 def test_released_identifiers_are_found_by_whatever_name_and_read_again_when_they_change(tmp_path, beauty):
     """The folder's one data set may be called anything; its identifiers are part of what a cached result is of."""
 

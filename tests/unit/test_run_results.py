@@ -1,6 +1,7 @@
 """Records gathered: read, chosen, compared as the full evaluations would be, and exported."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from letterlib.experiments.run_results import (
 from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.files import write_json
 
+COMMITTED = Path(__file__).resolve().parents[2] / "experiments" / "results"
 USERS = np.repeat(np.arange(40), 3)
 
 
@@ -75,6 +77,25 @@ def test_a_comparison_is_the_paired_bootstrap_of_the_full_evaluations(metric, hi
     assert found.difference == paired_difference(first, second, USERS, RESAMPLING_SEED)
     assert (found.first, found.second) == (first.mean(), second.mean())
     assert found.seeds == seeds and found.n_cases == 120 and found.n_users == 40
+
+
+def test_a_comparison_for_one_group_of_targets_has_the_figures_of_the_records():
+    records = load_results(COMMITTED / "movielens-ablation")
+    letter, plain = (select(records, [f"tokenizer={name}", "tau=1"]) for name in ("letter", "plain"))
+    for group in ("head", "middle", "tail"):
+        found = compare(letter, plain, targets=group)
+        for side, runs in ((found.first, letter), (found.second, plain)):
+            kept = [run.record["metrics"]["history in"] for run in runs]
+            assert side == pytest.approx(np.mean([one[f"R@10 {group}"] for one in kept]))
+            assert found.n_cases == kept[0][f"cases {group}"] and f"{group} targets" in str(found)
+    with pytest.raises(LetterError, match='targets "neck": choose head, middle, tail, unseen'):
+        compare(letter, plain, targets="neck")
+    with pytest.raises(LetterError, match="no case has a target in the group unseen"):
+        compare(letter, plain, targets="unseen")
+    data = letter[0].record["dataset"] | {"fingerprint": "0"}
+    elsewhere = [RunResult(run.record | {"dataset": data}) for run in (*letter, *plain)]
+    with pytest.raises(LetterError, match="movielens: the runs are of other data"):
+        compare(elsewhere[: len(letter)], elsewhere[len(letter) :], targets="tail")
 
 
 def test_only_seeds_and_cases_that_both_have_are_compared():
