@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from letterlib.data.dataset import Cases, Dataset, Sequences, Split
 from letterlib.decoding.trie import EOS
 from letterlib.errors import LetterError
-from letterlib.generation.p5 import tiger_from_t5
+from letterlib.generation.p5 import _rows, tiger_from_t5
 from letterlib.generation.tiger import Tiger, TigerConfig
 from letterlib.tokenization.category_identifiers import category_identifiers
 from letterlib.tokenization.cooccurrence_identifiers import cooccurrence_identifiers
@@ -173,3 +173,14 @@ def test_what_is_no_t5_of_ours_is_refused(t5, tmp_path):
     T5ForConditionalGeneration(config_of_t5(feed_forward_proj="gated-gelu")).save_pretrained(tmp_path / "gated")
     with pytest.raises(LetterError, match="feed_forward_proj"):
         tiger_from_t5(str(tmp_path / "gated"), identifiers, SMALL)
+
+
+def test_new_tokens_start_with_the_mean_and_the_spread_of_the_words():
+    generator = torch.Generator().manual_seed(1)
+    words = torch.randn(400, 3, generator=generator) * torch.tensor([0.1, 1.0, 5.0]) + torch.tensor([9.0, 0.0, -9.0])
+    wanted = np.concatenate([[7, 0], np.full(20_000, NO_PIECE)])
+    rows = _rows(words, wanted, seed=0)
+    assert torch.equal(rows[:2], words[[7, 0]])
+    torch.testing.assert_close(rows[2:].mean(0), words.mean(0), rtol=0.05, atol=0.05)
+    torch.testing.assert_close(rows[2:].std(0), words.std(0), rtol=0.05, atol=0)
+    assert torch.equal(_rows(words, wanted, seed=0), rows) and not torch.equal(_rows(words, wanted, seed=1), rows)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_runs import write_made_data
 
+from letterlib.data import load_dataset
 from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference
@@ -24,6 +26,7 @@ from letterlib.experiments.run_results import (
     mean_interval,
     select,
     summary,
+    target_groups,
 )
 from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.files import write_json
@@ -98,6 +101,16 @@ def test_a_comparison_for_one_group_of_targets_has_the_figures_of_the_records():
         compare(elsewhere[: len(letter)], elsewhere[len(letter) :], targets="tail")
 
 
+def test_the_groups_of_targets_are_read_from_the_data_below_the_root(tmp_path):
+    dataset = load_dataset("made", write_made_data(tmp_path / "made"))
+    record = {"parameters": {"dataset": "made"}, "dataset": {"fingerprint": dataset.fingerprint, "held out": 2}}
+    split = dataset.split(2)
+    counts, targets = split.train_counts, split.cases("test").targets
+    groups = target_groups(RunResult(record), tmp_path)
+    assert len(groups) == len(targets) and set(groups) >= {"head", "middle", "tail"}
+    assert counts[targets[groups == "head"]].min() >= counts[targets[groups == "middle"]].max()
+
+
 def test_only_seeds_and_cases_that_both_have_are_compared():
     rows = sampled_rows(len(USERS), 50, seed=0)
     letter = several((0, 1, 2), 0.5)
@@ -153,6 +166,8 @@ def test_a_record_that_is_being_written_or_whose_writer_was_killed_is_passed_ove
 def test_a_folder_that_is_missing_or_holds_something_else(tmp_path):
     with pytest.raises(LetterError, match="no such folder"):
         load_results(tmp_path / "none")
+    with pytest.raises(LetterError, match="no finished run here; letterlib grid FILE --run makes some"):
+        load_results(tmp_path)
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(LetterError, match="x.json: not the record of a run"):
         load_results(tmp_path)
@@ -175,6 +190,8 @@ def test_runs_are_chosen_by_parameters_however_a_number_is_spelt():
     assert select(runs + options, ["options=tiger.epochs=3"]) == options
     with pytest.raises(LetterError, match='no finished run has "tau=0.9"; tau is 0.8 or 1 here'):
         select(runs, ["tau=0.9"])
+    with pytest.raises(LetterError, match='no finished run has "tau=high"'):
+        select(runs, ["tau=high"])
     for wrong in ("tau", "tua=1"):
         with pytest.raises(LetterError, match="parameter=value"):
             select(runs, [wrong])
