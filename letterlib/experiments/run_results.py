@@ -156,13 +156,14 @@ def compare(
     *,
     targets: str | None = None,
     data_root: Path = DATA_ROOT,
+    cache_dir: Path = Path("runs"),
 ) -> Comparison:
     """Paired bootstrap over users and seeds of the difference between two settings.
 
     Each side must be one setting: all parameters but the seed alike. Cases that only one side answered, and seeds that
     only one side has, are left out; no seed or no case in common, or two data sets, is a LetterError.
     targets: only cases whose target is in this group of `evaluation.metrics.popularity_groups`; for this the data set
-        is read, below data_root if it is no packaged one.
+        is read, below data_root if it is no packaged one, else through cache_dir.
     """
     if targets not in (None, *GROUPS):
         raise LetterError(f'targets "{targets}": choose {", ".join(GROUPS)}')
@@ -176,7 +177,7 @@ def compare(
     if not len(mine):
         raise LetterError("no case in common: each side answered another sample; give both one language_model_cases")
     if targets is not None:
-        kept = target_groups(a, data_root)[common] == targets
+        kept = target_groups(a, data_root, cache_dir)[common] == targets
         if not kept.any():
             raise LetterError(f"no case has a target in the group {targets}")
         mine, theirs = mine[kept], theirs[kept]
@@ -189,10 +190,10 @@ def compare(
     )  # fmt: skip
 
 
-def target_groups(run: RunResult, data_root: Path) -> np.ndarray:
+def target_groups(run: RunResult, data_root: Path, cache_dir: Path) -> np.ndarray:
     """How popular in training the target of each of the split's test cases is, str [n]; records do not say it."""
     name, known = run.parameters["dataset"], run.record["dataset"]
-    dataset = load_dataset(name, data_dir_under(data_root, name) or default_data_dir(name))
+    dataset = load_dataset(name, data_dir_under(data_root, name) or default_data_dir(name), cache_dir / "data")
     if dataset.fingerprint != known["fingerprint"]:
         raise LetterError(f"{name}: the runs are of other data ({known['fingerprint']}) than is here")
     split = dataset.split(known["held out"])

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -91,6 +92,16 @@ def test_the_readme_names_only_make_targets_that_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert named and named <= targets
+
+
+def test_no_data_set_is_committed():
+    """What loaders keep lies in runs/, wherever that is made; a table of ranks is all that a result has of the kind."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert tracked
+    assert not [path for path in tracked if path.endswith((".inter.json", ".item.json")) or "runs" in Path(path).parts]
+    assert {Path(path).name for path in tracked if path.endswith(".parquet")} == {"ranks.parquet"}
 
 
 def test_no_user_s_history_is_among_the_committed_results():

@@ -82,11 +82,11 @@ def test_a_comparison_is_the_paired_bootstrap_of_the_full_evaluations(metric, hi
     assert found.seeds == seeds and found.n_cases == 120 and found.n_users == 40
 
 
-def test_a_comparison_for_one_group_of_targets_has_the_figures_of_the_records():
+def test_a_comparison_for_one_group_of_targets_has_the_figures_of_the_records(tmp_path):
     records = load_results(COMMITTED / "movielens-ablation")
     letter, plain = (select(records, [f"tokenizer={name}", "tau=1"]) for name in ("letter", "plain"))
     for group in ("head", "middle", "tail"):
-        found = compare(letter, plain, targets=group)
+        found = compare(letter, plain, targets=group, cache_dir=tmp_path)
         for side, runs in ((found.first, letter), (found.second, plain)):
             kept = [run.record["metrics"]["history in"] for run in runs]
             assert side == pytest.approx(np.mean([one[f"R@10 {group}"] for one in kept]))
@@ -94,11 +94,11 @@ def test_a_comparison_for_one_group_of_targets_has_the_figures_of_the_records():
     with pytest.raises(LetterError, match='targets "neck": choose head, middle, tail, unseen'):
         compare(letter, plain, targets="neck")
     with pytest.raises(LetterError, match="no case has a target in the group unseen"):
-        compare(letter, plain, targets="unseen")
+        compare(letter, plain, targets="unseen", cache_dir=tmp_path)
     data = letter[0].record["dataset"] | {"fingerprint": "0"}
     elsewhere = [RunResult(run.record | {"dataset": data}) for run in (*letter, *plain)]
     with pytest.raises(LetterError, match="movielens: the runs are of other data"):
-        compare(elsewhere[: len(letter)], elsewhere[len(letter) :], targets="tail")
+        compare(elsewhere[: len(letter)], elsewhere[len(letter) :], targets="tail", cache_dir=tmp_path)
 
 
 def test_the_groups_of_targets_are_read_from_the_data_below_the_root(tmp_path):
@@ -106,7 +106,7 @@ def test_the_groups_of_targets_are_read_from_the_data_below_the_root(tmp_path):
     record = {"parameters": {"dataset": "made"}, "dataset": {"fingerprint": dataset.fingerprint, "held out": 2}}
     split = dataset.split(2)
     counts, targets = split.train_counts, split.cases("test").targets
-    groups = target_groups(RunResult(record), tmp_path)
+    groups = target_groups(RunResult(record), tmp_path, tmp_path / "cache")
     assert len(groups) == len(targets) and set(groups) >= {"head", "middle", "tail"}
     assert counts[targets[groups == "head"]].min() >= counts[targets[groups == "middle"]].max()
 
