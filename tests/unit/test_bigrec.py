@@ -98,6 +98,22 @@ def test_it_memorises_the_training_targets(model):
     assert (items == last.targets[:, None]).any(axis=1).mean() > 0.9
 
 
+@pytest.mark.parametrize(("push", "length"), [(-1e4, SMALL.title_tokens), (1e4, 1)])
+def test_a_title_has_at_least_a_word_and_at_most_as_many_as_are_read_of_one(model, monkeypatch, push, length):
+    """Where the end token never wins, and where it always would."""
+    monkeypatch.setattr(model.network, "_written", {})
+
+    def pushed(head, states, logits):
+        logits[..., model.network.end] += push
+
+    hook = model.network.model.get_output_embeddings().register_forward_hook(pushed)
+    try:
+        (title,) = model.network.write([model.network.prompt([model.network.tokens("film 1")])], 1)
+    finally:
+        hook.remove()
+    assert len(title) == length
+
+
 def test_what_it_writes_is_greedy_token_by_token(model):
     """One history at a time, one token at a time, without a cache."""
     end, written = model.network.end, model.write(HISTORIES)
