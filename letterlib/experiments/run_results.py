@@ -179,7 +179,7 @@ def compare(
     if targets is not None:
         kept = target_groups(a, data_root, cache_dir)[common] == targets
         if not kept.any():
-            raise LetterError(f"no case has a target in the group {targets}")
+            raise LetterError(f"no case has a target in the group {targets}; choose another of {', '.join(GROUPS)}")
         mine, theirs = mine[kept], theirs[kept]
     left = np.stack([one[seed].values(metric, history)[mine] for seed in seeds])
     right = np.stack([other[seed].values(metric, history)[theirs] for seed in seeds])
@@ -195,7 +195,10 @@ def target_groups(run: RunResult, data_root: Path, cache_dir: Path) -> np.ndarra
     name, known = run.parameters["dataset"], run.record["dataset"]
     dataset = load_dataset(name, data_dir_under(data_root, name) or default_data_dir(name), cache_dir / "data")
     if dataset.fingerprint != known["fingerprint"]:
-        raise LetterError(f"{name}: the runs are of other data ({known['fingerprint']}) than is here")
+        raise LetterError(
+            f"{name}: the runs are of other data ({known['fingerprint']}) than is here ({dataset.fingerprint}); "
+            "name the folder that holds theirs with --data-root"
+        )
     split = dataset.split(known["held out"])
     return popularity_groups(split.train_counts)[split.cases("test").targets]
 
