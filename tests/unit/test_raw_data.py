@@ -84,6 +84,11 @@ def test_times_of_2023_are_milliseconds(tmp_path):
     assert histories(load_dataset(name, folder, tmp_path / "cache"))["U0"].startswith("10")
 
 
+def test_times_are_kept_in_milliseconds_whatever_the_release_has():
+    assert raw.time_of({"t": 1_546_300_800}, "t", 1) == 1_546_300_800_000
+    assert raw.time_of({"t": 1_546_300_800_123}, "t", 1000) == 1_546_300_800_123
+
+
 def test_yelp_is_the_year_2019(tmp_path):
     lines = [review_line("yelp", *one) for one in block()]
     for date in ("2018-12-31 23:59:59", "2019-12-31 00:00:01", "2022-01-19 19:48:45"):
@@ -130,6 +135,7 @@ def damaged(tmp_path, name, bad, count=400):
         ("[1, 2]", "not a JSON object"),
         ('{"asin": "B1", "unixReviewTime": 1400000000}', 'no "reviewerID", only asin'),
         ('{"reviewerID": "", "asin": "B1", "unixReviewTime": 1400000000}', 'no "reviewerID"'),
+        ('{"reviewerID": "U\\ud83d", "asin": "B1", "unixReviewTime": 1400000000}', "half of a letter"),
         ('{"reviewerID": "U1", "asin": 7, "unixReviewTime": 1400000000}', 'no "asin"'),
         ('{"reviewerID": "U1", "asin": "B1", "unixReviewTime": 1400000000000}', "1400000000000, not a time in seconds"),
         ('{"reviewerID": "U1", "asin": "B1", "unixReviewTime": "yesterday"}', "not a time in seconds"),
@@ -244,6 +250,15 @@ def test_metadata_of_another_kind_are_refused(tmp_path):
     page = ["<!DOCTYPE html>", "<p>Moved</p>"]
     folder = write_raw(tmp_path / "raw", NAMES[0], block(), page)
     assert "line 1: not a Python dictionary, it begins '<!DOCTYPE html>'" in complaint(NAMES[0], folder, tmp_path)
+
+
+def test_odd_metadata_of_2014_are_counted_or_read_without_a_warning(tmp_path, recwarn):
+    rest = [item_line(NAMES[0], f"X{i}", "x") for i in range(200)]
+    odd = "{'asin': 'B0', 'title': 'Wave \\d'}"  # Python's literals of 2014 knew no warning for \d
+    folder = write_raw(tmp_path / "raw", NAMES[0], block(), ["['asin', 'B1']", odd, *block_items(NAMES[0])[1:], *rest])
+    dataset = load_dataset(NAMES[0], folder, tmp_path / "cache")
+    assert dataset.titles()[0] == r"Wave \d" and not recwarn.list
+    assert "1 unusable line of meta_Beauty.json.gz left out (first: line 1: not a Python dictionary" in dataset.source
 
 
 def test_metadata_that_name_no_item_of_2018_are_named_and_not_the_reviews(tmp_path):

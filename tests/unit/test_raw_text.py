@@ -23,6 +23,7 @@ from letterlib.data.yelp import business
         ("&lt;b&gt;Soft&lt;/b&gt;", "Soft"),
         ('<a href="x" class="y">Link</a>', "Link"),
         ("a<!-- not this -->b<script type='x'>var a = 1 < 2;</script>c<style>p {}</style>", "a b c"),
+        ("a<SCRIPT>\nvar a = 1;\n</SCRIPT>b<!-- over\nlines -->c", "a b c"),
         ("5 < 6 and 7 > 3", "5 < 6 and 7 > 3"),
         ("I <3 you", "I <3 you"),
         (["First <i>part</i>", "", None, ["second ", "third"]], "First part second third"),
@@ -110,9 +111,10 @@ def test_yelp_has_categories_in_one_text_or_none():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_from_file_to_row_with_missing_and_repeated_entries(tmp_path, name):
-    """B0 has no title, B1 nothing but labels, B2 comes three times, B3 has HTML, B4's title is empty."""
+    """B0 has no title, B1 nothing but labels, B2 comes four times, B3 has HTML, B4's title is empty."""
     rest = block_items(name)[5:]
     fullest = [item_line(name, "B2"), item_line(name, "B2", "Comb", "Of wood"), item_line(name, "B2", "Comb", "")]
+    fullest += [item_line(name, "B2", "Oil", "")]  # a shorter one, of a later letter
     items = [item_line(name, "B0", None, "Of &lt;i&gt;horn"), item_line(name, "B1"), *fullest]
     items += [item_line(name, "B3", "Oil &amp; <b>Wax</b>", "a<br>b"), item_line(name, "B4", "", "")] + rest
     texts = {}
