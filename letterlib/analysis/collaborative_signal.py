@@ -52,8 +52,12 @@ def similarity_experiment(codes: np.ndarray, neighbours: np.ndarray) -> Similari
 def target_ranks(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The target's rank in the whole catalogue by dot product, 0 first, ties by item id: int64 [n_cases].
 
-    user_states: float [n_cases, d]; item_vectors: float [n_items, d]; targets: int64 [n_cases].
+    user_states: float [n_cases, d]; item_vectors: float [n_items, d], the same kind of float; targets: int64 [n_cases].
+    NaN or infinity in either is a LetterError: no score is greater than NaN, so it would rank first.
     """
+    for name, vectors in (("user states", user_states), ("item vectors", item_vectors)):
+        if not np.isfinite(vectors).all():
+            raise LetterError(f"{name}: some hold NaN or infinity, which cannot be ranked; make them again")
     states, items, wanted = (torch.from_numpy(np.asarray(one)) for one in (user_states, item_vectors, targets))
     ranks, ids = [], torch.arange(len(items))
     for start in range(0, len(states), _ROWS):

@@ -23,7 +23,7 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 def nearest(vectors: np.ndarray, k: int) -> np.ndarray:
     """The k other items with the highest cosine, best first, ties by the lower id: int64 [n, k].
 
-    vectors: float [n, d], with more than k rows.
+    vectors: float [n, d], with more than k rows. Cosines that agree in twelve decimals are a tie.
     """
     unit = unit_rows(vectors)
     if not 1 <= k < len(unit):
@@ -31,6 +31,7 @@ def nearest(vectors: np.ndarray, k: int) -> np.ndarray:
     found = np.empty((len(unit), k), dtype=np.int64)
     for start in range(0, len(unit), _ROWS):
         cosines = unit[start : start + _ROWS] @ unit.T
+        np.round(cosines, 12, out=cosines)  # the product of equal rows may differ in the last bit from place to place
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
         found[start : start + _ROWS] = top_k(torch.from_numpy(cosines), k)[1]

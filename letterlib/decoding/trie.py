@@ -23,9 +23,12 @@ def vocabulary_size(level_sizes: Sequence[int], shared_vocabulary: bool = False)
 
 
 def tokens_of(codes: np.ndarray, level_sizes: Sequence[int], shared_vocabulary: bool = False) -> np.ndarray:
-    """Codes [..., L] as tokens, int64 [..., L]."""
+    """Codes [..., L] as tokens, int64 [..., L]. A code that its level does not have is a ValueError."""
+    codes = np.asarray(codes, dtype=np.int64)
+    if codes.size and (codes.min() < 0 or (codes.reshape(-1, len(level_sizes)).max(axis=0) >= level_sizes).any()):
+        raise ValueError(f"a code is below 0, or not below its level's size in {tuple(level_sizes)}")
     before = 0 if shared_vocabulary else np.concatenate([[0], np.cumsum(level_sizes)[:-1]])
-    return np.asarray(codes, dtype=np.int64) + _FIRST_CODE + before
+    return codes + _FIRST_CODE + before
 
 
 class DictTrie:

@@ -26,10 +26,15 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
 
     values: float [n_cases] of one run, or [n_runs, n_cases] of several over the same cases, whose runs are then
     resampled as well. users: int64 [n_cases], whose case each is. seed: of the resampling.
+    ValueError without cases or runs, where `users` are fewer or more, or for NaN, whose interval would seem to hold 0.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    if not values.shape[1]:
-        raise ValueError("no cases: an interval needs at least one")
+    if not values.size:
+        raise ValueError(f"no cases, or no runs: an interval needs at least one of each, not {values.shape}")
+    if len(users) != values.shape[1]:
+        raise ValueError(f"{values.shape[1]:,} cases of {len(users):,} users: give the user of each case")
+    if not np.isfinite(values).all():
+        raise ValueError("some values are NaN or infinite, so they have no mean")
     _, owner = np.unique(users, return_inverse=True)
     n_runs, n_users = len(values), int(owner.max()) + 1
     sums = [np.bincount(owner, weights=row, minlength=n_users) for row in values]

@@ -22,9 +22,11 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     """Holm's step-down adjustment: float64 [m], in the order of `p_values`, at most 1.
 
     Those below .05 may be called found, all together at a risk of 5% that any of them is chance. It needs no
-    independence. p_values: float [m].
+    independence. p_values: float [m]; one outside of [0, 1] is a ValueError.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
+    if not ((p_values >= 0) & (p_values <= 1)).all():  # nor is NaN inside
+        raise ValueError(f"p-values lie between 0 and 1, not {p_values}")
     order = np.argsort(p_values, kind="stable")
     steps = p_values[order] * np.arange(len(p_values), 0, -1)
     adjusted = np.empty_like(p_values)

@@ -83,13 +83,16 @@ def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, exclude_history: bool) -> Ranking:
     """Rank the whole catalogue from dense scores.
 
-    score: a function from `Cases` to a float tensor [len(cases), n_items]. Scores of -inf are never returned.
+    score: a function from `Cases` to a float tensor [len(cases), n_items]. Scores of -inf are never returned, and NaN,
+    which torch sorts above all numbers, is a ValueError.
     """
     all_items = np.full((len(cases), k), NO_ITEM)
     all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
     for start in range(0, len(cases), 1024):
         batch = cases[start : start + 1024]
         scores = score(batch)
+        if scores.isnan().any():
+            raise ValueError("some scores are NaN and cannot be ranked; a weight, or a division by zero, made them so")
         if exclude_history:
             rows, items = batch.flat_histories()
             scores = scores.clone()

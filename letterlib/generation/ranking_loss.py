@@ -12,7 +12,9 @@ def ranking_guided_loss(logits: Tensor, targets: Tensor, tau: float = 1.0, ignor
         L = - mean_t log( exp(p(y_t) / tau) / sum_v exp(p(v) / tau) )
 
     A tau below 1 weighs the tokens that the model takes for likely, the hard negatives, more in the
-    gradient; at tau = 1 this is plain cross-entropy. LETTER section 3.2.1.
+    gradient; at tau = 1 this is plain cross-entropy. LETTER section 3.2.1. NaN where no target counts.
     """
+    if not tau > 0:
+        raise ValueError(f"tau divides the logits and has to be above 0, not {tau}")
     flat = logits.reshape(-1, logits.shape[-1]).float() / tau
     return F.cross_entropy(flat, targets.reshape(-1), ignore_index=ignore_index)

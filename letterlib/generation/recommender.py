@@ -73,6 +73,8 @@ class IdentifierRecommender(ABC):
         beam: default config.beam, and never below k; one as wide as the catalogue scores every item exactly.
         tau: 1 decodes with the raw logits, as the released code does; config.tau gives the paper's P_theta.
         """
+        if not tau > 0:
+            raise LetterError(f"tau divides the logits and has to be above 0, not {tau}")
         beam = max(self.beam if beam is None else beam, k)
 
         def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,14 @@ def test_arrays_and_dictionary_agree(catalogue, data):
     assert trie.allowed(foreign) == dictionary.allowed(foreign)
 
 
+@pytest.mark.parametrize(("sizes", "shared"), [((2, 3), False), ((3, 3), True)])
+def test_a_code_that_its_level_does_not_have_is_refused(sizes, shared):
+    tokens_of(np.array([[1, 2]]), sizes, shared)
+    for code in ([-1, 0], [3, 0], [0, 3]):  # the first would be the end token, the second one of the next level
+        with pytest.raises(ValueError, match="level's size"):
+            tokens_of(np.array([[0, 0], code]), sizes, shared)
+
+
 @settings(max_examples=80, deadline=None)
 @given(catalogues(), st.integers(0, 3))
 def test_the_arrays_are_a_breadth_first_trie(catalogue, seed):

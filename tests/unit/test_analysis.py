@@ -203,6 +203,11 @@ def test_targets_are_ranked_among_the_catalogue_by_dot_product():
     ranks = target_ranks(states, items, targets)
     order = [sorted(range(40), key=lambda j, u=u: (-(states[u] @ items[j]), j)) for u in range(20)]
     assert ranks.tolist() == [order[u].index(targets[u]) for u in range(20)]
+    for broken in (states, items):
+        kept, broken[3] = broken[3].copy(), np.nan
+        with pytest.raises(LetterError, match="NaN"):
+            target_ranks(states, items, targets)
+        broken[3] = kept
 
 
 # Geometry

@@ -89,6 +89,12 @@ def test_mistakes_are_refused():
         paired_difference(np.zeros(3), np.zeros((2, 3)), np.arange(3), 0)
     with pytest.raises(ValueError, match="no cases"):
         interval(np.zeros(0), np.zeros(0, dtype=int), 0)
+    with pytest.raises(ValueError, match="no runs"):
+        interval(np.zeros((0, 3)), np.arange(3), 0)
+    with pytest.raises(ValueError, match="2 cases of 1 users"):
+        interval(np.ones(2), np.zeros(1, dtype=int), 0)
+    with pytest.raises(ValueError, match="NaN"):
+        interval(np.array([1.0, np.nan]), np.arange(2), 0)
 
 
 @pytest.mark.parametrize(

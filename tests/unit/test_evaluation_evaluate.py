@@ -143,6 +143,14 @@ def test_places_beyond_the_catalogue_have_no_item_and_no_score(split):
     assert np.isneginf(found.scores[:, -2:]).all() and not found.valid[:, -2:].any()
 
 
+def test_a_score_that_is_no_number_is_refused_and_not_ranked_first(split):
+    cases = split.cases("test").without_targets()
+    scores = torch.zeros(len(cases), N_ITEMS)
+    scores[-1, 2] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        rank_by_score(lambda batch: scores, cases, 5, exclude_history=False)
+
+
 def test_an_item_left_out_has_no_score(split):
     cases = split.cases("test").without_targets()
     found = rank_by_score(lambda batch: torch.zeros(len(batch), N_ITEMS), cases, N_ITEMS, exclude_history=True)

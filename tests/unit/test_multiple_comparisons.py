@@ -50,6 +50,12 @@ def test_holm_lies_between_the_p_value_and_bonferroni(p):
     assert holm(p[::-1])[::-1] == pytest.approx(adjusted)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, 1.2, -0.1])
+def test_what_is_no_p_value_is_refused(wrong):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm(np.array([0.01, wrong]))
+
+
 def test_the_risk_of_any_false_alarm_is_five_per_cent():
     """Ten true nulls, 4,000 times: without a correction 40% of families have a false alarm, with it 5%."""
     p = np.random.default_rng(0).random((4000, 10))

@@ -180,6 +180,9 @@ def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
     seen = HISTORIES[[0, 3]]  # what the model is sure of, a lower temperature makes surer
     sharper = model.recommend(seen, 5, beam=N_ITEMS, tau=0.5)
     assert (sharper.scores[:, 0] > exact.scores[[0, 3], 0]).all()
+    for tau in (0.0, -1.0):
+        with pytest.raises(LetterError, match="above 0"):
+            model.recommend(seen, 5, tau=tau)
 
 
 def test_items_that_share_an_identifier_share_its_score(untrained_shared):
