@@ -22,7 +22,7 @@ from letterlib.processes import averaged
 class TrainingLog:
     """What happened, epoch by epoch.
 
-    losses: mean of every reported part per epoch. validations: (epoch, score), higher is better.
+    losses: mean of every reported part per epoch. validations: (epoch, counted from 1, and score, higher is better).
     """
 
     losses: list[dict[str, float]] = field(default_factory=list)

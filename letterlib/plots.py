@@ -122,15 +122,15 @@ def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def training_curves(curves: Mapping[str, Sequence[tuple[int, float]]], measure: str, higher_is_better: bool) -> Axes:
-    """A measure by epoch, each curve's best epoch marked. curves: name -> (epoch, counted from 0, value) pairs."""
+    """A measure by epoch, each curve's best epoch marked. curves: name -> (epoch, value) pairs, as in `TrainingLog`."""
     ax = _new()
     said = {}
     for i, (name, pairs) in enumerate(curves.items()):
         epochs, values = np.array(pairs, dtype=float).T
         best = int(values.argmax() if higher_is_better else values.argmin())
-        ax.plot(epochs + 1, values, color=PALETTE[i], linewidth=2, label=name)
-        ax.plot(epochs[best] + 1, values[best], _MARKERS[i % 6], color=PALETTE[i], markersize=8)
-        said[name] = f"{values[best]:.3g} (epoch {epochs[best] + 1:.0f})"
+        ax.plot(epochs, values, color=PALETTE[i], linewidth=2, label=name)
+        ax.plot(epochs[best], values[best], _MARKERS[i % 6], color=PALETTE[i], markersize=8)
+        said[name] = f"{values[best]:.3g} (epoch {epochs[best]:.0f})"
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch (mark: the best)", ylabel=measure)
     ax.legend(frameon=False)

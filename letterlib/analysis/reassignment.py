@@ -15,7 +15,7 @@ from letterlib.tokenization.residual_quantizer import residual_quantize
 class Reassignment:
     """codes: int64 [n_items, L], the given first codes and the nearest later ones.
 
-    distance: mean squared distance between an item's z and the code vector of its first code.
+    distance: squared Euclidean distance between an item's z and the vector of its first code, mean over items.
     error: L_Recon from all levels.
     """
 

@@ -172,10 +172,7 @@ def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
 
 
 def training_section(pipeline: Pipeline) -> Section:
-    curves = {
-        _judged(name): [(epoch - 1, score) for epoch, score in pipeline.log(name).validations]
-        for name in ("sasrec-tuned", "lightgcn", *TIGERS)
-    }
+    curves = {_judged(name): pipeline.log(name).validations for name in ("sasrec-tuned", "lightgcn", *TIGERS)}
     axes = plots.training_curves(curves, "validation NDCG@10", higher_is_better=True)
     return Section("Training", figures=[picture(axes, "The marked epoch is the one whose weights were kept.")])
 

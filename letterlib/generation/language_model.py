@@ -149,9 +149,9 @@ class Vocabulary:
 def initialise_new_tokens(model: nn.Module, vocabulary: Vocabulary, texts: list[str] | None, seed: int = 0) -> None:
     """Give the new rows of the embeddings (input, and output where that is another table) their first values.
 
-    texts: one per item. A code starts as the mean, over the items that have it, of the mean embedding of their words,
-    drawn to the length of a usual row. Without texts, and for codes that no item has: random, with the mean and the
-    spread of the words' rows.
+    texts: one per item; one without words counts as its end token. A code starts as the mean, over the items that have
+    it, of the mean embedding of their words, its distance from the middle of all words drawn out to the usual one.
+    Without texts, and for codes that no item has: random, with the mean and the spread of the words' rows.
     """
     tables = {id(one.weight): one.weight for one in (model.get_input_embeddings(), model.get_output_embeddings())}
     new = torch.from_numpy(vocabulary.new_tokens)

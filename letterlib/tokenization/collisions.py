@@ -18,8 +18,8 @@ class CollisionReport:
 
     colliding: items that share their identifier. rate: 1 - distinct identifiers / items.
     moved: items whose last code changed. rounds: rounds that were run.
-    distance_before, distance_after: mean squared distance between the moved items' last residual and
-        its code, in the units of the codebook; what uniqueness costs.
+    distance_before, distance_after: squared Euclidean distance between a moved item's last residual and its code,
+        in the units of the codebook, mean over the moved items; what uniqueness costs.
     """
 
     colliding_before: int

@@ -14,7 +14,8 @@ training part of the histories is counted. Where it differs from the original:
   depth.
 - Items that share a user with no other item of their group have no place in its graph and are a part of their own.
 - Where clustering leaves three quarters of a group or more in one part, the group is cut into equal parts along the
-  second eigenvector (Fiedler 1973), in which neighbours stand near each other. So every path ends.
+  second eigenvector (Fiedler 1973), divided by the roots of the items' own degrees, in which neighbours stand near each
+  other. So every path ends.
 """
 
 import numpy as np

@@ -51,8 +51,8 @@ class TokenizerConfig(BaseModel):
 class TokenizerReport:
     """How a fit went.
 
-    log: every loss per epoch. A validation's score is (distinct identifiers - L_Recon) / items: fewest collisions
-        first, and among equals the better reconstruction.
+    log: every loss per epoch. A validation's score is (distinct identifiers - L_Recon, at most 1) / items: fewest
+        collisions first, and among equals the better reconstruction.
     dead_codes: codes per level that no item has, after the repair. collisions: before and after the repair.
     reconstruction_error: L_Recon on the catalogue from the first 1, 2, ..., L codes, before the repair; the
         input has variance 1, so it is the share of variance that the codes leave unexplained.

@@ -67,10 +67,10 @@ def test_a_tokenizers_row_is_its_first_level_and_its_last_error():
     assert row["unexplained variance"] == "0.250" and row["sharing an identifier"] == "3 -> 1"
 
 
-def test_the_curves_of_the_report_begin_at_epoch_0(monkeypatch):
+def test_the_curves_of_the_report_are_those_of_the_logs(monkeypatch):
     seen = {}
     monkeypatch.setattr(report.plots, "training_curves", lambda curves, *given, **options: seen.update(curves))
     monkeypatch.setattr(report, "picture", lambda axes, caption: None)
     log = SimpleNamespace(validations=[(1, 0.1), (2, 0.3)])
     report.training_section(SimpleNamespace(log=lambda name: log))
-    assert list(seen.values()) == [[(0, 0.1), (1, 0.3)]] * 4
+    assert list(seen.values()) == [log.validations] * 4

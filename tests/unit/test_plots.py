@@ -76,7 +76,7 @@ def test_purity_draws_arms_and_the_shuffled_band():
 
 
 def test_training_curves_mark_the_best_epoch():
-    curves = {"TIGER": [(0, 0.01), (1, 0.03), (2, 0.02)]}
+    curves = {"TIGER": [(1, 0.01), (2, 0.03), (3, 0.02)]}
     assert title(plots.training_curves(curves, "validation NDCG@10", True)) == (
         "Highest validation NDCG@10: TIGER 0.03 (epoch 2)"
     )
