@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from letterlib.course.checks import Case, call, compare, several
+from letterlib.course.checks import Case, call, compare
+from letterlib.course.returned import several
 
 
 def batch_cases(generator: Generator) -> list[Case]:

@@ -29,7 +29,9 @@ Case = dict[str, Any]
 GRADING_SEED = 2024
 """`require` draws the same inputs every time, so that grading a submission twice gives the same mark."""
 
+_STUB = "Replace `raise NotImplementedError()`, which was reached, by your answer, and run this cell again."
 _STOPPED = "Your function stopped with"
+_UNKNOWN = "none that we know. Work the input above out by hand, and print each step of your function beside it."
 _OTHER_KIND = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
 _NOT_LEARNERS = (str(Path(__file__).parent.parent), sysconfig.get_path("stdlib"), "<frozen")
 _CONVERTED = {
@@ -42,6 +44,7 @@ _CONVERTED = {
     "is for numbers.",
     ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, but loses the gradient.",
     ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
+    ("an array", "a Series"): "`.to_numpy()` makes an array of it.",
 }
 
 _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#666666"}
@@ -63,7 +66,7 @@ class Incorrect(Exception):
     @property
     def about(self) -> str:
         """The name of the value that is wrong, where one is named."""
-        return self.message.split("`")[1] if self.message.startswith("`") else ""
+        return self.message.split("`")[1] if self.message.startswith(("`", "Your function changed `")) else ""
 
     @property
     def lines(self) -> list[str]:
@@ -71,7 +74,8 @@ class Incorrect(Exception):
         found += [f"    {name} = {in_words(value)}" for name, value in self.case.items()]
         if self.expected is not None:
             found += [f"Expected: {in_words(self.expected)}", f"Actual:   {in_words(self.actual)}"]
-        return [*found, f"Likely cause: {self.cause}"] if self.cause else found
+        cause = self.cause or ("" if self.stopped else _UNKNOWN)
+        return [*found, f"Likely cause: {cause}"] if cause else found
 
 
 class NotAttempted(Exception):
@@ -113,7 +117,7 @@ def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
     try:
         _examine(exercise, answer, secrets.randbits(32) if seed is None else seed)
     except NotAttempted:
-        return Result(exercise, "not attempted", ["Replace the stub by your answer and run this cell again."])
+        return Result(exercise, "not attempted", [_STUB])
     except Incorrect as found:
         return Result(exercise, "incorrect", found.lines)
     except LetterError as error:
@@ -207,15 +211,6 @@ def call(answer: Any, case: Case) -> Any:
     return returned
 
 
-def several(returned: Any, names: Sequence[str], case: Case, what: str = "things") -> tuple:
-    """What a function returned, where the exercise asks for more than one thing."""
-    if isinstance(returned, (tuple, list)) and len(returned) == len(names):
-        return tuple(returned)
-    count, listed = {2: "two", 3: "three"}[len(names)], " and ".join([", ".join(names[:-1]), names[-1]])
-    cause = f"a return statement other than `return {', '.join(names)}`."
-    raise Incorrect(f"Your function should return {count} {what}: {listed}.", case, cause=cause)
-
-
 def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()) -> None:
     """Type, shape, dtype and values of one tensor, array or number, in this order; the first difference is the finding.
 
@@ -234,12 +229,12 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
     if kind != "a number":
         if actual.shape != expected.shape:
             what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
-            raise wrong(what, cause=likely or "a reduction over the wrong dimension, or one too many or too few.")
+            raise wrong(what, cause=likely or "a reduction over the wrong dimension, or a slice of another length.")
         if dtype_of(actual) != dtype_of(expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
             raise wrong(what, cause=likely or "a conversion such as `.float()` or `.int()`, or another quantity.")
     if not close(actual, expected):
-        shaped = "the right shape, and wrong values" if kind != "a number" else "the wrong value"
+        shaped = "the wrong value" if getattr(expected, "shape", ()) == () else "the right shape, and wrong values"
         raise wrong(f"`{name}` has {shaped}.", cause=likely)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.course.checks import Case, call, compare, several
+from letterlib.course.checks import Case, call, compare
+from letterlib.course.returned import several
 from letterlib.course.values import kind_of
 
 

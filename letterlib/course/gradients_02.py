@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from letterlib.course.checks import Case, Incorrect, call, compare
+from letterlib.course.returned import gradients
 from letterlib.course.values import tenths
 from letterlib.tokenization import losses
 
@@ -32,7 +33,7 @@ def straight_through(answer: Any, case: Case) -> None:
     ]
     compare("the result", returned, quantised.detach(), case, causes)
     weight = torch.linspace(-1, 1, z.numel() + 1)[1:].reshape(z.shape)  # no two alike
-    of_z, of_quantised = _gradients((returned * weight).sum(), [z, quantised])
+    of_z, of_quantised = gradients((returned * weight).sum(), [z, quantised], case)
     if not torch.allclose(of_z, weight):
         what = "The value is right, but the gradient does not pass to z unchanged."
         if of_z.any():
@@ -69,8 +70,8 @@ def rq_loss(answer: Any, case: Case) -> None:
     returned = call(answer, case)
     reference = losses.rq_loss(residuals, vectors, mu)
     compare("the loss", returned, reference.detach(), case, _wrong_losses(residuals, vectors, mu))
-    wanted = _gradients(reference, residuals + vectors)
-    found = _gradients(returned, residuals + vectors)
+    wanted = gradients(reference, residuals + vectors, case)
+    found = gradients(returned, residuals + vectors, case)
     if _all_close(found, wanted):
         return
     levels = len(residuals)
@@ -119,11 +120,3 @@ def _wrong_losses(residuals: list[Tensor], vectors: list[Tensor], mu: float) -> 
 
 def _all_close(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.allclose(x, y, rtol=1e-4, atol=1e-6) for x, y in zip(a, b, strict=True))
-
-
-def _gradients(value: Tensor, tensors: list[Tensor]) -> list[Tensor]:
-    """Gradients of a scalar, zero where none arrives."""
-    if not value.requires_grad:
-        return [torch.zeros_like(one) for one in tensors]
-    found = torch.autograd.grad(value, tensors, allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, tensors, strict=True)]

@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 from torch import Generator
 
-from letterlib.course.checks import Case, Incorrect, call, compare, several
+from letterlib.course.checks import Case, Incorrect, call, compare
+from letterlib.course.returned import several
 from letterlib.course.values import dtype_of, kind_of
 from letterlib.data.dataset import Dataset, Sequences, Split
 
@@ -16,8 +17,11 @@ Causes = list[tuple[Any, str]]
 
 
 def hold_out_cases(generator: Generator) -> list[Case]:
-    """(length, n). Lists of 2n and fewer are too short to hold anything out, those of 2n + 1 are not."""
-    shapes = [(3, 1), (4, 2), (3, 2), (5, 2), (7, 1), (3, 3), (30, 5)]
+    """(length, n). Lists of 2n and fewer are too short to hold anything out, those of 2n + 1 are not.
+
+    In the last n is not the lesson's 5, which some write into the function.
+    """
+    shapes = [(3, 1), (4, 2), (3, 2), (5, 2), (7, 1), (3, 3), (30, 4)]
     return [{"items": drawn(generator, 40, length), "n": n} for length, n in shapes]
 
 
@@ -28,8 +32,10 @@ def hold_out(answer: Any, case: Case) -> None:
     split = split_of([items], n)
     valid, test = (split.cases(part).targets for part in ("valid", "test"))
     wanted = {"train": split.train[0], "valid": valid, "test": test}
+    five = "5 written into the function; use its argument n."
     causes: dict[str, Causes] = {
         "train": [
+            (items[:-10], five),
             (items[:-n], "validation items left in the training part. Both held-out parts go: 2n items."),
             (items, "nothing taken away: training would see the answers."),
             (items[2 * n :], "the first items held out. The list is oldest first, and the end is what we ask for."),
@@ -45,11 +51,13 @@ def hold_out(answer: Any, case: Case) -> None:
             (items[-2 * n : -n - 1], "a slice that stops one too early. Its end is left out already: `[-2 * n:-n]`."),
             (items[-2 * n - 1 : -n - 1], "a slice that is one place too far to the left. It is `[-2 * n:-n]`."),
             (items[: -2 * n], "parts in another order. Return train, valid, test."),
+            (items[-10:-5], five),
         ],
         "test": [
             (valid, "validation and test swapped. The last n are the test."),
             (items[-2 * n :], "validation items in the test part. The test is the last n alone."),
             (items[-1:], "the last item alone. This is right for n = 1; here n is larger."),
+            (items[-5:], five),
             (items[-n:-1], "the last item left out. A slice that runs to the end has no stop: `items[-n:]`."),
         ],
     }

@@ -1,6 +1,6 @@
 """The exercises of lesson 00: holding out, recall, NDCG, popularity."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,6 @@ from letterlib.data.dataset import NO_ITEM, Cases
 from letterlib.evaluation.metrics import ABSENT, gains_at, hits_at, ranks_of
 
 Causes = list[tuple[Any, str]]
-
-UNKNOWN = "none that we know. Work the input above out by hand, and print each step of your function beside it."
 
 
 def list_cases(generator: Generator) -> list[Case]:
@@ -38,6 +36,10 @@ def recall(answer: Any, case: Case) -> None:
         *_wrong_cuts(hits_at, ranks, k, ranked.shape[1]),
         (hits.mean() / k, "a division by k, as a mean over k places makes one. That is precision; use `.any(axis=1)`."),
         (hits.sum() / k, "the hits divided by k. Divide by the number of cases."),
+        *(
+            (hits.sum() / max(1, (part != NO_ITEM).all(axis=1).sum()), "lists with a -1 left out. They are cases, too.")
+            for part in (ranked, ranked[:, :k])
+        ),
         (hits.sum() / ranked.shape[1], "the hits divided by the length of a list. Divide by the number of cases."),
         (1.0, "the first list alone (a `return` inside the loop), the hits alone, or one `any` for the whole table."),
         (hits.sum(), "a sum over cases; take the mean."),
@@ -48,7 +50,6 @@ def recall(answer: Any, case: Case) -> None:
             (found[:, :k].any(axis=0).sum() / n, "`any` along the wrong axis. One list is a row: `.any(axis=1)`.")
             for n in (k, len(targets))
         ),
-        (hits.sum() / max(1, (ranked != NO_ITEM).all(axis=1).sum()), "lists with a -1 left out. They are cases, too."),
         (found.mean(), "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`."),
         (found[:, -k:].any(axis=1).mean(), "the last k places. The first k are `ranked[:, :k]`."),
         ((found.argmax(axis=1) < k).mean(), "a miss becomes a hit: `argmax` gives it 0, and -1 is below k."),
@@ -56,7 +57,6 @@ def recall(answer: Any, case: Case) -> None:
         (hits.mean() * 100, "a percentage. A share lies between 0 and 1."),
         (1 - hits.mean(), "the misses counted."),
         (gains_at(ranks, k).mean(), "a discount by rank. Recall does not ask where in the first k the target stands."),
-        (returned, UNKNOWN),
     ]
     compare("recall", returned, float(hits.mean()), case, causes)
 
@@ -93,53 +93,37 @@ def ndcg(answer: Any, case: Case) -> None:
         (gains.sum() / max(1, hits.sum()), "a mean over the cases that were found. A miss counts as 0, and counts."),
         (gains.sum(), "a sum over cases; take the mean."),
         (float(gains[0]), "the first list alone: a `return` inside the loop."),
-        (returned, UNKNOWN),
     ]
     compare("ndcg", returned, float(gains.mean()), case, causes)
 
 
 def popularity_cases(generator: Generator) -> list[Case]:
-    """(lengths, n, n_items). Lists of 2n and of 2n + 1, shorter and longer; many items tie, and nobody has the last."""
-    longer = [_between(generator, 6, 14) for _ in range(9)]
-    shapes = [([3], 1, 4), ([3, 4], 1, 5), ([5, 4, 3], 2, 6), ([6, 7, 5, *longer], 3, 40)]
-    return [
+    """(lengths, n, n_items). Lists of 2n and of 2n + 1, shorter and longer; many items tie, and nobody has the last.
+
+    In the last but one a user has an item three times.
+    """
+    longer = [_between(generator, 6, 14) for _ in range(8)]
+    shapes = [([3], 1, 4), ([3, 4], 1, 5), ([5, 4, 3], 2, 6), ([6, 7, 5, 14, *longer], 3, 40)]
+    *few, many = [
         {"sequences": [_skewed(generator, n_items - 1, length) for length in lengths], "n": n, "n_items": n_items}
         for lengths, n, n_items in shapes
     ]
+    again = [np.array([0, 2, 2, 2, 1, 0]), np.array([0, 1, 0, 2]), np.array([0, 3, 1])]
+    return [*few, {"sequences": again, "n": 1, "n_items": 5}, many]
 
 
 def popularity(answer: Any, case: Case) -> None:
     """0.4: list of int64 arrays, n, n_items -> int64 [n_items], most popular first."""
     sequences, n, n_items = case.values()
     split = split_of(sequences, n, n_items)
-    nobody = Cases.from_histories([[]])
-    wanted = Popularity().fit(split).recommend(nobody, n_items).items[0]
+    wanted = Popularity().fit(split).recommend(Cases.from_histories([[]]), n_items).items[0]
     train, returned = split.train_counts, call(answer, case)
-    everything, without_test, always_without_test, long_only, two_n_cut, one_too_short, first_out = (
-        _counts(part, n_items)
-        for part in (
-            sequences,
-            [one[:-n] if len(one) > 2 * n else one for one in sequences],
-            [one[:-n] for one in sequences],
-            [one[: -2 * n] for one in sequences],
-            [one[: -2 * n] if len(one) >= 2 * n else one for one in sequences],
-            [one[: -2 * n] if len(one) > 2 * n + 1 else one for one in sequences],
-            [one[2 * n :] if len(one) > 2 * n else one for one in sequences],
-        )
-    )
-    upwards, fewer = np.argsort(train, kind="stable"), isinstance(returned, np.ndarray) and returned.size < n_items
-    whole = isinstance(returned, np.ndarray) and returned.dtype.kind in "iu"
+    an_array = isinstance(returned, np.ndarray)
+    whole = an_array and returned.dtype.kind in "iu"
     whole = whole and np.array_equal(np.sort(returned, axis=None), np.arange(n_items))
-    tied = whole and np.array_equal(train[returned], train[wanted])
+    upwards, everything = np.argsort(train, kind="stable"), _counts(sequences, n_items)
     causes = [
-        (_ranked(everything), "counting on all interactions: the held-out items have helped to rank themselves."),
-        *((_ranked(counts), "counting the validation items too. Training ends 2n before the end, not n.")
-          for counts in (without_test, always_without_test)),
-        (_ranked(long_only), "forgetting the short lists. A list with fewer than 2n + 1 items is training as a whole."),
-        (_ranked(two_n_cut), "a list of 2n items cut to nothing. With fewer than 2n + 1 items all are training."),
-        (_ranked(one_too_short), "a list of 2n + 1 items taken for too short. One item is left for training."),
-        (_ranked(everything - train), "counting the held-out items instead of the training part."),
-        (_ranked(first_out), "the first items held out. The lists are oldest first, and the end is what we ask for."),
+        *_wrong_parts(sequences, n, n_items),
         *((order, "the least popular first.") for order in (upwards, np.argsort(train), wanted[::-1])),
         *((order[::-1], "ties by the higher item id: `[::-1]` turns ties round too.")
           for order in (upwards, np.argsort(train))),
@@ -149,14 +133,45 @@ def popularity(answer: Any, case: Case) -> None:
         (np.argsort(wanted), "the place of every item. Return the items in the order of their places."),
         (_ranked(np.trim_zeros(train, "b")), "a count that stops at the highest id in the lists: `minlength=n_items`."),
         (wanted[train[wanted] > 0], "items without an interaction left out. They come last, by their id."),
-        (returned if fewer else train, "items left out. All n_items are asked for; those that nobody has come last."),
         *((_ranked(counts > 0), "items marked as seen or not; `counts[items] += 1` adds 1 once. Use `np.bincount`.")
           for counts in (train, everything)),
         (wanted.astype(np.float64), "a conversion to fractions. Item ids are whole numbers."),
-        (returned if tied else train, "ties in another order. Of films with equal counts the lower id comes first."),
-        (returned, UNKNOWN),
     ]  # fmt: skip
+    if whole and np.array_equal(train[returned], train[wanted]):
+        causes.append((returned, "ties in another order. Of films with equal counts the lower id comes first."))
+    if an_array and returned.size < n_items:
+        causes.append((returned, "items left out. All n_items are asked for; those that nobody has come last."))
+    if an_array and returned.size > n_items:
+        causes.append((returned, "more than n_items entries. Each of the items 0 to n_items - 1 stands there once."))
     compare("ranking", returned, wanted, case, causes)
+
+
+def _wrong_parts(sequences: Sequence[np.ndarray], n: int, n_items: int) -> Causes:
+    """The rankings that come of counting something else than every list's training part."""
+
+    def train(one: np.ndarray) -> np.ndarray:
+        return one[: -2 * n] if len(one) > 2 * n else one
+
+    too_many = "counting the validation items too. Training ends 2n before the end, not n."
+    parts: list[tuple[Callable[[np.ndarray], np.ndarray], str]] = [
+        (lambda one: one, "counting on all interactions: the held-out items have helped to rank themselves."),
+        (lambda one: one[:-n] if len(one) > 2 * n else one, too_many),
+        (lambda one: one[:-n], too_many),
+        (lambda one: one[: -2 * n], "forgetting the short lists. A list with fewer than 2n + 1 items is training as a "
+         "whole."),
+        (lambda one: one[: -2 * n] if len(one) >= 2 * n else one, "a list of 2n items cut to nothing. With fewer than "
+         "2n + 1 items all are training."),
+        (lambda one: one[: -2 * n] if len(one) > 2 * n + 1 else one, "a list of 2n + 1 items taken for too short. One "
+         "item is left for training."),
+        (lambda one: one[len(train(one)) :], "counting the held-out items instead of the training part."),
+        (lambda one: one[2 * n :] if len(one) > 2 * n else one, "the first items held out. The lists are oldest first, "
+         "and the end is what we ask for."),
+        (lambda one: one[:-10] if len(one) > 10 else one, "5 written into the function; use its argument n."),
+    ]  # fmt: skip
+    if any(len(np.unique(one)) < len(one) for one in sequences):
+        text = "an item counted once that a list has twice: `counts[items] += 1` adds 1 once. Use `np.bincount`."
+        parts.insert(0, (lambda one: np.unique(train(one)), text))
+    return [(_ranked(_counts([part(one) for one in sequences], n_items)), text) for part, text in parts]
 
 
 def _one_number(returned: Any, case: Case) -> Any:
@@ -171,6 +186,7 @@ def _one_number(returned: Any, case: Case) -> Any:
 
 def _wrong_cuts(measure: Any, ranks: np.ndarray, k: int, length: int) -> Causes:
     return [
+        (measure(ranks, 10).mean(), "10 written into the function; use its argument k."),
         (measure(np.where(ranks > 0, ranks - 1, ABSENT), k).mean(), "places 1 to k. Python counts from 0: `[:, :k]`."),
         (measure(ranks, k + 1).mean(), "one place too many. The first k places have ranks 0 to k - 1."),
         (measure(ranks, k - 1).mean(), "one place too few. The first k places are `ranked[:, :k]`."),

@@ -1,20 +1,18 @@
 """The exercises of lesson 01. Vectors have lengths that differ, so that a cosine is never a dot product by luck."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from letterlib.analysis import anisotropy, neighbours
+from letterlib.analysis import anisotropy
 from letterlib.analysis.neighbours import unit_rows
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.nearest_01 import drawn_rows, nearest, nearest_cases
 from letterlib.course.scale_01 import standardize_cases, standardized
 from letterlib.course.values import tenths
 from letterlib.semantics import mean_pool
-
-CLEAR = 1e-3  # least difference between the cosines of two neighbours that follow each other
 
 
 def masked_mean_cases(generator: Generator) -> list[Case]:
@@ -44,7 +42,9 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
     lowest = states.masked_fill(~real, -torch.inf).amax(1)
     n_real = mask.sum(1)
     across = total / n_real if total.shape[0] == total.shape[1] else torch.full_like(total, torch.nan)
+    by_place = torch.stack([row[one.long()].mean(0) for row, one in zip(states, mask, strict=True)])
     right, upside_down = mean_pool(states, mask), "the mask is upside down: 1 is real, 0 is padding."
+    as_places = "a mask of 0 and 1 as an index: it picks positions 0 and 1. `mask.bool()` picks where it is true."
     return [
         (right, f"another type of number; return {states.dtype}, the type of the states."),
         (right[:, None], "`keepdim=True`, or a stray dimension; one vector per text is enough."),
@@ -57,6 +57,7 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
         (total, "a sum. Divide by each text's number of real tokens, or long texts get long vectors."),
         ((states * ~real).sum(1) / (~real).sum(1).clamp(min=1), upside_down),
         ((states * ~real).sum(1) / (~real).sum(1), upside_down),
+        (by_place, as_places),
         (states[:, 0], "the first token's vector ([CLS]) alone. Average over all real tokens."),
         (states[:, -1], "the last position's vector alone. Average over all real tokens."),
         (first, "the first n positions. Padding may stand in front, as it does for decoders: use the mask itself."),
@@ -68,88 +69,9 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
     ]
 
 
-def nearest_cases(generator: Generator) -> list[Case]:
-    """Twins first: the item itself need not be the first of its own list. Then opposites: a cosine may be -1."""
-    twin = tenths(torch.rand(1, 2, generator=generator) + 0.5).numpy()
-    opposites = tenths(torch.tensor([[0, 1], [0, -1]]) * (torch.rand(2, 1, generator=generator) + 0.5)).numpy()
-    cases = [{"vectors": np.repeat(twin, 2, axis=0), "k": 1}, {"vectors": opposites, "k": 1}]
-    sizes = [(3, 2, 1), (4, 2, 2), (16, 5, 6)]
-    return cases + [{"vectors": _clear_rows(generator, *shape), "k": k} for *shape, k in sizes]
-
-
-def nearest(answer: Any, case: Case) -> None:
-    """1.2: vectors [n, d], k -> int64 [n, k], best first, never the item itself."""
-    vectors, k = case["vectors"], case["k"]
-    found, returned = neighbours.nearest(vectors, k), call(answer, case)
-    with np.errstate(all="ignore"):
-        causes = _wrong_neighbours(vectors, k, found)
-    if isinstance(returned, np.ndarray) and returned.shape == found.shape:
-        if (np.sort(returned, axis=1) == np.sort(found, axis=1)).all():
-            causes.append((returned, "the right neighbours in the wrong order: sort them, best first."))
-    if isinstance(returned, np.ndarray) and returned.ndim == 2 and returned.shape[1] < k:
-        causes.append((returned, "films with cosine 1 left out. Leave out the film by its place: two may be equal."))
-    compare("neighbours", returned, found, case, causes)
-
-
-def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tuple[np.ndarray, str]]:
-    cosines = unit_rows(vectors) @ unit_rows(vectors).T
-    dots = vectors @ vectors.T
-    columns = vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-12)
-    squares = np.square(vectors[:, None] - vectors).sum(axis=2)
-    with_itself, farthest = _order(cosines), "the farthest ones: the order is upside down. Highest cosine first."
-    unnormalised = "dot products without dividing by the lengths: long vectors win."
-    not_lowest = "a diagonal that is not low enough: a cosine may be as low as -1. Set it to -inf."
-    no_root = "rows divided by their squared length; divide by the length, its root."
-    squared = vectors / np.square(vectors).sum(axis=1, keepdims=True)
-    by_column = "columns divided by their length; a cosine divides every row by its own (axis=1, keepdims=True)."
-    dropped = "the first of the list is dropped. With two equal films it may be the other one: exclude the film itself."
-    return [
-        (found.astype(np.float64), "a conversion to fractions. Item numbers are whole."),
-        (found.T, "the table is transposed; one row per item."),
-        (np.argsort(-_without_self(cosines), axis=0)[:, :k], "a sort down every column; sort each row, axis=1."),
-        (_order(_without_self(squared @ squared.T))[:, :k], no_root),
-        (_order(_with_diagonal(cosines, 0))[:, :k], not_lowest),
-        (_order(_with_diagonal(cosines, -1))[:, :k], not_lowest),
-        (with_itself[:, :k], "the item itself heads its own list. Set the diagonal to -inf before you sort."),
-        (with_itself[:, : k + 1], "the item itself heads its own list, and one more than k is returned."),
-        (with_itself[:, 1 : k + 1], dropped),
-        (_order(_without_self(cosines))[:, :-1][:, ::-1][:, :k], farthest),
-        (np.argsort(_without_self(cosines), axis=1)[::-1][:, :k], "`[::-1]` turns round the rows; use `[:, ::-1]`."),
-        (_order(-cosines)[:, :k], farthest),
-        (_order(-_without_self(cosines))[:, :k], "ascending order, so that -inf comes first. Highest cosine first."),
-        (_order(_without_self(dots))[:, :k], unnormalised),
-        (_order(dots)[:, :k], "dot products without dividing by the lengths, and the item itself is left in."),
-        (_order(dots)[:, 1 : k + 1], unnormalised),
-        (_order(_without_self(columns @ columns.T))[:, :k], by_column),
-        (_order(columns @ columns.T)[:, 1 : k + 1], by_column),
-        (_order(_without_self(-squares))[:, :k], "distances; this exercise asks for the angle, the cosine."),
-        (_order(_without_self(np.abs(cosines)))[:, :k], "absolute values: a negative cosine means far, not near."),
-        (found + 1, "places counted from 1; the first row is row 0."),
-        *(
-            (_order(_without_self(cosines))[:, :n], "too many: only the first k of each row, `[:, :k]`.")
-            for n in (len(vectors), len(vectors) - 1)
-            if n > k
-        ),
-        (np.take_along_axis(cosines, found, axis=1), "the cosines themselves. Return positions: `argsort`."),
-    ]
-
-
-def _order(scores: np.ndarray) -> np.ndarray:
-    return np.argsort(-scores, axis=1, kind="stable")
-
-
-def _with_diagonal(scores: np.ndarray, value: float) -> np.ndarray:
-    scores = scores.copy()
-    np.fill_diagonal(scores, value)
-    return scores
-
-
-_without_self = partial(_with_diagonal, value=-np.inf)
-
-
 def mean_cosine_cases(generator: Generator) -> list[Case]:
     """Two rows, then rows that lean in one direction, as text embeddings do, the first two of them equal."""
-    cases = [{"vectors": _rows(generator, *shape, lean=0.5)} for shape in [(2, 2), (3, 2), (10, 4)]]
+    cases = [{"vectors": drawn_rows(generator, *shape, lean=0.5)} for shape in [(2, 2), (3, 2), (10, 4)]]
     for case in cases[1:]:
         case["vectors"][1] = case["vectors"][0]
     return cases
@@ -198,24 +120,6 @@ def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
         ((length(vectors.sum(axis=0)) ** 2 - n) / pairs, f"a sum of rows of any length; {own}"),
         (cosines[cosines < 1 - 1e-5].sum() / max((cosines < 1 - 1e-5).sum(), 1), unequal),
     ]
-
-
-def _rows(generator: Generator, n: int, d: int, lean: float = 0) -> np.ndarray:
-    """Rows of unequal length, none of them zero, with `lean` added to every number."""
-    while True:
-        lengths = torch.rand(n, 1, generator=generator) * 2 + 0.5
-        rows = tenths(torch.randn(n, d, generator=generator) * lengths + lean).numpy()
-        if np.linalg.norm(rows, axis=1).min() > 0.3:
-            return rows
-
-
-def _clear_rows(generator: Generator, n: int, d: int) -> np.ndarray:
-    """Rows whose cosines with any one row differ by at least CLEAR."""
-    while True:
-        rows = _rows(generator, n, d)
-        cosines = unit_rows(rows) @ unit_rows(rows).T
-        if np.diff(np.sort(cosines, axis=1), axis=1).min() >= CLEAR:
-            return rows
 
 
 EXERCISES = {

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.gradients_02 import rq_loss, rq_loss_cases, straight_through, straight_through_cases
+from letterlib.course.returned import several
 from letterlib.course.values import tenths
 from letterlib.tokenization import residual_quantizer
 
@@ -38,6 +39,14 @@ def nearest_code(answer: Any, case: Case) -> None:
         (distances.argmax(dim=1), "`argmax`, which takes the farthest code; the least distance is `argmin`."),
         ((z @ codebook.T).argmax(dim=1), "the largest dot product: it prefers long vectors. Use distances."),
         ((z @ codebook.T).argmin(dim=1), "the smallest dot product; compare distances."),
+        (
+            (codebook.square().sum(1) - z @ codebook.T).argmin(1),
+            "the dot product without its 2: the squared distance is |z|^2 - 2 z e + |e|^2.",
+        ),
+        (
+            (z[:, None] - codebook).square().sum(1).argmin(1),
+            "squares summed over the codes. The numbers of a vector are in the last dimension: `sum(dim=2)`.",
+        ),
         ((z[:, None] - codebook).sum(2).argmin(1), "differences summed without squaring: they cancel."),
         (
             distances.argmin(dim=0),
@@ -84,6 +93,10 @@ def residual_quantize(answer: Any, case: Case) -> None:
     causes = [
         (codebooks[-1][codes[:, -1]], "the last level's vector alone. Quantised is the sum over all levels."),
         (codebooks[0][codes[:, 0]], "the first level's vector alone. Quantised is the sum over all levels."),
+        (
+            quantised - codebooks[-1][codes[:, -1]],
+            "the last level's vector is missing. `z - residual` is the whole sum only after the last subtraction.",
+        ),
         (z - quantised, "the last residual. Quantised is what was taken away, not what is left."),
         (quantised / len(codebooks), "a mean over levels; the levels add up."),
         (z + quantised, "a sum that starts from z. Start from zeros."),

@@ -13,8 +13,10 @@ from scipy import sparse
 from torch import Generator, Tensor
 
 from letterlib.collaborative.lightgcn import normalized_adjacency
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
-from letterlib.course.values import close, kind_of, tenths
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.pairs_03 import next_items, next_items_cases
+from letterlib.course.returned import gradients, several
+from letterlib.course.values import kind_of, tenths
 from letterlib.tokenization.losses import collaborative_loss
 
 Causes = Iterator[tuple[Any, str]]
@@ -74,71 +76,19 @@ def _wrong_rounds(edges: Tensor, own: Tensor, others: Tensor, heard: Tensor, rig
     yield again, "the other side's new vectors are heard. Both sides hear the old ones."
 
 
-def next_items_cases(generator: Generator) -> list[Case]:
-    """(items of the user, held out, window). Ids differ within a history; a training part may have one item only."""
-    shapes = [(4, 1, 3), (5, 1, 1), (3, 1, 4), (12, 3, 5), (12, 2, 9), (24, 4, 6)]
-    return [{"history": torch.randperm(90, generator=generator)[:n], "held_out": held_out, "window": window}
-            for n, held_out, window in shapes]  # fmt: skip
-
-
-def next_items(answer: Any, case: Case) -> None:
-    """3.2: history int64 [n], held_out, window -> inputs and labels, int64 [at most window]."""
-    history, held_out, window = case.values()
-    inputs, labels = several(call(answer, case), ["inputs", "labels"], case)
-    train, seen = history[: -2 * held_out], history[:-held_out]
-    right_inputs, right_labels = train[:-1][-window:], train[1:][-window:]
-    places = torch.arange(window) + len(train) - 1 - window
-    wrapped = "a negative place, which counts from the end: here the training part is shorter than the window."
-    padded = "padding. A training part shorter than the window simply gives fewer inputs and labels."
-    no_label = "the last training item among the inputs. What follows it is held out, so it has no label."
-    swapped = "inputs and labels in the other order."
-    turned = isinstance(labels, Tensor) and close(labels, right_inputs)
-    of_fractions = "fractions: `torch.tensor([])` of an empty list, or a conversion. Items are `torch.int64`."
-    causes = [
-        (right_inputs, of_fractions),
-        (history[:-1][-window:], "held-out items. The last 2 * held_out items are for validation and test."),
-        (seen[:-1][-window:], "validation items. Take away 2 * held_out items, not held_out."),
-        (train[-window:], swapped if turned else no_label),
-        (train[:-1][:window], "the oldest items. The window holds the most recent ones."),
-        (right_labels, swapped),
-        (history[2 * held_out :][:-1][-window:], "the oldest items taken away. Held out are the most recent ones."),
-        (train[:-1], "no window: at most `window` inputs, the most recent ones."),
-        (right_inputs.flip(0), "the newest first; histories run from the oldest to the newest."),
-        (train[:-1][-window + 1 :], "a window one too short: `window` inputs and as many labels."),
-        (history[places % len(history)], wrapped),
-        (_zeros_before(right_inputs, window), padded),
-    ]
-    compare("inputs", inputs, right_inputs, case, causes)
-    causes = [
-        (right_labels, of_fractions),
-        (right_inputs, "no shift: the label of an item is the item after it."),
-        (history[-2 * held_out - window + 1 :][:window], "labels that reach into the held-out part."),
-        (train[-window:], "the last `window` items: in a short history the first has nothing before it."),
-        (train[:-2][-window:], "a shift in the wrong direction: the label is the item after, not before."),
-        (train[-1:], "the last label alone. Every position has one."),
-        (train[-1], "the last label alone. Every position has one."),
-        (train[1:], "no window: as many labels as inputs, the most recent ones."),
-        (seen[1:][-window:], "validation items among the labels. Take away 2 * held_out items first."),
-        (history[1:][-window:], "held-out items among the labels. Take away 2 * held_out items first."),
-        (history[(places + 1) % len(history)], wrapped),
-        (_zeros_before(right_labels, window), padded),
-        (right_labels.flip(0), "the newest first; histories run from the oldest to the newest."),
-    ]
-    compare("labels", labels, right_labels, case, causes)
-
-
-def _zeros_before(items: Tensor, length: int) -> Tensor:
-    return F.pad(items, (length - len(items), 0))
-
-
 def overlap_cases(generator: Generator) -> list[Case]:
-    """(items, neighbours, ids they are drawn from). No id twice in a row, as in lists of neighbours."""
+    """(items, neighbours, ids they are drawn from). No id twice in a row, as in lists of neighbours.
+
+    In the last a row has the same ids in another order: sets agree there, and places do not.
+    """
 
     def lists(n: int, k: int, ids: int) -> np.ndarray:
         return torch.stack([torch.randperm(ids, generator=generator)[:k] for _ in range(n)]).numpy()
 
     shapes = [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 2, 3), (4, 3, 5), (24, 6, 30)]
-    return [{"first": lists(*shape), "second": lists(*shape)} for shape in shapes]
+    cases = [{"first": lists(*shape), "second": lists(*shape)} for shape in shapes]
+    cases[-1]["second"][0] = np.roll(cases[-1]["first"][0], 1)
+    return cases
 
 
 def overlap(answer: Any, case: Case) -> None:
@@ -190,8 +140,7 @@ def cf_loss(answer: Any, case: Case) -> None:
     returned, reference = call(answer, case), collaborative_loss(z, h)
     compare("the loss", returned, reference.detach(), case, _wrong_cf_losses(z.detach(), h))
     (wanted,) = torch.autograd.grad(reference, z)
-    found = torch.autograd.grad(returned, z, allow_unused=True)[0] if returned.requires_grad else None
-    found = torch.zeros_like(z) if found is None else found
+    (found,) = gradients(returned, [z], case)
     if torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
         return
     if not found.any():
@@ -227,11 +176,6 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
         yield F.cross_entropy(-distance, own), "distances as logits; use dot products."
     yield -logits.diag().mean(), "the own dot product alone: nothing pushes from the others."
     yield logits.softmax(dim=1).diag().mean(), "the probability itself. Take minus its logarithm."
-    for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
-        yield (
-            -(logits.softmax(dim=1).diag() + small).log().mean(),
-            "a small number inside the logarithm. It cuts large losses off; `F.cross_entropy` needs none.",
-        )
     yield -logits.log_softmax(dim=1).mean(), "the mean over all columns: the target is missing."
     yield logits.logsumexp(dim=1).mean(), "the own logit is not subtracted: the target is missing."
     yield F.cross_entropy(logits, own, reduction="none"), "one loss per item; take their mean."
@@ -244,6 +188,11 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
     yield yes_or_no, "a yes or no for every pair. Each row is one question with B possible answers."
     yield -logits.softmax(dim=1).diag().mean().log(), "the logarithm of a mean. Take the mean of logarithms."
     yield -logits.softmax(dim=1).diag().mean(), "the logarithm is missing; `F.nll_loss` wants `log_softmax`."
+    for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
+        yield (
+            -(logits.softmax(dim=1).diag() + small).log().mean(),
+            "a small number inside the logarithm. It cuts large losses off; `F.cross_entropy` needs none.",
+        )
 
 
 EXERCISES = {

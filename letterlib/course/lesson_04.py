@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from letterlib.analysis import code_usage
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.positives_04 import positives, positives_cases
+from letterlib.course.returned import gradients
 from letterlib.course.values import kind_of
 from letterlib.tokenization import collisions, losses
 from letterlib.tokenization.losses import NO_POSITIVE
@@ -73,18 +74,24 @@ def _exp_entropy(p: np.ndarray) -> float:
 
 
 def diversity_cases(generator: Generator) -> list[Case]:
-    """(items, codes, dim, rows without a positive), one item first; the fourth has no positive at all."""
+    """(items, codes, dim, rows without a positive), one item first; the fourth has no positive at all.
+
+    A code without a positive is neither the first nor the last but in the last case but one. There -1, read as a place
+    or turned into 0, picks the entry that is barred, and a product with 0 does not undo it.
+    """
     cases = []
     for rows, n_codes, dim, without in [(1, 3, 1, 0), (2, 3, 2, 0), (3, 4, 2, 1), (2, 4, 2, 2), (40, 12, 6, 7)]:
         codes = torch.randint(n_codes, (rows,), generator=generator)
-        codes[:without] = torch.randint(1, n_codes - 1, (without,), generator=generator)  # neither first nor last
+        codes[:without] = torch.randint(1, n_codes - 1, (without,), generator=generator)
         positive = (codes + 1 + torch.randint(n_codes - 1, (rows,), generator=generator)) % n_codes
         positive[:without] = NO_POSITIVE
         # Small enough that exponentials of dot products may be added and subtracted in float32, as a formula does it.
         vectors = torch.renorm(0.6 * torch.randn(n_codes, dim, generator=generator), 2, 0, 1.6)
         codebook = torch.round(vectors, decimals=1).requires_grad_()
         cases.append({"codes": codes, "positives": positive, "codebook": codebook})
-    return cases
+    ends = {"codes": torch.tensor([3, 0, 1]), "positives": torch.tensor([NO_POSITIVE, NO_POSITIVE, 2])}
+    four = codebook.detach()[:4, :2].clone().requires_grad_()
+    return [*cases[:-1], {**ends, "codebook": four}, cases[-1]]
 
 
 def diversity(answer: Any, case: Case) -> None:
@@ -96,27 +103,34 @@ def diversity(answer: Any, case: Case) -> None:
     if none and kind_of(returned) in ("a number", "a tensor") and np.ndim(returned) == 0 and not returned:
         return  # whatever kind of zero
     if isinstance(returned, Tensor) and not returned.isfinite().all():
-        cause = "an item's positive is barred, or a whole row. Bar one entry a row: the own code."
-        if returned.isnan().any():
-            cause += " Or minus infinity times zero: pick the positives' entries by index."
-        if none:
-            cause = "no item has a positive, and the mean over none is 0 / 0. Return zero then."
-        what = "NaN" if returned.isnan().any() else "infinite"
-        raise Incorrect(f"The loss is {what}.", case, expected=reference.detach(), actual=returned, cause=cause)
+        what, expected = "NaN" if returned.isnan().any() else "infinite", reference.detach()
+        cause = _cause_of_infinity(codes, positive, len(codebook), returned)
+        raise Incorrect(f"The loss is {what}.", case, expected=expected, actual=returned, cause=cause)
     compare("the loss", returned, reference.detach(), case, _wrong_diversity(codes, positive, codebook.detach()))
     if none:
         return
     (wanted,) = torch.autograd.grad(reference, codebook)
-    found = torch.zeros_like(wanted)
-    if returned.requires_grad:
-        found = torch.autograd.grad(returned, codebook, allow_unused=True)[0]
-        found = torch.zeros_like(wanted) if found is None else found
+    (found,) = gradients(returned, [codebook], case)
     if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
         cause = "a `detach()` on one side. Item's code, positive and negatives are all rows that learn."
-        if not found.any():
+        if not found.isfinite().all():
+            cause = "a logarithm of 0 or a division by 0, set to 0 afterwards: its gradient is 0 times infinity. "
+            cause += "Leave out the items without a positive before."
+        elif not found.any():
             cause = "everything is detached, so the loss teaches nothing."
         what = "The value is right, but the gradient with respect to the codebook is not."
         raise Incorrect(what, case, expected=wanted, actual=found, cause=cause)
+
+
+def _cause_of_infinity(codes: Tensor, positive: Tensor, n_codes: int, returned: Tensor) -> str:
+    kept = positive != NO_POSITIVE
+    if not kept.any():
+        return "no item has a positive, and the mean over none is 0 / 0. Return zero then."
+    times_zero = "minus infinity times zero"
+    if torch.isin(codes[~kept], torch.tensor([0, n_codes - 1])).any() and returned.isnan().any():
+        return f"{times_zero}, of an item without a positive. Leave these items out by index, not by a product with 0."
+    cause = "an item's positive is barred, or a whole row. Bar one entry a row: the own code."
+    return f"{cause} Or {times_zero}: pick the positives' entries by index." if returned.isnan().any() else cause
 
 
 def _wrong_diversity(codes: Tensor, positive: Tensor, codebook: Tensor) -> Iterator[tuple[Tensor, str]]:
@@ -174,7 +188,18 @@ def sinkhorn(answer: Any, case: Case) -> None:
     """4.4: distances [items, codes], epsilon, iterations -> shares [items, codes], columns of items / codes each."""
     distances, epsilon, iterations = case.values()
     returned, expected = call(answer, case), collisions.sinkhorn(distances, epsilon, iterations)
-    each = distances.shape[0] / distances.shape[1]
+    # Two codes are too few to tell mistakes apart.
+    causes = _wrong_shares(distances, epsilon, iterations, expected) if distances.shape[1] > 2 else []
+    if distances.shape == (2, 1) and getattr(returned, "shape", None) == (2, 2):
+        causes = [(returned, "`keepdims=True` is missing where rows are added up.")]
+    compare("shares", returned, expected, case, causes)
+
+
+def _wrong_shares(
+    distances: np.ndarray, epsilon: float, iterations: int, expected: np.ndarray
+) -> list[tuple[np.ndarray, str]]:
+    n, n_codes = distances.shape
+    each, chosen = n / n_codes, expected.argmax(1)
 
     def alternate(cost: Any, steps: str, rounds: int, column_total: float = each) -> np.ndarray:
         q = np.exp(-cost / epsilon)
@@ -182,40 +207,36 @@ def sinkhorn(answer: Any, case: Case) -> None:
             q = q / q.sum(1, keepdims=True) if step == "r" else q / q.sum(0, keepdims=True) * column_total
         return q
 
-    swapped = np.exp(-distances / epsilon)
+    swapped = at_once = np.exp(-distances / epsilon)
     for _ in range(iterations):
         swapped = swapped / swapped.sum(0)
         swapped = swapped / swapped.sum(1, keepdims=True) * each
-    causes = [
+        at_once = at_once / at_once.sum(1, keepdims=True) / at_once.sum(0) * each
+    whole, choice = "items / codes as a whole number (`//`, `int`, `round`). Keep its fraction.", "codes already chosen"
+    of_its_own = "a number of rounds of its own, or rounds until nothing changes; `iterations` says how many."
+    return [
         (alternate(distances, "cr", iterations), "columns first and rows last. The task ends with the columns."),
         (alternate(distances, "r", 1), "rows alone, which is one softmax per item: nothing makes the codes even."),
         (alternate(distances, "c", 1), "columns alone; the rows have to be scaled as well."),
         (alternate(-distances, "rc", iterations), "the sign: a small distance should give a large share."),
         (alternate(distances, "rc", iterations, 1.0), "columns that sum to 1; every code should get items / codes."),
         (alternate(distances, "rc", iterations, 1 / each), "columns that sum to codes / items; turn it over."),
-        (
-            alternate(distances, "rc", iterations, each // 1),
-            "items / codes as a whole number (`//`, `int`, `round`). Keep its fraction.",
-        ),
-        (expected * distances.shape[1], "columns that sum to the items; every code should get items / codes."),
+        (alternate(distances, "rc", iterations, each // 1), whole),
+        (expected * n_codes, "columns that sum to the items; every code should get items / codes."),
         (alternate(distances, "rc", 1), "one round only, always the first table, or all rows before all columns."),
         (alternate(distances, "rc", iterations - 1), "one round too few."),
         (alternate(distances, "rc", iterations + 1), "one round too many."),
+        *((alternate(distances, "rc", rounds), of_its_own) for rounds in (10, 20, 30, 50)),
+        (at_once, "rows and columns divided by the sums of one table. Scale the rows, and then sum the new columns."),
         (expected / expected.sum(axis=1, keepdims=True), "the rows scaled once more. The task ends with the columns."),
         (alternate(distances * epsilon, "rc", iterations), "epsilon is missing, or outside `exp`, where it cancels."),
         (swapped, "the two axes swapped: `sum(axis=1)` adds up a row, `sum(axis=0)` a column."),
         (alternate(distances * epsilon**2, "rc", iterations), "distances multiplied by epsilon; divide."),
-        (expected / len(distances), "a total of 1; with rows of 1 it is the items."),
+        (expected / n, "a total of 1; with rows of 1 it is the items."),
         (np.log(expected), "the logarithms; take `exp` at the end."),
-        (expected.argmax(1), "codes already chosen; return the table of shares."),
-        (np.eye(distances.shape[1])[expected.argmax(1)], "codes already chosen; return the table of shares."),
+        *((value, f"{choice}; return the table of shares.") for value in (chosen, np.eye(n_codes)[chosen])),
         (expected.T, "the table turned over; one row per item."),
     ]
-    # Two codes are too few to tell mistakes apart.
-    causes = causes if distances.shape[1] > 2 else []
-    if distances.shape == (2, 1) and np.shape(returned) == (2, 2):
-        causes = [(returned, "`keepdims=True` is missing where rows are added up.")]
-    compare("shares", returned, expected, case, causes)
 
 
 EXERCISES = {

@@ -13,14 +13,21 @@ import torch
 from torch import Generator
 
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment, target_ranks
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
-from letterlib.tokenization.identifiers import Identifiers, token
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.release_05 import table, table_cases
+from letterlib.course.returned import several
+from letterlib.tokenization.identifiers import Identifiers
 
 
 def similarity_cases(generator: Generator) -> list[Case]:
-    """Two items that look in opposite directions, neighbours all the same; then more, at random."""
+    """Two items that look in opposite directions, neighbours all the same; twins, of whom either may be the first of
+    its own list; then more, at random."""
     opposite = np.array([[3.0, 4.0], [-6.0, -8.0]])  # a cosine of -1: only -infinity is lower
-    cases = [{"codes": np.array([[0, 1], [1, 1]]), "cf_vectors": opposite}]
+    twins = np.array([[2.0, 0.0], [-1.0, 3.0], [2.0, 0.0], [-2.0, 5.0]])  # on an axis, where no rounding parts them
+    cases = [
+        {"codes": np.array([[0, 1], [1, 1]]), "cf_vectors": opposite},
+        {"codes": np.array([[0, 1], [2, 0], [1, 1], [2, 1]]), "cf_vectors": twins},
+    ]
     for n, dim, levels, size in [(4, 2, 2, 2), (60, 3, 3, 3)]:
         lengths = 10 ** _uniform(generator, n, 1)
         directions = torch.randn(n, dim, generator=generator, dtype=torch.float64).numpy()
@@ -37,7 +44,10 @@ def similarity(answer: Any, case: Case) -> None:
     equal = codes == codes[neighbours]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     hollow = unit @ unit.T * (1 - np.eye(len(codes)))
+    second = np.argsort(-unit @ unit.T, axis=1, kind="stable")[:, 1]
     causes = [
+        ((codes == codes[second]).mean(axis=0), "the first of the list is dropped. With two equal films it may be the "
+         "other one: exclude the film itself."),
         ((codes == codes[hollow.argmax(axis=1)]).mean(axis=0), "a diagonal of 0: where all other cosines are "
          "negative, the item itself wins. Use `-np.inf`."),
         (np.ones(codes.shape[1]), "every item is its own nearest neighbour. Leave it out before looking for the best."),
@@ -101,6 +111,7 @@ def rank(answer: Any, case: Case) -> None:
     with np.errstate(invalid="ignore"):  # a vector of zeros has no direction
         cosines = scores / (np.linalg.norm(states, axis=1)[:, None] * np.linalg.norm(vectors, axis=1))
     its = cosines[rows, targets][:, None]
+    returned = call(answer, case)
     causes = [
         (expected + 1, "counting from 1, or the target itself counted. The best item has rank 0."),
         ((scores > own).sum(axis=1), "ties all go to the target: count the items with an equal score and a lower id."),
@@ -120,7 +131,11 @@ def rank(answer: Any, case: Case) -> None:
         (target_ranks(states, unit, targets), "cosines. SASRec scores with the dot product, so lengths count."),
         (own[:, 0], "the target's score; its rank is how many items come before it."),
     ]  # fmt: skip
-    compare("the ranks", call(answer, case), expected, case, causes)
+    whole = isinstance(returned, np.ndarray) and returned.shape == expected.shape and returned.dtype.kind in "iu"
+    ahead, at_most = (scores > own).sum(axis=1), (scores >= own).sum(axis=1) - 1
+    if whole and ((ahead <= returned) & (returned <= at_most)).all():
+        causes.append((returned, "ties in another order. Of films with equal scores the lower id comes first."))
+    compare("the ranks", returned, expected, case, causes)
 
 
 def sharing_cases(generator: Generator) -> list[Case]:
@@ -133,7 +148,8 @@ def sharing_cases(generator: Generator) -> list[Case]:
         distinct = np.stack([picked // 27, picked // 9 % 3, picked // 3 % 3, picked % 3], axis=1)
         # Codes of one, two and three digits: joined without a sign between them, two identifiers may look alike.
         names = np.array([1, 11, 111])[distinct]
-        names[-1] = 2  # and one, which is alone, may not
+        names[-1] = 2  # and one, which is alone, may not,
+        names[-2, 0] = 3  # nor one that has codes in common with others
         codes = np.repeat(names, sizes, axis=0)
         cases.append({"codes": codes[torch.randperm(len(codes), generator=generator).numpy()]})
     return cases
@@ -146,6 +162,8 @@ def sharing(answer: Any, case: Case) -> None:
     n, sharing, rate = identifiers.n_items, identifiers.n_colliding, identifiers.collision_rate
     sizes = list(Counter(map(tuple, case["codes"].tolist())).values())
     numbers = np.unique(case["codes"], return_counts=True)[1]
+    in_part = ((case["codes"][:, None] == case["codes"]).any(axis=2).sum(axis=1) > 1).sum()
+    single = "single codes counted. With `axis=0`, `np.unique` compares whole rows."
     joined = Counter("".join(map(str, row)) for row in case["codes"].tolist())
     causes = [
         (rate, "the two results in the other order."),
@@ -154,7 +172,8 @@ def sharing(answer: Any, case: Case) -> None:
         (n - len(sizes), "items beyond the first of each identifier. The first one shares its identifier too."),
         (sum(size > 1 for size in sizes), "identifiers that are shared. Count the items that have them."),
         (sum(size == 1 for size in sizes), "the items that are *alone*; count the others."),
-        (numbers.sum(), "single codes counted. With `axis=0`, `np.unique` compares whole rows."),
+        *((counts.sum(), single) for counts in (numbers, numbers[numbers > 1])),
+        (in_part, "items that have *one* code in common with another. All of them have to be equal: `all`, not `any`."),
         (n, "all items. Compare whole rows, and count only those that more than one item has."),
         (sharing / n, "a share; a number of items is asked for."),
         (
@@ -168,79 +187,12 @@ def sharing(answer: Any, case: Case) -> None:
         (sharing, "the two results are the same number."),
         (sharing / n, "sharing items / items. The rate of the papers is 1 - distinct identifiers / items."),
         (len(sizes) / n, "distinct identifiers / items. Take it from 1."),
+        *((1 - len(numbers) / total, single) for total in (n, case["codes"].size)),
         (n - len(sizes), "a count; divide by the number of items."),
         (1 - len(joined) / n, "codes joined without a sign between them: 1, 11 and 11, 1 become one name."),
         (100 * rate, "a percentage; a share from 0 to 1 is asked for."),
     ]
     compare("rate", returned[1], rate, case, causes)
-
-
-def table_cases(generator: Generator) -> list[Case]:
-    """One code; one item; then more than ten items with codes of one, two and three digits."""
-    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (1, 9, 256), (2, 25, 256), (12, 4, 256)]
-    cases = [{"codes": _whole(generator, (n, levels), size)} for n, levels, size in shapes]
-    for case in cases[2:]:
-        case["codes"][0, :2] = [0, 255]
-    return cases
-
-
-def table(answer: Any, case: Case) -> None:
-    """5.4: codes int64 [n_items, L] -> {"0": ["<a_12>", ...], ...}."""
-    codes, returned = case["codes"], call(answer, case)
-    wanted = {str(item): [token(level, int(code)) for level, code in enumerate(row)] for item, row in enumerate(codes)}
-    if not isinstance(returned, dict):
-        cause = "the rows alone. In the file every item's row stands under its number."
-        cause = "JSON text. Return the table itself, a dict." if isinstance(returned, str) else cause
-        raise Incorrect(f"The table should be a dict and is a {type(returned).__name__}.", case, cause=cause)
-    wrong = {"expected": wanted, "actual": returned}
-    if returned.keys() != wanted.keys():
-        as_numbers = all(not isinstance(key, str) for key in returned)
-        numbers = 'numbers as keys. JSON has only strings as keys: "0", not 0.'
-        cause = numbers if as_numbers else 'keys that are not "0", "1", ... up to the last item.'
-        raise Incorrect("The keys are not those of the file.", case, cause=cause, **wrong)
-    odd = next((row for row in returned.values() if not isinstance(row, list)), None)
-    if odd is not None:
-        what, name = "Every row should be a list of tokens.", type(odd).__name__
-        raise Incorrect(what, case, cause=_NO_LIST.get(name, f"a row of another kind: {name}."), **wrong)
-    if returned != wanted:
-        raise Incorrect("A row is not as in the file.", case, cause=_cause_of_row(codes, returned, wanted), **wrong)
-
-
-_NO_LIST = {
-    "str": "one long string in place of the row's tokens.",
-    "tuple": "a tuple of tokens; JSON would write it as a list, so return a list.",
-    "ndarray": "an array of tokens; JSON cannot write it. `.tolist()` makes a list of it.",
-    "generator": "round brackets around the loop; square ones make a list.",
-}
-
-
-def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
-    def everywhere(wrong: Any) -> bool:
-        return all(returned[str(item)] == wrong(row.tolist(), wanted[str(item)]) for item, row in enumerate(codes))
-
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    causes = [
-        (lambda row, right: row, "the codes themselves. A token is a string such as \"<a_12>\"."),
-        (lambda row, right: [str(code) for code in row], "codes as strings. A token has its level's letter too."),
-        (lambda row, right: [f"<{code}>" for code in row], "the level's letter is missing: code 7 of level 1 and of "
-         "level 2 would be one token."),
-        (lambda row, right: [f"<a_{code}>" for code in row], "the letter a at every level."),
-        (lambda row, right: right[::-1], "levels in the wrong order: the coarse one, <a_...>, comes first."),
-        (lambda row, right: [token(level, code) for level, code in enumerate(row[::-1])], "codes in reverse order."),
-        (lambda row, right: [f"<{letters[level + 1]}_{code}>" for level, code in enumerate(row)], "letters begin "
-         "with b. Level 1 is a."),
-        (lambda row, right: [f"<{level}_{code}>" for level, code in enumerate(row)], "a number for the level; "
-         "the format has letters."),
-        (lambda row, right: [token(level, code + 1) for level, code in enumerate(row)], "codes counted from 1."),
-        (lambda row, right: [one.strip("<>") for one in right], "the angle brackets are missing."),
-        (lambda row, right: [one.replace("_", "") for one in right], "the underscore is missing."),
-        (lambda row, right: [f"<{letters[level]}_{code:03}>" for level, code in enumerate(row)], "zeros in front "
-         "of the code: <a_007> is another string than <a_7>."),
-    ]  # fmt: skip
-    if all(right[: len(returned[item])] == returned[item] for item, right in wanted.items()):
-        return "fewer tokens than levels: one token a level, and there may be 26. Did the letters run out?"
-    unknown = "a token that is not `<letter_code>`, or not one token a level."
-    return next((text for wrong, text in causes if everywhere(wrong)), unknown)
 
 
 def _whole(generator: Generator, shape: tuple[int, ...], size: int) -> np.ndarray:

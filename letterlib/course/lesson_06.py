@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from letterlib.analysis.hard_negatives import negative_weights
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.hardest_06 import auc, auc_cases
+from letterlib.course.returned import gradients, several
 from letterlib.course.values import close, tenths
 from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.generation.ranking_loss import ranking_guided_loss
@@ -96,9 +97,12 @@ def _causes_of_encoder_input(case: Case) -> list[tuple[Tensor, str]]:
 
 
 def loss_cases(generator: Generator) -> list[Case]:
-    """(batch, tokens, vocabulary, ignored, tau, scale); the last but one has logits whose exponential is no number."""
+    """(batch, tokens, vocabulary, ignored, tau, scale); the last but one has logits whose exponential is no number.
+
+    The first has two places: where there is one alone, logits that were flattened too far stop only backward.
+    """
     cases = []
-    shapes = [(1, 1, 2, 0, 1.0, 1), (1, 1, 3, 0, 0.5, 1), (1, 2, 3, 1, 2.0, 1), (2, 2, 4, 1, 0.5, 100)]
+    shapes = [(1, 2, 2, 0, 1.0, 1), (1, 1, 3, 0, 0.5, 1), (1, 2, 3, 1, 2.0, 1), (2, 2, 4, 1, 0.5, 100)]
     for batch, length, vocabulary, ignored, tau, scale in [*shapes, (6, 5, 9, 11, 0.6, 1)]:
         logits = tenths(2 * torch.randn(batch, length, vocabulary, generator=generator)) * scale
         targets = torch.randint(vocabulary, (batch, length), generator=generator)
@@ -124,7 +128,7 @@ def loss(answer: Any, case: Case) -> None:
     compare("the loss", returned, expected, case, _causes_of_loss(given, targets, tau))
     if not returned.requires_grad:
         raise Incorrect("The loss has no gradient.", case, cause="a `detach()`, an `.item()` or `torch.no_grad()`.")
-    (gradient,) = torch.autograd.grad(returned, logits)
+    (gradient,) = gradients(returned, [logits], case)
     wanted = ((given / tau).softmax(2) - F.one_hot(targets.clamp(min=0), given.shape[2])) / tau
     wanted = wanted * counted[..., None] / counted.sum()
     if not close(gradient, wanted):
@@ -181,13 +185,15 @@ def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Te
 
 
 def weight_cases(generator: Generator) -> list[Case]:
-    """(rows, vocabulary, tau), one negative first."""
+    """(rows, vocabulary, tau), one negative first; before the largest, logits that are lower than what many take for
+    minus infinity, and whose exponentials float32 still has."""
     cases = []
     for n, vocabulary, tau in [(1, 2, 1.0), (1, 3, 0.5), (2, 4, 2.0), (12, 9, 0.6)]:
         logits = tenths(2 * torch.randn(n, vocabulary, generator=generator))
         targets = torch.randint(vocabulary, (n,), generator=generator)
         cases.append({"logits": logits, "targets": targets, "tau": tau})
-    return cases
+    low = {"logits": torch.tensor([[-120.0, -110.0, -130.0]]), "targets": torch.tensor([1]), "tau": 2.0}
+    return [*cases[:-1], low, cases[-1]]
 
 
 def weights(answer: Any, case: Case) -> None:
@@ -196,7 +202,9 @@ def weights(answer: Any, case: Case) -> None:
     expected = negative_weights(logits, targets, tau)
     p, here = (logits / tau).softmax(dim=1), F.one_hot(targets, logits.shape[1]).bool()
     plain = logits.softmax(dim=1).masked_fill(here, 0)
+    filled = logits.masked_fill(here, -100).div(tau).softmax(1)
     causes = [
+        (expected, "`.double()` or `.half()` on the way. The weights have the dtype of the logits."),
         (p, "the target has its probability, too. It is no negative: 0 there, and the others add up to 1."),
         (p.masked_fill(here, 0), "the target is out, but the rest adds up to less than 1. Divide by its sum."),
         (p / (1 - p[here])[:, None], "divided rightly, but the target still has weight; 0 there."),
@@ -209,6 +217,8 @@ def weights(answer: Any, case: Case) -> None:
          "`-torch.inf`."),
         (logits.masked_fill(here, 0).div(tau).softmax(1).masked_fill(here, 0), "a logit of 0 at the target takes part "
          "in the sum; use `-torch.inf`."),
+        *((found, "-100 at the target. Beside low logits it still gets weight, or takes part in the sum; use "
+           "`-torch.inf`.") for found in (filled, filled.masked_fill(here, 0))),
         (negative_weights(-logits, targets, tau), "the sign: negatives with a *high* logit get much."),
         (logits.masked_fill(here, -torch.inf).div(tau).softmax(0), "a softmax down the columns; each row is a case."),
         (expected.sort(dim=1, descending=True).values, "sorted. Leave every weight at its token."),
@@ -223,7 +233,7 @@ def weights(answer: Any, case: Case) -> None:
          "target's own among them. It is no negative: 0 there, and the others add up to 1."),
         ((~here).float() / (logits.shape[1] - 1), "the same weight for all; the logits decide."),
     ]  # fmt: skip
-    compare("the weights", call(answer, case), expected, case, causes)
+    compare("the table of weights", call(answer, case), expected, case, causes)
 
 
 EXERCISES = {

@@ -6,7 +6,8 @@ import torch
 from torch import Generator, Tensor
 
 from letterlib.course.batch_07 import batch, batch_cases
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.returned import several
 from letterlib.course.values import tenths
 
 
@@ -72,7 +73,7 @@ def values(answer: Any, case: Case) -> None:
     if isinstance(returned, Tensor) and returned.isnan().any():
         cause = "0 / 0: a code without items has no mean. It keeps its random row."
         raise Incorrect("The rows are not all numbers.", case, expected=expected, actual=returned, cause=cause)
-    compare("the rows", returned, expected, case, causes)
+    compare("the table of rows", returned, expected, case, causes)
 
 
 def window_cases(generator: Generator) -> list[Case]:
@@ -128,12 +129,15 @@ def _cause_of_windows(found: list[list[int]], items: list[int], history: int) ->
 
 
 def lora_cases(generator: Generator) -> list[Case]:
-    """(rows, in, out, rank); at the end a square matrix, where a transposed one fits as well."""
+    """(rows, in, out, rank); at the end a square matrix, where a transposed one fits as well.
+
+    The last rank is 3, so that alpha, 2 alpha / r and alpha / r rounded down are all different.
+    """
     cases = []
-    for n, d_in, d_out, rank in [(1, 1, 1, 1), (2, 3, 2, 1), (4, 5, 5, 2)]:
+    for n, d_in, d_out, rank in [(1, 1, 1, 1), (2, 3, 2, 1), (4, 5, 5, 3)]:
         shapes = {"x": (n, d_in), "weight": (d_out, d_in), "a": (rank, d_in), "b": (d_out, rank)}
         drawn = {name: tenths(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
-        cases.append(drawn | {"alpha": 4.0 * rank + 3})
+        cases.append(drawn | {"alpha": 4.0 * rank + 4})
     return cases
 
 
@@ -151,6 +155,7 @@ def lora(answer: Any, case: Case) -> None:
     causes = [
         (weights(1), unscaled),
         (weights(alpha), "not divided by the rank r. With it, a larger r does not mean larger steps."),
+        (weights(2 * alpha / rank), "the adapter is added twice. W + alpha / r B A holds it already."),
         (weights(rank / alpha), "r / alpha; it should be alpha / r."),
         (weights(alpha / a.shape[1]), "divided by the number of inputs or outputs; the rank is `len(a)`."),
         (weights(alpha / len(b)), "divided by the number of inputs or outputs; the rank is `len(a)`."),

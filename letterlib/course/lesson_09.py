@@ -11,8 +11,9 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from letterlib.collaborative.lightgcn import bpr_loss
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.paired_09 import paired, paired_cases
+from letterlib.course.returned import gradients, several
 
 IGNORED = -100
 SMALL = (1e-20, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, torch.finfo(torch.float32).eps, 1e-7, 1e-6, 1e-5)
@@ -44,6 +45,7 @@ def bpr(answer: Any, case: Case) -> None:
                 "has neither."  # fmt: skip
         raise Incorrect("The loss is not finite.", case, expected=each.mean(), actual=returned, cause=cause)
     causes = [
+        (each.mean(), "`.double()` or `.half()` on the way. The loss has the dtype of the vectors."),
         (each.sum(), "a sum; the loss is the mean over rows."),
         (F.softplus(lead).mean(), "the difference the other way round: the user's own film should score *higher*."),
         (-each.mean(), "the sign: the logarithm of a probability is negative, the loss is minus it."),
@@ -71,9 +73,8 @@ def bpr(answer: Any, case: Case) -> None:
         cause = "`detach()`, `.item()` or a new tensor on the way."
         raise Incorrect("The loss has no gradient, so nothing can be learned from it.", case, cause=cause)
     again = [value.clone().requires_grad_() for value in case.values()]
-    found = torch.autograd.grad(returned, list(given.values()), allow_unused=True)
+    found = gradients(returned, list(given.values()), case)
     for name, mine, wanted in zip(case, found, torch.autograd.grad(bpr_loss(*again), again), strict=True):
-        mine = torch.zeros_like(wanted) if mine is None else mine
         if not torch.allclose(mine, wanted, rtol=1e-4, atol=1e-6):
             cause = "a `detach()` on one side, or a small number inside the logarithm."
             what = f"The value is right, and the gradient of `{name}` is not."
@@ -81,10 +82,13 @@ def bpr(answer: Any, case: Case) -> None:
 
 
 def masking_cases(generator: Generator) -> list[Case]:
-    """One film, never masked by chance; a short history; then many of all lengths, some left alone by chance."""
-    one = {"histories": torch.tensor([[3]]), "draws": torch.tensor([[0.9]]), "share": 0.2, "mask": 10}
+    """One film, never masked by chance; a short history; then many of all lengths, some left alone by chance.
+
+    float32 holds the shares exactly, so that a draw equals them also where it was made a Python number.
+    """
+    one = {"histories": torch.tensor([[3]]), "draws": torch.tensor([[0.9]]), "share": 0.25, "mask": 10}
     cases = [one]
-    for n, length, share in ((3, 4, 0.3), (60, 8, 0.2)):
+    for n, length, share in ((3, 4, 0.5), (60, 8, 0.25)):
         histories = torch.randint(50, (n, length), generator=generator)
         histories[0, 0] = 0  # film 0 is a film, and masked by its draw
         sizes = torch.randint(1, length + 1, (n,), generator=generator)

@@ -10,26 +10,41 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare, several
+from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.choice_11 import choice, choice_cases
+from letterlib.course.returned import several
 from letterlib.course.values import close
 from letterlib.evaluation.multiple_comparisons import holm
 
 
 def seeds_cases(generator: Generator) -> list[Case]:
-    """Two seeds in order; three in another order, one of them missing on one side; five and six, out of order."""
+    """Two seeds in order; three in another order, one of them missing on one side; five and six, out of order.
+
+    At one common seed a is better, at another b, so that a sign that is lost is not taken for one that is turned.
+    """
     cases = []
     sides = (([0, 1], [0, 1], 4), ([2, 0, 1], [1, 2], 5), ([4, 1, 0, 3, 7], [3, 0, 9, 4, 7, 8], 40))
     for seeds_a, seeds_b, n_cases in sides:
-        a, b = (_hits(generator, len(seeds), n_cases) for seeds in (seeds_a, seeds_b))
-        cases.append({"a": a, "b": b, "seeds_a": np.array(seeds_a), "seeds_b": np.array(seeds_b)})
+        both_signs = False
+        while not both_signs:
+            a, b = _hits(generator, len(seeds_a), n_cases, 0.8), _hits(generator, len(seeds_b), n_cases, 0.6)
+            case = {"a": a, "b": b, "seeds_a": np.array(seeds_a), "seeds_b": np.array(seeds_b)}
+            by_seed = _by_seed(**case)
+            both_signs = by_seed.min() < 0 < by_seed.max()
+        cases.append(case)
     return cases
 
 
-def _hits(generator: Generator, n_runs: int, n_cases: int) -> np.ndarray:
-    """Runs of different quality, in no order, so that every pairing has a difference of its own."""
-    quality = torch.linspace(0.1, 0.9, n_runs)[torch.randperm(n_runs, generator=generator)]
-    return (torch.rand(n_runs, n_cases, generator=generator) < quality[:, None]).double().numpy()
+def _hits(generator: Generator, n_runs: int, n_cases: int, best: float) -> np.ndarray:
+    """Runs with different numbers of hits, in no order, so that every pairing has a difference of its own."""
+    hits = torch.linspace(0.1, best, n_runs)[torch.randperm(n_runs, generator=generator)] * n_cases
+    places = torch.rand(n_runs, n_cases, generator=generator).argsort(dim=1)
+    return (places < hits.round()[:, None]).double().numpy()
+
+
+def _by_seed(a: np.ndarray, b: np.ndarray, seeds_a: np.ndarray, seeds_b: np.ndarray) -> np.ndarray:
+    _, of_a, of_b = np.intersect1d(seeds_a, seeds_b, return_indices=True)
+    return a[of_a].mean(axis=1) - b[of_b].mean(axis=1)
 
 
 def seeds(answer: Any, case: Case) -> None:
@@ -138,6 +153,7 @@ def holms(answer: Any, case: Case) -> None:
          "1."),
         (back(upwards((ordered * m / np.arange(1, m + 1))[::-1])[::-1].clip(max=1)), "Benjamini and Hochberg: m over "
          "the rank. It bounds the share of false findings, not the risk of any."),
+        *_with_ties_as_one(p),
         (back(upwards(steps[::-1])[::-1].clip(max=1)), "a running minimum from the largest (Hochberg). Holm takes the "
          "running maximum from the smallest."),
         (np.maximum.accumulate(p * left).clip(max=1), "the p-values were not sorted first."),
@@ -149,6 +165,18 @@ def holms(answer: Any, case: Case) -> None:
         (expected < 0.05, "true and false; return the adjusted values."),
     ]  # fmt: skip
     compare("adjusted", call(answer, case), expected, case, causes)
+
+
+def _with_ties_as_one(p: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """What comes out where equal p-values count as one, or all have the last of their ranks, or their mean."""
+    distinct, last = np.unique(p), np.array([(p <= one).sum() for one in p])
+    as_one = np.maximum.accumulate(distinct * np.arange(len(distinct), 0, -1))[np.searchsorted(distinct, p)]
+    mean = last - np.array([(p == one).sum() - 1 for one in p]) / 2
+    ranked = [np.array([(p * (len(p) - rank + 1))[p <= one].max() for one in p]) for rank in (last, mean)]
+    rule = "Of two equal ones the first gets the larger factor, and the running maximum gives it to both."
+    text, between = "equal p-values are taken for one.", "equal p-values share a mean rank, as `rank()` gives it."
+    return [(found.clip(max=1), f"{words} {rule}")
+            for found, words in zip([as_one, *ranked], [text, text, between], strict=True)]  # fmt: skip
 
 
 EXERCISES = {

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.course.checks import Case, call, compare, several
+from letterlib.course.checks import Case, call, compare
+from letterlib.course.returned import several
 
 
 def paired_cases(generator: Generator) -> list[Case]:
@@ -49,7 +50,8 @@ def paired(answer: Any, case: Case) -> None:
          "has as many cases as its users bring: `counts[draws].sum(axis=1)`."),
         (d.mean(), sums[draws].mean(axis=1), "the sum of a user's differences, averaged over users. Divide by cases."),
         (d.mean(), sums[draws].sum(axis=0) / counts[draws].sum(axis=0), "added up over resamples. A *row* is one."),
-        (d.mean(), _once(draws, sums) / _once(draws, counts), "a user drawn twice counts once. He counts twice."),
+        (d.mean(), _once(draws, sums) / _once(draws, counts), "a user drawn twice counts once, and should "
+         "count twice."),
         (a.mean(), _over(a, users, draws), "system a alone. Take the difference of the two first."),
         (np.abs(d).mean(), _over(np.abs(d), users, draws), "absolute differences: where b is better one is negative."),
     ]  # fmt: skip

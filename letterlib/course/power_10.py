@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from torch import Generator
 
-from letterlib.course.checks import Case, call, compare, several
+from letterlib.course.checks import Case, call, compare
+from letterlib.course.returned import several
 
 NAMES = ("seeds", "users", "rest")
 SEEN_IN_FOUR_OF_FIVE = 1.96 + 0.84

@@ -82,6 +82,10 @@ def of_whole_lists(ranked, targets, k):
     return (ranked[whole, :k] == targets[whole, None]).any(axis=1).mean() if whole.any() else 0.0
 
 
+def of_lists_filled_to_k(ranked, targets, k):
+    return of_whole_lists(ranked[:, :k], targets, k)
+
+
 def recall_of_the_first(ranked, targets, k):
     for row, target in zip(ranked, targets, strict=True):
         return float(target in row[:k])
@@ -192,11 +196,25 @@ def marked_by(parts):
     return answer
 
 
+def popularity_by_add_at(sequences, n, n_items):
+    counts = np.zeros(n_items)
+    for one in sequences:
+        np.add.at(counts, one[: -2 * n] if len(one) > 2 * n else one, 1)
+    return np.argsort(-counts, kind="stable")
+
+
+def marked_list_by_list(sequences, n, n_items):
+    counts = np.zeros(n_items, dtype=np.int64)
+    for one in sequences:
+        counts[one[: -2 * n] if len(one) > 2 * n else one] += 1
+    return np.argsort(-counts, kind="stable")
+
+
 RIGHT = {
     "0.1": [hold_out_by_parts, hold_out_by_position],
     "0.2": [recall_by_loop, recall_by_comparison, recall_in_torch],
     "0.3": [ndcg_by_discounts, ndcg_by_loop, ndcg_by_maximum],
-    "0.4": [popularity_by_loop, popularity_by_sort, popularity_in_pandas],
+    "0.4": [popularity_by_loop, popularity_by_sort, popularity_in_pandas, popularity_by_add_at],
 }
 
 WRONG = [
@@ -227,6 +245,12 @@ WRONG = [
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-n:-1])), "the last item left out"),
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-1], x[-n:])), "a place instead of a slice"),
     ("0.1", lambda x, n: hold_out_by_parts(np.arange(len(x)), n), "Number the items"),
+    ("0.1", lambda x, n: hold_out_by_parts(x, 5), "5 written into the function"),
+    ("0.1", lambda x, n: (x[:-10], x[-10:-5], x[-5:]), "5 written into the function"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-10:-5], x[-n:])), "5 written into the function"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-5:])), "5 written into the function"),
+    ("0.2", lambda r, t, k: recall_by_loop(r, t, 10), "10 written into the function"),
+    ("0.2", of_lists_filled_to_k, "lists with a -1 left out"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k + 1), "one place too many"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k - 1), "one place too few"),
     ("0.2", lambda r, t, k: (r[:, 1 : k + 1] == t[:, None]).any(axis=1).mean(), "Python counts from 0"),
@@ -271,6 +295,7 @@ WRONG = [
     ("0.3", ndcg_by_table_of_discounts, "log2(1) = 0"),
     ("0.3", ndcg_of_the_first, "the first list alone"),
     ("0.3", ndcg_with(lambda rank: 1 - rank / 100), "none that we know"),
+    ("0.3", lambda r, t, k: ndcg_by_loop(r, t, 10), "10 written into the function"),
     ("0.3", recall_by_loop, "this is recall"),
     ("0.4", lambda s, n, m: torch.from_numpy(popularity_by_sort(s, n, m)), "a torch function on the way"),
     ("0.4", ranked_by(lambda one, n: one), "counting on all interactions"),
@@ -284,7 +309,10 @@ WRONG = [
     ("0.4", lambda s, n, m: np.argsort(popularity_by_sort(s, n, m)), "the place of every item"),
     ("0.4", lambda s, n, m: np.sort(training_counts(s, n, m))[::-1], "counts themselves"),
     ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m))[::-1], "higher item id"),
-    ("0.4", lambda s, n, m: np.append(popularity_by_sort(s, n, m), m), "none that we know"),
+    ("0.4", lambda s, n, m: np.append(popularity_by_sort(s, n, m), m), "more than n_items entries"),
+    ("0.4", lambda s, n, m: np.roll(popularity_by_sort(s, n, m), 1), "none that we know"),
+    ("0.4", lambda s, n, m: popularity_by_sort(s, 5, m), "5 written into the function"),
+    ("0.4", marked_list_by_list, "an item counted once that a list has twice"),
     ("0.4", ranked_by(lambda one, n: one[: -2 * n]), "forgetting the short lists"),
     ("0.4", marked_by(lambda one, n: one[: -2 * n] if len(one) > 2 * n else one), "adds 1 once"),
     ("0.4", marked_by(lambda one, n: one), "adds 1 once"),

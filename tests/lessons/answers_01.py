@@ -71,6 +71,25 @@ def top(scores, k):
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
+def nearest_by_partition(vectors, k):
+    """The k highest in any order, and then in theirs."""
+    cosines = without_self(cosines_of(vectors))
+    highest = np.argpartition(cosines, -k, axis=1)[:, -k:]
+    order = np.argsort(-np.take_along_axis(cosines, highest, axis=1), axis=1)
+    return np.take_along_axis(highest, order, axis=1)
+
+
+def nearest_by_partition_at_every_place(vectors, k):
+    """Where `kth` names every place, a partition is a sort."""
+    return np.argpartition(-without_self(cosines_of(vectors)).T, tuple(range(k)), axis=0)[:k].T
+
+
+def without_twins(vectors, k):
+    cosines = cosines_of(vectors)
+    cosines[cosines > 0.99999] = -np.inf
+    return np.argsort(-cosines, axis=1)[:, :k]
+
+
 def those_below_one(vectors, k):
     """Leaves a film out by its cosine, and so every film that has the same vector."""
     cosines = np.where(cosines_of(vectors) < 1 - 1e-6, cosines_of(vectors), -np.inf)
@@ -154,7 +173,14 @@ def in_place(x):
 
 RIGHT = {
     "1.1": [pool_by_loop, pool_by_einsum, pool_by_nanmean, pool_by_product],
-    "1.2": [nearest_by_torch, nearest_by_loop, nearest_backwards, nearest_by_one_length],
+    "1.2": [
+        nearest_by_torch,
+        nearest_by_loop,
+        nearest_backwards,
+        nearest_by_one_length,
+        nearest_by_partition,
+        nearest_by_partition_at_every_place,
+    ],
     "1.3": [mean_by_sum_of_units, mean_by_pairs, mean_by_torch, mean_without_nan],
     "1.4": [standardize_by_mean_square, standardize_by_norm, standardize_in_float64],
 }
@@ -168,6 +194,12 @@ WRONG = [
     ("1.1", lambda s, m: total(s, m) / m.sum(1), "each column, not each text"),
     ("1.1", lambda s, m: s.sum(1) / m.sum(1, keepdim=True), "padding is in the sum"),
     ("1.1", lambda s, m: total(s, m), "a sum"),
+    ("1.1", lambda s, m: torch.stack([one[kept].mean(0) for one, kept in zip(s, m, strict=True)]), "`mask.bool()`"),
+    (
+        "1.1",
+        lambda s, m: torch.stack([one[kept.long()].mean(0) for one, kept in zip(s, m, strict=True)]),
+        "it picks positions 0 and 1",
+    ),
     ("1.1", lambda s, m: s[:, 0], "[CLS]"),
     ("1.1", lambda s, m: s.max(1).values, "over padding too"),
     ("1.1", lambda s, m: s.masked_fill(m[..., None] == 0, -torch.inf).amax(1), "instead of the mean."),
@@ -201,6 +233,15 @@ WRONG = [
     ("1.2", lambda v, k: nearest_by_torch(v, k) + 1, "counted from 1"),
     ("1.2", lambda v, k: nearest_by_torch(v, k).astype(float), "conversion to fractions"),
     ("1.2", lambda v, k: torch.from_numpy(nearest_by_torch(v, k)), "a torch function on the way"),
+    ("1.2", lambda v, k: np.argpartition(-without_self(cosines_of(v)), k, axis=1)[:, :k], "in the wrong order"),
+    ("1.2", lambda v, k: np.argpartition(-without_self(cosines_of(v)), k - 1)[:, :k], "in the wrong order"),
+    ("1.2", lambda v, k: np.argpartition(without_self(cosines_of(v)), -k)[:, -k:][:, ::-1], "in the wrong order"),
+    (
+        "1.2",
+        lambda v, k: np.argpartition(without_self(cosines_of(v)).T, len(v) - k, axis=0)[-k:].T[:, ::-1],
+        "in the wrong order",
+    ),
+    ("1.2", without_twins, "films with cosine 1 left out"),
     ("1.2", those_below_one, "films with cosine 1 left out"),
     ("1.2", lambda v, k: top(without_self(cosines_of(v)), len(v)), "too many: only the first k"),
     ("1.2", lambda v, k: top(without_self(cosines_of(v)), len(v) - 1), "too many: only the first k"),

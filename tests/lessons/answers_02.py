@@ -23,6 +23,10 @@ def by_broadcast(z, codebook):
     return ((z.unsqueeze(1) - codebook.unsqueeze(0)) ** 2).sum(-1).min(-1).indices
 
 
+def by_expansion_without_two(z, codebook):
+    return (codebook.square().sum(1) - z @ codebook.T).argmin(1)
+
+
 # 2.2 residual quantisation
 
 
@@ -79,6 +83,15 @@ def residual_minus_all_so_far(z, codebooks):
         codes.append(nearest_codes(left, codebook))
         quantised = quantised + codebook[codes[-1]]
         left = left - quantised
+    return torch.stack(codes, 1), quantised
+
+
+def residual_before_the_last_step(z, codebooks):
+    left, codes = z, []
+    for codebook in codebooks:
+        quantised = z - left
+        codes.append(nearest_codes(left, codebook))
+        left = left - codebook[codes[-1]]
     return torch.stack(codes, 1), quantised
 
 
@@ -152,6 +165,15 @@ def loss_of_steps(size):
     return loss_with(lambda r, e: size(e - r.detach()), lambda r, e: size(r - e.detach()))
 
 
+def loss_squared_in_place(residuals, vectors, mu):
+    total = torch.zeros(())
+    for r, e in zip(residuals, vectors, strict=True):
+        for step, weight in [(e - r.detach(), 1), (r - e.detach(), mu)]:
+            step *= step
+            total = total + weight * step.mean()
+    return total / len(residuals)
+
+
 RIGHT = {
     "2.1": [by_expansion, by_loop, by_broadcast],
     "2.2": [residual_by_index, residual_recursive],
@@ -178,6 +200,8 @@ WRONG = [
     ("2.1", lambda z, e: torch.stack([(row - e).square().sum(1).argmin() for row in z[:1]]), "a `return` inside"),
     ("2.1", lambda z, e: F.cosine_similarity(z[:, None], e, dim=-1).argmax(1), "directions only"),
     ("2.1", lambda z, e: torch.cdist(z, e, p=1).argmin(1), "absolute differences"),
+    ("2.1", lambda z, e: (z[:, None] - e).square().sum(1).argmin(1), "squares summed over the codes"),
+    ("2.1", by_expansion_without_two, "the dot product without its 2"),
     ("2.1", lambda z, e: z @ e, "stopped with RuntimeError"),
     ("2.1", lambda z, e: None, "missing `return`"),
     ("2.1", torch.zeros(3), "asks for a function"),
@@ -201,6 +225,7 @@ WRONG = [
     ("2.2", lambda z, e: (residual_recursive(z, e)[0].numpy(), residual_recursive(z, e)[1]), "a NumPy function"),
     ("2.2", lambda z, e: (residual_recursive(z, e)[0], z + residual_recursive(z, e)[1]), "Start from zeros"),
     ("2.2", residual_with(right_residual, total=lambda quantised, vector: quantised - vector), "add them up"),
+    ("2.2", residual_before_the_last_step, "only after the last subtraction"),
     ("2.3", lambda z, q: q, "returned as it is"),
     ("2.3", values_written_into_z, "changed `z` in place"),
     ("2.3", copied_into_z, "changed `z` in place"),
@@ -234,6 +259,7 @@ WRONG = [
     ("2.4", lambda r, e, mu: loss_stacked(r, e, 0) * (len(r) - 1) + loss_stacked(r, e, mu), "one of the two terms"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, 0.25), "its argument mu"),
     ("2.4", lambda r, e, mu: loss_stacked(r[:1], e[:1], mu) / len(r), "inside the loop"),
+    ("2.4", loss_squared_in_place, "an operation in place"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, mu).item(), "should be a tensor"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, mu).detach(), "teaches nothing"),
 ]

@@ -101,6 +101,21 @@ def pairs_with(inputs, labels=lambda train, history, window: train[1:][-window:]
     return answer
 
 
+def pairs_of_the_window_first(length):
+    """The window is cut out of the whole history, and then the held-out items are taken away."""
+
+    def answer(history, held_out, window):
+        train = history[-length(window) :][: -2 * held_out]
+        return train[:-1], train[1:]
+
+    return answer
+
+
+def pairs_without_one_more(history, held_out, window):
+    train = history[: len(history) - 2 * held_out - 1]
+    return train[:-1][-window:], train[1:][-window:]
+
+
 def right_inputs(train, history, window):
     return train[:-1][-window:]
 
@@ -124,6 +139,12 @@ def in_both(first, second):
     return first[:, :, None] == second[:, None, :]
 
 
+def overlap_of_sorted_rows(first, second):
+    first.sort(axis=1)
+    second.sort(axis=1)
+    return in_both(first, second).any(axis=2).mean(axis=1)
+
+
 # 3.4 the loss L_CF
 
 
@@ -139,6 +160,12 @@ def cf_by_hand(quantised, collaborative):
 def cf_by_formula(quantised, collaborative):
     powers = (quantised @ collaborative.T).exp()
     return -(powers.diagonal() / powers.sum(dim=1)).log().mean()
+
+
+def cf_divided_in_place(quantised, collaborative):
+    shares = (quantised @ collaborative.T).exp()
+    shares /= shares.sum(dim=1, keepdim=True)
+    return -shares.diagonal().log().mean()
 
 
 def cf_with(logits, target=lambda n: torch.arange(n), **options):
@@ -200,6 +227,9 @@ WRONG = [
     ("3.2", pairs_with(right_inputs, lambda t, h, w: t[1:]), "no window"),
     ("3.2", lambda h, n, w: (pairs_by_loop(h, n, w)[0], h[:-n][1:][-w:]), "validation items among the labels"),
     ("3.2", lambda h, n, w: (pairs_by_loop(h, n, w)[0], h[1:][-w:]), "held-out items among the labels"),
+    ("3.2", pairs_of_the_window_first(lambda window: window), "the window cut before the held-out items were"),
+    ("3.2", pairs_of_the_window_first(lambda window: window + 1), "the window cut before the held-out items were"),
+    ("3.2", pairs_without_one_more, "2 * held_out + 1 items taken away"),
     ("3.2", pairs_with_zeros_before, "padding"),
     ("3.2", lambda h, n, w: tuple(torch.tensor(x.tolist()) for x in pairs_by_loop(h, n, w)), "an empty list"),
     ("3.2", pairs_in_a_loop_over_the_window, "counts from the end"),
@@ -223,6 +253,10 @@ WRONG = [
     ("3.3", lambda a, b: overlap_by_sets(a, b) * a.shape[1] / 10, "a division by 10"),
     ("3.3", lambda a, b: (np.sort(a) == np.sort(b)).mean(axis=1), "place by place"),
     ("3.3", lambda a, b: overlap_by_sets(a, b).tolist(), "should be an array"),
+    ("3.3", overlap_of_sorted_rows, "Your function changed `first` in place"),
+    ("3.3", overlap_of_sorted_rows, "an operation such as `-=` or `.sort()` on `first`"),
+    ("3.4", cf_divided_in_place, "its gradient cannot be computed"),
+    ("3.4", cf_divided_in_place, "an operation in place"),
     ("3.4", cf_with(lambda z, h: dots(z, h).T), "transposed"),
     ("3.4", lambda z, h: (cf_by_hand(z, h) + cf_by_hand(h, z)) / 2, "both directions"),
     ("3.4", cf_with(dots, reduction="sum"), "sum over the batch"),

@@ -159,6 +159,14 @@ def of_the_batch(codes, groups):
     return torch.where(drawn == NO_POSITIVE, sample_positives(codes, groups), drawn)
 
 
+def another_item_of_the_group(codes, groups):
+    """Draws a row of the batch, which may be of the same code."""
+    weights = (groups[codes][:, None] == groups[codes]).float().fill_diagonal_(0)
+    alone = weights.sum(1) == 0
+    weights[alone] = 1
+    return codes[torch.multinomial(weights, 1)[:, 0]].masked_fill(alone, NO_POSITIVE)
+
+
 def drawn_then_thrown_away(codes, groups):
     drawn = positives_with(lambda c, g: g[c][:, None] == g)(codes, groups)
     return torch.where(drawn == codes, NO_POSITIVE, drawn)
@@ -209,6 +217,45 @@ def diversity_by_ignore_index(codes, positives, codebook):
     logits = logits.masked_fill(F.one_hot(codes, len(codebook)).bool(), -torch.inf)
     total = F.cross_entropy(logits, positives, ignore_index=NO_POSITIVE, reduction="sum")
     return total / (positives != NO_POSITIVE).sum().clamp(min=1)
+
+
+def logits_of_others(codes, codebook):
+    return (codebook[codes] @ codebook.T).masked_fill(F.one_hot(codes, len(codebook)).bool(), -torch.inf)
+
+
+def diversity_masked(left_out, target=lambda positives: positives, per_item=None):
+    """A loss for every item, those without a positive included, and these left out afterwards."""
+
+    def answer(codes, positives, codebook):
+        has, logits = positives != NO_POSITIVE, logits_of_others(codes, codebook)
+        log_p = per_item(logits) if per_item else logits.log_softmax(1)
+        return left_out(-log_p[torch.arange(len(codes)), target(positives)], has).sum() / has.sum().clamp(min=1)
+
+    return answer
+
+
+def chosen_by_where(per_item, has):
+    return torch.where(has, per_item, 0.0)
+
+
+def times_the_mask(per_item, has):
+    return per_item * has
+
+
+def cross_entropy_times_the_mask(codes, positives, codebook):
+    has, logits = positives != NO_POSITIVE, logits_of_others(codes, codebook)
+    per_item = F.cross_entropy(logits, positives.clamp(min=0), reduction="none")
+    return (per_item * has).sum() / has.sum().clamp(min=1)
+
+
+def barred_in_place(codes, positives, codebook):
+    kept = positives != NO_POSITIVE
+    if not kept.any():
+        return codebook.sum() * 0
+    codes, positives, rows = codes[kept], positives[kept], torch.arange(int(kept.sum()))
+    powers = (codebook[codes] @ codebook.T).exp()
+    powers[rows, codes] = 0
+    return -(powers[rows, positives] / powers.sum(1)).log().mean()
 
 
 def diversity_with(rows=lambda e, c, p: e[c] @ e.T, fill=-torch.inf, barred=lambda c, p: c, reduce=None):
@@ -350,6 +397,22 @@ def always_the_first_table(distances, epsilon, iterations):
     return q
 
 
+def sinkhorn_of_one_table(distances, epsilon, iterations):
+    q = np.exp(-distances / epsilon)
+    for _ in range(iterations):
+        q = q / q.sum(axis=1, keepdims=True) / q.sum(axis=0) * len(q) / q.shape[1]
+    return q
+
+
+def sinkhorn_until_nothing_changes(distances, epsilon, iterations):
+    q, before = sinkhorn_with(rounds=lambda n: 1)(distances, epsilon, 1), None
+    while before is None or abs(q - before).max() > 1e-9:
+        before = q
+        q = q / q.sum(axis=1, keepdims=True)
+        q = q / q.sum(axis=0) * len(q) / q.shape[1]
+    return q
+
+
 def columns_of_one_scaled_at_the_end(distances, epsilon, iterations):
     return sinkhorn_with(mass=1)(distances, epsilon, iterations) * len(distances) / distances.shape[1]
 
@@ -360,7 +423,8 @@ RIGHT = {
     "4.2": [positives_by_loop, positives_by_largest_noise, positives_by_steps, sample_positives],
     "4.3": [diversity_by_loop, diversity_by_ignore_index, lambda c, p, e: diversity_loss(c[:, None], p[:, None], [e]),
             diversity_or(0), diversity_or(0.0), diversity_or(torch.tensor(0)), diversity_as_written,
-            diversity_by_probabilities],
+            diversity_by_probabilities, diversity_masked(chosen_by_where),
+            diversity_masked(lambda per_item, has: per_item[has])],
     "4.4": [sinkhorn_by_two_vectors, sinkhorn_in_logarithms, columns_of_one_scaled_at_the_end],
 }  # fmt: skip
 
@@ -401,6 +465,7 @@ WRONG = [
     ("4.2", whole_columns_barred, "barred in every row"),
     ("4.2", never_the_last, "equally often"),
     ("4.2", of_the_batch, "only codes of the batch"),
+    ("4.2", another_item_of_the_group, "rows of the batch are drawn"),
     ("4.2", place_in_the_group, "a place within the list"),
     ("4.2", lambda c, g: g[c], "number of the group"),
     ("4.2", cases_exchanged, "the two cases are exchanged"),
@@ -432,8 +497,17 @@ WRONG = [
     ("4.3", columns_barred, "Bar one entry a row"),
     ("4.3", diversity_with(rows=lambda e, c, p: -e[c] @ e.T), "the sign of the dot products"),
     ("4.3", times_one_hot, "minus infinity times zero"),
+    ("4.3", diversity_masked(times_the_mask), "not by a product with 0"),
+    ("4.3", cross_entropy_times_the_mask, "not by a product with 0"),
+    ("4.3", diversity_masked(chosen_by_where, per_item=lambda logits: logits.softmax(1).log()), "0 times infinity"),
+    ("4.3", barred_in_place, "its gradient cannot be computed"),
+    ("4.3", barred_in_place, "an operation in place"),
     ("4.3", lambda c, p, e: diversity_by_ignore_index(c, p, e).item(), "should be a tensor"),
     ("4.4", sinkhorn_with("cr"), "ends with the columns"),
+    ("4.4", sinkhorn_of_one_table, "the sums of one table"),
+    ("4.4", sinkhorn_with(rounds=lambda n: 100), "a number of rounds of its own"),
+    ("4.4", sinkhorn_until_nothing_changes, "a number of rounds of its own"),
+    ("4.4", lambda d, e, n: [[1, [2]]], "should be an array and is a list"),
     ("4.4", sinkhorn_with("r"), "one softmax per item"),
     ("4.4", sinkhorn_with("c"), "columns alone"),
     ("4.4", sinkhorn_with(sign=1), "small distance should give a large share"),

@@ -47,6 +47,17 @@ def similarity_in_torch(codes, cf_vectors):
     return np.equal(codes, codes[neighbour]).astype(float).mean(0)
 
 
+def second_of_the_list(codes, cf_vectors):
+    unit = cf_vectors / np.linalg.norm(cf_vectors, axis=1, keepdims=True)
+    return (codes == codes[np.argsort(-(unit @ unit.T), axis=1)[:, 1]]).mean(axis=0)
+
+
+def first_of_the_list_but_itself(codes, cf_vectors):
+    unit = cf_vectors / np.linalg.norm(cf_vectors, axis=1, keepdims=True)
+    nearest = [[j for j in row if j != i][0] for i, row in enumerate(np.argsort(-(unit @ unit.T), axis=1).tolist())]
+    return (codes == codes[nearest]).mean(axis=0)
+
+
 def changes_its_input(codes, cf_vectors):
     cf_vectors /= np.linalg.norm(cf_vectors, axis=1, keepdims=True)
     return similarity_with()(codes, cf_vectors)
@@ -92,6 +103,19 @@ def without_a_new_axis(states, vectors, targets):
     return (scores > scores[np.arange(len(targets)), targets]).sum(axis=1)
 
 
+def rank_in(order):
+    """The target's place in a ranking of the items, best first."""
+
+    def answer(states, vectors, targets):
+        return (order(states @ vectors.T) == targets[:, None]).argmax(axis=1)
+
+    return answer
+
+
+def ties_by_last_digit(scores):
+    return np.lexsort((np.broadcast_to(np.arange(scores.shape[1]) % 10, scores.shape), -scores))
+
+
 def order_of(states, vectors):
     return np.argsort(-(states @ vectors.T), axis=1, kind="stable")
 
@@ -125,6 +149,11 @@ def shared_numbers(codes):
     return count[count > 1].sum(), 1 - len(count) / len(codes)
 
 
+def any_code_shared(codes):
+    equal = (codes[:, None] == codes).any(axis=2)
+    return int((equal.sum(axis=1) > 1).sum()), 1 - len(np.unique(codes, axis=0)) / len(codes)
+
+
 # 5.4 the release format
 
 
@@ -155,7 +184,7 @@ def right_token(letter, code):
 
 
 RIGHT = {
-    "5.1": [similarity_by_loop, similarity_in_torch],
+    "5.1": [similarity_by_loop, similarity_in_torch, first_of_the_list_but_itself],
     "5.2": [rank_by_counting, rank_by_loop, lambda s, v, t: np.argsort(order_of(s, v), axis=1)[np.arange(len(t)), t]],
     "5.3": [sharing_by_counter, sharing_by_comparison],
     "5.4": [
@@ -177,6 +206,7 @@ WRONG = [
     ("5.1", similarity_with(shares=lambda equal: 1 - equal.mean(axis=0)), "*different* codes"),
     ("5.1", lambda codes, v: torch.from_numpy(similarity_with()(codes, v)), "should be an array"),
     ("5.1", changes_its_input, "in place"),
+    ("5.1", second_of_the_list, "With two equal films it may be the other one"),
     ("5.1", similarity_with(itself=0), "a diagonal of 0"),
     ("5.1", lambda codes, v: similarity_with()(codes, v - v.mean(axis=0)), "their mean taken away"),
     ("5.1", similarity_with(lambda v: cosines_by_column(v)), "Every *row* is a vector"),
@@ -194,6 +224,9 @@ WRONG = [
     ("5.2", lambda s, v, t: rank_by_counting(s, v, t).astype(float), "is fractions"),
     ("5.2", without_a_new_axis, "stopped with"),
     ("5.2", rank_by_cosines, "cosines"),
+    ("5.2", rank_in(lambda scores: np.argsort(scores, axis=1)[:, ::-1]), "ties"),
+    ("5.2", rank_in(ties_by_last_digit), "ties in another order"),
+    ("5.2", rank_in(lambda scores: torch.from_numpy(scores).topk(scores.shape[1]).indices.numpy()), "ties"),
     (
         "5.2",
         rank_with(lambda scores, own, ids, t: ((scores > own) | ((scores == own) & (ids > t))).sum(axis=1)),
@@ -207,6 +240,9 @@ WRONG = [
     ("5.3", sharing_with(rate=lambda found, n, sizes: found / n), "1 - distinct identifiers / items"),
     ("5.3", sharing_with(rate=lambda found, n, sizes: len(sizes) / n), "Take it from 1"),
     ("5.3", shared_numbers, "compares whole rows"),
+    ("5.3", any_code_shared, "`all`, not `any`"),
+    ("5.3", lambda codes: (sharing_by_counter(codes)[0], shared_numbers(codes)[1]), "compares whole rows"),
+    ("5.3", lambda codes: (sharing_by_counter(codes)[0], 1 - len(np.unique(codes)) / codes.size), "whole rows"),
     ("5.3", lambda codes: sharing_by_counter((codes @ 10 ** np.arange(codes.shape[1])[::-1])[:, None]), ""),
     ("5.3", lambda codes: sharing_by_counter((codes @ 100 ** np.arange(codes.shape[1])[::-1])[:, None]), ""),
     ("5.3", sharing_with(lambda codes, sizes: sizes.sum()), "more than one item has"),

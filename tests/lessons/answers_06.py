@@ -124,6 +124,24 @@ def softmax_twice(logits, targets, tau):
     return F.cross_entropy((logits / tau).softmax(2).flatten(0, 1), targets.flatten())
 
 
+def zeros_written_in(logits, targets, tau):
+    logs, counted = (logits / tau).log_softmax(dim=-1), targets != -100
+    logs[~counted] = 0.0
+    each = logs.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -each.sum() / counted.sum()
+
+
+def probabilities_divided_in_place(logits, targets, tau):
+    scaled, counted = logits / tau, targets != -100
+    p = (scaled - scaled.detach().amax(dim=2, keepdim=True)).exp()
+    p /= p.sum(dim=2, keepdim=True)
+    return -p.gather(2, targets.clamp(min=0)[..., None])[..., 0][counted].clamp(min=1e-38).log().mean()
+
+
+def flattened_too_far(logits, targets, tau):
+    return F.cross_entropy((logits / tau).flatten(0, 2), targets.flatten())
+
+
 # 6.3 the weights of the negatives
 
 
@@ -138,6 +156,30 @@ def weights_by_autograd(logits, targets, tau):
 def weights_by_exp(logits, targets, tau):
     powers = (logits / tau).exp() * (1 - F.one_hot(targets, logits.shape[1]))
     return powers / powers.sum(dim=1, keepdim=True)
+
+
+def weights_by_softmax(logits, targets, tau):
+    p = (logits / tau).softmax(dim=1).scatter(1, targets[:, None], 0)
+    return p / p.sum(dim=1, keepdim=True)
+
+
+def weights_by_logarithms(logits, targets, tau):
+    scaled = (logits / tau).scatter(1, targets[:, None], -torch.inf)
+    return (scaled - scaled.logsumexp(dim=1, keepdim=True)).exp()
+
+
+def weights_by_shift(logits, targets, tau):
+    scaled = logits.masked_fill(F.one_hot(targets, logits.shape[1]).bool(), -1e9) / tau
+    powers = (scaled - scaled.amax(dim=1, keepdim=True)).exp()
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+def weights_of_what_is_left(logits, targets, tau):
+    found = torch.zeros_like(logits)
+    for row, target in enumerate(targets.tolist()):
+        others = [token for token in range(logits.shape[1]) if token != target]
+        found[row, others] = F.softmax(logits[row, others] / tau, dim=0)
+    return found
 
 
 def weights_with(change=None, fill=-torch.inf, dim=1, scaled=lambda x, tau: x / tau):
@@ -189,7 +231,16 @@ RIGHT = {
         lambda x, t, tau: F.cross_entropy((x / tau).transpose(1, 2), t),
         lambda x, t, tau: F.cross_entropy((x / tau).flatten(0, 1), t.flatten(), ignore_index=-100),
     ],
-    "6.3": [weights_by_autograd, weights_by_exp],
+    "6.3": [
+        weights_by_autograd,
+        weights_by_exp,
+        weights_by_softmax,
+        weights_by_logarithms,
+        weights_by_shift,
+        weights_of_what_is_left,
+        lambda x, t, tau: (x.scatter(1, t[:, None], torch.finfo(x.dtype).min) / tau).softmax(1),
+        lambda x, t, tau: (x.scatter(1, t[:, None], -10000.0) / tau).softmax(1),
+    ],
     "6.4": [auc_by_sort, auc_by_loop],
 }
 
@@ -244,6 +295,9 @@ WRONG = [
     ("6.2", lambda x, t, tau: loss_by_hand(x, t, tau).item(), "should be a tensor"),
     ("6.2", lambda x, t, tau: loss_by_hand(x.detach(), t, tau), "has no gradient"),
     ("6.2", detached_sum, "its gradient is not"),
+    ("6.2", zeros_written_in, "an operation in place"),
+    ("6.2", probabilities_divided_in_place, "an operation in place"),
+    ("6.2", flattened_too_far, "stopped with ValueError"),
     ("6.3", weights_with(fill=None), "It is no negative"),
     ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=None), "Divide by its sum"),
     ("6.3", weights_with(lambda p, here, tau: (p - here.float()) / tau, fill=None), "target included"),
@@ -252,6 +306,9 @@ WRONG = [
     ("6.3", weights_with(scaled=lambda x, tau: x * tau), "*times* tau"),
     ("6.3", weights_with(fill=0.0), "still gets weight"),
     ("6.3", weights_with(lambda p, here, tau: p / (1 - p[here])[:, None], fill=None), "the target still has weight"),
+    ("6.3", weights_with(fill=-100), "-100 at the target"),
+    ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=-100), "-100 at the target"),
+    ("6.3", weights_with(lambda p, here, tau: p[:, :-1]), "`the table of weights` should have shape"),
     ("6.3", weights_with(dim=0), "each row is a case"),
     ("6.3", weights_with(lambda p, here, tau: p.sort(dim=1, descending=True).values), "sorted"),
     ("6.3", weights_with(lambda p, here, tau: p.log()), "logarithms"),
@@ -261,6 +318,7 @@ WRONG = [
     ("6.3", lambda x, t, tau: (x / tau).index_fill(1, t, -torch.inf).softmax(1), "targets of all rows"),
     ("6.3", weights_with(lambda p, here, tau: p[~here].view(len(p), -1)), "column is gone"),
     ("6.3", weights_with(lambda p, here, tau: p.numpy()), "should be a tensor"),
+    ("6.3", weights_with(lambda p, here, tau: p.double()), "the dtype of the logits"),
     ("6.3", weights_in_place, "in place"),
     (
         "6.3",
@@ -290,6 +348,11 @@ WRONG = [
     ("6.4", auc_with(lambda others, own: torch.sigmoid(own - others).mean(dim=1)), "a sigmoid"),
     ("6.4", lambda p, n, k: ((n > p[:, None]).sum(dim=1) < k).float(), "whether any is beaten"),
     ("6.4", auc_with(lambda others, own: (others < own[:, 0]).float().mean(dim=1)), "must match the size"),
+    (
+        "6.4",
+        lambda p, n, k: (auc_by_sort(p, n, k) + 1) / 2,
+        "`the list of shares` has the right shape, and wrong values",
+    ),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k).numpy(), "should be a tensor"),
 ]
 

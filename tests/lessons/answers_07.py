@@ -238,6 +238,11 @@ def lora_with(merge, apply=lambda x, merged: x @ merged.T):
     return answer
 
 
+def adapter_twice(x, weight, a, b, alpha):
+    merged = right_merge(weight, a, b, alpha, len(a))
+    return x @ merged.T + alpha / len(a) * (x @ a.T) @ b.T, merged
+
+
 def right_merge(weight, a, b, alpha, rank):
     return weight + alpha / rank * b @ a
 
@@ -273,6 +278,7 @@ WRONG = [
     ("7.1", values_at_codes, "belongs to item i"),
     ("7.1", one_code_short, "stops before n"),
     ("7.1", no_rows_above, "no rows above"),
+    ("7.1", lambda *given: values_by_loop(*given) + 1, "`the table of rows` has the right shape, and wrong values"),
     ("7.2", filled_apart, "filled up apart"),
     ("7.2", lambda p, r, end: batch_by_lists(p, r, 2), "the right shape, and wrong values"),
     ("7.2", wider(lambda p, r, width: 1), "one column too many"),
@@ -323,6 +329,8 @@ WRONG = [
     ("7.4", lambda *given: lora_by_layers(*given)[::-1], "return the output first"),
     ("7.4", lora_with(right_merge, lambda x, merged: merged @ x.T), "output is transposed"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha * b @ a), "not divided by the rank"),
+    ("7.4", adapter_twice, "is added twice"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + 2 * alpha / r * b @ a), "is added twice"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + r / alpha * b @ a), "should be alpha / r"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / a.shape[1] * b @ a), "number of inputs"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: alpha / r * b @ a), "W is missing"),

@@ -251,6 +251,25 @@ def allowed_below_a_dead_beam(scores, log_probs, allowed, beam):
     return values, index // table.shape[1], index % table.shape[1]
 
 
+def as_many_as_forbidden(counted):
+    """counted: (table, allowed) -> what was taken for the continuations that are left."""
+
+    def answer(scores, log_probs, allowed, beam):
+        table = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf)
+        kept = min(beam, int(counted(table, allowed).sum()))
+        values, index = table.flatten().sort(descending=True, stable=True)
+        return values[:kept], index[:kept] // table.shape[1], index[:kept] % table.shape[1]
+
+    return answer
+
+
+def best_of_each_beam(scores, log_probs, allowed, beam):
+    values, tokens = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf).max(dim=1)
+    values, parents = values.sort(descending=True, stable=True)
+    kept = (values > -torch.inf).sum().clamp(max=beam)
+    return values[:kept], parents[:kept], tokens[parents][:kept]
+
+
 # 8.3 children as ranges
 
 
@@ -323,6 +342,13 @@ def exchanged(codes, level):
     return np.append(np.searchsorted(prefix_starts(codes, level), below), len(below))
 
 
+def grouped_by_last_code(codes, level):
+    children = {}
+    for row in codes.tolist():
+        children.setdefault(row[level - 1] if level else None, set()).add(row[level])
+    return np.cumsum([0] + [len(one) for one in children.values()])
+
+
 # 8.4 dead nodes
 
 
@@ -381,6 +407,10 @@ WRONG = [
     ("8.2", of_every_beam, "of *every* beam"),
     ("8.2", step_with(forbidden=-1e9), "Return fewer than `beam`"),
     ("8.2", all_of_them, "more than `beam`"),
+    ("8.2", as_many_as_forbidden(lambda table, allowed: table == -torch.inf), "what is not allowed was counted"),
+    ("8.2", as_many_as_forbidden(lambda table, allowed: ~allowed), "what is not allowed was counted"),
+    ("8.2", best_of_each_beam, "the best continuation of each beam"),
+    ("8.2", step_with(last=lambda *found: tuple(one[:-1] for one in found)), "the last one is missing"),
     ("8.2", cut_before_the_mask, "cut to `beam` before the mask"),
     ("8.2", step_with(table=lambda scores, log_probs, allowed: scores[:, None] * log_probs), "a product"),
     ("8.2", step_with(table=lambda s, p, allowed: s.exp()[:, None] + p.exp()), "a sum of probabilities"),
@@ -421,6 +451,7 @@ WRONG = [
     ("8.3", last_column_alone, "`level + 1` codes"),
     ("8.3", nodes_by_one_column, "one column compared"),
     ("8.3", children_by_two_columns, ""),
+    ("8.3", grouped_by_last_code, "end in the same code"),
     ("8.3", lambda codes, level: np.append(prefix_starts(codes, level + 1), len(codes)), "begin among the rows"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level).tolist(), "should be an array"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level).astype(float), "is fractions"),

@@ -29,6 +29,13 @@ def bpr_with_small(small):
     return bpr_with(lambda lead: -torch.log(torch.sigmoid(lead) + small).mean())
 
 
+def one_added_in_place(user, liked, other):
+    lead = lead_of(user, liked, other)
+    small = torch.exp(-lead.abs())
+    small += 1
+    return (small.log() - lead.clamp(max=0)).mean()
+
+
 def as_two_losses(user, liked, other):
     return (F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))).mean()
 
@@ -44,6 +51,25 @@ def masking_by_loop(histories, draws, share, mask):
             labels[row, place] = histories[row, place]
             inputs[row, place] = mask
     return inputs, labels
+
+
+def masking_by_lists(below=lambda draw, share: draw < share):
+    def answer(histories, draws, share, mask):
+        inputs, labels = [], []
+        for films, row in zip(histories.tolist(), draws.tolist(), strict=True):
+            hidden = [film != -1 and below(draw, share) for film, draw in zip(films, row, strict=True)]
+            hidden[-1] = hidden[-1] or not any(hidden)
+            inputs.append([mask if hide else film for film, hide in zip(films, hidden, strict=True)])
+            labels.append([film if hide else -100 for film, hide in zip(films, hidden, strict=True)])
+        return torch.tensor(inputs), torch.tensor(labels)
+
+    return answer
+
+
+def masking_by_numpy(histories, draws, share, mask):
+    films, hidden = histories.numpy(), (draws.numpy() < share) & (histories.numpy() >= 0)
+    hidden[~hidden.any(axis=1), -1] = True
+    return torch.from_numpy(np.where(hidden, mask, films)), torch.from_numpy(np.where(hidden, films, -100))
 
 
 def masking_with_fill(histories, draws, share, mask):
@@ -178,9 +204,9 @@ def by_standard_deviation(a, b, users, draws):
 
 RIGHT = {
     "9.1": [bpr_by_loop, bpr_with(lambda lead: F.softplus(-lead).mean())],
-    "9.2": [masking_by_loop, masking_with_fill],
+    "9.2": [masking_by_loop, masking_with_fill, masking_by_lists(), masking_by_numpy],
     "9.3": [grounding_by_loop, grounding_with_cdist, grounding_with(squares)],
-    "9.4": [paired_by_loop, paired_by_weights],
+    "9.4": [paired_by_loop, paired_by_weights, lambda *case: np.array(paired_by_loop(*case))],
 }
 
 WRONG = [
@@ -213,6 +239,9 @@ WRONG = [
     ("9.1", lambda u, i, j: F.softplus(-(u @ i.T - u @ j.T)).mean(), "every user with every film"),
     ("9.1", bpr_with(lambda lead: F.softplus(-lead).mean().detach()), "no gradient"),
     ("9.1", bpr_with(lambda lead: F.softplus(-lead).mean().item()), "should be a tensor"),
+    ("9.1", bpr_with(lambda lead: F.softplus(-lead.double()).mean()), "the dtype of the vectors"),
+    ("9.1", bpr_with(lambda lead: F.softplus(-lead.double()).sum()), "a sum"),
+    ("9.1", one_added_in_place, "an operation in place"),
     ("9.2", masking_with(hide=lambda hidden, *_: hidden), "teaches nothing"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy(draws < share)), "filling is masked too"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy(draws < share) & (h != -1)), "came before"),
@@ -221,6 +250,7 @@ WRONG = [
     ("9.2", masking_with(hide=first_where_empty), "the *first* film"),
     ("9.2", masking_with(hide=all_where_empty), "whole history"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy((draws <= share) & (h != -1))), "does not mask"),
+    ("9.2", masking_by_lists(lambda draw, share: draw <= share), "does not mask"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy((draws > share) & (h != -1))), "other way round"),
     ("9.2", masking_with(labels=lambda hidden, h, mask: h), "labels everywhere"),
     ("9.2", masking_with(labels=lambda hidden, h, mask: torch.where(h != -1, h, -100)), "labels for every film"),
@@ -258,7 +288,7 @@ WRONG = [
         paired_with(lambda d, s, n, draws: (s / n)[draws].mean(1), lambda d, s, n, found: (s / n).mean()),
         "the mean of users' means",
     ),
-    ("9.4", paired_with(each_user_once), "counts once"),
+    ("9.4", paired_with(each_user_once), "counts once, and should count twice"),
     ("9.4", paired_with(values=lambda a, b: a), "system a alone"),
     ("9.4", paired_with(values=lambda a, b: abs(a - b)), "absolute differences"),
     ("9.4", paired_with(mean=lambda d, s, n, found: found.mean()), "mean of the resamples"),
@@ -270,6 +300,8 @@ WRONG = [
     ("9.4", paired_with(limits=lambda means: np.percentile(means, [0.025, 0.975])), "counts to 100"),
     ("9.4", unpaired, "two separate intervals"),
     ("9.4", lambda a, b, users, draws: (a - b).mean(), "return three numbers"),
+    ("9.4", paired_with(limits=lambda means: [np.quantile(means, [0.025, 0.975])]), "a number and an array"),
+    ("9.4", lambda *case: np.array(paired_by_loop(*case))[:2], "return three numbers"),
 ]
 
 HALF_RIGHT = {

@@ -226,7 +226,7 @@ def row_means_from_columns(d):
 RIGHT = {
     "10.1": [grid_by_growing, grid_by_recursion, grid_with()],
     "10.2": [key_by_loop, key_with(), key_with(lambda full: repr(list(full.items())))],
-    "10.3": [parts_by_sums_of_squares, parts_by_loop],
+    "10.3": [parts_by_sums_of_squares, parts_by_loop, lambda d: np.array(parts_by_loop(d))],
 }
 
 WRONG = [
@@ -300,6 +300,8 @@ WRONG = [
     ("10.3", parts_with(seeds=lambda d, r, n, m: abs(d.mean(1).var(ddof=1) - r / m)), "an absolute value"),
     ("10.3", parts_with(users=lambda d, r, n, m: abs(d.mean(0).var(ddof=1) - r / n)), "an absolute value"),
     ("10.3", lambda d: d.var(), "return three numbers"),
+    ("10.3", lambda d: np.array(parts_by_loop(d))[:2], "return three numbers"),
+    ("10.3", lambda d: np.sqrt(np.array(parts_by_loop(d))), "a standard deviation"),
 ]
 
 HALF_RIGHT = {

@@ -128,6 +128,24 @@ def holm_with(factors=None, keep=np.maximum.accumulate, most=1.0, back=True):
     return answer
 
 
+def different_ones_only(p_values):
+    distinct = np.unique(p_values)
+    adjusted = np.maximum.accumulate(distinct * np.arange(len(distinct), 0, -1)).clip(max=1)
+    return adjusted[np.searchsorted(distinct, p_values)]
+
+
+def holm_of_ranks(method, distinct=False):
+    """method: what `rank` does with equal p-values."""
+
+    def answer(p_values):
+        ranks = pd.Series(p_values).rank(method=method).to_numpy()
+        m = len(np.unique(p_values)) if distinct else len(p_values)
+        steps = p_values * (m - ranks + 1)
+        return np.array([steps[p_values <= one].max() for one in p_values]).clip(max=1)
+
+    return answer
+
+
 def from_the_largest(steps):
     return np.minimum.accumulate(steps[::-1])[::-1]
 
@@ -177,8 +195,8 @@ def from_the_largest_p(p):
 
 RIGHT = {
     "11.1": [seeds_by_loop, seeds_by_series],
-    "11.2": [holm_by_loop, holm_by_rank],
-    "11.3": [choices_by_loop, choices_by_take],
+    "11.2": [holm_by_loop, holm_by_rank, holm_of_ranks("first"), holm_of_ranks("min")],
+    "11.3": [choices_by_loop, choices_by_take, lambda *given: np.array(choices_by_loop(*given))],
 }
 
 WRONG = [
@@ -202,6 +220,7 @@ WRONG = [
     ("11.1", seeds_with(error=lambda d, a, b: 1.96 * d.std(ddof=1) / np.sqrt(len(d))), "half an interval"),
     ("11.1", seeds_with(error=unpaired), "take the spread of the differences"),
     ("11.1", lambda *given: seeds_by_loop(*given)[0], "return three things"),
+    ("11.1", seeds_with(lambda *given: pd.Series(seeds_by_loop(*given)[0])), "`.to_numpy()` makes an array"),
     ("11.1", error_with_runs_of_b, "all runs of one side"),
     ("11.2", lambda p: np.minimum(1, p * len(p)), "Bonferroni: every p-value times m"),
     ("11.2", holm_with(keep=lambda steps: steps), "running maximum is missing"),
@@ -215,6 +234,10 @@ WRONG = [
     ("11.2", holm_with(factors=lambda m: np.arange(m - 1, -1, -1)), "from m - 1 to 0"),
     ("11.2", holm_with(factors=lambda m: m / np.arange(1, m + 1), keep=from_the_largest), "Benjamini and Hochberg"),
     ("11.2", holm_with(keep=from_the_largest), "(Hochberg)"),
+    ("11.2", different_ones_only, "taken for one"),
+    ("11.2", holm_of_ranks("max"), "taken for one"),
+    ("11.2", holm_of_ranks("dense", distinct=True), "taken for one"),
+    ("11.2", holm_of_ranks("average"), "a mean rank"),
     ("11.2", lambda p: holm_by_rank(p) < 0.05, "return the adjusted values"),
     ("11.2", lambda p: p.copy(), "as they were"),
     ("11.2", lambda p: holm_by_rank(p).tolist(), "should be an array"),
@@ -233,6 +256,8 @@ WRONG = [
     ("11.3", choices_with(true=lambda truth, v, t: truth[t.argmax(1)].mean()), "goes with the first"),
     ("11.3", choices_with(true=lambda truth, v, t: truth.mean()), "the mean of all settings"),
     ("11.3", lambda *given: choices_by_loop(*given)[:2], "return three numbers"),
+    ("11.3", lambda *given: np.array(choices_by_loop(*given))[:2], "return three numbers"),
+    ("11.3", lambda *given: np.array(choices_by_loop(*given))[[1, 0, 2]], "the first two in the other order"),
 ]
 
 HALF_RIGHT = {
