@@ -18,6 +18,10 @@ from letterlib.experiments.systems import SYSTEMS, find_system
 
 RECORD = re.compile(r"[0-9a-f]{16}\.json")
 
+REPLICATION = RESULTS / "movielens-replication"
+"""Ten seeds that were to answer the questions written down for them (lesson 10), and no others. Beside the seeds in
+which those questions were found they would be a part of what they are held against."""
+
 PLAIN, CF, DIV, LETTER, RANKING = VARIANTS = (
     "plain RQ-VAE",
     "+ CF",
@@ -53,10 +57,11 @@ SWEPT = {
 
 
 def folders(results_dir: str = "") -> list[Path]:
-    """The folders to read: `results_dir`, or all of experiments/results that hold records of runs."""
+    """The folders to read: `results_dir`, or all of experiments/results that hold records of runs but REPLICATION."""
     if results_dir:
         return [Path(results_dir)]
-    return sorted({path.parent for path in RESULTS.rglob("*.json") if RECORD.fullmatch(path.name)})
+    holding = {path.parent for path in RESULTS.rglob("*.json") if RECORD.fullmatch(path.name)}
+    return sorted(holding - {REPLICATION})
 
 
 def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:

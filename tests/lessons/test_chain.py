@@ -76,10 +76,28 @@ def test_two_runs_give_the_same_numbers(workshop, source):
     """nbval executes the smoke copy again and compares the cells tagged exact; other cells only have to run."""
     executed = workshop / "solution" / source.name
     notebook = run(workshop, source, "solution")
-    exact = [cell for cell in notebook.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    exact = exact_cells(notebook)
     assert len(exact) >= 3 and all(cell.outputs for cell in exact)
     result = nbval(executed)
     assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.xdist_group("11_ablations_and_sweeps")
+def test_what_lesson_11_reads_from_the_records_is_what_is_stored_in_it(workshop):
+    """It reads all records of the repository, so records that are added may change what it says."""
+    source = next(path for path in LESSONS if path.stem == "11_ablations_and_sweeps")
+    stored, now = nbformat.read(source, as_version=4), run(workshop, source, "solution")
+    for cell, again in zip(exact_cells(stored), exact_cells(now), strict=True):
+        assert words_shown(cell) == words_shown(again), cell.source
+
+
+def words_shown(cell: nbformat.NotebookNode) -> list[str]:
+    """What a cell shows as text, however it is spaced."""
+    return " ".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs).split()
+
+
+def exact_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
 
 
 def nbval(notebook: Path) -> subprocess.CompletedProcess:
@@ -128,7 +146,7 @@ def test_stored_notebooks_are_whole_small_and_free_of_this_machine(source):
         text = path.read_text()
         assert len(text) < build.LARGEST
         assert str(Path.home()) not in text and str(build.REPOSITORY) not in text and "site-packages" not in text
-        exact = [cell for cell in notebook.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+        exact = exact_cells(notebook)
         assert all(cell.outputs for cell in exact), "a cell compared exactly needs a stored output"
 
 

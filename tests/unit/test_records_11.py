@@ -143,3 +143,9 @@ def test_only_folders_of_records_are_read(monkeypatch, tmp_path):
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     assert records.folders() == [tmp_path / "runs"]
     assert records.folders("mine") == [Path("mine")]
+
+
+def test_seeds_that_answered_a_question_asked_before_are_not_among_those_that_raised_it():
+    read = records.folders()
+    assert records.REPLICATION.is_dir() and read and records.REPLICATION not in read
+    assert "replication" in records.grids([*read, records.REPLICATION]).query("runs == done").index
