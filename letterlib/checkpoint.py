@@ -100,9 +100,10 @@ class Run:
         tensors |= {f"best.{k}": v for k, v in (self.best or {}).items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors = {k: v.contiguous().clone() for k, v in tensors.items()}
         header = {"log": json.dumps(asdict(self.log)), "epoch": str(self.epoch), "of": self._identity()}
         with written_beside(self.path) as beside:
-            save_file({k: v.contiguous().clone() for k, v in tensors.items()}, beside, metadata=header)
+            save_file(tensors, beside, metadata=header | {"content": content_of(header["log"], tensors)})
 
     def _identity(self) -> str:
         return digest(self.settings, {name: list(weight.shape) for name, weight in self.weights().items()})
@@ -118,6 +119,8 @@ class Run:
                     return
                 # Copies: a tensor is else the mapped file itself, which Windows lets nobody replace.
                 tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
+                if header.get("content") != content_of(header["log"], tensors):
+                    raise SafetensorError("a bit has changed")
         except SafetensorError:
             print(f"{self.path.name}: the checkpoint cannot be read; training starts from the beginning")
             return
@@ -134,6 +137,12 @@ class Run:
         log = json.loads(header["log"])
         self.log = TrainingLog(**{**log, "validations": [tuple(v) for v in log["validations"]]})
         self.epoch = int(header["epoch"])
+
+
+def content_of(log: str, tensors: dict[str, Tensor]) -> str:
+    """A hash of all that a checkpoint holds: a file with a flipped bit would else be gone on from like any other."""
+    raw = {name: one.cpu().reshape(-1).view(torch.uint8).numpy() for name, one in sorted(tensors.items())}
+    return digest(log, *(part for pair in raw.items() for part in pair))
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -85,6 +85,23 @@ def test_a_resumed_run_does_not_hold_its_checkpoint(tmp_path):
     assert str(checkpoint) not in maps.read_text()
 
 
+def test_a_checkpoint_in_which_a_bit_has_changed_is_not_gone_on_from(tmp_path, capsys):
+    """safetensors would read it as numbers like any others, and the model that came of them would be kept."""
+    checkpoint, plain = tmp_path / "checkpoint.safetensors", network()
+    expected = fit(plain, epochs=4)
+    fit(network(), epochs=4, checkpoint=checkpoint, checkpoint_seconds=0)
+    whole = checkpoint.read_bytes()
+    for place in (-1, -400):
+        raw = bytearray(whole)
+        raw[place] ^= 4
+        checkpoint.write_bytes(raw)
+        capsys.readouterr()
+        module = network()
+        assert fit(module, epochs=4, checkpoint=checkpoint).losses == expected.losses
+        assert "cannot be read; training starts from the beginning" in capsys.readouterr().out
+        assert all(torch.equal(a, b) for a, b in zip(module.parameters(), plain.parameters(), strict=True))
+
+
 def test_a_broken_checkpoint_is_said_and_training_starts_again(tmp_path, capsys):
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(b"broken")
