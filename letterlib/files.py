@@ -36,6 +36,7 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         yield beside
         if path.is_dir() and (not beside.is_dir() or any(path.iterdir())):
             raise LetterError(f"{path}: is a folder with something in it; name another, or delete it yourself")
+        _share(beside)
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
         failed = _as_os_error(error)
@@ -44,6 +45,15 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         raise LetterError(f"{path}: could not be written ({failed.strerror}); {_advice(failed)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _share(written: Path) -> None:
+    """Let others read what was written, as far as the umask lets them; safetensors' files are for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for one in written.rglob("*") if written.is_dir() else [written]:
+        if one.is_file():
+            one.chmod(0o666 & ~mask)
 
 
 @contextmanager

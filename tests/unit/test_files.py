@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import threading
 import time
@@ -46,6 +47,23 @@ def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
         with pytest.raises(LetterError, match="is a folder with something in it"), written_beside(target) as beside:
             make(beside)
     assert [p.name for p in tmp_path.rglob("*")] == ["stage", "first"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_others_may_read_what_was_written_as_far_as_the_umask_lets_them(tmp_path):
+    """safetensors makes files for their owner alone; of a cache that a class shares, nobody else could read a model."""
+    before = os.umask(0o027)
+    try:
+        with written_beside(tmp_path / "stage") as beside:
+            beside.mkdir()
+            save_file({"a": torch.zeros(1)}, beside / "model.safetensors")
+        with written_beside(tmp_path / "alone.safetensors") as beside:
+            save_file({"a": torch.zeros(1)}, beside)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "stage" / "model.safetensors", tmp_path / "alone.safetensors"):
+        assert path.stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "stage").stat().st_mode & 0o777 == 0o750
 
 
 def test_a_full_disk_is_one_clear_line_and_nothing_is_half_written(tmp_path):
