@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
@@ -35,7 +35,10 @@ def _require(interactions: pd.DataFrame, columns: tuple[str, ...]) -> None:
     for column in columns:
         if column not in interactions:
             raise LetterError(f"the interactions have no column {column}, but {', '.join(map(str, interactions))}")
-        if (missing := interactions[column].isna()).any():
+        missing = interactions[column].isna()
+        if is_string_dtype(interactions[column]) or interactions[column].dtype == object:
+            missing |= interactions[column].astype(str).str.strip() == ""  # what reads "" as text makes one user of all
+        if missing.any():
             raise LetterError(f"{int(missing.sum())} of {len(missing)} interactions have no {column}; leave them out")
 
 
@@ -59,9 +62,12 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
     _require(interactions, ("user", "item", "time"))
     time = interactions["time"]
     if not (is_numeric_dtype(time) or is_datetime64_any_dtype(time)):
+        odd = np.flatnonzero(pd.to_numeric(time, errors="coerce").isna())
+        place = odd[0] if len(odd) else 0
         raise LetterError(
-            f"{name}: the times are text ({time.iloc[0]!r:.40}) and would be sorted letter by letter; "
-            "make numbers of them, or dates with pandas.to_datetime"
+            f"{name}: the times are text and would be sorted letter by letter; make numbers of them, or dates with "
+            f"pandas.to_datetime ({len(odd):,} of {len(time):,} are no numbers; interaction {place + 1:,} has "
+            f"{time.iloc[place]!r:.40})"
         )
     if len(twice := items.index[items.index.duplicated()]):
         raise LetterError(f'{name}: item "{twice[0]}" is there twice; keep one row of each')

@@ -77,10 +77,11 @@ def _find(folder: Path, name: str | None) -> Path:
         return wanted[0]
     if name is not None and len(wanted) > 1:
         raise LetterError(f"{folder}: {' and '.join(f.name for f in wanted)} both fit {name}; keep one of them")
-    there = ", ".join(f.name for f in files) or f"no *{INTERACTIONS} at all"
+    there = ", ".join(f.name for f in files)
     if name is None:
-        raise LetterError(f"{folder}: exactly one *{INTERACTIONS} is expected, but there is {there}")
-    raise LetterError(f"{folder}: no {name}{INTERACTIONS} here, but {there}; check --dataset and --data-dir")
+        raise LetterError(f"{folder}: exactly one *{INTERACTIONS} is expected, but there is {there or 'none'}")
+    others = f"but {there}" if there else f"nor any other *{INTERACTIONS}"
+    raise LetterError(f"{folder}: no {name}{INTERACTIONS} here, {others}; check --dataset and --data-dir")
 
 
 def _in_any_case(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """A finished run's record: the hits and the users of its cases as short texts, and read back as arrays."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def users_at_length(brief: str) -> np.ndarray:
 def fault(record: Any, parameters: Iterable[str]) -> str:
     """What is wrong with a record, in words; empty where it has all that is read of one, for as many users as cases."""
     if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases", "dataset"} <= set(record):
-        return "not the record of a run; keep other files out of the folder of results"
+        return "not the record of a run; runs are in a folder of their own, such as runs/results"
     try:
         lacking = [name for name in ("system", "label", "validation N@10", "seconds", "stages") if name not in record]
         lacking += [name for name in parameters if name not in record["parameters"]]
@@ -67,14 +68,29 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
             return f"a record without {', '.join(lacking)}, of another version; run it again"
         if not all(isinstance(one["name"], str) and one["seconds"] >= 0 for one in record["stages"]):
             return "a damaged record (a stage without a name or its seconds); delete it, and run it again"
+        if type(record["parameters"]["seed"]) is not int:
+            return f"a damaged record (seed {record['parameters']['seed']!r}); delete it, and run it again"
         for history in ("history in", "history out"):
-            ranks_at_length(record["hits"][history], n_cases)
+            ranks = ranks_at_length(record["hits"][history], n_cases)
+            for metric, mean in means(ranks).items():
+                if not math.isclose(mean, record["metrics"][history][metric], abs_tol=1e-9):
+                    return f"a damaged record (its {metric}, {history}, is not that of its hits); run it again"
         if record["cases"]["total"] < n_cases or not record["dataset"]["fingerprint"]:
             return "a damaged record (fewer cases than answers, or no data set); delete it, and run it again"
         n_users = len(users_at_length(record["cases"]["users"]))
         return "" if n_users == n_cases else f"{n_cases} cases and users for {n_users}; delete it, and run it again"
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         return f"a damaged record ({error!r}); delete it, and run it again"
+
+
+def _by_case(metric: str, ranks: np.ndarray) -> np.ndarray:
+    kind, k = metric.split("@")
+    return (hits_at if kind == "R" else gains_at)(ranks, int(k))
+
+
+def means(ranks: np.ndarray) -> dict[str, float]:
+    """Each of METRICS over all cases. ranks: int64 [n_cases]."""
+    return {metric: float(_by_case(metric, ranks).mean()) for metric in METRICS}
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,4 @@ class RunResult:
             raise LetterError(f'metric "{metric}": only {", ".join(METRICS)} are known case by case')
         if history not in ("in", "out"):
             raise LetterError(f'history "{history}": it is left "in" the ranking, or filtered "out"')
-        ranks = ranks_at_length(self.record["hits"][f"history {history}"], len(self.cases))
-        kind, k = metric.split("@")
-        return (hits_at if kind == "R" else gains_at)(ranks, int(k))
+        return _by_case(metric, ranks_at_length(self.record["hits"][f"history {history}"], len(self.cases)))

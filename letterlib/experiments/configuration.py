@@ -25,7 +25,7 @@ from letterlib.generation.lcrec import LCRecConfig, check_tasks
 from letterlib.generation.tiger import TigerConfig
 from letterlib.semantics import MINILM
 from letterlib.tokenization.clustering import check_codes, check_groups
-from letterlib.tokenization.letter import CODE_DIM, TokenizerConfig
+from letterlib.tokenization.settings import CODE_DIM, TokenizerConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -113,6 +113,13 @@ def make_config(
 def _check_values(config: RunConfig) -> None:
     """LetterError for what would be found only when its turn comes, or would change nothing."""
     check_tasks(config.lcrec.tasks)
+    models = {"encoder": config.encoder} | {f"{room}.language_model": getattr(config, room).language_model
+                                            for room in ("lcrec", "bigrec")}  # fmt: skip
+    for option, name in models.items():
+        if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+            raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
+    if (file := config.lcrec.intentions) and not Path(file).is_file():
+        raise LetterError(f"lcrec.intentions={file}: no such file")
     if (d := config.sasrec_32.dimensions) != CODE_DIM:
         raise LetterError(f"sasrec_32.dimensions={d}: L_CF holds its vectors against codes, which have {CODE_DIM}")
     for room in ("sasrec_32", "bert4rec", "sasrec", "sasrec_tuned"):
@@ -232,6 +239,8 @@ def data_dir_under(root: Path, dataset: str) -> Path | None:
 
     A root of one's own that has no folder for it is a LetterError: the files of another place are not what was asked.
     """
+    if dataset in PACKAGED and root == DATA_ROOT:
+        return None
     folder = root / dataset
     if folder.is_dir():
         return folder
@@ -241,6 +250,11 @@ def data_dir_under(root: Path, dataset: str) -> Path | None:
 
 
 def default_data_dir(dataset: str) -> Path | None:
-    """Where a data set's files are looked for when --data-dir does not say: data/<name>, here or in the repository."""
+    """Where a data set's files are looked for when --data-dir does not say: data/<name>, here or in the repository.
+
+    A packaged one needs none, and a folder that happens to have its name is no reason to read another's files.
+    """
+    if dataset in PACKAGED:
+        return None
     folders = (DATA_ROOT / dataset, REPOSITORY / DATA_ROOT / dataset)
     return next((folder for folder in folders if folder.is_dir()), None)

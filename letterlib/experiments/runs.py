@@ -82,7 +82,7 @@ def finished(
 ) -> dict[str, Any] | None:
     """The record of a finished run. None where there is none, or a damaged one, of which `say` is told.
 
-    A record that a failing disk keeps from being read is a LetterError: it may be whole.
+    A record that a failing disk keeps from being read is a LetterError, for it may be whole; so is another run's.
     """
     path = record_path(parameters, out_dir)
     if not path.exists():
@@ -95,6 +95,9 @@ def finished(
         wrong = str(error)
     else:
         wrong = fault(record, RunParameters.model_fields)
+        if not wrong and record["parameters"] != parameters.resolved:
+            what = f"{record['label']}, {record['parameters']['dataset']}, seed {record['parameters']['seed']}"
+            raise LetterError(f"{path}: the record of another run ({what}); give it its own name back, or delete it")
     if wrong:
         say(f"{path}: damaged, so this run is done again ({wrong})")
     return None if wrong else record

@@ -1,6 +1,7 @@
 """Results in words and rows: the table of systems, what can be said of their differences, and stage reports."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,9 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
     results, reasons = {}, {}
     for arm in {find_system(name).identifiers for name in systems} & set(TOKENIZER_ARMS):
         check_tokenizer(tokenizer_of_arm(pipelines[0].config.tokenizer, arm), pipelines[0].split.n_items)
+    if {find_system(name).identifiers for name in systems} & {*TOKENIZER_ARMS, "residual-k-means"}:
+        with suppress(Unavailable):  # which is said below; any other trouble with the encoder before hours of training
+            pipelines[0].semantic()
     for name in systems:
         try:
             inside = [p.evaluation(name) for p in pipelines]

@@ -14,7 +14,7 @@ from letterlib.data.raw_lines import BadLine
 from letterlib.data.raw_text import clean
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import PARAMETERS, fault, hits_in_brief, users_in_brief
+from letterlib.experiments.brief import PARAMETERS, fault, hits_in_brief, means, users_in_brief
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.run_results import load_results
 from letterlib.files import read_json
@@ -30,9 +30,12 @@ HALF = "half a smile \ud83d"
         (ROWS, ITEMS.loc[["a", "b", "a"]], 'item "a" is there twice'),
         (ROWS, ITEMS.loc[["a"]], 'item "b" has interactions and no row'),
         (ROWS.iloc[:0], ITEMS, "no interactions"),
-        (ROWS.assign(time=["1/15/2023", "2/3/2023", "1/1/2024"]), ITEMS, "the times are text .'1/15/2023'. and would"),
+        (ROWS.assign(time=["1/15/2023", "2/3/2023", "1/1/2024"]), ITEMS, "the times are text .*3 of 3 are no numbers"),
+        (ROWS.assign(time=["1", "n/a", "3"]), ITEMS, "1 of 3 are no numbers; interaction 2 has 'n/a'"),
+        (ROWS.assign(time=["1", "2", "3"]), ITEMS, "the times are text and would .*interaction 1 has '1'"),
         (ROWS.assign(time=[1, None, 3]), ITEMS, "1 of 3 interactions have no time"),
         (ROWS.assign(user=["u", None, "v"]), ITEMS, "1 of 3 interactions have no user"),
+        (ROWS.assign(user=["u", "", " "]), ITEMS, "2 of 3 interactions have no user"),
         (ROWS.drop(columns="time"), ITEMS, "no column time, but user, item"),
         (ROWS, ITEMS.assign(text=["A", np.nan]), 'item "b": its text must be text, found nan; where there is none'),
         (ROWS, ITEMS.assign(genres=["x", None]), 'item "b": its genres must be text'),
@@ -49,10 +52,12 @@ def test_dates_are_sorted_as_dates():
     assert build_dataset("shop", rows, ITEMS, "ours").sequences[0].tolist() == [1, 0, 1]
 
 
+@pytest.mark.parametrize("nobody", [None, ""])
 @pytest.mark.parametrize("column", ["user", "item"])
-def test_interactions_without_a_name_are_refused(column):
+def test_interactions_without_a_name_are_refused(column, nobody):
+    """An empty text as well: all who bought without an account would be one user, with the longest history of all."""
     with pytest.raises(LetterError, match=f"1 of 3 interactions have no {column}"):
-        k_core(ROWS.assign(**{column: ["x", None, "x"]}), 1)
+        k_core(ROWS.assign(**{column: ["x", nobody, "x"]}), 1)
 
 
 def test_half_a_letter_costs_a_letter_and_not_the_data_set(tmp_path):
@@ -110,13 +115,14 @@ def test_a_folder_without_runs_says_how_to_make_some(tmp_path):
 
 
 def good_record():
-    hits = hits_in_brief(np.array([0, ABSENT, 4]))
+    ranks = np.array([0, ABSENT, 4])
+    hits = hits_in_brief(ranks)
     return {
-        "parameters": dict.fromkeys(PARAMETERS),
+        "parameters": dict.fromkeys(PARAMETERS) | {"seed": 0},
         "system": "tiger",
         "label": "TIGER",
         "dataset": {"fingerprint": "a"},
-        "metrics": {},
+        "metrics": {"history in": means(ranks), "history out": means(ranks)},
         "validation N@10": 0.1,
         "seconds": 1.0,
         "stages": [{"name": "tiger", "seconds": 1.0}],
@@ -141,6 +147,10 @@ def good_record():
         (lambda r: r["cases"].update(users="0-1x1"), "3 cases and users for 2"),
         (lambda r: r["cases"].update(total=2), "fewer cases than answers"),
         (lambda r: r.update(dataset={}), "damaged"),
+        (lambda r: r.update(metrics={}), "damaged"),
+        (lambda r: r["parameters"].update(seed="0"), "damaged record (seed '0')"),
+        (lambda r: r["metrics"]["history out"].update({"N@10": 0.9}), "its N@10, history out, is not that of its hits"),
+        (lambda r: r["hits"].update({"history in": "0:0"}), "is not that of its hits"),
     ],
 )
 def test_a_record_that_is_damaged_or_of_another_version_is_told(damage, words):

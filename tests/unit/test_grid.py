@@ -5,12 +5,15 @@ import shlex
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from made_runs import small_run
 
 from letterlib.errors import LetterError
-from letterlib.experiments.configuration import data_dir_under, make_config
+from letterlib.evaluation.metrics import ABSENT
+from letterlib.experiments.brief import means
+from letterlib.experiments.configuration import data_dir_under, default_data_dir, make_config
 from letterlib.experiments.grid import (
     load_grid,
     papermill_command,
@@ -181,7 +184,9 @@ def test_a_run_is_to_do_then_failed_then_done(tmp_path):
     record_path(one, tmp_path).write_text("")
     assert state(one, tmp_path) == "failed", "a file that was cut off is no record"
     record = {"parameters": one.resolved, "system": "tiger", "label": "TIGER", "seconds": 1.0, "validation N@10": 0.1,
-              "stages": [], "metrics": {}, "hits": {"history in": "0:3", "history out": ""},
+              "stages": [],
+              "metrics": {"history in": means(np.array([3, ABSENT])), "history out": means(np.full(2, ABSENT))},
+              "hits": {"history in": "0:3", "history out": ""},
               "dataset": {"fingerprint": "a"},
               "cases": {"total": 2, "answered": 2, "users": "0-1x1"}}  # fmt: skip
     write_json(record_path(one, tmp_path), record)
@@ -205,6 +210,8 @@ def test_a_folder_of_data_that_is_not_there_is_never_replaced_by_another(tmp_pat
     assert data_dir_under(Path("data"), "made") == Path("data/made")
     assert data_dir_under(Path("data"), "other") is None, "looked for where every command looks"
     assert data_dir_under(Path("mine"), "movielens") is None, "it comes with the installation"
+    Path("data/movielens").mkdir()
+    assert data_dir_under(Path("data"), "movielens") is default_data_dir("movielens") is None, "whatever lies there"
     for root in ("mine", "misspelt"):
         with pytest.raises(LetterError, match=f"{root}/made: no such folder; --data-root"):
             data_dir_under(Path(root), "made")

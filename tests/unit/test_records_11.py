@@ -9,7 +9,7 @@ import pytest
 from letterlib.course import records_11 as records
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import hits_in_brief, users_in_brief
+from letterlib.experiments.brief import hits_in_brief, means, users_in_brief
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import load_results
 from letterlib.experiments.runs import record_path
@@ -27,7 +27,7 @@ def write(folder: Path, fingerprint: str = "data", **asked) -> None:
         "system": one.system,
         "label": one.label,
         "dataset": {"fingerprint": fingerprint},
-        "metrics": {},
+        "metrics": {f"history {history}": means(one) for history, one in ranks.items()},
         "seconds": 1.0,
         "stages": [],
         "validation N@10": float(random.random()),

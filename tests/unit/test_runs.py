@@ -126,6 +126,16 @@ def test_a_damaged_record_is_said_and_made_again(settings):
     assert any("damaged, so this run is done again" in line for line in said)
 
 
+def test_a_record_under_the_name_of_another_run_is_not_taken_for_it(settings):
+    one, other = small_run(), small_run(seed=1)
+    run(one, **settings)
+    path = record_path(one, settings["out_dir"])
+    wrong = path.rename(record_path(other, settings["out_dir"]))
+    with pytest.raises(LetterError, match="the record of another run .*seed 0.; give it its own name back"):
+        run(other, **settings)
+    assert wrong.exists(), "it may be the only copy"
+
+
 def test_a_record_that_cannot_be_read_for_a_moment_is_not_made_again(settings, monkeypatch):
     asked = small_run()
     run(asked, **settings)

@@ -5,11 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from made_data import made
+from made_runs import write_made_data
 
 from letterlib.data.dataset import sampled_rows
+from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.experiments import report
+from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
+from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.table import ranks_frame
 from letterlib.experiments.tables import (
     SystemResult,
@@ -38,6 +42,21 @@ def result(name, hit_rate, seeds=(0,), last=None, out=None):
     runs = [evaluation(hit_rate, seed, last) for seed in seeds]
     outside = runs if out is None else [evaluation(out, 50 + seed) for seed in seeds]
     return SystemResult(name, runs, outside, 1.0)
+
+
+def test_an_encoder_that_cannot_be_loaded_is_found_before_anything_is_trained(tmp_path, monkeypatch):
+    """Its turn would come after an hour of systems that need no text."""
+
+    def none(*_, **__):
+        raise LetterError("no such encoder")
+
+    monkeypatch.setattr("letterlib.experiments.pipeline.embed_texts", none)
+    config = make_config("made", "smoke", overrides=["tokenizer.n_codes=16", "tokenizer.n_groups=4"])
+    one = Pipeline(config, data_dir=write_made_data(tmp_path / "data"), cache=Cache(tmp_path / "runs", lambda _: None))
+    with pytest.raises(LetterError, match="no such encoder"):
+        gather([one], ["popularity", "mf", "tiger"])
+    assert not one.cache.finished
+    assert set(gather([one], ["popularity", "mf"])[0]) == {"popularity", "mf"}
 
 
 def test_the_last_case_of_a_user_is_the_leave_one_out_figure():
