@@ -3,11 +3,14 @@
 A finished stage is a folder `<cache>/<name>/<key>/`, its key a hash of the stage's name, version, configuration
 and the keys of its inputs. While a stage runs it may keep checkpoints in `<key>.partial/`; when it ends its
 files are written beside and renamed into place, together with `stage.json`, which holds the configuration,
-the metrics, seed, versions, device, seconds and a SHA-256 of every file. Of several processes that need the same
+the metrics, seed, versions, device, seconds and a SHA-256 of every file. A key knows no code: of a stage that was made
+by other code than today's it is said, and only that. Of several processes that need the same
 stage one makes it, and the others wait and find it.
 """
 
+import functools
 import importlib.metadata
+import json
 import platform
 import shutil
 import sys
@@ -38,6 +41,7 @@ from letterlib.processor import multiplies_bfloat16
 from letterlib.tracking import check_tracker, tracked
 
 RECORD = "stage.json"
+LIBRARY = Path(__file__).parents[1]
 PACKAGES = (
     "letterlib",
     "torch",
@@ -119,9 +123,12 @@ class Cache:
             return None
         try:
             record = read_json(folder / RECORD)
-            damaged = [f for f, expected in record["files"].items() if sha256_of(folder / f) != expected]
-            found = f"{name}: found in the cache ({record['seconds']:.0f} s when it was made)"
-            damaged += [RECORD] if not isinstance(record["metrics"], dict) else []
+            files = record["files"].items()
+            damaged = [f for f, known in files if not (folder / f).is_file() or sha256_of(folder / f) != known]
+            of_others = ", by other code" if record.get("code", code()) != code() else ""
+            found = f"{name}: found in the cache ({record['seconds']:.0f} s when it was made{of_others})"
+            if not isinstance(record["metrics"], dict) or record.pop("digest", _digest(record)) != _digest(record):
+                damaged.append(RECORD)
         except (KeyError, TypeError, ValueError, AttributeError):
             damaged = [RECORD]
         except LetterError as error:
@@ -130,7 +137,7 @@ class Cache:
             damaged = [RECORD]
         if damaged:
             self.say(f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})")
-            shutil.rmtree(folder)
+            folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
             return None
         # A process that was killed between its last two deeds has left its checkpoints.
         shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
@@ -156,14 +163,27 @@ class Cache:
                 "threads": torch.get_num_threads(),
                 "processes": n_processes(),
                 "versions": versions(),
+                "code": code(),
                 "files": {f.name: sha256_of(f) for f in sorted(out.iterdir())},
             }
-            write_json(out / RECORD, record)
+            write_json(out / RECORD, record | {"digest": _digest(record)})
         if is_main():
             shutil.rmtree(partial, ignore_errors=True)
         self.say(f"{name}: done in {record['seconds']:.0f} s")
         # The others wait here until the main process has written, and take its record.
         return from_main(lambda: Artefact(name, key, folder, record, from_cache=False))
+
+
+def _digest(record: dict[str, Any]) -> str:
+    """A hash of a record as it comes back from its file, without the hash that stands in it."""
+    return digest(json.loads(json.dumps({name: value for name, value in record.items() if name != "digest"})))
+
+
+@functools.cache
+def code() -> str:
+    """A hash of the library's own source but the course: has it changed since a stage was made?"""
+    files = sorted(one for one in LIBRARY.rglob("*.py") if "course" not in one.relative_to(LIBRARY).parts)
+    return digest(*((one.relative_to(LIBRARY).as_posix(), sha256_of(one)) for one in files))
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """LETTER's tokenizer: semantic and collaborative item vectors in, `Identifiers` out."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from letterlib.checkpoint import under
@@ -20,48 +19,11 @@ from letterlib.tokenization.clustering import constrained_kmeans_groups
 from letterlib.tokenization.collisions import CollisionReport, repair_collisions
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.item_vectors import Standardization, check_item_vectors, to_unit_mean_norm
-from letterlib.tokenization.rqvae import RQVAE, StraightThrough
-from letterlib.training import Dtype, TrainingLog, epoch_seed, resolve_device, resolve_dtype, train
+from letterlib.tokenization.rqvae import RQVAE
+from letterlib.tokenization.settings import CODE_DIM, TokenizerConfig, TokenizerReport
+from letterlib.training import TrainingLog, epoch_seed, resolve_device, resolve_dtype, train
 
-CODE_DIM = 32
 VALIDATIONS = 40  # parts of a run; after each of its second half it looks at its collision rate
-
-
-class TokenizerConfig(BaseModel):
-    """Defaults are the paper's (section 4.1). alpha = beta = 0 is TIGER's plain RQ-VAE tokenizer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    alpha: float = Field(0.02, ge=0, description="weight of the collaborative loss")
-    beta: float = Field(1e-4, ge=0, description="weight of the diversity loss")
-    mu: float = Field(0.25, ge=0, description="weight of the commitment term")
-    n_levels: int = Field(4, ge=1, le=26, description="codes per identifier")
-    n_codes: int = Field(256, ge=4, description="codes per level")
-    hidden: tuple[PositiveInt, ...] = Field((2048, 1024, 512, 256, 128, 64), description="encoder widths")
-    n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
-    straight_through: StraightThrough = Field("final", description="or per-level; where gradients pass the codes")
-    epochs: int = Field(20_000, ge=1)
-    batch_size: int = Field(1024, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    dtype: Dtype = "auto"
-
-
-@dataclass(frozen=True)
-class TokenizerReport:
-    """How a fit went.
-
-    log: every loss per epoch. A validation's score is (distinct identifiers - L_Recon, at most 1) / items: fewest
-        collisions first, and among equals the better reconstruction.
-    dead_codes: codes per level that no item has, after the repair. collisions: before and after the repair.
-    reconstruction_error: L_Recon on the catalogue from the first 1, 2, ..., L codes, before the repair; the
-        input has variance 1, so it is the share of variance that the codes leave unexplained.
-    """
-
-    log: TrainingLog
-    dead_codes: tuple[int, ...]
-    collisions: CollisionReport
-    reconstruction_error: tuple[float, ...]
 
 
 class LetterTokenizer:

@@ -1,4 +1,4 @@
-"""The instructions in docs/architecture.md for a fifteenth system, followed word for word in a copy of the library."""
+"""The instructions in docs/architecture.md for a new system and a new loss, followed in a copy of the library."""
 
 import os
 import re
@@ -10,12 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def section(title: str) -> tuple[str, list[str]]:
+    """A section of the document, and the code in it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+    return text, re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
 def instructions() -> tuple[str, str, str]:
     """The file's path, its text, and the line for SYSTEMS, as the document has them."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    section = text[text.index("## Adding a fifteenth system") :]
-    module, line = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:2]
-    return re.search(r"Save it as `(\S+\.py)`", section)[1], module, line
+    text, (module, line) = section("Adding a fifteenth system")
+    return re.search(r"Save it as `(\S+\.py)`", text)[1], module, line
 
 
 def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
@@ -39,3 +43,44 @@ def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
     floor = next(one for one in said.stdout.splitlines() if one.startswith("Popularity"))
     without_history = [float(re.findall(r"(\d\.\d+) \[", one)[1]) for one in (row, floor)]
     assert without_history[0] > without_history[1], "neighbours beat popularity on MovieLens"
+
+
+FIT = """
+import numpy as np
+from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
+vectors = np.random.default_rng(0).normal(size=(60, 8)) + 3
+sizes = dict(alpha=0, beta=0, n_codes=8, n_levels=2, hidden=(16,), epochs=40, batch_size=32, learning_rate=0.01)
+for more in {more}:
+    tokenizer = LetterTokenizer(TokenizerConfig(**sizes, **more), 0, "cpu").fit(vectors)
+    lengths = [np.square(book.mean(0)).sum() for book in tokenizer.codebooks()]
+    print(*tokenizer.identifiers().codes.flatten(), *lengths, sep=",")
+"""
+
+
+def fitted(package: Path, more: list[dict]) -> list[list[float]]:
+    """The codes of a small tokenizer with each of these settings, and the squared lengths of its mean code vectors."""
+    environment = os.environ | {"PYTHONPATH": str(package), "TQDM_DISABLE": "1"}
+    said = subprocess.run(
+        [sys.executable, "-c", FIT.format(more=more)], env=environment, cwd=package, capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stderr
+    return [[float(one) for one in line.split(",")] for line in said.stdout.splitlines()]
+
+
+def test_a_loss_is_a_function_a_field_and_three_lines(tmp_path):
+    text, (function, field, computed, returned) = section("Adding a loss to the tokenizer")
+    before = re.search(r"before the line `(.*?)`", text)[1]
+    shutil.copytree(ROOT / "letterlib", tmp_path / "letterlib", ignore=shutil.ignore_patterns("__pycache__"))
+    rooms = {name: tmp_path / "letterlib" / "tokenization" / f"{name}.py" for name in ("losses", "settings", "letter")}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in rooms.items()}
+    beta = re.search(r"    beta: .*\n", texts["settings"])[0]
+    assert texts["letter"].count(f"        {before}\n") == texts["letter"].count('        return {"loss": total') == 1
+    letter = texts["letter"].replace(f"        {before}\n", f"{computed}        {before}\n")
+    rooms["losses"].write_text(f"{texts['losses']}\n\n{function}", encoding="utf-8")
+    rooms["settings"].write_text(texts["settings"].replace(beta, beta + field), encoding="utf-8")
+    rooms["letter"].write_text(letter.replace('        return {"loss": total, **parts}\n', returned), encoding="utf-8")
+    assert len(rooms["letter"].read_text(encoding="utf-8").splitlines()) < 240, "there is room for more than one"
+    (plain,) = fitted(ROOT, [{}])
+    without, with_it = fitted(tmp_path, [{}, {"gamma": 10.0}])
+    assert without == plain, "a weight of 0 changes nothing"
+    assert max(with_it[-2:]) < 0.3 * max(plain[-2:]), "below a tenth with each of five seeds"

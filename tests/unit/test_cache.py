@@ -81,6 +81,37 @@ def test_a_damaged_stage_is_made_again_and_said_so(cache, said, damage):
     said.clear()
     assert stage(cache, write_value("one", calls)).path("value.txt").read_text() == "one"
     assert calls == ["one", "one"] and "damaged" in said[0] and str(folder) in said[0]
+    assert ("value.txt" if damage in ("changed", "missing") else "stage.json") in said[0]
+
+
+def test_a_record_that_somebody_has_written_in_is_damaged(cache, said):
+    """Also where what is left can be read: what does it say of metrics, or of the files?"""
+    calls = []
+    folder = stage(cache, write_value("one", calls)).folder
+    whole = json.loads((folder / "stage.json").read_text())
+    for change in ({"metrics": {}}, {"files": {}}, {"seconds": 0.5}):
+        (folder / "stage.json").write_text(json.dumps(whole | change))
+        said.clear()
+        assert not stage(cache, write_value("one", calls)).from_cache and "damaged" in said[0]
+    assert len(calls) == 4
+
+
+def test_a_damaged_stage_that_is_a_link_is_unlinked_and_what_it_leads_to_is_kept(cache, tmp_path):
+    calls = []
+    folder = stage(cache, write_value("one", calls)).folder
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(elsewhere)
+    assert stage(cache, write_value("one", calls)).from_cache
+    (elsewhere / "value.txt").write_text("onE")
+    assert not stage(cache, write_value("one", calls)).from_cache
+    assert (elsewhere / "value.txt").read_text() == "onE" and not folder.is_symlink()
+
+
+def test_a_stage_that_other_code_has_made_says_so(cache, said, monkeypatch):
+    stage(cache, write_value("one", []))
+    assert stage(cache, write_value("two", [])).from_cache and "other code" not in said[-1]
+    monkeypatch.setattr("letterlib.experiments.cache.code", lambda: "of tomorrow")
+    assert stage(cache, write_value("two", [])).from_cache and "by other code)" in said[-1]
 
 
 def left_in(cache):

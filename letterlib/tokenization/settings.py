@@ -1,0 +1,49 @@
+"""What LETTER's tokenizer is trained with, and how a training went."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from letterlib.checkpoint import TrainingLog
+from letterlib.tokenization.collisions import CollisionReport
+from letterlib.tokenization.rqvae import StraightThrough
+from letterlib.training import Dtype
+
+CODE_DIM = 32
+
+
+class TokenizerConfig(BaseModel):
+    """Defaults are the paper's (section 4.1). alpha = beta = 0 is TIGER's plain RQ-VAE tokenizer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    alpha: float = Field(0.02, ge=0, description="weight of the collaborative loss")
+    beta: float = Field(1e-4, ge=0, description="weight of the diversity loss")
+    mu: float = Field(0.25, ge=0, description="weight of the commitment term")
+    n_levels: int = Field(4, ge=1, le=26, description="codes per identifier")
+    n_codes: int = Field(256, ge=4, description="codes per level")
+    hidden: tuple[PositiveInt, ...] = Field((2048, 1024, 512, 256, 128, 64), description="encoder widths")
+    n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
+    straight_through: StraightThrough = Field("final", description="or per-level; where gradients pass the codes")
+    epochs: int = Field(20_000, ge=1)
+    batch_size: int = Field(1024, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    dtype: Dtype = "auto"
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """How a fit went.
+
+    log: every loss per epoch. A validation's score is (distinct identifiers - L_Recon, at most 1) / items: fewest
+        collisions first, and among equals the better reconstruction.
+    dead_codes: codes per level that no item has, after the repair. collisions: before and after the repair.
+    reconstruction_error: L_Recon on the catalogue from the first 1, 2, ..., L codes, before the repair; the
+        input has variance 1, so it is the share of variance that the codes leave unexplained.
+    """
+
+    log: TrainingLog
+    dead_codes: tuple[int, ...]
+    collisions: CollisionReport
+    reconstruction_error: tuple[float, ...]
