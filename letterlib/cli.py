@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import letterlib
 from letterlib.errors import LetterError
 from letterlib.experiments import commands
 from letterlib.experiments.data_commands import data_app
@@ -21,6 +22,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"letterlib {letterlib.__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=app.info.help)
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="print the version, and stop")
+    ] = False,
+) -> None:
+    pass
+
 
 INTERRUPTED = 130
 """The exit code of what Ctrl-C has ended."""

@@ -18,6 +18,7 @@ Folders = Annotated[list[Path], typer.Argument(help="folders of results; those i
 DataRoot = Annotated[
     Path, typer.Option("--data-root", help="folder that holds a folder for each released data set (beauty, ...)")
 ]
+CacheDir = Annotated[Path, typer.Option("--cache-dir", help="where finished stages and read data sets are kept")]
 RESULTS = Path("runs/results")
 
 results_app = typer.Typer(
@@ -32,7 +33,7 @@ def grid(
     run: Annotated[bool, typer.Option("--run", help="do, one after the other, the runs that are not done")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="keys, states and commands, for another program")] = False,
     out_dir: OutDir = RESULTS,
-    cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where finished stages are kept")] = Path("runs"),
+    cache_dir: CacheDir = Path("runs"),
     data_root: DataRoot = Path("data"),
 ) -> None:
     """List the runs of a grid and which are done; with --run, do the others in this process.
@@ -122,6 +123,7 @@ def compare(
         str | None, typer.Option("--targets", help="only cases with such a target: head, middle, tail or unseen")
     ] = None,
     data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = Path("runs"),
 ) -> None:
     """Is one setting better than another? Paired bootstrap over the users and seeds that both have.
 
@@ -134,7 +136,7 @@ def compare(
     one, other = select(chosen, first), select(chosen, second)
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError("both sides are the same runs; --first and --second say in what they differ")
-    print(compare(one, other, metric, history, targets=targets, data_root=data_root))
+    print(compare(one, other, metric, history, targets=targets, data_root=data_root, cache_dir=cache_dir))
 
 
 @results_app.command()

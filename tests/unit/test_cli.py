@@ -92,6 +92,8 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["evaluate", "popularity", "--cache-dir", "/dev/null/x"], ["cannot write here"]),
         (["train", "mf", "--profile", "smoke", "--set", "mf.learning_rate=1e25"], ["diverged", "epoch"]),
         (["train", "letter-lc-rec", "--profile", "smoke", "--set", "lcrec.intentions=no.json"], ["no.json"]),
+        (["run", "--encoder", "./none"], ["encoder=./none: no such folder"]),
+        (["run", "--set", "bigrec.language_model=/none"], ["bigrec.language_model=/none: no such folder"]),
         (["grid", "x.yaml", "--run", "--json"], ["--json lists and --run does"]),
         (["run", "--dataset", "beuty"], ["beuty", "movielens"]),
         (["run", "--seed", "-1"], ["seed", "-1"]),

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "letterlib"
 ROOMS = (
     "errors files processes processor progress data evaluation tracking checkpoint training saved_model semantics "
-    "collaborative tokenization decoding generation analysis plots experiments course doctor cli"
+    "collaborative tokenization decoding generation analysis plots experiments course doctor cli __main__"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
