@@ -87,7 +87,7 @@ def table(
 
     if system and language_models:
         raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
-    chosen = system or (list(SYSTEMS) if language_models else QUICK)
+    chosen = list(dict.fromkeys(system)) or (list(SYSTEMS) if language_models else QUICK)
     text, folder = seeds_table(pipeline, seeds, chosen)
     print(f"\n{text}\n\nWritten to {folder}")
 

@@ -74,6 +74,15 @@ def find_encoder(name: str = MINILM) -> str:
     return str(folder)
 
 
+def check_model(option: str, name: str) -> None:
+    """LetterError for what is written as a folder and is none, or is one and holds no model. Ids are not looked up."""
+    folder = Path(name)
+    if name.startswith((".", "/", "~")) and not folder.is_dir():
+        raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
+    if folder.is_dir() and "/" in folder.as_posix() and not (folder / "config.json").is_file():
+        raise LetterError(f"{option}={name}: this folder holds no model (no config.json)")
+
+
 @contextmanager
 def loading(what: str, hint: str) -> Iterator[None]:
     """Whatever keeps transformers from loading something becomes one line.

@@ -23,7 +23,7 @@ from letterlib.files import read_json
 from letterlib.generation.bigrec import BIGRecConfig
 from letterlib.generation.lcrec import LCRecConfig, check_tasks
 from letterlib.generation.tiger import TigerConfig
-from letterlib.semantics import MINILM
+from letterlib.semantics import MINILM, check_model
 from letterlib.tokenization.clustering import check_codes, check_groups
 from letterlib.tokenization.settings import CODE_DIM, TokenizerConfig
 
@@ -113,11 +113,9 @@ def make_config(
 def _check_values(config: RunConfig) -> None:
     """LetterError for what would be found only when its turn comes, or would change nothing."""
     check_tasks(config.lcrec.tasks)
-    models = {"encoder": config.encoder} | {f"{room}.language_model": getattr(config, room).language_model
-                                            for room in ("lcrec", "bigrec")}  # fmt: skip
-    for option, name in models.items():
-        if name.startswith((".", "/", "~")) and not Path(name).is_dir():
-            raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
+    check_model("encoder", config.encoder)
+    for room in ("lcrec", "bigrec"):
+        check_model(f"{room}.language_model", getattr(config, room).language_model)
     if (file := config.lcrec.intentions) and not Path(file).is_file():
         raise LetterError(f"lcrec.intentions={file}: no such file")
     if (d := config.sasrec_32.dimensions) != CODE_DIM:

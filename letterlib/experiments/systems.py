@@ -13,7 +13,7 @@ from letterlib.collaborative.popularity import Popularity
 from letterlib.collaborative.random_order import RandomOrder
 from letterlib.collaborative.sasrec import SASRec
 from letterlib.errors import LetterError
-from letterlib.experiments.configuration import TOKENIZER_ARMS
+from letterlib.experiments.configuration import TOKENIZER_ARMS, did_you_mean
 from letterlib.generation.bigrec import BIGRec
 from letterlib.generation.lcrec import LCRec
 from letterlib.generation.tiger import Tiger
@@ -126,4 +126,5 @@ def find_system(name: str) -> System:
             label = f"{one.label.split(' (')[0]}, {identifiers}"
             return replace(one, label=label, family=ABLATION, identifiers=identifiers)
     others = [name for arm in ("cf", "div") for name in (f"tiger-{arm}", f"lc-rec-{arm}")]
-    raise LetterError(f'unknown system "{name}"; choose one of {", ".join([*SYSTEMS, *others])}')
+    possible = [*SYSTEMS, *others]
+    raise LetterError(f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of {", ".join(possible)}')

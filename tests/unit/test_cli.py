@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["grid", "x.yaml", "--run", "--json"], ["--json lists and --run does"]),
         (["run", "--dataset", "beuty"], ["beuty", "movielens"]),
         (["run", "--seed", "-1"], ["seed", "-1"]),
-        (["evaluate", "sasrek", "--profile", "smoke"], ['unknown system "sasrek"', "letter-tiger"]),
+        (["evaluate", "sasrek", "--profile", "smoke"], ['unknown system "sasrek"', 'mean "sasrec"?', "letter-tiger"]),
+        (["run", "--encoder", tempfile.gettempdir()], ["holds no model", "config.json"]),
         (["train", "lc-rec", "--profile", "smoke", "--set", "lcrec.language_model=no/such"], ["no/such", "smollm2"]),
     ],
 )
