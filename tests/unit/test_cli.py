@@ -276,6 +276,7 @@ def test_released_identifiers_are_found_by_whatever_name_and_read_again_when_the
 def test_a_model_of_a_folder_is_another_model_when_its_files_are_others(tmp_path):
     folder = tmp_path / "encoder"
     folder.mkdir()
+    (folder / "config.json").write_text("{}")
 
     def key():
         pipeline = Pipeline(make_config("movielens", "smoke", encoder=str(folder)), cache=Cache(tmp_path / "cache"))
