@@ -1,5 +1,7 @@
 """Answers to lesson 04: right ones in several styles, and typical mistakes with the words meant for them."""
 
+import functools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -194,20 +196,27 @@ def diversity_by_loop(codes, positives, codebook):
     return torch.stack(terms).mean() if terms else codebook.sum() * 0
 
 
-def diversity_as_written(codes, positives, codebook):
-    kept = positives != NO_POSITIVE
-    if not kept.any():
-        return codebook.sum() * 0
-    codes, positives, rows = codes[kept], positives[kept], torch.arange(int(kept.sum()))
+def of_those_kept(loss):
+    """The loss of the items that have a positive; zero where none has."""
+
+    @functools.wraps(loss)
+    def answer(codes, positives, codebook):
+        kept = positives != NO_POSITIVE
+        if not kept.any():
+            return codebook.sum() * 0
+        return loss(codes[kept], positives[kept], codebook, torch.arange(int(kept.sum())))
+
+    return answer
+
+
+@of_those_kept
+def diversity_as_written(codes, positives, codebook, rows):
     powers = (codebook[codes] @ codebook.T).exp()
     return -(powers[rows, positives] / (powers.sum(1) - powers[rows, codes])).log().mean()
 
 
-def diversity_by_probabilities(codes, positives, codebook):
-    kept = positives != NO_POSITIVE
-    if not kept.any():
-        return codebook.sum() * 0
-    codes, positives, rows = codes[kept], positives[kept], torch.arange(int(kept.sum()))
+@of_those_kept
+def diversity_by_probabilities(codes, positives, codebook, rows):
     shares = (codebook[codes] @ codebook.T).softmax(1)
     return -(shares[rows, positives] / (1 - shares[rows, codes])).log().mean()
 
@@ -248,11 +257,8 @@ def cross_entropy_times_the_mask(codes, positives, codebook):
     return (per_item * has).sum() / has.sum().clamp(min=1)
 
 
-def barred_in_place(codes, positives, codebook):
-    kept = positives != NO_POSITIVE
-    if not kept.any():
-        return codebook.sum() * 0
-    codes, positives, rows = codes[kept], positives[kept], torch.arange(int(kept.sum()))
+@of_those_kept
+def barred_in_place(codes, positives, codebook, rows):
     powers = (codebook[codes] @ codebook.T).exp()
     powers[rows, codes] = 0
     return -(powers[rows, positives] / powers.sum(1)).log().mean()
