@@ -146,7 +146,7 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor()
-    lines = (line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    lines = (line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines() if ":" in line)
     said = {key.strip(): value.strip() for key, value in reversed(list(lines))}
     return f"{said.get('model name', platform.processor())}, family {said.get('cpu family')} model {said.get('model')}"
 

@@ -57,13 +57,15 @@ def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> Sa
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, ValueError) as error:
         raise LetterError(f"{path}: not a readable safetensors file ({error}); train the model again") from error
+    except OSError as error:  # safetensors says "no such file" of all that it may not open
+        raise LetterError(f"{path}: cannot be read; check its permissions and its disk") from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise LetterError(f"{path}: holds no {kind} model; choose the file that its `save` wrote")
     try:
         config, log = config_class.model_validate(header["config"]), TrainingLog(**header["log"])
+        log.validations = [tuple(pair) for pair in log.validations]  # JSON knows no tuples
         seed, report = header["seed"], header["report"] or {}
     except (ValidationError, KeyError, TypeError) as error:
         reason = str(error).replace("\n", " ")
         raise LetterError(f"{path}: written by another version of letterlib ({reason}); train it again") from error
-    log.validations = [tuple(pair) for pair in log.validations]  # JSON knows no tuples
     return SavedModel(tensors, config, seed, log, report)

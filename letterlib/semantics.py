@@ -49,17 +49,21 @@ class ItemEmbeddings:
 
     @classmethod
     def load(cls, path: str | Path) -> "ItemEmbeddings":
-        """Read what `save` wrote."""
+        """Read what `save` wrote, or another's [n_items, d] floats called "vectors". All else is a LetterError."""
         path = Path(path)
         try:
             with safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {}).get("letterlib", "{}"))
-                return cls(file.get_tensor("vectors"), header.get("source", path.name), header.get("made_from", ""))
+                header, vectors = (file.metadata() or {}).get("letterlib", "{}"), file.get_tensor("vectors")
+            if not isinstance(header := json.loads(header), dict):
+                raise ValueError(f'its metadata "letterlib" is {header!r:.40}, not what `save` writes')
+            if vectors.ndim != 2 or vectors.dtype.kind != "f":
+                raise ValueError(f"its vectors are {vectors.dtype} {list(vectors.shape)}, not floats [n_items, d]")
+            return cls(vectors, header.get("source", path.name), header.get("made_from", ""))
         except FileNotFoundError as error:
             raise LetterError(f"{path}: no such file; check the path") from error
         except OSError as error:
             raise LetterError(f"{path}: cannot be read ({error.strerror or error})") from error
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # NumPy lacks bfloat16 and float8
             raise LetterError(f"{path}: not readable as item embeddings ({error}); make the file again") from error
 
 

@@ -39,7 +39,7 @@ def hide_until_test(dataset: Dataset, items: np.ndarray, held_out: int) -> Datas
         if len(kept) >= SHORTEST:
             sequences.append(kept)
             labels.append(dataset.user_labels[user])
-    source = f"{dataset.source}; {hidden.sum():,} items hidden before the last {held_out} of every user"
+    source = f"{dataset.source}; items hidden before the last {held_out} of every user: {hidden.sum():,}"
     if left_out := dataset.n_users - len(labels):
-        source += f"; {left_out:,} users left out, who had hardly anything else"
+        source += f"; users left out, who had hardly anything else: {left_out:,}"
     return Dataset(dataset.name, Sequences.from_lists(sequences), dataset.items, source, labels)

@@ -1,7 +1,6 @@
 """The values that carry interactions: `Sequences`, `Dataset`, `Split` and `Cases`.
 
-All of them are flat integer arrays with offsets. A user's history is a slice, so a million users
-cost two arrays and not a million lists.
+All of them are flat integer arrays with offsets: a user's history is a slice, and a million users are two arrays.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,10 +31,15 @@ class Sequences:
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
-        arrays = [np.asarray(one, dtype=np.int64) for one in lists]
-        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-        np.cumsum([len(one) for one in arrays], out=offsets[1:])
-        return cls(np.concatenate(arrays) if arrays else np.zeros(0, np.int64), offsets)
+        """LetterError for what is no whole number: NumPy alone would cut 3.7 to 3, and read "7" as 7."""
+        arrays = [np.asarray(one) for one in lists]
+        for row, one in enumerate(arrays):
+            known = one.dtype.kind in "iu"
+            odd = [] if known else [x for x in one.tolist() if not isinstance(x, int | float) or x % 1 != 0]
+            if odd:
+                raise LetterError(f"list {row}: {odd[0]!r:.40} is not an id; ids are whole numbers from 0")
+        offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
+        return cls(np.concatenate([np.zeros(0, np.int64), *arrays], dtype=np.int64, casting="unsafe"), offsets)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -100,9 +104,7 @@ class Dataset:
 
     def titles(self) -> list[str]:
         """What people read: the title where there is one, else "item 17"."""
-        if "title" in self.items:
-            return self.items["title"].tolist()
-        return [f"item {i}" for i in range(self.n_items)]
+        return self.items["title"].tolist() if "title" in self.items else [f"item {i}" for i in range(self.n_items)]
 
     def split(self, held_out: int = 1) -> "Split":
         """Hold out each user's last `held_out` items for test and the `held_out` before them for validation.
@@ -169,15 +171,13 @@ class Split:
         """Every case of a part, with targets. For "train": every non-empty prefix of the training part."""
         if part not in get_args(Part):
             raise LetterError(f'no part "{part}"; there are {", ".join(get_args(Part))}')
-        offsets = self.dataset.sequences.offsets
-        starts, ends = offsets[:-1], offsets[1:]
+        starts, ends = self.dataset.sequences.offsets[:-1], self.dataset.sequences.offsets[1:]
         if part == "train":
-            first, last = starts + 1, starts + self.train.lengths
+            users, first, last = np.arange(self.n_users), starts + 1, starts + self.train.lengths
         else:
-            back = self.held_out if part == "test" else 2 * self.held_out
-            first, last = ends - back, ends - back + self.held_out
-            first, last = first[self._has_cases], last[self._has_cases]
-        users = np.arange(self.n_users) if part == "train" else np.flatnonzero(self._has_cases)
+            users = np.flatnonzero(self._has_cases)
+            first = ends[users] - (self.held_out if part == "test" else 2 * self.held_out)
+            last = first + self.held_out
         positions = positions_of(first, np.maximum(first, last))
         users = np.repeat(users, np.maximum(last - first, 0))
         values = self.dataset.sequences.values
@@ -202,9 +202,9 @@ class Cases:
     def from_histories(cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None) -> "Cases":
         """Cases from plain lists, for instance one learner's favourite films; users default to unknown."""
         flat = Sequences.from_lists(histories)
-        who = np.full(len(flat), UNKNOWN_USER) if users is None else np.asarray(users, dtype=np.int64)
+        who = np.full(len(flat), UNKNOWN_USER) if users is None else Sequences.from_lists([users]).values
         if len(who) != len(flat):
-            raise LetterError(f"{len(flat)} histories for {len(who)} users; give one user per history, or none at all")
+            raise LetterError(f"histories: {len(flat)}, users: {len(who)}; give one user per history, or none at all")
         return cls(who, flat.values, flat.offsets[:-1], flat.offsets[1:])
 
     def __len__(self) -> int:

@@ -80,7 +80,7 @@ def _read(name: str, sequences: Path, items: Path) -> Dataset:
     table = pq.read_table(sequences)
     header = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     rows = table["items"].combine_chunks()
-    values = rows.flatten().to_numpy().astype(np.int64)
+    values = rows.flatten().cast(pa.int64()).to_numpy()  # an ArrowException for 3.7, which NumPy would cut to 3
     offsets = rows.offsets.to_numpy().astype(np.int64)
     texts = pd.read_parquet(items)
     dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], table["user"].to_pylist())

@@ -112,13 +112,13 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
     check_release(reviews_file, source)
     reviews = read_reviews(reviews_file, source)
     first = reviews.table.sort_values(["user", "item", "time"]).drop_duplicates(["user", "item"])
-    notes = [reviews.tally.in_words(), f"{len(reviews.table) - len(first):,} repeated reviews left out"]
+    notes = [reviews.tally.in_words(), f"repeated reviews left out: {len(reviews.table) - len(first):,}"]
     if source.only_described:
         described = described_items(metadata_file, source)
         known = np.array([item in described for item in reviews.items], dtype=bool)
         if not known.any():
             raise LetterError(f"{metadata_file}: has none of the {len(known):,} items of the reviews; is it whole?")
-        notes.append(f"{int((~known).sum()):,} items that the metadata do not name left out")
+        notes.append(f"items that the metadata do not name, left out: {int((~known).sum()):,}")
         first = first[known[first["item"]]]
     kept = k_core(first, CORE)
     if not len(kept):
@@ -130,7 +130,7 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
     items, item_labels = _ranked(kept["item"], reviews.items)
     texts, tally = read_items(metadata_file, source, set(item_labels))
     silent = sum(1 for item in item_labels if item not in texts or not (texts[item].title or texts[item].description))
-    notes += [tally.in_words(), f"{silent:,} items without title and description, which go by their labels or id"]
+    notes += [tally.in_words(), f"items without title and description, which go by their labels or id: {silent:,}"]
     table = pd.DataFrame([item_row(item, texts.get(item)) for item in item_labels])
     interactions = pd.DataFrame({"user": users, "item": items, "time": kept["time"].to_numpy()})
     what = f"{source.release} ({reviews_file.name}, {metadata_file.name})"

@@ -61,7 +61,7 @@ def test_a_user_who_has_hardly_anything_else_is_left_out_and_counted():
     """Leave-one-out data of five items a user: who loses three of them has nothing to be trained and tested on."""
     whole = made([[0, 1, 2, 3, 4], [1, 2, 5, 0, 3], [5, 4, 3, 0, 1]], 6)
     hidden = hide_until_test(whole, np.array([1, 2, 5]), held_out=1)
-    assert list(hidden.user_labels) == ["user 0", "user 2"] and "1 users left out" in hidden.source
+    assert list(hidden.user_labels) == ["user 0", "user 2"] and "hardly anything else: 1" in hidden.source
     assert [one.tolist() for one in (hidden.sequences[0], hidden.sequences[1])] == [[0, 3, 4], [4, 3, 0, 1]]
     assert len(hidden.split(1).cases("test")) == 2
 

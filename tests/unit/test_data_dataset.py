@@ -114,5 +114,15 @@ def test_a_part_that_does_not_exist_is_not_taken_for_validation():
 
 
 def test_every_history_needs_a_user_of_its_own():
-    with pytest.raises(LetterError, match="2 histories for 1 users"):
+    with pytest.raises(LetterError, match="histories: 2, users: 1; give one user per history"):
         Cases.from_histories([[0], [1]], users=[3])
+
+
+@pytest.mark.parametrize("odd", [3.7, "7", float("inf")])
+@pytest.mark.filterwarnings("error")
+def test_an_id_that_is_no_whole_number_is_refused_and_not_cut(odd):
+    with pytest.raises(LetterError, match=f"^list 1: {odd!r} is not an id; ids are whole numbers from 0$"):
+        Sequences.from_lists([[0, 1], [odd, odd], []])
+    with pytest.raises(LetterError, match=f"{odd!r} is not an id"):
+        Cases.from_histories([[0]], users=[odd])
+    assert Sequences.from_lists([[3.0], [], range(2)]).values.tolist() == [3, 0, 1], "what pandas writes for whole ones"

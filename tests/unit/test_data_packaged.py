@@ -206,6 +206,17 @@ def test_a_prepared_copy_with_another_source_or_label_is_made_again(films, tmp_p
     assert "its content is not what was written" in capsys.readouterr().out
 
 
+def test_a_prepared_copy_with_fractions_for_items_is_made_again(films, tmp_path, capsys):
+    """Cut to whole numbers they would be what the checksum expects."""
+    prepared("movielens", 1, tmp_path, lambda: films)
+    file = tmp_path / "movielens-1.sequences.parquet"
+    table = pq.read_table(file)
+    fractions = pa.array([[item + 0.7 for item in one] for one in table["items"].to_pylist()])
+    pq.write_table(table.set_column(1, "items", fractions).replace_schema_metadata(table.schema.metadata), file)
+    assert prepared("movielens", 1, tmp_path, lambda: films).fingerprint == films.fingerprint
+    assert "truncated" in capsys.readouterr().out
+
+
 def test_of_several_that_find_no_copy_one_makes_it(films, tmp_path, capsys):
     built = []
 

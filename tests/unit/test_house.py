@@ -16,6 +16,7 @@ ROOMS = (
     "collaborative tokenization decoding generation analysis plots experiments course doctor cli __main__"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted(one for folder in ("benchmarks", "experiments") for one in (ROOT / folder).rglob("*.py"))
 
 
 def room_of(module: Path) -> str:
@@ -25,7 +26,7 @@ def room_of(module: Path) -> str:
 
 def imported_rooms(module: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(module.read_text())):
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
         if names == ["letterlib"]:
             names = [f"letterlib.{alias.name}" for alias in node.names]
@@ -45,7 +46,7 @@ def test_a_room_imports_only_from_rooms_above_it(module):
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_a_module_is_short_and_no_function_needs_scrolling(module):
-    text = module.read_text()
+    text = module.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 260
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
@@ -64,7 +65,7 @@ def test_no_module_reads_a_pickle_except_the_one_that_checks_its_hash_first():
 
 def _code_of(module: Path) -> str:
     """The module's code without comments and docstrings."""
-    tree = ast.parse(module.read_text())
+    tree = ast.parse(module.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
@@ -78,19 +79,30 @@ def test_no_module_needs_what_only_some_systems_have(module):
     assert not {"resource", "fcntl", "pwd", "grp", "termios"} & {alias.name for node in top for alias in node.names}
 
 
+@pytest.mark.parametrize("module", [*MODULES, *SCRIPTS], ids=lambda m: str(m.relative_to(ROOT)))
+def test_whoever_reads_or_writes_text_says_that_it_is_utf_8(module):
+    """Windows takes the code page of the country else, until Python 3.15."""
+    for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and not any(word.arg == "encoding" for word in call.keywords):
+            said = ast.unparse(call)
+            texts = isinstance(call.func, ast.Attribute) and call.func.attr in ("read_text", "write_text")
+            opened = said.startswith("open(") and not re.search(r"'[rwax]b'|os\.devnull", said)
+            assert not texts and not opened, f"line {call.lineno}: {said} without encoding="
+
+
 def test_environment_yml_and_pyproject_name_the_same_packages():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = project["dependencies"] + extras["course"] + extras["dev"]
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     named = next(one["pip"] for one in environment["dependencies"] if isinstance(one, dict))
     assert sorted(named) == sorted(wanted)
     assert f"python{project['requires-python']}" in environment["dependencies"]
 
 
 def test_the_readme_names_only_make_targets_that_exist():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert named and named <= targets
 
 
@@ -107,4 +119,4 @@ def test_no_data_set_is_committed():
 def test_no_user_s_history_is_among_the_committed_results():
     """The data sets may not be handed on; a result names a case by its number."""
     for path in (ROOT / "experiments" / "results").rglob("*.json"):
-        assert not re.search(r'"(histor(y|ies)|targets?)": \[', path.read_text()), path
+        assert not re.search(r'"(histor(y|ies)|targets?)": \[', path.read_text(encoding="utf-8")), path

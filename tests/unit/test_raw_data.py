@@ -64,7 +64,7 @@ def test_of_repeated_reviews_the_first_counts_and_equal_times_go_by_item_id(load
     own += [("U1", "B3", 60), ("U1", "B1", 60), ("U1", "B4", 50)]
     dataset = load(name, others + own)
     assert histories(dataset)["U1"] == "04135"
-    assert "3 repeated reviews left out" in dataset.source
+    assert "repeated reviews left out: 3;" in dataset.source
 
 
 def test_repeated_reviews_do_not_make_a_core(load):
@@ -108,11 +108,11 @@ def test_an_item_without_entry_stays_except_in_2018(load, name):
     dataset = load(name, reviews, block_items(name, 5))
     if "2018" in name:
         assert (dataset.n_users, dataset.n_items) == (6, 5)
-        assert "1 items that the metadata do not name left out" in dataset.source
+        assert "items that the metadata do not name, left out: 1;" in dataset.source
     else:
         assert (dataset.n_users, dataset.n_items) == (7, 6)
         assert dataset.items.loc[5].tolist() == ["item B5", "item B5", ""]
-        assert "1 items without title and description" in dataset.source
+        assert dataset.source.endswith("items without title and description, which go by their labels or id: 1")
 
 
 # Bad lines and bad files

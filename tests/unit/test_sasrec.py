@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -311,7 +312,7 @@ def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
     assert (again.config, again.log, again.n_parameters) == (model.config, model.log, model.n_parameters)
 
 
-def test_files_that_hold_no_model_are_named(fitted, tmp_path):
+def test_files_that_hold_no_model_are_named(fitted, tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     with pytest.raises(LetterError, match="no such file"):
         SASRec.load(path)
@@ -335,6 +336,13 @@ def test_files_that_hold_no_model_are_named(fitted, tmp_path):
         save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": json.dumps(header)})
         with pytest.raises(LetterError, match=f"another version of letterlib .*{lacking}.*; train it again"):
             SASRec.load(path)
+    header = {"kind": "SASRec", "config": {}, "log": {"validations": [0.1]}, "seed": 0, "report": None}
+    save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": json.dumps(header)})
+    with pytest.raises(LetterError, match="another version of letterlib .*float.*; train it again"):
+        SASRec.load(path)
+    monkeypatch.setattr("letterlib.saved_model.safe_open", Mock(side_effect=FileNotFoundError("as of a forbidden one")))
+    with pytest.raises(LetterError, match="model.safetensors: cannot be read; check its permissions"):
+        SASRec.load(path)
 
 
 def test_bad_input_is_named(fitted):

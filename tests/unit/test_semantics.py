@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
 from letterlib.generation.language_model import load_language_model
@@ -84,6 +85,26 @@ def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):
         ItemEmbeddings.load(tmp_path / "bad.safetensors")
     with pytest.raises(LetterError, match="cannot be read"):
         ItemEmbeddings.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "vectors, metadata, words",
+    [
+        (torch.ones(3, 2), {"letterlib": "[1]"}, r'its metadata "letterlib" is \[1\], not what `save` writes'),
+        (torch.ones(3, 2), {"letterlib": "null"}, "is None, not what `save` writes"),
+        (torch.ones(3), None, r"its vectors are float32 \[3\], not floats"),
+        (torch.ones(3, 2, dtype=torch.int64), None, r"its vectors are int64 \[3, 2\]"),
+        (torch.ones(3, 2, dtype=torch.bfloat16), None, "bfloat16"),
+        (torch.ones(3, 2).to(torch.float8_e4m3fn), None, "float8"),
+    ],
+)
+def test_another_s_file_of_vectors_is_read_or_refused_in_one_line(tmp_path, vectors, metadata, words):
+    path = tmp_path / "theirs.safetensors"
+    save_file({"vectors": torch.ones(3, 2)}, path, metadata={"format": "pt"})
+    assert (back := ItemEmbeddings.load(path)).vectors.shape == (3, 2) and back.source == "theirs.safetensors"
+    save_file({"vectors": vectors}, path, metadata=metadata)
+    with pytest.raises(LetterError, match=f"not readable as item embeddings .*{words}.*; make the file again"):
+        ItemEmbeddings.load(path)
 
 
 def test_a_long_text_is_cut_where_it_is_asked_for_and_where_the_encoder_ends():
