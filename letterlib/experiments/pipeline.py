@@ -25,6 +25,7 @@ from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import RANKED, TOKENIZER_ARMS, RunConfig, check_tokenizer, tokenizer_of_arm
 from letterlib.experiments.identifier_schemes import SCHEMES
+from letterlib.experiments.readiness import check_language_models
 from letterlib.experiments.systems import UNTRAINED, find_system
 from letterlib.files import content_of_folder, read_json, sha256_of, write_json
 from letterlib.semantics import ItemEmbeddings, embed_texts
@@ -161,9 +162,9 @@ class Pipeline:
 
     def _model(self, name: str) -> Artefact | None:
         """The trained model behind a system; None for those that only count."""
-        system = find_system(name)
-        if system.config is None:
+        if (system := find_system(name)).config is None:
             return None
+        check_language_models([name], self.config, self.cache.folder)  # before minutes of tokenizers
         config = getattr(self.config, system.config)
         files = [sha256_of(config.intentions)] if getattr(config, "intentions", None) else []
         files += content_of_folder(getattr(config, "language_model", ""))
@@ -191,8 +192,7 @@ class Pipeline:
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
             system = self.system(name)
-            identifiers = getattr(system, "identifiers", None)
-            identifier_of_item = None if identifiers is None else identifiers.identifier_of_item
+            identifier_of_item = getattr(getattr(system, "identifiers", None), "identifier_of_item", None)
             metrics = {}
             for history, exclude in (("in", False), ("out", True)):
                 ranking = system.recommend(cases.without_targets(), RANKED, exclude_history=exclude)

@@ -8,9 +8,12 @@ import pandas as pd
 
 from letterlib import plots
 from letterlib.data.dataset import sampled_rows
+from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.analysis_run import TIGERS, analyse_tokenizers, effects
 from letterlib.experiments.cache import device_in_words, versions
+from letterlib.experiments.configuration import SEEDS
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.readiness import check_first
 from letterlib.experiments.systems import FLOOR, FLOORS, QUICK, find_system
 from letterlib.experiments.tables import (
     SystemResult,
@@ -21,7 +24,8 @@ from letterlib.experiments.tables import (
     heading,
     results_frame,
 )
-from letterlib.files import write_json, write_text, written_beside
+from letterlib.files import disk_failure, write_json, write_text, written_beside
+from letterlib.processes import n_processes
 
 
 def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[str, Path]:
@@ -29,10 +33,13 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
 
     Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV, LaTeX, JSON and a
     figure, with the rank of every target in every list, from which all of it can be computed again.
+    Where a system fails, the table of the others is written and said all the same, and then a LetterError is raised.
     """
-    first = pipeline.config.seed
-    pipelines = [pipeline.with_seed(first + i) for i in range(n_seeds)]
-    results, left_out = gather(pipelines, systems)
+    first, pipelines = pipeline.config.seed, with_seeds(pipeline, n_seeds)
+    check_first(pipelines[0], systems)
+    failed = failures(pipelines, systems)
+    results, left_out = gather(pipelines, [name for name in systems if name not in failed])
+    left_out += [f"Without {find_system(name).label}. {error}." for name, error in failed.items()]
     floors_beside = [name for name in FLOORS if name not in results]
     results = (gather(pipelines, floors_beside)[0] if floors_beside else {}) | results
     sentences = [*filter(None, [floor_sentence(results)]), *comparisons(results), *left_out]
@@ -65,18 +72,53 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
             "device": device_in_words(pipeline.device),
             "versions": versions(),
             "sentences": sentences,
-            "systems": {
-                name: {
-                    "history in": [one.metrics() for one in result.history_in],
-                    "history out": [one.metrics() for one in result.history_out],
-                    "seconds": result.seconds,
-                    "parameters": result.parameters,
-                }
-                for name, result in results.items()
-            },
+            "systems": {name: _for_json(one) for name, one in results.items()},
         },
     )
-    return "\n".join([title, "", frame.to_string(), "", *sentences]), folder
+    text = "\n".join([title, "", frame.to_string(), "", *sentences])
+    if failed:  # with an error nothing is returned that a command could print
+        pipeline.cache.say(f"\n{text}\n\nWritten to {folder}")
+        labels = "; ".join(find_system(name).label for name in failed)
+        raise LetterError(f"{len(failed)} of {len(systems)} systems failed, why is said above: {labels}")
+    return text, folder
+
+
+def with_seeds(pipeline: Pipeline, n_seeds: int) -> list[Pipeline]:
+    """The pipeline under `n_seeds` seeds beginning with its own. LetterError where these go beyond the last one."""
+    first = pipeline.config.seed
+    if first + n_seeds > SEEDS:
+        raise LetterError(f"{n_seeds} seeds from {first} on: the last one is {SEEDS - 1}; choose a lower --seed")
+    return [pipeline.with_seed(first + i) for i in range(n_seeds)]
+
+
+def failures(pipelines: list[Pipeline], systems: list[str]) -> dict[str, LetterError]:
+    """Evaluate every system under every pipeline, and return why some could not be, by name. If none could, raise it.
+
+    What the data lacks (Unavailable) is no failure; `gather` says it.
+    """
+    failed = {}
+    for name in systems:
+        try:
+            for one in pipelines:
+                one.evaluation(name)
+        except Unavailable:
+            continue
+        except LetterError as error:
+            if n_processes() > 1 or disk_failure(error):  # the others are still in this system; all would fail
+                raise
+            failed[name] = error
+    if len(failed) == len(systems):
+        raise failed[systems[0]]
+    return failed
+
+
+def _for_json(result: SystemResult) -> dict:
+    return {
+        "history in": [one.metrics() for one in result.history_in],
+        "history out": [one.metrics() for one in result.history_out],
+        "seconds": result.seconds,
+        "parameters": result.parameters,
+    }
 
 
 def ranks_frame(pipeline: Pipeline, results: dict[str, SystemResult]) -> pd.DataFrame:

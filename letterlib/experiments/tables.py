@@ -1,7 +1,6 @@
 """Results in words and rows: the table of systems, what can be said of their differences, and stage reports."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,9 @@ from letterlib.data.dataset import Dataset, Split, sampled_rows
 from letterlib.errors import Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments.configuration import TOKENIZER_ARMS, check_tokenizer, make_config, tokenizer_of_arm
+from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.readiness import check_first
 from letterlib.experiments.systems import FLOOR, LABELS, find_system
 from letterlib.files import digest
 from letterlib.tokenization.letter import LetterTokenizer
@@ -79,11 +79,7 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
     first Unavailable is raised.
     """
     results, reasons = {}, {}
-    for arm in {find_system(name).identifiers for name in systems} & set(TOKENIZER_ARMS):
-        check_tokenizer(tokenizer_of_arm(pipelines[0].config.tokenizer, arm), pipelines[0].split.n_items)
-    if {find_system(name).identifiers for name in systems} & {*TOKENIZER_ARMS, "residual-k-means"}:
-        with suppress(Unavailable):  # which is said below; any other trouble with the encoder before hours of training
-            pipelines[0].semantic()
+    check_first(pipelines[0], systems)
     for name in systems:
         try:
             inside = [p.evaluation(name) for p in pipelines]

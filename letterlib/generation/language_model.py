@@ -21,6 +21,41 @@ SMOLLM2 = "smollm2"
 TINY = "tiny"
 """A LLaMA of a tenth of a million weights beside its embeddings, untrained. It proves that everything fits together."""
 
+HINT = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal model in safetensors'
+
+
+def check_language_model(name: str) -> None:
+    """LetterError for a language model that is neither installed, nor a folder, nor in the hub's cache, nor on the hub.
+
+    The hub is asked once and only for what is not cached. Loading would ask for every file, each with retries that
+    take half a minute where there is no network.
+    """
+    if name == SMOLLM2:
+        _smollm2()
+    elif name != TINY and not Path(name).is_dir():
+        with loading(f'language model "{name}"', HINT):
+            _find_on_hub(name)
+
+
+def _find_on_hub(name: str) -> None:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+    for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
+        if isinstance(try_to_load_from_cache(name, file), str):
+            return
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"))
+    except RepositoryNotFoundError as error:
+        raise OSError("the hub has no model of that name, or shows it only to those with access") from error
+    except EntryNotFoundError as error:
+        raise OSError("what the hub has of that name is no model, for it has no config.json") from error
+    except (OSError, ValueError):  # offline on purpose, or a name that is none
+        raise
+    except Exception as error:  # of the HTTP library, which is not the same one in all versions of the hub's client
+        raise OSError(f"the hub cannot be reached, {error}") from error
+
 
 def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, nn.Module]:
     """(tokenizer, causal model) of SMOLLM2, TINY, or any Hugging Face model id or folder; in evaluation mode.
@@ -33,9 +68,9 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
     logging.disable_progress_bar()
     if name == TINY:
         return _tiny(dtype)
+    check_language_model(name)
     source, options = _smollm2() if name == SMOLLM2 else (name, {"use_safetensors": True})
-    hint = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal model in safetensors'
-    with loading(f'language model "{name}"', hint):
+    with loading(f'language model "{name}"', HINT):
         tokenizer = AutoTokenizer.from_pretrained(source, **{k: v for k, v in options.items() if k == "gguf_file"})
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa", **options)
     if tokenizer.eos_token is None:

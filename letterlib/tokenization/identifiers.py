@@ -17,6 +17,11 @@ _TOKEN = re.compile(r"<([a-z])_(0|[1-9][0-9]{0,8})>")
 RUNNING = 256
 """Codes of a level that holds a running number, as many as a level of the paper's identifiers has."""
 
+MOST_CODES = 2**18
+"""Codes of a level that a file may name whatever its number of items. Every code up to the largest gets a token, used
+or not. No more codes are in use than there are items, and codes that are taken from elsewhere are few: a codebook has
+hundreds or thousands, and the largest vocabularies of language models have a quarter of a million word pieces."""
+
 
 def token(level: int, code: int) -> str:
     """The token of a code: `<a_12>` is code 12 of the first level, `<b_12>` of the second."""
@@ -167,6 +172,8 @@ class Identifiers:
                 "all identifiers must have the same length"
             )
         array = np.array(codes, dtype=np.int64)
+        if level_sizes is None:
+            _check_codes(path, array)
         sizes = level_sizes or tuple(int(top) + 1 for top in array.max(axis=0))
         try:
             return cls(array, sizes)
@@ -189,3 +196,13 @@ def _parse(path: str | Path, item: int, tokens: object) -> list[int]:
             )
         row.append(int(match[2]))
     return row
+
+
+def _check_codes(path: str | Path, codes: np.ndarray) -> None:
+    """LetterError for codes [n_items, L] so large that the tokens up to them would fill the memory."""
+    item, level = np.unravel_index(codes.argmax(), codes.shape)
+    if (top := int(codes[item, level])) >= max(MOST_CODES, len(codes)):
+        raise LetterError(
+            f'{path}, item "{item}": with "{token(level, top)}" this level would have {top + 1:,} tokens, for '
+            f"{len(codes):,} items; number the codes of each level from 0 without large gaps"
+        )

@@ -3,13 +3,17 @@
 import copy
 import gc
 import importlib.util
+import threading
 import weakref
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub import constants
 from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -20,7 +24,14 @@ from letterlib.experiments.configuration import make_config
 from letterlib.generation import lcrec as module
 from letterlib.generation.alignment import TASKS
 from letterlib.generation.causal import LORA_TARGETS, CausalNetwork, with_adapters
-from letterlib.generation.language_model import SMOLLM2, TINY, Vocabulary, initialise_new_tokens, load_language_model
+from letterlib.generation.language_model import (
+    SMOLLM2,
+    TINY,
+    Vocabulary,
+    check_language_model,
+    initialise_new_tokens,
+    load_language_model,
+)
 from letterlib.generation.lcrec import LCRec, LCRecConfig, response_loss
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -459,6 +470,69 @@ def test_gradient_checkpointing_changes_no_gradient():
 def test_a_mistake_is_one_clear_error(changes, words):
     with pytest.raises(LetterError, match=words):
         fresh(**changes)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub on this machine that answers with `status` and the hub's own word for it; `asked` has what it was asked."""
+    server = HTTPServer(("127.0.0.1", 0), type("Hub", (BaseHTTPRequestHandler,), {"log_message": lambda *_: None}))
+    state = SimpleNamespace(server=server, status=200, code="", asked=[])
+
+    def answer(request):
+        state.asked.append(request.path)
+        request.send_response(state.status)
+        request.send_header("X-Error-Code", state.code)
+        request.end_headers()
+
+    server.RequestHandlerClass.do_HEAD = server.RequestHandlerClass.do_GET = answer
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (401, "RepoNotFound", "the hub has no model of that name"),
+        (403, "GatedRepo", "shows it only to those with access"),
+        (404, "EntryNotFound", "no config.json"),
+        (503, "", "503"),
+    ],
+)
+def test_the_hub_is_asked_once_for_a_model_that_it_does_not_give(hub, status, code, words):
+    hub.status, hub.code = status, code
+    with pytest.raises(LetterError, match=f'^language model "no/such": cannot be loaded .*{words}.*; use "smollm2"'):
+        load_language_model("no/such")
+    assert hub.asked == ["/no/such/resolve/main/config.json"]
+
+
+def test_without_a_network_the_hub_is_not_waited_for(hub, monkeypatch, caplog):
+    hub.server.shutdown()
+    hub.server.server_close()
+    with pytest.raises(LetterError, match="the hub cannot be reached"):
+        load_language_model("no/such")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(LetterError, match="offline mode is enabled"):
+        load_language_model("no/such")
+    assert not hub.asked and "Retrying" not in caplog.text
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json"])
+def test_a_model_in_the_hubs_cache_is_not_asked_for(hub, tmp_path, monkeypatch, file):
+    snapshot = tmp_path / "models--a--model" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--a--model" / "refs").mkdir()
+    (tmp_path / "models--a--model" / "refs" / "main").write_text("0123")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    check_language_model("a/model")
+    assert len(hub.asked) == 1, "half a download is none"
+    (snapshot / file).write_text("")
+    check_language_model("a/model")
+    assert len(hub.asked) == 1
 
 
 def test_tasks_that_give_no_example_are_refused():

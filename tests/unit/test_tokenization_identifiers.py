@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from letterlib.errors import LetterError
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenization.identifiers import MOST_CODES, Identifiers
 
 GOOD = {"0": ["<a_0>", "<b_7>"], "1": ["<a_2>", "<b_7>"], "2": ["<a_0>", "<b_7>"]}
 
@@ -58,6 +58,7 @@ def test_a_small_file_by_hand(tmp_path):
         ({**GOOD, "1": ["<a_02>", "<b_7>"]}, {}, ['item "1"', "not a token"]),
         ({**GOOD, "1": ["<a_2>", 7]}, {}, ['item "1"', "not a token"]),
         ({**GOOD, "1": ["<a_2>"]}, {}, ['item "1"', "1 codes", "2"]),
+        ({**GOOD, "1": ["<a_2>", "<b_100000000>"]}, {}, ['item "1"', "<b_100000000>", "100,000,001 tokens", "3 items"]),
         ({**GOOD, "1": "<a_2><b_7>"}, {}, ['item "1"', "list"]),
         ({**GOOD, "1": []}, {}, ['item "1"', "list"]),
         ({"0": GOOD["0"], "2": GOOD["2"]}, {}, ['"1" is missing']),
@@ -75,6 +76,17 @@ def test_a_wrong_file_gives_one_clear_line(tmp_path, table, options, words):
     assert "\n" not in message
     for word in ["Name.index.json", *words]:
         assert word in message
+
+
+def test_a_code_may_be_as_large_as_a_vocabulary_or_the_catalogue_is(tmp_path, monkeypatch):
+    big = written(tmp_path, {**GOOD, "1": ["<a_2>", f"<b_{MOST_CODES - 1}>"]})
+    assert Identifiers.load(big).level_sizes == (3, MOST_CODES)
+    monkeypatch.setattr("letterlib.tokenization.identifiers.MOST_CODES", 2)
+    numbers = {str(i): ["<a_0>", f"<b_{i}>"] for i in range(8)}
+    assert Identifiers.load(written(tmp_path, numbers)).level_sizes == (1, 8), "as many codes as items"
+    with pytest.raises(LetterError, match="8 tokens, for 3 items; number the codes of each level from 0"):
+        Identifiers.load(written(tmp_path, GOOD))
+    assert Identifiers.load(written(tmp_path, GOOD), level_sizes=(3, 8)).level_sizes == (3, 8), "asked for by size"
 
 
 def test_a_running_number_makes_paths_distinct():

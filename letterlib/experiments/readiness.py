@@ -1,0 +1,47 @@
+"""What would end a long run in its turn, hours from now, is found before it begins."""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from letterlib.errors import Unavailable
+from letterlib.experiments.cache import RECORD
+from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig, check_tokenizer, tokenizer_of_arm
+from letterlib.experiments.systems import find_system
+from letterlib.generation.language_model import check_language_model
+
+if TYPE_CHECKING:  # it imports this module
+    from letterlib.experiments.pipeline import Pipeline
+
+
+def check_first(pipeline: "Pipeline", names: Iterable[str]) -> None:
+    """LetterError for what would end these systems when their turn comes, after hours of others.
+
+    Text embeddings, which show whether the encoder is at hand, are made if they are needed.
+    """
+    names = list(names)
+    schemes = {find_system(name).identifiers for name in names}
+    for arm in schemes & set(TOKENIZER_ARMS):
+        check_tokenizer(tokenizer_of_arm(pipeline.config.tokenizer, arm), pipeline.split.n_items)
+    check_language_models(names, pipeline.config, pipeline.cache.folder)
+    if schemes & {*TOKENIZER_ARMS, "residual-k-means"}:
+        with suppress(Unavailable):  # which is said of each system
+            pipeline.semantic()
+
+
+def check_language_models(names: Iterable[str], config: RunConfig, cache: Path) -> None:
+    """LetterError for a language model of these systems that is not at hand (`check_language_model`).
+
+    cache: the folder of stages. Where a system was trained from this model already, it may be there with all that it
+    needs, and is then read without the model. So nothing is checked.
+    """
+    for name in names:
+        if not (system := find_system(name)).language_model:
+            continue
+        model = getattr(config, system.config).language_model
+        words = f'"language_model": {json.dumps(model, ensure_ascii=False)}'
+        records = (cache / name).glob(f"*/{RECORD}")
+        if not any(words in one.read_text(encoding="utf-8", errors="replace") for one in records):
+            check_language_model(model)
