@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         if path.is_dir() and (not beside.is_dir() or any(path.iterdir())):
             raise LetterError(f"{path}: is a folder with something in it; name another, or delete it yourself")
         _share(beside)
-        os.replace(beside, path)
+        replace(beside, path)
     except (OSError, SafetensorError) as error:
         failed = _as_os_error(error)
         if not _from_writing(failed, path.parent):
@@ -45,6 +47,15 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         raise LetterError(f"{path}: could not be written ({failed.strerror}); {_advice(failed)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def replace(written: str | Path, path: str | Path) -> None:
+    """`os.replace`; on Windows it is tried for a second, because a virus scanner holds what is new for a moment."""
+    for _ in range(20 if sys.platform == "win32" else 0):
+        with suppress(PermissionError):
+            return os.replace(written, path)
+        time.sleep(0.05)
+    os.replace(written, path)
 
 
 def _share(written: Path) -> None:
@@ -57,15 +68,20 @@ def _share(written: Path) -> None:
 
 
 @contextmanager
-def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> Iterator[None]:
+def one_at_a_time(
+    path: str | Path, waiting: Callable[[str], None] = print, *, or_read: bool = False
+) -> Iterator[LetterError | None]:
     """Hold the lock of `path` during the block, so that of several processes one makes it and the others wait.
 
     The lock is a file `.<name>.lock` beside `path`. The system releases it when its process ends, however it ends;
     the empty file stays. What a killed process was writing when it held the lock is removed.
     waiting: told in one line when somebody else holds the lock.
+    or_read: where no lock can be taken, as in a shared folder that may only be read, the block runs without one and is
+    given the error to raise if it has to write. It may read what was renamed into place, which is always whole.
     """
     path = Path(path)
     lock = FileLock(path.with_name(f".{path.name}.lock"), fallback_to_soft=False)
+    unwritable = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -73,10 +89,13 @@ def one_at_a_time(path: str | Path, waiting: Callable[[str], None] = print) -> I
         waiting(f"{path.parent.name}/{path.name}: another process is at work on it; waiting until that is done")
         lock.acquire()
     except OSError as error:
-        raise LetterError(f"{path.parent}: cannot write here ({error.strerror}); {_advice(error)}") from error
+        unwritable = LetterError(f"{path.parent}: cannot write here ({error.strerror}); {_advice(error)}")
+        if not or_read:
+            raise unwritable from error
     try:
-        remove_scratch(path.parent, path.name)
-        yield
+        if not unwritable:
+            remove_scratch(path.parent, path.name)
+        yield unwritable
     finally:
         lock.release()
 

@@ -1,7 +1,6 @@
 """One file from one address, going on where the connection broke: a downloader for pooch, which has none that does."""
 
 import gzip
-import os
 import time
 import zlib
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError
 
-from letterlib.files import read_json, write_json
+from letterlib.files import read_json, replace, write_json
 from letterlib.progress import progress
 
 ATTEMPTS = 5
@@ -39,7 +38,7 @@ def resuming(part: Path) -> Callable[[str, str, Any], None]:
     def download(url: str, output_file: str, _pooch: Any) -> None:
         _complete(url, part)
         _check_gzip(part)
-        os.replace(part, output_file)
+        replace(part, output_file)
         note_of(part).unlink(missing_ok=True)
 
     return download

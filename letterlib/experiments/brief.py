@@ -118,6 +118,11 @@ class RunResult:
         own = (self.record["system"], f"evaluation-{self.record['system']}")
         return sum(one["seconds"] for one in self.record["stages"] if one["name"] in own)
 
+    @property
+    def code(self) -> set[str | None]:
+        """Hashes of the library's code (`cache.code`) that made the run and its stages; None for what does not say."""
+        return {one.get("code") for one in (self.record, *self.record["stages"])}
+
     @cached_property
     def cases(self) -> np.ndarray:
         """Which of the split's test cases were answered: int64 [n]. A language model answers a fixed sample."""
@@ -135,3 +140,10 @@ class RunResult:
         if history not in ("in", "out"):
             raise LetterError(f'history "{history}": it is left "in" the ranking, or filtered "out"')
         return _by_case(metric, ranks_at_length(self.record["hits"][f"history {history}"], len(self.cases)))
+
+
+def code_in_words(runs: Iterable[RunResult]) -> str:
+    """A sentence where not all runs and their stages come from the same code; "" where they do, or where none says."""
+    if len(set().union(*(one.code for one in runs))) < 2:
+        return ""
+    return "Not all of these runs and their stages are known to be by the same code: a difference may be the code's."

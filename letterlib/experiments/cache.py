@@ -5,12 +5,13 @@ and the keys of its inputs. While a stage runs it may keep checkpoints in `<key>
 files are written beside and renamed into place, together with `stage.json`, which holds the configuration,
 the metrics, seed, versions, device, seconds and a SHA-256 of every file. A key knows no code: of a stage that was made
 by other code than today's it is said, and only that. Of several processes that need the same
-stage one makes it, and the others wait and find it.
+stage one makes it, and the others wait and find it. In a cache that may only be read, what is there is found.
 """
 
 import functools
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import sys
@@ -41,6 +42,7 @@ from letterlib.processor import multiplies_bfloat16
 from letterlib.tracking import check_tracker, tracked
 
 RECORD = "stage.json"
+ELSEWHERE = "--cache-dir names another, such as a copy of this one"
 LIBRARY = Path(__file__).parents[1]
 PACKAGES = (
     "letterlib",
@@ -112,14 +114,17 @@ class Cache:
         identity = {"stage": name, "version": version, "config": config, "inputs": inputs, "seed": seed}
         key = digest(identity)
         folder = self.folder / name / key
-        with one_at_a_time(folder, self.say) if is_main() else nullcontext():
-            found = from_main(lambda: self._find(name, key, folder))
+        with one_at_a_time(folder, self.say, or_read=True) if is_main() else nullcontext() as unwritable:
+            found = from_main(lambda: self._find(name, key, folder, unwritable))
             artefact = found or self._run(name, key, folder, identity, device, work)
         self.finished.append(artefact)
         return artefact
 
-    def _find(self, name: str, key: str, folder: Path) -> Artefact | None:
-        if not folder.exists():
+    def _find(self, name: str, key: str, folder: Path, unwritable: LetterError | None) -> Artefact | None:
+        """The stage, if it is there and whole. One that is missing or damaged where it cannot be made is an error."""
+        if not os.path.exists(folder):  # Path.exists raises where one may not even look
+            if unwritable:
+                raise LetterError(f"{name} is not in the cache. {unwritable} ({ELSEWHERE})") from unwritable
             return None
         try:
             record = read_json(folder / RECORD)
@@ -135,12 +140,14 @@ class Cache:
             if why := disk_failure(error):
                 raise LetterError(f"{folder}: cannot be read ({why.strerror}); nothing was deleted, try again") from why
             damaged = [RECORD]
+        if damaged and unwritable:
+            raise LetterError(f"{folder}: {damaged[0]} is damaged. {unwritable} ({ELSEWHERE})") from unwritable
         if damaged:
             self.say(f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})")
             folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
             return None
-        # A process that was killed between its last two deeds has left its checkpoints.
-        shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
+        if not unwritable:  # a process that was killed between its last two deeds has left its checkpoints
+            shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
         self.say(found)
         return Artefact(name, key, folder, record, from_cache=True)
 

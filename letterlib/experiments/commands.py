@@ -51,7 +51,7 @@ def grid(
     if as_json:
         print(json.dumps([_for_another_program(one, what) for one, what in zip(chosen.runs, states, strict=True)]))
         return
-    print(f"{file.name}: {chosen.about}\n{len(states)} runs, {states.count('done')} of them done")
+    print(f"{file.name}: {chosen.about}\nruns: {len(states)}, done: {states.count('done')}")
     if run:
         _run_all(chosen.runs, folders, out_dir, cache_dir)
         return
@@ -105,10 +105,11 @@ def _run_all(runs: list, folders: list[Path | None], out_dir: Path, cache_dir: P
 
 @results_app.command()
 def show(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006 (typer copies it)
-    """One row a setting, with its seeds and 95% intervals over users and seeds."""
-    from letterlib.experiments.run_results import load_results, select, summary
+    """One row a setting, with 95% intervals over users and seeds. What is the same in every row is said above it."""
+    from letterlib.experiments.run_export import in_print
+    from letterlib.experiments.run_results import load_results, select
 
-    print(summary(select(load_results(*folders), where)).to_string(index=False))
+    print(in_print(select(load_results(*folders), where)))
 
 
 @results_app.command()
@@ -156,7 +157,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="ends in .csv or .parquet (one row a run), .md or .tex (one a setting)")],
     where: Where = [],  # noqa: B006
 ) -> None:
-    """Write the runs to a file."""
+    """Write the runs to a file, which may not be there yet."""
     from letterlib.experiments.run_export import export
     from letterlib.experiments.run_results import load_results, select
 

@@ -1,14 +1,58 @@
-"""Records of finished runs, taken elsewhere: as CSV, Parquet, Markdown or LaTeX."""
+"""Records of finished runs, taken elsewhere: to a terminal, or as CSV, Parquet, Markdown or LaTeX."""
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from letterlib.errors import LetterError
-from letterlib.experiments.brief import RunResult
-from letterlib.experiments.run_results import summary
+from letterlib.experiments.brief import PARAMETERS, RunResult, code_in_words
+from letterlib.experiments.parameters import ROOMS
+from letterlib.experiments.run_results import in_a_word, summary
 from letterlib.files import written_beside
+
+WIDTH = 120
+"""Columns of a terminal."""
+
+OF_A_SYSTEM = ("tokenizer", "generator", *ROOMS)
+"""Parameters that often only say again which system it is."""
+
+
+def in_print(results: Iterable[RunResult]) -> str:
+    """`summary` for a terminal: what is the same in every row is said above the table.
+
+    Of a table that is still too wide, parameters that only say again which system it is are left out and named below,
+    and if that is not enough, options are spelt out there.
+    """
+    results = list(results)
+    table, below = summary(results).rename(columns={"R@10, history out [95%]": "R@10, out [95%]"}), []
+    same = {name: in_a_word(results[0].parameters[name]) for name in PARAMETERS if name not in {*table, "seed"}}
+    same |= {name: table[name][0] for name in ("seeds", "cases") if table[name].nunique() == 1}
+    table = table.drop(columns=[name for name in same if name in table])
+    figures = [name for name in table if "@" in name]
+    table[figures] = table[figures].replace(r"\b0\.", ".", regex=True)
+    values = table.groupby("system").nunique().max()
+    again = [name for name in values.index[values == 1] if name in OF_A_SYSTEM]
+    if again and _width(table) > WIDTH:
+        table = table.drop(columns=again)
+        below = [f"Each system has one value of {', '.join(again)} here (letterlib results export writes them)."]
+    if "options" in table and _width(table) > WIDTH:
+        texts = [text for text in table["options"].unique() if text]
+        table["options"] = [f"({texts.index(text) + 1})" if text else "" for text in table["options"]]
+        below += [f"({number}) {text}" for number, text in enumerate(texts, start=1)]
+    words = " ".join(f"{name}={value}" for name, value in same.items() if value not in ("", "-"))
+    above = f"In every row: {words}. Out: items of the history filtered out."
+    below = "\n".join(map(_wrapped, [*below, code_in_words(results)]))
+    return f"{_wrapped(above)}\n\n{table.to_string(index=False)}\n\n{below}".rstrip()
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def _width(table: pd.DataFrame) -> int:
+    return len(table.to_string(index=False).partition("\n")[0])
 
 
 def frame(results: Iterable[RunResult]) -> pd.DataFrame:
@@ -21,12 +65,16 @@ def frame(results: Iterable[RunResult]) -> pd.DataFrame:
             row |= {f"{name}, {history}": value for name, value in metrics.items()}
         kept = ("validation N@10", "weights", "peak memory MiB", "commit", "failures")
         row |= {name: record.get(name) for name in kept} | {"machine": record.get("device")}
+        row["code"] = " ".join(sorted(filter(None, one.code)))
         rows.append(row | {"seconds": one.seconds, "cases": record["cases"]["answered"]})
     return pd.DataFrame(rows)
 
 
 def export(results: Iterable[RunResult], path: str | Path) -> Path:
-    """Write `frame` as CSV or Parquet, or `summary` as Markdown or LaTeX, by the ending of `path`."""
+    """Write `frame` as CSV or Parquet, or `summary` as Markdown or LaTeX, by the ending of `path`.
+
+    A file that is there already is a LetterError, and is never overwritten.
+    """
     path = Path(path)
     writers = {
         ".csv": lambda beside: frame(results).to_csv(beside, index=False),
@@ -36,6 +84,8 @@ def export(results: Iterable[RunResult], path: str | Path) -> Path:
     }
     if path.suffix not in writers:
         raise LetterError(f"{path}: cannot write {path.suffix or 'that'}; choose one of {', '.join(writers)}")
+    if path.exists():
+        raise LetterError(f"{path}: another file is there already; move it away, or choose another name")
     with written_beside(path) as beside:
         writers[path.suffix](beside)
     return path

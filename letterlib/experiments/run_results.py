@@ -18,7 +18,7 @@ from letterlib.data import load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.metrics import GROUPS, popularity_groups
-from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, fault
+from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, code_in_words, fault
 from letterlib.experiments.configuration import DATA_ROOT, data_dir_under, default_data_dir
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED, in_words
@@ -60,7 +60,7 @@ def select(results: Iterable[RunResult], conditions: Sequence[str]) -> list[RunR
         name, sign, wanted = condition.partition("=")
         if not sign or name not in PARAMETERS:
             raise LetterError(f'"{condition}": write it as parameter=value; the parameters are {", ".join(PARAMETERS)}')
-        there = sorted({_in_a_word(one.parameters[name]) or '""' for one in chosen})
+        there = sorted({in_a_word(one.parameters[name]) or '""' for one in chosen})
         chosen = [one for one in chosen if _equal(one.parameters[name], wanted)]
         if not chosen:
             raise LetterError(f'no finished run has "{condition}"; {name} is {" or ".join(there) or "nowhere"} here')
@@ -73,7 +73,7 @@ def _equal(value: Any, wanted: str) -> bool:
             return float(value) == float(wanted)
         except ValueError:
             return False
-    return wanted in (_in_a_word(value), str(value))
+    return wanted in (in_a_word(value), str(value))
 
 
 def by_setting(results: Iterable[RunResult]) -> list[list[RunResult]]:
@@ -103,7 +103,7 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
         inside, outside = mean_interval(runs), mean_interval(runs, history="out")
         rows.append(
             {"system": runs[0].record["label"]}
-            | {name: _in_a_word(runs[0].parameters[name]) for name in told_apart}
+            | {name: in_a_word(runs[0].parameters[name]) for name in told_apart}
             | {"seeds": len(runs)}
             | {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in METRICS if name != "R@10"}
             | {"R@10 [95%]": in_words(inside), "R@10, history out [95%]": in_words(outside)}
@@ -112,7 +112,8 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _in_a_word(value: Any) -> str:
+def in_a_word(value: Any) -> str:
+    """A parameter's value as `select` takes it."""
     if value is None:
         return "-"
     if isinstance(value, list):
@@ -133,6 +134,8 @@ class Comparison:
     n_cases: int
     n_users: int
     targets: str | None = None
+    code: str = ""
+    """`code_in_words` of the runs."""
 
     @property
     def verdict(self) -> str:
@@ -144,7 +147,7 @@ class Comparison:
             f"{self.metric}, history {self.history}{f', {self.targets} targets' if self.targets else ''}: "
             f"{self.first:.4f} against {self.second:.4f}, difference "
             f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}], {len(self.seeds)} seed(s), {self.n_cases:,} cases of "
-            f"{self.n_users:,} users: {self.verdict}"
+            f"{self.n_users:,} users: {self.verdict}" + (f"\n{self.code}" if self.code else "")
         )
 
 
@@ -186,7 +189,7 @@ def compare(
     difference = paired_difference(left, right, users := a.users[mine], RESAMPLING_SEED)
     return Comparison(
         metric, history, float(left.mean()), float(right.mean()), difference, seeds, len(users), len(np.unique(users)),
-        targets,
+        targets, code_in_words(side[seed] for side in (one, other) for seed in seeds),
     )  # fmt: skip
 
 

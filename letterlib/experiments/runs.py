@@ -8,6 +8,7 @@ stages and checkpoints in the cache, and goes on from them. One that fails leave
 """
 
 import json
+import os
 import subprocess
 import time
 import traceback
@@ -20,8 +21,8 @@ from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
 from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
-from letterlib.experiments.brief import fault, hits_in_brief, users_in_brief
-from letterlib.experiments.cache import Cache, device_in_words, peak_memory_mb, versions
+from letterlib.experiments.brief import RunResult, fault, hits_in_brief, users_in_brief
+from letterlib.experiments.cache import Cache, code, device_in_words, peak_memory_mb, versions
 from letterlib.experiments.configuration import REPOSITORY, TOKENIZER_ARMS, default_data_dir
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
@@ -58,13 +59,15 @@ def run(
     path, what = record_path(parameters, out_dir), f"{parameters.label}, seed {parameters.seed}"
     resolve_device(parameters.device)  # where processes that train together meet
     say = say if is_main() else lambda line: None
-    with one_at_a_time(path, say) if is_main() else nullcontext():
+    with one_at_a_time(path, say, or_read=True) if is_main() else nullcontext() as unwritable:
         found = from_main(lambda: finished(parameters, out_dir, say))
         if found is not None:
             _check_data_of(found, path, parameters, data_dir, cache_dir)
             _check_files_of(found, path, parameters, data_dir)
-            say(f"{what}: found {path}")
+            say(f"{what}: found {path}" + (" (by other code)" if RunResult(found).code - {None, code()} else ""))
             return found
+        if unwritable:
+            raise LetterError(f"{what} is not done. {unwritable} (--out-dir names another)") from unwritable
         parameters.check_data(data_dir)
         try:
             record = _do(parameters, data_dir, Cache(cache_dir, say))
@@ -85,7 +88,7 @@ def finished(
     A record that a failing disk keeps from being read is a LetterError, for it may be whole; so is another run's.
     """
     path = record_path(parameters, out_dir)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises where one may not even look
         return None
     try:
         record = read_json(path)
@@ -209,6 +212,7 @@ def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[
         "device": device_in_words(pipeline.device),
         "versions": versions(),
         "commit": commit(),
+        "code": code(),
     }
 
 
@@ -235,9 +239,8 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
 
 def _stage_in_brief(artefact) -> dict[str, Any]:
     kept = ("seconds", "peak_memory_mb", "device", "threads")
-    return {"name": artefact.name, "key": artefact.key, "from cache": artefact.from_cache} | {
-        name: artefact.record[name] for name in kept
-    }
+    what = {"name": artefact.name, "key": artefact.key, "from cache": artefact.from_cache}
+    return what | {name: artefact.record[name] for name in kept} | {"code": artefact.record.get("code")}
 
 
 def commit() -> str | None:

@@ -114,6 +114,44 @@ def test_a_stage_that_other_code_has_made_says_so(cache, said, monkeypatch):
     assert stage(cache, write_value("two", [])).from_cache and "by other code)" in said[-1]
 
 
+@pytest.fixture
+def read_only(cache, monkeypatch):
+    """Called, it makes of the cache one of another user: nothing in it can be made, written or deleted any more."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def take_away():
+        monkeypatch.setattr("letterlib.files.FileLock.acquire", refuse)
+        for deed in ("os.mkdir", "os.replace", "shutil.rmtree"):
+            monkeypatch.setattr(deed, refuse)
+
+    return take_away
+
+
+def test_what_is_in_a_cache_that_may_only_be_read_is_found_and_nothing_is_written(cache, said, read_only):
+    calls = []
+    folder = stage(cache, write_value("one", calls)).folder
+    checkpoints = folder.with_name(f"{folder.name}.partial")
+    checkpoints.mkdir()
+    before = sorted(cache.folder.rglob("*"))
+    read_only()
+    found = stage(cache, write_value("two", calls))
+    assert found.from_cache and found.folder == folder and calls == ["one"] and "found in the cache" in said[-1]
+    assert sorted(cache.folder.rglob("*")) == before, "checkpoints may be those of somebody who is at work"
+
+
+def test_what_is_not_in_a_cache_that_may_only_be_read_or_is_damaged_is_one_clear_error(cache, read_only):
+    calls = []
+    folder = stage(cache, write_value("one", calls)).folder
+    (folder / "value.txt").write_text("onE")
+    read_only()
+    for changes, words in (({"seed": 1}, "demo is not in the cache"), ({}, "value.txt is damaged")):
+        with pytest.raises(LetterError, match=f"{words}.*cannot write here .Read-only file system.*--cache-dir names"):
+            stage(cache, write_value("two", calls), **changes)
+    assert calls == ["one"] and (folder / "value.txt").read_text() == "onE", "nothing was begun, nothing deleted"
+
+
 def left_in(cache):
     """What is there beside the lock, an empty file that stays."""
     return [path.name for path in (cache.folder / "demo").iterdir() if path.suffix != ".lock"]

@@ -98,6 +98,7 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["grid", "x.yaml", "--run", "--json"], ["--json lists and --run does"]),
         (["run", "--dataset", "beuty"], ["beuty", "movielens"]),
         (["run", "--seed", "-1"], ["seed", "-1"]),
+        (["table", "--seed", "2147483646", "--seeds", "3"], ["3 seeds from 2147483646", "2147483647", "lower --seed"]),
         (["evaluate", "sasrek", "--profile", "smoke"], ['unknown system "sasrek"', 'mean "sasrec"?', "letter-tiger"]),
         (["run", "--encoder", tempfile.gettempdir()], ["holds no model", "config.json"]),
         (["train", "lc-rec", "--profile", "smoke", "--set", "lcrec.language_model=no/such"], ["no/such", "smollm2"]),
@@ -247,6 +248,7 @@ def test_results_in_several_folders_are_read_together():
     folders = [REPOSITORY / "experiments" / "results" / name for name in ("instruments", "complete-journey")]
     show = CliRunner().invoke(app, ["results", "show", *map(str, folders)])
     assert show.exit_code == 0 and "instruments" in show.output and "complete-journey" in show.output
+    assert "In every row: profile=laptop" in show.output
 
 
 def test_who_gains_is_a_command():

@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import shutil
+import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,24 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_scratch(tmp_path):
         raise KeyboardInterrupt
     assert json.loads(target.read_text()) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("system, held, kept", [("win32", 3, "new"), ("win32", 99, "old"), ("linux", 1, "old")])
+def test_windows_is_asked_again_while_a_virus_scanner_holds_a_file(tmp_path, monkeypatch, system, held, kept):
+    def refusing(source, target, replace=os.replace):
+        asked.append(source)
+        if len(asked) <= held:
+            raise PermissionError(errno.EACCES, "Access is denied", str(source))
+        replace(source, target)
+
+    asked = []
+    write_json(tmp_path / "a.json", "old")
+    monkeypatch.setattr(os, "replace", refusing)
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr("letterlib.files.time.sleep", lambda seconds: None)
+    with nullcontext() if kept == "new" else pytest.raises(LetterError, match="a.json: could not be written"):
+        write_json(tmp_path / "a.json", "new")
+    assert read_json(tmp_path / "a.json") == kept and [one.name for one in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
@@ -168,6 +188,8 @@ def test_an_error_of_the_block_that_is_not_about_writing_keeps_its_own_words(tmp
 def test_a_lock_where_nothing_can_be_written_is_one_clear_line():
     with pytest.raises(LetterError, match="cannot write here"), one_at_a_time("/dev/null/x/y"):
         pass
+    with one_at_a_time("/dev/null/x/y", or_read=True) as unwritable:
+        assert "cannot write here" in str(unwritable)
 
 
 def test_the_content_of_a_folder_is_its_files_and_not_its_name(tmp_path):

@@ -16,7 +16,7 @@ from letterlib.evaluation.evaluate import Evaluation
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.brief import hits_in_brief, users_in_brief
 from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.run_export import export, frame
+from letterlib.experiments.run_export import export, frame, in_print
 from letterlib.experiments.run_results import (
     RunResult,
     best,
@@ -223,6 +223,56 @@ def test_the_summarys_columns_are_means_over_seeds_of_the_side_they_name():
     assert row["R@10, history out [95%]"].startswith(f"{outside:.4f} [") and row["seconds"] == "3"
 
 
+def made_by(code, runs):
+    for one in runs:
+        one.record.update(code=code, stages=[stage | {"code": code} for stage in one.record["stages"]])
+    return runs
+
+
+def test_runs_that_different_code_has_made_are_compared_and_it_is_said():
+    letter, plain = several((0, 1), 0.5), several((0, 1), 0.3, tokenizer="plain")
+    said = "Not all of these runs and their stages are known to be by the same code"
+    assert said not in str(compare(letter, plain)) + in_print(letter + plain), "no record says anything"
+    made_by("a", letter)
+    assert said in str(compare(letter, plain)) and said in in_print(letter + plain), "and the older do not say"
+    made_by("a", plain)
+    assert said not in str(compare(letter, plain)) + in_print(letter + plain)
+    made_by("b", letter[1:])
+    assert said in in_print(letter + plain) and str(compare(letter, plain)).splitlines()[1].startswith(said)
+    assert said not in str(compare(letter, plain[:1])), "seed 1 is not compared"
+    plain[0].record["stages"][0]["code"] = "b"  # which was found in the cache
+    assert said in str(compare(letter, plain[:1]))
+    assert frame([letter[0], plain[0]])["code"].tolist() == ["a", "a b"]
+
+
+@pytest.mark.parametrize("folder", ["beauty", "complete-journey", "movielens-ablation", "movielens-sweeps"])
+def test_in_a_terminal_the_summary_is_narrow_and_nothing_is_lost(folder):
+    runs = load_results(COMMITTED / folder)
+    table, text = summary(runs), in_print(runs)
+    assert max(map(len, text.splitlines())) <= 120 < max(map(len, table.to_string(index=False).splitlines()))
+    above, rows, below = (text + "\n\n").split("\n\n")[:3]
+    assert len(rows.splitlines()) == 1 + len(table)
+    words = " ".join(above.split())
+    for name in ("seeds", "cases"):
+        assert (f" {name}={table[name][0]}" in words) == (table[name].nunique() == 1) == (name not in rows.split())
+    for name in set(table) & set(RunParameters.model_fields):
+        assert name in rows.split("\n")[0].split() or name in below.split("(letterlib results export")[0]
+    for options in filter(None, table["options"] if "options" in table else []):
+        assert options in " ".join(below.split())
+    for interval_ in (*table["R@10 [95%]"], *table["R@10, history out [95%]"]):
+        assert interval_.replace("0.", ".") in rows
+
+
+def test_what_tells_rows_of_one_system_apart_is_never_left_out():
+    long = [f"tiger.{name}" for name in ("d_ff=64", "d_head=16", "dropout=0.2", "examples=400", "history=5")]
+    runs = several((0,), 0.5, tau=0.8) + several((0,), 0.5, tau=0.9, options=long)
+    runs += several((0,), 0.5, tokenizer="plain", dataset="complete-journey")
+    above, rows, below = in_print(runs).split("\n\n")
+    header = rows.splitlines()[0].split()
+    assert {"dataset", "tau", "options"} <= set(header) and not {"tokenizer", "alpha", "seeds"} & set(header)
+    assert " seeds=1 cases=120" in above and "(1) " + " ".join(sorted(long)) in below and " (1) " in rows
+
+
 def test_the_best_is_chosen_by_validation_over_all_seeds_and_never_by_test():
     low, high = several((0, 1), 0.2), several((0, 1), 0.9, tau=0.8)
     for one, score in zip(low + high, (0.5, 0.5, 0.9, 0.0), strict=True):
@@ -281,6 +331,15 @@ def test_exports_have_a_row_a_run_or_a_row_a_setting(tmp_path):
     with pytest.raises(LetterError, match="a.xlsx: cannot write .xlsx"):
         export(runs, tmp_path / "a.xlsx")
     assert not (tmp_path / "a.xlsx").exists()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "md", "tex"])
+def test_an_export_never_replaces_a_file(tmp_path, ending):
+    mine = tmp_path / f"mine.{ending}"
+    mine.write_text("notes of mine")
+    with pytest.raises(LetterError, match=f"mine.{ending}: another file is there already; move it away"):
+        export(several((0,), 0.5), mine)
+    assert mine.read_text() == "notes of mine"
 
 
 def test_an_exported_row_has_both_sides_the_options_and_the_cases_answered():

@@ -60,6 +60,7 @@ def test_a_record_holds_what_was_asked_what_came_out_and_what_it_cost(settings):
     assert all(one["seconds"] >= 0 and one["peak_memory_mb"] > 10 for one in record["stages"])
     assert {"python", "torch", "letterlib"} <= set(record["versions"]) and record["device"].startswith("cpu")
     assert record["validation N@10"] == max(score for _, score in record["validations"])
+    assert {one["code"] for one in (record, *record["stages"])} == {runs.code()}
 
 
 def test_a_record_says_how_the_tokenizer_turned_out(settings, data):
@@ -114,6 +115,30 @@ def test_a_finished_run_is_found_and_nothing_else_is_touched(settings, cache):
     assert run(asked, **settings | {"say": said.append, "data_dir": Path("nowhere")}) == first
     assert content_of(cache) | content_of(settings["out_dir"]) == before
     assert len(said) == 1 and "found" in said[0]
+
+
+def test_a_record_that_other_code_has_made_says_so_when_it_is_found(settings, monkeypatch):
+    asked, said = small_run(), []
+    run(asked, **settings)
+    run(asked, **settings | {"say": said.append})
+    monkeypatch.setattr(runs, "code", lambda: "of tomorrow")
+    run(asked, **settings | {"say": said.append})
+    assert ["(by other code)" in line for line in said] == [False, True]
+
+
+def test_a_record_in_a_folder_that_may_only_be_read_is_found_and_no_run_is_begun_for_it(settings, cache, monkeypatch):
+    asked, said = small_run(), []
+    first = run(asked, **settings)
+    before = content_of(cache) | content_of(settings["out_dir"])
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("letterlib.files.FileLock.acquire", refuse)
+    assert run(asked, **settings | {"say": said.append}) == first and "found" in said[0]
+    with pytest.raises(LetterError, match="seed 1 is not done.*cannot write here .Read-only.*--out-dir names another"):
+        run(small_run(seed=1), **settings)
+    assert content_of(cache) | content_of(settings["out_dir"]) == before
 
 
 def test_a_damaged_record_is_said_and_made_again(settings):
