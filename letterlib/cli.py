@@ -195,7 +195,7 @@ def doctor(
 def main() -> None:
     """Run the command line. Mistakes are one line on stderr and exit code 2; an interruption is 130."""
     if not is_main():  # of several processes one prints; all say what went wrong
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a title must not end a run where the terminal is ASCII
         sys.stdout.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)

@@ -67,7 +67,7 @@ def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items") -> 
     for i, (name, counts) in enumerate(loads.items()):
         ordered = np.sort(counts)[::-1] / counts.sum()
         used = ordered[ordered > 0]
-        label = f"{name} ({len(used)} codes in use)"
+        label = f"{name} ({len(used)} code{'s' * (len(used) > 1)} in use)"
         ax.plot(range(1, len(used) + 1), used, color=PALETTE[i], linewidth=2, label=label)
         ax.plot(len(used), used[-1], _MARKERS[i % 6], color=PALETTE[i], markersize=6)
     size = max(len(counts) for counts in loads.values())

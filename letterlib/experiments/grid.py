@@ -104,7 +104,9 @@ def papermill_words(parameters: RunParameters) -> list[str]:
     """What papermill is told of a run: `-p name value` of all that differs from the notebook's defaults."""
     asked = {"profile": parameters.profile} | asked_for(parameters)  # the notebook's own default is smaller
     options = asked.pop("options", [])
-    words = [word for name, value in asked.items() for word in ("-p", name, str(value))]
+    # -r: papermill makes numbers of a data set that is called 2018, and None of one that is called so.
+    flags = {"dataset": "-r"}
+    words = [word for name, value in asked.items() for word in (flags.get(name, "-p"), name, str(value))]
     return words + (["-y", json.dumps({"options": options})] if options else [])
 
 

@@ -97,7 +97,8 @@ class RunParameters(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = first["loc"][0]
-            raise LetterError(f"{name}={first['input']!r}: {first['msg'].lower()}") from error
+            quotes = "; in YAML, write it in quotes" if first["type"] == "string_type" else ""
+            raise LetterError(f"{name}={first['input']!r}: {first['msg'].lower()}{quotes}") from error
         asked._check_names()
         asked._check_that_it_matters()
         _ = asked.config  # the configuration's own checks

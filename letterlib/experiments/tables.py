@@ -230,7 +230,7 @@ def describe_data(dataset: Dataset, split: Split) -> str:
     ]
     for part in ("train", "valid", "test"):
         lines.append(f"  {part}: {len(split.cases(part)):,} cases")
-    lines.append(f"  {unseen:,} items never seen in training; {split.users_without_cases:,} users too short for a case")
+    lines.append(f"  items never seen in training: {unseen:,}; users without a case: {split.users_without_cases:,}")
     return "\n".join(lines)
 
 

@@ -108,9 +108,9 @@ def parsed_by_papermill(words):
     given, words = {}, list(words)
     while words:
         flag = words.pop(0)
-        if flag == "-p":
+        if flag in ("-p", "-r"):
             name, value = words.pop(0), words.pop(0)
-            given[name] = _resolve_type(value)
+            given[name] = _resolve_type(value) if flag == "-p" else value
         else:
             assert flag == "-y"
             given |= yaml.safe_load(words.pop(0))
@@ -136,6 +136,15 @@ def test_papermill_gives_the_notebook_what_was_asked_for(values):
     elsewhere = shlex.split(papermill_command(asked, Path("a b"), Path("runs"), Path("files/made")))
     assert elsewhere[2] == f"a b/{asked.key}.ipynb"
     assert elsewhere[3:] == [*papermill_words(asked), "-p", "out_dir", "a b", "-p", "data_dir", "files/made"]
+
+
+@pytest.mark.parametrize("name", ["2018", "007", "1e5", "None"])
+def test_a_data_set_that_is_called_like_a_number_keeps_its_name(name, tmp_path):
+    asked = RunParameters.checked(dataset=name)
+    assert parsed_by_papermill(papermill_words(asked))["dataset"] == name
+    (tmp_path / "grid.yaml").write_text("runs: [{dataset: 007}]", encoding="utf-8")
+    with pytest.raises(LetterError, match="dataset=7: input should be a valid string; in YAML, write it in quotes"):
+        load_grid(tmp_path / "grid.yaml")
 
 
 def stage_keys(asked):

@@ -52,6 +52,8 @@ def test_first_code_frequency_sorts_and_counts_codes_in_use():
     assert ax.lines[0].get_ydata().tolist() == [0.7, 0.2, 0.1]
     assert "plain (3 codes in use)" in [one.get_text() for one in ax.get_legend().get_texts()]
     assert title(ax) == "Share of items with the most frequent first code: plain 70.0%, LETTER 30.0%"
+    ax = plots.first_code_frequency({"plain": np.array([0, 9])})
+    assert ax.get_legend().get_texts()[0].get_text() == "plain (1 code in use)"
 
 
 def test_sphere_sizes_dots_by_load_and_crosses_dead_codes():

@@ -278,4 +278,4 @@ def test_the_reports_figures_by_popularity_have_the_history_left_in(monkeypatch)
 
 def test_unseen_items_are_counted_and_no_others():
     data = made([[0, 1, 2, 3], [0, 4, 3, 2]], 5)
-    assert "\n  2 items never seen in training" in describe_data(data, data.split())
+    assert "\n  items never seen in training: 2;" in describe_data(data, data.split())
