@@ -100,6 +100,31 @@ def loading(what: str, hint: str) -> Iterator[None]:
         raise LetterError(f"{what}: cannot be loaded ({reason}); {hint}") from error
 
 
+def find_on_hub(name: str) -> None:
+    """OSError for a model that is neither in the hub's cache nor on the hub.
+
+    The hub is asked once and only for what is not cached. Loading would ask for every file, each with retries that
+    take half a minute where there is no network.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+    for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
+        if isinstance(try_to_load_from_cache(name, file), str):
+            return
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"))
+    except RepositoryNotFoundError as error:
+        raise OSError("the hub has no model of that name, or shows it only to those with access") from error
+    except EntryNotFoundError as error:
+        raise OSError("what the hub has of that name is no model, for it has no config.json") from error
+    except (OSError, ValueError):  # offline on purpose, or a name that is none
+        raise
+    except Exception as error:  # of the HTTP library, which is not the same one in all versions of the hub's client
+        raise OSError(f"the hub cannot be reached, {error}") from error
+
+
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     """Mean of the token states that are real: states [batch, length, d], mask [batch, length] -> [batch, d]."""
     weights = mask.to(torch.float32).unsqueeze(-1)
@@ -113,7 +138,9 @@ def load_encoder(name: str, device: torch.device):
 
     logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
     source = find_encoder(name)
-    with loading(f'encoder "{name}"', 'use "minilm", or a folder with safetensors'):
+    with loading(f'encoder "{name}"', 'use "minilm", or the id or folder of a Hugging Face model in safetensors'):
+        if not Path(source).is_dir():
+            find_on_hub(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
     if model.config.is_encoder_decoder:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from letterlib.decoding.trie import EOS, tokens_of
 from letterlib.errors import LetterError
-from letterlib.semantics import find_encoder, loading
+from letterlib.semantics import find_encoder, find_on_hub, loading
 from letterlib.tokenization.identifiers import Identifiers, token
 
 SMOLLM2 = "smollm2"
@@ -25,36 +25,12 @@ HINT = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal
 
 
 def check_language_model(name: str) -> None:
-    """LetterError for a language model that is neither installed, nor a folder, nor in the hub's cache, nor on the hub.
-
-    The hub is asked once and only for what is not cached. Loading would ask for every file, each with retries that
-    take half a minute where there is no network.
-    """
+    """LetterError for a language model that is not installed, no folder, and not in the hub's cache or on the hub."""
     if name == SMOLLM2:
         _smollm2()
     elif name != TINY and not Path(name).is_dir():
         with loading(f'language model "{name}"', HINT):
-            _find_on_hub(name)
-
-
-def _find_on_hub(name: str) -> None:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-
-    for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
-        if isinstance(try_to_load_from_cache(name, file), str):
-            return
-    try:
-        get_hf_file_metadata(hf_hub_url(name, "config.json"))
-    except RepositoryNotFoundError as error:
-        raise OSError("the hub has no model of that name, or shows it only to those with access") from error
-    except EntryNotFoundError as error:
-        raise OSError("what the hub has of that name is no model, for it has no config.json") from error
-    except (OSError, ValueError):  # offline on purpose, or a name that is none
-        raise
-    except Exception as error:  # of the HTTP library, which is not the same one in all versions of the hub's client
-        raise OSError(f"the hub cannot be reached, {error}") from error
+            find_on_hub(name)
 
 
 def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, nn.Module]:
