@@ -201,17 +201,24 @@ class LightGCN:
         return rank_by_score(self._scores, cases, k, exclude_history)
 
     def _scores(self, cases: Cases) -> Tensor:
+        users = torch.from_numpy(cases.users).to(self.vectors.users.device)
+        scores = self.vectors.users[users] @ self.vectors.items.T
+        unknown = np.flatnonzero(cases.users == UNKNOWN_USER)
+        if len(unknown):
+            scores[torch.from_numpy(unknown).to(scores.device)] = self._folded_in(cases[unknown])
+        return scores
+
+    def _folded_in(self, cases: Cases) -> Tensor:
+        """The scores of people who were not in training, from what their items would tell them."""
         vectors = self.vectors
         rows, items = cases.flat_histories()
         n_items = len(vectors.items)
         edges = np.divmod(np.unique(rows * n_items + items), n_items)  # what somebody came back to is one edge
-        rows, items, users = (torch.from_numpy(a).to(vectors.items.device) for a in (*edges, cases.users))
+        rows, items = (torch.from_numpy(a).to(vectors.items.device) for a in edges)
         degree = torch.bincount(rows, minlength=len(cases))
         heard = torch.zeros(len(cases), vectors.items.shape[1], device=vectors.items.device)
         folded = heard.index_add(0, rows, vectors.messages[items]) / degree.clamp(min=1).sqrt()[:, None]
-        known = (users != UNKNOWN_USER)[:, None]
-        scores = torch.where(known, vectors.users[users], folded) @ vectors.items.T
-        return torch.where(known | (degree > 0)[:, None], scores, vectors.popularity)
+        return torch.where((degree > 0)[:, None], folded @ vectors.items.T, vectors.popularity)
 
     def item_vectors(self) -> np.ndarray:
         """Item vectors after propagation, float32 [n_items, dimensions]."""
