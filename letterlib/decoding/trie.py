@@ -32,7 +32,10 @@ def tokens_of(codes: np.ndarray, level_sizes: Sequence[int], shared_vocabulary: 
 
 
 class DictTrie:
-    """The trie as one would explain it: a dictionary per node, from the next token to the next node."""
+    """The trie as one would explain it: a dictionary per node, from the next token to the next node.
+
+    Each level has tokens of its own; `Trie` knows levels that share one vocabulary, too.
+    """
 
     def __init__(self, codes: np.ndarray, level_sizes: Sequence[int]):
         self.root: dict[int, dict] = {}

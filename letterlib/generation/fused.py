@@ -31,6 +31,7 @@ def as_integers(x: Tensor) -> Tensor:
 
     A negative float is a negative integer, too, and zero is zero. So ReLU is clamp(min=0), and dropout a product
     with 0 or 1; on bfloat16, which a CPU has to widen before it can compute, that is three to six times faster.
+    A NaN with its sign bit set becomes 0 so; weights that are not finite are caught elsewhere (`Run.end_epoch`).
     """
     return x.view(_INTEGER[x.dtype])
 

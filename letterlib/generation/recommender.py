@@ -54,7 +54,10 @@ class IdentifierRecommender(ABC):
             )
 
     def begin_anew(self) -> None:
-        """Give the network the weights with which the first `fit` began: to fit twice is not to train for longer."""
+        """Give the network the weights with which the first `fit` began: to fit twice is not to train for longer.
+
+        After `load` these are the loaded ones, and `fit` goes on from there: the first ones are not in the file.
+        """
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self._at_first = self._at_first or {name: weight.detach().clone() for name, weight in trained.items()}
         with torch.no_grad():
@@ -116,8 +119,9 @@ class IdentifierRecommender(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Hand the histories to `search`, in batches of equal length.
 
-        So there is no padding, and a case's answer does not depend on the cases beside it, but for last bits of its
-        scores: products of other numbers of rows may add up in another order.
+        So there is no padding, and in float32 a case's answer does not depend on the cases beside it, but for last bits
+        of its scores: products of other numbers of rows may add up in another order. In bfloat16, in which LC-Rec
+        computes where `dtype` says so, the same rounding is coarse enough to swap items of a list.
         Returns items and scores, [n_cases, k].
         """
         check_histories(cases, len(self.identifiers))
