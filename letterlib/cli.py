@@ -49,7 +49,10 @@ def run(
     pipeline,
     language_models: Annotated[
         bool,
-        typer.Option("--language-models", help="LC-Rec and LETTER-LC-Rec, too: an hour each on two cores; make models"),
+        typer.Option(
+            "--language-models",
+            help="also LC-Rec and LETTER-LC-Rec, an hour each on two cores; run 'make models' first",
+        ),
     ] = False,
 ) -> None:
     """LETTER-TIGER and what it is held against: embeddings, tokenizers, recommenders, evaluation, analysis, a report.
@@ -72,10 +75,14 @@ def table(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
     language_models: Annotated[
         bool,
-        typer.Option("--language-models", help="BIGRec and both LC-Rec, too: an hour each on two cores; make models"),
+        typer.Option(
+            "--language-models",
+            help="also BIGRec, LC-Rec and LETTER-LC-Rec, an hour each on two cores; run 'make models' first",
+        ),
     ] = False,
     system: Annotated[
-        list[str], typer.Option("--system", help="this one and the floors; repeatable (all without language models)")
+        list[str],
+        typer.Option("--system", help="only this one and the floors; repeatable; all but language models if not given"),
     ] = [],  # noqa: B006 (typer copies it)
 ) -> None:
     """Every system over several seeds, with intervals over seeds and users, and what can be said of each difference.
@@ -133,7 +140,7 @@ def embed(pipeline) -> None:
 def tokenize(
     pipeline,
     arm: Annotated[
-        str, typer.Option("--arm", help="letter, or cf, div, plain: with one or both regularizers off")
+        str, typer.Option("--arm", help="letter (both regularizers), cf or div (only that one), plain (neither)")
     ] = "letter",
 ) -> None:
     """Train a tokenizer and write the identifiers of the catalogue (<Name>.index.json)."""
@@ -146,7 +153,8 @@ def tokenize(
 @app.command()
 @with_run_options
 def train(
-    pipeline, system: Annotated[str, typer.Argument(help="caser, sasrec-tuned, p5-cid, letter-tiger, ...")]
+    pipeline,
+    system: Annotated[str, typer.Argument(help="caser, sasrec-tuned, letter-tiger, ...; a wrong name lists all")],
 ) -> None:
     """Train one recommender, and before it whatever it needs."""
     pipeline.system(system)

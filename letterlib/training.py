@@ -30,7 +30,8 @@ from letterlib.progress import progress
 from letterlib.tracking import accelerator_options, curves
 
 Dtype = Annotated[
-    Literal["float32", "bfloat16", "auto"], Field(description="of products; auto asks the processor or GPU")
+    Literal["float32", "bfloat16", "auto"],
+    Field(description="number format of matrix products; auto asks the processor or GPU"),
 ]
 Schedule = Literal["cosine", "constant"]
 

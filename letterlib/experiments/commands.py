@@ -121,7 +121,8 @@ def compare(
     metric: Metric = "R@10",
     history: History = "in",
     targets: Annotated[
-        str | None, typer.Option("--targets", help="only cases with such a target: head, middle, tail or unseen")
+        str | None,
+        typer.Option("--targets", help="only cases with such a target: head, middle, tail or unseen; all if not given"),
     ] = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = Path("runs"),
@@ -157,7 +158,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="ends in .csv or .parquet (one row a run), .md or .tex (one a setting)")],
     where: Where = [],  # noqa: B006
 ) -> None:
-    """Write the runs to a file, which may not be there yet."""
+    """Write the runs to a new file. A file that is there already is never overwritten."""
     from letterlib.experiments.run_export import export
     from letterlib.experiments.run_results import load_results, select
 

@@ -61,7 +61,7 @@ class RunConfig(BaseModel):
     held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
     device: str = Field("auto", description="auto, cpu or cuda")
     encoder: str = Field(MINILM, description="minilm, or any Hugging Face model id or folder")
-    text_tokens: int = Field(128, ge=1, description="of an item's text that the encoder reads; the rest is cut")
+    text_tokens: int = Field(128, ge=1, description="tokens of an item's text that the encoder reads; the rest is cut")
     sasrec_32: SASRecConfig = Field(description="the small SASRec whose item vectors L_CF aligns with")
     mf: MatrixFactorizationConfig = Field(description="matrix factorization with BPR")
     caser: CaserConfig = Field(description="Caser, convolutions over the last items")
