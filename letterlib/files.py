@@ -44,7 +44,7 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         failed = _as_os_error(error)
         if not _from_writing(failed, path.parent):
             raise  # an error of the block's own, such as a model that cannot be downloaded
-        raise LetterError(f"{path}: could not be written ({failed.strerror}); {_advice(failed)}") from error
+        raise LetterError(f"{path}: could not be written ({failed.strerror}); {_advice(failed)}") from failed
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -84,10 +84,11 @@ def one_at_a_time(
     unwritable = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        waiting(f"{path.parent.name}/{path.name}: another process is at work on it; waiting until that is done")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting(f"{path.parent.name}/{path.name}: another process is at work on it; waiting until that is done")
+            lock.acquire()
     except OSError as error:
         unwritable = LetterError(f"{path.parent}: cannot write here ({error.strerror}); {_advice(error)}")
         if not or_read:

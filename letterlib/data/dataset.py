@@ -34,8 +34,8 @@ class Sequences:
         """LetterError for what is no whole number: NumPy alone would cut 3.7 to 3, and read "7" as 7."""
         arrays = [np.asarray(one) for one in lists]
         for row, one in enumerate(arrays):
-            known = one.dtype.kind in "iu"
-            odd = [] if known else [x for x in one.tolist() if not isinstance(x, int | float) or x % 1 != 0]
+            unsure = () if np.can_cast(one.dtype, np.int64) else one.tolist()
+            odd = [x for x in unsure if not isinstance(x, int | float | np.integer) or x % 1 or abs(x) >= 2**63]
             if odd:
                 raise LetterError(f"list {row}: {odd[0]!r:.40} is not an id; ids are whole numbers from 0")
         offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Datas
     """
     stem = Path(cache_dir) / f"{name}-{version}"
     sequences, items = stem.with_name(f"{stem.name}.sequences.parquet"), stem.with_name(f"{stem.name}.items.parquet")
-    if sequences.exists():  # the second file to be written, so both are whole
+    if os.path.exists(sequences):  # the second file to be written, so both are whole; Path.exists raises in 3.11
         try:
             return _read(name, sequences, items)
         except _DAMAGED:

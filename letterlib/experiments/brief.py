@@ -68,6 +68,8 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
             return f"a record without {', '.join(lacking)}, of another version; run it again"
         if not all(isinstance(one["name"], str) and one["seconds"] >= 0 for one in record["stages"]):
             return "a damaged record (a stage without a name or its seconds); delete it, and run it again"
+        if not all(isinstance(one.get("code", ""), str | None) for one in (record, *record["stages"])):
+            return "a damaged record (a code that is no text); delete it, and run it again"
         if type(record["parameters"]["seed"]) is not int:
             return f"a damaged record (seed {record['parameters']['seed']!r}); delete it, and run it again"
         for history in ("history in", "history out"):

@@ -138,7 +138,8 @@ def compare(
     one, other = select(chosen, first), select(chosen, second)
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError("both sides are the same runs; --first and --second say in what they differ")
-    print(compare(one, other, metric, history, targets=targets, data_root=data_root, cache_dir=cache_dir))
+    found = compare(one, other, metric, history, targets=targets, data_root=data_root, cache_dir=cache_dir)
+    print(f"{found}\n{found.code}".rstrip())
 
 
 @results_app.command()

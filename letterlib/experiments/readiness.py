@@ -42,6 +42,13 @@ def check_language_models(names: Iterable[str], config: RunConfig, cache: Path) 
             continue
         model = getattr(config, system.config).language_model
         words = f'"language_model": {json.dumps(model, ensure_ascii=False)}'
-        records = (cache / name).glob(f"*/{RECORD}")
-        if not any(words in one.read_text(encoding="utf-8", errors="replace") for one in records):
+        if not any(words in _text(one) for one in (cache / name).glob(f"*/{RECORD}")):
             check_language_model(model)
+
+
+def _text(record: Path) -> str:
+    """What is in a record; "" where it may not be read, or has just been deleted."""
+    try:
+        return record.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

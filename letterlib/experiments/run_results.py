@@ -135,7 +135,7 @@ class Comparison:
     n_users: int
     targets: str | None = None
     code: str = ""
-    """`code_in_words` of the runs."""
+    """`code_in_words` of the runs. It is no part of the sentence, which often stands beside others of the same runs."""
 
     @property
     def verdict(self) -> str:
@@ -147,7 +147,7 @@ class Comparison:
             f"{self.metric}, history {self.history}{f', {self.targets} targets' if self.targets else ''}: "
             f"{self.first:.4f} against {self.second:.4f}, difference "
             f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}], {len(self.seeds)} seed(s), {self.n_cases:,} cases of "
-            f"{self.n_users:,} users: {self.verdict}" + (f"\n{self.code}" if self.code else "")
+            f"{self.n_users:,} users: {self.verdict}"
         )
 
 

@@ -96,19 +96,19 @@ def failures(pipelines: list[Pipeline], systems: list[str]) -> dict[str, LetterE
 
     What the data lacks (Unavailable) is no failure; `gather` says it.
     """
-    failed = {}
+    failed, lacking = {}, set()
     for name in systems:
         try:
             for one in pipelines:
                 one.evaluation(name)
         except Unavailable:
-            continue
+            lacking.add(name)
         except LetterError as error:
             if n_processes() > 1 or disk_failure(error):  # the others are still in this system; all would fail
                 raise
             failed[name] = error
-    if len(failed) == len(systems):
-        raise failed[systems[0]]
+    if failed and {*failed, *lacking} == {*systems}:
+        raise next(iter(failed.values()))
     return failed
 
 

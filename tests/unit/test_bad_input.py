@@ -138,6 +138,8 @@ def good_record():
         (lambda r: r.pop("seconds"), "without seconds"),
         (lambda r: r.pop("stages"), "without stages"),
         (lambda r: r["stages"][0].pop("seconds"), "damaged record"),
+        (lambda r: r.update(code=["a"]), "a code that is no text"),
+        (lambda r: r["stages"][0].update(code=1), "a code that is no text"),
         (lambda r: r["parameters"].pop("tau"), "without tau"),
         (lambda r: r["hits"].update({"history in": "a:b"}), "damaged"),
         (lambda r: r["hits"].update({"history out": "2:-4"}), "damaged"),

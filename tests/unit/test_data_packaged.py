@@ -1,5 +1,6 @@
 """MovieLens and The Complete Journey: counts, order, text, and the care taken with the packages' files."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from letterlib.data import DATASETS, complete_journey, load_dataset, movielens
 from letterlib.data.prepared import prepared
@@ -215,6 +217,18 @@ def test_a_prepared_copy_with_fractions_for_items_is_made_again(films, tmp_path,
     pq.write_table(table.set_column(1, "items", fractions).replace_schema_metadata(table.schema.metadata), file)
     assert prepared("movielens", 1, tmp_path, lambda: films).fingerprint == films.fingerprint
     assert "truncated" in capsys.readouterr().out
+
+
+def test_a_cache_that_one_may_not_even_look_into_is_one_clear_line(films, tmp_path, monkeypatch):
+    def forbidden(path, *more, stat=os.stat, **words):
+        if str(path).endswith((".parquet", ".lock")):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, *more, **words)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    monkeypatch.setattr(FileLock, "acquire", lambda lock, **_: os.stat(lock.lock_file))
+    with pytest.raises(LetterError, match="cannot write here .Permission denied"):
+        prepared("movielens", 1, tmp_path, lambda: films)
 
 
 def test_of_several_that_find_no_copy_one_makes_it(films, tmp_path, capsys):

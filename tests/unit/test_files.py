@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -20,6 +21,7 @@ from letterlib.errors import LetterError
 from letterlib.files import (
     content_of_folder,
     digest,
+    disk_failure,
     one_at_a_time,
     read_json,
     remove_scratch,
@@ -99,11 +101,12 @@ def test_a_full_disk_is_one_clear_line_when_safetensors_meets_it(tmp_path):
     target, usual = tmp_path / "model.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
     try:
-        with pytest.raises(LetterError, match="could not be written .File too large"), written_beside(target) as beside:
-            save_file({"a": torch.zeros(10_000)}, beside)
+        with pytest.raises(LetterError, match="could not be written .File too large") as full:
+            with written_beside(target) as beside:
+                save_file({"a": torch.zeros(10_000)}, beside)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [] and disk_failure(full.value).errno == errno.EFBIG
     with pytest.raises(SafetensorError), written_beside(target) as beside:
         raise SafetensorError("a file that is read is broken")
 
@@ -190,6 +193,17 @@ def test_a_lock_where_nothing_can_be_written_is_one_clear_line():
         pass
     with one_at_a_time("/dev/null/x/y", or_read=True) as unwritable:
         assert "cannot write here" in str(unwritable)
+
+
+def test_a_lock_that_is_forbidden_while_one_waits_for_it_is_one_clear_line(tmp_path, monkeypatch):
+    answers = iter([Timeout("held"), PermissionError(errno.EACCES, "Permission denied")])
+
+    def acquire(lock, **_):
+        raise next(answers)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(LetterError, match="cannot write here .Permission denied"), one_at_a_time(tmp_path / "a", list):
+        pass
 
 
 def test_the_content_of_a_folder_is_its_files_and_not_its_name(tmp_path):

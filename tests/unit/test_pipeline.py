@@ -124,6 +124,7 @@ def test_what_was_made_with_a_language_model_is_found_where_that_is_not_at_hand(
 
     monkeypatch.setattr("letterlib.experiments.readiness.check_language_model", none)
     assert np.array_equal(pipeline(made, tmp_path, *sample).evaluation("lc-rec").ranks, first.ranks)
+    (tmp_path / "lc-rec" / "foreign" / "stage.json").mkdir(parents=True)  # a record that cannot be read
     with pytest.raises(LetterError, match="another/one: not here"):
         pipeline(made, tmp_path, *sample, "lcrec.language_model=another/one").evaluation("lc-rec")
 

@@ -79,8 +79,9 @@ def test_a_system_that_cannot_be_trained_does_not_take_the_table_of_the_others_w
     assert f"Without Caser. {reason}" in rows and "Without TIGER, the authors' codes." in rows
     (written,) = tmp_path.glob("runs/tables/*/table.md")
     assert reason in written.read_text() and str(written.parent) in rows
-    with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
-        seeds_table(one, 1, ["caser"])
+    for names in (["caser"], ["caser", "tiger-released"]):
+        with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
+            seeds_table(one, 1, names)
 
 
 @pytest.mark.parametrize("override", ["lcrec.language_model=no/such", "tokenizer.n_codes=64"])
