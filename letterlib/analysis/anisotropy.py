@@ -20,11 +20,14 @@ def mean_cosine(vectors: np.ndarray) -> float:
 
 
 def mean_share(vectors: np.ndarray) -> float:
-    """How much of the rows' mean squared length lies in their mean vector: between 0 (centred) and 1 (all equal)."""
+    """How much of the rows' mean squared length lies in their mean vector: between 0 (centred) and 1 (all equal).
+
+    vectors: float [n, d]. Nothing but zeros, or a NaN or infinity among them, is a LetterError.
+    """
     vectors = np.asarray(vectors, dtype=np.float64)
     energy = np.square(vectors).sum(axis=1).mean()
-    if not energy > 0:
-        raise LetterError("vectors: all rows are zero or some hold NaN, so nothing can be shared out")
+    if not 0 < energy < np.inf:
+        raise LetterError("vectors: all rows are zero or some hold NaN or infinity, so nothing can be shared out")
     return float(np.square(vectors.mean(axis=0)).sum() / energy)
 
 

@@ -41,7 +41,7 @@ def item_similarities(codes: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 
 
 def similarity_experiment(codes: np.ndarray, neighbours: np.ndarray) -> SimilarityResult:
-    """The protocol's similarity experiment; shapes as in `item_similarities`."""
+    """How many codes collaborative neighbours share, and any two items; shapes as in `item_similarities`."""
     shares = item_similarities(codes, neighbours)
     n = len(codes)
     loads = [np.unique(column, return_counts=True)[1] for column in codes.T]

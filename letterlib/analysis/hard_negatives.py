@@ -41,6 +41,9 @@ def negative_weights(logits: Tensor, targets: Tensor, tau: float) -> Tensor:
 
 
 def split_scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The positive's logit [n] and those of the negatives [n, V - 1], the hardest first."""
+    """The positive's logit [n] and those of the negatives [n, V - 1], the hardest first.
+
+    logits: float [n, V]; targets: int64 [n].
+    """
     without = logits.scatter(1, targets[:, None], -torch.inf)
     return logits.gather(1, targets[:, None])[:, 0], without.sort(dim=1, descending=True).values[:, :-1]

@@ -17,7 +17,7 @@ from letterlib.evaluation.ranking import top_k
 
 
 class IncrementalDecoder(Protocol):
-    """What beam search asks of a model; `letterlib.generation.encoder_decoder.EncoderDecoder` has it."""
+    """What beam search asks of a model; TIGER's `EncoderDecoder` and LC-Rec's `CausalNetwork` have it."""
 
     def start(self, memory: Tensor) -> Any: ...
 
@@ -35,7 +35,8 @@ def beam_search(
 ) -> tuple[Tensor, Tensor]:
     """The best identifiers of the catalogue for each history.
 
-    memory [batch, S, d_model]: the encoded histories, without padding.
+    memory: what `model.start` reads, without padding: encoded histories [batch, S, d_model], or prompts [batch, S] of a
+        causal model.
     beam: prefixes kept per level. Where a level has fewer, all are kept; so a beam at least as wide as the
         catalogue scores the whole catalogue exactly, each shared prefix computed once.
     tau: divides the logits first (the paper's P_theta); 1 decodes with raw logits, as the released code does.

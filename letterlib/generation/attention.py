@@ -9,6 +9,13 @@ from letterlib.generation import fused
 
 N_BUCKETS = 32
 MAX_DISTANCE = 128
+FORBIDDEN = -1e9
+"""A bias that forbids. Not -inf, so that a row which may look nowhere gives no NaN."""
+
+
+def forbid(where: Tensor) -> Tensor:
+    """A bias that forbids looking where `where` (bool) is True: float32, of the same shape."""
+    return torch.zeros(where.shape, device=where.device).masked_fill_(where, FORBIDDEN)
 
 
 def relative_position_bucket(distance: Tensor, bidirectional: bool) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from letterlib.errors import LetterError
+from letterlib.generation.attention import forbid
 from letterlib.generation.language_model import Vocabulary, load_language_model
 from letterlib.training import autocast
 
@@ -171,12 +172,8 @@ class CausalNetwork(AdaptedModel):
         seen = torch.cat([state.ancestors.new_ones(batch, n, state.prompt), state.ancestors], dim=2)
         positions = torch.full((batch, n), state.prompt + state.depth, device=tokens.device)
         with autocast(self.dtype, tokens.device):
-            states = self.hidden(tokens, _additive(seen)[:, None], positions, state.cache)
+            states = self.hidden(tokens, forbid(~seen)[:, None], positions, state.cache)
         state.depth += 1
         # Beams are compared by scores that may differ by little, so the last product is not rounded, even where the
         # weights are held in bfloat16 (on a GPU).
         return F.linear(states.float(), self.head.weight.float())[..., self.order]
-
-
-def _additive(seen: Tensor) -> Tensor:
-    return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, -1e9)

@@ -12,12 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from letterlib.generation import fused
-from letterlib.generation.attention import Attention, RelativePositionBias
+from letterlib.generation.attention import FORBIDDEN, Attention, RelativePositionBias, forbid
 from letterlib.training import compute_dtype
 
 EPSILON = 1e-6
-FORBIDDEN = -1e9
-"""A bias that forbids. Not -inf, so that a row which may look nowhere gives no NaN."""
 KeysValues = tuple[Tensor, Tensor]
 
 
@@ -189,7 +187,7 @@ class EncoderDecoder(nn.Module):
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         bias = self.encoder_bias(positions, positions)
         if mask is not None:
-            bias = bias + _forbid(~mask)[:, None, None, :]
+            bias = bias + forbid(~mask)[:, None, None, :]
         x = self.dropout(self.embedding(tokens))
         for layer in self.encoder:
             x = layer(x, bias)
@@ -209,16 +207,19 @@ class EncoderDecoder(nn.Module):
         """Read one more token of each of n sequences per history; tokens [batch, n].
         Returns the logits of the token after it, [batch, n, V], and brings `state` up to date."""
         state.extend()
-        bias = self.decoder_bias(state.depths[-1:], state.depths) + _forbid(~state.ancestors)[:, None]
+        bias = self.decoder_bias(state.depths[-1:], state.depths) + forbid(~state.ancestors)[:, None]
         x = self.embedding(tokens)
         for i, layer in enumerate(self.decoder):
             x, state.past[i] = layer.step(x, bias, state.memory[i], state.past[i])
         return self._logits(x)
 
     def decode(self, tokens: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Teacher forcing: tokens [batch, n, T], n sequences per history. Returns logits [batch, n, T, V]."""
+        """Teacher forcing: tokens [batch, n, T], n sequences per history. Returns logits [batch, n, T, V].
+
+        memory [batch, S, d_model] is what `encode` returned, mask [batch, S] what it was given.
+        """
         positions = torch.arange(tokens.shape[2], device=tokens.device)
-        bias = self.decoder_bias(positions, positions) + _forbid(positions[None, :] > positions[:, None])
+        bias = self.decoder_bias(positions, positions) + forbid(positions[None, :] > positions[:, None])
         return self._decode(tokens, bias, memory, mask)
 
     def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor:
@@ -233,7 +234,7 @@ class EncoderDecoder(nn.Module):
         return self._decode(tokens[None], bias, memory, None)[0]
 
     def _decode(self, tokens: Tensor, bias: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        memory_bias = None if mask is None else _forbid(~mask)[:, None, None, :]
+        memory_bias = None if mask is None else forbid(~mask)[:, None, None, :]
         x, memory = self.dropout(self.embedding(tokens)), memory.to(compute_dtype(memory))
         for layer in self.decoder:
             x = layer(x, bias, memory, memory_bias)
@@ -247,8 +248,3 @@ class EncoderDecoder(nn.Module):
         """Logits [batch, n, T, V] of the targets [batch, n, T], each seen from the ones before it."""
         inputs = F.pad(targets[..., :-1], (1, 0)).clamp(min=0)  # ignored targets (-100) are read as pad
         return self.decode(inputs, self.encode(tokens, mask), mask)
-
-
-def _forbid(where: Tensor) -> Tensor:
-    """A bias that forbids looking where `where` is True, of the same shape."""
-    return torch.zeros(where.shape, device=where.device).masked_fill_(where, FORBIDDEN)

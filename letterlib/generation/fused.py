@@ -2,7 +2,8 @@
 
 Autograd would give the same gradients (tests/unit/test_fused.py compares them in float64) and takes one and a half
 times as long: it copies queries, keys and values apart one by one, masks gradients twice, and keeps what is not
-needed. Matrix products run in `dtype`; sums that must not lose digits (norms, softmax) run in float32 or better.
+needed. Gradients of gradients are not to be had: torch says so where they are asked for. Matrix products run in
+`dtype`; sums that must not lose digits (norms, softmax) run in float32 or better.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+_INTEGER = {
+    torch.bfloat16: torch.int16,
+    torch.float16: torch.int16,
+    torch.float32: torch.int32,
+    torch.float64: torch.int64,
+}
+"""The integers that are as wide as a float."""
 
 
 def keep_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
@@ -20,10 +30,6 @@ def keep_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
     """
     drawn = torch.rand(*shape[:-2], 1, shape[-1], device=like.device)
     return (drawn >= p).to(_INTEGER[like.dtype])
-
-
-_INTEGER = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
-_INTEGER[torch.float64] = torch.int64
 
 
 def as_integers(x: Tensor) -> Tensor:
@@ -47,6 +53,7 @@ class RMSNorm(Function):
         return (normed * weight).to(dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         normed, scale, weight = ctx.saved_tensors
         grad = grad.to(normed.dtype)
@@ -73,13 +80,14 @@ class FeedForward(Function):
         return (hidden @ wo.T).mul_(scale)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         x, wi, wo, hidden = ctx.saved_tensors
         grad = grad * ctx.scale
         d_hidden = grad @ wo
         d_wo = grad.flatten(0, -2).T @ hidden.flatten(0, -2)
         # What is positive had its ReLU open and was kept: 1 there, 0 elsewhere.
-        as_integers(d_hidden).mul_(as_integers(hidden).clamp_(max=1))
+        as_integers(d_hidden).mul_(as_integers(hidden).clamp(max=1))
         d_wi = d_hidden.flatten(0, -2).T @ x.flatten(0, -2)
         return d_hidden @ wi, d_wi, d_wo, None, None
 
@@ -125,6 +133,7 @@ class Attention(Function):
         return (joined @ wo.T).mul_(scale)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         x, memory, wq, wkv, wo, keep, q, k, v, weights, kept, joined = ctx.saved_tensors
         grad = grad * ctx.scale

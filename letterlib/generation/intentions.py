@@ -23,6 +23,7 @@ class Intentions:
 
     @classmethod
     def load(cls, path: str | Path, dataset: Dataset) -> "Intentions":
+        """Read such a file. One of another form, or of users or items that `dataset` lacks, is a LetterError."""
         table = read_json(path)
         try:
             said = table["user_explicit_preference"]

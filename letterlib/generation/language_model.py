@@ -169,8 +169,7 @@ def initialise_new_tokens(model: nn.Module, vocabulary: Vocabulary, texts: list[
     generator = torch.Generator().manual_seed(seed)
     for weight in tables.values():
         with torch.no_grad():
-            words = weight[: int(new[0])].float()
-            words = words.cpu()
+            words = weight[: int(new[0])].float().cpu()
             rows = torch.randn(len(new), weight.shape[1], generator=generator) * words.std(0) + words.mean(0)
             if texts is not None:
                 _mean_of_words(rows, words, vocabulary, texts)

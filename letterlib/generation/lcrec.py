@@ -16,14 +16,9 @@ from torch import Tensor, nn
 
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
-from letterlib.generation.alignment import TASKS, AlignmentTasks, Example, Intentions, prompt_of
-from letterlib.generation.causal import (
-    CausalNetwork,
-    adapters_of,
-    load_to_adapt,
-    put_adapters,
-    with_adapters,
-)
+from letterlib.generation.alignment import TASKS, AlignmentTasks, Example, prompt_of
+from letterlib.generation.causal import CausalNetwork, adapters_of, load_to_adapt, put_adapters, with_adapters
+from letterlib.generation.intentions import Intentions
 from letterlib.generation.language_model import Vocabulary, initialise_new_tokens
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.recommender import IdentifierRecommender
@@ -149,7 +144,7 @@ class LCRec(IdentifierRecommender):
             seed=self.seed,
             what="LC-Rec",
             config=config,
-            dtype=resolve_dtype(config.dtype, self.device),
+            dtype=self.network.dtype,
             checkpoint=self.checkpoint,
         )
         return self

@@ -13,10 +13,10 @@ def check_item_vectors(semantic: np.ndarray, collaborative: np.ndarray | None, d
 
     semantic: [n_items, d]; collaborative: [n_items, dim] or None, row = item id in both.
     """
-    _check_rows("semantic embeddings", semantic)
+    check_rows("semantic embeddings", semantic)
     if collaborative is None:
         return
-    _check_rows("collaborative embeddings", collaborative)
+    check_rows("collaborative embeddings", collaborative)
     if len(collaborative) != len(semantic):
         raise LetterError(
             f"{len(collaborative):,} rows of collaborative embeddings, but {len(semantic):,} of semantic ones; "
@@ -29,7 +29,8 @@ def check_item_vectors(semantic: np.ndarray, collaborative: np.ndarray | None, d
         )
 
 
-def _check_rows(what: str, x: np.ndarray) -> None:
+def check_rows(what: str, x: np.ndarray) -> None:
+    """LetterError unless x is a table of finite numbers [n_items, d]. what: its name in the error."""
     if x.ndim != 2 or not x.size:
         raise LetterError(f"{what}: expected numbers [n_items, dimensions], not {x.shape}")
     bad = np.flatnonzero(~np.isfinite(x).all(axis=1))

@@ -11,7 +11,7 @@ from letterlib.errors import LetterError
 from letterlib.tokenization.clustering import kmeans_codebook
 from letterlib.tokenization.collisions import repair_collisions
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.tokenization.item_vectors import check_item_vectors, standardize
+from letterlib.tokenization.item_vectors import check_rows, standardize
 from letterlib.tokenization.residual_quantizer import nearest_codes
 
 LEVELS, CODES = 4, 256
@@ -41,7 +41,7 @@ def residual_kmeans_identifiers(
 
     semantic: float [n_items, d], one row per item. Items with equal rows go on sharing an identifier.
     """
-    check_item_vectors(semantic, None, 0)
+    check_rows("semantic embeddings", semantic)
     left = standardize(semantic)
     codes = []
     for level in range(n_levels):

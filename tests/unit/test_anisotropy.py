@@ -40,7 +40,7 @@ def test_the_mean_holds_all_of_equal_rows_and_nothing_of_centred_ones():
     assert mean_share(x) == pytest.approx(np.square(x.mean(0)).sum() / np.square(x).sum(1).mean())
 
 
-@pytest.mark.parametrize("bad", [0.0, np.nan])
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
 def test_rows_without_any_length_are_refused(bad):
     with pytest.raises(LetterError, match="zero or some hold NaN"):
         mean_share(np.full((3, 2), bad))

@@ -85,6 +85,30 @@ def test_lower_precision_stays_near_float64(dtype):
         assert error < (1e-6 if dtype == torch.float32 else 2e-2)
 
 
+def every_function() -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
+    """(output, inputs) of each of the three."""
+    x, weight, wi, wo = random(B, 5, D_MODEL), random(D_MODEL), random(10, D_MODEL), random(D_MODEL, 10)
+    own = [random(8, D_MODEL), random(16, D_MODEL), random(D_MODEL, 8)]
+    return [
+        (fused.RMSNorm.apply(x, weight, 1e-6, torch.float64), [x, weight]),
+        (fused.FeedForward.apply(x, wi, wo, fused.keep_mask((B, 5, 10), P, x), SCALE), [x, wi, wo]),
+        (fused.Attention.apply(x, x, *own, None, None, 1.0, HEADS), [x, *own]),
+    ]
+
+
+def test_gradients_may_be_asked_for_twice():
+    for out, inputs in every_function():
+        first, second = (torch.autograd.grad(out.sum(), inputs, retain_graph=True) for _ in range(2))
+        assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_gradients_of_gradients_are_refused_and_not_wrong():
+    for out, inputs in every_function():
+        first = torch.autograd.grad(out.square().sum(), inputs, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            sum(one.square().sum() for one in first).backward()
+
+
 def test_a_keep_mask_drops_the_share_it_was_told_and_serves_every_position():
     keep = fused.keep_mask((2_000, 7, 50), P, torch.zeros(1))
     assert keep.shape == (2_000, 1, 50) and set(keep.unique().tolist()) == {0, 1}
