@@ -35,7 +35,7 @@ from letterlib.generation.alignment import Example
 from letterlib.generation.causal import adapters_of, load_to_adapt, put_adapters, with_adapters
 from letterlib.generation.response_groups import response_groups
 from letterlib.generation.title_network import Title, TitleNetwork
-from letterlib.processes import share, weighed
+from letterlib.processes import from_main, share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
 
@@ -135,7 +135,7 @@ class BIGRec:
             dtype=self.network.dtype,
             checkpoint=self.checkpoint,
         )
-        self.gamma = self.best_gamma(split)
+        self.gamma = from_main(lambda: self.best_gamma(split))
         return self
 
     def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, ...]], Tensor]:

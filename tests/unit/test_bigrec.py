@@ -247,6 +247,12 @@ def test_gamma_is_chosen_on_validation(target, best, model, monkeypatch):
     assert gains[0] != gains[1]
 
 
+def test_gamma_is_what_the_main_process_chose(monkeypatch):
+    monkeypatch.setattr(module, "train", lambda *_, **__: TrainingLog())
+    monkeypatch.setattr(module, "from_main", lambda compute: 50.0)
+    assert fresh(gammas=(0.0, 50.0)).fit(circle().split(1)).gamma == 50.0
+
+
 def test_equal_titles_are_equally_far_and_the_lower_id_stands_first():
     data = circle()
     data.items.loc[10:14, "title"] = "film 10"
