@@ -23,6 +23,7 @@ class TrainingLog:
     """What happened, epoch by epoch.
 
     losses: mean of every reported part per epoch. validations: (epoch, counted from 1, and score, higher is better).
+    best_epoch: that of the best score, the first among equals; -1 where nothing was validated.
     """
 
     losses: list[dict[str, float]] = field(default_factory=list)
@@ -38,9 +39,9 @@ class TrainingLog:
 class Run:
     """A training run's state, and how it is kept.
 
-    Of a module that is trained in part (LoRA), only that part is kept. settings: what tells
-    this training from others, in a word or a hash; it does not go on from a checkpoint of other settings, or of a
-    module of other shapes.
+    Of a module that is trained in part (LoRA), only that part is kept. path: of the checkpoint, None for none.
+    settings: what tells this training from others, in a word or a hash; it does not go on from a checkpoint of other
+    settings, or of a module of other shapes. epoch: how many are done. best: the weights of the best score, on the CPU.
     """
 
     module: nn.Module
@@ -62,6 +63,7 @@ class Run:
         self.module.load_state_dict(frozen | weights)
 
     def is_over(self, patience: int | None) -> bool:
+        """Whether `patience` validations have passed without a new best score; never where it is None."""
         since_best = sum(epoch > self.log.best_epoch for epoch, _ in self.log.validations)
         return patience is not None and since_best >= patience
 
@@ -80,6 +82,7 @@ class Run:
         self.log.losses.append(means)
 
     def record(self, score: float) -> None:
+        """Log a validation, and keep a copy of the weights where its score is a new best."""
         if score > self.log.best_score:
             self.log.best_epoch = self.epoch
             self.best = {k: v.cpu().clone() for k, v in self.weights().items()}
@@ -91,6 +94,7 @@ class Run:
         return self.log.losses[-1] | ({"validation": scores[0]} if scores else {})
 
     def finish(self) -> None:
+        """Put the best weights back, where anything was validated, and the module into evaluation mode."""
         if self.best is not None:
             self.restore(self.best)
         self.module.eval()
@@ -101,7 +105,7 @@ class Run:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors = {k: v.contiguous().clone() for k, v in tensors.items()}
-        header = {"log": json.dumps(asdict(self.log)), "epoch": str(self.epoch), "of": self._identity()}
+        header = {"log": json.dumps(asdict(self.log)), "of": self._identity()}
         with written_beside(self.path) as beside:
             save_file(tensors, beside, metadata=header | {"content": content_of(header["log"], tensors)})
 
@@ -109,6 +113,7 @@ class Run:
         return digest(self.settings, {name: list(weight.shape) for name, weight in self.weights().items()})
 
     def resume(self) -> None:
+        """Go on from the checkpoint, if there is one. Of another training's, or a damaged one, it only says so."""
         if self.path is None or not self.path.exists():
             return
         try:
@@ -119,7 +124,7 @@ class Run:
                     return
                 # Copies: a tensor is else the mapped file itself, which Windows lets nobody replace.
                 tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
-                if header.get("content") != content_of(header["log"], tensors):
+                if header.get("content") != content_of(header.get("log", ""), tensors):
                     raise SafetensorError("a bit has changed")
         except SafetensorError:
             print(f"{self.path.name}: the checkpoint cannot be read; training starts from the beginning")
@@ -136,7 +141,7 @@ class Run:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         log = json.loads(header["log"])
         self.log = TrainingLog(**{**log, "validations": [tuple(v) for v in log["validations"]]})
-        self.epoch = int(header["epoch"])
+        self.epoch = len(self.log.losses)
 
 
 def content_of(log: str, tensors: dict[str, Tensor]) -> str:

@@ -113,23 +113,26 @@ def remove_scratch(folder: str | Path, name: str | None = None) -> None:
 
 
 def _as_os_error(error: OSError | SafetensorError) -> OSError:
-    """What the system said when safetensors could not write; it has only a text, "... (os error 28)"."""
+    """What the system said when safetensors could not write; it has only a text, "... (os error 13) at path ..."."""
     if isinstance(error, OSError):
         return error
-    number = re.search(r"os error (\d+)", str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
+    said = re.search(r'os error (\d+)\)(?: at path "(.+)")?', str(error))
+    return OSError(int(said[1]), os.strerror(int(said[1])), said[2]) if said else OSError(str(error))
 
 
 def _from_writing(error: OSError, folder: Path) -> bool:
     full_or_forbidden = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
     # Of a relative folder Python 3.12 makes temporary folders with an absolute name, 3.11 does not.
     inside = isinstance(error.filename, str) and Path(error.filename).absolute().is_relative_to(folder.absolute())
-    return error.errno in full_or_forbidden or inside
+    # A failing disk shows in the midst of a file, where Python does not know its name.
+    return error.errno in full_or_forbidden or inside or (error.errno == errno.EIO and error.filename is None)
 
 
 def _advice(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "free some disk space, or choose another folder, and run the command again"
+    if error.errno == errno.EIO:
+        return "the disk fails, or a network disk is away; run the command again, or choose a folder on another disk"
     if error.errno == errno.ENOSYS:
         return "this file system cannot lock files; choose a folder on another, or have it mounted with flock"
     return "choose another folder, or make this one writable"

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from letterlib.checkpoint import content_of
 from letterlib.errors import LetterError
 from letterlib.files import written_beside
 from letterlib.training import TrainingLog
@@ -41,8 +42,9 @@ def save_model(
     """
     header = {"kind": kind, "config": config.model_dump(mode="json"), "seed": seed, "log": asdict(log)}
     header["report"] = report
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header["content"] = content_of(json.dumps(header), contiguous)
     with written_beside(path) as beside:
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, beside, metadata={"letterlib": json.dumps(header)})
 
 
@@ -61,6 +63,8 @@ def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> Sa
         raise LetterError(f"{path}: cannot be read; check its permissions and its disk") from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise LetterError(f"{path}: holds no {kind} model; choose the file that its `save` wrote")
+    if header.pop("content", None) not in (None, content_of(json.dumps(header), tensors)):  # files had none at first
+        raise LetterError(f"{path}: damaged, its content is not what was saved; get it again, or train the model again")
     try:
         config, log = config_class.model_validate(header["config"]), TrainingLog(**header["log"])
         log.validations = [tuple(pair) for pair in log.validations]  # JSON knows no tuples

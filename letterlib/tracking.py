@@ -52,9 +52,13 @@ def curves(accelerator: "Accelerator") -> Iterator[None]:
     """Start the tracker that was asked for, if any, and end it however the block ends; `accelerator.log` logs to it."""
     if (wanted := _wanted.get()) is not None:
         name, folder = wanted
-        folder.mkdir(parents=True, exist_ok=True)
         run = {"name": "/".join(folder.parts[-2:]), "dir": str(folder)}
-        accelerator.init_trackers("letterlib" if name == "wandb" else folder.name, init_kwargs={"wandb": run})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            accelerator.init_trackers("letterlib" if name == "wandb" else folder.name, init_kwargs={"wandb": run})
+        except OSError as error:
+            what = f"--track {name} could not start ({error.strerror or error})"
+            raise LetterError(f"{folder}: {what}; see that it can be written, or leave out --track") from error
     try:
         yield
     finally:

@@ -144,7 +144,11 @@ class Cache:
             raise LetterError(f"{folder}: {damaged[0]} is damaged. {unwritable} ({ELSEWHERE})") from unwritable
         if damaged:
             self.say(f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})")
-            folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+            try:
+                folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+            except OSError as error:  # such as another's folder in a shared cache
+                what = f"is damaged, and cannot be deleted ({error.strerror})"
+                raise LetterError(f"{folder}: {what}; have it deleted, or {ELSEWHERE}") from error
             return None
         if not unwritable:  # a process that was killed between its last two deeds has left its checkpoints
             shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)

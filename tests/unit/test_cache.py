@@ -2,6 +2,7 @@
 
 import errno
 import json
+from unittest.mock import Mock
 
 import pytest
 
@@ -105,6 +106,16 @@ def test_a_damaged_stage_that_is_a_link_is_unlinked_and_what_it_leads_to_is_kept
     (elsewhere / "value.txt").write_text("onE")
     assert not stage(cache, write_value("one", calls)).from_cache
     assert (elsewhere / "value.txt").read_text() == "onE" and not folder.is_symlink()
+
+
+def test_a_damaged_stage_that_may_not_be_deleted_is_one_clear_error(cache, monkeypatch):
+    """In a cache that several share, a folder may be another's though its neighbours can be written."""
+    folder = stage(cache, write_value("one", [])).folder
+    (folder / "value.txt").write_text("onE")
+    refused = PermissionError(errno.EACCES, "Permission denied", "value.txt")  # rmtree knows no more of the path
+    monkeypatch.setattr("shutil.rmtree", Mock(side_effect=refused))
+    with pytest.raises(LetterError, match=f"{folder.name}: is damaged, and cannot be deleted .Permission denied"):
+        stage(cache, write_value("one", []))
 
 
 def test_a_stage_that_other_code_has_made_says_so(cache, said, monkeypatch):

@@ -107,8 +107,22 @@ def test_a_full_disk_is_one_clear_line_when_safetensors_meets_it(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert list(tmp_path.iterdir()) == [] and disk_failure(full.value).errno == errno.EFBIG
-    with pytest.raises(SafetensorError), written_beside(target) as beside:
-        raise SafetensorError("a file that is read is broken")
+    for words in ("a file that is read is broken", 'Permission denied (os error 13) at path "elsewhere/model"'):
+        with pytest.raises(SafetensorError), written_beside(target) as beside:
+            raise SafetensorError(words)
+    with pytest.raises(LetterError, match="could not be written .Permission denied"), written_beside(target) as beside:
+        raise SafetensorError(f'I/O error: Permission denied (os error 13) at path "{beside.parent}/.tmpAB"')
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), SafetensorError("I/O error: Input/output error (os error 5)")]
+)
+def test_a_disk_that_fails_in_the_midst_of_a_file_is_one_clear_line(tmp_path, error):
+    with pytest.raises(LetterError, match="written .*error.; the disk fails"), written_beside(tmp_path / "a"):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="elsewhere"), written_beside(tmp_path / "a"):
+        raise OSError(errno.EIO, "Input/output error", "elsewhere")  # something else that the block reads
 
 
 @pytest.mark.parametrize(

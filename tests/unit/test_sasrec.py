@@ -312,6 +312,21 @@ def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
     assert (again.config, again.log, again.n_parameters) == (model.config, model.log, model.n_parameters)
 
 
+def test_a_saved_model_in_which_a_bit_has_changed_is_not_loaded(fitted, tmp_path):
+    """safetensors would read it as numbers like any others, and every ranking would be another one."""
+    path = tmp_path / "model.safetensors"
+    fitted[0].save(path)
+    whole = path.read_bytes()
+    for place in (-1, len(whole) // 2, whole.index(b"loss"), whole.index(b"seed") + 8, whole.index(b"norm.weight")):
+        raw = bytearray(whole)
+        raw[place] ^= 1
+        path.write_bytes(raw)
+        with pytest.raises(LetterError, match="model.safetensors: damaged, .*; get it again, or train the model again"):
+            SASRec.load(path)
+    path.write_bytes(whole.replace(b"content", b"nothing"))  # as of a file that was saved before this was kept
+    assert SASRec.load(path, device="cpu").log == fitted[0].log
+
+
 def test_files_that_hold_no_model_are_named(fitted, tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     with pytest.raises(LetterError, match="no such file"):

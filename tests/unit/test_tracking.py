@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -107,3 +108,11 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_said_before_any_work(tmp_
     with pytest.raises(LetterError, match='no tracker "tensorbord"; choose one of tensorboard, wandb'):
         Cache(tmp_path / "runs", track="tensorbord")
     assert not (tmp_path / "runs").exists()
+
+
+def test_curves_that_cannot_be_written_are_one_clear_error(tmp_path):
+    (tmp_path / "tracking").write_text("a file where a folder should be")
+    match = "demo/key: --track wandb could not start .*; see that it can be written, or leave out --track"
+    with tracking.tracked("wandb", tmp_path / "tracking" / "demo" / "key"), pytest.raises(LetterError, match=match):
+        with tracking.curves(Mock()):
+            pytest.fail("training began")

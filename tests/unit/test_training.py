@@ -102,6 +102,21 @@ def test_a_checkpoint_in_which_a_bit_has_changed_is_not_gone_on_from(tmp_path, c
         assert all(torch.equal(a, b) for a, b in zip(module.parameters(), plain.parameters(), strict=True))
 
 
+def test_no_bit_of_a_checkpoint_s_header_says_another_epoch_or_ends_the_run(tmp_path):
+    checkpoint, first = tmp_path / "checkpoint.safetensors", network()
+    fit(first, epochs=2, checkpoint=checkpoint, checkpoint_seconds=0)
+    with safe_open(checkpoint, framework="pt") as file:
+        of = file.metadata()["of"]
+    whole = checkpoint.read_bytes()
+    for place in range(8 + int.from_bytes(whole[:8], "little")):
+        checkpoint.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        module = network()
+        run = Run(module, torch.optim.AdamW(module.parameters()), TrainingLog(), checkpoint, "")
+        run._identity = lambda: of
+        run.resume()
+        assert (run.epoch, len(run.log.losses)) in [(0, 0), (2, 2)], place
+
+
 def test_a_broken_checkpoint_is_said_and_training_starts_again(tmp_path, capsys):
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(b"broken")
