@@ -221,6 +221,5 @@ class _Loss(nn.Module):
 
 
 def _show(bar: Any, epoch: str, parts: dict[str, float]) -> None:
-    """The epoch that ended, on the progress bar, and its losses where they are few."""
-    shown = parts if len(parts) <= 5 else {"loss": parts["loss"]}
-    bar.set_postfix({"epoch": epoch} | {k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
+    """The epoch that ended and its loss, on the progress bar. The parts of the loss would leave it no room."""
+    bar.set_postfix({"epoch": epoch, "loss": f"{parts['loss']:.4g}"}, refresh=False)

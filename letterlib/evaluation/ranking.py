@@ -12,6 +12,7 @@ import torch
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.files import written_beside
+from letterlib.progress import late_bar
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,21 @@ def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, 
     """
     all_items = np.full((len(cases), k), NO_ITEM)
     all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
-    for start in range(0, len(cases), 1024):
-        batch = cases[start : start + 1024]
-        scores = score(batch)
-        if scores.isnan().any():
-            raise ValueError("some scores are NaN and cannot be ranked; a weight, or a division by zero, made them so")
-        if exclude_history:
-            rows, items = batch.flat_histories()
-            scores = scores.clone()
-            scores[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
-        values, indices = (one.cpu().numpy() for one in top_k(scores, k))
-        width = values.shape[1]
-        all_items[start : start + len(batch), :width] = np.where(np.isneginf(values), NO_ITEM, indices)
-        all_scores[start : start + len(batch), :width] = values
+    with late_bar("ranking", len(cases)) as bar:
+        for start in range(0, len(cases), 1024):
+            batch = cases[start : start + 1024]
+            scores = score(batch)
+            if scores.isnan().any():
+                raise ValueError(
+                    "some scores are NaN and cannot be ranked; a weight, or a division by zero, made them so"
+                )
+            if exclude_history:
+                rows, items = batch.flat_histories()
+                scores = scores.clone()
+                scores[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
+            values, indices = (one.cpu().numpy() for one in top_k(scores, k))
+            width = values.shape[1]
+            all_items[start : start + len(batch), :width] = np.where(np.isneginf(values), NO_ITEM, indices)
+            all_scores[start : start + len(batch), :width] = values
+            bar.update(len(batch))
     return Ranking.of_items(all_items, all_scores)

@@ -14,6 +14,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
 from letterlib.evaluation.validation import check_histories
 from letterlib.processor import fast_float32, keep_freed_memory
+from letterlib.progress import late_bar
 from letterlib.tokenization.identifiers import Identifiers
 
 SEARCH_BUDGET = 2**25
@@ -133,10 +134,14 @@ class IdentifierRecommender(ABC):
         row = beam * max(self.n_tokens, self.n_heads * positions)
         batch_size = int(np.clip(SEARCH_BUDGET // row, 1, widest))
         lengths = np.minimum(cases.lengths, self.history)
-        for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length)
-            for start in range(0, len(rows), batch_size):
-                chosen = rows[start : start + batch_size]
+        batches = (
+            rows[start : start + batch_size]
+            for rows in (np.flatnonzero(lengths == length) for length in np.unique(lengths))
+            for start in range(0, len(rows), batch_size)
+        )
+        with late_bar("ranking", len(cases)) as bar:
+            for chosen in batches:
                 part = cases[chosen]
                 items[chosen], scores[chosen] = search(part, self.memory(part))
+                bar.update(len(chosen))
         return items, scores

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from letterlib.generation.causal import AdaptedModel
 from letterlib.generation.language_model import begin_of
+from letterlib.progress import late_bar
 from letterlib.training import autocast
 
 if TYPE_CHECKING:
@@ -54,21 +55,23 @@ class TitleNetwork(AdaptedModel):
         """
         self.eval()
         new = {prompt for prompt in prompts if (prompt, beam) not in self._written}
-        for part in _of_equal_length(new, 16 if self._on_cpu else 64):
-            tokens = torch.tensor(part, device=self.model.device)
-            with autocast(self.dtype, tokens.device):
-                found = self.model.generate(
-                    input_ids=tokens,
-                    attention_mask=torch.ones_like(tokens),
-                    num_beams=beam,
-                    do_sample=False,
-                    min_new_tokens=1,
-                    max_new_tokens=self.title_tokens,
-                    eos_token_id=self.end,
-                    pad_token_id=self.end,
-                )
-            for prompt, row in zip(part, found[:, tokens.shape[1] :].tolist(), strict=True):
-                self._written[prompt, beam] = tuple(row[: row.index(self.end)] if self.end in row else row)
+        with late_bar("titles", len(new)) as bar:
+            for part in _of_equal_length(new, 16 if self.model.device.type == "cpu" else 64):
+                tokens = torch.tensor(part, device=self.model.device)
+                with autocast(self.dtype, tokens.device):
+                    found = self.model.generate(
+                        input_ids=tokens,
+                        attention_mask=torch.ones_like(tokens),
+                        num_beams=beam,
+                        do_sample=False,
+                        min_new_tokens=1,
+                        max_new_tokens=self.title_tokens,
+                        eos_token_id=self.end,
+                        pad_token_id=self.end,
+                    )
+                for prompt, row in zip(part, found[:, tokens.shape[1] :].tolist(), strict=True):
+                    self._written[prompt, beam] = tuple(row[: row.index(self.end)] if self.end in row else row)
+                bar.update(len(part))
         return [self._written[prompt, beam] for prompt in prompts]
 
     @torch.no_grad()
@@ -87,10 +90,6 @@ class TitleNetwork(AdaptedModel):
     def remember(self, titles: Sequence[Title], embeddings: Tensor) -> None:
         """Take the embeddings [n, d] of some titles as computed."""
         self._embedded.update(zip(titles, embeddings, strict=True))
-
-    @property
-    def _on_cpu(self) -> bool:
-        return self.model.device.type == "cpu"
 
 
 def _of_equal_length(rows: Iterable[Title], at_most: int) -> Iterator[list[Title]]:

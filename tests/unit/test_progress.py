@@ -1,0 +1,22 @@
+"""Progress bars in a notebook: what is left of them in its file."""
+
+import nbformat
+from nbclient import NotebookClient
+
+CELLS = [
+    "from letterlib.progress import late_bar, progress\nfor _ in progress(range(3), what='whole'): pass",
+    "with progress(what='stopped early', total=3) as bar: bar.update()",
+    "with progress(what='late', total=2, delay=0.01, mininterval=0) as bar:\n"
+    "    import time; time.sleep(0.1); bar.update(2)",
+    "with late_bar('short', 2) as bar: bar.update(2)",
+]
+
+
+def test_nothing_of_a_bar_is_left_in_a_notebook(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    NotebookClient(notebook, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]).execute()
+    shown = [[output.get("data") for output in cell.outputs] for cell in notebook.cells]
+    empty = [{"text/plain": ""}]
+    assert shown == [empty, empty, empty, []]  # the last is over before it would have been shown
+    nbformat.validate(notebook)
