@@ -29,7 +29,7 @@ test: $(MODELS) $(WORKFLOW)  ## the whole test suite
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
-	cd notebooks && ../$(BIN)/jupyter lab 00_recommendation_as_generation.ipynb $(LAB)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_recommendation_as_generation.ipynb $(LAB)
 
 models: $(MODELS) ## install the small language model that LC-Rec (lesson 07) uses, 90 MB
 
@@ -41,7 +41,7 @@ $(MODELS): $(READY)
 doctor: $(READY) ## check Python, torch, memory, models and data
 	$(BIN)/letterlib doctor
 
-lessons: $(MODELS)      ## regenerate and execute every lesson (both kinds) and open project at profile laptop
+lessons: $(MODELS)      ## make notebooks/ anew from solutions/, and run both: answers in notebooks/ are lost
 	$(BIN)/python -m letterlib.course.build --profile laptop
 	$(BIN)/python -m letterlib.course.projects --profile laptop
 

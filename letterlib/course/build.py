@@ -250,7 +250,8 @@ def _report(chosen: list[Path], everything: list[Path], notebooks: Path) -> int:
     found += [f"{orphan.name}: has no source in solutions/" for orphan in orphans(everything, notebooks)]
     for line in found:
         print(line)
-    print("run `make lessons`" if found else f"{len(chosen)} lesson(s): the student copies are what the sources give")
+    as_they_should = f"{len(chosen)} lesson(s): the student copies are what the sources give"
+    print("run `make lessons`; it makes them anew, without answers" if found else as_they_should)
     return 1 if found else 0
 
 

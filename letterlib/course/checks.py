@@ -9,6 +9,7 @@ import contextlib
 import html
 import importlib
 import io
+import os
 import secrets
 import sysconfig
 import traceback
@@ -29,7 +30,7 @@ Case = dict[str, Any]
 GRADING_SEED = 2024
 """`require` draws the same inputs every time, so that grading a submission twice gives the same mark."""
 
-_STUB = "Replace `raise NotImplementedError()`, which was reached, by your answer, and run this cell again."
+_STUB = "Replace `raise NotImplementedError()`, which was reached, by your answer. Run that cell, and then this one."
 _STOPPED = "Your function stopped with"
 _UNKNOWN = "none that we know. Work the input above out by hand, and print each step of your function beside it."
 _OTHER_KIND = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
@@ -47,7 +48,7 @@ _CONVERTED = {
     ("an array", "a Series"): "`.to_numpy()` makes an array of it.",
 }
 
-_COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#666666"}
+_COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#888888"}
 
 
 class Incorrect(Exception):
@@ -106,14 +107,16 @@ class Result:
 
     def _repr_html_(self) -> str:
         colour = _COLOURS[self.outcome]
-        head = f'<b style="color:{colour}">{html.escape(self.exercise)}: {self.outcome}</b>'
+        head = f"<b>{html.escape(self.exercise)}: {self.outcome}</b>"  # in the theme's own colour: also a dark one's
         body = html.escape("\n".join(self.lines))
-        details = f'<pre style="margin:4px 0 0 0">{body}</pre>' if body else ""
+        details = f'<pre style="margin:4px 0 0 0;font-family:monospace">{body}</pre>' if body else ""
         return f'<div style="border-left:4px solid {colour};padding:4px 10px">{head}{details}</div>'
 
 
 def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
     """Check an answer, as in `check("2.1", nearest_code)`, on fresh random inputs or on those of `seed`."""
+    if os.environ.get("NBGRADER_VALIDATING") == "1":  # its button "Validate" takes a cell without an error for solved
+        require(exercise, answer)
     try:
         _examine(exercise, answer, secrets.randbits(32) if seed is None else seed)
     except NotAttempted:

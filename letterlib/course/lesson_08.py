@@ -98,11 +98,13 @@ def _causes_of_scores(case: Case, table: Tensor, found: tuple, returned: Any) ->
     renormalised = torch.nan_to_num(inside.log_softmax(1), nan=forbidden) + scores[:, None]
     zeroed = scores[:, None] + log_probs * allowed
     first, index = summed.flatten().sort(descending=True, stable=True)
+    multiplied = torch.nan_to_num(summed * allowed, neginf=-torch.inf)  # -inf * 0 is NaN
     cut_first = first[:beam][allowed.flatten()[index[:beam]]]
     causes = [
         (_chosen(summed, beam)[0], "continuations that are not allowed. Set their scores to -inf first: "
          "`masked_fill(~allowed, ...)`, with the `~`."),
         (_chosen(zeroed, beam)[0], "a mask of zeros: 0 is the *highest* log-probability there is. Mask with -inf."),
+        (_chosen(multiplied, beam)[0], "a mask of zeros: 0 is the *highest* log-probability there is. Mask with -inf."),
         (_chosen(log_probs * allowed + 0 * summed, beam)[0], "a mask of zeros, and the beam's score is not added."),
         (_chosen(inside, beam)[0], "the beam's own score is not added: a continuation's score is that of the whole "
          "way."),

@@ -210,6 +210,12 @@ def zeros_for_a_mask(scores, log_probs, allowed, beam):
     return step_by_sort(scores, log_probs * allowed, torch.ones_like(allowed), beam)
 
 
+def sums_times_the_mask(scores, log_probs, allowed, beam):
+    return step_by_sort(
+        torch.zeros_like(scores), (scores[:, None] + log_probs) * allowed, torch.ones_like(allowed), beam
+    )
+
+
 def renormalised(scores, log_probs, allowed):
     return scores[:, None] + log_probs.masked_fill(~allowed, -torch.inf).log_softmax(1)
 
@@ -402,6 +408,7 @@ WRONG = [
     ("8.2", step_with(table=lambda scores, log_probs, allowed: log_probs), "own score is not added"),
     ("8.2", lambda s, p, allowed, beam: step_by_sort(s, p, torch.ones_like(allowed), beam), "not allowed"),
     ("8.2", zeros_for_a_mask, "0 is the *highest*"),
+    ("8.2", sums_times_the_mask, "a mask of zeros: 0 is the *highest*"),
     ("8.2", step_with(table=renormalised), "renormalised over the allowed"),
     ("8.2", step_with(keep=False), "Return fewer than `beam`"),
     ("8.2", of_every_beam, "of *every* beam"),

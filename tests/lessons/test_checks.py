@@ -199,6 +199,15 @@ def test_a_stub_is_not_attempted(answer):
         require("2.1", answer)
 
 
+def test_nbgraders_button_that_validates_does_not_call_an_unsolved_lesson_solved(monkeypatch):
+    monkeypatch.setenv("NBGRADER_VALIDATING", "1")
+    with pytest.raises(AssertionError, match="2.1: not attempted"):
+        check("2.1", None)
+    with pytest.raises(AssertionError, match="2.1: incorrect"):
+        check("2.1", lambda *_: 0)
+    assert check("2.1", ANSWERS["02"].RIGHT["2.1"][0]).outcome == "correct"
+
+
 def test_an_unknown_exercise_is_said_and_nothing_is_raised():
     for name in ("2.9", "zwei", "99.1", ""):
         assert "there is no exercise" in repr(check(name, stub))
