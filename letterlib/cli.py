@@ -64,8 +64,7 @@ def run(
     from letterlib.experiments.systems import FIRST_RUN
 
     more = ("lc-rec", "letter-lc-rec") if language_models else ()
-    table, report = run_all(pipeline, [*FIRST_RUN, *more])
-    print(f"\n{table}\n\nReport: {report}")
+    run_all(pipeline, [*FIRST_RUN, *more])
 
 
 @app.command()
@@ -95,8 +94,7 @@ def table(
     if system and language_models:
         raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
     chosen = list(dict.fromkeys(system)) or (list(SYSTEMS) if language_models else QUICK)
-    text, folder = seeds_table(pipeline, seeds, chosen)
-    print(f"\n{text}\n\nWritten to {folder}")
+    seeds_table(pipeline, seeds, chosen)
 
 
 @data_app.callback(invoke_without_command=True)
@@ -166,10 +164,10 @@ def train(
 @app.command()
 @with_run_options
 def evaluate(pipeline, system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")]) -> None:
-    """Rank the whole catalogue for every test case of one system and print its metrics with intervals."""
-    from letterlib.experiments.tables import results_table
+    """Rank the whole catalogue for every test case of one system; print its metrics with intervals, and two floors."""
+    from letterlib.experiments.sentences import evaluated
 
-    print(results_table(pipeline, [system]))
+    print(evaluated(pipeline, system))
     print_folders(pipeline)
 
 
@@ -211,6 +209,8 @@ def main() -> None:
         code = command.main(standalone_mode=False, prog_name="letterlib")
     except LetterError as error:
         code = _fail(str(error))
+    except PermissionError as error:  # pathlib's, where one may not look into a folder
+        code = _fail(f"{error} (choose another folder, or have this one opened to you)")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:

@@ -31,12 +31,13 @@ class Sequences:
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
-        """LetterError for what is no whole number: NumPy alone would cut 3.7 to 3, and read "7" as 7."""
+        """LetterError for what is no list of whole numbers: NumPy alone would cut 3.7 to 3, and read "7" as 7."""
         arrays = [np.asarray(one) for one in lists]
         for row, one in enumerate(arrays):
+            if one.ndim != 1:
+                raise LetterError(f"list {row}: {one.tolist()!r:.40} is no list of ids; one list alone is [[7, 2, 9]]")
             unsure = () if np.can_cast(one.dtype, np.int64) else one.tolist()
-            odd = [x for x in unsure if not isinstance(x, int | float | np.integer) or x % 1 or abs(x) >= 2**63]
-            if odd:
+            if odd := [x for x in unsure if not isinstance(x, int | float | np.integer) or x % 1 or abs(x) >= 2**63]:
                 raise LetterError(f"list {row}: {odd[0]!r:.40} is not an id; ids are whole numbers from 0")
         offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
         return cls(np.concatenate([np.zeros(0, np.int64), *arrays], dtype=np.int64, casting="unsafe"), offsets)
@@ -130,8 +131,7 @@ class Split:
         if self.held_out < 1:
             raise LetterError(f"held_out must be at least 1, not {self.held_out}")
         lengths = self.dataset.sequences.lengths
-        short = np.flatnonzero(lengths < SHORTEST)
-        if len(short):
+        if len(short := np.flatnonzero(lengths < SHORTEST)):
             user, n = self.dataset.user_labels[short[0]], lengths[short[0]]
             raise LetterError(
                 f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least {SHORTEST} '

@@ -67,10 +67,12 @@ def _take(file: Path, data_dir: Path, source: RawSource, *, reviews: bool) -> st
     _compare(file, sha256, data_dir)
     target = data_dir / file.name
     if not target.exists():
-        with written_beside(target) as beside:
-            try:
-                os.link(file.resolve(), beside)
-            except OSError:
+        _make_folder(data_dir)
+        try:
+            # At once: `written_beside` sets permissions, and a link has those of the user's own file.
+            os.link(file.resolve(), target)
+        except OSError:
+            with written_beside(target) as beside:
                 shutil.copyfile(file, beside)
     elif not target.samefile(file) and sha256_of(target) != sha256:
         raise LetterError(f"{target}: another file is there already; move it away, or choose another --data-dir")

@@ -2,8 +2,8 @@
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +48,8 @@ def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Datas
     """
     stem = Path(cache_dir) / f"{name}-{version}"
     sequences, items = stem.with_name(f"{stem.name}.sequences.parquet"), stem.with_name(f"{stem.name}.items.parquet")
-    if os.path.exists(sequences):  # the second file to be written, so both are whole; Path.exists raises in 3.11
-        try:
-            return _read(name, sequences, items)
-        except _DAMAGED:
-            pass  # perhaps another process is replacing it at this moment
+    with suppress(*_DAMAGED):  # not there yet, or another process is replacing it at this moment
+        return _read(name, sequences, items)
     with one_at_a_time(stem):
         for file in (sequences, items):  # what a killed process left of them
             remove_scratch(file.parent, file.name)

@@ -44,8 +44,8 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
 def write_released(dataset: Dataset, folder: str | Path) -> None:
     """Write `<name>.inter.json` and, where there is item text, `<name>.item.json`; `load_released` reads both back.
 
-    A text that is not the title followed by ". " and a description has no place in the format: LetterError. White
-    space around a title, a text or a genre is not kept.
+    A text that is not the title followed by ". " and a description has no place in the format, nor has a user with an
+    item twice or with none: LetterError. White space around a title, a text or a genre is not kept.
     """
     folder = Path(folder)
     if ("text" in dataset.items) != ("title" in dataset.items):
@@ -54,11 +54,12 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
     if len(set(dataset.user_labels)) < dataset.n_users:
         raise LetterError(f"{dataset.name}: users share a label, and the released format knows them by nothing else; "
                           "give each a label of its own")  # fmt: skip
+    users = {label: dataset.sequences[i].tolist() for i, label in enumerate(dataset.user_labels)}
+    _check_users(dataset.name, users)
     if "text" in dataset.items:
         rows = dataset.items.to_dict("records")
         entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
         write_json(folder / (dataset.name + ITEMS), entries)
-    users = {label: dataset.sequences[i].tolist() for i, label in enumerate(dataset.user_labels)}
     write_json(folder / (dataset.name + INTERACTIONS), users)
 
 
@@ -100,11 +101,14 @@ def _read_table(path: Path, of: str) -> dict[str, Any]:
 
 def _read_interactions(path: Path) -> tuple[list[str], Sequences]:
     table = _read_table(path, '{"user": [item, ...], ...}')
-    for user, items in table.items():
-        wrong = _fault(items)
-        if wrong is not None:
-            raise LetterError(f'{path.name}, user "{user}": {wrong}')
+    _check_users(path.name, table)
     return list(table), Sequences.from_lists(table.values())
+
+
+def _check_users(where: str, table: dict[str, Any]) -> None:
+    for user, items in table.items():
+        if wrong := _fault(items):
+            raise LetterError(f'{where}, user "{user}": {wrong}')
 
 
 def _fault(items: Any) -> str | None:

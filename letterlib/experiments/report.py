@@ -17,6 +17,7 @@ from letterlib import plots
 from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.analysis.code_usage import code_loads
 from letterlib.analysis.purity import genre_purity
+from letterlib.errors import LetterError
 from letterlib.experiments.analysis_run import (
     ARM_NAMES,
     TIGERS,
@@ -26,18 +27,11 @@ from letterlib.experiments.analysis_run import (
     effects,
     tokenizer_frame,
 )
-from letterlib.experiments.cache import device_in_words, versions
+from letterlib.experiments.cache import ELSEWHERE, device_in_words, versions
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
 from letterlib.experiments.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
-from letterlib.experiments.tables import (
-    SystemResult,
-    comparisons,
-    floor_sentence,
-    folder_name,
-    gather,
-    heading,
-    results_frame,
-)
+from letterlib.experiments.tables import SystemResult, folder_name, gather, heading, results_frame
 from letterlib.files import write_json, write_text
 
 
@@ -55,18 +49,21 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
 
 
-def run_all(pipeline: Pipeline, systems: list[str]) -> tuple[str, Path]:
-    """Run (or find) every stage that `systems` need; return the table as text and the path of the report."""
+def run_all(pipeline: Pipeline, systems: list[str]) -> None:
+    """Run (or find) every stage that `systems` need, say the table, and write the report in a folder of the cache."""
     pipeline.dataset.texts()  # without them there are no tokenizers to report on; said before hours of training
     results, _ = gather([pipeline], systems)
     analysis = analyse_tokenizers(pipeline)
+    pipeline.cache.say(f"\n{as_text(pipeline, results, [floor_sentence(results)])}\n")
+    page = render(pipeline, results, analysis)
     name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
     folder = pipeline.cache.folder / "reports" / name
-    text = f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}\n\n{floor_sentence(results)}"
-    write_json(folder / "results.json", results_json(pipeline, results))
-    path, page = folder / "report.html", render(pipeline, results, analysis)  # it computes, and may be interrupted
-    write_text(path, page)
-    return text, path
+    try:
+        write_json(folder / "results.json", results_json(pipeline, results))
+        write_text(folder / "report.html", page)
+    except LetterError as error:
+        raise LetterError(f"{error} ({ELSEWHERE})") from error
+    pipeline.cache.say(f"Report: {folder / 'report.html'}")
 
 
 def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:

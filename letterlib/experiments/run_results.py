@@ -95,8 +95,13 @@ def mean_interval(runs: Sequence[RunResult], metric: str = "R@10", history: str 
 
 
 def summary(results: Iterable[RunResult]) -> pd.DataFrame:
-    """One row a setting: what distinguishes it from the others, its seeds, and its figures with intervals."""
+    """One row a setting: what distinguishes it from the others, its seeds, and its figures with intervals.
+
+    Without any run, a LetterError.
+    """
     results = list(results)
+    if not results:
+        raise LetterError("no runs to sum up; what chose among them left none")
     told_apart = _differing(results)
     rows = []
     for runs in by_setting(results):

@@ -155,7 +155,8 @@ def record_path(parameters: RunParameters, out_dir: Path) -> Path:
 def failures(parameters: RunParameters, out_dir: Path) -> list[dict[str, Any]]:
     """What went wrong in earlier attempts, oldest first: when, error, traceback."""
     path = _failures_path(parameters, out_dir)
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []  # splitlines cuts at U+2028, too
+    return [json.loads(line) for line in lines if line]
 
 
 def _failures_path(parameters: RunParameters, out_dir: Path) -> Path:
@@ -246,6 +247,8 @@ def _stage_in_brief(artefact) -> dict[str, Any]:
 def commit() -> str | None:
     """The commit of letterlib's own checkout, with "+" where files differ from it; None outside of a checkout."""
     try:
+        if _git("rev-parse", "--show-prefix"):  # installed below another project's checkout, whose commit says nothing
+            return None
         head = _git("rev-parse", "--short=12", "HEAD")
         return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):

@@ -10,52 +10,53 @@ from letterlib import plots
 from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.analysis_run import TIGERS, analyse_tokenizers, effects
-from letterlib.experiments.cache import device_in_words, versions
+from letterlib.experiments.cache import ELSEWHERE, device_in_words, versions
 from letterlib.experiments.configuration import SEEDS
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.readiness import check_first
+from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
 from letterlib.experiments.systems import FLOOR, FLOORS, QUICK, find_system
-from letterlib.experiments.tables import (
-    SystemResult,
-    comparisons,
-    floor_sentence,
-    folder_name,
-    gather,
-    heading,
-    results_frame,
-)
-from letterlib.files import disk_failure, write_json, write_text, written_beside
-from letterlib.processes import n_processes
+from letterlib.experiments.tables import SystemResult, folder_name, gather, heading, provenance, results_frame
+from letterlib.files import write_json, write_text, written_beside
 
 
-def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[str, Path]:
+def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
     """Run or find every stage of `systems` and of the floors, for `n_seeds` seeds beginning with the pipeline's own.
 
-    Returns the table with its sentences as text, and the folder that holds it as Markdown, CSV, LaTeX, JSON and a
+    The table with its sentences is said, and then written in a folder of the cache: as Markdown, CSV, LaTeX, JSON and a
     figure, with the rank of every target in every list, from which all of it can be computed again.
-    Where a system fails, the table of the others is written and said all the same, and then a LetterError is raised.
+    Where a system fails, the table of the others is said and written all the same, and then a LetterError is raised.
     """
-    first, pipelines = pipeline.config.seed, with_seeds(pipeline, n_seeds)
-    check_first(pipelines[0], systems)
-    failed = failures(pipelines, systems)
-    results, left_out = gather(pipelines, [name for name in systems if name not in failed])
-    left_out += [f"Without {find_system(name).label}. {error}." for name, error in failed.items()]
+    pipelines, say = with_seeds(pipeline, n_seeds), pipeline.cache.say
+    results, reasons = gather(pipelines, systems, go_on=True)
     floors_beside = [name for name in FLOORS if name not in results]
     results = (gather(pipelines, floors_beside)[0] if floors_beside else {}) | results
+    left_out = [f"Without {find_system(name).label}. {reason}." for name, reason in reasons.items()]
     sentences = [*filter(None, [floor_sentence(results)]), *comparisons(results), *left_out]
     if set(TIGERS) <= set(results):
         sentences += effects([analyse_tokenizers(p) for p in pipelines])
-    frame, title = results_frame(results), heading(pipeline, results, n_seeds)
-    config = pipeline.config
+    say(f"\n{as_text(pipeline, results, sentences)}\n")
+    first = pipeline.config.seed
     seeds = f"{n_seeds}seeds" if first == 0 else f"seeds{first}to{first + n_seeds - 1}"
     folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
+    try:
+        _write(folder, results, sentences, pipelines)
+    except LetterError as error:
+        raise LetterError(f"{error} ({ELSEWHERE})") from error
+    say(f"Written to {folder}")
+    failed = [find_system(name).label for name, reason in reasons.items() if not isinstance(reason, Unavailable)]
+    if failed:
+        raise LetterError(f"{len(failed)} of {len(systems)} systems failed, why is said above: {'; '.join(failed)}")
+
+
+def _write(folder: Path, results: dict[str, SystemResult], sentences: list[str], pipelines: list[Pipeline]) -> None:
+    title, frame = heading(pipelines[0], results, len(pipelines)), results_frame(results)
     rows = frame.to_markdown(disable_numparse=True)  # or it would read "0.0320" and write 0.032
-    markdown = "\n".join([f"{title}.\n", rows, "", *(f"- {one}" for one in sentences), ""])
-    write_text(folder / "table.md", markdown)
+    parts = [f"{title}.", "", provenance(pipelines[0]), "", rows, "", *(f"- {one}" for one in sentences), ""]
+    write_text(folder / "table.md", "\n".join(parts))
     with written_beside(folder / "table.csv") as beside:
         frame.to_csv(beside)
     with written_beside(folder / "ranks.parquet") as beside:
-        ranks_frame(pipeline, results).to_parquet(beside, index=False)
+        ranks_frame(pipelines[0], results).to_parquet(beside, index=False)
     with written_beside(folder / "table.tex") as beside:
         frame.to_latex(beside, escape=True, caption=f"{title}.", label=f"tab:{folder.name}")
     floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
@@ -67,20 +68,15 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> tuple[s
         folder / "table.json",
         {
             "heading": title,
-            "config": config.model_dump(mode="json"),
+            "source": pipelines[0].dataset.source,
+            "config": pipelines[0].config.model_dump(mode="json"),
             "seeds": [p.config.seed for p in pipelines],
-            "device": device_in_words(pipeline.device),
+            "device": device_in_words(pipelines[0].device),
             "versions": versions(),
             "sentences": sentences,
             "systems": {name: _for_json(one) for name, one in results.items()},
         },
     )
-    text = "\n".join([title, "", frame.to_string(), "", *sentences])
-    if failed:  # with an error nothing is returned that a command could print
-        pipeline.cache.say(f"\n{text}\n\nWritten to {folder}")
-        labels = "; ".join(find_system(name).label for name in failed)
-        raise LetterError(f"{len(failed)} of {len(systems)} systems failed, why is said above: {labels}")
-    return text, folder
 
 
 def with_seeds(pipeline: Pipeline, n_seeds: int) -> list[Pipeline]:
@@ -89,27 +85,6 @@ def with_seeds(pipeline: Pipeline, n_seeds: int) -> list[Pipeline]:
     if first + n_seeds > SEEDS:
         raise LetterError(f"{n_seeds} seeds from {first} on: the last one is {SEEDS - 1}; choose a lower --seed")
     return [pipeline.with_seed(first + i) for i in range(n_seeds)]
-
-
-def failures(pipelines: list[Pipeline], systems: list[str]) -> dict[str, LetterError]:
-    """Evaluate every system under every pipeline, and return why some could not be, by name. If none could, raise it.
-
-    What the data lacks (Unavailable) is no failure; `gather` says it.
-    """
-    failed, lacking = {}, set()
-    for name in systems:
-        try:
-            for one in pipelines:
-                one.evaluation(name)
-        except Unavailable:
-            lacking.add(name)
-        except LetterError as error:
-            if n_processes() > 1 or disk_failure(error):  # the others are still in this system; all would fail
-                raise
-            failed[name] = error
-    if failed and {*failed, *lacking} == {*systems}:
-        raise next(iter(failed.values()))
-    return failed
 
 
 def _for_json(result: SystemResult) -> dict:

@@ -1,4 +1,4 @@
-"""Results in words and rows: the table of systems, what can be said of their differences, and stage reports."""
+"""Results in rows: the table of systems, what it is a table of, and stage reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Split, sampled_rows
-from letterlib.errors import Unavailable
-from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
+from letterlib.errors import LetterError, Unavailable
+from letterlib.evaluation.bootstrap import Interval, interval
 from letterlib.evaluation.evaluate import Evaluation
+from letterlib.experiments.cache import device_in_words
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.readiness import check_first
-from letterlib.experiments.systems import FLOOR, LABELS, find_system
-from letterlib.files import digest
+from letterlib.experiments.systems import find_system
+from letterlib.files import digest, disk_failure
+from letterlib.processes import n_processes
 from letterlib.tokenization.letter import LetterTokenizer
 
 RESAMPLING_SEED = 0
@@ -72,18 +74,25 @@ class SystemResult:
         return self.history_in if history == "in" else self.history_out
 
 
-def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, SystemResult], list[str]]:
+def gather(
+    pipelines: list[Pipeline], systems: list[str], *, go_on: bool = False
+) -> tuple[dict[str, SystemResult], dict[str, LetterError]]:
     """Evaluate (or find) every system under every pipeline, which differ in their seed alone.
 
-    Returns the results, and a sentence for every system that needs what this data set does not have. If all do, the
-    first Unavailable is raised.
+    Returns the results, and why the other systems have none, both by name: Unavailable where this data set lacks what
+    a system needs. With `go_on` also what else ended a system; without it that is raised. Where there is no result at
+    all, the first reason is raised, one that is no lack of the data's before one that is.
     """
     results, reasons = {}, {}
     check_first(pipelines[0], systems)
     for name in systems:
         try:
             inside = [p.evaluation(name) for p in pipelines]
-        except Unavailable as reason:
+        except LetterError as reason:
+            # Of several processes the others are still in this system; a disk that fails would end all systems.
+            over = not go_on or n_processes() > 1 or disk_failure(reason)
+            if over and not isinstance(reason, Unavailable):
+                raise
             reasons[name] = reason
             continue
         outside = [p.evaluation(name, history="out") for p in pipelines]
@@ -91,8 +100,8 @@ def gather(pipelines: list[Pipeline], systems: list[str]) -> tuple[dict[str, Sys
         is_sample = len(inside[0].users) < len(pipelines[0].split.cases("test"))
         results[name] = SystemResult(name, inside, outside, seconds, pipelines[0].parameters(name), is_sample)
     if not results:
-        raise next(iter(reasons.values()))
-    return results, [f"Without {find_system(name).label}. {reason}." for name, reason in reasons.items()]
+        raise min(reasons.values(), key=lambda one: isinstance(one, Unavailable))
+    return results, reasons
 
 
 def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
@@ -123,12 +132,6 @@ def in_words(one: Interval) -> str:
     return f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]"
 
 
-def results_table(pipeline: Pipeline, systems: list[str]) -> str:
-    """`results_frame` as text, with a heading that says what it is a table of."""
-    results, _ = gather([pipeline], systems)
-    return f"{heading(pipeline, results, 1)}\n\n{results_frame(results).to_string()}"
-
-
 def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) -> str:
     first = max(results.values(), key=lambda one: one.n_cases)  # a language model answers a sample
     split = "leave-one-out" if pipeline.config.held_out == 1 else f"last {pipeline.config.held_out} items"
@@ -138,6 +141,12 @@ def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) 
         f"{len(first.users):,} cases of {len(np.unique(first.users)):,} users, "
         f"full ranking of {pipeline.dataset.n_items:,} items"
     )
+
+
+def provenance(pipeline: Pipeline) -> str:
+    """Where a table's numbers come from: the data's release, the encoder of item text, the device."""
+    encoder, device = pipeline.config.encoder, device_in_words(pipeline.device)
+    return f"Data: {pipeline.dataset.source}. Item text is read by {encoder}. Computed on {device}."
 
 
 def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: Sequence[str]) -> str:
@@ -152,70 +161,6 @@ def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: S
     if (config, list(systems)) == (plain, list(usual)):
         return name
     return f"{name}-{digest(config.model_dump(exclude={'device'}), list(systems))[:8]}"
-
-
-PAIRS = [
-    ("sasrec-tuned", "popularity"),
-    ("letter-tiger", "popularity"),
-    ("letter-tiger", "markov"),
-    ("sasrec-tuned", "markov"),
-    ("sasrec-tuned", "sasrec"),
-    ("letter-tiger", "tiger"),
-    ("letter-tiger", "sasrec-tuned"),
-    ("letter-tiger", "p5-cid"),
-    ("tiger", "tiger-kmeans"),
-    ("tiger", "tiger-random"),
-    ("bigrec", "popularity"),
-    ("letter-lc-rec", "popularity"),
-    ("letter-lc-rec", "bigrec"),
-    ("letter-lc-rec", "lc-rec"),
-    ("letter-lc-rec", "letter-tiger"),
-]
-"""The comparisons that a reader asks for first."""
-
-
-def comparisons(results: dict[str, SystemResult]) -> list[str]:
-    """A sentence for each of PAIRS: paired over users, history left in, then filtered out."""
-    sentences = []
-    for a, b in PAIRS:
-        if a not in results or b not in results:
-            continue
-        parts = []
-        shared = min(results[a].n_cases, results[b].n_cases)
-        one, other = results[a].on_sample(shared), results[b].on_sample(shared)
-        for history, words in (("in", "history in"), ("out", "history out")):
-            first, second = one.recall(history=history), other.recall(history=history)
-            difference = paired_difference(first, second, one.users, RESAMPLING_SEED)
-            said = verdict(difference, len(first))
-            parts.append(f"{words}: {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], {said}")
-        where = f" on {shared:,} cases" if shared < max(results[a].n_cases, results[b].n_cases) else ""
-        sentences.append(f"{LABELS[a]} against {LABELS[b]}, R@10{where}. {'; '.join(parts)}.")
-    return sentences
-
-
-def floor_sentence(results: dict[str, SystemResult]) -> str:
-    """Which trained systems are below the Markov floor, and which are not told from it; the protocol wants it said.
-
-    Without a trained system there is nothing to say, "".
-    """
-    trained = {name: one for name, one in results.items() if find_system(name).family != FLOOR}
-    if not trained:
-        return ""
-    floor, below, near = results["markov"], [], []
-    for name, one in trained.items():
-        sides = (one, floor.on_sample(one.n_cases))
-        first, second = (np.stack([run.gains(10) for run in side.history_out]) for side in sides)
-        difference = paired_difference(first, second, one.users, RESAMPLING_SEED)
-        if not difference.excludes_zero:
-            near.append(find_system(name).label)
-        elif difference.mean < 0:
-            below.append(find_system(name).label)
-    where = f"the Markov floor (N@10 {floor.mean('N@10', history='out'):.4f}, history out)"
-    beside = f" Not told from it: {'; '.join(near)}." if near else ""
-    if below:
-        names = "; ".join(below)
-        return f"Below {where}: {names}. These have not yet learned more of the sequence than counting does.{beside}"
-    return f"No trained system is below {where}.{beside}" if near else f"Every trained system clears {where}."
 
 
 def describe_data(dataset: Dataset, split: Split) -> str:

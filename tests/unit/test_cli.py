@@ -1,5 +1,6 @@
 """The command line as a newcomer meets it: help, one-line errors with exit code 2, nothing half-written."""
 
+import errno
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from letterlib.cli import app
+from letterlib.cli import app, main
 from letterlib.errors import LetterError
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import (
@@ -146,7 +147,23 @@ def test_a_tokenizer_that_cannot_be_trained_is_refused_before_anything_is(tmp_pa
 def test_groups_are_asked_of_no_tokenizer_without_diversity_loss(tmp_path, beauty):
     options = ("--profile", "smoke", "--set", "tokenizer.n_codes=6")  # too few for the profile's 4 groups
     done = letterlib("evaluate", "tiger", "--dataset", "made", "--data-dir", beauty, *options, cwd=tmp_path)
-    assert done.returncode == 0 and "TIGER (RQ-VAE)" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert re.search("(?m)^made, profile smoke, seed 0: test = .*\nData: ", done.stdout), done.stdout
+    rows = [line.split("  ")[0] for line in done.stdout.splitlines()]
+    assert rows.index("Popularity") + 1 == rows.index("Markov floor") == rows.index("TIGER (RQ-VAE)") - 1
+    assert re.search("(Below|clears|Not told from) ", done.stdout)
+
+
+def test_a_folder_that_one_may_not_look_into_is_one_line(monkeypatch, capsys):
+    def closed(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "closed/out")
+
+    monkeypatch.setattr("letterlib.experiments.run_results.load_results", closed)
+    monkeypatch.setattr(sys, "argv", ["letterlib", "results", "show", "closed/out"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err.strip()
+    assert ended.value.code == 2 and "Permission denied: 'closed/out' (choose another" in said and "\n" not in said
 
 
 def test_a_closed_output_is_no_error():

@@ -121,6 +121,12 @@ def test_every_history_needs_a_user_of_its_own():
         Cases.from_histories([[0], [1]], users=[3])
 
 
+@pytest.mark.parametrize("lists", [[7, 2], [[[7, 2], [9, 4]]], ["7"], [{7, 2}], [None]])
+def test_one_list_alone_is_not_taken_for_a_list_of_lists(lists):
+    with pytest.raises(LetterError, match=r"^list 0: .* is no list of ids; one list alone is \[\[7, 2, 9\]\]$"):
+        Cases.from_histories(lists)
+
+
 @pytest.mark.parametrize("odd", [3.7, "7", float("inf"), 2**63, 1e300, 2**70])
 @pytest.mark.filterwarnings("error")
 def test_an_id_that_is_no_whole_number_is_refused_and_not_cut(odd):

@@ -136,6 +136,14 @@ def test_a_text_that_the_format_cannot_hold_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("items", "words"), [([0, 1, 0], "item 0 appears twice"), ([], "no items at all")])
+def test_what_could_not_be_read_back_is_not_written(tmp_path, items, words):
+    table = pd.DataFrame({"title": ["A", "B"], "text": ["A", "B"]})
+    with pytest.raises(LetterError, match=f'^m, user "u": {words}'):
+        write_released(Dataset("m", Sequences.from_lists([items]), table, "", ["u"]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_users_who_share_a_label_are_refused(tmp_path):
     items = pd.DataFrame({"title": ["A"], "text": ["A"]})
     with pytest.raises(LetterError, match="m: users share a label"):

@@ -290,6 +290,14 @@ def test_given_files_are_taken(tmp_path, name):
     assert load_dataset(name, tmp_path / "raw", tmp_path / "elsewhere").n_users == 6
 
 
+def test_a_given_file_keeps_its_permissions(tmp_path):
+    files = given(tmp_path)
+    for file in files:
+        file.chmod(0o600)
+    fetch(NAME, raw_source(NAME), tmp_path / "raw", files)
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+
+
 def test_given_files_are_copied_where_they_cannot_be_linked(tmp_path, monkeypatch):
     def no_links(*_):
         raise OSError("another disk")

@@ -173,6 +173,11 @@ def test_a_folder_that_is_missing_or_holds_something_else(tmp_path):
         load_results(tmp_path)
 
 
+def test_no_runs_at_all_have_no_summary():
+    with pytest.raises(LetterError, match="no runs to sum up"):
+        in_print([])
+
+
 def test_two_records_of_one_run_under_different_names_are_refused(tmp_path):
     """The older is from before a revision of its profile, and a mean of both would be of neither."""
     for folder, name in (("a", "old"), ("b", "new")):

@@ -225,6 +225,17 @@ def test_a_failed_run_keeps_its_error_and_is_tried_again(settings, monkeypatch):
     assert run(asked, **settings)["failures"] == 2
 
 
+def test_a_reason_with_a_line_separator_in_it_stays_one_line(settings, monkeypatch):
+    """JSON writes U+2028 as it is, and str.splitlines cuts there: of what failed once nothing could be recorded."""
+    asked = small_run()
+    with monkeypatch.context() as patched:
+        patched.setattr(Pipeline, "evaluation", lambda *_, **__: (_ for _ in ()).throw(LetterError("user \u2028 7")))
+        with pytest.raises(LetterError, match="user"):
+            run(asked, **settings)
+    assert failures(asked, settings["out_dir"])[0]["error"] == "LetterError: user \u2028 7"
+    assert run(asked, **settings)["failures"] == 1
+
+
 def test_a_record_that_cannot_be_written_is_a_failure_as_well(settings, monkeypatch):
     asked = small_run()
     with monkeypatch.context() as patched:
@@ -268,6 +279,18 @@ def test_processes_at_the_same_time_make_everything_once(data, tmp_path):
     records = sorted((tmp_path / "out").glob("*.json"))
     assert [p.stem for p in records] == sorted({small_run(**one).key for one in wanted})
     assert sum("written to" in line for line in said) == 2 and sum(", seed 0: found " in line for line in said) == 1
+
+
+def test_the_commit_is_never_that_of_a_project_around_the_library(tmp_path, monkeypatch):
+    """As where the library is installed in the virtual environment of somebody's own checkout."""
+    (tmp_path / "inside").mkdir()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "-m", "theirs"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(runs, "REPOSITORY", tmp_path)
+    assert len(runs.commit()) == 12
+    monkeypatch.setattr(runs, "REPOSITORY", tmp_path / "inside")
+    assert runs.commit() is None
 
 
 ranks = st.lists(st.just(ABSENT) | st.integers(0, 10_000), max_size=60)

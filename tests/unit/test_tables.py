@@ -1,5 +1,6 @@
 """The table of systems: several seeds, the last case of each user, paired sentences, the Markov floor."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,16 +17,9 @@ from letterlib.experiments import report
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import SEEDS, make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.sentences import comparisons, floor_sentence
 from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
-from letterlib.experiments.tables import (
-    SystemResult,
-    comparisons,
-    describe_data,
-    floor_sentence,
-    folder_name,
-    gather,
-    results_frame,
-)
+from letterlib.experiments.tables import SystemResult, describe_data, folder_name, gather, results_frame
 
 USERS = np.repeat(np.arange(200), 5)
 LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
@@ -74,14 +68,31 @@ def test_a_system_that_cannot_be_trained_does_not_take_the_table_of_the_others_w
     one, said = few(tmp_path)
     with pytest.raises(LetterError, match=r"^2 of 4 systems failed, why is said above: Caser; TIGER \(RQ-VAE\)$"):
         seeds_table(one, 2, ["caser", "mf", "tiger", "tiger-released"])
-    rows, reason = said[-1], "Caser: no user has two items in training, so there is no next item to learn."
+    rows, reason = said[-2], "Caser: no user has two items in training, so there is no next item to learn."
     assert all(f"\n{label} " in rows for label in ("Popularity", "Markov floor", "MF (BPR)")) and "\nCaser " not in rows
     assert f"Without Caser. {reason}" in rows and "Without TIGER, the authors' codes." in rows
     (written,) = tmp_path.glob("runs/tables/*/table.md")
-    assert reason in written.read_text() and str(written.parent) in rows
+    text = written.read_text()
+    assert reason in text and re.search("(?m)^Data: .* Item text is read by minilm. Computed on cpu", text)
+    assert said[-1] == f"Written to {written.parent}"
     for names in (["caser"], ["caser", "tiger-released"]):
         with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
             seeds_table(one, 1, names)
+
+
+def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_the_option(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise LetterError("cannot write here")
+
+    one, said = few(tmp_path)
+    for module in ("table", "report"):
+        monkeypatch.setattr(f"letterlib.experiments.{module}.write_text", refuse)
+    for name in ("analyse_tokenizers", "render", "results_json"):
+        monkeypatch.setattr(report, name, lambda *_: {})
+    for make in (lambda: seeds_table(one, 1, ["mf"]), lambda: report.run_all(one, ["mf", "markov"])):
+        with pytest.raises(LetterError, match=r"^cannot write here \(--cache-dir names another"):
+            make()
+        assert "\nMF (BPR) " in said[-1]
 
 
 @pytest.mark.parametrize("override", ["lcrec.language_model=no/such", "tokenizer.n_codes=64"])
