@@ -9,7 +9,7 @@ from cornac.models.letter import LETTER_BEAUTY_CONFIG
 
 from benchmarks.beauty import BATCH, Beauty
 from benchmarks.common import Row, Settings, alternate, named, timed
-from letterlib.data.dataset import Sequences
+from letterlib.data.dataset import Sequences, places_within
 from letterlib.generation.tiger import Tiger, TigerConfig
 from letterlib.training import resolve_device, resolve_dtype
 
@@ -33,8 +33,7 @@ class SampledLetter(LETTER):
 
 def cornac_sessions(train: Sequences, n_items: int) -> SequentialDataset:
     """Every user's training part as one session; cornac's item numbers are ours."""
-    users = np.repeat(np.arange(len(train)), train.lengths)
-    within = np.arange(len(users)) - np.repeat(train.offsets[:-1], train.lengths)
+    users, within = train.owners, places_within(train.lengths)
     rows = list(zip(users.tolist(), users.tolist(), train.values.tolist(), within.tolist(), strict=True))
     return SequentialDataset.build(rows, fmt="USIT", global_iid_map={item: item for item in range(n_items)})
 

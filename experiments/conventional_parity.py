@@ -23,7 +23,7 @@ from cornac.models import BPR, TransformerRec
 from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
 from letterlib.data import load_dataset
-from letterlib.data.dataset import Cases, Split
+from letterlib.data.dataset import Cases, Split, places_within
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.experiments.run_options import run_script
@@ -50,7 +50,7 @@ class WithoutValidation(Split):
 
 def cornac_bpr(split: Split, epochs: int, seed: int) -> Callable[[Cases], torch.Tensor]:
     """Trained; scores of cases."""
-    users = np.repeat(np.arange(split.n_users), split.train.lengths)
+    users = split.train.owners
     triples = list(zip(users.tolist(), split.train.values.tolist(), [1.0] * len(users), strict=True))
     data = CornacDataset.build(triples)
     model = BPR(k=DIMENSIONS, max_iter=epochs, learning_rate=0.05, lambda_reg=0.01, seed=seed).fit(data)
@@ -68,8 +68,7 @@ def cornac_bpr(split: Split, epochs: int, seed: int) -> Callable[[Cases], torch.
 
 def cornac_bert4rec(split: Split, epochs: int, seed: int) -> Callable[[Cases], torch.Tensor]:
     """Trained on pieces of HISTORY items; scores of cases."""
-    users = np.repeat(np.arange(split.n_users), split.train.lengths)
-    within = np.arange(len(users)) - np.repeat(split.train.offsets[:-1], split.train.lengths)
+    users, within = split.train.owners, places_within(split.train.lengths)
     pieces = users * 10_000 + within // HISTORY
     rows = zip(users.tolist(), pieces.tolist(), split.train.values.tolist(), within.tolist(), strict=True)
     data = SequentialDataset.build(list(rows), fmt="USIT", global_iid_map={item: item for item in range(split.n_items)})
