@@ -1,6 +1,7 @@
-"""What a run's tokenizers are like, in numbers: the analysis that the report and the table of seeds share."""
+"""What a run's tokenizers are like, in numbers: for the report, the table of seeds, and the record of a run."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,3 +112,24 @@ def bias_frame(pipeline: Pipeline) -> pd.DataFrame:
         bias = generation_bias(counts)
         rows[system] = {f"KL from the {name}": f"{value:.3f}" for name, value in bias.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | None:
+    """How a trained tokenizer turned out, by the paper's three criteria; None for other identifiers.
+
+    Codes are those that the model chose, before collisions were repaired. "collaborative signal" is the share of equal
+    codes between an item and its nearest neighbour by the collaborative embeddings (LETTER section 4.3.4).
+    """
+    if tokenizer not in TOKENIZER_ARMS:
+        return None
+    trained = pipeline.tokenizer(tokenizer)
+    codes, report = trained.codes_before_repair(), trained.report
+    collisions = report.collisions
+    usage = code_usage(codes, trained.identifiers().level_sizes)
+    return {
+        "unexplained variance": report.reconstruction_error,
+        "sharing an identifier": {"before": collisions.colliding_before, "after": collisions.colliding_after},
+        "codes in use": usage["in_use"].tolist(),
+        "perplexity": usage["perplexity"].tolist(),
+        "collaborative signal": similarity_experiment(codes, nearest_neighbours(pipeline.collaborative().vectors)).mean,
+    }

@@ -13,6 +13,7 @@ from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT, gains_at, hits_at
 from letterlib.experiments.parameters import RunParameters
+from letterlib.files import digest
 
 METRICS = ("R@5", "R@10", "N@5", "N@10")
 PARAMETERS = tuple(RunParameters.model_fields)
@@ -56,6 +57,15 @@ def users_at_length(brief: str) -> np.ndarray:
     return np.concatenate([np.repeat(np.arange(first, last + 1), n) for first, last, n in parts])
 
 
+def signed(record: dict[str, Any]) -> dict[str, Any]:
+    """With a hash of its content, by which `fault` notices that something has changed."""
+    return record | {"digest": _digest(record)}
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return digest({name: value for name, value in record.items() if name != "digest"})
+
+
 def fault(record: Any, parameters: Iterable[str]) -> str:
     """What is wrong with a record, in words; empty where it has all that is read of one, for as many users as cases."""
     if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases", "dataset"} <= set(record):
@@ -79,6 +89,8 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
                     return f"a damaged record (its {metric}, {history}, is not that of its hits); run it again"
         if record["cases"]["total"] < n_cases or not record["dataset"]["fingerprint"]:
             return "a damaged record (fewer cases than answers, or no data set); delete it, and run it again"
+        if record.get("digest") not in (None, _digest(record)):  # the first records have none
+            return "a damaged record (something in it has changed); delete it, and run it again"
         n_users = len(users_at_length(record["cases"]["users"]))
         return "" if n_users == n_cases else f"{n_cases} cases and users for {n_users}; delete it, and run it again"
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

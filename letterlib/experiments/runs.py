@@ -13,17 +13,16 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from letterlib.analysis.code_usage import code_usage
-from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
 from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
-from letterlib.experiments.brief import RunResult, fault, hits_in_brief, users_in_brief
+from letterlib.experiments.analysis_run import identifier_figures
+from letterlib.experiments.brief import RunResult, fault, hits_in_brief, signed, users_in_brief
 from letterlib.experiments.cache import Cache, code, device_in_words, peak_memory_mb, versions
-from letterlib.experiments.configuration import REPOSITORY, TOKENIZER_ARMS, default_data_dir
+from letterlib.experiments.configuration import REPOSITORY, default_data_dir
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import find_system
@@ -143,7 +142,7 @@ def _files_read(parameters: RunParameters, data_dir: Path | None) -> dict[str, s
 
 def _keep(record: dict[str, Any], parameters: RunParameters, out_dir: Path) -> dict[str, Any]:
     path = record_path(parameters, out_dir)
-    write_json(path, record | {"failures": len(failures(parameters, out_dir))})
+    write_json(path, signed(record | {"failures": len(failures(parameters, out_dir))}))
     return read_json(path)
 
 
@@ -153,10 +152,14 @@ def record_path(parameters: RunParameters, out_dir: Path) -> Path:
 
 
 def failures(parameters: RunParameters, out_dir: Path) -> list[dict[str, Any]]:
-    """What went wrong in earlier attempts, oldest first: when, error, traceback."""
+    """What went wrong in earlier attempts, oldest first: when, error, traceback. Of a damaged line only that it is."""
     path = _failures_path(parameters, out_dir)
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []  # splitlines cuts at U+2028, too
-    return [json.loads(line) for line in lines if line]
+    lines = path.read_bytes().split(b"\n") if path.exists() else []  # as text, splitlines would cut at U+2028, too
+    found = [{"error": "a line that cannot be read"} for _ in filter(None, lines)]
+    for place, line in enumerate(filter(None, lines)):
+        with suppress(ValueError):
+            found[place] = json.loads(line)
+    return found
 
 
 def _failures_path(parameters: RunParameters, out_dir: Path) -> Path:
@@ -214,27 +217,6 @@ def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[
         "versions": versions(),
         "commit": commit(),
         "code": code(),
-    }
-
-
-def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | None:
-    """How a trained tokenizer turned out, by the paper's three criteria; None for other identifiers.
-
-    Codes are those that the model chose, before collisions were repaired. "collaborative signal" is the share of equal
-    codes between an item and its nearest neighbour by the collaborative embeddings (LETTER section 4.3.4).
-    """
-    if tokenizer not in TOKENIZER_ARMS:
-        return None
-    trained = pipeline.tokenizer(tokenizer)
-    codes, report = trained.codes_before_repair(), trained.report
-    collisions = report.collisions
-    usage = code_usage(codes, trained.identifiers().level_sizes)
-    return {
-        "unexplained variance": report.reconstruction_error,
-        "sharing an identifier": {"before": collisions.colliding_before, "after": collisions.colliding_after},
-        "codes in use": usage["in_use"].tolist(),
-        "perplexity": usage["perplexity"].tolist(),
-        "collaborative signal": similarity_experiment(codes, nearest_neighbours(pipeline.collaborative().vectors)).mean,
     }
 
 

@@ -20,7 +20,14 @@ from letterlib.analysis.collaborative_signal import item_similarities, nearest_n
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments import runs
-from letterlib.experiments.brief import hits_in_brief, ranks_at_length, users_at_length, users_in_brief
+from letterlib.experiments.brief import (
+    PARAMETERS,
+    fault,
+    hits_in_brief,
+    ranks_at_length,
+    users_at_length,
+    users_in_brief,
+)
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.runs import failures, record_path, run
@@ -141,6 +148,16 @@ def test_a_record_in_a_folder_that_may_only_be_read_is_found_and_no_run_is_begun
     assert content_of(cache) | content_of(settings["out_dir"]) == before
 
 
+def test_any_figure_of_a_record_that_has_changed_is_noticed(settings):
+    """A bit in a validation would change what `results best` chooses, one in tau or a label what is shown."""
+    record = run(small_run(), **settings)
+    assert fault(record, PARAMETERS) == ""
+    for part, value in {"validation N@10": 0.9, "label": "LETTER-TIGES", "seconds": 1.0, "digest": "0" * 16}.items():
+        assert "something in it has changed" in fault(record | {part: value}, PARAMETERS), part
+    del record["digest"]  # as of the first records
+    assert fault(record, PARAMETERS) == ""
+
+
 def test_a_damaged_record_is_said_and_made_again(settings):
     asked, said = small_run(), []
     first = run(asked, **settings)
@@ -225,7 +242,7 @@ def test_a_failed_run_keeps_its_error_and_is_tried_again(settings, monkeypatch):
     assert run(asked, **settings)["failures"] == 2
 
 
-def test_a_reason_with_a_line_separator_in_it_stays_one_line(settings, monkeypatch):
+def test_a_reason_that_breaks_its_line_and_a_damaged_line_do_not_keep_a_run_from_being_recorded(settings, monkeypatch):
     """JSON writes U+2028 as it is, and str.splitlines cuts there: of what failed once nothing could be recorded."""
     asked = small_run()
     with monkeypatch.context() as patched:
@@ -233,7 +250,10 @@ def test_a_reason_with_a_line_separator_in_it_stays_one_line(settings, monkeypat
         with pytest.raises(LetterError, match="user"):
             run(asked, **settings)
     assert failures(asked, settings["out_dir"])[0]["error"] == "LetterError: user \u2028 7"
-    assert run(asked, **settings)["failures"] == 1
+    (log,) = settings["out_dir"].glob("*.failures.jsonl")
+    log.write_bytes(log.read_bytes()[:-40] + b"\n\xff\n")  # cut short by hand, and a byte that is no text
+    assert [one["error"] for one in failures(asked, settings["out_dir"])] == ["a line that cannot be read"] * 2
+    assert run(asked, **settings)["failures"] == 2
 
 
 def test_a_record_that_cannot_be_written_is_a_failure_as_well(settings, monkeypatch):
