@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 from spellchecker import SpellChecker
 
@@ -43,6 +44,16 @@ def is_term(phrase: str, terms: set[str]) -> bool:
 @each_lesson
 def test_a_lesson_is_neither_thin_nor_endless(path):
     assert 2000 <= len(words_of(markdown_of(path))) <= 3500
+
+
+@each_lesson
+def test_code_fits_its_cell_and_the_text_links_to_other_lessons(path):
+    """JupyterLab shows some 112 letters at 1440 pixels, and 88, to which exercises are held, at 1100."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        widest = 88 if cell.metadata.get("nbgrader", {}).get("solution") else 100
+        if cell.cell_type == "code":
+            assert max(map(len, cell.source.splitlines()), default=0) <= widest, cell.source[:60]
+    assert re.search(r"\]\(\d\d_\w+\.ipynb\)", markdown_of(path))
 
 
 @each_document
