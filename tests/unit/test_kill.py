@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from letterlib.experiments.brief import PARAMETERS, fault
+
 PROGRAM = Path(__file__).with_name("killed_runs.py")
-OF_ITS_OWN = ("stages", "seconds", "peak memory MiB")
-"""What differs between any two attempts: how long it took, how much memory, and what was found in the cache."""
+OF_ITS_OWN = ("stages", "seconds", "peak memory MiB", "digest")
+"""What differs between any two attempts: how long it took, how much memory, what was found in the cache, and so the
+hash of the whole record."""
 
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"
 pytestmark = pytest.mark.skipif(not FORKS, reason="processes are forked here after torch was imported: Linux alone")
@@ -35,6 +38,7 @@ def test_killed_runs_end_with_the_record_of_an_undisturbed_one(tmp_path, kind, k
     assert report["kills"] >= kills and set(report["statuses"]) == {0}, said
     for record in report["records"]:
         assert what_it_found(record) == what_it_found(report["undisturbed"])
+        assert fault(record, PARAMETERS) == ""
     # A damaged file would be noticed and made again, with the right result; but there must not be one.
     for word in ("damaged", "cannot be read", "error", "failed"):
         assert word not in said
