@@ -103,8 +103,8 @@ def _causes_of_scores(case: Case, table: Tensor, found: tuple, returned: Any) ->
     causes = [
         (_chosen(summed, beam)[0], "continuations that are not allowed. Set their scores to -inf first: "
          "`masked_fill(~allowed, ...)`, with the `~`."),
-        (_chosen(zeroed, beam)[0], "a mask of zeros: 0 is the *highest* log-probability there is. Mask with -inf."),
-        (_chosen(multiplied, beam)[0], "a mask of zeros: 0 is the *highest* log-probability there is. Mask with -inf."),
+        *((_chosen(one, beam)[0], "a mask of zeros: 0 is the *highest* log-probability there is. Mask with -inf.")
+          for one in (zeroed, multiplied)),
         (_chosen(log_probs * allowed + 0 * summed, beam)[0], "a mask of zeros, and the beam's score is not added."),
         (_chosen(inside, beam)[0], "the beam's own score is not added: a continuation's score is that of the whole "
          "way."),

@@ -54,7 +54,7 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> None:
     pipeline.dataset.texts()  # without them there are no tokenizers to report on; said before hours of training
     results, _ = gather([pipeline], systems)
     analysis = analyse_tokenizers(pipeline)
-    pipeline.cache.say(f"\n{as_text(pipeline, results, [floor_sentence(results)])}\n")
+    pipeline.cache.say(f"\n{as_text(pipeline, results, results_frame(results), [floor_sentence(results)])}\n")
     page = render(pipeline, results, analysis)
     name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
     folder = pipeline.cache.folder / "reports" / name

@@ -13,7 +13,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +155,12 @@ def failures(parameters: RunParameters, out_dir: Path) -> list[dict[str, Any]]:
     """What went wrong in earlier attempts, oldest first: when, error, traceback. Of a damaged line only that it is."""
     path = _failures_path(parameters, out_dir)
     lines = path.read_bytes().split(b"\n") if path.exists() else []  # as text, splitlines would cut at U+2028, too
-    found = [{"error": "a line that cannot be read"} for _ in filter(None, lines)]
-    for place, line in enumerate(filter(None, lines)):
-        with suppress(ValueError):
-            found[place] = json.loads(line)
+    found = []
+    for line in filter(None, lines):
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            found.append({"error": "a line that cannot be read"})
     return found
 
 

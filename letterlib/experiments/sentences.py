@@ -3,11 +3,20 @@
 import textwrap
 
 import numpy as np
+import pandas as pd
 
 from letterlib.evaluation.bootstrap import paired_difference, verdict
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import FLOOR, FLOORS, LABELS, find_system
-from letterlib.experiments.tables import RESAMPLING_SEED, SystemResult, gather, heading, provenance, results_frame
+from letterlib.experiments.systems import FLOOR, LABELS, find_system
+from letterlib.experiments.tables import (
+    RESAMPLING_SEED,
+    SystemResult,
+    gather,
+    heading,
+    provenance,
+    results_frame,
+    with_floors,
+)
 
 PAIRS = [
     ("sasrec-tuned", "popularity"),
@@ -73,17 +82,14 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
     return f"No trained system is below {where}.{beside}" if near else f"Every trained system clears {where}."
 
 
-def as_text(pipeline: Pipeline, results: dict[str, SystemResult], sentences: list[str]) -> str:
-    """A table for a terminal: its heading and provenance, its rows, and what is said of them."""
+def as_text(pipeline: Pipeline, results: dict[str, SystemResult], rows: pd.DataFrame, sentences: list[str]) -> str:
+    """A table for a terminal: its heading and provenance, its rows (`results_frame`), and what is said of them."""
     origin = textwrap.fill(provenance(pipeline), 120)
     n_seeds = len(next(iter(results.values())).history_in)
-    rows = results_frame(results).to_string()
-    return "\n".join([heading(pipeline, results, n_seeds), origin, "", rows, "", *filter(None, sentences)])
+    return "\n".join([heading(pipeline, results, n_seeds), origin, "", rows.to_string(), "", *filter(None, sentences)])
 
 
 def evaluated(pipeline: Pipeline, system: str) -> str:
     """The table of one system, below the two floors that everything has to be held against."""
-    own, _ = gather([pipeline], [system])
-    floors, _ = gather([pipeline], list(FLOORS))
-    results = floors | own
-    return as_text(pipeline, results, [floor_sentence(results)])
+    results = with_floors([pipeline], gather([pipeline], [system])[0])
+    return as_text(pipeline, results, results_frame(results), [floor_sentence(results)])

@@ -14,8 +14,16 @@ from letterlib.experiments.cache import ELSEWHERE, device_in_words, versions
 from letterlib.experiments.configuration import SEEDS
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
-from letterlib.experiments.systems import FLOOR, FLOORS, QUICK, find_system
-from letterlib.experiments.tables import SystemResult, folder_name, gather, heading, provenance, results_frame
+from letterlib.experiments.systems import FLOOR, QUICK, find_system
+from letterlib.experiments.tables import (
+    SystemResult,
+    folder_name,
+    gather,
+    heading,
+    provenance,
+    results_frame,
+    with_floors,
+)
 from letterlib.files import write_json, write_text, written_beside
 
 
@@ -28,18 +36,18 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
     """
     pipelines, say = with_seeds(pipeline, n_seeds), pipeline.cache.say
     results, reasons = gather(pipelines, systems, go_on=True)
-    floors_beside = [name for name in FLOORS if name not in results]
-    results = (gather(pipelines, floors_beside)[0] if floors_beside else {}) | results
+    results = with_floors(pipelines, results)
     left_out = [f"Without {find_system(name).label}. {reason}." for name, reason in reasons.items()]
     sentences = [*filter(None, [floor_sentence(results)]), *comparisons(results), *left_out]
     if set(TIGERS) <= set(results):
         sentences += effects([analyse_tokenizers(p) for p in pipelines])
-    say(f"\n{as_text(pipeline, results, sentences)}\n")
+    frame = results_frame(results)
+    say(f"\n{as_text(pipeline, results, frame, sentences)}\n")
     first = pipeline.config.seed
     seeds = f"{n_seeds}seeds" if first == 0 else f"seeds{first}to{first + n_seeds - 1}"
     folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
     try:
-        _write(folder, results, sentences, pipelines)
+        _write(folder, results, frame, sentences, pipelines)
     except LetterError as error:
         raise LetterError(f"{error} ({ELSEWHERE})") from error
     say(f"Written to {folder}")
@@ -48,8 +56,14 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
         raise LetterError(f"{len(failed)} of {len(systems)} systems failed, why is said above: {'; '.join(failed)}")
 
 
-def _write(folder: Path, results: dict[str, SystemResult], sentences: list[str], pipelines: list[Pipeline]) -> None:
-    title, frame = heading(pipelines[0], results, len(pipelines)), results_frame(results)
+def _write(
+    folder: Path,
+    results: dict[str, SystemResult],
+    frame: pd.DataFrame,
+    sentences: list[str],
+    pipelines: list[Pipeline],
+) -> None:
+    title = heading(pipelines[0], results, len(pipelines))
     rows = frame.to_markdown(disable_numparse=True)  # or it would read "0.0320" and write 0.032
     parts = [f"{title}.", "", provenance(pipelines[0]), "", rows, "", *(f"- {one}" for one in sentences), ""]
     write_text(folder / "table.md", "\n".join(parts))

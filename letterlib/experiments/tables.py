@@ -14,7 +14,7 @@ from letterlib.experiments.cache import device_in_words
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.readiness import check_first
-from letterlib.experiments.systems import find_system
+from letterlib.experiments.systems import FLOORS, find_system
 from letterlib.files import digest, disk_failure
 from letterlib.processes import n_processes
 from letterlib.tokenization.letter import LetterTokenizer
@@ -102,6 +102,12 @@ def gather(
     if not results:
         raise min(reasons.values(), key=lambda one: isinstance(one, Unavailable))
     return results, reasons
+
+
+def with_floors(pipelines: list[Pipeline], results: dict[str, SystemResult]) -> dict[str, SystemResult]:
+    """The same results, and before them those of the floors that are not among them."""
+    lacking = [name for name in FLOORS if name not in results]
+    return (gather(pipelines, lacking)[0] if lacking else {}) | results
 
 
 def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
