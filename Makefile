@@ -8,7 +8,7 @@ WORKFLOW := .venv-workflow/.installed
 SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
 BEAUTY ?= data/beauty
 
-.PHONY: help run test lab models doctor lessons lessons-check links classroom-check bench bench-quick \
+.PHONY: help run test lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
   workflow sweep-demo lint clean
 
 help:            ## list the targets
@@ -47,6 +47,9 @@ lessons: $(MODELS)      ## make notebooks/ anew from solutions/, and run both: a
 
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
 	$(BIN)/python -m letterlib.course.build --check
+
+site: $(READY)          ## lessons and documents as web pages, in site/: to read, or to put on a server for a class
+	$(BIN)/python -m letterlib.course.site
 
 links: $(READY)         ## list every external address that lessons and documents point to
 	@$(BIN)/python -m letterlib.course.prose

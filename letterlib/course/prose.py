@@ -48,8 +48,12 @@ def links_of(text: str) -> list[str]:
 
 def anchors_of(text: str) -> set[str]:
     """What a link can name with #: the headings, as web readers of Markdown number them."""
-    headings = re.findall(r"^#+ +(.+)$", text, flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {slug(heading) for heading in re.findall(r"^#+ +(.+)$", text, flags=re.MULTILINE)}
+
+
+def slug(heading: str) -> str:
+    """A heading as a link names it: in small letters, with hyphens for spaces, without punctuation."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def documents() -> list[Path]:

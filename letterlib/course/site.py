@@ -1,0 +1,131 @@
+"""The course as web pages, to be read without installing anything, or to be put on a server for a class.
+
+    python -m letterlib.course.site
+
+writes `site/`, with a page for every lesson, project and document and for every file they link to. Lessons are the
+student copies: worked solutions are left out. Formulas are set by MathJax, which a browser fetches from its network.
+"""
+
+import html
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode, read
+from nbformat.v4 import new_markdown_cell, new_notebook
+
+from letterlib.course.build import REPOSITORY
+from letterlib.course.prose import documents, is_external, links_of, markdown_of, slug
+from letterlib.files import written_beside
+from letterlib.progress import progress
+
+SITE = REPOSITORY / "site"
+_IMAGES = (".png", ".svg", ".gif", ".jpg")
+_TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
+_HEADING = re.compile(r'(?<= id=")[^"]+(?=">)|(?<=class="anchor-link" href="#)[^"]+')
+# A line of text as long as a wide screen cannot be read, and a broken line of code no better.
+_STYLE = """<style>
+body.jp-Notebook {max-width: 68rem; margin: 0 auto; padding: 1rem}
+.jp-RenderedHTMLCommon pre {white-space: pre; overflow-x: auto}
+.jp-InputArea-editor {overflow-x: auto}
+</style>
+</head>"""
+
+
+def pages() -> list[Path]:
+    """What becomes a page: lessons, projects, documents, and all they link to, folders as well; images are copied."""
+    notebooks = REPOSITORY / "notebooks"
+    found = [*sorted(notebooks.glob("*.ipynb")), *sorted(notebooks.glob("projects/*.ipynb"))]
+    found += [document for document in documents() if document.suffix == ".md"]
+    for page in found[:]:
+        found += [target for target in _targets(page) if target not in found]
+    return found
+
+
+def _targets(page: Path) -> Iterator[Path]:
+    """The files and folders of the repository that a page links to."""
+    for link in links_of(markdown_of(page)):
+        target = Path(os.path.normpath(page.parent / link.partition("#")[0]))
+        if not is_external(link) and target != page.parent and target.exists():
+            yield target
+
+
+def address(path: Path) -> Path:
+    """Where a file's page is in the site. README.md is its folder's index, as it is on a code host."""
+    inside = path.relative_to(REPOSITORY)
+    if path.is_dir() or path.name == "README.md":
+        return (inside if path.is_dir() else inside.parent) / "index.html"
+    if path.suffix in _IMAGES:
+        return inside
+    return inside.with_suffix(".html") if path.suffix in (".md", ".ipynb") else inside.with_name(f"{inside.name}.html")
+
+
+def notebook_of(path: Path) -> NotebookNode:
+    """What the page shows: a lesson as it is, a document as one text, a file as code, of a folder the names in it."""
+    if path.suffix == ".ipynb":
+        return read(path, as_version=4)
+    if path.suffix == ".md":
+        text = markdown_of(path)
+    elif path.is_dir():
+        names = sorted(f"- `{one.name}{'/' * one.is_dir()}`" for one in path.iterdir())
+        text = f"# {path.relative_to(REPOSITORY)}\n\nA folder of the repository. It holds\n\n" + "\n".join(names)
+    else:
+        language = {".py": "python", "": "python" if path.name == "Snakefile" else ""}.get(path.suffix, path.suffix[1:])
+        text = f"# {path.relative_to(REPOSITORY)}\n\n~~~{language}\n{path.read_text(encoding='utf-8').strip()}\n~~~"
+    return new_notebook(cells=[new_markdown_cell(text)])
+
+
+def navigation(path: Path) -> str:
+    """Links, in Markdown, to the lesson before, to the list of lessons, and to the lesson after, named as there."""
+    contents = REPOSITORY / "README.md"
+    listed = re.findall(r"^\| \[([^\]]+)\]\((notebooks/\d\d_\w+\.ipynb)\)", markdown_of(contents), re.M)
+    lessons, links = [REPOSITORY / lesson for _, lesson in listed], [("All lessons", contents)]
+    if path in lessons:
+        place = lessons.index(path)
+        links = [(f"← {listed[n][0]}", lessons[n]) for n in range(max(place - 1, 0), place)] + links
+        links += [(f"{listed[n][0]} →", lessons[n]) for n in range(place + 1, min(place + 2, len(lessons)))]
+    return " · ".join(f"[{name}]({os.path.relpath(one, path.parent)})" for name, one in links)
+
+
+def html_of(path: Path, addresses: dict[Path, Path]) -> str:
+    """The page of a file. addresses: of everything that has one; links to anything else stay as they are."""
+
+    def moved(link: re.Match) -> str:
+        file, sign, anchor = link[0].partition("#")
+        target = addresses.get(Path(os.path.normpath(path.parent / file))) if file else None
+        return os.path.relpath(target, addresses[path].parent) + sign + anchor if target else link[0]
+
+    notebook = notebook_of(path)
+    title = next(re.finditer(r"^# (.+)$", markdown_of(path) if path.suffix in (".md", ".ipynb") else "", re.M), None)
+    if addresses[path] != Path("index.html"):
+        notebook.cells.insert(0, new_markdown_cell(navigation(path)))
+        notebook.cells.append(new_markdown_cell(navigation(path)))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _TARGET.sub(moved, cell.source)
+    name = title[1] if title else str(path.relative_to(REPOSITORY))
+    page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": name}})
+    # Links name headings as code hosts number them, in small letters.
+    return _HEADING.sub(lambda found: slug(unquote(html.unescape(found[0]))), page).replace("</head>", _STYLE, 1)
+
+
+def build_site(folder: Path) -> int:
+    """Write all pages into `folder`, which must be new or empty; returns how many. About half a minute."""
+    addresses = {path: address(path) for path in pages()}
+    with written_beside(folder) as beside:
+        for path, place in progress(addresses.items(), what="pages"):
+            (beside / place).parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix in _IMAGES:
+                shutil.copyfile(path, beside / place)
+            else:
+                (beside / place).write_text(html_of(path, addresses), encoding="utf-8")
+    return len(addresses)
+
+
+if __name__ == "__main__":
+    shutil.rmtree(SITE, ignore_errors=True)
+    print(f"{build_site(SITE)} pages and images; open {SITE / 'index.html'}")

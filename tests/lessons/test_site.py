@@ -1,0 +1,91 @@
+"""The course as web pages: every link leads somewhere, nothing that a student must not see is there."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from letterlib.course.build import REPOSITORY
+from letterlib.course.prose import is_external
+from letterlib.course.site import address, build_site, navigation, notebook_of
+
+
+class Page(HTMLParser):
+    """The names that a page can be entered by, and where it leads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names, self.links = {""}, []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.names.add(given.get("id") or "")
+        if tag in ("a", "img"):
+            link = given.get("href") or given.get("src") or ""
+            self.links += [] if is_external(link) or link.startswith("data:") else [unquote(link)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> dict[Path, str]:
+    """The text of every page, by its place; of other files an empty one."""
+    folder = tmp_path_factory.mktemp("course") / "site"
+    n_pages = build_site(folder)
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert len(files) == n_pages
+    return {
+        file.relative_to(folder): file.read_text(encoding="utf-8") if file.suffix == ".html" else "" for file in files
+    }
+
+
+def test_every_link_of_the_site_leads_to_a_page_and_to_a_heading_of_it(site):
+    pages = {place: Page(text) for place, text in site.items()}
+    n_links, broken = 0, []
+    for place, page in pages.items():
+        for link in page.links:
+            file, _, name = link.partition("#")
+            target = Path(unquote((Path("/") / place.parent / file).resolve().as_posix()[1:])) if file else place
+            n_links += 1
+            if target not in pages or name not in pages[target].names:
+                broken.append((place.as_posix(), link))
+    assert broken == []
+    assert n_links > 500
+
+
+def test_the_site_has_every_lesson_and_begins_with_their_list(site):
+    lessons = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
+    assert len(lessons) == 16
+    index = Page(site[Path("index.html")]).links
+    for lesson in lessons:
+        assert address(lesson) in site
+        assert address(lesson).as_posix() in index
+
+
+def test_solutions_and_hidden_tests_are_not_in_the_site(site):
+    assert not any(place.parts[0] == "solutions" for place in site)
+    for lesson in (REPOSITORY / "notebooks").glob("*.ipynb"):
+        page = site[address(lesson)]
+        assert "NotImplementedError" in page  # the stub of an exercise
+        assert "BEGIN SOLUTION" not in page and "BEGIN HIDDEN" not in page
+
+
+def test_a_lesson_names_its_neighbours():
+    first, second, third = "00_recommendation_as_generation", "01_semantic_embeddings", "02_rq_vae"
+    before, here = "10_full_experiments", "11_ablations_and_sweeps"
+    links = {name: navigation(REPOSITORY / "notebooks" / f"{name}.ipynb") for name in (first, second, here)}
+    contents = "[All lessons](../README.md)"
+    assert links[first] == f"{contents} · [01 Semantic embeddings →]({second}.ipynb)"
+    assert links[second].startswith(f"[← 00 Recommendation as generation]({first}.ipynb) · {contents} · ")
+    assert links[second].endswith(f" · [02 RQ-VAE →]({third}.ipynb)")
+    assert links[here] == f"[← 10 Full experiments]({before}.ipynb) · {contents}"
+    assert navigation(REPOSITORY / "docs/findings.md") == contents
+
+
+def test_code_and_folders_are_pages_too():
+    assert address(REPOSITORY / "experiments/beauty.yaml") == Path("experiments/beauty.yaml.html")
+    assert address(REPOSITORY / "experiments/README.md") == address(REPOSITORY / "experiments")
+    [cell] = notebook_of(REPOSITORY / "experiments/beauty.yaml").cells
+    assert cell.source.startswith("# experiments/beauty.yaml\n\n~~~yaml\nabout: ")
+    [cell] = notebook_of(REPOSITORY / "experiments/results").cells
+    assert "- `beauty/`\n" in cell.source
