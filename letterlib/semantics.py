@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from letterlib.errors import LetterError
-from letterlib.files import written_beside
+from letterlib.files import digest, written_beside
 from letterlib.processes import n_processes, process_index, summed
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import progress
@@ -43,9 +43,11 @@ class ItemEmbeddings:
             )
 
     def save(self, path: str | Path) -> None:
-        header = {"letterlib": json.dumps({"source": self.source, "made_from": self.made_from})}
+        vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
+        header = {"source": self.source, "made_from": self.made_from}
+        header["content"] = digest(header, vectors)
         with written_beside(path) as beside:
-            save_file({"vectors": np.ascontiguousarray(self.vectors, dtype=np.float32)}, beside, header)
+            save_file({"vectors": vectors}, beside, {"letterlib": json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> "ItemEmbeddings":
@@ -58,6 +60,9 @@ class ItemEmbeddings:
                 raise ValueError(f'its metadata "letterlib" is {header!r:.40}, not what `save` writes')
             if vectors.ndim != 2 or vectors.dtype.kind != "f":
                 raise ValueError(f"its vectors are {vectors.dtype} {list(vectors.shape)}, not floats [n_items, d]")
+            # Files had no hash at first, and those of others have none.
+            if header.pop("content", None) not in (None, digest(header, vectors)):
+                raise ValueError("its content is not what was saved")
             return cls(vectors, header.get("source", path.name), header.get("made_from", ""))
         except FileNotFoundError as error:
             raise LetterError(f"{path}: no such file; check the path") from error

@@ -22,11 +22,11 @@ def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
     """
     path = Path(cache_dir) / f"movielens-{PREPARATION}.ratings.parquet"
     try:
-        table = pq.read_table(path).to_pandas()
+        table = pq.read_table(path, page_checksum_verification=True).to_pandas()
     except (OSError, pa.ArrowException):
         table = aligned(read_ratings())
         with written_beside(path) as beside:
-            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), beside)
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), beside, write_page_checksum=True)
     if not np.array_equal(table["item"], films.sequences.values):
         raise LetterError(
             f"{films.name}: its interactions are not those of MovieLens as it is prepared here, so its stars are not "

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import torch
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
-from letterlib.files import written_beside
+from letterlib.errors import LetterError
+from letterlib.files import digest, written_beside
 from letterlib.progress import late_bar
 
 
@@ -36,15 +37,26 @@ class Ranking:
         return len(self.items)
 
     def save(self, path: str | Path) -> None:
-        """One Parquet row per case, three list columns."""
+        """One Parquet row per case, three list columns, and a hash of them."""
         columns = {n: pa.array(list(getattr(self, n))) for n in ("items", "scores", "valid")}
+        table = pa.table(columns, metadata={"content": digest(self.items, self.scores, self.valid)})
         with written_beside(path) as beside:
-            pq.write_table(pa.table(columns), beside)
+            pq.write_table(table, beside)
 
     @classmethod
     def load(cls, path: str | Path) -> "Ranking":
-        table = pq.read_table(path)
-        items, scores, valid = (np.stack(table[n].to_numpy()) for n in ("items", "scores", "valid"))
+        """Read what `save` wrote. A missing, damaged or foreign file is a LetterError."""
+        try:
+            table = pq.read_table(path)
+            items, scores, valid = (np.stack(table[n].to_numpy()) for n in ("items", "scores", "valid"))
+            content = (table.schema.metadata or {}).get(b"content", b"").decode()
+            if content not in ("", digest(items, scores, valid)):  # files had none at first
+                raise ValueError("its content is not what was saved")
+        except FileNotFoundError as error:
+            raise LetterError(f"{path}: no such file; check the path") from error
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise LetterError(f"{path}: not readable as a ranking ({reason}); make the ranking again") from error
         return cls(items, scores, valid)
 
 

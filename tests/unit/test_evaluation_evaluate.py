@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
+from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.metrics import gini
 from letterlib.evaluation.ranking import Ranking, rank_by_score, top_k
@@ -156,3 +157,30 @@ def test_an_item_left_out_has_no_score(split):
     found = rank_by_score(lambda batch: torch.zeros(len(batch), N_ITEMS), cases, N_ITEMS, exclude_history=True)
     assert (found.items == NO_ITEM).any()
     assert np.array_equal(np.isneginf(found.scores), found.items == NO_ITEM)
+
+
+def test_a_saved_ranking_comes_back_and_no_other_file_passes_for_one(tmp_path):
+    ranking, path = lists([0, 1, 2], [1, 2]), tmp_path / "ranking.parquet"
+    ranking.save(path)
+    back = Ranking.load(path)
+    assert all(np.array_equal(getattr(back, name), getattr(ranking, name)) for name in ("items", "scores", "valid"))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):  # a bit that flips is seen, or lies where nothing is read
+        flipped = bytearray(whole)
+        flipped[place] ^= 16
+        path.write_bytes(flipped)
+        try:
+            back = Ranking.load(path)
+        except LetterError as error:
+            assert "not readable as a ranking" in str(error)
+        else:
+            assert np.array_equal(back.items, ranking.items) and np.array_equal(back.scores, ranking.scores)
+    for other in (b"", b"not a ranking"):
+        path.write_bytes(other)
+        with pytest.raises(LetterError, match=r"ranking.parquet: not readable as a ranking \(.*make the ranking again"):
+            Ranking.load(path)
+    pd.DataFrame({"items": [1]}).to_parquet(path)
+    with pytest.raises(LetterError, match="not readable as a ranking"):
+        Ranking.load(path)
+    with pytest.raises(LetterError, match="no such file; check the path"):
+        Ranking.load(tmp_path / "gone.parquet")

@@ -76,6 +76,11 @@ def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):
     embeddings.save(tmp_path / "e.safetensors")
     back = ItemEmbeddings.load(tmp_path / "e.safetensors")
     assert np.array_equal(back.vectors, vectors) and (back.source, back.made_from) == ("minilm", "abc")
+    flipped = bytearray((tmp_path / "e.safetensors").read_bytes())
+    flipped[-5] ^= 1  # of the last number, a bit that changes little
+    (tmp_path / "flipped.safetensors").write_bytes(flipped)
+    with pytest.raises(LetterError, match="its content is not what was saved.*make the file again"):
+        ItemEmbeddings.load(tmp_path / "flipped.safetensors")
     vectors = vectors.copy()
     vectors[3, 1] = np.nan
     with pytest.raises(LetterError, match="item 3 holds NaN"):
