@@ -178,7 +178,9 @@ def initialise_new_tokens(model: nn.Module, vocabulary: Vocabulary, texts: list[
 
 def _mean_of_words(rows: Tensor, words: Tensor, vocabulary: Vocabulary, texts: list[str]) -> None:
     """Write into rows [n_codes, d] what the codes' items are called; words [n_words, d]."""
-    items = torch.stack([words[vocabulary.words(text) or [vocabulary.end]].mean(0) for text in texts])
+    # A title may look like a code, "<a_1>", and a code is no word yet.
+    read = ([word for word in vocabulary.words(text) if word < len(words)] for text in texts)
+    items = torch.stack([words[one or [vocabulary.end]].mean(0) for one in read])
     items = items - words.mean(0)
     codes = torch.from_numpy(vocabulary.item_tokens - vocabulary.new_tokens[0])  # [n_items, L]
     sums, counts = torch.zeros_like(rows), torch.zeros(len(rows), 1)

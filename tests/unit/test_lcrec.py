@@ -432,6 +432,18 @@ def test_new_tokens_lie_around_the_mean_of_the_words_as_far_out_as_words_do():
     assert abs(drawn.mean()) < 0.06 and drawn.std() == pytest.approx(1, abs=0.06)
 
 
+def test_a_title_that_looks_like_a_code_counts_with_its_other_words():
+    tokenizer, base = load_language_model(TINY)
+    vocabulary = Vocabulary.extend(tokenizer, base, identifiers())
+    weight, titles = base.get_input_embeddings().weight, list(circle().titles())
+    rows = []
+    for title in ("<a_1> film", "film", "<a_1>", ""):
+        initialise_new_tokens(base, vocabulary, [title, *titles[1:]])
+        rows.append(weight[torch.from_numpy(vocabulary.new_tokens)].detach().clone())
+    assert torch.equal(rows[0], rows[1]) and torch.equal(rows[2], rows[3])
+    assert not torch.equal(rows[0], rows[2])
+
+
 def test_same_seed_same_model_other_seed_another():
     one, same, other = (fresh(seed).fit(circle().split(1)).recommend(HISTORIES, 10).scores for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
