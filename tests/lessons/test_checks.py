@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from letterlib.course.build import lessons
-from letterlib.course.checks import Incorrect, check, compare, require
+from letterlib.course.build import REPOSITORY, lessons
+from letterlib.course.checks import Incorrect, Result, check, compare, require
 from letterlib.course.classroom import solutions
 from letterlib.errors import LetterError
 from letterlib.tokenization.residual_quantizer import residual_quantize
@@ -197,6 +197,21 @@ def test_a_stub_is_not_attempted(answer):
     assert check("2.1", answer).outcome == "not attempted"
     with pytest.raises(AssertionError, match="not attempted"):
         require("2.1", answer)
+
+
+@pytest.mark.parametrize("folder, outcome", [("notebooks", "not attempted"), ("solutions", "correct")])
+def test_the_lessons_hold_what_their_checks_show_today(folder, outcome):
+    """Who opens a lesson sees stored outputs until the first run; those of an earlier wording would stay for ever."""
+    shown = {name: check(name, stub) if folder == "notebooks" else Result(name, "correct") for name, _ in EXERCISES}
+    assert all(result.outcome == outcome for result in shown.values())
+    stored = {}
+    for path in LESSONS.values():
+        for cell in nbformat.read(REPOSITORY / folder / path.name, as_version=4).cells:
+            if checked := re.search(r'^display\(check\("(.+?)", ', cell.source, re.MULTILINE):
+                stored[checked[1]] = [dict(output.data) for output in cell.outputs]
+    assert stored == {
+        name: [{"text/html": result._repr_html_(), "text/plain": repr(result)}] for name, result in shown.items()
+    }
 
 
 def test_nbgraders_button_that_validates_does_not_call_an_unsolved_lesson_solved(monkeypatch):
