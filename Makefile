@@ -25,7 +25,8 @@ $(READY): pyproject.toml
 run: $(READY)    ## LETTER from titles to ranked lists on MovieLens; prints a table and the report's path
 	$(BIN)/letterlib run --dataset movielens --profile laptop
 
-test: $(MODELS) $(WORKFLOW)  ## the whole test suite
+test: $(MODELS)  ## the whole test suite; where Snakemake cannot be installed, without the tests of the workflow
+	@$(MAKE) -s $(WORKFLOW) || echo "Snakemake is not installed (see above): its tests are skipped"
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
