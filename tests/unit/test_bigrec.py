@@ -352,6 +352,12 @@ def test_only_adapters_move():
     assert len(moved) == 2 * 7 and min(moved) > 0, "LoRA starts from B = 0, in seven matrices of two blocks"
 
 
+def test_to_fit_twice_is_not_to_train_for_longer():
+    one, split = fresh(epochs=1), circle().split(1)
+    first, second = (one.fit(split).recommend(HISTORIES, 10).scores for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_same_seed_same_model_other_seed_another():
     weights = []
     for seed in (0, 0, 1):

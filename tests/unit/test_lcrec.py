@@ -450,6 +450,12 @@ def test_same_seed_same_model_other_seed_another():
     assert not np.array_equal(one, other)
 
 
+def test_to_fit_twice_is_not_to_train_for_longer():
+    one, split = fresh(0), circle().split(1)
+    first, second = (one.fit(split).recommend(HISTORIES, 10).scores for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_the_paper_profile_runs_dry_on_a_tiny_llama(llama):
     """Everything that `paper` switches on for LLaMA-7B, with another model's name and two lists instead of all."""
     overrides = [f"lcrec.language_model={llama}", "lcrec.lists=2", "lcrec.epochs=1", "lcrec.dtype=bfloat16"]

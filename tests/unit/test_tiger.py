@@ -232,6 +232,12 @@ def _fingerprint() -> str:
     return digest(*(weight.numpy() for weight in weights.values()))
 
 
+def test_to_fit_twice_is_not_to_train_for_longer():
+    one, split = Tiger(distinct(), SMALL.model_copy(update={"epochs": 2}), 0, "cpu"), circle().split(1)
+    first, second = (one.fit(split).recommend(HISTORIES, 10).scores for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_the_same_seed_gives_the_same_weights_in_another_process():
     command = [sys.executable, "-c", "import test_tiger; print(test_tiger._fingerprint())"]
     other = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
