@@ -20,7 +20,7 @@ from typing import Any
 
 import nbformat
 import papermill
-from nbconvert.preprocessors import ClearOutputPreprocessor
+from nbconvert.preprocessors import ClearOutputPreprocessor, CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbgrader.preprocessors import (
     CheckCellMetadata,
@@ -48,6 +48,7 @@ def lessons() -> list[Path]:
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
     """Remove, in place, what differs between two machines or two runs, and name cells by their content."""
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})  # chance decides where a kernel cuts what is printed
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         name = sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]

@@ -253,6 +253,13 @@ def test_a_widget_leaves_its_table_and_no_random_id():
     assert build.tidy(notebook).cells[1].outputs[0].data == {"text/html": "<table></table>"}
 
 
+def test_what_a_cell_prints_is_one_output_wherever_the_kernel_cut_it():
+    notebook = notebook_of("print")
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
+    [output] = build.tidy(notebook).cells[1].outputs
+    assert output.text == "a\nb\n"
+
+
 def test_a_changed_student_copy_is_found(tmp_path):
     source = written(tmp_path, notebook_of("2 + 2"))
     (tmp_path / "notebooks").mkdir()
