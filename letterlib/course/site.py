@@ -68,27 +68,33 @@ def notebook_of(path: Path) -> NotebookNode:
     """What the page shows: a lesson as it is, a document as one text, a file as code, of a folder the names in it."""
     if path.suffix == ".ipynb":
         return read(path, as_version=4)
+    heading = f"# {path.relative_to(REPOSITORY).as_posix()}\n\n"
     if path.suffix == ".md":
         text = markdown_of(path)
     elif path.is_dir():
         names = sorted(f"- `{one.name}{'/' * one.is_dir()}`" for one in path.iterdir())
-        text = f"# {path.relative_to(REPOSITORY)}\n\nA folder of the repository. It holds\n\n" + "\n".join(names)
+        text = f"{heading}A folder of the repository. It holds\n\n" + "\n".join(names)
     else:
-        language = {".py": "python", "": "python" if path.name == "Snakefile" else ""}.get(path.suffix, path.suffix[1:])
-        text = f"# {path.relative_to(REPOSITORY)}\n\n~~~{language}\n{path.read_text(encoding='utf-8').strip()}\n~~~"
+        language = "python" if path.suffix == ".py" or path.name == "Snakefile" else path.suffix[1:]
+        text = f"{heading}~~~{language}\n{path.read_text(encoding='utf-8').strip()}\n~~~"
     return new_notebook(cells=[new_markdown_cell(text)])
 
 
 def navigation(path: Path) -> str:
     """Links, in Markdown, to the lesson before, to the list of lessons, and to the lesson after, named as there."""
     contents = REPOSITORY / "README.md"
-    listed = re.findall(r"^\| \[([^\]]+)\]\((notebooks/\d\d_\w+\.ipynb)\)", markdown_of(contents), re.M)
-    lessons, links = [REPOSITORY / lesson for _, lesson in listed], [("All lessons", contents)]
-    if path in lessons:
-        place = lessons.index(path)
-        links = [(f"← {listed[n][0]}", lessons[n]) for n in range(max(place - 1, 0), place)] + links
-        links += [(f"{listed[n][0]} →", lessons[n]) for n in range(place + 1, min(place + 2, len(lessons)))]
-    return " · ".join(f"[{name}]({os.path.relpath(one, path.parent)})" for name, one in links)
+    listed = re.findall(r"^\| \[([^\]]+)\]\((notebooks/\d\d_\w+\.ipynb)\)", markdown_of(contents), re.MULTILINE)
+    lessons, links = [(name, REPOSITORY / lesson) for name, lesson in listed], [("All lessons", contents)]
+    for place, (_, lesson) in enumerate(lessons):
+        if lesson == path:
+            before, after = lessons[max(place - 1, 0) : place], lessons[place + 1 : place + 2]
+            links = [(f"← {name}", one) for name, one in before] + links + [(f"{name} →", one) for name, one in after]
+    return " · ".join(f"[{name}]({_link(one, path.parent)})" for name, one in links)
+
+
+def _link(target: Path, folder: Path) -> str:
+    """From a page in `folder`; with slashes on Windows, too."""
+    return Path(os.path.relpath(target, folder)).as_posix()
 
 
 def html_of(path: Path, addresses: dict[Path, Path]) -> str:
@@ -97,18 +103,18 @@ def html_of(path: Path, addresses: dict[Path, Path]) -> str:
     def moved(link: re.Match) -> str:
         file, sign, anchor = link[0].partition("#")
         target = addresses.get(Path(os.path.normpath(path.parent / file))) if file else None
-        return os.path.relpath(target, addresses[path].parent) + sign + anchor if target else link[0]
+        return _link(target, addresses[path].parent) + sign + anchor if target else link[0]
 
     notebook = notebook_of(path)
-    title = next(re.finditer(r"^# (.+)$", markdown_of(path) if path.suffix in (".md", ".ipynb") else "", re.M), None)
+    title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
     if addresses[path] != Path("index.html"):
         notebook.cells.insert(0, new_markdown_cell(navigation(path)))
         notebook.cells.append(new_markdown_cell(navigation(path)))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _TARGET.sub(moved, cell.source)
-    name = title[1] if title else str(path.relative_to(REPOSITORY))
-    page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": name}})
+    named = {"metadata": {"name": title[1] if title else path.stem}}
+    page, _ = HTMLExporter().from_notebook_node(notebook, named)
     # Links name headings as code hosts number them, in small letters.
     return _HEADING.sub(lambda found: slug(unquote(html.unescape(found[0]))), page).replace("</head>", _STYLE, 1)
 
