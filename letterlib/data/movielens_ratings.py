@@ -11,7 +11,7 @@ from letterlib.data.dataset import Dataset
 from letterlib.data.movielens import PREPARATION, read_ratings
 from letterlib.data.preprocessing import k_core
 from letterlib.errors import LetterError
-from letterlib.files import written_beside
+from letterlib.files import digest, written_beside
 
 
 def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
@@ -22,17 +22,26 @@ def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
     """
     path = Path(cache_dir) / f"movielens-{PREPARATION}.ratings.parquet"
     try:
-        table = pq.read_table(path, page_checksum_verification=True).to_pandas()
-    except (OSError, pa.ArrowException):
+        kept = pq.read_table(path)
+        table = kept.to_pandas()
+        whole = kept.schema.metadata[b"content"].decode() == _content(table)
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):  # TypeError: there are no metadata
+        whole = False
+    if not whole:
         table = aligned(read_ratings())
+        kept = pa.table({name: table[name].to_numpy() for name in table}, metadata={"content": _content(table)})
         with written_beside(path) as beside:
-            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), beside, write_page_checksum=True)
+            pq.write_table(kept, beside)
     if not np.array_equal(table["item"], films.sequences.values):
         raise LetterError(
             f"{films.name}: its interactions are not those of MovieLens as it is prepared here, so its stars are not "
             "known; give the data set that load_dataset returns"
         )
     return table["stars"].to_numpy()
+
+
+def _content(table: pd.DataFrame) -> str:
+    return digest(table["item"].to_numpy(), table["stars"].to_numpy())
 
 
 def aligned(ratings: pd.DataFrame) -> pd.DataFrame:

@@ -55,7 +55,7 @@ class Ranking:
         except FileNotFoundError as error:
             raise LetterError(f"{path}: no such file; check the path") from error
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise LetterError(f"{path}: not readable as a ranking ({reason}); make the ranking again") from error
         return cls(items, scores, valid)
 

@@ -40,8 +40,12 @@ def test_stars_are_kept_and_a_damaged_copy_is_made_again(films, cache, monkeypat
     with monkeypatch.context() as m:
         m.setattr(movielens_ratings, "read_ratings", lambda: pytest.fail("the package's file was opened again"))
         assert np.array_equal(load_ratings(films, cache), stars)
-    next(cache.glob("*.ratings.parquet")).write_bytes(b"damaged")
-    assert np.array_equal(load_ratings(films, cache), stars)
+    path = next(cache.glob("*.ratings.parquet"))
+    whole = path.read_bytes()
+    flipped = [whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :] for place in range(0, len(whole), 9001)]
+    for damaged in (b"damaged", *flipped):
+        path.write_bytes(damaged)
+        assert np.array_equal(load_ratings(films, cache), stars)
 
 
 def test_stars_of_other_interactions_are_not_known(films, cache):
