@@ -108,8 +108,8 @@ def html_of(path: Path, addresses: dict[Path, Path]) -> str:
     notebook = notebook_of(path)
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
     if addresses[path] != Path("index.html"):
-        notebook.cells.insert(0, new_markdown_cell(navigation(path)))
-        notebook.cells.append(new_markdown_cell(navigation(path)))
+        links = navigation(path)
+        notebook.cells = [new_markdown_cell(links), *notebook.cells, new_markdown_cell(links)]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _TARGET.sub(moved, cell.source)
