@@ -51,7 +51,7 @@ def run(
         bool,
         typer.Option(
             "--language-models",
-            help="also LC-Rec and LETTER-LC-Rec, an hour each on two cores; run 'make models' first",
+            help="also LC-Rec and LETTER-LC-Rec, an hour each on one core; run 'make models' first",
         ),
     ] = False,
 ) -> None:
@@ -76,7 +76,7 @@ def table(
         bool,
         typer.Option(
             "--language-models",
-            help="also BIGRec, LC-Rec and LETTER-LC-Rec, an hour each on two cores; run 'make models' first",
+            help="also BIGRec, LC-Rec and LETTER-LC-Rec, an hour each on one core; run 'make models' first",
         ),
     ] = False,
     system: Annotated[

@@ -1,12 +1,13 @@
 """Grids of runs, as small YAML files: which runs an experiment is made of, and which of them are done.
 
     # experiments/ablation.yaml
-    about: Which part of LETTER does the work?
+    about: Which part of LETTER does the work? The paper's five variants (table 3), on MovieLens.
+    every: {dataset: movielens, profile: laptop, generator: tiger, seed: [0, 1, 2, 3, 4]}
     runs:
-      - {tokenizer: [plain, cf, div, letter], seed: [0, 1, 2]}
-      - {tokenizer: letter, tau: 0.8, seed: [0, 1, 2]}
+      - {tokenizer: [plain, cf, div, letter]}
+      - {tokenizer: letter, tau: 0.8}
 
-Every entry stands for all combinations of its lists.
+Every entry, with what is said for every one, stands for all combinations of its lists.
 """
 
 import json
