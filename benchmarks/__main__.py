@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.beauty import require_files
+from benchmarks.beauty import TEXT, require_files
 from benchmarks.common import Settings
 from benchmarks.table import print_table
 from letterlib.errors import LetterError
@@ -43,7 +43,7 @@ def check(names: list[str], data_dir: Path) -> None:
     if absent:
         raise LetterError(f"{', '.join(absent)} is not installed here; run: pip install -e '.[peers]'")
     if set(names) - NO_DATA:
-        require_files(str(data_dir))
+        require_files(str(data_dir), text="embed" in names)
 
 
 def run_one(name: str, settings: Settings, out: Path) -> bool:
@@ -67,6 +67,9 @@ def main(
     seed: Annotated[int, typer.Option(help="decides samples, weights and random identifiers")] = 0,
 ) -> None:
     names = list(only) or list(BENCHMARKS)
+    if not only and not (data_dir / TEXT).is_file():  # LETTER's authors released none
+        print(f"embed is left out: no {TEXT} in {data_dir} (data/README.md says how it is made)")
+        names.remove("embed")
     try:
         check(names, data_dir)
     except LetterError as error:

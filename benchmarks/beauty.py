@@ -15,7 +15,8 @@ from letterlib.errors import LetterError
 from letterlib.generation.tiger import Tiger, TigerConfig
 from letterlib.tokenization.identifiers import Identifiers
 
-FILES = ("Beauty.inter.json", "Beauty.item.json", "Beauty.index.json")
+FILES = ("Beauty.inter.json", "Beauty.index.json")
+TEXT = "Beauty.item.json"
 LEVEL_SIZES = (256, 256, 256, 256)
 HISTORY = 20
 BATCH = 256
@@ -30,9 +31,9 @@ class Beauty:
 
     @classmethod
     def load(cls, settings: Settings) -> "Beauty":
-        require_files(settings.data_dir)
+        require_files(settings.data_dir, text=False)
         dataset = load_dataset("beauty", Path(settings.data_dir))
-        path = Path(settings.data_dir) / FILES[2]
+        path = Path(settings.data_dir) / FILES[1]
         return cls(dataset, Identifiers.load(path, dataset.n_items, LEVEL_SIZES))
 
     @property
@@ -53,9 +54,10 @@ def nothing_held_out(dataset: Dataset) -> Split:
     return dataset.split(held_out=dataset.n_interactions)
 
 
-def require_files(folder: str) -> None:
-    """LetterError, in one line, unless the Beauty files are there."""
-    missing = [name for name in FILES if not (Path(folder) / name).is_file()]
+def require_files(folder: str, text: bool) -> None:
+    """LetterError, in one line, unless the Beauty files are there. text: whether the items' text is needed, too."""
+    needed = (*FILES, TEXT) if text else FILES
+    missing = [name for name in needed if not (Path(folder) / name).is_file()]
     if missing:
         raise LetterError(
             f"{folder}: {', '.join(missing)} missing; give the folder of the released Beauty files with --data-dir "
