@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
+from pandas.api.types import infer_dtype, is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
@@ -17,7 +17,7 @@ def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
     interactions: columns `user` and `item` (others are kept), one row per interaction. A row without a user or
         item is a LetterError.
     """
-    _require(interactions, ("user", "item"))
+    interactions = _require(interactions, ("user", "item"))
     users, n_users = _numbered(interactions["user"])
     items, n_items = _numbered(interactions["item"])
     kept = np.arange(len(interactions))
@@ -31,15 +31,21 @@ def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
     return interactions.iloc[kept]
 
 
-def _require(interactions: pd.DataFrame, columns: tuple[str, ...]) -> None:
+def _require(interactions: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The interactions, with ids that sort by themselves: categories would sort in an order of their own."""
     for column in columns:
         if column not in interactions:
             raise LetterError(f"the interactions have no column {column}, but {', '.join(map(str, interactions))}")
+        if isinstance(kind := interactions[column].dtype, pd.CategoricalDtype):
+            interactions = interactions.astype({column: kind.categories.dtype})
         missing = interactions[column].isna()
         if is_string_dtype(interactions[column]) or interactions[column].dtype == object:
             missing |= interactions[column].astype(str).str.strip() == ""  # what reads "" as text makes one user of all
         if missing.any():
             raise LetterError(f"{int(missing.sum())} of {len(missing)} interactions have no {column}; leave them out")
+        if column in ("user", "item") and infer_dtype(interactions[column]).startswith("mixed"):
+            raise LetterError(f"the {column}s mix numbers and text, which cannot be sorted; read them with dtype=str")
+    return interactions
 
 
 def _numbered(column: pd.Series) -> tuple[np.ndarray, int]:
@@ -59,7 +65,7 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
     """
     if not len(interactions):
         raise LetterError(f"{name}: no interactions; is nothing left of the k-core? A smaller k leaves more")
-    _require(interactions, ("user", "item", "time"))
+    interactions = _require(interactions, ("user", "item", "time"))
     time = interactions["time"]
     if not (is_numeric_dtype(time) or is_datetime64_any_dtype(time)):
         odd = np.flatnonzero(pd.to_numeric(time, errors="coerce").isna())

@@ -114,3 +114,16 @@ def test_build_dataset_orders_by_time_then_item_whatever_the_order_of_rows(rows,
     random.shuffle(rows)
     shuffled = build_dataset("made", pd.DataFrame(rows, columns=["user", "item", "time"]), items, "random")
     assert shuffled.fingerprint == dataset.fingerprint
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(["b", "a", "c"]), st.permutations(["z", "y", "x"]))
+def test_categories_sort_as_the_ids_do_and_not_in_an_order_of_their_own(users, items):
+    """Parquet and R keep ids as categories; sorted by these, histories would go to other users."""
+    rows = pd.DataFrame({"user": list("bbbbaaac"), "item": list("xyzyxyzx"), "time": range(8)})
+    table = pd.DataFrame({"title": list("xyz"), "text": list("xyz")}, index=list("xyz"))
+    coded = rows.assign(user=pd.Categorical(rows["user"], users), item=pd.Categorical(rows["item"], items))
+    plain, dataset = (build_dataset("made", k_core(one, 1), table, "") for one in (rows, coded))
+    assert [one.tolist() for one in plain.sequences] == [[0, 1, 2], [0, 1, 2, 1], [0]]
+    assert [one.tolist() for one in dataset.sequences] == [one.tolist() for one in plain.sequences]
+    assert dataset.user_labels == plain.user_labels == ["a", "b", "c"] and dataset.titles() == plain.titles()

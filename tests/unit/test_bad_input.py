@@ -160,3 +160,17 @@ def test_a_record_that_is_damaged_or_of_another_version_is_told(damage, words):
     assert fault(record, PARAMETERS) == ""
     damage(record)
     assert words in fault(record, PARAMETERS)
+
+
+@pytest.mark.parametrize("column", ["user", "item"])
+@pytest.mark.parametrize("prepare", [lambda rows: k_core(rows, 1), lambda rows: build_dataset("shop", rows, ITEMS, "")])
+def test_ids_that_have_no_order_are_refused(column, prepare):
+    rows = ROWS.astype({column: object})
+    rows.loc[rows.index[0], column] = 7
+    with pytest.raises(LetterError, match=f"the {column}s mix numbers and text, .* dtype=str"):
+        prepare(rows)
+
+
+def test_a_category_without_a_name_is_nobody_either():
+    with pytest.raises(LetterError, match="interactions have no user"):
+        k_core(ROWS.assign(user=pd.Categorical(["x", " ", "x"])), 1)
