@@ -71,9 +71,9 @@ def repair_collisions(
     """Give the items of every shared identifier new last codes, round by round, until none is shared.
 
     residuals: float [n_items, dim], what the last level codes; codebook: [n_codes, dim], the last level's.
-    Items with equal residuals cannot be told apart and go on sharing. A new code may meet another
-    item's, so the round with the fewest sharing items is the one that is kept. With two or three rows
-    the balance gives each a half or a third of the codes, dozens of them whole; of these equal shares argmax
+    Items with equal residuals cannot be told apart and go on sharing; a group of these alone keeps its code. A new
+    code may meet another item's, so the round with the fewest sharing items is the one that is kept. With two or three
+    rows the balance gives each a half or a third of the codes, dozens of them whole; of these equal shares argmax
     takes the first, however far it lies: the report has the distances.
     """
     residuals, codebook = residuals.astype(np.float64), codebook.astype(np.float64)
@@ -82,8 +82,10 @@ def repair_collisions(
     while done < rounds and current.n_colliding:
         codes = current.codes.copy()
         for items in _groups_by_size(current):
-            distances = _squared_distances(residuals[items], codebook)
-            codes[items, -1] = sinkhorn(centre_distances(distances)).argmax(axis=-1)
+            items = items[(residuals[items] != residuals[items[:, :1]]).any(axis=(1, 2))]
+            if len(items):
+                distances = _squared_distances(residuals[items], codebook)
+                codes[items, -1] = sinkhorn(centre_distances(distances)).argmax(axis=-1)
         done += 1
         if np.array_equal(codes, current.codes):
             break

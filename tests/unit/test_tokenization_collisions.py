@@ -116,3 +116,13 @@ def test_more_rounds_never_leave_more_items_sharing():
 
 def test_the_released_code_s_settings():
     assert (EPSILON, ITERATIONS, ROUNDS) == (0.003, 50, 20)
+
+
+def test_equal_items_keep_their_code_while_others_are_told_apart():
+    """Nothing is gained by moving twins, and they might land on a third item's identifier."""
+    book = np.random.default_rng(0).normal(size=(8, 4))
+    residuals = np.vstack([book[5], book[5], book[2] + 0.1 * book[3], book[2] + 0.1 * book[6]])
+    before = Identifiers(np.array([[0, 5], [0, 5], [1, 2], [1, 2]]), (2, 8))
+    after, _ = repair_collisions(before, residuals, book)
+    assert after.codes[:2].tolist() == [[0, 5], [0, 5]] and after.n_colliding == 2
+    assert after.codes[2].tolist() != after.codes[3].tolist()
