@@ -45,7 +45,8 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
     """Write `<name>.inter.json` and, where there is item text, `<name>.item.json`; `load_released` reads both back.
 
     A text that is not the title followed by ". " and a description has no place in the format, nor has a user with an
-    item twice or with none: LetterError. White space around a title, a text or a genre is not kept.
+    item twice or with none, nor, where there is no text, an item without interactions or with genres: LetterError.
+    White space around a title, a text or a genre is not kept.
     """
     folder = Path(folder)
     if ("text" in dataset.items) != ("title" in dataset.items):
@@ -56,7 +57,12 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
                           "give each a label of its own")  # fmt: skip
     users = {label: dataset.sequences[i].tolist() for i, label in enumerate(dataset.user_labels)}
     _check_users(dataset.name, users)
-    if "text" in dataset.items:
+    if "text" not in dataset.items:
+        if "genres" in dataset.items or len(np.unique(dataset.sequences.values)) < dataset.n_items:
+            raise LetterError(f"{dataset.name}: items have genres or no interactions, and the released format then "
+                              "needs a title and a text of each; add these columns")  # fmt: skip
+        (folder / (dataset.name + ITEMS)).unlink(missing_ok=True)  # of an earlier export: it would be read back
+    else:
         rows = dataset.items.to_dict("records")
         entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
         write_json(folder / (dataset.name + ITEMS), entries)

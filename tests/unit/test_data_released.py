@@ -151,6 +151,18 @@ def test_users_who_share_a_label_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_text_an_item_is_known_by_its_interactions_alone(tmp_path):
+    """An item that nobody has would be lost, genres too, and an older export's titles would be read back."""
+    (tmp_path / "m.item.json").write_text('{"0": {"title": "another shop\'s"}}', encoding="utf-8")
+    for items in (pd.DataFrame(index=range(3)), pd.DataFrame({"genres": ["a", "b"]})):
+        with pytest.raises(LetterError, match="^m: items have genres or no interactions"):
+            write_released(Dataset("m", Sequences.from_lists([[0, 1]]), items, "", ["u"]), tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["m.item.json"]
+    write_released(Dataset("m", Sequences.from_lists([[1, 0, 2]]), pd.DataFrame(index=range(3)), "", ["u"]), tmp_path)
+    back = load_released(tmp_path)
+    assert back.n_items == 3 and "title" not in back.items and back.sequences[0].tolist() == [1, 0, 2]
+
+
 # Names and folders
 
 
