@@ -39,7 +39,7 @@ class ItemEmbeddings:
         if bad.any():
             raise LetterError(
                 f"{self.source}: the embedding of item {int(np.argmax(bad))} holds NaN or infinity "
-                f"({int(bad.sum()):,} item(s) do); make the embeddings again, with dtype float32"
+                f"({int(bad.sum()):,} item(s) do); make the embeddings again, with embed_texts(..., dtype='float32')"
             )
 
     def save(self, path: str | Path) -> None:
@@ -178,7 +178,9 @@ def embed_texts(
     tokenizer, model = load_encoder(encoder, where)
     if not texts:
         return np.zeros((0, model.config.hidden_size), dtype=np.float32)
-    ids = tokenizer(texts, truncation=True, max_length=min(max_tokens, tokenizer.model_max_length))["input_ids"]
+    reads = getattr(model.config, "max_position_embeddings", None) or max_tokens  # not every tokenizer knows it
+    longest = min(max_tokens, tokenizer.model_max_length, reads)
+    ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
     lengths = np.array([len(one) for one in ids])
     order = np.argsort(lengths, kind="stable")
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)

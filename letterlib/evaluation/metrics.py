@@ -30,6 +30,9 @@ def gains_at(ranks: np.ndarray, k: int) -> np.ndarray:
 def identifier_ranks(items: np.ndarray, targets: np.ndarray, identifier_of_item: np.ndarray) -> np.ndarray:
     """The target's rank when items that share an identifier count as one, at their first place.
 
+    Lists end after K items: where many items share the identifiers in front, fewer than ten identifiers are looked at,
+    and Recall@10 of the identifiers is a lower bound.
+
     items: int64 [n, K], negative where there is none (such a place still counts as a place);
     identifier_of_item: int64 [n_items]. Returns int64 [n].
     """

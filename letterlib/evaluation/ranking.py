@@ -39,7 +39,9 @@ class Ranking:
     def save(self, path: str | Path) -> None:
         """One Parquet row per case, three list columns, and a hash of them."""
         columns = {n: pa.array(list(getattr(self, n))) for n in ("items", "scores", "valid")}
-        table = pa.table(columns, metadata={"content": digest(self.items, self.scores, self.valid)})
+        places = str(self.items.shape[1])  # which a table without rows does not show
+        content = digest(self.items, self.scores, self.valid)
+        table = pa.table(columns, metadata={"content": content, "places": places})
         with written_beside(path) as beside:
             pq.write_table(table, beside)
 
@@ -48,8 +50,12 @@ class Ranking:
         """Read what `save` wrote. A missing, damaged or foreign file is a LetterError."""
         try:
             table = pq.read_table(path)
+            known = table.schema.metadata or {}
+            if not len(table):
+                nothing = np.zeros((0, int(known[b"places"])), dtype=np.int64)
+                return cls.of_items(nothing, nothing)
             items, scores, valid = (np.stack(table[n].to_numpy()) for n in ("items", "scores", "valid"))
-            content = (table.schema.metadata or {}).get(b"content", b"").decode()
+            content = known.get(b"content", b"").decode()
             if content not in ("", digest(items, scores, valid)):  # files had none at first
                 raise ValueError("its content is not what was saved")
         except FileNotFoundError as error:

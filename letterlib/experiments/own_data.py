@@ -15,6 +15,7 @@ from letterlib.experiments.cache import Artefact
 from letterlib.experiments.configuration import TOKENIZER_ARMS, tokenizer_of_arm
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.systems import find_system
 from letterlib.files import digest
 from letterlib.semantics import ItemEmbeddings
 from letterlib.tokenization.identifiers import Identifiers
@@ -113,6 +114,11 @@ class ColdStart(OwnPipeline):
         self.share = share
         self.cold = draw_cold_items(base.split.train_counts, share, base.config.seed)
         super().__init__(base, hide_until_test(base.dataset, self.cold, base.config.held_out))
+
+    def _model(self, name: str) -> Artefact | None:
+        if find_system(name).titles:
+            raise LetterError(f"{name}: learns from the titles of all items, so none of them can be hidden from it")
+        return super()._model(name)
 
     @cached_property
     def unseen(self) -> np.ndarray:

@@ -184,3 +184,10 @@ def test_a_saved_ranking_comes_back_and_no_other_file_passes_for_one(tmp_path):
         Ranking.load(path)
     with pytest.raises(LetterError, match="no such file; check the path"):
         Ranking.load(tmp_path / "gone.parquet")
+
+
+def test_a_ranking_of_no_cases_comes_back_with_its_places(tmp_path):
+    Ranking.of_items(np.zeros((0, 20), dtype=np.int64), np.zeros((0, 20))).save(tmp_path / "none.parquet")
+    back = Ranking.load(tmp_path / "none.parquet")
+    assert back.items.shape == back.scores.shape == back.valid.shape == (0, 20)
+    assert (back.items.dtype, back.scores.dtype, back.valid.dtype) == (np.int64, np.float32, bool)

@@ -144,3 +144,8 @@ def test_another_seed_hides_other_items(cold):
 def test_an_unknown_tokenizer_is_refused(cold):
     with pytest.raises(LetterError, match='unknown tokenizer "words"'):
         cold.tokenizer("words")
+
+
+def test_a_system_that_learns_all_titles_cannot_be_asked_about_hidden_items(cold):
+    with pytest.raises(LetterError, match="letter-lc-rec: learns from the titles of all items"):
+        cold.system("letter-lc-rec")

@@ -119,6 +119,19 @@ def test_a_long_text_is_cut_where_it_is_asked_for_and_where_the_encoder_ends():
     assert np.isfinite(embed_texts(["word " * 3000], max_tokens=2048, dtype="float32")).all(), "MiniLM ends at 512"
 
 
+def test_a_long_text_is_cut_where_the_encoder_ends_though_its_tokenizer_says_no_end(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path)
+    size = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    BertModel(BertConfig(vocab_size=2, max_position_embeddings=8, **size)).save_pretrained(tmp_path)
+    eight, many = embed_texts(["a " * 8, "a " * 100], str(tmp_path), dtype="float32")
+    assert np.allclose(eight, many, atol=1e-6)
+
+
 def test_an_unknown_encoder_says_what_to_use_instead():
     with pytest.raises(LetterError, match='encoder "no/such-model".*(the hub |Cannot reach ).*minilm'):
         embed_texts(["a"], "no/such-model")
