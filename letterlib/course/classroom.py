@@ -114,7 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=["profile"])
     parser.add_argument("profile", choices=["smoke", "laptop", "paper"])
     parser.add_argument("folder", type=Path, help="every notebook below it is changed, for instance submitted/")
-    parser.add_argument("--cache-dir", type=Path, required=True, help="one cache for all students; the notebooks get its absolute path")
+    parser.add_argument(
+        "--cache-dir", type=Path, required=True, help="one cache for all students; the notebooks get its absolute path"
+    )
     options = parser.parse_args(arguments)
     found = sorted(options.folder.rglob("*.ipynb"))
     broken = [] if found else [f"{options.folder}: no notebooks below this folder; collect the submissions first"]
