@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import infer_dtype, is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype, is_string_dtype
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
@@ -43,7 +43,7 @@ def _require(interactions: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFra
             missing |= interactions[column].astype(str).str.strip() == ""  # what reads "" as text makes one user of all
         if missing.any():
             raise LetterError(f"{int(missing.sum())} of {len(missing)} interactions have no {column}; leave them out")
-        if column in ("user", "item") and infer_dtype(interactions[column]).startswith("mixed"):
+        if column != "time" and len({isinstance(one, str) for one in interactions[column].unique()}) > 1:
             raise LetterError(f"the {column}s mix numbers and text, which cannot be sorted; read them with dtype=str")
     return interactions
 

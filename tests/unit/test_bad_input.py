@@ -1,6 +1,7 @@
 """Input that files and people really have: refused in one line that says what is wrong, or read as it was meant."""
 
 import json
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,12 @@ def test_ids_that_have_no_order_are_refused(column, prepare):
     rows.loc[rows.index[0], column] = 7
     with pytest.raises(LetterError, match=f"the {column}s mix numbers and text, .* dtype=str"):
         prepare(rows)
+
+
+def test_ids_of_other_kinds_that_can_be_sorted_are_taken():
+    for ids in ([UUID(int=2), UUID(int=1), UUID(int=2)], [1, 0.5, 1]):
+        rows = ROWS.assign(user=pd.Series(ids, dtype=object, index=ROWS.index))
+        assert build_dataset("shop", rows, ITEMS, "").user_labels == [str(one) for one in sorted(set(ids))]
 
 
 def test_a_category_without_a_name_is_nobody_either():
