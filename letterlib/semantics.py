@@ -2,10 +2,11 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from letterlib.progress import progress
 from letterlib.training import Dtype, autocast, resolve_device, resolve_dtype
 
 MINILM = "minilm"
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,8 @@ def loading(what: str, hint: str) -> Iterator[None]:
         raise LetterError(f"{what}: cannot be loaded ({reason}); {hint}") from error
 
 
-def find_on_hub(name: str) -> None:
-    """OSError for a model that is neither in the hub's cache nor on the hub.
+def find_on_hub(name: str) -> Path | None:
+    """The folder of a model in the hub's cache, None for one that is on the hub alone, OSError for neither.
 
     The hub is asked once and only for what is not cached. Loading would ask for every file, each with retries that
     take half a minute where there is no network.
@@ -116,8 +119,8 @@ def find_on_hub(name: str) -> None:
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
     for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
-        if isinstance(try_to_load_from_cache(name, file), str):
-            return
+        if isinstance(found := try_to_load_from_cache(name, file), str):
+            return Path(found).parent
     try:
         get_hf_file_metadata(hf_hub_url(name, "config.json"))
     except RepositoryNotFoundError as error:
@@ -128,6 +131,32 @@ def find_on_hub(name: str) -> None:
         raise
     except Exception as error:  # of the HTTP library, which is not the same one in all versions of the hub's client
         raise OSError(f"the hub cannot be reached, {error}") from error
+    return None
+
+
+def load_found(name: str, load: Callable[[str], Loaded]) -> Loaded:
+    """load(folder) for a folder or a model in the hub's cache, load(name) for a model on the hub.
+
+    By its name transformers would ask the hub even for a cached model, for minutes where there is no network.
+    """
+    cached = None if Path(name).is_dir() else find_on_hub(name)
+    if cached is None:
+        return load(name)
+    try:
+        return load(str(cached))
+    except (OSError, ValueError, SafetensorError):  # half a download; the hub has the rest
+        return load(name)
+
+
+def load_tokenizer(source: str, **options: str) -> Any:
+    """A tokenizer that knows words: without its files transformers makes one of special tokens alone, silently."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
+    if not any(character.isalnum() for word in words for character in word):
+        raise OSError(f"{source} has no tokenizer in it, such as tokenizer.json")
+    return tokenizer
 
 
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
@@ -138,16 +167,15 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
 
 def load_encoder(name: str, device: torch.device):
     """(tokenizer, model) ready for `embed_texts`; of an encoder-decoder, the encoder alone."""
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
     from transformers.utils import logging
 
+    def load(source: str):
+        return load_tokenizer(source), AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+
     logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
-    source = find_encoder(name)
     with loading(f'encoder "{name}"', 'use "minilm", or the id or folder of a Hugging Face model in safetensors'):
-        if not Path(source).is_dir():
-            find_on_hub(source)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+        tokenizer, model = load_found(find_encoder(name), load)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     return tokenizer, model.to(device).eval()

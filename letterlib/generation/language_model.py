@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from letterlib.decoding.trie import EOS, tokens_of
 from letterlib.errors import LetterError
-from letterlib.semantics import find_encoder, find_on_hub, loading
+from letterlib.semantics import find_encoder, find_on_hub, load_found, load_tokenizer, loading
 from letterlib.tokenization.identifiers import Identifiers, token
 
 SMOLLM2 = "smollm2"
@@ -38,17 +38,21 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
 
     The tokenizer has an end token, which ends every response, and a token to pad with.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     if name == TINY:
         return _tiny(dtype)
-    check_language_model(name)
-    source, options = _smollm2() if name == SMOLLM2 else (name, {"use_safetensors": True})
+    folder, options = _smollm2() if name == SMOLLM2 else (name, {"use_safetensors": True})
+
+    def load(source: str) -> tuple[Any, nn.Module]:
+        tokenizer = load_tokenizer(source, **{k: v for k, v in options.items() if k == "gguf_file"})
+        settings = {"dtype": dtype, "attn_implementation": "sdpa"} | options
+        return tokenizer, AutoModelForCausalLM.from_pretrained(source, **settings)
+
     with loading(f'language model "{name}"', HINT):
-        tokenizer = AutoTokenizer.from_pretrained(source, **{k: v for k, v in options.items() if k == "gguf_file"})
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa", **options)
+        tokenizer, model = load_found(folder, load)
     if tokenizer.eos_token is None:
         raise LetterError(f'language model "{name}": its tokenizer has no end token, so nothing could ever end')
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

@@ -14,6 +14,7 @@ read, and can use it where identifiers are made of words (P5-TID). Where it diff
 - Wherever identifiers are not made of words, their codes are new tokens, as in the original.
 """
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from letterlib.errors import LetterError
 from letterlib.generation.encoder_decoder import EncoderDecoder
 from letterlib.generation.t5_weights import from_transformers
 from letterlib.generation.tiger import Tiger, TigerConfig
-from letterlib.semantics import loading
+from letterlib.semantics import load_found, loading
 from letterlib.tokenization.identifiers import Identifiers
 
 _SIZES = ("d_model", "d_ff", "n_heads", "d_head", "n_layers")
@@ -62,9 +63,9 @@ def tiger_from_t5(
 def _load(t5: str) -> EncoderDecoder:
     from transformers import T5ForConditionalGeneration
 
+    load = functools.partial(T5ForConditionalGeneration.from_pretrained, dtype=torch.float32, use_safetensors=True)
     with loading(f'T5 "{t5}"', 'use "t5-small", or a local folder'):
-        model = T5ForConditionalGeneration.from_pretrained(t5, dtype=torch.float32, use_safetensors=True)
-    return from_transformers(model)
+        return from_transformers(load_found(t5, load))
 
 
 def _rows(embedding: Tensor, words: np.ndarray, seed: int) -> Tensor:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from letterlib.errors import LetterError
-from letterlib.semantics import MINILM, find_encoder, loading
+from letterlib.semantics import MINILM, find_encoder, load_found, load_tokenizer, loading
 from letterlib.tokenization.identifiers import Identifiers
 
 NO_PIECE = -1
@@ -43,12 +43,10 @@ def title_identifiers(titles: list[str], length: int = LENGTH, tokenizer: str = 
 
     tokenizer: "minilm", or a model's id or folder; for a generator that starts from a T5, that T5's.
     """
-    from transformers import AutoTokenizer
-
     if length < 1:
         raise LetterError(f"title identifiers: the length must be at least 1, not {length}")
     with loading(f'tokenizer "{tokenizer}"', 'use "minilm", or a folder'):
-        model = AutoTokenizer.from_pretrained(find_encoder(tokenizer))
+        model = load_found(find_encoder(tokenizer), load_tokenizer)
     ids = model(titles, add_special_tokens=False)["input_ids"]
     lengths = np.array([len(one) for one in ids])
     if not lengths.any():

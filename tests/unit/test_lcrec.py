@@ -33,6 +33,7 @@ from letterlib.generation.language_model import (
     load_language_model,
 )
 from letterlib.generation.lcrec import LCRec, LCRecConfig, response_loss
+from letterlib.semantics import embed_texts
 from letterlib.tokenization.identifiers import Identifiers
 
 N_ITEMS = 60
@@ -551,6 +552,24 @@ def test_a_model_in_the_hubs_cache_is_not_asked_for(hub, tmp_path, monkeypatch, 
     (snapshot / file).write_text("")
     check_language_model("a/model")
     assert len(hub.asked) == 1
+
+
+@pytest.mark.parametrize("load", [load_language_model, lambda name: embed_texts(["a"], name)])
+def test_a_cached_model_loads_without_the_hub_and_half_of_one_with_it(hub, tmp_path, monkeypatch, load):
+    tokenizer, model = load_language_model("tiny")
+    cached = tmp_path / "models--a--model"
+    tokenizer.save_pretrained(cached / "snapshots" / "0123")
+    model.save_pretrained(cached / "snapshots" / "0123")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    load("a/model")
+    assert not hub.asked
+    (cached / "snapshots" / "0123" / "tokenizer.json").unlink()
+    hub.status, hub.code = 404, "EntryNotFound"
+    with pytest.raises(LetterError, match="cannot be loaded"):
+        load("a/model")
+    assert hub.asked
 
 
 def test_tasks_that_give_no_example_are_refused():

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from letterlib.errors import LetterError
 from letterlib.generation.language_model import load_language_model
 from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, loading, mean_pool
+from letterlib.tokenization.title_identifiers import title_identifiers
 
 TEXTS = ["Toy Story (1995). Adventure, Animation", "Heat (1995)", "x", "A much longer text " * 20, ""]
 
@@ -151,6 +152,23 @@ def test_weights_that_are_a_pickle_are_refused_with_what_to_use(tmp_path, load):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(LetterError, match="cannot be loaded.*; use .*safetensors"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda folder: embed_texts(["a"], folder),
+        load_language_model,
+        lambda folder: title_identifiers(["a"], 1, folder),
+    ],
+)
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path, load):
+    """transformers would make up a tokenizer that knows no word, and every text would be the same."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(vocab_size=2, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    with pytest.raises(LetterError, match="cannot be loaded .*has no tokenizer in it, such as tokenizer.json.*; use"):
         load(str(tmp_path))
 
 
