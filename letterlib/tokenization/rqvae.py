@@ -62,10 +62,10 @@ class RQVAE(nn.Module):
     def __init__(
         self,
         input_dim: int,
-        hidden: Sequence[int] = (2048, 1024, 512, 256, 128, 64),
-        code_dim: int = 32,
-        n_levels: int = 4,
-        n_codes: int = 256,
+        hidden: Sequence[int],
+        code_dim: int,
+        n_levels: int,
+        n_codes: int,
         straight_through: StraightThrough = "final",
         dtype: torch.dtype = torch.float32,
     ) -> None:
