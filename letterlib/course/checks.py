@@ -235,7 +235,9 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
             raise wrong(what, cause=likely or "a reduction over the wrong dimension, or a slice of another length.")
         if dtype_of(actual) != dtype_of(expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
-            raise wrong(what, cause=likely or "a conversion such as `.float()` or `.int()`, or another quantity.")
+            raise wrong(
+                what, cause=likely or "a conversion such as `.float()`, `.double()` or `.int()`, or another quantity."
+            )
     if not close(actual, expected):
         shaped = "the wrong value" if getattr(expected, "shape", ()) == () else "the right shape, and wrong values"
         raise wrong(f"`{name}` has {shaped}.", cause=likely)

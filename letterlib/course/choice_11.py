@@ -71,6 +71,7 @@ def choice(answer: Any, case: Case) -> None:
             (in_test.max(axis=1).mean(), "the largest noise, without the truth."),
             (truth[best].mean(), "the truth of what test chose. Asked for is the figure that is reported."),
             (validation[rows, best].mean(), "the validation figure of what test chose; report its test figure."),
+            (expected["true"], "the truth of what validation chose. It comes third."),
         ],
         "true": [
             (truth.max(), "the truth of the best setting. Noise does not always choose it."),

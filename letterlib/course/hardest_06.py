@@ -11,11 +11,13 @@ from letterlib.course.values import in_words
 
 
 def auc_cases(generator: Generator) -> list[Case]:
-    """One negative, above; ties on which every mistake known below differs; then (cases, negatives, k) at random."""
+    """One negative, above; ties on which every mistake known below differs; two ties of one positive; then at random
+    (cases, negatives, k)."""
     first = {"positive": torch.tensor([0.0]), "negatives": torch.tensor([[1.0]]), "k": 1}
     few = torch.tensor([[2.0, 1, 0, 1, 1], [3, 0, 2, 0, 4]])
     tied = {"positive": torch.tensor([2.0, 2]), "negatives": few, "k": 3}
-    cases = [first, tied]
+    twice = {"positive": torch.tensor([2.0]), "negatives": torch.tensor([[2.0, 1, 2, 3]]), "k": 4}
+    cases = [first, tied, twice]
     for n, m, k in [(2, 4, 2), (3, 5, 5), (25, 12, 4)]:
         scores = torch.randint(-6, 7, (n, m + 1), generator=generator).float()
         cases.append({"positive": scores[:, 0] + 2, "negatives": scores[:, 1:].contiguous(), "k": k})
@@ -35,6 +37,10 @@ def auc(answer: Any, case: Case) -> None:
         (1 - expected, "the share of negatives *above* the positive."),
         (share(hardest, 0), "ties count as lost. A tie counts half."),
         (share(hardest, 1), "ties count as won (`<=`). A tie counts half."),
+        (
+            (hardest < own).float().mean(dim=1) + 0.5 * (hardest == own).any(dim=1) / k,
+            "half a point for a row with ties. *Each* tie counts half.",
+        ),
         (share(negatives), "all negatives: that is the AUC. Take the k hardest, those with the highest scores."),
         (share(negatives, 0), "all negatives, and ties count as lost."),
         (share(negatives.topk(k, dim=1, largest=False).values), "the k *easiest* negatives. Hard is a high score."),

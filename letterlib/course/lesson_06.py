@@ -99,10 +99,11 @@ def _causes_of_encoder_input(case: Case) -> list[tuple[Tensor, str]]:
 def loss_cases(generator: Generator) -> list[Case]:
     """(batch, tokens, vocabulary, ignored, tau, scale); the last but one has logits whose exponential is no number.
 
-    The first has two places: where there is one alone, logits that were flattened too far stop only backward.
+    The first has two places, for where there is one alone, logits that were flattened too far stop only backward; and
+    more tokens than places, for a square table may be turned without an error.
     """
     cases = []
-    shapes = [(1, 2, 2, 0, 1.0, 1), (1, 1, 3, 0, 0.5, 1), (1, 2, 3, 1, 2.0, 1), (2, 2, 4, 1, 0.5, 100)]
+    shapes = [(1, 2, 3, 0, 1.0, 1), (1, 1, 3, 0, 0.5, 1), (1, 2, 3, 1, 2.0, 1), (2, 2, 4, 1, 0.5, 100)]
     for batch, length, vocabulary, ignored, tau, scale in [*shapes, (6, 5, 9, 11, 0.6, 1)]:
         logits = tenths(2 * torch.randn(batch, length, vocabulary, generator=generator)) * scale
         targets = torch.randint(vocabulary, (batch, length), generator=generator)
@@ -158,7 +159,8 @@ def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Te
         (as_zero.mean(), "ignored targets counted as token 0. Leave those places out."),
         (each.mean(), "divided by the number of all places; divide by the number that count."),
         (each.sum(), "a sum; the loss is a mean over the targets that count."),
-        (each, "one number per place; take the mean of those that count."),
+        *((one, "one number per place; take the mean of those that count.")
+          for one in (each, each.flatten(), each[counted], as_zero, as_zero.flatten())),
         (each.sum(dim=1).mean(), "a sum over each row's places, then a mean over rows; take one mean over all places "
          "that count."),
         (by_row, "a mean per row, then a mean of means: rows with fewer targets then weigh more."),
@@ -224,7 +226,8 @@ def weights(answer: Any, case: Case) -> None:
         (expected.sort(dim=1, descending=True).values, "sorted. Leave every weight at its token."),
         (expected.log(), "logarithms of the weights."),
         (expected / tau, "divided by tau once more; shares add up to 1."),
-        (expected / expected.sum(), "shares of the whole batch; each row adds up to 1."),
+        *((one / one.sum(), "shares of the whole batch; each row adds up to 1.")
+          for one in (expected, p.masked_fill(here, 0))),
         ((logits / tau).exp().masked_fill(here, 0), "exponentials, not yet divided by the sum of their row."),
         ((logits / tau).index_fill(1, targets, -torch.inf).softmax(1), "the targets of all rows are out of every row; "
          "each row has one target, its own."),

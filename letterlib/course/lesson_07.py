@@ -60,7 +60,7 @@ def values(answer: Any, case: Case) -> None:
         (torch.where(used, random + means, random), "the mean is added to the random row. Put it in its place."),
         (compacted, "the k-th code in use stands in row k. Code 5 belongs in row 5, whether or not 3 and 4 occur."),
         (counted, "only the codes below the *number* of codes in use. Codes have gaps: go through `codes.unique()`."),
-        (random, "the random rows, unchanged."),
+        (random, "the random rows, unchanged." + ("" if highest else " Is code 0 among those that you go through?")),
         (stops_early, "the highest code that occurs is left out. `range(n)` stops before n."),
         (expected[codes], "one row per item; one per code is asked for."),
         (expected[used[:, 0]], "rows for codes in use only. The table has one row for every code."),
@@ -110,7 +110,10 @@ def _cause_of_windows(found: list[list[int]], items: list[int], history: int) ->
     if any(item not in items for one in found for item in one):
         return "items that are not in the list, or places in place of items."
     right = [items[start : start + history + 1] for start in range(0, n - 1, history)]
+    by_number = sorted(items)
     causes = [
+        (found == [by_number[start : start + history + 1] for start in range(0, n - 1, history)], "items sorted by "
+         "their numbers. They stand in the order of time; leave it."),
         (any(not one for one in found), "an empty window."),
         ([sorted(one) for one in found] == [sorted(one) for one in right], "the right items in each window, in another "
          "order; keep the oldest first."),
@@ -131,13 +134,13 @@ def _cause_of_windows(found: list[list[int]], items: list[int], history: int) ->
 def lora_cases(generator: Generator) -> list[Case]:
     """(rows, in, out, rank); at the end a square matrix, where a transposed one fits as well.
 
-    The last rank is 3, so that alpha, 2 alpha / r and alpha / r rounded down are all different.
+    The last rank is 3, so that alpha, 2 alpha / r, alpha / r rounded down and the lesson's own 32 / r all differ.
     """
     cases = []
     for n, d_in, d_out, rank in [(1, 1, 1, 1), (2, 3, 2, 1), (4, 5, 5, 3)]:
         shapes = {"x": (n, d_in), "weight": (d_out, d_in), "a": (rank, d_in), "b": (d_out, rank)}
         drawn = {name: tenths(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
-        cases.append(drawn | {"alpha": 4.0 * rank + 4})
+        cases.append(drawn | {"alpha": 4.0 * rank + 5})
     return cases
 
 
@@ -156,6 +159,8 @@ def lora(answer: Any, case: Case) -> None:
         (weights(1), unscaled),
         (weights(alpha), "not divided by the rank r. With it, a larger r does not mean larger steps."),
         (weights(2 * alpha / rank), "the adapter is added twice. W + alpha / r B A holds it already."),
+        (weights(32 / rank), "32, the lesson's alpha. Take the `alpha` that your function is given."),
+        (weights(alpha / 8), "divided by 8, the lesson's rank. Here the rank is `len(a)`."),
         (weights(rank / alpha), "r / alpha; it should be alpha / r."),
         (weights(alpha / a.shape[1]), "divided by the number of inputs or outputs; the rank is `len(a)`."),
         (weights(alpha / len(b)), "divided by the number of inputs or outputs; the rank is `len(a)`."),

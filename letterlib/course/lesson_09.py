@@ -29,8 +29,11 @@ def bpr_cases(generator: Generator) -> list[Case]:
 
 
 def _triple(generator: Generator, n: int, d: int, size: float) -> Case:
-    names = ("user", "liked", "other")
-    return {name: torch.round(size * torch.randn(n, d, generator=generator), decimals=1) + 0.05 for name in names}
+    """No lead is 0, where the two parts of the usual stable form have a corner each."""
+    while True:
+        user, liked, other = torch.round(size * torch.randn(3, n, d, generator=generator), decimals=1) + 0.05
+        if ((user * (liked - other)).sum(dim=1).abs() > 0.01).all():
+            return {"user": user, "liked": liked, "other": other}
 
 
 def bpr(answer: Any, case: Case) -> None:
@@ -113,6 +116,8 @@ def masking(answer: Any, case: Case) -> None:
     first[torch.nonzero(empty)[:, 0], real.int().argmax(dim=1)[empty]] = True
     always = low & real
     always[:, -1] = True
+    in_front = low & real
+    in_front[empty, 0] = True
     wrong = [
         (low & real, "a history of which chance masks nothing teaches nothing. Mask its last film."),
         (_kept_busy(low), "the filling is masked too. Only where `histories != -1`."),
@@ -122,6 +127,9 @@ def masking(answer: Any, case: Case) -> None:
          "a row whose only mask was on filling has none."),
         (always, "the last film is masked in every row. Only where chance masked none."),
         (first, "the *first* film of an unmasked history; its last one is asked for."),
+        (in_front, "the *first* place of an unmasked history, which may be filling; its last film is asked for."),
+        (low & real | empty[:, None], "the whole row is masked where chance masked none, filling and all. Only its "
+         "last film."),
         *((_kept_busy(high & real), "the comparison the other way round: masked is where `draws < share`.")
           for high in (draws >= share, draws > share)),
         (_kept_busy((draws <= share) & real), "`<=`: a draw equal to the share does not mask."),

@@ -6,12 +6,14 @@ asks whether equal runs have equal keys, and other runs others. The third is in 
 
 import itertools
 import re
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Generator
 
 from letterlib.course.checks import Case, Exercise, Incorrect, call
+from letterlib.course.elsewhere_10 import elsewhere
 from letterlib.course.power_10 import power, power_cases
 
 Entry = dict[str, Any]
@@ -74,6 +76,7 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
     letters = [dict(zip(entry, chosen, strict=True)) for chosen in itertools.product(
         *[value if isinstance(value, list | str) else [value] for value in entry.values()])]  # fmt: skip
     return [
+        (every[:1], "the first combination alone: a `return` inside the loop, or the lists side by side (`zip`)."),
         ([single | dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=False)],
          "the lists side by side (`zip`): first with first, second with second. All combinations are asked for."),
         ([dict(zip(entry, chosen, strict=True)) for chosen in zip(*wrapped, strict=False)],
@@ -122,13 +125,12 @@ def key(answer: Any, case: Case) -> None:
     """10.2: given, defaults, folders -> 16 hex digits, equal for equal runs and different for others."""
     mine = call(answer, case)
     _look_at_key(mine, case)
-    if "hash" in _names_in(getattr(answer, "__code__", None)):
-        cause = "Python's own `hash` of a text differs from process to process. `hashlib.sha256` does not."
-        raise Incorrect("The key is another one tomorrow.", case, cause=cause)
     for given, cause in _same_runs(case):
         theirs = call(answer, case | {"given": given})
         if theirs != mine:
             _differ("One run has two keys.", case, case["given"], given, mine, theirs, cause)
+        if given == case["given"]:  # what differs from call to call says nothing of processes
+            _look_elsewhere(answer, mine, case)
     theirs = call(answer, case | {"defaults": dict(reversed(case["defaults"].items()))})
     if theirs != mine:
         cause = "the order of the names in `defaults`. Sort all names: `sort_keys=True`."
@@ -143,32 +145,18 @@ def key(answer: Any, case: Case) -> None:
     for given, other, first, second, cause in others:
         if first == second:
             _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
-    if len({call(answer, _in_a_process(case, number)) for number in range(8)}) > 1:
-        cause = "the order of a `set`, or Python's own hash of a text. Both differ from process to process; sort names."
-        raise Incorrect("The key is another one tomorrow.", case, cause=cause)
 
 
-class _Name(str):
-    """A text whose hash depends on the process, as that of every text does; here the process is a number."""
-
-    process = 0
-
-    def __hash__(self) -> int:
-        return hash((str(self), self.process))
-
-
-def _in_a_process(case: Case, number: int) -> Case:
-    _Name.process = number
-    given, defaults = ({_Name(name): value for name, value in case[of].items()} for of in ("given", "defaults"))
-    return case | {"given": given, "defaults": defaults}
-
-
-def _names_in(code: Any) -> set[str]:
-    """Every global name that a function, or one inside it, reads."""
-    if code is None:
-        return set()
-    inner = [one for one in code.co_consts if hasattr(one, "co_names")]
-    return set(code.co_names).union(*map(_names_in, inner))
+def _look_elsewhere(answer: Any, mine: str, case: Case) -> None:
+    if len(case["given"]) < 2 or not isinstance(
+        answer, FunctionType
+    ):  # a process costs more than a call; one case tells
+        return
+    other = next((theirs for theirs in elsewhere(answer, list(case.values())) if theirs != mine), None)
+    if other is not None:
+        cause = "Python's own `hash` of a text, or the order of a `set`. Both differ from process to process; " \
+                "`hashlib.sha256` and sorted names do not."  # fmt: skip
+        raise Incorrect("The key is another one tomorrow.", case, expected=mine, actual=other, cause=cause)
 
 
 def _look_at_key(returned: Any, case: Case) -> None:
@@ -221,7 +209,8 @@ def _other_runs(case: Case) -> list[tuple[Entry, Entry, str]]:
          "result."),
         (given, given | {"tokenizer": "plain"}, "a text is left out of the key; only numbers are in it."),
         (given | {"tokenizer": "plain"}, given | {"tokenizer": "plane"}, "only a part of a text is in the key."),
-        (given, given | {"levels": 5}, "a parameter is left out of the key."),
+        *((given, given | {name: full[name] + 1}, "a parameter is left out of the key.")
+          for name in ("levels", "alpha", "beta")),
         (given, given | {"alpha": full["beta"], "beta": full["alpha"]}, "values without their names, or sorted: alpha "
          "and beta have changed places."),
         (given, given | {"beta": full["beta"] * (1 + 1e-9)}, "a rounded number. `repr` and `json.dumps` keep all its "

@@ -86,10 +86,10 @@ def seeds(answer: Any, case: Case) -> None:
     causes = [
         (means_a.mean() - means_b.mean(), "the means of all runs. A seed that only one side has is no pair."),
         (np.median(expected), "the median."),
+        (error := float(expected.std(ddof=1) / np.sqrt(n)), "the standard error. The mean comes before it."),
     ]
     compare("mean", returned[1], float(expected.mean()), case, causes)
-    error, causes = expected.std(ddof=1) / np.sqrt(n), _wrong_errors(a[of_a], b[of_b], (len(a), len(b)))
-    compare("error", returned[2], float(error), case, causes)
+    compare("error", returned[2], error, case, _wrong_errors(a[of_a], b[of_b], (len(a), len(b))))
 
 
 def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[tuple[Any, str]]:
@@ -115,11 +115,11 @@ def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[t
 
 
 def holm_cases(generator: Generator) -> list[Case]:
-    """One; four, one of whose steps is above 1; a tie, whose step would fall; many."""
-    few = [[0.04], [0.03, 0.6, 0.02, 0.7], [0.01, 0.04, 0.01, 0.3]]
+    """One; four, one of whose steps is above 1; three whose steps fall twice; a tie, whose step would fall; many."""
+    few = [[0.04], [0.03, 0.6, 0.02, 0.7], [0.022, 0.02, 0.021], [0.01, 0.04, 0.01, 0.3]]
     many = (torch.rand(12, generator=generator).double() ** 3).numpy()
     many[:4] = many[:4] / 20
-    many[4:8] = [0.011, 0.0105, 0.9, 0.85]
+    many[4:9] = [0.011, 0.0105, 0.0107, 0.9, 0.85]
     return [*({"p_values": np.array(one)} for one in few), {"p_values": many}]
 
 
@@ -144,6 +144,8 @@ def holms(answer: Any, case: Case) -> None:
          "one before it."),
         (back(steps), "neither the running maximum nor the cut at 1."),
         (back(np.maximum.accumulate(steps)), "values above 1. Cut them at 1: they are probabilities."),
+        (back(np.maximum(steps, np.append(0, steps[:-1])).clip(max=1)), "only the step before is looked at. The "
+         "maximum runs over *all* smaller p-values: `np.maximum.accumulate`."),
         (expected[order], "sorted by size. Put every adjusted value back to the place of its p-value."),
         (np.maximum.accumulate(steps).clip(max=1)[order], "put back by `[order]` once more; that is not the way back. "
          "Use `adjusted[order] = steps`."),

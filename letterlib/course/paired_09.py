@@ -64,6 +64,8 @@ def paired(answer: Any, case: Case) -> None:
          "Take the quantiles themselves; they need no bell shape."),
         (d.mean() + np.array([-1.96, 1.96]) * means.std(ddof=1), "mean plus and minus 1.96 standard deviations. "
          "Take the quantiles themselves; they need no bell shape."),
+        (means.mean() + np.array([-1.96, 1.96]) * means.std(), "mean plus and minus 1.96 standard deviations. "
+         "Take the quantiles themselves; they need no bell shape."),
         (expected[:0:-1], "low and high exchanged."),
         (np.array(expected[1:]) - d.mean(), "distances from the mean. Return the quantiles themselves."),
         (np.percentile(means, [0.025, 0.975]), "`np.percentile` counts to 100: 2.5 and 97.5."),
@@ -74,6 +76,7 @@ def paired(answer: Any, case: Case) -> None:
     intervals = [(np.quantile(one, [0.025, 0.975]), text) for _, one, text in variants] + limits
     causes = [(one, text) for one, _, text in variants if not np.isclose(one, d.mean())]
     causes += [(means.mean(), "the mean of the resamples. Of the real cases it can be had exactly.")]
+    causes += [(expected[1], "the lower end. The mean comes first, then low and high.")]
     compare("mean", returned[0], float(d.mean()), case, causes)
     for i, name in ((0, "low"), (1, "high")):
         both = [(one, text) for one, text in intervals if _is_like(returned[1:], one)]

@@ -28,6 +28,7 @@ def range_cases(generator: Generator) -> list[Case]:
         {"codes": np.repeat(small, [1, 2, 1, 3, 1], axis=0), "level": 1},
         {"codes": np.array([[0, 10], [1, 0], [1, 10], [11, 0]]), "level": 1},
         {"codes": np.array([[0, 1, 2], [1, 1, 2], [1, 2, 0]]), "level": 2},
+        {"codes": np.array([[1, 11, 0], [1, 11, 2], [11, 1, 0]]), "level": 2},
         {"codes": many, "level": 2},
         {"codes": many, "level": 1},
     ]

@@ -14,13 +14,18 @@ from letterlib.course.values import kind_of
 def several(returned: Any, names: Sequence[str], case: Case, what: str = "things") -> tuple:
     """The parts, where an exercise asks for more than one. Numbers may come in an array, which unpacks like a tuple."""
     if (_is_row(returned) or isinstance(returned, (tuple, list))) and len(returned) == len(names):
+        missing = [name for name, one in zip(names, returned, strict=True) if one is None or one is Ellipsis]
+        if missing:
+            cause = "a part that is still to be written, or a function that returns nothing, such as `list.sort`."
+            raise Incorrect(f"`{missing[0]}` is missing.", case, cause=cause)
         return tuple(returned)
     count, listed = {2: "two", 3: "three"}[len(names)], " and ".join([", ".join(names[:-1]), names[-1]])
     parts = returned if isinstance(returned, (tuple, list)) else [returned]
     cause = f"a return statement other than `return {', '.join(names)}`."
     if parts and len(parts) < len(names):
         cause += f" What came is {' and '.join(map(kind_of, parts))}"
-        cause += "; a `*` before the array takes it apart." if any(map(_is_row, parts)) else "."
+        in_one_row = what == "numbers" and sum(len(one) if _is_row(one) else 1 for one in parts) == len(names)
+        cause += "; a `*` before the array takes it apart." if in_one_row else "."
     raise Incorrect(f"Your function should return {count} {what}: {listed}.", case, cause=cause)
 
 
@@ -38,6 +43,8 @@ def gradients(value: Tensor, inputs: Sequence[Tensor], case: Case) -> list[Tenso
     except RuntimeError as error:
         cause = "an operation in place, such as `p /= ...` or `x[...] = 0`, on a tensor that the gradient needs as it "
         cause += "was: `p = p / ...` makes a new one. Or a function without a gradient, such as `//`."
+        if "a second time" in str(error):
+            cause = "`backward` was called inside. Return the value; who calls your function asks for the gradient."
         what = f"The value is right, and its gradient cannot be computed: {str(error).partition(': ')[0]}."
         raise Incorrect(what, case, cause=cause) from None
     return [torch.zeros_like(one) if g is None else g for g, one in zip(found, inputs, strict=True)]

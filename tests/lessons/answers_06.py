@@ -138,6 +138,16 @@ def probabilities_divided_in_place(logits, targets, tau):
     return -p.gather(2, targets.clamp(min=0)[..., None])[..., 0][counted].clamp(min=1e-38).log().mean()
 
 
+def places_taken_for_tokens(logits, targets, tau):
+    return F.cross_entropy(logits / tau, targets)
+
+
+def steps_back_itself(logits, targets, tau):
+    loss = loss_by_hand(logits, targets, tau)
+    loss.backward()
+    return loss
+
+
 def flattened_too_far(logits, targets, tau):
     return F.cross_entropy((logits / tau).flatten(0, 2), targets.flatten())
 
@@ -269,12 +279,18 @@ WRONG = [
     ("6.1", pair_with(targets=lambda own, target: own), "where to stop"),
     ("6.1", pair_with(targets=lambda own, target: torch.cat([START, own])), "Only the decoder's input"),
     ("6.1", lambda *case: pair_by_loop(*case)[0], "return three tensors"),
+    ("6.1", lambda *case: pair_by_loop(*case)[:2], "What came is a tensor and a tensor."),
+    ("6.1", lambda *case: (*pair_by_loop(*case)[:2], ...), "`targets` is missing"),
+    ("6.1", lambda *case: (pair_by_loop(*case)[0], None, None), "`decoder_input` is missing"),
     ("6.1", lambda *case: tuple(one.tolist() for one in pair_by_loop(*case)), "should be a tensor"),
     ("6.1", lambda *case: tuple(one.float() for one in pair_by_loop(*case)), "should be int64"),
     ("6.2", loss_with(mean=lambda each, counted: each.mean()), "counted as token 0"),
     ("6.2", loss_with(mean=lambda each, counted: (each * counted).mean()), "number of all places"),
     ("6.2", loss_with(mean=lambda each, counted: (each * counted).sum()), "a sum"),
     ("6.2", loss_with(mean=lambda each, counted: each * counted), "one number per place"),
+    ("6.2", loss_with(mean=lambda each, counted: each.flatten()), "one number per place"),
+    ("6.2", places_taken_for_tokens, "stopped with"),
+    ("6.2", steps_back_itself, "`backward` was called inside"),
     ("6.2", loss_with(after=lambda loss, tau: -loss), "the sign"),
     ("6.2", loss_with(scaled=lambda x, tau: x), "tau is not used"),
     ("6.2", loss_with(scaled=lambda x, tau: x * tau), "*times* tau"),
@@ -314,6 +330,11 @@ WRONG = [
     ("6.3", weights_with(lambda p, here, tau: p.log()), "logarithms"),
     ("6.3", weights_with(lambda p, here, tau: p / tau), "divided by tau once more"),
     ("6.3", weights_with(lambda p, here, tau: p / p.sum()), "shares of the whole batch"),
+    (
+        "6.3",
+        weights_with(lambda p, here, tau: p.masked_fill(here, 0) / p.masked_fill(here, 0).sum(), fill=None),
+        "shares of the whole batch",
+    ),
     ("6.3", lambda x, t, tau: (x / tau).exp() * (1 - F.one_hot(t, x.shape[1])), "not yet divided"),
     ("6.3", lambda x, t, tau: (x / tau).index_fill(1, t, -torch.inf).softmax(1), "targets of all rows"),
     ("6.3", weights_with(lambda p, here, tau: p[~here].view(len(p), -1)), "column is gone"),
@@ -326,6 +347,11 @@ WRONG = [
         "the target's own among them",
     ),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives), "that is the AUC"),
+    (
+        "6.4",
+        auc_with(lambda others, own: ((others < own).sum(1) + 0.5 * (others == own).any(1)) / others.shape[1]),
+        "*Each* tie counts half",
+    ),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1, largest=False).values), "*easiest*"),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives[:, :k]), "the first k columns"),
     ("6.4", auc_with(lambda others, own: (others < own).float().mean(dim=1)), "ties count as lost"),

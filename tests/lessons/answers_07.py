@@ -72,6 +72,12 @@ def one_code_short(codes, words, random):
     return rows
 
 
+def from_code_one(codes, words, random):
+    rows = values_by_loop(codes, words, random)
+    rows[0] = random[0]
+    return rows
+
+
 def one_row_after_another(codes, words, random):
     rows = random.clone()
     for row, code in enumerate(codes.unique()):
@@ -277,6 +283,7 @@ WRONG = [
     ),
     ("7.1", values_at_codes, "belongs to item i"),
     ("7.1", one_code_short, "stops before n"),
+    ("7.1", from_code_one, "Is code 0 among those"),
     ("7.1", no_rows_above, "no rows above"),
     ("7.1", lambda *given: values_by_loop(*given) + 1, "`the table of rows` has the right shape, and wrong values"),
     ("7.2", filled_apart, "filled up apart"),
@@ -317,6 +324,7 @@ WRONG = [
     ("7.3", windows_with(lambda n, h: range(0, n - 1, h), lambda h: h + 2), "longer than"),
     ("7.3", windows_with(lambda n, h: range(0, n - 1, h), lambda h: h), "One more fits"),
     ("7.3", lambda items, h: windows_by_loop(items, h)[::-1], "another order"),
+    ("7.3", lambda items, h: windows_by_loop(sorted(items), h), "the order of time"),
     ("7.3", lambda items, h: items[: h + 1], "a list of lists"),
     ("7.3", lambda items, h: windows_by_loop(list(range(len(items))), h), "places in place of items"),
     ("7.3", lambda items, h: [], "no window at all"),
@@ -332,6 +340,8 @@ WRONG = [
     ("7.4", adapter_twice, "is added twice"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + 2 * alpha / r * b @ a), "is added twice"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + r / alpha * b @ a), "should be alpha / r"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + 32 / r * b @ a), "the lesson's alpha"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / 8 * b @ a), "the lesson's rank"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / a.shape[1] * b @ a), "number of inputs"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: alpha / r * b @ a), "W is missing"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: alpha / r * (w + b @ a)), "Only the adapter is"),

@@ -313,6 +313,14 @@ def joined_to_a_number(codes, level):
     return np.append(np.searchsorted(below, starts), len(below))
 
 
+def joined_to_a_text(codes, level):
+    """The same with texts: 1, 11 and 11, 1 are one."""
+    children = {}
+    for row in codes.tolist():
+        children.setdefault("".join(map(str, row[:level])), set()).add(row[level])
+    return np.cumsum([0, *map(len, children.values())])
+
+
 def column_starts(codes, column):
     return np.flatnonzero(np.append(True, codes[1:, column] != codes[:-1, column]))
 
@@ -448,6 +456,7 @@ WRONG = [
     ("8.3", lambda codes, level: np.append(ranges_by_search(codes, level)[:-1], len(codes)), "in the last entry"),
     ("8.3", without_row_0, "row 0 left out"),
     ("8.3", joined_to_a_number, ""),
+    ("8.3", joined_to_a_text, ""),
     ("8.3", searched_to_the_right, "one too large"),
     ("8.3", exchanged, "exchanged in `searchsorted`"),
     (

@@ -107,6 +107,16 @@ def first_where_empty(hidden, histories, draws, share):
     return hidden
 
 
+def column_0_where_empty(hidden, histories, draws, share):
+    hidden[~hidden.any(1), 0] = True
+    return hidden
+
+
+def row_where_empty(hidden, histories, draws, share):
+    hidden[~hidden.any(1)] = True
+    return hidden
+
+
 def all_where_empty(hidden, histories, draws, share):
     hidden[~hidden.any(1)] = True
     return hidden & (histories != -1)
@@ -203,7 +213,11 @@ def by_standard_deviation(a, b, users, draws):
 
 
 RIGHT = {
-    "9.1": [bpr_by_loop, bpr_with(lambda lead: F.softplus(-lead).mean())],
+    "9.1": [
+        bpr_by_loop,
+        bpr_with(lambda lead: F.softplus(-lead).mean()),
+        bpr_with(lambda lead: (F.relu(-lead) + torch.log1p(torch.exp(-lead.abs()))).mean()),
+    ],
     "9.2": [masking_by_loop, masking_with_fill, masking_by_lists(), masking_by_numpy],
     "9.3": [grounding_by_loop, grounding_with_cdist, grounding_with(squares)],
     "9.4": [paired_by_loop, paired_by_weights, lambda *case: np.array(paired_by_loop(*case))],
@@ -249,6 +263,8 @@ WRONG = [
     ("9.2", masking_with(hide=last_in_every_row), "in every row"),
     ("9.2", masking_with(hide=first_where_empty), "the *first* film"),
     ("9.2", masking_with(hide=all_where_empty), "whole history"),
+    ("9.2", masking_with(hide=column_0_where_empty), "the *first* place"),
+    ("9.2", masking_with(hide=row_where_empty), "filling and all"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy((draws <= share) & (h != -1))), "does not mask"),
     ("9.2", masking_by_lists(lambda draw, share: draw <= share), "does not mask"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy((draws > share) & (h != -1))), "other way round"),
@@ -296,6 +312,12 @@ WRONG = [
     ("9.4", paired_with(limits=lambda means: np.quantile(means, [0.975, 0.025])), "exchanged"),
     ("9.4", paired_with(limits=lambda means: (means.min(), means.max())), "Take quantiles"),
     ("9.4", by_standard_deviation, "1.96 standard deviations"),
+    (
+        "9.4",
+        paired_with(limits=lambda means: (means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std())),
+        "1.96 standard deviations",
+    ),
+    ("9.4", lambda *case: [paired_by_loop(*case)[i] for i in (1, 0, 2)], "The mean comes first"),
     ("9.4", end_by_end, "two separate intervals"),
     ("9.4", paired_with(limits=lambda means: np.percentile(means, [0.025, 0.975])), "counts to 100"),
     ("9.4", unpaired, "two separate intervals"),

@@ -153,6 +153,40 @@ def key_of_this_process(given, defaults, folders):
     return f"{hash(json.dumps(settings(given, defaults, folders))) & (2**64 - 1):016x}"
 
 
+def digest_of_this_process(text):
+    return f"{hash(text) & (2**64 - 1):016x}"
+
+
+def key_through_a_helper(given, defaults, folders):
+    return digest_of_this_process(json.dumps(settings(given, defaults, folders)))
+
+
+own_hash = hash
+
+
+def key_by_another_name(given, defaults, folders):
+    return f"{own_hash(json.dumps(settings(given, defaults, folders))) & (2**64 - 1):016x}"
+
+
+def key_by_a_set(given, defaults, folders):
+    return sha(";".join({f"{name}={value!r}" for name, value in settings(given, defaults, folders).items()}))
+
+
+def key_by_a_sorted_set(given, defaults, folders):
+    full = settings(given, defaults, folders)
+    print("what is printed is no part of the answer")
+    return sha(";".join(f"{name}={full[name]!r}" for name in sorted({*full})))
+
+
+class Hasher:
+    def hash(self, text):
+        return sha(text)
+
+
+def key_by_a_method_called_hash(given, defaults, folders):
+    return Hasher().hash(json.dumps(settings(given, defaults, folders)))
+
+
 def rounded(full):
     return "".join(f"{k}={v:.4f}" if isinstance(v, float) else f"{k}={v}" for k, v in full.items())
 
@@ -225,7 +259,13 @@ def row_means_from_columns(d):
 
 RIGHT = {
     "10.1": [grid_by_growing, grid_by_recursion, grid_with()],
-    "10.2": [key_by_loop, key_with(), key_with(lambda full: repr(list(full.items())))],
+    "10.2": [
+        key_by_loop,
+        key_with(),
+        key_with(lambda full: repr(list(full.items()))),
+        key_by_a_sorted_set,
+        key_by_a_method_called_hash,
+    ],  # fmt: skip
     "10.3": [parts_by_sums_of_squares, parts_by_loop, lambda d: np.array(parts_by_loop(d))],
 }
 
@@ -234,6 +274,7 @@ WRONG = [
     ("10.1", grid_with(combine=zip), "side by side"),
     ("10.1", grid_first_fastest, "first name changes fastest"),
     ("10.1", grid_one_at_a_time, "one list at a time"),
+    ("10.1", lambda entry: grid_by_growing(entry)[:1] or [entry], "a `return` inside the loop"),
     ("10.1", grid_of_lists_only, "are left out"),
     ("10.1", grid_without_empty, "an empty list"),
     ("10.1", grid_of_two_groups, "another order than the entry's"),
@@ -267,6 +308,11 @@ WRONG = [
     ("10.2", key_with(lambda full: json.dumps(sorted(map(str, full.values())))), "without their names"),
     ("10.2", key_with(lambda full: "".join(str(v) for v in full.values())), "look like 1.01 and 1.0"),
     ("10.2", key_of_this_process, "process to process"),
+    ("10.2", key_through_a_helper, "process to process"),
+    ("10.2", key_by_another_name, "process to process"),
+    ("10.2", key_by_a_set, "process to process"),
+    ("10.2", key_with(without("alpha")), "a parameter is left out"),
+    ("10.2", key_with(without("beta")), "a parameter is left out"),
     ("10.2", key_with(lambda full: str(set(full.items()))), "process to process"),
     ("10.2", key_with(of=lambda g, d, f: settings(g, d, ["cache_dir", "out_dir"])), "a folder"),
     ("10.2", key_with(digest=lambda text: sha(text + str(time.perf_counter_ns()))), "a time, a random number"),

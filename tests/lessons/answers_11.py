@@ -128,6 +128,10 @@ def holm_with(factors=None, keep=np.maximum.accumulate, most=1.0, back=True):
     return answer
 
 
+def the_step_before(steps):
+    return np.maximum(steps, np.append(0, steps[:-1]))
+
+
 def different_ones_only(p_values):
     distinct = np.unique(p_values)
     adjusted = np.maximum.accumulate(distinct * np.arange(len(distinct), 0, -1)).clip(max=1)
@@ -222,8 +226,10 @@ WRONG = [
     ("11.1", lambda *given: seeds_by_loop(*given)[0], "return three things"),
     ("11.1", seeds_with(lambda *given: pd.Series(seeds_by_loop(*given)[0])), "`.to_numpy()` makes an array"),
     ("11.1", error_with_runs_of_b, "all runs of one side"),
+    ("11.1", lambda *given: [seeds_by_loop(*given)[i] for i in (0, 2, 1)], "The mean comes before it"),
     ("11.2", lambda p: np.minimum(1, p * len(p)), "Bonferroni: every p-value times m"),
     ("11.2", holm_with(keep=lambda steps: steps), "running maximum is missing"),
+    ("11.2", holm_with(keep=the_step_before), "only the step before"),
     ("11.2", holm_with(most=np.inf), "values above 1"),
     ("11.2", holm_with(back=False), "sorted by size"),
     ("11.2", from_the_largest_p, "sorted from the largest"),
@@ -249,6 +255,7 @@ WRONG = [
     ("11.3", choices_with(lambda truth, v, t: t[v.argmax(1)].mean()), "takes whole rows"),
     ("11.3", choices_with(lambda truth, v, t: picked(t - truth, (v - truth).argmax(1))), "`truth` plus noise"),
     ("11.3", lambda *given: [choices_by_loop(*given)[i] for i in (1, 0, 2)], "the first two in the other order"),
+    ("11.3", lambda *given: [choices_by_loop(*given)[i] for i in (0, 2, 1)], "It comes third"),
     ("11.3", choices_with(by_test=lambda truth, v, t: t.max()), "the highest figure of all repeats"),
     ("11.3", choices_with(by_test=lambda truth, v, t: t.mean(0).max()), "the mean over repeats first"),
     ("11.3", choices_with(by_test=lambda truth, v, t: truth[t.argmax(1)].mean()), "the truth of what test chose"),
