@@ -109,34 +109,10 @@ def masking_cases(generator: Generator) -> list[Case]:
 def masking(answer: Any, case: Case) -> None:
     """9.2: histories, draws [n, length], share, mask -> inputs and labels, int64 [n, length]."""
     histories, draws, share, mask = case.values()
-    real, low = histories != -1, draws < share
-    hidden = _kept_busy(low & real)
+    real = histories != -1
+    hidden = _kept_busy((draws < share) & real)
     returned = several(call(answer, case), ["inputs", "labels"], case)
-    first, empty = low & real, ~(low & real).any(dim=1)
-    first[torch.nonzero(empty)[:, 0], real.int().argmax(dim=1)[empty]] = True
-    always = low & real
-    always[:, -1] = True
-    in_front = low & real
-    in_front[empty, 0] = True
-    wrong = [
-        (low & real, "a history of which chance masks nothing teaches nothing. Mask its last film."),
-        (_kept_busy(low), "the filling is masked too. Only where `histories != -1`."),
-        (_kept_busy(low & (histories > 0)), "film 0 taken for filling. Filling is -1."),
-        (low, "the filling is masked, and a history without a mask is left as it is."),
-        (_kept_busy(low) & real, "the check for rows without a mask came before the filling was taken out: "
-         "a row whose only mask was on filling has none."),
-        (always, "the last film is masked in every row. Only where chance masked none."),
-        (first, "the *first* film of an unmasked history; its last one is asked for."),
-        (in_front, "the *first* place of an unmasked history, which may be filling; its last film is asked for."),
-        (low & real | empty[:, None], "the whole row is masked where chance masked none, filling and all. Only its "
-         "last film."),
-        *((_kept_busy(high & real), "the comparison the other way round: masked is where `draws < share`.")
-          for high in (draws >= share, draws > share)),
-        (_kept_busy((draws <= share) & real), "`<=`: a draw equal to the share does not mask."),
-        (low & real | real & empty[:, None], "the whole history is masked where chance masked none. Only its last "
-         "film."),
-        (real, "every film is masked."),
-    ]  # fmt: skip
+    wrong = _wrongly_hidden(histories, draws, share)
     inputs, labels = torch.where(hidden, mask, histories), torch.where(hidden, histories, IGNORED)
     causes = [(torch.where(one, mask, histories), text) for one, text in wrong]
     causes += [
@@ -163,6 +139,36 @@ def masking(answer: Any, case: Case) -> None:
         *((torch.where(one, histories, IGNORED), text) for one, text in wrong),
     ]  # fmt: skip
     compare("labels", returned[1], labels, case, causes)
+
+
+def _wrongly_hidden(histories: Tensor, draws: Tensor, share: float) -> list[tuple[Tensor, str]]:
+    """What else may be masked, bool [n, length], and by what mistake."""
+    real, low = histories != -1, draws < share
+    first, empty = low & real, ~(low & real).any(dim=1)
+    first[torch.nonzero(empty)[:, 0], real.int().argmax(dim=1)[empty]] = True
+    always = low & real
+    always[:, -1] = True
+    in_front = low & real
+    in_front[empty, 0] = True
+    return [
+        (low & real, "a history of which chance masks nothing teaches nothing. Mask its last film."),
+        (_kept_busy(low), "the filling is masked too. Only where `histories != -1`."),
+        (_kept_busy(low & (histories > 0)), "film 0 taken for filling. Filling is -1."),
+        (low, "the filling is masked, and a history without a mask is left as it is."),
+        (_kept_busy(low) & real, "the check for rows without a mask came before the filling was taken out: "
+         "a row whose only mask was on filling has none."),
+        (always, "the last film is masked in every row. Only where chance masked none."),
+        (first, "the *first* film of an unmasked history; its last one is asked for."),
+        (in_front, "the *first* place of an unmasked history, which may be filling; its last film is asked for."),
+        (low & real | empty[:, None], "the whole row is masked where chance masked none, filling and all. Only its "
+         "last film."),
+        *((_kept_busy(high & real), "the comparison the other way round: masked is where `draws < share`.")
+          for high in (draws >= share, draws > share)),
+        (_kept_busy((draws <= share) & real), "`<=`: a draw equal to the share does not mask."),
+        (low & real | real & empty[:, None], "the whole history is masked where chance masked none. Only its last "
+         "film."),
+        (real, "every film is masked."),
+    ]  # fmt: skip
 
 
 def _kept_busy(hidden: Tensor) -> Tensor:

@@ -55,25 +55,8 @@ def paired(answer: Any, case: Case) -> None:
         (a.mean(), _over(a, users, draws), "system a alone. Take the difference of the two first."),
         (np.abs(d).mean(), _over(np.abs(d), users, draws), "absolute differences: where b is better one is negative."),
     ]  # fmt: skip
-    (low_a, high_a), (low_b, high_b) = (np.quantile(_over(one, users, draws), [0.025, 0.975]) for one in (a, b))
-    apart = np.array([low_a - high_b, high_a - low_b])
-    limits = [
-        (np.quantile(means, [0.05, 0.95]), "5% and 95% quantiles, an interval of 90%. Use 2.5% and 97.5%."),
-        ((means.min(), means.max()), "the least and the greatest resample. Take quantiles."),
-        (d.mean() + np.array([-1.96, 1.96]) * means.std(), "mean plus and minus 1.96 standard deviations. "
-         "Take the quantiles themselves; they need no bell shape."),
-        (d.mean() + np.array([-1.96, 1.96]) * means.std(ddof=1), "mean plus and minus 1.96 standard deviations. "
-         "Take the quantiles themselves; they need no bell shape."),
-        (means.mean() + np.array([-1.96, 1.96]) * means.std(), "mean plus and minus 1.96 standard deviations. "
-         "Take the quantiles themselves; they need no bell shape."),
-        (expected[:0:-1], "low and high exchanged."),
-        (np.array(expected[1:]) - d.mean(), "distances from the mean. Return the quantiles themselves."),
-        (np.percentile(means, [0.025, 0.975]), "`np.percentile` counts to 100: 2.5 and 97.5."),
-        ((low_a - low_b, high_a - high_b), "two separate intervals subtracted. Resample the difference: both systems "
-         "face the same users."),
-        (apart, "two separate intervals subtracted. Resample the difference: both systems face the same users."),
-    ]  # fmt: skip
-    intervals = [(np.quantile(one, [0.025, 0.975]), text) for _, one, text in variants] + limits
+    intervals = [(np.quantile(one, [0.025, 0.975]), text) for _, one, text in variants]
+    intervals += _wrong_limits(case, means)
     causes = [(one, text) for one, _, text in variants if not np.isclose(one, d.mean())]
     causes += [(means.mean(), "the mean of the resamples. Of the real cases it can be had exactly.")]
     causes += [(expected[1], "the lower end. The mean comes first, then low and high.")]
@@ -81,6 +64,30 @@ def paired(answer: Any, case: Case) -> None:
     for i, name in ((0, "low"), (1, "high")):
         both = [(one, text) for one, text in intervals if _is_like(returned[1:], one)]
         compare(name, returned[1 + i], float(expected[1 + i]), case, [(one[i], text) for one, text in both])
+
+
+def _wrong_limits(case: Case, means: np.ndarray) -> list[tuple[Any, str]]:
+    """Other ends of an interval than the quantiles of the resamples' means [n_resamples]."""
+    a, b, users, draws = case.values()
+    middle, low, high = (a - b).mean(), *np.quantile(means, [0.025, 0.975])
+    (low_a, high_a), (low_b, high_b) = (np.quantile(_over(one, users, draws), [0.025, 0.975]) for one in (a, b))
+    apart = np.array([low_a - high_b, high_a - low_b])
+    return [
+        (np.quantile(means, [0.05, 0.95]), "5% and 95% quantiles, an interval of 90%. Use 2.5% and 97.5%."),
+        ((means.min(), means.max()), "the least and the greatest resample. Take quantiles."),
+        (middle + np.array([-1.96, 1.96]) * means.std(), "mean plus and minus 1.96 standard deviations. "
+         "Take the quantiles themselves; they need no bell shape."),
+        (middle + np.array([-1.96, 1.96]) * means.std(ddof=1), "mean plus and minus 1.96 standard deviations. "
+         "Take the quantiles themselves; they need no bell shape."),
+        (means.mean() + np.array([-1.96, 1.96]) * means.std(), "mean plus and minus 1.96 standard deviations. "
+         "Take the quantiles themselves; they need no bell shape."),
+        ([high, low], "low and high exchanged."),
+        (np.array([low, high]) - middle, "distances from the mean. Return the quantiles themselves."),
+        (np.percentile(means, [0.025, 0.975]), "`np.percentile` counts to 100: 2.5 and 97.5."),
+        ((low_a - low_b, high_a - high_b), "two separate intervals subtracted. Resample the difference: both systems "
+         "face the same users."),
+        (apart, "two separate intervals subtracted. Resample the difference: both systems face the same users."),
+    ]  # fmt: skip
 
 
 def _is_like(pair: tuple, limits: Any) -> bool:
