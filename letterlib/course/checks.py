@@ -33,11 +33,14 @@ GRADING_SEED = 2024
 _STUB = "Replace `raise NotImplementedError()`, which was reached, by your answer. Run that cell, and then this one."
 _STOPPED = "Your function stopped with"
 _UNKNOWN = "none that we know. Work the input above out by hand, and print each step of your function beside it."
+_MISSING = "a part that is still to be written, or a function that returns nothing, such as `list.sort`."
 _OTHER_KIND = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
 _NOT_LEARNERS = (str(Path(__file__).parent.parent), sysconfig.get_path("stdlib"), "<frozen")
 _CONVERTED = {
-    ("a number", "an array"): "a reduction such as `.mean()` is missing, or an index: one number is asked for.",
-    ("a number", "a tensor"): "a reduction such as `.mean()` is missing, or an index: one number is asked for.",
+    ("a number", "an array"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
+    "for.",
+    ("a number", "a tensor"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
+    "for.",
     ("an array", "a number"): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
     "`axis`: several numbers are asked for.",
     ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
@@ -46,6 +49,7 @@ _CONVERTED = {
     ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, but loses the gradient.",
     ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
     ("an array", "a Series"): "`.to_numpy()` makes an array of it.",
+    ("an array", "an Index"): "`.to_numpy()` makes an array of it.",
 }
 
 _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#888888"}
@@ -228,11 +232,15 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
         what = f"`{name}` should be {kind} and is {kind_of(actual)}."
         if comparable and close(actual, expected):  # so no mistake that gives these values is the cause
             likely = ""
-        raise wrong(what, cause=likely or _CONVERTED.get((kind, kind_of(actual)), _OTHER_KIND))
+        otherwise = _MISSING if actual is None or actual is Ellipsis else _OTHER_KIND
+        raise wrong(what, cause=likely or _CONVERTED.get((kind, kind_of(actual)), otherwise))
     if kind != "a number":
         if actual.shape != expected.shape:
             what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
-            raise wrong(what, cause=likely or "a reduction over the wrong dimension, or a slice of another length.")
+            cause = "a reduction over the wrong dimension, or a slice of another length."
+            if tuple(actual.shape) == (1,) and tuple(expected.shape) == ():
+                cause = "something that began as `torch.zeros(1)`: begin with the number 0, or with `torch.zeros(())`."
+            raise wrong(what, cause=likely or cause)
         if dtype_of(actual) != dtype_of(expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
             raise wrong(

@@ -32,7 +32,11 @@ def masked_mean_cases(generator: Generator) -> list[Case]:
 def masked_mean(answer: Any, case: Case) -> None:
     """1.1: states [batch, tokens, dim], mask [batch, tokens] -> [batch, dim]."""
     states, mask = case["states"], case["mask"]
-    compare("vectors", call(answer, case), mean_pool(states, mask), case, _wrong_pools(states, mask))
+    returned, causes = call(answer, case), _wrong_pools(states, mask)
+    if getattr(returned, "shape", None) == mask.shape != mean_pool(states, mask).shape:
+        causes.append((returned, "the mask lacks a last dimension, so that it met the dimensions of the vectors in "
+                       "the place of the tokens: `mask.unsqueeze(-1)`."))  # fmt: skip
+    compare("vectors", returned, mean_pool(states, mask), case, causes)
 
 
 def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:

@@ -16,7 +16,7 @@ from letterlib.collaborative.lightgcn import normalized_adjacency
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.pairs_03 import next_items, next_items_cases
 from letterlib.course.returned import gradients, several
-from letterlib.course.values import kind_of, tenths
+from letterlib.course.values import close, kind_of, tenths
 from letterlib.tokenization.losses import collaborative_loss
 
 Causes = Iterator[tuple[Any, str]]
@@ -52,9 +52,13 @@ def propagate(answer: Any, case: Case) -> None:
     for name, actual, right, edges, own, others, heard in sides:
         if isinstance(actual, Tensor) and not actual.isfinite().all():
             cause = "a division by zero: somebody without an edge. Their sum is zero; divide it by at least 1."
-            what = f"`{name}` has values that are not numbers, where somebody has no edge at all."
+            what = f"`{name}` has values that are not finite numbers, where somebody has no edge at all."
+            if interactions.any(dim=0).all() and interactions.any(dim=1).all():
+                cause = "a division by `interactions`, which are 0 for a pair without an edge. Divide the interactions."
+                what = f"`{name}` has values that are not finite numbers."
             raise Incorrect(what, case, expected=right, actual=actual, cause=cause)
-        compare(name, actual, right, case, _wrong_rounds(edges, own, others, heard, right))
+        causes = _wrong_rounds(edges, own, others, heard, right)
+        compare(name, actual, right, case, [(value, text) for value, text in causes if not close(value, right)])
 
 
 def _wrong_rounds(edges: Tensor, own: Tensor, others: Tensor, heard: Tensor, right: Tensor) -> Causes:

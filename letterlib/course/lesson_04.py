@@ -32,7 +32,9 @@ def perplexity(answer: Any, case: Case) -> None:
         returned = call(answer, case)
     expected = float(code_usage.perplexity(loads))
     if isinstance(returned, (float, np.floating, Tensor)) and np.ndim(returned) == 0 and np.isnan(float(returned)):
-        cause = "a dead code: 0 times log 0 is NaN in floating point. Leave out the codes with load 0."
+        cause = "the logarithm of a negative number, or of 0: take that of the shares, divided with `/`."
+        if not loads.all():
+            cause = f"a dead code: 0 times log 0 is NaN in floating point. Leave out the codes with load 0. Or {cause}"
         raise Incorrect("Your function returned NaN.", case, expected=expected, actual=returned, cause=cause)
     shares = loads[loads > 0] / loads.sum()
     nats, used = -(shares * np.log(shares)).sum(), loads[loads > 0]
@@ -130,6 +132,8 @@ def _cause_of_infinity(codes: Tensor, positive: Tensor, n_codes: int, returned: 
     if torch.isin(codes[~kept], torch.tensor([0, n_codes - 1])).any() and returned.isnan().any():
         return f"{times_zero}, of an item without a positive. Leave these items out by index, not by a product with 0."
     cause = "an item's positive is barred, or a whole row. Bar one entry a row: the own code."
+    if returned.isnan().any():
+        cause = f"the logarithm of a negative number: a dot product without its `exp`? Or {cause}"
     return f"{cause} Or {times_zero}: pick the positives' entries by index." if returned.isnan().any() else cause
 
 

@@ -43,14 +43,20 @@ def similarity(answer: Any, case: Case) -> None:
     expected = np.array(similarity_experiment(codes, neighbours).by_level)
     equal = codes == codes[neighbours]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    hollow = unit @ unit.T * (1 - np.eye(len(codes)))
+    cosines = unit @ unit.T
+    by_value, none, low = np.where(cosines > 1 - 1e-5, -np.inf, cosines), cosines.copy(), cosines.copy()
+    np.fill_diagonal(none, 0)
+    np.fill_diagonal(low, -1)
     second = np.argsort(-unit @ unit.T, axis=1, kind="stable")[:, 1]
     causes = [
         ((codes == codes[second]).mean(axis=0), "the first of the list is dropped. With two equal films it may be the "
          "other one: exclude the film itself."),
-        ((codes == codes[hollow.argmax(axis=1)]).mean(axis=0), "a diagonal of 0: where all other cosines are "
-         "negative, the item itself wins. Use `-np.inf`."),
-        (np.ones(codes.shape[1]), "every item is its own nearest neighbour. Leave it out before looking for the best."),
+        *(((codes == codes[one.argmax(axis=1)]).mean(axis=0), "a diagonal that is not low enough: a cosine may be as "
+           "low as -1. Use `-np.inf`.") for one in (none, low)),
+        ((codes == codes[by_value.argmax(axis=1)]).mean(axis=0), "all with cosine 1 are left out. Leave out the item "
+         "by its place: two may be equal."),
+        (np.ones(codes.shape[1]), "every item is its own nearest neighbour. Leave it out before looking for the best; "
+         "the best is `argmax`."),
         (equal.mean(axis=1), "a mean over levels, one number per item. Average over items: one number per level."),
         (equal.sum(axis=0), "a sum; the share is the mean over items."),
         (np.logical_and.accumulate(equal, axis=1).mean(axis=0), "prefixes: this level *and all before it* agree. "
@@ -63,7 +69,7 @@ def similarity(answer: Any, case: Case) -> None:
     if isinstance(returned, np.ndarray) and returned.dtype.kind == "b":
         causes = []  # true and false have an error of their own, whatever they resemble as numbers
     if np.isscalar(returned):
-        cause = "a mean over items *and* levels. Keep the levels apart: `mean(axis=0)`."
+        cause = "a mean over items *and* levels (keep the levels apart: `mean(axis=0)`), or a `return` inside the loop."
         raise Incorrect("One number, and one per level is asked for.", case, cause=cause)
     compare("the shares", returned, expected, case, causes)
 
@@ -139,13 +145,16 @@ def rank(answer: Any, case: Case) -> None:
 
 
 def sharing_cases(generator: Generator) -> list[Case]:
-    """No item shares, though some identifiers look alike; two do; then groups of two, three and five among many."""
+    """No item shares, though some identifiers look alike; two do; then groups of two, three and five among many.
+
+    Each has another number of levels.
+    """
     digits = np.array([[0, 1], [1, 0], [0, 10], [10, 0], [0, 100], [100, 0]])
     groups = [[1, 1], [2, 1], [5, 3, 3, 2, *[1] * 20]]
-    cases = [{"codes": np.pad(digits, ((0, 0), (0, 2)))}]
-    for sizes in groups:
-        picked = torch.randperm(81, generator=generator)[: len(sizes)].numpy()
-        distinct = np.stack([picked // 27, picked // 9 % 3, picked // 3 % 3, picked % 3], axis=1)
+    cases = [{"codes": digits}]
+    for n_levels, sizes in zip((3, 4, 5), groups, strict=True):
+        picked = torch.randperm(3**n_levels, generator=generator)[: len(sizes)].numpy()
+        distinct = picked[:, None] // 3 ** np.arange(n_levels) % 3
         # Codes of one, two and three digits: joined without a sign between them, two identifiers may look alike.
         names = np.array([1, 11, 111])[distinct]
         names[-1] = 2  # and one, which is alone, may not,
@@ -157,7 +166,7 @@ def sharing_cases(generator: Generator) -> list[Case]:
 
 def sharing(answer: Any, case: Case) -> None:
     """5.3: codes int64 [n_items, L] -> (number of items that share, collision rate)."""
-    identifiers = Identifiers(case["codes"], (256,) * 4)
+    identifiers = Identifiers(case["codes"], (256,) * case["codes"].shape[1])
     returned = several(call(answer, case), ["sharing", "rate"], case, "numbers")
     n, sharing, rate = identifiers.n_items, identifiers.n_colliding, identifiers.collision_rate
     sizes = list(Counter(map(tuple, case["codes"].tolist())).values())

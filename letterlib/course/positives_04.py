@@ -33,7 +33,9 @@ def positives(answer: Any, case: Case) -> None:
     codes, groups = case.values()
     returned, example = call(answer, case), losses.sample_positives(codes, groups)
     if not (isinstance(returned, Tensor) and returned.shape == codes.shape and returned.dtype == torch.int64):
-        compare("positives", returned, example, case)
+        column = getattr(returned, "shape", None) == (len(codes), 1)
+        causes = [(returned, "a column: `multinomial(..., 1)` gives one number in every row. Take it: `[:, 0]`.")]
+        compare("positives", returned, example, case, causes if column else [])
     alone = torch.bincount(groups)[groups[codes]] == 1
     wild = (returned >= len(groups)) | (returned < 0) & (returned != NO_POSITIVE)
     member = groups[returned.clamp(0, len(groups) - 1)] == groups[codes]

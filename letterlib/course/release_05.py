@@ -66,6 +66,8 @@ def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
          "with b. Level 1 is a."),
         (lambda row, right: [f"<{level}_{code}>" for level, code in enumerate(row)], "a number for the level; "
          "the format has letters."),
+        (lambda row, right: [f"<{level}_{code}>" for level, code in enumerate(row, start=1)], "a number for the "
+         "level; the format has letters."),
         (lambda row, right: [token(level, code + 1) for level, code in enumerate(row)], "codes counted from 1."),
         (lambda row, right: [one.strip("<>") for one in right], "the angle brackets are missing."),
         (lambda row, right: [one.replace("_", "") for one in right], "the underscore is missing."),

@@ -14,10 +14,6 @@ from letterlib.course.values import kind_of
 def several(returned: Any, names: Sequence[str], case: Case, what: str = "things") -> tuple:
     """The parts, where an exercise asks for more than one. Numbers may come in an array, which unpacks like a tuple."""
     if (_is_row(returned) or isinstance(returned, (tuple, list))) and len(returned) == len(names):
-        missing = [name for name, one in zip(names, returned, strict=True) if one is None or one is Ellipsis]
-        if missing:
-            cause = "a part that is still to be written, or a function that returns nothing, such as `list.sort`."
-            raise Incorrect(f"`{missing[0]}` is missing.", case, cause=cause)
         return tuple(returned)
     count, listed = {2: "two", 3: "three"}[len(names)], " and ".join([", ".join(names[:-1]), names[-1]])
     parts = returned if isinstance(returned, (tuple, list)) else [returned]

@@ -14,7 +14,9 @@ def kind_of(value: Any) -> str:
         return "a tensor"
     if isinstance(value, np.ndarray):
         return "an array"
-    return "a number" if isinstance(value, (int, float, np.number)) else f"a {type(value).__name__}"
+    name = type(value).__name__
+    article = "an" if name[0] in "AEIOUaeiou" else "a"
+    return "a number" if isinstance(value, (int, float, np.number)) else f"{article} {name}"
 
 
 def in_words(value: Any) -> str:

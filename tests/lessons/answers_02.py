@@ -240,6 +240,7 @@ WRONG = [
     ("2.3", lambda z, q: 2 * z + (q - 2 * z).detach(), "more than once, or scaled"),
     ("2.4", loss_with(F.mse_loss, F.mse_loss), "no `detach()`"),
     ("2.4", loss_with(right_encoder_term, right_codes_term), "mu at the other"),
+    ("2.4", lambda r, e, mu: torch.zeros(1) + loss_stacked(r, e, mu), "torch.zeros(1)"),
     ("2.4", lambda r, e, mu: [loss_stacked(r[:1], e[:1], mu)], "keeps the gradient"),
     ("2.4", lambda r, e, mu: torch.tensor(loss_stacked(r, e, mu).item()), "`torch.tensor(...)`"),
     ("2.4", lambda r, e, mu: loss_stacked(r[:1], e[:1], mu), "the first level alone"),

@@ -59,6 +59,11 @@ def symmetric(edges, mine, theirs):
     return edges / (mine * theirs).sqrt()
 
 
+def propagate_through_pairs_without_an_edge(interactions, users, items):
+    weights = 1 / (interactions * interactions.sum(1, keepdim=True) * interactions.sum(0)).sqrt()
+    return weights @ items, weights.T @ users
+
+
 def propagate_and_keep_the_lonely(interactions, users, items):
     new_users, new_items = propagate_by_loop(interactions, users, items)
     some_users, some_items = (interactions.any(dim=dim)[:, None] for dim in (1, 0))
@@ -202,6 +207,8 @@ WRONG = [
     ("3.1", propagate_with(lambda edges, mine, theirs: edges / mine.sqrt()), "only the receiver's degree"),
     ("3.1", propagate_with(lambda edges, mine, theirs: edges / theirs.sqrt()), "only the neighbours' degrees"),
     ("3.1", propagate_with(symmetric, floor=0), "division by zero"),
+    ("3.1", lambda a, p, q: [one.double() for one in propagate_by_loop(a, p, q)], "`.double()`"),
+    ("3.1", propagate_through_pairs_without_an_edge, "a pair without an edge"),
     ("3.1", lambda a, p, q: (p, propagate_by_loop(a, p, q)[1]), "handed back as it came"),
     ("3.1", lambda a, p, q: (propagate_by_loop(a, p, q)[0], q), "handed back as it came"),
     ("3.1", lambda a, p, q: tuple(x + y for x, y in zip(propagate_by_loop(a, p, q), (p, q), strict=True)), "is added"),

@@ -423,6 +423,13 @@ def columns_of_one_scaled_at_the_end(distances, epsilon, iterations):
     return sinkhorn_with(mass=1)(distances, epsilon, iterations) * len(distances) / distances.shape[1]
 
 
+def diversity_without_exp(codes, positives, codebook):
+    kept = positives != -1
+    table = (codebook @ codebook.T)[codes[kept]]
+    own, chosen = (table.gather(1, one[kept][:, None])[:, 0] for one in (codes, positives))
+    return -(chosen / (table.sum(1) - own)).log().mean() if kept.any() else codebook.sum() * 0
+
+
 RIGHT = {
     "4.1": [perplexity_by_loop, perplexity_in_torch, lambda loads: 2 ** entropy(loads, np.log2),
             lambda loads: np.prod((loads / loads.sum()) ** (-loads / loads.sum()))],
@@ -441,14 +448,15 @@ WRONG = [
     ("4.1", lambda loads: 2 ** entropy(loads), "`log` undone by `2 **`"),
     ("4.1", lambda loads: np.exp(-entropy(loads)), "minus sign"),
     ("4.1", perplexity_with_dead_codes, "dead code"),
+    ("4.1", lambda loads: np.exp((loads / loads.sum() * np.log(-loads / loads.sum())).sum()), "a negative number"),
     ("4.1", perplexity_of_counts, "Divide by their sum"),
     ("4.1", lambda loads: 1 / ((loads / loads.sum()) ** 2).sum(), "another measure"),
     ("4.1", lambda loads: int((loads > 0).sum()), "number of codes in use"),
     ("4.1", lambda loads: np.exp(entropy(loads) / len(loads)), "mean over codes"),
     ("4.1", lambda loads: loads / loads.sum(), "should be a number"),
     ("4.1", lambda loads: perplexity_parts(loads).sum(), "First the sum, then `exp`"),
-    ("4.1", perplexity_parts, "a reduction such as `.mean()` is missing"),
-    ("4.1", lambda loads: torch.from_numpy(perplexity_parts(loads)), "a reduction such as `.mean()` is missing"),
+    ("4.1", perplexity_parts, "a reduction such as `.sum()` or `.mean()` is missing"),
+    ("4.1", lambda loads: torch.from_numpy(perplexity_parts(loads)), "a reduction such as `.sum()` or `.mean()` is"),
     ("4.1", lambda loads: np.exp(entropy(loads, np.log10)), "`log10` undone by `exp`"),
     ("4.1", lambda loads: int(np.exp(entropy(loads))), "made a whole number"),
     ("4.1", lambda loads: round(np.exp(entropy(loads))), "made a whole number"),
@@ -477,11 +485,12 @@ WRONG = [
     ("4.2", cases_exchanged, "the two cases are exchanged"),
     ("4.2", none_as_soon_as_one_is_alone, "Each row is to be looked at by itself"),
     ("4.2", lambda c, g: sample_positives(c, g).float(), "should be int64"),
-    ("4.2", lambda c, g: sample_positives(c, g)[:, None], "should have shape"),
+    ("4.2", lambda c, g: sample_positives(c, g)[:, None], "a column: `multinomial"),
     ("4.2", lambda c, g: sample_positives(c, g).tolist(), "should be a tensor"),
     ("4.2", lambda c, g: torch.multinomial(others_of_group(c, g).float(), 1)[:, 0], "stopped with RuntimeError"),
     ("4.3", diversity_with(fill=None), "left among the logits"),
     ("4.3", diversity_with(fill=0.0), "exp(0) = 1 still counts"),
+    ("4.3", diversity_without_exp, "without its `exp`"),
     ("4.3", diversity_with(rows=cosines), "cosines"),
     ("4.3", diversity_with(rows=lambda e, c, p: -torch.cdist(e[c], e)), "distances"),
     ("4.3", diversity_with(rows=lambda e, c, p: e[c] @ e.T / e.shape[1] ** 0.5), "sqrt(dim)"),

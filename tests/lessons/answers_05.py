@@ -27,6 +27,14 @@ def similarity_with(scores=None, shares=lambda equal: equal.mean(axis=0), itself
     return answer
 
 
+def without_all_that_are_equal(codes, cf_vectors):
+    def others(vectors):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.where(np.isclose(unit @ unit.T, 1), -np.inf, unit @ unit.T)
+
+    return similarity_with(others, itself=None)(codes, cf_vectors)
+
+
 def cosines_by_column(vectors):
     unit = vectors / np.linalg.norm(vectors, axis=0, keepdims=True)
     return unit @ unit.T
@@ -200,14 +208,17 @@ WRONG = [
     ("5.1", similarity_with(lambda v: v @ v.T), "dot products"),
     ("5.1", similarity_with(lambda v: -np.linalg.norm(v[:, None] - v, axis=2)), "Euclidean"),
     ("5.1", similarity_with(shares=lambda equal: equal.mean(axis=1)), "mean over levels"),
-    ("5.1", similarity_with(shares=lambda equal: equal.mean()), "Keep the levels apart"),
+    ("5.1", similarity_with(shares=lambda equal: equal.mean()), "keep the levels apart"),
     ("5.1", similarity_with(shares=lambda equal: equal.sum(axis=0)), "a sum"),
     ("5.1", similarity_with(shares=lambda equal: np.cumprod(equal, axis=1).mean(axis=0)), "all before it"),
     ("5.1", similarity_with(shares=lambda equal: 1 - equal.mean(axis=0)), "*different* codes"),
     ("5.1", lambda codes, v: torch.from_numpy(similarity_with()(codes, v)), "should be an array"),
     ("5.1", changes_its_input, "in place"),
     ("5.1", second_of_the_list, "With two equal films it may be the other one"),
-    ("5.1", similarity_with(itself=0), "a diagonal of 0"),
+    ("5.1", similarity_with(itself=0), "not low enough"),
+    ("5.1", similarity_with(itself=-1), "not low enough"),
+    ("5.1", without_all_that_are_equal, "by its place"),
+    ("5.1", lambda codes, v: np.float64(similarity_with()(codes, v)[0]), "a `return` inside the loop"),
     ("5.1", lambda codes, v: similarity_with()(codes, v - v.mean(axis=0)), "their mean taken away"),
     ("5.1", similarity_with(lambda v: cosines_by_column(v)), "Every *row* is a vector"),
     ("5.1", similarity_with(shares=lambda equal: equal.any(axis=0)), "is true or false"),
@@ -236,6 +247,8 @@ WRONG = [
     ("5.3", sharing_with(lambda codes, sizes: (sizes * (sizes - 1)).sum()), "each counted twice"),
     ("5.3", sharing_with(lambda codes, sizes: len(codes) - len(sizes)), "beyond the first"),
     ("5.3", sharing_with(lambda codes, sizes: (sizes > 1).sum()), "identifiers that are shared"),
+    ("5.3", lambda codes: sharing_by_counter(np.array([(a, b, c, d) for a, b, c, d in codes])), "stopped with"),
+    ("5.3", lambda codes: sharing_by_counter(codes[:, :4]), ""),
     ("5.3", sharing_with(lambda codes, sizes: (sizes == 1).sum()), "*alone*"),
     ("5.3", sharing_with(rate=lambda found, n, sizes: found / n), "1 - distinct identifiers / items"),
     ("5.3", sharing_with(rate=lambda found, n, sizes: len(sizes) / n), "Take it from 1"),
@@ -252,6 +265,7 @@ WRONG = [
     ("5.3", sharing_with(rate=lambda found, n, sizes: 100 * (1 - len(sizes) / n)), "a percentage"),
     ("5.4", table_with(lambda letter, code: f"<{code}>"), "letter is missing"),
     ("5.4", table_with(lambda letter, code: f"<a_{code}>"), "the letter a at every level"),
+    ("5.4", table_with(lambda letter, code: f"<{'_abcdefghijklmnopqrstuvwxyz'.index(letter)}_{code}>"), "a number for"),
     ("5.4", table_with(lambda letter, code: str(code)), "codes as strings"),
     ("5.4", table_with(lambda letter, code: code), "the codes themselves"),
     ("5.4", table_with(right_token, row=lambda tokens: tokens[::-1]), "wrong order"),
