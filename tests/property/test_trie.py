@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from letterlib.decoding.beam_search import expand_leaves
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, PAD, DictTrie, Trie, tokens_of, vocabulary_size
 
@@ -156,3 +157,30 @@ def test_what_the_processor_allows_at_every_length(written, allowed):
     processor = TrieLogitsProcessor(Trie.build(np.array([[0, 0], [1, 1]]), (2, 2)))
     scores = processor(torch.tensor([[PAD, *written]]), torch.zeros(1, 6))
     assert torch.isfinite(scores[0]).nonzero().flatten().tolist() == allowed
+
+
+@settings(max_examples=80, deadline=None)
+@given(catalogues(), st.data())
+def test_leaves_become_the_items_that_a_loop_would_write(catalogue, data):
+    """Also where rows leave out different items: what one user has had may be new to the next."""
+    codes, sizes = catalogue
+    trie, n_items = Trie.build(codes, sizes), len(codes)
+    n_leaves, batch, k = trie.n_nodes(len(sizes)), data.draw(st.integers(1, 4)), data.draw(st.integers(1, 12))
+    width = data.draw(st.integers(1, n_leaves))
+    leaves = np.array([data.draw(st.permutations(range(n_leaves)))[:width] for _ in range(batch)])
+    scores = -np.arange(1.0, width + 1) * np.ones((batch, 1))
+    leaves[data.draw(st.integers(0, batch - 1)), -1] = -1
+    scores[data.draw(st.integers(0, batch - 1)), -1] = -np.inf
+    out = [(row, item) for row in range(batch) for item in data.draw(st.sets(st.integers(0, n_items - 1)))]
+    excluded = tuple(np.array(out, dtype=np.int64).reshape(-1, 2).T)
+    items, values = expand_leaves(trie, leaves, scores, k, excluded)
+    for row in range(batch):
+        found = [
+            (int(item), score)
+            for leaf, score in zip(leaves[row].tolist(), scores[row].tolist(), strict=True)
+            if leaf >= 0 and np.isfinite(score)
+            for item in trie.items[trie.first_item[leaf] : trie.first_item[leaf + 1]]
+            if (row, int(item)) not in out
+        ][:k]
+        found += [(-1, -np.inf)] * (k - len(found))
+        assert list(zip(items[row].tolist(), values[row].tolist(), strict=True)) == found
