@@ -27,7 +27,7 @@ from letterlib.experiments.configuration import RANKED, TOKENIZER_ARMS, RunConfi
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.readiness import check_language_models
 from letterlib.experiments.systems import UNTRAINED, find_system
-from letterlib.files import content_of_folder, read_json, sha256_of, write_json
+from letterlib.files import content_of_folder, digest, read_json, sha256_of, write_json
 from letterlib.semantics import ItemEmbeddings, embed_texts
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.letter import LetterTokenizer
@@ -167,11 +167,11 @@ class Pipeline:
         check_language_models([name], self.config, self.cache.folder)  # before minutes of tokenizers
         config = getattr(self.config, system.config)
         files = [sha256_of(config.intentions)] if getattr(config, "intentions", None) else []
+        files += [digest(list(self.dataset.user_labels))] if files else []  # by which the file names users
         files += content_of_folder(getattr(config, "language_model", ""))
         first, inputs = [], []
         if system.identifiers is not None:
-            first.append(self.identifiers(system.identifiers))
-            inputs.append(self._identifiers(system.identifiers).key)
+            first, inputs = [self.identifiers(system.identifiers)], [self._identifiers(system.identifiers).key]
         if system.titles:
             first.append(self.dataset.titles())
         return self._trained(name, system.kind, config, inputs + files, *first)
