@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from letterlib.generation import fused
+from letterlib.generation.attention import Attention
+from letterlib.generation.encoder_decoder import Dropout, EncoderDecoderConfig, FeedForward
 
 B, D_MODEL, HEADS, D_HEAD = 3, 6, 2, 4
 P = 0.4
@@ -120,3 +122,28 @@ def test_softmax_of_short_and_long_rows():
         scores = torch.randn(9, 4, width) * 30
         scores[0, 0, : width // 2] = -1e9
         assert torch.allclose(fused.softmax(scores), scores.softmax(-1), atol=1e-7)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+def test_modules_in_training_drop_by_one_mask_a_sequence_and_keep_the_mean(p, monkeypatch):
+    """Against the plain formulas: what is kept is divided by 1 - p, in the blocks and between them."""
+    masks, keep_mask = [], fused.keep_mask
+
+    def recorded(shape, p, like):
+        masks.append(keep_mask(shape, p, like))
+        return masks[-1]
+
+    monkeypatch.setattr(fused, "keep_mask", recorded)
+    torch.manual_seed(0)
+    x, memory = torch.randn(B, 5, 12), torch.randn(B, 7, 12)
+    attention = Attention(12, HEADS, 4, p, cross=True).train()
+    block = FeedForward(EncoderDecoderConfig(16, d_model=12, d_ff=10, n_heads=HEADS, d_head=4, n_layers=1, dropout=p))
+    found = attention(x, memory, None), block.train()(x), Dropout(p).train()(x)
+    shapes = [(B, HEADS, 1, 7), (B, 1, 10), (B, 1, 12)]
+    assert [tuple(one.shape) for one in masks] == (shapes if p else [])
+    of_weights, of_hidden, of_x = (one.float() / (1 - p) for one in masks) if p else (torch.ones(()),) * 3
+    (q,), (k, v) = attention.heads(attention.q(x)), attention.heads(attention.kv(memory))
+    looked = ((q @ k.mT).softmax(-1) * of_weights) @ v
+    plain = attention.o(looked.transpose(1, 2).flatten(2)), block.wo(block.wi(x).relu() * of_hidden), x * of_x
+    for one, expected in zip(found, plain, strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
