@@ -197,6 +197,7 @@ def test_a_relative_rate_moves_every_tensor_by_a_like_share_of_its_size():
     assert all(share == pytest.approx(1e-2, rel=0.01) for share in shares(relative_rate=True).values())
     one_rate = shares()
     assert one_rate["2.weight"] > 20 * one_rate["0.weight"], "one rate is little to the large and much to the small"
+    assert first_size(torch.tensor([[3.0, -4.0], [4.0, 3.0]])) == pytest.approx(12.5**0.5), "however many weights"
     assert first_size(torch.zeros(3)) == 1e-3, "what starts at zero must be able to move"
 
 
