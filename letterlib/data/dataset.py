@@ -67,7 +67,7 @@ class Dataset:
     items: one row per item id, with columns `title` (for people) and `text` (for the encoder), and
         where known `genres` (labels separated by "|"). Empty of columns when no text was released.
     source: the release and the rules it was prepared with, in words, for reports.
-    user_labels: the ids that users had in the source, in row order, for error messages.
+    user_labels, item_labels: the ids that users and items had in the source, in row order; items may have none.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Dataset:
     items: pd.DataFrame
     source: str
     user_labels: Sequence[str] = field(repr=False)
+    item_labels: Sequence[str] = field(default=(), repr=False)
 
     @property
     def n_users(self) -> int:
@@ -97,10 +98,8 @@ class Dataset:
     def texts(self) -> list[str]:
         """What the text encoder reads, one string per item id."""
         if "text" not in self.items:
-            raise Unavailable(
-                f"{self.name}: this release has no item text, so nothing can be embedded; "
-                "put <Name>.item.json beside the interactions, or use the released identifiers"
-            )
+            raise Unavailable(f"{self.name}: this release has no item text, so nothing can be embedded; put "
+                              "<Name>.item.json beside the interactions, or use the released identifiers")  # fmt: skip
         return self.items["text"].tolist()
 
     def titles(self) -> list[str]:

@@ -39,6 +39,9 @@ def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> by
     return content
 
 
+_LABEL = "label"
+
+
 def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Dataset]) -> Dataset:
     """The data set kept in `cache_dir` as Parquet; built and written first where it is not, or no longer, there.
 
@@ -68,8 +71,9 @@ def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
     rows = pa.ListArray.from_arrays(dataset.sequences.offsets.astype(np.int32), dataset.sequences.values)
     table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
     header = {"source": dataset.source, "checksum": _checksum(dataset)}
+    texts = dataset.items.assign(**{_LABEL: list(dataset.item_labels)}) if dataset.item_labels else dataset.items
     with written_beside(items) as beside:
-        pq.write_table(pa.Table.from_pandas(dataset.items, preserve_index=False), beside)
+        pq.write_table(pa.Table.from_pandas(texts, preserve_index=False), beside)
     with written_beside(sequences) as beside:
         pq.write_table(table.replace_schema_metadata(header), beside)
 
@@ -81,11 +85,13 @@ def _read(name: str, sequences: Path, items: Path) -> Dataset:
     values = rows.flatten().cast(pa.int64()).to_numpy()  # an ArrowException for 3.7, which NumPy would cut to 3
     offsets = rows.offsets.to_numpy().astype(np.int64)
     texts = pd.read_parquet(items)
-    dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], table["user"].to_pylist())
+    labels = texts.pop(_LABEL).tolist() if _LABEL in texts else []
+    dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], table["user"].to_pylist(), labels)
     if _checksum(dataset) != header["checksum"]:
         raise ValueError("its content is not what was written")
     return dataset
 
 
 def _checksum(dataset: Dataset) -> str:
-    return digest(dataset.fingerprint, dataset.source, list(dataset.user_labels))
+    labels = [list(dataset.item_labels)] if dataset.item_labels else []  # older copies have none
+    return digest(dataset.fingerprint, dataset.source, list(dataset.user_labels), *labels)

@@ -91,4 +91,4 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
                 f'{name}, item "{ids[other[0]]}": its {column} must be text, found {table[column][other[0]]!r:.40}; '
                 'where there is none, "" (pandas.read_csv with keep_default_na=False reads it so)'
             )
-    return Dataset(name, Sequences(values, offsets), table, source, [str(user) for user in users])
+    return Dataset(name, Sequences(values, offsets), table, source, list(map(str, users)), list(map(str, ids)))

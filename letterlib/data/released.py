@@ -2,7 +2,8 @@
 
 `<Name>.inter.json` is {"user": [item, item, ...], ...}, a user's items in time order, ids from 0.
 `<Name>.item.json` is {"item": {"title": ..., "description": ..., "categories": ...}, ...}; some releases
-come without it. The third file, `<Name>.index.json`, holds identifiers: `letterlib.tokenization`.
+come without it. Where we write it, an item has an "id", too: what it was called before it was numbered.
+The third file, `<Name>.index.json`, holds identifiers: `letterlib.tokenization`.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.data.raw_text import whole_letters
 from letterlib.errors import LetterError
-from letterlib.files import read_json, write_json
+from letterlib.files import as_json, read_json, write_json, written_beside
 
 INTERACTIONS, ITEMS, IDENTIFIERS = ".inter.json", ".item.json", ".index.json"
 
@@ -33,12 +34,12 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
     labels, sequences = _read_interactions(path)
     items_path = _in_any_case(path.with_name(stem + ITEMS))
     if items_path.exists():
-        items = _read_items(items_path)
+        items, item_labels = _read_items(items_path)
         _require_known(sequences, labels, path.name, items_path.name, len(items))
     else:
-        items = pd.DataFrame(index=range(_count_without_gaps(sequences, path.name)))
+        items, item_labels = pd.DataFrame(index=range(_count_without_gaps(sequences, path.name))), []
     source = f"released file {path.name} (format of LC-Rec and LETTER), interactions in the order of the file"
-    return Dataset(name or stem.lower(), sequences, items, source, labels)
+    return Dataset(name or stem.lower(), sequences, items, source, labels, item_labels)
 
 
 def write_released(dataset: Dataset, folder: str | Path) -> None:
@@ -46,7 +47,7 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
 
     A text that is not the title followed by ". " and a description has no place in the format, nor has a user with an
     item twice or with none, nor, where there is no text, an item without interactions or with genres: LetterError.
-    White space around a title, a text or a genre is not kept.
+    White space around a title, a text or a genre is not kept; nor, where there is no text, are items' own ids.
     """
     folder = Path(folder)
     if ("text" in dataset.items) != ("title" in dataset.items):
@@ -61,12 +62,17 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
         if "genres" in dataset.items or len(np.unique(dataset.sequences.values)) < dataset.n_items:
             raise LetterError(f"{dataset.name}: items have genres or no interactions, and the released format then "
                               "needs a title and a text of each; add these columns")  # fmt: skip
+        write_json(folder / (dataset.name + INTERACTIONS), users)
         (folder / (dataset.name + ITEMS)).unlink(missing_ok=True)  # of an earlier export: it would be read back
-    else:
-        rows = dataset.items.to_dict("records")
-        entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
-        write_json(folder / (dataset.name + ITEMS), entries)
-    write_json(folder / (dataset.name + INTERACTIONS), users)
+        return
+    rows = dataset.items.to_dict("records")
+    entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
+    for entry, label in zip(entries.values(), dataset.item_labels, strict=False):  # there may be none
+        entry["id"] = label
+    # Both are whole before one is put in place: one export's items beside another's interactions would be taken.
+    with written_beside(folder / (dataset.name + ITEMS)) as beside:
+        beside.write_text(as_json(entries), encoding="utf-8")
+        write_json(folder / (dataset.name + INTERACTIONS), users)
 
 
 def released_identifiers(data_dir: str | Path, name: str | None = None) -> Path:
@@ -155,7 +161,7 @@ def _require_known(sequences: Sequences, labels: list[str], inter: str, item_fil
         )
 
 
-def _read_items(path: Path) -> pd.DataFrame:
+def _read_items(path: Path) -> tuple[pd.DataFrame, list[str]]:
     table = _read_table(path, '{"item": {"title": ...}, ...}')
     missing = next((i for i in range(len(table)) if str(i) not in table), None)
     if missing is not None:
@@ -164,8 +170,10 @@ def _read_items(path: Path) -> pd.DataFrame:
             f'{path.name}: {len(table):,} items must have the ids 0-{len(table) - 1}, but "{missing}" is missing '
             f'and "{strange}" is there'
         )
-    rows = [_row(path.name, i, table[str(i)]) for i in range(len(table))]
-    return pd.DataFrame(rows).fillna({"genres": ""})
+    entries = [table[str(i)] for i in range(len(table))]
+    rows = [_row(path.name, i, entry) for i, entry in enumerate(entries)]
+    labels = [str(entry["id"]) for entry in entries if isinstance(entry.get("id"), str | int)]
+    return pd.DataFrame(rows).fillna({"genres": ""}), labels if len(labels) == len(entries) else []
 
 
 def _is_id(key: str, n_items: int) -> bool:

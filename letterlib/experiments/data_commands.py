@@ -1,4 +1,4 @@
-"""`letterlib data fetch`. Added to the command line by `cli`, which has `letterlib data` itself."""
+"""`letterlib data fetch` and `import`. Added to the command line by `cli`, which has `letterlib data` itself."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,3 +26,32 @@ def fetch(
     folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
     for line in fetch_files(name, raw_source(name), folder, given):
         print(line)
+
+
+@data_app.command(name="import")
+def import_tables(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="what the data set shall be called")],
+    interactions: Annotated[Path, typer.Argument(help="CSV with columns user, item, time; .tsv and .gz, too")],
+    items: Annotated[Path, typer.Argument(help="CSV with columns item, title, and perhaps description, genres")],
+    k: Annotated[int, typer.Option("--k", min=3, help="leave out users and items with fewer interactions")] = 5,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="where to; data/<name> if not given")] = None,
+) -> None:
+    """Make a data set of two tables of your own: checked, sorted by time, k-core, numbered."""
+    from letterlib.data import DATASETS, is_raw
+    from letterlib.data.own_tables import read_own_tables
+    from letterlib.data.released import write_released
+    from letterlib.errors import LetterError
+    from letterlib.experiments.configuration import make_config
+
+    make_config(name)  # a name that no other command would take
+    folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
+    if is_raw(name, None) or name in DATASETS:
+        raise LetterError(f'data set "{name}": another is called so already; choose another name')
+    others = [one.name for one in folder.glob("*.inter.json") if one.name != f"{name}.inter.json"]
+    if others:
+        raise LetterError(f"{folder}: {others[0]} is there already; name another folder with --data-dir")
+    dataset, lines = read_own_tables(name, interactions, items, k)
+    write_released(dataset, folder)
+    where = "" if folder == Path("data") / name else f" --data-dir {folder}"
+    print("\n".join([*lines, f"{folder}: written", f"next: letterlib run --dataset {name}{where}"]))

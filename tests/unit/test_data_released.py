@@ -1,7 +1,6 @@
 """Released files: the facts of the real ones, round trips, and one clear line for each way to break them."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,21 +246,6 @@ def test_broken_item_files(tmp_path, items, words):
 def test_reading_changes_no_order(tmp_path):
     order = np.random.default_rng(0).permutation(4).tolist()
     assert load_released(put(tmp_path, {"1": order})).sequences[0].tolist() == order
-
-
-def test_the_recipe_for_tables_of_one_s_own_makes_a_folder_that_loads(tmp_path, monkeypatch):
-    """The code of data/README.md, as it stands there."""
-    page = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text()
-    monkeypatch.chdir(tmp_path)
-    ids = [(f"u{user}", 10 + (user + place) % 7, 100 * place) for user in range(8) for place in range(6)]
-    rows = pd.DataFrame([*ids, ("u0", 10, 999), ("lonely", 12, 0)], columns=["user", "item", "time"])
-    rows.sample(frac=1, random_state=0).to_csv("interactions.csv", index=False)
-    items = pd.DataFrame({"item": range(10, 18), "title": [f"thing {i}" for i in range(8)]})
-    items.assign(text=items["title"] + ". Good.").to_csv("items.csv", index=False)
-    exec(re.search(r"```python\n(.*?)```", page, re.S)[1], {})
-    made = load_released(Path("data/shop"))
-    assert (made.n_users, made.n_items) == (8, 7) and made.titles()[0] == "thing 0"
-    assert made.sequences[0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_null_categories_are_none(tmp_path):

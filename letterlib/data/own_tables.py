@@ -1,0 +1,102 @@
+"""Two tables of one's own, interactions and items, to a data set: what `letterlib data import` does."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.errors import EmptyDataError, ParserError
+
+from letterlib.data.dataset import Dataset
+from letterlib.data.preprocessing import build_dataset, k_core
+from letterlib.errors import LetterError
+
+SOURCE = "{interactions} and {items}: the first interaction of a user with an item, {k}-core"
+
+
+def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> tuple[Dataset, list[str]]:
+    """A data set from two files, and what became of their rows, a line each.
+
+    interactions: columns `user`, `item` and `time`, numbers or dates (ISO 8601). Of several rows of a user with an
+        item the first in time is kept; then users and items with fewer than `k` rows are left out, again and again.
+    items: columns `item` and `title`, and where there are any `description` and `genres` (separated by "|").
+    Both are CSV in UTF-8, or tab-separated where the name says .tsv, perhaps compressed. Ids are text: 007 is not 7.
+    Whatever is wrong is a LetterError that names the file.
+    """
+    rows, table = _read(interactions, ("user", "item", "time")), _read(items, ("item", "title"))
+    for column in ("user", "item"):
+        if len(without := np.flatnonzero(rows[column] == "")):
+            where = f"{interactions}, line {without[0] + 2}"
+            raise LetterError(f"{where}: no {column} ({len(without):,} such rows); leave them out, they are nobody's")
+    rows["time"] = _times(rows["time"], interactions)
+    # A stable sort: of two rows of the same time the first in the file is kept.
+    once = rows.sort_values("time", kind="stable").drop_duplicates(["user", "item"])
+    core = k_core(once, k)
+    if not len(core):
+        raise LetterError(f"{interactions}: nothing is left of the {k}-core; a smaller --k leaves more")
+    table = table.set_index("item").rename_axis(None)
+    known = table.index.isin(core["item"].unique())
+    if table.loc[known, "title"].str.strip().eq("").all():
+        raise LetterError(f"{items}: no item has a title; there would be nothing to read")
+    texts = _texts(table[[column for column in ("title", "description", "genres") if column in table]])
+    source = SOURCE.format(interactions=interactions.name, items=items.name, k=k)
+    dataset = build_dataset(name, core, texts, source)
+    users, products = rows["user"].nunique(), rows["item"].nunique()
+    return dataset, [
+        f"{len(rows):,} interactions of {users:,} users with {products:,} items were read",
+        f"{len(rows) - len(once):,} repeated an earlier one of the same user and item, and were left out",
+        f"{k}-core: {users - dataset.n_users:,} users and {products - dataset.n_items:,} items had too few, and were "
+        f"left out with {len(once) - len(core):,} interactions",
+        f"{dataset.n_interactions:,} interactions of {dataset.n_users:,} users with {dataset.n_items:,} items are left",
+    ]
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
+    try:
+        table = pd.read_csv(path, sep="\t" if tabs else ",", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise LetterError(f"{path}: no such file; check the path") from error
+    except EmptyDataError as error:
+        raise LetterError(f"{path}: is empty; the first line should name the columns {', '.join(columns)}") from error
+    except UnicodeDecodeError as error:
+        raise LetterError(f"{path}: is not text in UTF-8 (byte {error.start}); save it so") from error
+    except (ParserError, ValueError) as error:
+        raise LetterError(f"{path}: cannot be read as a table ({str(error).strip().splitlines()[0]})") from error
+    except OSError as error:
+        raise LetterError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+    for column in columns:
+        if column not in table:
+            found = ", ".join(map(str, table.columns))
+            hint = "; columns are separated by commas, or by tabs in a .tsv" if len(table.columns) == 1 else ""
+            raise LetterError(f"{path}: no column {column}; its first line names {found:.80}{hint}")
+    if not len(table):
+        raise LetterError(f"{path}: has no rows, only the names of columns")
+    return table
+
+
+def _times(written: pd.Series, path: Path) -> pd.Series:
+    """Times as numbers, or as dates in UTC; all of one kind."""
+    numbers = pd.to_numeric(written, errors="coerce")
+    if np.isfinite(numbers).all():
+        return numbers
+    dates = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True)
+    if dates.isna().all():  # no dates at all, so it is the numbers that have a hole
+        dates, wrong = numbers, ~np.isfinite(numbers)
+    else:
+        wrong = dates.isna()
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise LetterError(
+            f"{path}, line {place + 2}: the time is {written.iloc[place]!r:.40} ({int(wrong.sum()):,} such rows); all "
+            "times must be numbers, or all dates such as 2024-03-31 or 2024-03-31T18:20:00"
+        )
+    return dates
+
+
+def _texts(table: pd.DataFrame) -> pd.DataFrame:
+    """`Dataset.items` of a table of titles and descriptions: the text is the title, then ". " and the description."""
+    words = table.apply(lambda column: column.str.strip())
+    if "description" not in words:
+        return words.assign(text=words["title"])
+    joined = words["title"].where(words["description"] == "", words["title"] + ". " + words["description"])
+    return words.drop(columns="description").assign(text=joined)

@@ -1,0 +1,194 @@
+"""Two tables of one's own become a data set, or one clear line says why not."""
+
+import ast
+import gzip
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from letterlib.cli import app
+from letterlib.data.dataset import Dataset, Sequences
+from letterlib.data.own_tables import read_own_tables
+from letterlib.data.prepared import prepared
+from letterlib.data.released import load_released, write_released
+from letterlib.errors import LetterError
+
+USERS, ITEMS = 12, 9
+IMPORTS = "from letterlib.data.released import write_released; from letterlib.data.own_tables import read_own_tables"
+
+
+def written(folder, rows=None, items=None, *, name="i.csv", **options):
+    """Two files; by default a table in which user u has all items, from item u on, with times as said by `rows`."""
+    if rows is None:
+        rows = [(f"0{u}", f"{(u + t) % ITEMS:03}", str(100 * t + u)) for t in range(ITEMS) for u in range(USERS)]
+    if items is None:
+        items = [(f"{i:03}", f" Thing {i}", "fine, blue" if i % 2 else "") for i in range(ITEMS + 2)]
+    frame = pd.DataFrame(rows, columns=["user", "item", "time"])
+    frame.to_csv(folder / name, index=False, **options)
+    pd.DataFrame(items, columns=["item", "title", "description"]).to_csv(folder / "p.csv", index=False)
+    return folder / name, folder / "p.csv"
+
+
+def histories(dataset):
+    rows = zip(dataset.user_labels, (dataset.sequences[i] for i in range(dataset.n_users)), strict=True)
+    return {user: [dataset.item_labels[i] for i in items] for user, items in rows}
+
+
+EXPECTED = {f"0{u}": [f"{(u + t) % ITEMS:03}" for t in range(ITEMS)] for u in range(USERS)}
+
+
+def test_rows_in_any_order_become_histories_in_the_order_of_time(tmp_path):
+    paths = written(tmp_path)
+    shuffled = pd.read_csv(paths[0], dtype=str).sample(frac=1, random_state=0)
+    again = shuffled.iloc[:5].assign(time="5000")  # later rows of what they have already
+    pd.concat([again, shuffled]).to_csv(paths[0], index=False)
+    dataset, lines = read_own_tables("shop", *paths)
+    assert histories(dataset) == EXPECTED
+    assert dataset.item_labels == [f"{i:03}" for i in range(ITEMS)], "two items that nobody has are left out"
+    assert dataset.items["text"].tolist()[:2] == ["Thing 0", "Thing 1. fine, blue"]
+    assert lines[1].startswith("5 repeated")
+
+
+def test_users_and_items_with_few_rows_are_left_out_and_counted(tmp_path):
+    paths = written(tmp_path)
+    with open(paths[0], "a", encoding="utf-8") as file:
+        file.write("rare,001,1\nrare,009,2\n")
+    dataset, lines = read_own_tables("shop", *paths)
+    assert histories(dataset) == EXPECTED
+    assert "1 users and 1 items had too few, and were left out with 2 interactions" in lines[2]
+    with pytest.raises(LetterError, match="nothing is left of the 20-core; a smaller --k"):
+        read_own_tables("shop", *paths, k=20)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(name="i.tsv", sep="\t"),
+        dict(name="i.csv.gz", compression="gzip"),
+        dict(encoding="utf-8-sig"),
+        dict(lineterminator="\r\n"),
+        dict(columns=["time", "item", "user"]),
+    ],
+    ids=lambda one: str(one),
+)
+def test_other_ways_to_write_the_same_table(tmp_path, change):
+    assert histories(read_own_tables("shop", *written(tmp_path, **change))[0]) == EXPECTED
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S+02:00"])
+def test_times_may_be_dates(tmp_path, form):
+    paths = written(tmp_path)
+    rows = pd.read_csv(paths[0], dtype=str)
+    days = pd.to_datetime("2019-12-25") + pd.to_timedelta(rows["time"].astype(int), unit="D")
+    rows.assign(time=days.dt.strftime(form)).to_csv(paths[0], index=False)
+    assert histories(read_own_tables("shop", *paths)[0]) == EXPECTED
+
+
+BAD = {
+    "no such file": lambda i, p: i.unlink(),
+    "is empty; the first line": lambda i, p: i.write_text(""),
+    "has no rows": lambda i, p: i.write_text("user,item,time\n"),
+    "no column time; its first line names user, item": lambda i, p: i.write_text("user,item\na,b\n"),
+    "no column user.*columns are separated by commas": lambda i, p: i.write_text("user;item;time\na;b;1\n"),
+    "line 3: no user .1 such rows": lambda i, p: i.write_text("user,item,time\na,b,1\n,b,2\n"),
+    "line 2: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
+    "line 3: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),
+    "line 2: the time is '5' .1 such": lambda i, p: i.write_text("user,item,time\na,b,5\na,c,2024-01-01\n"),
+    "the time is ''": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,\n"),
+    "the time is 'inf'": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,inf\n"),
+    "is not text in UTF-8": lambda i, p: i.write_bytes("user,item,time\né,b,1\n".encode("latin-1")),
+    "p.csv: is not text in UTF-8": lambda i, p: p.write_bytes(gzip.compress(b"item,title\n")),
+    "i.csv: cannot be read as a table": lambda i, p: i.write_text('user,item,time\na,b,1\na,b,1,2,3\n'),
+    "no column title": lambda i, p: p.write_text("item,name\n000,a\n"),
+    'item "003" has interactions and no row': lambda i, p: p.write_text("item,title\n000,a\n001,b\n002,c\n"),
+    'item "000" is there twice': lambda i, p: p.write_text(p.read_text() + "000,again,\n"),
+    "no item has a title": lambda i, p: p.write_text("item,title\n" + "".join(f"{i:03},\n" for i in range(ITEMS))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_what_is_wrong_with_a_table_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    paths = written(tmp_path)
+    BAD[words](*paths)
+    with pytest.raises(LetterError, match=words) as caught:
+        read_own_tables("shop", *paths)
+    assert "\n" not in str(caught.value)
+    assert CliRunner().invoke(app, ["data", "import", "shop", *map(str, paths)]).exit_code != 0
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_command_makes_a_folder_that_the_other_commands_find(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = list(map(str, written(tmp_path)))
+    said = CliRunner().invoke(app, ["data", "import", "shop", *paths])
+    assert said.exit_code == 0 and "next: letterlib run --dataset shop\n" in said.output, said.output
+    assert histories(load_released("data/shop")) == EXPECTED
+    assert "12 users, 9 items" in CliRunner().invoke(app, ["data", "--dataset", "shop"]).output
+    elsewhere = CliRunner().invoke(app, ["data", "import", "shop", *paths, "--data-dir", "other"])
+    assert "letterlib run --dataset shop --data-dir other" in elsewhere.output
+    for name, words in (
+        ("movielens", "is called so already"),
+        ("yelp", "is called so already"),
+        ("a b", "letters, dig"),
+    ):
+        wrong = CliRunner().invoke(app, ["data", "import", name, *paths])
+        assert isinstance(wrong.exception, LetterError) and words in str(wrong.exception)
+    wrong = CliRunner().invoke(app, ["data", "import", "store", *paths, "--data-dir", "other"])
+    assert "shop.inter.json is there already" in str(wrong.exception)
+
+
+def test_own_ids_of_items_survive_export_and_preparation_and_change_no_fingerprint(tmp_path):
+    dataset, _ = read_own_tables("shop", *written(tmp_path))
+    write_released(dataset, tmp_path / "out")
+    back = load_released(tmp_path / "out")
+    assert list(back.item_labels) == list(dataset.item_labels) and back.fingerprint == dataset.fingerprint
+    kept = prepared("shop", 1, tmp_path / "kept", lambda: dataset)
+    assert list(kept.item_labels) == list(dataset.item_labels) and kept.items.equals(dataset.items)
+    entries = json.loads((tmp_path / "out" / "shop.item.json").read_text(encoding="utf-8"))
+    del entries["3"]["id"]
+    (tmp_path / "out" / "shop.item.json").write_text(json.dumps(entries), encoding="utf-8")
+    assert list(load_released(tmp_path / "out").item_labels) == [], "some are none"
+
+
+def test_a_failed_export_leaves_the_earlier_one_as_it_was(tmp_path, monkeypatch):
+    """Items of one export beside interactions of another would be loaded without a word."""
+
+    def made(word):
+        items = pd.DataFrame({"title": [f"{word} {i}" for i in range(4)]})
+        lists = Sequences.from_lists([np.arange(4), [3, 2, 1]])
+        return Dataset("m", lists, items.assign(text=items["title"]), "", ["a", "b"])
+
+    write_released(made("old"), tmp_path)
+
+    def full(path, value):
+        raise LetterError(f"{path}: could not be written")
+
+    monkeypatch.setattr("letterlib.data.released.write_json", full)
+    with pytest.raises(LetterError, match="could not be written"):
+        write_released(made("new"), tmp_path)
+    assert load_released(tmp_path).titles() == [f"old {i}" for i in range(4)]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["m.inter.json", "m.item.json"]
+
+
+def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch, capsys):
+    """Its commands and its code, as they stand there, but for the profile, which would take minutes."""
+    page = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"u{u}", f"SKU-{(3 * u + t) % 40:03}", t) for u in range(60) for t in range(8)]
+    pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv("interactions.csv", index=False)
+    items = pd.DataFrame({"item": [f"SKU-{i:03}" for i in range(40)], "title": [f"thing {i}" for i in range(40)]})
+    items.to_csv("items.csv", index=False)
+    command = re.search(r"^letterlib (data import .*)$", page, re.MULTILINE)[1]
+    assert CliRunner().invoke(app, command.split()).exit_code == 0
+    exec(f"from pathlib import Path; {IMPORTS}; {re.search(r'In Python: `(.*?)`', page)[1]}", {})
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    assert code.count('"laptop"') == 1
+    exec(code.replace('"laptop"', '"smoke"'), {})
+    ids = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
+    assert len(set(ids)) == 10 and set(ids) <= set(items["item"]) - {"SKU-017", "SKU-004"}
