@@ -1,5 +1,6 @@
 """The command line: `letterlib run`, and every stage of it alone."""
 
+import errno
 import io
 import os
 import sys
@@ -207,12 +208,19 @@ def main() -> None:
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False, prog_name="letterlib")
+        if sys.stdout:  # there is none after `>&-`
+            sys.stdout.flush()  # here, where a full disk can still be said in a line
     except LetterError as error:
         code = _fail(str(error))
     except PermissionError as error:  # pathlib's, where one may not look into a folder
         code = _fail(f"{error} (choose another folder, or have this one opened to you)")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try to write the rest at its end
+        code = _fail(f"what it says could not be written ({error.strerror}); free some disk space, and run it again")
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have one; all else is a bug of ours
             raise

@@ -32,7 +32,7 @@ from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
 from letterlib.experiments.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
 from letterlib.experiments.tables import SystemResult, folder_name, gather, heading, results_frame
-from letterlib.files import write_json, write_text
+from letterlib.files import read_json, write_json, write_text
 
 
 @dataclass
@@ -58,6 +58,8 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> None:
     page = render(pipeline, results, analysis)
     name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
     folder = pipeline.cache.folder / "reports" / name
+    if _of_other_data(folder / "results.json", pipeline):
+        pipeline.cache.say(f"{folder}: held the report of other data of this name, which is replaced")
     try:
         write_json(folder / "results.json", results_json(pipeline, results))
         write_text(folder / "report.html", page)
@@ -66,10 +68,16 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> None:
     pipeline.cache.say(f"Report: {folder / 'report.html'}")
 
 
+def _of_other_data(path: Path, pipeline: Pipeline) -> bool:
+    there = read_json(path).get("dataset", {}) if path.exists() else {}
+    return there.get("fingerprint", pipeline.dataset.fingerprint) != pipeline.dataset.fingerprint
+
+
 def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:
     """Metrics, seconds and configuration of a run, for machines."""
     return {
         "config": pipeline.config.model_dump(mode="json"),
+        "dataset": {"source": pipeline.dataset.source, "fingerprint": pipeline.dataset.fingerprint},
         "device": device_in_words(pipeline.device),
         "versions": versions(),
         "systems": {

@@ -66,6 +66,7 @@ def frame(results: Iterable[RunResult]) -> pd.DataFrame:
         kept = ("validation N@10", "weights", "peak memory MiB", "commit", "failures")
         row |= {name: record.get(name) for name in kept} | {"machine": record.get("device")}
         row["code"] = " ".join(sorted(filter(None, one.code)))
+        row["data"] = record["dataset"]["fingerprint"]  # runs of other data may stand in other rows
         rows.append(row | {"seconds": one.seconds, "cases": record["cases"]["answered"]})
     return pd.DataFrame(rows)
 

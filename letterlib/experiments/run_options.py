@@ -73,7 +73,13 @@ def with_run_options(function: Callable) -> Callable:
         options = {name: values.pop(name) for name in RUN_OPTIONS}
         if "context" in values and values["context"].invoked_subcommand:
             return  # `letterlib data fetch` comes through `letterlib data`
-        function(make_pipeline(**options), **values)
+        pipeline = make_pipeline(**options)
+        if isinstance(name := values.get("system", values.get("arm")), str):
+            from letterlib.experiments.systems import unread
+
+            for one in unread(options["set"], name):
+                pipeline.cache.say(f"note: --set {one} changes nothing for {name}")
+        function(pipeline, **values)
 
     command.__signature__ = inspect.Signature(own + shared)
     command.__annotations__ = {p.name: p.annotation for p in own + shared}

@@ -35,7 +35,7 @@ def load_results(*folders: str | Path) -> list[RunResult]:
     paths: dict[tuple[Any, ...], Path] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise LetterError(f"{folder}: no such folder of results; finished runs are written there (see --out-dir)")
+            raise LetterError(f"{folder}: no such folder of results; letterlib grid and papermill write there")
         for path in sorted(folder.rglob("*.json")):
             if path.parent.name.startswith("."):
                 continue  # being written at this moment, or when its process was killed
@@ -59,7 +59,8 @@ def select(results: Iterable[RunResult], conditions: Sequence[str]) -> list[RunR
     for condition in conditions:
         name, sign, wanted = condition.partition("=")
         if not sign or name not in PARAMETERS:
-            raise LetterError(f'"{condition}": write it as parameter=value; the parameters are {", ".join(PARAMETERS)}')
+            what = f"{name} is no parameter" if sign else "write it as parameter=value"
+            raise LetterError(f'"{condition}": {what}; the parameters are {", ".join(PARAMETERS)}')
         there = sorted({in_a_word(one.parameters[name]) or '""' for one in chosen})
         chosen = [one for one in chosen if _equal(one.parameters[name], wanted)]
         if not chosen:
@@ -102,8 +103,7 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
     results = list(results)
     if not results:
         raise LetterError("no runs to sum up; what chose among them left none")
-    told_apart = _differing(results)
-    rows = []
+    told_apart, rows = _differing(results), []
     for runs in by_setting(results):
         inside, outside = mean_interval(runs), mean_interval(runs, history="out")
         rows.append(

@@ -1,6 +1,6 @@
 """Every system of the table, one line each: what it is called, which class it is, and what that class is made from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from letterlib.collaborative.bert4rec import BERT4Rec
@@ -128,3 +128,18 @@ def find_system(name: str) -> System:
     others = [name for arm in ("cf", "div") for name in (f"tiger-{arm}", f"lc-rec-{arm}")]
     possible = [*SYSTEMS, *others]
     raise LetterError(f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of {", ".join(possible)}')
+
+
+def unread(overrides: Iterable[str], name: str) -> list[str]:
+    """Those overrides, such as "tiger.epochs=3", that change nothing of the system or the tokenizer of that name."""
+    system = SYSTEMS.get(name)
+    codes = system.identifiers if system else name
+    rooms = {system.config} if system else set()
+    rooms |= {"tokenizer"} if codes in (*TOKENIZER_ARMS, *UNTRAINED) else set()
+    rooms |= {"sasrec_32"} if codes in ("letter", "cf") else set()
+    off = {"cf": ["beta"], "div": ["alpha"], "plain": ["alpha", "beta"]}.get(codes, [])
+    named = [(one, *one.partition("=")[0].partition(".")[::2]) for one in overrides]
+    idle = [
+        one for one, room, option in named if option and (room not in rooms or room == "tokenizer" and option in off)
+    ]
+    return idle if system or name in TOKENIZER_ARMS else []

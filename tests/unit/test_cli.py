@@ -173,6 +173,24 @@ def test_a_closed_output_is_no_error():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_full_disk_for_what_is_said_is_one_line():
+    command = [sys.executable, "-m", "letterlib", "settings"]
+    with open("/dev/full", "w") as full:
+        said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert said.returncode == 2 and said.stderr.count("\n") == 1 and "No space left on device" in said.stderr
+
+
+def test_an_option_that_changes_nothing_is_said(tmp_path, beauty):
+    options = [f"--set={one}" for one in ("tokenizer.alpha=0.5", "tiger.epochs=1", "held_out=1")]
+    options += ["--set=tokenizer.n_codes=16", "--set=tokenizer.n_groups=4", "--profile=smoke", "--dataset=made"]
+    done = letterlib("tokenize", "--arm", "plain", *options, "--data-dir", beauty, cwd=tmp_path)
+    assert [line for line in done.stdout.splitlines() if line.startswith("note")] == [
+        "note: --set tokenizer.alpha=0.5 changes nothing for plain",
+        "note: --set tiger.epochs=1 changes nothing for plain",
+    ]
+
+
 def test_a_terminal_that_knows_ascii_alone_does_not_end_a_run(tmp_path, beauty):
     for file in beauty.iterdir():
         file.rename(beauty / file.name.replace("Made", "영화"))

@@ -197,8 +197,8 @@ def test_runs_are_chosen_by_parameters_however_a_number_is_spelt():
         select(runs, ["tau=0.9"])
     with pytest.raises(LetterError, match='no finished run has "tau=high"'):
         select(runs, ["tau=high"])
-    for wrong in ("tau", "tua=1"):
-        with pytest.raises(LetterError, match="parameter=value"):
+    for wrong, words in (("tau", "write it as parameter=value"), ("tua=1", "tua is no parameter")):
+        with pytest.raises(LetterError, match=f'^"{wrong}": {words}; the parameters are dataset, '):
             select(runs, [wrong])
 
 
