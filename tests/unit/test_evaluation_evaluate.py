@@ -53,6 +53,17 @@ def test_every_figure_by_hand(split):
     assert "identifier R@10" not in found
 
 
+def test_figures_of_groups_are_shares_of_their_own_cases_and_ten_places_are_ten():
+    """A target in the eleventh place (10, counted from 0) is no hit, whatever the group or the level."""
+    ranks = np.array([0, 9, 10, 30, 4, 10, 10, 2])
+    groups = np.array(["head"] * 4 + ["tail"] * 3 + ["unseen"])
+    found = Evaluation(ranks, np.arange(8), groups, {}, ranks).metrics()
+    assert [found[f"R@10 {group}"] for group in ("head", "tail", "unseen")] == pytest.approx([2 / 4, 1 / 3, 1])
+    assert found["R@10"] == found["identifier R@10"] == 4 / 8 and found["R@5"] == 3 / 8
+    gains = [1, 1 / np.log2(11), 1 / np.log2(6), 1 / np.log2(4)]
+    assert found["N@10"] == found["identifier N@10"] == pytest.approx(sum(gains) / 8)
+
+
 def test_places_beyond_the_tenth_count_for_validity_only(split):
     items = np.array([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, NO_ITEM]] * 3)
     found = evaluate(Ranking.of_items(items, np.zeros(items.shape)), split.cases("test"), split).metrics()
