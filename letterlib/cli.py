@@ -82,7 +82,13 @@ def table(
     ] = False,
     system: Annotated[
         list[str],
-        typer.Option("--system", help="only this one and the floors; repeatable; all but language models if not given"),
+        typer.Option(
+            "--system",
+            help=(
+                "only this one and the floors; repeatable; all but language models if not given. With both tiger and "
+                "letter-tiger all four tokenizers are trained, to say what each regularizer does"
+            ),
+        ),
     ] = [],  # noqa: B006 (typer copies it)
 ) -> None:
     """Every system over several seeds, with intervals over seeds and users, and what can be said of each difference.
@@ -101,7 +107,9 @@ def table(
 @data_app.callback(invoke_without_command=True)
 @with_run_options
 def data(pipeline, context: typer.Context) -> None:
-    """Load a data set, check it, and print its counts and its split. `letterlib data fetch` gets raw files.
+    """Load a data set, check it, and print its counts and its split.
+
+    `letterlib data fetch` gets raw files; `letterlib data import` makes a data set of two tables of your own.
 
     amazon-<year>-<category> and yelp are made from raw files, and their counts are held against the paper's.
     """

@@ -45,7 +45,8 @@ def load_dataset(name: str, data_dir: Path | None = None, cache_dir: Path | None
     raise LetterError(
         f"{what}: {' and '.join(PACKAGED)} come with the installation; a released one, such as beauty or "
         "instruments, needs its folder in --data-dir (data/README.md says where to get the files); "
-        "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help)"
+        "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help), and others from two "
+        "tables of your own (letterlib data import --help)"
     )
 
 

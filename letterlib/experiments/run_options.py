@@ -22,7 +22,7 @@ RUN_OPTIONS = {
             help=(
                 "movielens and complete-journey come with the installation; amazon-<year>-<category> and yelp are made "
                 "from raw files (letterlib data fetch); any other name is a released folder (<Name>.inter.json, "
-                "<Name>.item.json), looked for in --data-dir"
+                "<Name>.item.json), looked for in --data-dir, or one that letterlib data import has made"
             ),
         ),
     ),
