@@ -1,10 +1,11 @@
 """Two tables of one's own, interactions and items, to a data set: what `letterlib data import` does."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pandas.errors import EmptyDataError, ParserError
+from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from letterlib.data.dataset import Dataset
 from letterlib.data.preprocessing import build_dataset, k_core
@@ -52,15 +53,17 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
+    as_written = dict(dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     try:
-        table = pd.read_csv(path, sep="\t" if tabs else ",", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with warnings.catch_warnings(action="error", category=ParserWarning):  # fields that no column is named for
+            table = pd.read_csv(path, sep="\t" if tabs else ",", **as_written)
     except FileNotFoundError as error:
         raise LetterError(f"{path}: no such file; check the path") from error
     except EmptyDataError as error:
         raise LetterError(f"{path}: is empty; the first line should name the columns {', '.join(columns)}") from error
     except UnicodeDecodeError as error:
         raise LetterError(f"{path}: is not text in UTF-8 (byte {error.start}); save it so") from error
-    except (ParserError, ValueError) as error:
+    except (ParserError, ParserWarning, ValueError) as error:
         raise LetterError(f"{path}: cannot be read as a table ({str(error).strip().splitlines()[0]})") from error
     except OSError as error:
         raise LetterError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error

@@ -104,6 +104,7 @@ BAD = {
     "is not text in UTF-8": lambda i, p: i.write_bytes("user,item,time\né,b,1\n".encode("latin-1")),
     "p.csv: is not text in UTF-8": lambda i, p: p.write_bytes(gzip.compress(b"item,title\n")),
     "i.csv: cannot be read as a table": lambda i, p: i.write_text('user,item,time\na,b,1\na,b,1,2,3\n'),
+    "i.csv: cannot be read as a table .*header": lambda i, p: i.write_text("user,item,time\na,b,1,\na,c,2,\n"),
     "no column title": lambda i, p: p.write_text("item,name\n000,a\n"),
     'item "003" has interactions and no row': lambda i, p: p.write_text("item,title\n000,a\n001,b\n002,c\n"),
     'item "000" is there twice': lambda i, p: p.write_text(p.read_text() + "000,again,\n"),
