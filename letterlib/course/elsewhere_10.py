@@ -24,23 +24,18 @@ def elsewhere(answer: FunctionType, values: list) -> list[Any]:
         sent = marshal.dumps((_described(answer), _globals_of(answer), values))
     except (ValueError, AttributeError, RecursionError):
         return []
-    known = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-S", __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | known | {"PYTHONHASHSEED": seed},
-        )
-        for seed in ("1", "2")
-    ]
-    found = []
-    for process in started:
-        try:
-            found.append(marshal.loads(process.communicate(sent, timeout=SECONDS)[0]))
-        except (subprocess.TimeoutExpired, OSError, ValueError, EOFError, TypeError):
-            process.kill()
+    known, found = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}, []
+    for seed in ("1", "2"):
+        with contextlib.suppress(subprocess.SubprocessError, OSError, ValueError, EOFError, TypeError):
+            done = subprocess.run(
+                [sys.executable, "-S", __file__],
+                input=sent,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | known | {"PYTHONHASHSEED": seed},
+                timeout=SECONDS,
+            )
+            found.append(marshal.loads(done.stdout))
     return found
 
 
