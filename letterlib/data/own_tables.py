@@ -9,9 +9,8 @@ from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from letterlib.data.dataset import Dataset
 from letterlib.data.preprocessing import build_dataset, k_core
+from letterlib.data.released import text_of
 from letterlib.errors import LetterError
-
-SOURCE = "{interactions} and {items}: the first interaction of a user with an item, {k}-core"
 
 
 def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> tuple[Dataset, list[str]]:
@@ -25,7 +24,7 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
     """
     rows, table = _read(interactions, ("user", "item", "time")), _read(items, ("item", "title"))
     for column in ("user", "item"):
-        if len(without := np.flatnonzero(rows[column] == "")):
+        if len(without := np.flatnonzero(rows[column].str.strip() == "")):
             where = f"{interactions}, line {without[0] + 2}"
             raise LetterError(f"{where}: no {column} ({len(without):,} such rows); leave them out, they are nobody's")
     rows["time"] = _times(rows["time"], interactions)
@@ -39,7 +38,7 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
     if table.loc[known, "title"].str.strip().eq("").all():
         raise LetterError(f"{items}: no item has a title; there would be nothing to read")
     texts = _texts(table[[column for column in ("title", "description", "genres") if column in table]])
-    source = SOURCE.format(interactions=interactions.name, items=items.name, k=k)
+    source = f"{interactions.name} and {items.name}: the first interaction of a user with an item, {k}-core"
     dataset = build_dataset(name, core, texts, source)
     users, products = rows["user"].nunique(), rows["item"].nunique()
     return dataset, [
@@ -101,5 +100,4 @@ def _texts(table: pd.DataFrame) -> pd.DataFrame:
     words = table.apply(lambda column: column.str.strip())
     if "description" not in words:
         return words.assign(text=words["title"])
-    joined = words["title"].where(words["description"] == "", words["title"] + ". " + words["description"])
-    return words.drop(columns="description").assign(text=joined)
+    return words.assign(text=list(map(text_of, words["title"], words["description"]))).drop(columns="description")

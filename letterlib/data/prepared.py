@@ -15,6 +15,9 @@ from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.files import digest, one_at_a_time, remove_scratch, written_beside
 
+_LABEL = "label"
+"""The column of items' own ids in the file."""
+
 _DAMAGED = (OSError, ValueError, KeyError, pa.ArrowException)
 """What reading a prepared copy raises when it is not, or not wholly, what was written."""
 
@@ -37,9 +40,6 @@ def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> by
     if found != sha256:
         raise LetterError(f"{path}: SHA-256 is {found}, expected {sha256}, so it is not opened; {again}")
     return content
-
-
-_LABEL = "label"
 
 
 def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Dataset]) -> Dataset:

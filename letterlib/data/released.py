@@ -189,7 +189,7 @@ def _row(file: str, item: int, entry: Any) -> dict[str, str]:
     if not isinstance(entry, dict) or "title" not in entry:
         raise LetterError(f'{file}, item "{item}": expected {{"title": ...}}, found {entry!r:.60}')
     title, description = (_words(file, item, entry, field) for field in ("title", "description"))
-    row = {"title": title or f"item {item}", "text": ". ".join(filter(None, [title, description]))}
+    row = {"title": title or f"item {item}", "text": text_of(title, description)}
     if "categories" in entry:
         labels = entry["categories"] or ""  # null, as it may stand for a title or a description
         labels = labels.split(",") if isinstance(labels, str) else labels
@@ -198,6 +198,11 @@ def _row(file: str, item: int, entry: Any) -> dict[str, str]:
         labels = map(whole_letters, labels)
         row["genres"] = "|".join(one.strip().replace("|", "/") for one in labels if one.strip())
     return row
+
+
+def text_of(title: str, description: str) -> str:
+    """What the encoder reads of an item. Either may be empty."""
+    return ". ".join(filter(None, [title, description]))
 
 
 def _words(file: str, item: int, entry: dict[str, Any], field: str) -> str:

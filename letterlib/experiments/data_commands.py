@@ -48,9 +48,10 @@ def import_tables(
     folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
     if is_raw(name, None) or name in DATASETS:
         raise LetterError(f'data set "{name}": another is called so already; choose another name')
-    others = [one.name for one in folder.glob("*.inter.json") if one.name != f"{name}.inter.json"]
+    # Another data set, or identifiers, which would be taken for those of the items as they are numbered now.
+    others = [one.name for one in folder.glob("*.in*.json") if one.name != f"{name}.inter.json"]
     if others:
-        raise LetterError(f"{folder}: {others[0]} is there already; name another folder with --data-dir")
+        raise LetterError(f"{folder}: {others[0]} is there already; move it away, or name another with --data-dir")
     dataset, lines = read_own_tables(name, interactions, items, k)
     write_released(dataset, folder)
     where = "" if folder == Path("data") / name else f" --data-dir {folder}"

@@ -27,7 +27,16 @@ from letterlib.experiments.configuration import (
     make_config,
 )
 from letterlib.experiments.profiles import PROFILES
-from letterlib.experiments.systems import CODES, GENERATORS, NAMES, SYSTEMS, UNTRAINED, find_system, with_identifiers
+from letterlib.experiments.systems import (
+    CODES,
+    GENERATORS,
+    NAMES,
+    SYSTEMS,
+    UNTRAINED,
+    find_system,
+    rooms_of,
+    with_identifiers,
+)
 from letterlib.files import digest
 
 NO_TOKENIZER = "none"
@@ -166,13 +175,7 @@ class RunParameters(BaseModel):
     @property
     def rooms(self) -> tuple[str, ...]:
         """The rooms of `RunConfig` that this run reads."""
-        system = find_system(self.system)
-        rooms = ["held_out"] + ([system.config] if system.config else [])
-        if self.tokenizer in TOKENIZER_ARMS:
-            rooms += ["tokenizer", "sasrec_32", "encoder", "text_tokens"]
-        elif self.tokenizer in UNTRAINED:
-            rooms += ["tokenizer"] + (["encoder", "text_tokens"] if self.tokenizer == "residual-k-means" else [])
-        return (*rooms, "language_model_cases") if system.language_model else tuple(rooms)
+        return rooms_of(find_system(self.system), self.tokenizer)
 
     def _takes(self) -> set[str]:
         """The parameters that this tokenizer and this generator read."""

@@ -69,8 +69,10 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> None:
 
 
 def _of_other_data(path: Path, pipeline: Pipeline) -> bool:
-    there = read_json(path).get("dataset", {}) if path.exists() else {}
-    return there.get("fingerprint", pipeline.dataset.fingerprint) != pipeline.dataset.fingerprint
+    try:
+        return read_json(path)["dataset"]["fingerprint"] != pipeline.dataset.fingerprint
+    except (LetterError, KeyError, TypeError):  # none is there, or an older one, or one that is damaged
+        return False
 
 
 def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:

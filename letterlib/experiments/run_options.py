@@ -75,9 +75,10 @@ def with_run_options(function: Callable) -> Callable:
             return  # `letterlib data fetch` comes through `letterlib data`
         pipeline = make_pipeline(**options)
         if isinstance(name := values.get("system", values.get("arm")), str):
-            from letterlib.experiments.systems import unread
+            from letterlib.experiments.systems import TOKENIZER_ARMS, unread
 
-            for one in unread(options["set"], name):
+            wrong_arm = "arm" in values and name not in TOKENIZER_ARMS  # which the command itself says best
+            for one in () if wrong_arm else unread(options["set"], name):
                 pipeline.cache.say(f"note: --set {one} changes nothing for {name}")
         function(pipeline, **values)
 

@@ -130,16 +130,24 @@ def find_system(name: str) -> System:
     raise LetterError(f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of {", ".join(possible)}')
 
 
+def rooms_of(system: System | None, identifiers: str | None) -> tuple[str, ...]:
+    """The rooms of `RunConfig` that a system with these identifiers reads, or without one their tokenizer alone."""
+    rooms = ["held_out"] + ([system.config] if system and system.config else [])
+    if identifiers in TOKENIZER_ARMS:
+        rooms += ["tokenizer", "sasrec_32", "encoder", "text_tokens"]
+    elif identifiers in UNTRAINED:
+        rooms += ["tokenizer"] + (["encoder", "text_tokens"] if identifiers == "residual-k-means" else [])
+    return (*rooms, "language_model_cases") if system and system.language_model else tuple(rooms)
+
+
 def unread(overrides: Iterable[str], name: str) -> list[str]:
     """Those overrides, such as "tiger.epochs=3", that change nothing of the system or the tokenizer of that name."""
-    system = SYSTEMS.get(name)
-    codes = system.identifiers if system else name
-    rooms = {system.config} if system else set()
-    rooms |= {"tokenizer"} if codes in (*TOKENIZER_ARMS, *UNTRAINED) else set()
-    rooms |= {"sasrec_32"} if codes in ("letter", "cf") else set()
-    off = {"cf": ["beta"], "div": ["alpha"], "plain": ["alpha", "beta"]}.get(codes, [])
-    named = [(one, *one.partition("=")[0].partition(".")[::2]) for one in overrides]
-    idle = [
-        one for one, room, option in named if option and (room not in rooms or room == "tokenizer" and option in off)
+    system = None if name in TOKENIZER_ARMS else find_system(name)
+    identifiers = system.identifiers if system else name
+    rooms, fixed = rooms_of(system, identifiers), TOKENIZER_ARMS.get(identifiers, {})
+    named = [(one, one.partition("=")[0].partition(".")) for one in overrides]
+    return [
+        one
+        for one, (room, dot, option) in named
+        if dot and (room not in rooms or room == "tokenizer" and option in fixed)
     ]
-    return idle if system or name in TOKENIZER_ARMS else []

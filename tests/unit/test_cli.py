@@ -29,6 +29,7 @@ from letterlib.experiments.configuration import (
 )
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.profiles import PROFILES
+from letterlib.experiments.systems import unread
 
 
 def letterlib(*arguments, cwd=None, **environment):
@@ -189,6 +190,18 @@ def test_an_option_that_changes_nothing_is_said(tmp_path, beauty):
         "note: --set tokenizer.alpha=0.5 changes nothing for plain",
         "note: --set tiger.epochs=1 changes nothing for plain",
     ]
+
+
+def test_an_unknown_tokenizer_is_answered_with_the_tokenizers_there_are(tmp_path):
+    done = letterlib("tokenize", "--arm", "both", "--profile", "smoke", cwd=tmp_path)
+    one_line_error(done, 'unknown tokenizer "both"', "plain, cf, div, letter")
+
+
+def test_what_changes_nothing_is_known_of_every_system():
+    given = ["tokenizer.beta=0.1", "tokenizer.alpha=0.1", "tiger.beam=30", "mf.epochs=1", "held_out=1"]
+    assert unread(given, "tiger-cf") == ["tokenizer.beta=0.1", "mf.epochs=1"]
+    assert unread(given, "letter-tiger") == ["mf.epochs=1"] and unread(given, "mf") == given[:3]
+    assert unread(given, "letter") == ["tiger.beam=30", "mf.epochs=1"] and unread(given, "popularity") == given[:4]
 
 
 def test_a_terminal_that_knows_ascii_alone_does_not_end_a_run(tmp_path, beauty):

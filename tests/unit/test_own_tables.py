@@ -54,6 +54,13 @@ def test_rows_in_any_order_become_histories_in_the_order_of_time(tmp_path):
     assert lines[1].startswith("5 repeated")
 
 
+def test_an_item_may_have_a_description_and_no_title(tmp_path):
+    items = [(f"{i:03}", "" if i == 4 else f"Thing {i}", "fine") for i in range(ITEMS)]
+    write_released(read_own_tables("shop", *written(tmp_path, items=items))[0], tmp_path / "out")
+    back = load_released(tmp_path / "out")
+    assert back.titles()[3:5] == ["Thing 3", "item 4"] and back.texts()[3:5] == ["Thing 3. fine", "fine"]
+
+
 def test_users_and_items_with_few_rows_are_left_out_and_counted(tmp_path):
     paths = written(tmp_path)
     with open(paths[0], "a", encoding="utf-8") as file:
@@ -96,6 +103,7 @@ BAD = {
     "no column time; its first line names user, item": lambda i, p: i.write_text("user,item\na,b\n"),
     "no column user.*columns are separated by commas": lambda i, p: i.write_text("user;item;time\na;b;1\n"),
     "line 3: no user .1 such rows": lambda i, p: i.write_text("user,item,time\na,b,1\n,b,2\n"),
+    "line 2: no user": lambda i, p: i.write_text("user,item,time\n  ,b,2\n"),
     "line 2: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
     "line 3: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),
     "line 2: the time is '5' .1 such": lambda i, p: i.write_text("user,item,time\na,b,5\na,c,2024-01-01\n"),
@@ -142,6 +150,12 @@ def test_the_command_makes_a_folder_that_the_other_commands_find(tmp_path, monke
         assert isinstance(wrong.exception, LetterError) and words in str(wrong.exception)
     wrong = CliRunner().invoke(app, ["data", "import", "store", *paths, "--data-dir", "other"])
     assert "shop.inter.json is there already" in str(wrong.exception)
+    assert CliRunner().invoke(app, ["data", "import", "shop", *paths]).exit_code == 0, (
+        "a newer export of the same tables"
+    )
+    (tmp_path / "data" / "shop" / "shop.index.json").write_text("{}")
+    wrong = CliRunner().invoke(app, ["data", "import", "shop", *paths])
+    assert "shop.index.json is there already; move it away" in str(wrong.exception)
 
 
 def test_own_ids_of_items_survive_export_and_preparation_and_change_no_fingerprint(tmp_path):
