@@ -243,9 +243,8 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
             raise wrong(what, cause=likely or cause)
         if dtype_of(actual) != dtype_of(expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
-            raise wrong(
-                what, cause=likely or "a conversion such as `.float()`, `.double()` or `.int()`, or another quantity."
-            )
+            conversion = "`.float()`, `.double()` or `.int()`" if kind == "a tensor" else "`.astype(...)`, `/` or `//`"
+            raise wrong(what, cause=likely or f"a conversion such as {conversion}, or another quantity.")
     if not close(actual, expected):
         shaped = "the wrong value" if getattr(expected, "shape", ()) == () else "the right shape, and wrong values"
         raise wrong(f"`{name}` has {shaped}.", cause=likely)

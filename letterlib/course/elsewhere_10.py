@@ -49,13 +49,8 @@ def _described(value: Any) -> tuple:
     if isinstance(value, FunctionType):
         defaults = [_described(one) for one in value.__defaults__ or ()]
         named = {name: _described(one) for name, one in (value.__kwdefaults__ or {}).items()}
-        return (
-            "function",
-            value.__code__,
-            defaults,
-            named,
-            [_described(one.cell_contents) for one in value.__closure__ or ()],
-        )
+        cells = [_described(one.cell_contents) for one in value.__closure__ or ()]
+        return "function", value.__code__, defaults, named, cells
     marshal.dumps(value)
     return "value", value
 

@@ -14,6 +14,7 @@ from torch import Generator
 
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment, target_ranks
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.nearest_01 import with_diagonal
 from letterlib.course.release_05 import table, table_cases
 from letterlib.course.returned import several
 from letterlib.tokenization.identifiers import Identifiers
@@ -44,15 +45,13 @@ def similarity(answer: Any, case: Case) -> None:
     equal = codes == codes[neighbours]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = unit @ unit.T
-    by_value, none, low = np.where(cosines > 1 - 1e-5, -np.inf, cosines), cosines.copy(), cosines.copy()
-    np.fill_diagonal(none, 0)
-    np.fill_diagonal(low, -1)
+    by_value = np.where(cosines > 1 - 1e-5, -np.inf, cosines)
     second = np.argsort(-unit @ unit.T, axis=1, kind="stable")[:, 1]
     causes = [
         ((codes == codes[second]).mean(axis=0), "the first of the list is dropped. With two equal films it may be the "
          "other one: exclude the film itself."),
         *(((codes == codes[one.argmax(axis=1)]).mean(axis=0), "a diagonal that is not low enough: a cosine may be as "
-           "low as -1. Use `-np.inf`.") for one in (none, low)),
+           "low as -1. Use `-np.inf`.") for one in (with_diagonal(cosines, 0), with_diagonal(cosines, -1))),
         ((codes == codes[by_value.argmax(axis=1)]).mean(axis=0), "all with cosine 1 are left out. Leave out the item "
          "by its place: two may be equal."),
         (np.ones(codes.shape[1]), "every item is its own nearest neighbour. Leave it out before looking for the best; "

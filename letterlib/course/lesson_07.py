@@ -84,9 +84,7 @@ def window_cases(generator: Generator) -> list[Case]:
 
 def windows(answer: Any, case: Case) -> None:
     """7.3: items (list), history -> list of lists of at most history + 1 items; neighbours share one item."""
-    items, history = case.values()
-    n = len(items)
-    expected = [items[start : start + history + 1] for start in range(0, n - 1, history)]
+    expected = _cut(**case)
     returned = call(answer, case)
     if not isinstance(returned, (list, tuple)) or not all(isinstance(one, (list, tuple)) for one in returned):
         cause = "one window after another without brackets, or another kind than lists."
@@ -97,7 +95,12 @@ def windows(answer: Any, case: Case) -> None:
                         cause="a division or an array of fractions on the way.")  # fmt: skip
     if found != expected:
         raise Incorrect("These are not the windows.", case, expected=expected, actual=found,
-                        cause=_cause_of_windows(found, items, history))  # fmt: skip
+                        cause=_cause_of_windows(found, **case))  # fmt: skip
+
+
+def _cut(items: list[int], history: int) -> list[list[int]]:
+    """Windows of history + 1 items, the last perhaps shorter; neighbours share one."""
+    return [items[start : start + history + 1] for start in range(0, len(items) - 1, history)]
 
 
 def _cause_of_windows(found: list[list[int]], items: list[int], history: int) -> str:
@@ -109,11 +112,10 @@ def _cause_of_windows(found: list[list[int]], items: list[int], history: int) ->
     taught = sorted(item for one in found for item in one[1:])
     if any(item not in items for one in found for item in one):
         return "items that are not in the list, or places in place of items."
-    right = [items[start : start + history + 1] for start in range(0, n - 1, history)]
-    by_number = sorted(items)
+    right = _cut(items, history)
     causes = [
-        (found == [by_number[start : start + history + 1] for start in range(0, n - 1, history)], "items sorted by "
-         "their numbers. They stand in the order of time; leave it."),
+        (found == _cut(sorted(items), history), "items sorted by their numbers. They stand in the order of time; leave "
+         "it."),
         (any(not one for one in found), "an empty window."),
         ([sorted(one) for one in found] == [sorted(one) for one in right], "the right items in each window, in another "
          "order; keep the oldest first."),

@@ -148,10 +148,8 @@ def key(answer: Any, case: Case) -> None:
 
 
 def _look_elsewhere(answer: Any, mine: str, case: Case) -> None:
-    if len(case["given"]) < 2 or not isinstance(
-        answer, FunctionType
-    ):  # a process costs more than a call; one case tells
-        return
+    if len(case["given"]) < 2 or not isinstance(answer, FunctionType):
+        return  # a process costs more than a call, and one case tells
     other = next((theirs for theirs in elsewhere(answer, list(case.values())) if theirs != mine), None)
     if other is not None:
         cause = "Python's own `hash` of a text, or the order of a `set`. Both differ from process to process; " \

@@ -27,11 +27,9 @@ def nearest_cases(generator: Generator) -> list[Case]:
     twins = size * torch.tensor([[1, 0], [1, 0], [-1, 2], [-1, 3]])
     opposites = tenths(torch.tensor([[0, 1], [0, -1]]) * (torch.rand(2, 1, generator=generator) + 0.5))
     cases = [{"vectors": tenths(twins).numpy(), "k": 1}, {"vectors": opposites.numpy(), "k": 1}]
-    small, next_to_it, large = (
-        {"vectors": _clear_rows(generator, *shape), "k": k} for *shape, k in [(3, 2, 1), (4, 2, 2), (16, 5, 6)]
-    )
-    many = {"vectors": drawn_rows(generator, MANY, 20), "k": 300}
-    return [*cases, small, next_to_it, many, large]
+    sizes = [(3, 2, 1), (4, 2, 2), (16, 5, 6)]
+    cases += [{"vectors": _clear_rows(generator, *shape), "k": k} for *shape, k in sizes]
+    return [*cases[:-1], {"vectors": drawn_rows(generator, MANY, 20), "k": 300}, cases[-1]]
 
 
 def nearest(answer: Any, case: Case) -> None:
@@ -68,8 +66,8 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
         (found.T, "the table is transposed; one row per item."),
         (np.argsort(-_without_self(cosines), axis=0)[:, :k], "a sort down every column; sort each row, axis=1."),
         (_order(_without_self(squared @ squared.T))[:, :k], no_root),
-        (_order(_with_diagonal(cosines, 0))[:, :k], not_lowest),
-        (_order(_with_diagonal(cosines, -1))[:, :k], not_lowest),
+        (_order(with_diagonal(cosines, 0))[:, :k], not_lowest),
+        (_order(with_diagonal(cosines, -1))[:, :k], not_lowest),
         (_order(by_value)[:, :k], "films with cosine 1 left out. Leave out the film by its place: two may be equal."),
         (with_itself[:, :k], "the item itself heads its own list. Set the diagonal to -inf before you sort."),
         (with_itself[:, : k + 1], "the item itself heads its own list, and one more than k is returned."),
@@ -118,13 +116,13 @@ def _order(scores: np.ndarray) -> np.ndarray:
     return np.argsort(-scores, axis=1, kind="stable")
 
 
-def _with_diagonal(scores: np.ndarray, value: float) -> np.ndarray:
+def with_diagonal(scores: np.ndarray, value: float) -> np.ndarray:
     scores = scores.copy()
     np.fill_diagonal(scores, value)
     return scores
 
 
-_without_self = partial(_with_diagonal, value=-np.inf)
+_without_self = partial(with_diagonal, value=-np.inf)
 
 
 def drawn_rows(generator: Generator, n: int, d: int, lean: float = 0) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import torch
 
+from letterlib.analysis.collaborative_signal import target_ranks
 from letterlib.tokenization.identifiers import Identifiers
 
 NAMES = {"np": np, "torch": torch, "Identifiers": Identifiers}
@@ -223,6 +224,7 @@ WRONG = [
     ("5.1", similarity_with(lambda v: cosines_by_column(v)), "Every *row* is a vector"),
     ("5.1", similarity_with(shares=lambda equal: equal.any(axis=0)), "is true or false"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores > own).sum(axis=1)), "ties all go to the target"),
+    ("5.2", lambda *case: target_ranks(*case).astype(float), "a conversion such as `.astype(...)`"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1) - 1), "ties all go against"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1)), "comes after itself"),
     ("5.2", lambda s, v, t: rank_by_counting(s, v, t) + 1, "counting from 1"),

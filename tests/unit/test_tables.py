@@ -1,6 +1,8 @@
 """The table of systems: several seeds, the last case of each user, paired sentences, the Markov floor."""
 
+import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,6 +95,21 @@ def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_
         with pytest.raises(LetterError, match=r"^cannot write here \(--cache-dir names another"):
             make()
         assert "\nMF (BPR) " in said[-1]
+
+
+@pytest.mark.parametrize("there", ['{"dataset": {"fingerprint": "other"}}', "{}", "[]", '{"dat', None])
+def test_a_report_of_other_data_is_replaced_with_a_word_and_a_damaged_one_without(tmp_path, monkeypatch, there):
+    one, said = few(tmp_path)
+    for name in ("analyse_tokenizers", "render"):
+        monkeypatch.setattr(report, name, lambda *_: "")
+    for _ in range(2):
+        report.run_all(one, ["mf", "markov"])
+    assert not any("report of other data" in line for line in said)
+    written = Path(said[-1].removeprefix("Report: ")).with_name("results.json")
+    assert json.loads(written.read_text())["dataset"]["fingerprint"] == one.dataset.fingerprint
+    written.unlink() if there is None else written.write_text(there)
+    report.run_all(one, ["mf", "markov"])
+    assert any("report of other data" in line for line in said) is (there is not None and "other" in there)
 
 
 @pytest.mark.parametrize("override", ["lcrec.language_model=no/such", "tokenizer.n_codes=64"])
