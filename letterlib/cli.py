@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -213,6 +214,7 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a title must not end a run where the terminal is ASCII
         sys.stdout.reconfigure(errors="backslashreplace")
+    _heed("SIGTERM", "SIGHUP")
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False, prog_name="letterlib")
@@ -238,6 +240,14 @@ def main() -> None:
     if code == INTERRUPTED:  # typer catches Ctrl-C itself, and returns its code
         print("\nInterrupted. The same command goes on from the last finished stage or checkpoint.", file=sys.stderr)
     sys.exit(code or 0)
+
+
+def _heed(*names: str) -> None:
+    """What a batch system sends at the end of its time, or a terminal that is closed, ends a run as Ctrl-C does."""
+    for name in names:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` ignores SIGHUP, and means it
+            signal.signal(number, signal.default_int_handler)
 
 
 def _fail(line: str) -> int:

@@ -360,18 +360,20 @@ def test_a_job_array_s_number_is_no_process_of_ours(tmp_path):
     assert done.returncode == 0 and (tmp_path / "runs" / "mf").is_dir() and "mf: " in done.stdout, done.stderr
 
 
-def test_an_interrupted_command_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGHUP"])  # Ctrl-C, a batch system, a closed terminal
+def test_an_interrupted_command_says_how_to_go_on(sent, tmp_path):
     command = [sys.executable, "-c", "from letterlib.cli import main; main()", "train", "bert4rec"]
     quiet = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    # Whoever runs the tests in the background has Ctrl-C switched off, and a child inherits that.
-    heeding = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    # Whoever runs the tests in the background has these switched off, and a child inherits that.
+    usual = signal.default_int_handler if sent == "SIGINT" else signal.SIG_DFL
+    heeding = lambda: signal.signal(getattr(signal, sent), usual)  # noqa: E731
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=quiet, preexec_fn=heeding)
     partial = tmp_path / "runs" / "bert4rec"
     deadline = time.monotonic() + 120
     while not list(partial.glob("*.partial")):
         assert process.poll() is None and time.monotonic() < deadline, "no training was begun"
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, sent))
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 130 and "goes on from the last finished stage" in said, said
 
