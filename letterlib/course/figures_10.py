@@ -37,7 +37,7 @@ def published_forest(table: pd.DataFrame, n_users: int, ours: Mapping[str, Inter
     if letter is not None:
         above = sum(one.mean > letter for _, one, _ in rows)
         lie = "lies" if above == 1 else "lie"
-        title = f"{above} of the {len(rows) - 1} others {lie} above the paper's LETTER-TIGER"
+        title = f"{above} of the {len(rows) - 1} other rows {lie} above the paper's LETTER-TIGER"
     return titled(ax, title, "x")
 
 
