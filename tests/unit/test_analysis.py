@@ -19,6 +19,7 @@ from letterlib.analysis.collaborative_signal import (
 )
 from letterlib.analysis.exposure import first_code_counts, generation_bias, kl_divergence
 from letterlib.analysis.purity import _share_a_label, genre_purity
+from letterlib.course.published import FIRST_CODES
 from letterlib.errors import LetterError
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -52,6 +53,7 @@ def test_released_identifiers_have_the_figures_of_their_readme(shared_data, name
     in_use, perplexities = RELEASED[name]
     assert frame["in_use"].tolist() == in_use
     assert frame["perplexity"].round(1).tolist() == perplexities
+    assert (in_use[0], perplexities[0]) == FIRST_CODES[name]
 
 
 def test_codes_beyond_their_level_are_refused():
