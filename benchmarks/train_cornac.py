@@ -9,7 +9,8 @@ from cornac.models.letter import LETTER_BEAUTY_CONFIG
 
 from benchmarks.beauty import BATCH, Beauty
 from benchmarks.common import Row, Settings, alternate, named, timed
-from letterlib.data.dataset import Sequences, places_within
+from letterlib.data.dataset import Sequences
+from letterlib.data.flat_arrays import places_within
 from letterlib.generation.tiger import Tiger, TigerConfig
 from letterlib.training import resolve_device, resolve_dtype
 

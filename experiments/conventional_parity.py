@@ -23,7 +23,8 @@ from cornac.models import BPR, TransformerRec
 from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
 from letterlib.data import load_dataset
-from letterlib.data.dataset import Cases, Split, places_within
+from letterlib.data.dataset import Cases, Split
+from letterlib.data.flat_arrays import places_within
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.experiments.run_options import run_script

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from letterlib.collaborative.neural import Batches, NeuralConfig, NeuralRecommender, softmax_loss
 from letterlib.collaborative.packing import Packed, pack, training_windows
 from letterlib.collaborative.sasrec import SASRecConfig, SASRecNetwork, check_heads, steps_per_epoch
-from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split, positions_of
+from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
+from letterlib.data.flat_arrays import positions_of
 from letterlib.processes import share
 
 

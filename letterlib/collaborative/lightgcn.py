@@ -248,5 +248,5 @@ def _propagated(network: LightGCNNetwork, split: Split, interactions: sparse.csr
     degrees = np.asarray(interactions.sum(axis=0)).ravel()
     scale = torch.from_numpy(_inverse_root(degrees)).to(layers.device)[:, None]
     messages = layers[:-1, network.n_users :].sum(dim=0) * scale / len(layers)
-    popularity = torch.from_numpy(split.train_counts).float().to(layers.device)
+    popularity = torch.tensor(split.train_counts).float().to(layers.device)
     return _Vectors(users.contiguous(), items.contiguous(), messages, popularity)

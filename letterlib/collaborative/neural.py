@@ -85,7 +85,7 @@ class NeuralRecommender(ABC):
         config = self.config
         torch.manual_seed(self.seed)
         self.network = self.build(split.n_users, split.n_items).to(self.device)
-        self.popularity = torch.from_numpy(split.train_counts).float()
+        self.popularity = torch.tensor(split.train_counts).float()
         self.n_users = split.n_users
         steps, batches = self.batches(split)
 

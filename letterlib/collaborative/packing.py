@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.data.dataset import Sequences, places_within, positions_of
+from letterlib.data.dataset import Sequences
+from letterlib.data.flat_arrays import places_within, positions_of
 
 
 @dataclass

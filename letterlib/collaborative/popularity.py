@@ -20,7 +20,7 @@ class Popularity:
         # The fraction puts the lower of two ids first, so that no two items tie: resolving ties of a whole
         # catalogue row by row takes a hundred times as long as ranking it.
         fraction = torch.arange(split.n_items, dtype=torch.float64) / split.n_items
-        self._by_count = torch.from_numpy(split.train_counts) - fraction
+        self._by_count = torch.tensor(split.train_counts) - fraction
         return self
 
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from letterlib.data.flat_arrays import positions_of, read_only
 from letterlib.errors import LetterError, Unavailable
 from letterlib.files import digest
 
@@ -24,10 +25,17 @@ Part = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class Sequences:
-    """Variable-length integer sequences in one array: sequence i is `values[offsets[i]:offsets[i+1]]`."""
+    """Variable-length integer sequences in one array: sequence i is `values[offsets[i]:offsets[i+1]]`, to be read only.
+
+    A split, its cases and every model share the array, and the cache is keyed by what it held at first.
+    """
 
     values: np.ndarray  # int64 [total length]
     offsets: np.ndarray  # int64 [n + 1]
+
+    def __post_init__(self) -> None:
+        for name in ("values", "offsets"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
@@ -92,7 +100,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that a model could learn from; the cache is keyed by it."""
-        table = self.items.to_csv(index=False)
+        table = self.items.to_csv(index=False, lineterminator="\n")  # elsewhere the system's own, and another hash
         return digest(self.name, self.sequences.values, self.sequences.offsets, table)
 
     def texts(self) -> list[str]:
@@ -163,8 +171,8 @@ class Split:
 
     @cached_property
     def train_counts(self) -> np.ndarray:
-        """How often each item was interacted with in the training part: int64 [n_items]."""
-        return np.bincount(self.train.values, minlength=self.n_items)
+        """How often each item was interacted with in the training part: int64 [n_items], to be read only."""
+        return read_only(np.bincount(self.train.values, minlength=self.n_items))
 
     def cases(self, part: Part) -> "Cases":
         """Every case of a part, with targets. For "train": every non-empty prefix of the training part."""
@@ -247,13 +255,3 @@ class Cases:
 def sampled_rows(total: int, n: int, seed: int) -> np.ndarray:
     """The rows that `Cases.sample` takes of `total` cases, ascending."""
     return np.sort(np.random.default_rng(seed).choice(total, n, replace=False)) if n < total else np.arange(total)
-
-
-def places_within(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, ..., length - 1 for each of the lengths, end to end."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
-def positions_of(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The indices of the slices [starts[i], ends[i]), end to end."""
-    return np.repeat(starts, ends - starts) + places_within(ends - starts)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.data.dataset import places_within, positions_of
+from letterlib.data.flat_arrays import places_within, positions_of
 from letterlib.decoding.trie import EOS, PAD, Trie
 from letterlib.evaluation.ranking import top_k
 

@@ -108,7 +108,7 @@ class BIGRec:
         all_lists = int((-(-np.maximum(train_part.lengths - 1, 0) // config.history)).sum())
         if not all_lists:
             raise LetterError(f"{split.dataset.name}: no user has two items to learn from")
-        self._prepare(split.dataset.titles(), torch.from_numpy(split.train_counts))
+        self._prepare(split.dataset.titles(), torch.tensor(split.train_counts))
         n_lists = min(config.lists or all_lists, all_lists)
 
         def batches(generator: np.random.Generator):

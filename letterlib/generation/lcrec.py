@@ -185,7 +185,7 @@ class LCRec(IdentifierRecommender):
         dtype: of adapters and embeddings in the file; in float16 it takes half the room.
         """
         tensors = adapters_of(self.network.model, dtype)
-        tensors["codes"] = torch.from_numpy(self.identifiers.codes)
+        tensors["codes"] = torch.tensor(self.identifiers.codes)
         tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
         save_model(path, "LC-Rec", tensors, self.config, self.seed, self.log)
 

@@ -182,7 +182,7 @@ class Tiger(IdentifierRecommender):
     def save(self, path: str | Path) -> None:
         """One safetensors file that `load` reads: weights, identifiers and configuration."""
         tensors = {f"network.{name}": weight for name, weight in self.network.state_dict().items()}
-        tensors["codes"] = torch.from_numpy(self.identifiers.codes)
+        tensors["codes"] = torch.tensor(self.identifiers.codes)
         tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
         if self.identifiers.shared_vocabulary:  # other files say nothing of it, as they did before there was any
             tensors["shared_vocabulary"] = torch.tensor(True)

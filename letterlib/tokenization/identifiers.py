@@ -9,7 +9,7 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from letterlib.data.dataset import places_within
+from letterlib.data.flat_arrays import places_within, read_only
 from letterlib.errors import LetterError
 from letterlib.files import read_json, write_text
 
@@ -32,7 +32,7 @@ def token(level: int, code: int) -> str:
 class Identifiers:
     """One sequence of L codes per item.
 
-    codes: int64 [n_items, L], row = item id.
+    codes: int64 [n_items, L], row = item id, to be read only.
     level_sizes: how many codes each level has, in use or not.
     shared_vocabulary: whether code c is the same token at every level, as a word is the same word at every place of
         a title; the levels then have the same size. An `<Name>.index.json` does not say it.
@@ -63,7 +63,7 @@ class Identifiers:
                 f"is out of range, this level has codes 0-{sizes[level] - 1}; "
                 "check the file, or the number of codes per level"
             )
-        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "codes", read_only(codes))
         object.__setattr__(self, "level_sizes", sizes)
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ class Identifiers:
     @cached_property
     def _unique(self) -> tuple[np.ndarray, np.ndarray]:
         distinct, inverse = np.unique(self.codes, axis=0, return_inverse=True)
-        return distinct, inverse.reshape(-1)
+        return read_only(distinct), read_only(inverse.reshape(-1))
 
     @property
     def distinct(self) -> np.ndarray:

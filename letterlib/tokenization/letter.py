@@ -188,7 +188,7 @@ class LetterTokenizer:
         """One safetensors file that `load` reads: weights, codes and report."""
         tensors = {f"module.{name}": value.cpu() for name, value in self._module.state_dict().items()}
         tensors["codes_before_repair"] = torch.from_numpy(self._codes)
-        tensors["codes"] = torch.from_numpy(self._identifiers.codes)
+        tensors["codes"] = torch.tensor(self._identifiers.codes)
         tensors["mean"] = torch.from_numpy(self.standardize.mean)
         tensors["scale"] = torch.tensor(self.standardize.scale, dtype=torch.float64)
         report = {name: value for name, value in asdict(self.report).items() if name != "log"}  # which goes beside it

@@ -1,5 +1,6 @@
 """`Sequences`, `Dataset`, `Split` and `Cases` on small examples worked out by hand."""
 
+import os
 import re
 
 import numpy as np
@@ -137,3 +138,21 @@ def test_an_id_that_is_no_whole_number_is_refused_and_not_cut(odd):
         Cases.from_histories([[0]], users=[odd])
     assert Sequences.from_lists([[3.0], [], range(2)]).values.tolist() == [3, 0, 1], "what pandas writes for whole ones"
     assert Sequences.from_lists([np.array([np.int64(4)], dtype=object)]).values.tolist() == [4], "as in some columns"
+
+
+def test_what_many_share_cannot_be_changed_in_place():
+    """A learner's `sort()` of one history would otherwise change every model's data, under the same cache key."""
+    split = make([[3, 1, 0, 2, 4], [4, 2, 1]]).split()
+    case = split.cases("test")
+    for shared in (split.train[0], split.train_counts, case.history(0), case.values, split.dataset.sequences.offsets):
+        with pytest.raises(ValueError, match="read-only"):
+            shared.sort()
+    assert split.train[0].copy().flags.writeable and case.recent(3).flags.writeable  # copies are the caller's own
+
+
+def test_a_fingerprint_is_the_same_on_every_system(monkeypatch):
+    here = make([[0, 1, 2]], n_items=3)
+    there = make([[0, 1, 2]], n_items=3)
+    expected = here.fingerprint
+    monkeypatch.setattr(os, "linesep", "\r\n")  # as Windows has it
+    assert there.fingerprint == expected
