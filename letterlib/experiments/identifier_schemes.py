@@ -1,10 +1,7 @@
-"""Identifiers that no RQ-VAE makes: the baselines' and the ablation's. One line a scheme.
-
-A scheme is a function from what a pipeline holds to `Identifiers`. It may look at item texts and at the training part.
-"""
+"""Identifiers that no RQ-VAE makes: the baselines' and the ablation's. One line a scheme."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -43,17 +40,40 @@ def _released(given: Ingredients) -> Identifiers:
     return replace(found, level_sizes=sizes)
 
 
+def _titles(given: Ingredients) -> Identifiers:
+    """Words of the titles. A release without item text, whose titles are made up, is Unavailable."""
+    given.dataset.texts()
+    return title_identifiers(given.dataset.titles()).identifiers
+
+
 def _sizes(given: Ingredients) -> tuple[int, int]:
     """Levels and codes of the tokenizer that the untrained identifiers are held against."""
     return given.config.tokenizer.n_levels, given.config.tokenizer.n_codes
 
 
-SCHEMES: dict[str, Callable[[Ingredients], Identifiers]] = {
-    "categories": lambda p: category_identifiers(p.dataset),
-    "co-occurrence": lambda p: cooccurrence_identifiers(p.split, p.config.seed),
-    "titles": lambda p: title_identifiers(p.dataset.texts() and p.dataset.titles()).identifiers,
-    "random": lambda p: random_identifiers(p.dataset.n_items, p.config.seed, *_sizes(p)),
-    "residual-k-means": lambda p: residual_kmeans_identifiers(p.semantic().vectors, p.config.seed, *_sizes(p)),
-    "released": _released,
+@dataclass(frozen=True)
+class Scheme:
+    """A function from what a pipeline holds to `Identifiers`, and what it looks at beside the training part and titles.
+
+    embeds: at the text embeddings. sized: at the tokenizer's numbers of levels and codes. The cache knows identifiers
+    by what they were made from, so a change of what is not said here would not be seen.
+    words: P5's, shared words of different numbers; TIGER alone writes them.
+    """
+
+    make: Callable[[Ingredients], Identifiers]
+    embeds: bool = False
+    sized: bool = False
+    words: bool = False
+
+
+SCHEMES: dict[str, Scheme] = {
+    "categories": Scheme(lambda p: category_identifiers(p.dataset), words=True),
+    "co-occurrence": Scheme(lambda p: cooccurrence_identifiers(p.split, p.config.seed), words=True),
+    "titles": Scheme(_titles, words=True),
+    "random": Scheme(lambda p: random_identifiers(p.dataset.n_items, p.config.seed, *_sizes(p)), sized=True),
+    "residual-k-means": Scheme(
+        lambda p: residual_kmeans_identifiers(p.semantic().vectors, p.config.seed, *_sizes(p)), embeds=True, sized=True
+    ),
+    "released": Scheme(_released),
 }
 """What each is called in `systems.SYSTEMS`, and how it is made."""

@@ -25,6 +25,7 @@ from letterlib.experiments.configuration import (
     default_data_dir,
     did_you_mean,
     make_config,
+from letterlib.experiments.identifier_schemes import SCHEMES
 )
 from letterlib.experiments.profiles import PROFILES
 from letterlib.experiments.systems import (
@@ -32,7 +33,6 @@ from letterlib.experiments.systems import (
     GENERATORS,
     NAMES,
     SYSTEMS,
-    UNTRAINED,
     find_system,
     rooms_of,
     with_identifiers,
@@ -53,7 +53,7 @@ REVISIONS = {("laptop", "tiger"): 2, ("paper", "tiger"): 2, ("paper", "lc-rec"):
 FOLDERS = ("data_dir", "out_dir", "cache_dir")
 """Where a run reads and writes; they do not change its result."""
 
-OWN_TOKENIZER = tuple(name for name, one in SYSTEMS.items() if one.identifiers is None)
+WITHOUT_IDENTIFIERS = tuple(name for name, one in SYSTEMS.items() if one.identifiers is None)
 """Systems that take no identifiers: `generator=sasrec-tuned, tokenizer=none`."""
 
 ROOMS = {
@@ -135,7 +135,7 @@ class RunParameters(BaseModel):
             load_dataset(self.dataset)  # which says what there is
 
     def _check_names(self) -> None:
-        generators = (*GENERATORS, *OWN_TOKENIZER)
+        generators = (*GENERATORS, *WITHOUT_IDENTIFIERS)
         if self.generator not in generators:
             raise LetterError(f"generator={self.generator!r}: {_not_among(self.generator, generators, 'generator')}")
         if self.profile not in PROFILES:
@@ -180,7 +180,7 @@ class RunParameters(BaseModel):
     def _takes(self) -> set[str]:
         """The parameters that this tokenizer and this generator read."""
         takes = {"tau", "beams"} if self.generator in GENERATORS else set()
-        if self.tokenizer in (*TOKENIZER_ARMS, *UNTRAINED):
+        if self.tokenizer in TOKENIZER_ARMS or self.tokenizer in SCHEMES and SCHEMES[self.tokenizer].sized:
             takes |= {"levels", "codes"}
         if self.tokenizer in ("letter", "cf"):
             takes.add("alpha")

@@ -26,7 +26,7 @@ from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import RANKED, TOKENIZER_ARMS, RunConfig, check_tokenizer, tokenizer_of_arm
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.readiness import check_language_models
-from letterlib.experiments.systems import UNTRAINED, find_system
+from letterlib.experiments.systems import find_system
 from letterlib.files import content_of_folder, digest, read_json, sha256_of, write_json
 from letterlib.semantics import ItemEmbeddings, embed_texts
 from letterlib.tokenization.identifiers import Identifiers
@@ -119,12 +119,13 @@ class Pipeline:
     def _identifiers(self, scheme: str) -> Artefact:
         if scheme in TOKENIZER_ARMS:
             return self._tokenizer(scheme)
-        inputs = [self._split_key] + ([self._semantic().key] if scheme == "residual-k-means" else [])
+        how = SCHEMES[scheme]
+        inputs = [self._split_key] + ([self._semantic().key] if how.embeds else [])
         if scheme == "released" and (file := identifiers_file(self.config.dataset, self.data_dir)):
             inputs.append(sha256_of(file))
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            identifiers = SCHEMES[scheme](self)
+            identifiers = how.make(self)
             identifiers.save(out / "identifiers.index.json")
             return {
                 "level sizes": list(identifiers.level_sizes),
@@ -132,8 +133,7 @@ class Pipeline:
                 "sharing an identifier": identifiers.n_colliding,
             }
 
-        # The others have sizes of their own.
-        sizes = self.config.tokenizer.model_dump(include={"n_levels", "n_codes"}) if scheme in UNTRAINED else {}
+        sizes = self.config.tokenizer.model_dump(include={"n_levels", "n_codes"}) if how.sized else {}
         return self._stage(f"identifiers-{scheme}", 1, sizes, inputs, work)
 
     def identifiers(self, scheme: str) -> Identifiers:

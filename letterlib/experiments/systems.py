@@ -12,8 +12,9 @@ from letterlib.collaborative.matrix_factorization import MatrixFactorization
 from letterlib.collaborative.popularity import Popularity
 from letterlib.collaborative.random_order import RandomOrder
 from letterlib.collaborative.sasrec import SASRec
-from letterlib.errors import LetterError
-from letterlib.experiments.configuration import TOKENIZER_ARMS, did_you_mean
+from letterlib.errors import LetterError, did_you_mean
+from letterlib.experiments.configuration import TOKENIZER_ARMS
+from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.generation.bigrec import BIGRec
 from letterlib.generation.lcrec import LCRec
 from letterlib.generation.tiger import Tiger
@@ -94,14 +95,11 @@ QUICK = [name for name, one in SYSTEMS.items() if not one.language_model]
 GENERATORS: Mapping[str, System] = {name: SYSTEMS[name] for name in ("tiger", "lc-rec")}
 """The systems that write identifiers, with those of the plain RQ-VAE; `with_identifiers` gives them others."""
 
-UNTRAINED = ("random", "residual-k-means")
-"""Identifiers of the tokenizer's sizes that nothing was trained for."""
-
-CODES = (*TOKENIZER_ARMS, *UNTRAINED, "released")
+CODES = (*TOKENIZER_ARMS, *(name for name, one in SCHEMES.items() if not one.words))
 """Identifiers made of codes: by a tokenizer, or by a scheme of `identifier_schemes`."""
 
-NAMES = ("categories", "co-occurrence", "titles")
-"""P5's identifiers, from shared words of different numbers. TIGER writes them, too."""
+NAMES = tuple(name for name, one in SCHEMES.items() if one.words)
+"""P5's identifiers. TIGER writes them, too."""
 
 
 def with_identifiers(generator: str, identifiers: str) -> str:
@@ -135,8 +133,8 @@ def rooms_of(system: System | None, identifiers: str | None) -> tuple[str, ...]:
     rooms = ["held_out"] + ([system.config] if system and system.config else [])
     if identifiers in TOKENIZER_ARMS:
         rooms += ["tokenizer", "sasrec_32", "encoder", "text_tokens"]
-    elif identifiers in UNTRAINED:
-        rooms += ["tokenizer"] + (["encoder", "text_tokens"] if identifiers == "residual-k-means" else [])
+    elif scheme := SCHEMES.get(identifiers or ""):
+        rooms += ["tokenizer"] * scheme.sized + ["encoder", "text_tokens"] * scheme.embeds
     return (*rooms, "language_model_cases") if system and system.language_model else tuple(rooms)
 
 

@@ -21,8 +21,11 @@ from letterlib.data.released import write_released
 from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
+from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.report import run_all
+from letterlib.experiments.systems import find_system, unread
+from letterlib.tokenization.letter import LetterTokenizer
 
 SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
 
@@ -203,6 +206,17 @@ def test_the_key_says_in_which_dtype_it_was_computed(made, tmp_path, monkeypatch
 
     def key():
         return pipeline(made, tmp_path)._sasrec_32().key
+
+def test_a_scheme_of_one_s_own_is_found_by_all_that_it_says_it_reads(made, tmp_path, monkeypatch):
+    like = SCHEMES["residual-k-means"]
+    monkeypatch.setitem(SCHEMES, "mine", like)
+    monkeypatch.setattr("letterlib.experiments.systems.CODES", ("mine",))
+    found = {pipeline(made, tmp_path, *change)._identifiers("mine").key
+             for change in ((), ("text_tokens=64",), ("tokenizer.n_codes=20",))}  # fmt: skip
+    assert len(found) == 3
+    assert find_system("tiger-mine").label == "TIGER, mine"
+    assert unread(["tokenizer.n_codes=20", "sasrec.epochs=3"], "tiger-mine") == ["sasrec.epochs=3"]
+
 
     def meaning(dtype):
         return lambda asked, device: dtype if asked == "auto" else torch.float32
