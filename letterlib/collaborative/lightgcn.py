@@ -16,8 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from letterlib.collaborative.pairwise import bpr_loss, sample_negatives
 from letterlib.collaborative.user_vectors import check_users
 from letterlib.data.dataset import UNKNOWN_USER, Cases, Sequences, Split
 from letterlib.evaluation.learned import Learned
@@ -100,27 +100,6 @@ class _Propagate(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor) -> tuple[None, Tensor]:
         return None, ctx.graph @ upstream
-
-
-def bpr_loss(user: Tensor, liked: Tensor, other: Tensor) -> Tensor:
-    """Mean of -log sigmoid(user . liked - user . other); each [n, dimensions]. Rendle et al. 2009."""
-    return F.softplus((user * (other - liked)).sum(dim=1)).mean()
-
-
-def sample_negatives(users: np.ndarray, pairs: np.ndarray, n_items: int, generator: np.random.Generator) -> np.ndarray:
-    """For each user an item drawn evenly, drawn again (up to 20 times) while it is one of the user's own.
-
-    pairs: user * n_items + item of every training interaction, sorted. Returns int64 [n].
-    """
-    items = generator.integers(0, n_items, len(users))
-    redo = np.arange(len(users))
-    for _ in range(20):
-        keys = users[redo] * n_items + items[redo]
-        redo = redo[pairs[np.minimum(np.searchsorted(pairs, keys), len(pairs) - 1)] == keys]
-        if not len(redo):
-            break
-        items[redo] = generator.integers(0, n_items, len(redo))
-    return items
 
 
 @dataclass(frozen=True)

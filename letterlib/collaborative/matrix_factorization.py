@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.collaborative.lightgcn import bpr_loss, sample_negatives
 from letterlib.collaborative.neural import Batches, NeuralConfig
+from letterlib.collaborative.pairwise import bpr_loss, sample_negatives
 from letterlib.collaborative.user_vectors import UserRecommender, UserVectors
 from letterlib.data.dataset import Cases, Split
 from letterlib.processes import share, weighed

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
-from letterlib.collaborative.lightgcn import sample_negatives
 from letterlib.collaborative.neural import Batches, NeuralConfig, NeuralRecommender
 from letterlib.collaborative.packing import Group, Packed, pack, training_windows
+from letterlib.collaborative.pairwise import sample_negatives
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import check_histories

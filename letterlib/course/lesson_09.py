@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from letterlib.collaborative.lightgcn import bpr_loss
+from letterlib.collaborative.pairwise import bpr_loss
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.paired_09 import paired, paired_cases
 from letterlib.course.returned import gradients, several

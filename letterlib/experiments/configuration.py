@@ -1,7 +1,6 @@
 """What a run is made of: a profile's sizes, what `--set` lays over them, and where the data is."""
 
 import copy
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterable
@@ -17,13 +16,14 @@ from letterlib.collaborative.lightgcn import LightGCNConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorizationConfig
 from letterlib.collaborative.sasrec import SASRecConfig, check_heads
 from letterlib.data import DATASETS, PACKAGED
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, did_you_mean
 from letterlib.experiments.profiles import PROFILES, TUNED
 from letterlib.files import read_json
 from letterlib.generation.bigrec import BIGRecConfig
 from letterlib.generation.lcrec import LCRecConfig, check_tasks
 from letterlib.generation.tiger import TigerConfig
-from letterlib.semantics import MINILM, check_model
+from letterlib.hub import check_model
+from letterlib.semantics import MINILM
 from letterlib.tokenization.clustering import check_codes, check_groups
 from letterlib.tokenization.settings import CODE_DIM, TokenizerConfig
 
@@ -205,12 +205,6 @@ def _read(override: str, value: str) -> Any:
 def _no_such(name: str, possible: Iterable[str], room: str = "") -> str:
     of = f" of {room}" if room else ""
     return f'no option "{name}"; {did_you_mean(name, possible)}the options{of} are {", ".join(possible)}'
-
-
-def did_you_mean(name: str, possible: Iterable[str]) -> str:
-    """The most similar of the possible names, as a question and a space; empty where none is similar."""
-    close = difflib.get_close_matches(name, possible, n=1)
-    return f'did you mean "{close[0]}"? ' if close else ""
 
 
 def _in_words(error: ValidationError) -> str:

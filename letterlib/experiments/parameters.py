@@ -15,7 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from letterlib.data import PACKAGED, load_dataset
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, did_you_mean
 from letterlib.experiments.configuration import (
     RANKED,
     SEEDS,
@@ -23,10 +23,9 @@ from letterlib.experiments.configuration import (
     RunConfig,
     as_set,
     default_data_dir,
-    did_you_mean,
     make_config,
-from letterlib.experiments.identifier_schemes import SCHEMES
 )
+from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.profiles import PROFILES
 from letterlib.experiments.systems import (
     CODES,

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from letterlib.decoding.trie import EOS, tokens_of
 from letterlib.errors import LetterError
-from letterlib.semantics import find_encoder, find_on_hub, load_found, load_tokenizer, loading
+from letterlib.hub import find_on_hub, load_found, load_tokenizer, loading
+from letterlib.semantics import find_encoder
 from letterlib.tokenization.identifiers import Identifiers, token
 
 SMOLLM2 = "smollm2"

@@ -26,7 +26,7 @@ from letterlib.errors import LetterError
 from letterlib.generation.encoder_decoder import EncoderDecoder
 from letterlib.generation.t5_weights import from_transformers
 from letterlib.generation.tiger import Tiger, TigerConfig
-from letterlib.semantics import load_found, loading
+from letterlib.hub import load_found, loading
 from letterlib.tokenization.identifiers import Identifiers
 
 _SIZES = ("d_model", "d_ff", "n_heads", "d_head", "n_layers")

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from letterlib.errors import LetterError
-from letterlib.semantics import MINILM, find_encoder, load_found, load_tokenizer, loading
+from letterlib.hub import load_found, load_tokenizer, loading
+from letterlib.semantics import MINILM, find_encoder
 from letterlib.tokenization.identifiers import Identifiers
 
 NO_PIECE = -1

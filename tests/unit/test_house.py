@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "letterlib"
 ROOMS = (
-    "errors files processes processor progress data evaluation tracking checkpoint training saved_model semantics "
+    "errors files processes processor progress data evaluation tracking checkpoint training saved_model hub semantics "
     "collaborative tokenization decoding generation analysis plots experiments course doctor cli __main__"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))

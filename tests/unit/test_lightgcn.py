@@ -13,10 +13,9 @@ from letterlib.collaborative.lightgcn import (
     LightGCN,
     LightGCNConfig,
     LightGCNNetwork,
-    bpr_loss,
     interaction_matrix,
-    sample_negatives,
 )
+from letterlib.collaborative.pairwise import bpr_loss, sample_negatives
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 

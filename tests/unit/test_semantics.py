@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
 from letterlib.generation.language_model import load_language_model
-from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, loading, mean_pool
+from letterlib.hub import loading
+from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, mean_pool
 from letterlib.tokenization.title_identifiers import title_identifiers
 
 TEXTS = ["Toy Story (1995). Adventure, Animation", "Heat (1995)", "x", "A much longer text " * 20, ""]
