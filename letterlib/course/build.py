@@ -232,8 +232,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [path for path in everything if path.name.startswith(tuple(options.lesson or [""]))]
     try:
         if not chosen:
-            names = ", ".join(path.stem for path in everything)
-            raise LetterError(f"no lesson begins with {' or '.join(options.lesson)}; there are {names}")
+            names = ", ".join(path.stem for path in everything) or "none (a student copy has no solutions/)"
+            raise LetterError(f"no lesson begins with {' or '.join(options.lesson) or 'anything'}; there are {names}")
         if options.check:
             return _report(chosen, everything, notebooks)
         for orphan in orphans(everything, notebooks):

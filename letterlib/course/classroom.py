@@ -2,7 +2,8 @@
 
     python -m letterlib.course.classroom profile smoke submitted/ --cache-dir /srv/course/runs
 
-changes the parameters cell of every submitted copy below a folder, so that autograding takes seconds per student.
+changes the parameters cell of every submitted copy below a folder, so that autograding takes seconds per student. It
+also takes out of a copy what would end the autograding of all, and names the copies that would get no marks.
 """
 
 import argparse
@@ -69,7 +70,49 @@ def nbgrader_config(course: Path) -> Config:
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = "letter"
     config.Execute.timeout = CELL_SECONDS
+    config.Execute.skip_cells_with_tag = "none-has-this-tag"  # a test that is not run would count as passed
+    config.OverwriteCells.add_missing_cells = True
     return config
+
+
+def without_repeats(notebook: NotebookNode) -> list[str]:
+    """Take nbgrader's mark off cells that repeat another's name, or have none, in place. Returns what was done.
+
+    A student who copies an answer cell copies its mark. nbgrader empties such a mark, takes what is left for one of an
+    old format, and grades nobody any more.
+    """
+    seen: set[str] = set()
+    done = []
+    for cell in notebook.cells:
+        if (mark := cell.metadata.get("nbgrader")) is None:
+            continue
+        name = mark.get("grade_id") if isinstance(mark, dict) else None
+        if not name or name in seen:
+            del cell.metadata["nbgrader"]
+            done.append(f"a second cell {name!r}" if name else "a cell whose mark was damaged")
+        seen.add(name)
+    return done
+
+
+def _graded(notebook: NotebookNode) -> set[str]:
+    return {cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata}
+
+
+def misplaced(path: Path, notebook: NotebookNode) -> str:
+    """Why nbgrader would give a copy at submitted/STUDENT/LESSON/ no marks; "" where it would, or nothing was released.
+
+    The cells that are graded must be those of the release beside `submitted`.
+    """
+    release = path.parents[3] / "release" / path.parent.name if len(path.parents) > 3 else path
+    expected = sorted(release.glob("*.ipynb"))
+    if not expected:
+        return ""
+    if path.name not in (names := [one.name for one in expected]):
+        return f"nbgrader looks for {' or '.join(names)}; rename it"
+    asked = _graded(nbformat.read(release / path.name, as_version=4))
+    if not asked & _graded(notebook):
+        return f"no cell of {path.stem} is in it; is it another lesson's file?"
+    return ""
 
 
 def autograde(source: Path, submissions: Mapping[str, NotebookNode], course: Path) -> dict[str, dict[str, float]]:
@@ -123,6 +166,10 @@ def main(arguments: list[str] | None = None) -> int:
     for path in found:  # one student's broken file stops nobody else's
         try:
             notebook = nbformat.read(path, as_version=4)
+            for what in without_repeats(notebook):
+                print(f"{path}: {what} is no longer graded")
+            if why := misplaced(path.resolve(), notebook):
+                raise LetterError(why)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             nbformat.write(notebook, path)
         except (LetterError, ValueError, TypeError, AttributeError, SyntaxError, nbformat.ValidationError) as error:

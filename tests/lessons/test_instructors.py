@@ -63,6 +63,42 @@ def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
     ]  # fmt: skip
 
 
+def test_copied_cells_and_files_in_the_wrong_place_are_said_before_anything_is_graded(tmp_path, capsys):
+    source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
+    hand_in(tmp_path / "in")
+    (tmp_path / "release" / LESSON).mkdir(parents=True)
+    nbformat.write(submission(source, {}), tmp_path / "release" / LESSON / f"{LESSON}.ipynb")
+
+    def submitted(student, change=lambda cells: cells, name=LESSON):
+        notebook = nbformat.read(tmp_path / "in" / f"full_{LESSON}.ipynb", as_version=4)
+        notebook.cells = change([cell.copy() for cell in notebook.cells])
+        path = tmp_path / "submitted" / student / LESSON / f"{name}.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(notebook, path)
+        return path
+
+    def twice(cells):
+        again = next(cell for cell in cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "nearest-code")
+        empty = nbformat.v4.new_code_cell("1", metadata={"nbgrader": {}})
+        return [*cells, nbformat.v4.new_code_cell(again.source, metadata=again.metadata), empty]
+
+    copied = submitted("ada", twice)
+    submitted("bob", name=f"{LESSON}_final")
+    submitted("cem", lambda cells: [cell for cell in cells if "nbgrader" not in cell.metadata])
+    assert main(["profile", "smoke", str(tmp_path / "submitted"), "--cache-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"{copied}: a second cell 'nearest-code' is no longer graded",
+        f"{copied}: a cell whose mark was damaged is no longer graded",
+        "1 notebook(s) set to smoke",
+    ]
+    assert "bob" in said.err and f"nbgrader looks for {LESSON}.ipynb; rename it" in said.err
+    assert "cem" in said.err and f"no cell of {LESSON} is in it; is it another lesson's file?" in said.err
+    names = [cell.metadata.nbgrader.grade_id for cell in nbformat.read(copied, as_version=4).cells
+             if "nbgrader" in cell.metadata]  # fmt: skip
+    assert len(names) == len(set(names)) and "nearest-code" in names
+
+
 @pytest.mark.parametrize("written", ["'my folder'", 'str(Path("a", "b"))', "(\n    'runs'  # mine\n)", '"läufe"'])
 @pytest.mark.parametrize("assigned", [": str = ", ":str="])
 def test_a_parameter_is_set_however_its_value_is_written(written, assigned):
