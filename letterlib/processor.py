@@ -31,7 +31,8 @@ def keep_freed_memory() -> None:
 def fast_float32() -> Iterator[None]:
     """Inside, torch multiplies float32 with oneDNN instead of MKL where MKL holds back; products stay float32.
 
-    MKL uses half of each register of an AMD processor with AVX-512. On Zen 5 oneDNN takes half the time.
+    MKL uses half of each register of an AMD processor with AVX-512. On Zen 5 oneDNN takes half the time. On such a
+    processor torch.get_float32_matmul_precision(), which compilers of models ask for, is an error inside.
     """
     with _onednn() if _mkl_holds_back() else nullcontext():
         yield

@@ -39,7 +39,11 @@ RUN_OPTIONS = {
             help=("smoke (seconds, proves that it runs), laptop (minutes on two cores), paper (the paper's sizes)"),
         ),
     ),
-    "seed": (int, 0, typer.Option("--seed", help="decides every random choice; the same seed gives the same table")),
+    "seed": (
+        int,
+        0,
+        typer.Option("--seed", help="decides every random choice; on a CPU the same seed gives the same result"),
+    ),
     "device": (str, "auto", typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one")),
     "encoder": (
         str,

@@ -1,6 +1,6 @@
 """A causal language model that writes titles, and one without LoRA that says how near two titles are: for BIGRec."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +14,10 @@ from letterlib.training import autocast
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+WRITING_BUDGET = 2**16
+"""Tokens that are read and written side by side on a GPU, all beams counted: each keeps its keys and values, half a
+megabyte of them in a model of seven billion weights."""
 
 PROMPT = "Titles that one person chose, one after another:\n"
 Title = tuple[int, ...]
@@ -56,7 +60,7 @@ class TitleNetwork(AdaptedModel):
         self.eval()
         new = {prompt for prompt in prompts if (prompt, beam) not in self._written}
         with late_bar("titles", len(new)) as bar:
-            for part in _of_equal_length(new, 16 if self.model.device.type == "cpu" else 64):
+            for part in _of_equal_length(new, lambda length: self._at_once(beam * (length + self.title_tokens))):
                 tokens = torch.tensor(part, device=self.model.device)
                 with autocast(self.dtype, tokens.device):
                     found = self.model.generate(
@@ -74,6 +78,10 @@ class TitleNetwork(AdaptedModel):
                 bar.update(len(part))
         return [self._written[prompt, beam] for prompt in prompts]
 
+    def _at_once(self, tokens: int) -> int:
+        """Prompts to be answered together, each of which takes that many tokens."""
+        return 16 if self.model.device.type == "cpu" else min(64, max(1, WRITING_BUDGET // tokens))
+
     @torch.no_grad()
     def embed(self, titles: Sequence[Title]) -> Tensor:
         """The last layer's state at a title's last token, in the language model without LoRA: float32 [n, d].
@@ -82,7 +90,7 @@ class TitleNetwork(AdaptedModel):
         """
         self.eval()
         with self.model.disable_adapter(), autocast(self.dtype, self.model.device):
-            for part in _of_equal_length({*titles} - self._embedded.keys(), 256):
+            for part in _of_equal_length({*titles} - self._embedded.keys(), lambda length: 256):
                 tokens = torch.tensor([[*self.begin, *title] for title in part], device=self.model.device)
                 self.remember(part, self.hidden(tokens)[:, -1].to(torch.float32, copy=True))
         return torch.stack([self._embedded[title] for title in titles])
@@ -92,8 +100,8 @@ class TitleNetwork(AdaptedModel):
         self._embedded.update(zip(titles, embeddings, strict=True))
 
 
-def _of_equal_length(rows: Iterable[Title], at_most: int) -> Iterator[list[Title]]:
-    """Batches of rows of one length, in an order that does not depend on that of `rows`."""
-    for _, group in groupby(sorted(rows, key=lambda row: (len(row), row)), key=len):
-        equal = list(group)
-        yield from (equal[start : start + at_most] for start in range(0, len(equal), at_most))
+def _of_equal_length(rows: Iterable[Title], at_most: Callable[[int], int]) -> Iterator[list[Title]]:
+    """Batches of rows of one length, `at_most(length)` in each, in an order that does not depend on that of `rows`."""
+    for length, group in groupby(sorted(rows, key=lambda row: (len(row), row)), key=len):
+        equal, size = list(group), at_most(length)
+        yield from (equal[start : start + size] for start in range(0, len(equal), size))

@@ -213,6 +213,30 @@ def test_a_gpu_with_a_number_becomes_the_current_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     training._take_gpu("cuda:1"), training._take_gpu("cuda")
     assert current == [1]
+    monkeypatch.setattr(training, "n_processes", lambda: 2)
+    with pytest.raises(LetterError, match='"cuda:1": of several processes each takes a GPU of its own; choose cuda'):
+        training._take_gpu("cuda:1")
+
+
+def test_on_a_gpu_products_of_float32_are_not_rounded_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    torch.set_float32_matmul_precision("high")  # as TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 has it
+    try:
+        training._take_gpu("cuda")
+        assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_seeded_draws_leave_the_caller_s_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with seeded(0):
+        first = torch.rand(3)
+    assert torch.equal(torch.rand(3), expected)
+    with seeded(0):
+        assert torch.equal(torch.rand(3), first) and not torch.equal(first, expected)
 
 
 def test_no_other_dtype_comes_from_the_environment(monkeypatch):
