@@ -92,6 +92,11 @@ class IdentifierRecommender(ABC):
 
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))
 
+    def _largest_array(self, beam: int) -> int:
+        """How many numbers of one history a search holds at once."""
+        positions = 1 + self.trie.n_levels * beam  # of all beams of a history, and each beam's scores hold all of them
+        return beam * max(self.n_tokens, self.n_heads * positions)
+
     def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
         """Leaves and scores, best first; see `beam_search`."""
         return beam_search(self.network, memory, self.trie, beam, tau=tau, dead=dead)
@@ -130,9 +135,7 @@ class IdentifierRecommender(ABC):
         self.network.eval()
         items, scores = np.full((len(cases), k), NO_ITEM), np.full((len(cases), k), -np.inf, dtype=np.float32)
         widest = 64 if self.device.type == "cpu" else 512  # on a CPU, what stays in its caches
-        positions = 1 + self.trie.n_levels * beam  # of all beams of a history, and each beam's scores hold all of them
-        row = beam * max(self.n_tokens, self.n_heads * positions)
-        batch_size = int(np.clip(SEARCH_BUDGET // row, 1, widest))
+        batch_size = int(np.clip(SEARCH_BUDGET // self._largest_array(beam), 1, widest))
         lengths = np.minimum(cases.lengths, self.history)
         batches = (
             rows[start : start + batch_size]

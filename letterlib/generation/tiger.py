@@ -170,9 +170,15 @@ class Tiger(IdentifierRecommender):
         tokens, _ = history_tokens(cases, self.config.history, self.item_tokens)
         return self.network.encode(tokens.to(self.device))
 
-    def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+    def _scores_all(self, beam: int) -> bool:
         """A beam as wide as the catalogue need not be searched: every identifier is scored."""
-        if beam < self.trie.n_nodes(self.trie.n_levels):
+        return beam >= self.trie.n_nodes(self.trie.n_levels)
+
+    def _largest_array(self, beam: int) -> int:
+        return self.trie.n_nodes(self.trie.n_levels) if self._scores_all(beam) else super()._largest_array(beam)
+
+    def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+        if not self._scores_all(beam):
             return super()._search(memory, beam, tau, dead)
         scores = score_catalogue(self.network, memory, self.trie, tau=tau)
         scores = scores if dead is None else scores.masked_fill_(dead[-1], -torch.inf)

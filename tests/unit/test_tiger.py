@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.decoding import exact as exact_scoring
 from letterlib.decoding.trie import EOS, PAD
 from letterlib.errors import LetterError
 from letterlib.files import digest
@@ -183,6 +184,15 @@ def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
     for tau in (0.0, -1.0):
         with pytest.raises(LetterError, match="above 0"):
             model.recommend(seen, 5, tau=tau)
+
+
+def test_exact_scoring_reads_as_many_histories_at_once_as_there_is_room_for(model, monkeypatch):
+    """The sequences of the catalogue are made once for all of them."""
+    made = []
+    parts = exact_scoring._parts
+    monkeypatch.setattr(exact_scoring, "_parts", lambda trie: made.append(1) or parts(trie))
+    model.recommend(Cases.from_histories([[i, i + 1] for i in range(9)]), 3, beam=N_ITEMS)
+    assert made == [1]
 
 
 def test_items_that_share_an_identifier_share_its_score(untrained_shared):
