@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,6 +70,14 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
         return getattr(torch, dtype)
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, torch draws from `seed`, on the CPU and the GPU; afterwards the caller's draws go on as before."""
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def autocast(dtype: torch.dtype, device: torch.device):

@@ -37,7 +37,7 @@ from letterlib.generation.response_groups import response_groups
 from letterlib.generation.title_network import Title, TitleNetwork
 from letterlib.processes import from_main, share, weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 
 class BIGRecConfig(BaseModel):
@@ -88,8 +88,8 @@ class BIGRec:
         """
         config, dtype = self.config, resolve_dtype(self.config.dtype, self.device)
         tokenizer, model = load_to_adapt(config.language_model, self.device, dtype, config.gradient_checkpointing)
-        torch.manual_seed(self.seed)
-        adapted = with_adapters(model, [], config.rank, config.lora_alpha, config.dropout)
+        with seeded(self.seed):
+            adapted = with_adapters(model, [], config.rank, config.lora_alpha, config.dropout)
         self.network = TitleNetwork(tokenizer, adapted, dtype, config.title_tokens).to(self.device).eval()
         self.names, self.titles = list(titles), [self.network.tokens(title) for title in titles]
         self.popularity = popularity.to(self.device)

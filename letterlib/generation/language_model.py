@@ -15,6 +15,7 @@ from letterlib.errors import LetterError
 from letterlib.hub import find_on_hub, load_found, load_tokenizer, loading
 from letterlib.semantics import find_encoder
 from letterlib.tokenization.identifiers import Identifiers, token
+from letterlib.training import seeded
 
 SMOLLM2 = "smollm2"
 """SmolLM2-135M-Instruct, 4-bit, dequantised: a LLaMA that ships inside a Python package (`make models`)."""
@@ -93,8 +94,7 @@ def _tiny(dtype: torch.dtype) -> tuple[Any, nn.Module]:
         attn_implementation="sdpa",
         initializer_range=0.125,
     )
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
+    with seeded(0), torch.no_grad():
         model = LlamaForCausalLM(config).eval()
         # The end token's row stays as it is in training: it must be long enough to win against all other words.
         model.get_input_embeddings().weight.mul_(2)

@@ -26,7 +26,7 @@ from letterlib.generation.response_groups import response_groups
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 
 class LCRecConfig(BaseModel):
@@ -93,10 +93,10 @@ class LCRec(IdentifierRecommender):
         self.vocabulary = Vocabulary.extend(tokenizer, model, identifiers)
         texts = list(titles) if titles is not None and config.words_first else None
         initialise_new_tokens(model, self.vocabulary, texts, seed)
-        torch.manual_seed(seed)
-        adapted = with_adapters(
-            model, self.vocabulary.new_tokens.tolist(), config.rank, config.lora_alpha, config.dropout
-        )
+        with seeded(seed):
+            adapted = with_adapters(
+                model, self.vocabulary.new_tokens.tolist(), config.rank, config.lora_alpha, config.dropout
+            )
         self.network = CausalNetwork(adapted, self.vocabulary, dtype).to(self.device).eval()
         self.history, self.beam, self.n_tokens = config.history, config.beam, len(self.vocabulary.order)
         self.n_heads = model.config.num_attention_heads

@@ -23,7 +23,7 @@ from letterlib.generation.recommender import IdentifierRecommender
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 IGNORED = -100
 """The target where nothing is to be predicted."""
@@ -104,10 +104,10 @@ class Tiger(IdentifierRecommender):
         self.n_heads = config.n_heads
         self.log = TrainingLog()
         self.item_tokens = tokens_of(identifiers.codes, identifiers.level_sizes, identifiers.shared_vocabulary)
-        torch.manual_seed(seed)
         sizes = config.model_dump(include={"d_model", "d_ff", "n_heads", "d_head", "n_layers", "dropout"})
-        self.network = EncoderDecoder(EncoderDecoderConfig(self.trie.vocabulary_size, **sizes)).to(self.device)
-        self.network.eval()
+        with seeded(seed):
+            network = EncoderDecoder(EncoderDecoderConfig(self.trie.vocabulary_size, **sizes))
+        self.network = network.to(self.device).eval()
 
     def fit(self, split: Split) -> Self:
         self.check_identifiers(split)

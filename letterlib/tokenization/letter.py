@@ -21,7 +21,7 @@ from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.item_vectors import Standardization, check_item_vectors, to_unit_mean_norm
 from letterlib.tokenization.rqvae import RQVAE
 from letterlib.tokenization.settings import CODE_DIM, TokenizerConfig, TokenizerReport
-from letterlib.training import TrainingLog, epoch_seed, resolve_device, resolve_dtype, train
+from letterlib.training import TrainingLog, epoch_seed, resolve_device, resolve_dtype, seeded, train
 
 VALIDATIONS = 40  # parts of a run; after each of its second half it looks at its collision rate
 
@@ -69,8 +69,7 @@ class LetterTokenizer:
 
     def _new_module(self, input_dim: int) -> RQVAE:
         config = self.config
-        with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             module = RQVAE(
                 input_dim, config.hidden, CODE_DIM, config.n_levels, config.n_codes, config.straight_through,
                 resolve_dtype(config.dtype, self._device),

@@ -101,6 +101,15 @@ def test_it_memorises_what_comes_next(model, part):
     assert (items == cases.targets[:, None]).any(axis=1).mean() > 0.9
 
 
+def test_a_model_that_is_made_does_not_decide_what_the_caller_draws_next():
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        fresh()
+        drawn.append(torch.rand(2))
+    assert not torch.equal(*drawn)
+
+
 def test_every_code_is_one_new_token(untrained):
     vocabulary = untrained.vocabulary
     assert len(set(vocabulary.new_tokens)) == 24

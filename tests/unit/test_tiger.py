@@ -242,6 +242,16 @@ def _fingerprint() -> str:
     return digest(*(weight.numpy() for weight in weights.values()))
 
 
+def test_a_model_that_is_made_or_loaded_leaves_the_caller_s_random_numbers_alone(model, tmp_path):
+    model.save(tmp_path / "tiger.safetensors")
+    torch.manual_seed(11)
+    expected = torch.rand(2)
+    for make in (lambda: Tiger(distinct(), SMALL, 0, "cpu"), lambda: Tiger.load(tmp_path / "tiger.safetensors", "cpu")):
+        torch.manual_seed(11)
+        make()
+        assert torch.equal(torch.rand(2), expected)
+
+
 def test_to_fit_twice_is_not_to_train_for_longer():
     one, split = Tiger(distinct(), SMALL.model_copy(update={"epochs": 2}), 0, "cpu"), circle().split(1)
     first, second = (one.fit(split).recommend(HISTORIES, 10).scores for _ in range(2))

@@ -12,7 +12,7 @@ from letterlib import training
 from letterlib.checkpoint import Run, TrainingLog
 from letterlib.errors import LetterError
 from letterlib.generation.tiger import TigerConfig
-from letterlib.training import first_size, learning_rate_factor, resolve_dtype, train
+from letterlib.training import first_size, learning_rate_factor, resolve_dtype, seeded, train
 
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
 Y = X.sum(dim=1, keepdim=True)
