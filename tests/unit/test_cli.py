@@ -254,8 +254,8 @@ def test_the_same_seed_gives_the_same_files_in_two_processes(tmp_path, beauty):
 def test_every_profile_is_valid_and_overrides_change_only_what_they_name():
     for profile in PROFILES:
         plain = make_config(profile=profile)
-        changed = make_config(profile=profile, overrides=["tiger.epochs=3", "tokenizer.alpha=0"])
-        assert changed.tiger.epochs == 3 and changed.tokenizer.alpha == 0
+        changed = make_config(profile=profile, overrides=["tiger.epochs=3", "tokenizer.alpha=0.5"])
+        assert changed.tiger.epochs == 3 and changed.tokenizer.alpha == 0.5
         assert changed.model_copy(update={"tiger": plain.tiger, "tokenizer": plain.tokenizer}) == plain
     with pytest.raises(LetterError, match="unknown profile"):
         make_config(profile="Laptop")

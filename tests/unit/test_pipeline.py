@@ -66,8 +66,14 @@ def test_the_length_of_a_text_that_is_read_is_part_of_what_its_embedding_is(made
 
 
 def test_switching_a_regularizer_off_gives_the_arm_without_it(made, tmp_path):
-    plain = pipeline(made, tmp_path, "tokenizer.alpha=0", "tokenizer.beta=0").tokenizer("letter").identifiers()
+    off = LetterTokenizer(
+        pipeline(made, tmp_path).config.tokenizer.model_copy(update={"alpha": 0, "beta": 0}), 0, "cpu"
+    )
+    plain = off.fit(pipeline(made, tmp_path).semantic().vectors).identifiers()
     assert np.array_equal(plain.codes, pipeline(made, tmp_path).tokenizer("plain").identifiers().codes)
+    for weight, arms in (("alpha", "plain or div"), ("beta", "plain or cf")):
+        with pytest.raises(LetterError, match=f"^tokenizer.{weight}=0: .* choose {arms} by name"):
+            pipeline(made, tmp_path, f"tokenizer.{weight}=0")
 
 
 def test_what_is_filtered_out_is_not_in_the_lists_that_are_judged(made, tmp_path):
@@ -201,12 +207,6 @@ def test_keys_hold_what_a_stage_reads_and_nothing_else(made, tmp_path):
         assert (key(scheme) != key(scheme, "tokenizer.n_codes=20")) is moves, scheme
 
 
-def test_the_key_says_in_which_dtype_it_was_computed(made, tmp_path, monkeypatch):
-    """Machines that share a cache may mean different things by "auto"."""
-
-    def key():
-        return pipeline(made, tmp_path)._sasrec_32().key
-
 def test_a_scheme_of_one_s_own_is_found_by_all_that_it_says_it_reads(made, tmp_path, monkeypatch):
     like = SCHEMES["residual-k-means"]
     monkeypatch.setitem(SCHEMES, "mine", like)
@@ -217,6 +217,12 @@ def test_a_scheme_of_one_s_own_is_found_by_all_that_it_says_it_reads(made, tmp_p
     assert find_system("tiger-mine").label == "TIGER, mine"
     assert unread(["tokenizer.n_codes=20", "sasrec.epochs=3"], "tiger-mine") == ["sasrec.epochs=3"]
 
+
+def test_the_key_says_in_which_dtype_it_was_computed(made, tmp_path, monkeypatch):
+    """Machines that share a cache may mean different things by "auto"."""
+
+    def key():
+        return pipeline(made, tmp_path)._sasrec_32().key
 
     def meaning(dtype):
         return lambda asked, device: dtype if asked == "auto" else torch.float32
