@@ -4,7 +4,6 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +12,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from letterlib.errors import LetterError
-from letterlib.hub import load_found, load_tokenizer, loading
 from letterlib.files import digest, written_beside
+from letterlib.hub import load_found, load_tokenizer, loading
 from letterlib.processes import n_processes, process_index, summed
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import progress
@@ -123,6 +122,8 @@ def embed_texts(
     tokens_per_batch: default 1,024 on a CPU, whose caches then hold what a layer computes, else 16,384.
     dtype "auto" computes in bfloat16 where the processor is faster with it; the result is float32 either way.
     """
+    if isinstance(texts, str):
+        raise LetterError("embed_texts: one text; write [text], a list of texts")
     where = resolve_device(device)
     number = resolve_dtype(dtype, where)
     tokens_per_batch = tokens_per_batch or (1024 if where.type == "cpu" else 16_384)

@@ -5,6 +5,10 @@ from typing import Any
 from letterlib.errors import LetterError
 
 
+class NotLearned(LetterError, AttributeError):
+    """Asked for too early. An AttributeError as well, so that `hasattr` says no."""
+
+
 class Learned:
     """An attribute that `fit` and `load` set; reading it before is a LetterError that says what to do."""
 
@@ -12,4 +16,4 @@ class Learned:
         # Python comes here only while the model has no attribute of this name itself.
         if model is None:
             return self
-        raise LetterError(f"{kind.__name__}: it has learnt nothing yet; call fit first, or load a saved model")
+        raise NotLearned(f"{kind.__name__}: it has learnt nothing yet; call fit first, or load a saved model")

@@ -56,6 +56,7 @@ def test_what_is_learnt_is_an_attribute_like_any_other():
         answer = Learned()
 
     model = Model()
+    assert not hasattr(model, "answer") and getattr(model, "answer", None) is None
     model.answer = 42
     assert model.answer == 42 and vars(model) == {"answer": 42}
     assert isinstance(Model.answer, Learned)

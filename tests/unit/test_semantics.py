@@ -178,3 +178,8 @@ def test_whatever_keeps_a_model_from_loading_is_one_line():
         with pytest.raises(LetterError, match="^encoder x: cannot be loaded [(][^\n]+[)]; use another$"):
             with loading("encoder x", "use another"):
                 raise error
+
+
+def test_one_text_is_no_list_of_texts():
+    with pytest.raises(LetterError, match=r"embed_texts: one text; write \[text\], a list of texts"):
+        embed_texts("Alien (1979)")
