@@ -209,7 +209,7 @@ class Cases:
     def from_histories(cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None) -> "Cases":
         """Cases from plain lists, for instance one learner's favourite films; users default to unknown."""
         flat = Sequences.from_lists(histories)
-        who = np.full(len(flat), UNKNOWN_USER) if users is None else Sequences.from_lists([users]).values
+        who = np.full(len(flat), UNKNOWN_USER) if users is None else Sequences.from_lists([users]).values.copy()
         if len(who) != len(flat):
             raise LetterError(f"histories: {len(flat)}, users: {len(who)}; give one user per history, or none at all")
         return cls(who, flat.values, flat.offsets[:-1], flat.offsets[1:])

@@ -26,7 +26,7 @@ def test_every_command_of_the_walk_works_and_gives_the_marks_it_should(tmp_path)
     assert COLLECT in commands and "nbgrader export" in commands
     for name in ("solutions", "experiments"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
-    hand_in(tmp_path / "handed-in", forge)
+    hand_in(tmp_path / "handed-in", meddle)
     before, after = commands.split(COLLECT)
     arrive = f"mkdir -p downloaded/{LESSON}/archive\ncp ../handed-in/* downloaded/{LESSON}/archive/\n"
     shell(before + arrive + COLLECT + after, tmp_path)
@@ -110,28 +110,28 @@ def test_a_parameter_is_set_however_its_value_is_written(written, assigned):
     )
 
 
-def forge(notebook):
-    """Untouched, and tricked out: tests that pass, tests to be skipped, a test deleted, an answer cell twice."""
+def meddle(student, notebook):
+    """A right answer whose test was deleted keeps its points; untouched and tricked out is still worth nothing."""
     tests = [i for i, cell in enumerate(notebook.cells) if cell.metadata.get("nbgrader", {}).get("grade")]
     stub = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution"))
-    for place in tests[1:]:
-        notebook.cells[place].metadata["tags"] = ["skip-execution"]
-    again = nbformat.v4.new_code_cell(stub.source, metadata=stub.metadata)
-    passing = nbformat.v4.new_code_cell('def require(*_): pass\n\n\ncheck = lambda *_: "2.1: correct"')
-    del notebook.cells[tests[-1]]
-    notebook.cells[tests[0] : tests[0]] = [again, passing]
+    if student == "full":
+        del notebook.cells[tests[-1]]
+    if student == "untouched":
+        for place in tests[1:]:
+            notebook.cells[place].metadata["tags"] = ["skip-execution"]
+        again = nbformat.v4.new_code_cell(stub.source, metadata=stub.metadata)
+        passing = nbformat.v4.new_code_cell('def require(*_): pass\n\n\ncheck = lambda *_: "2.1: correct"')
+        notebook.cells[tests[0] : tests[0]] = [again, passing]
 
 
-def hand_in(folder: Path, change=lambda notebook: None) -> None:
-    """Three students' files; the one who has answered nothing may `change` the notebook."""
+def hand_in(folder: Path, change=lambda student, notebook: None) -> None:
+    """Three students' files, after `change`."""
     source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
     full = solutions(source)
     half = {name: text for name, text in (full | answers_02.HALF_RIGHT).items() if text is not None}
     folder.mkdir()
     for student, answers in {"full": full, "half": half, "untouched": {}}.items():
-        notebook = submission(source, answers)
-        if not answers:
-            change(notebook)
+        change(student, notebook := submission(source, answers))
         nbformat.write(notebook, folder / f"{NAMES.get(student, student)}_{LESSON}.ipynb")
 
 
