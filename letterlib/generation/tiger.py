@@ -19,7 +19,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
-from letterlib.generation.recommender import IdentifierRecommender
+from letterlib.generation.recommender import SEARCH_BUDGET, IdentifierRecommender
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
@@ -175,7 +175,10 @@ class Tiger(IdentifierRecommender):
         return beam >= self.trie.n_nodes(self.trie.n_levels)
 
     def _largest_array(self, beam: int) -> int:
-        return self.trie.n_nodes(self.trie.n_levels) if self._scores_all(beam) else super()._largest_array(beam)
+        if not self._scores_all(beam):
+            return super()._largest_array(beam)
+        # Eight histories at a time: a large catalogue takes seconds for each, and the bar should move meanwhile.
+        return max(self.trie.n_nodes(self.trie.n_levels), SEARCH_BUDGET // 8)
 
     def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
         if not self._scores_all(beam):
