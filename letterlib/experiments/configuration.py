@@ -122,12 +122,6 @@ def _check_values(config: RunConfig) -> None:
         raise LetterError(f"sasrec_32.dimensions={d}: L_CF holds its vectors against codes, which have {CODE_DIM}")
     for room in ("sasrec_32", "bert4rec", "sasrec", "sasrec_tuned"):
         check_heads(room, getattr(config, room).dimensions, getattr(config, room).n_heads)
-    for weight in ("alpha", "beta"):  # or a tokenizer without it would have the name of one with it
-        if getattr(config.tokenizer, weight) == 0:
-            arms = [name for name, changes in TOKENIZER_ARMS.items() if weight in changes]
-            raise LetterError(
-                f"tokenizer.{weight}=0: another tokenizer than asked for; choose {' or '.join(arms)} by name"
-            )
     for room in ("tiger", "lcrec"):
         if (beam := getattr(config, room).beam) < RANKED:
             raise LetterError(f"{room}.beam={beam}: changes nothing below {RANKED}, as many items as are ranked")

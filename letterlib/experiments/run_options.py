@@ -94,10 +94,14 @@ def with_run_options(function: Callable) -> Callable:
 def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any):
     """The pipeline that RUN_OPTIONS describe."""
     from letterlib.experiments.cache import Cache
-    from letterlib.experiments.configuration import default_data_dir, make_config
+    from letterlib.experiments.configuration import TOKENIZER_ARMS, default_data_dir, make_config
     from letterlib.experiments.pipeline import Pipeline
 
     config = make_config(overrides=set, **options)
+    for weight in ("alpha", "beta"):  # a table would show a tokenizer without it under the name of one with it
+        if getattr(config.tokenizer, weight) == 0:
+            arms = " or ".join(name for name, changes in TOKENIZER_ARMS.items() if weight in changes)
+            raise LetterError(f"tokenizer.{weight}=0: that is another tokenizer; choose {arms} by name")
     return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir, track=track))
 
 

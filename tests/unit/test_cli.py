@@ -254,8 +254,8 @@ def test_the_same_seed_gives_the_same_files_in_two_processes(tmp_path, beauty):
 def test_every_profile_is_valid_and_overrides_change_only_what_they_name():
     for profile in PROFILES:
         plain = make_config(profile=profile)
-        changed = make_config(profile=profile, overrides=["tiger.epochs=3", "tokenizer.alpha=0.5"])
-        assert changed.tiger.epochs == 3 and changed.tokenizer.alpha == 0.5
+        changed = make_config(profile=profile, overrides=["tiger.epochs=3", "tokenizer.alpha=0"])
+        assert changed.tiger.epochs == 3 and changed.tokenizer.alpha == 0
         assert changed.model_copy(update={"tiger": plain.tiger, "tokenizer": plain.tokenizer}) == plain
     with pytest.raises(LetterError, match="unknown profile"):
         make_config(profile="Laptop")
@@ -353,6 +353,12 @@ def test_what_cannot_be_meant_together_and_what_does_nothing_are_said(tmp_path):
     one_line_error(letterlib("table", "--system", "mf", "--language-models", *asked, cwd=tmp_path), "--language-models")
     done = letterlib("train", "popularity", *asked, cwd=tmp_path)
     assert done.returncode == 0 and "nothing to train" in done.stdout
+
+
+@pytest.mark.parametrize(("weight", "arms"), [("alpha", "plain or div"), ("beta", "plain or cf")])
+def test_an_ablation_does_not_run_under_letter_s_name(weight, arms, tmp_path):
+    done = letterlib("run", f"--set=tokenizer.{weight}=0", "--profile", "smoke", cwd=tmp_path)
+    one_line_error(done, f"tokenizer.{weight}=0: that is another tokenizer; choose {arms} by name")
 
 
 def test_a_job_array_s_number_is_no_process_of_ours(tmp_path):
