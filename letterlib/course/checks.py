@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import torch
 
+from letterlib.course.draws import drawing_from
 from letterlib.course.values import close, copied, dtype_of, in_words, kind_of, remembered, same
 from letterlib.errors import LetterError
 
@@ -137,7 +138,8 @@ def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
 def require(exercise: str, answer: Any, seed: int = GRADING_SEED) -> None:
     """Raise AssertionError unless the answer is correct. For hidden tests: shows and returns nothing."""
     try:
-        _examine(exercise, answer, seed)
+        with drawing_from(seed):
+            _examine(exercise, answer, seed)
     except NotAttempted:
         raise AssertionError(f"{exercise}: not attempted") from None
     except Incorrect as found:
@@ -174,6 +176,7 @@ def _found_on(exercise: Exercise, answer: Any, case: Case) -> Incorrect | None:
 
 
 def _find(name: str) -> Exercise:
+    name = str(name)  # 2.1 without quotes is meant as well
     lesson = name.split(".")[0]
     try:
         module = importlib.import_module(f"letterlib.course.lesson_{int(lesson):02d}")

@@ -23,10 +23,13 @@ def masked_mean_cases(generator: Generator) -> list[Case]:
         torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0]], dtype=torch.bool),
         torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]]),
     ]
-    return [
+    cases = [
         {"states": tenths(torch.randn(*mask.shape, dim, generator=generator)), "mask": mask}
         for mask, dim in zip(masks, [1, 2, 2, 8], strict=True)
     ]
+    first = cases[0]["states"]
+    first[first == 0] = 0.5  # with a padded state of 0, a mean over the dimensions looks like a mask that is missing
+    return cases
 
 
 def masked_mean(answer: Any, case: Case) -> None:

@@ -5,6 +5,7 @@ asks whether equal runs have equal keys, and other runs others. The third is in 
 """
 
 import itertools
+import math
 import re
 from types import FunctionType
 from typing import Any
@@ -207,12 +208,14 @@ def _other_runs(case: Case) -> list[tuple[Entry, Entry, str]]:
          "result."),
         (given, given | {"tokenizer": "plain"}, "a text is left out of the key; only numbers are in it."),
         (given | {"tokenizer": "plain"}, given | {"tokenizer": "plane"}, "only a part of a text is in the key."),
+        (given | {"tokenizer": "plain"}, given | {"tokenizer": "Plain"}, "capitals are made small. A folder may be "
+         "called the one or the other."),
         *((given, given | {name: full[name] + 1}, "a parameter is left out of the key.")
           for name in ("levels", "alpha", "beta")),
         (given, given | {"alpha": full["beta"], "beta": full["alpha"]}, "values without their names, or sorted: alpha "
          "and beta have changed places."),
-        (given, given | {"beta": full["beta"] * (1 + 1e-9)}, "a rounded number. `repr` and `json.dumps` keep all its "
-         "digits."),
+        (given, given | {"beta": math.nextafter(full["beta"], 1)}, "a rounded number. `repr` and `json.dumps` keep all "
+         "its digits."),
         (given | {"alpha": 0.0}, {name: value for name, value in given.items() if name != "alpha"}, "0 was taken for "
          "'not given'. Only None means the default: test `is not None`."),
         (given | {"alpha": 1.0, "beta": 11.0}, given | {"alpha": 1.01, "beta": 1.0}, "values joined without a sign "

@@ -3,13 +3,15 @@
 from typing import Any
 
 import torch
+from scipy.stats import chi2
 from torch import Generator, Tensor
 
 from letterlib.course.checks import Case, Incorrect, call, compare
 from letterlib.tokenization import losses
 from letterlib.tokenization.losses import NO_POSITIVE
 
-SIGMAS = 6  # a fair draw leaves this band once in a thousand million
+CHANCE = 1e-9
+"""How often a fair draw is taken for an uneven one."""
 
 
 def positives_cases(generator: Generator) -> list[Case]:
@@ -86,22 +88,25 @@ def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
 
 
 def _evenly_drawn(codes: Tensor, groups: Tensor, returned: Tensor, case: Case) -> None:
+    """Pearson's chi-square over all codes together, which sees a small favour that no code alone would show."""
     kept, drawn = returned != NO_POSITIVE, torch.zeros(len(groups), len(groups))
     drawn.index_put_((codes[kept], returned[kept]), torch.ones(int(kept.sum())), accumulate=True)
+    table = []
     for code in codes.unique().tolist():
         others = (groups == groups[code]).nonzero()[:, 0]
         others = others[others != code]
-        if not len(others):
-            continue
-        counts, p = drawn[code, others], 1 / len(others)
-        n = float(counts.sum())
-        if (counts - n * p).abs().max() <= SIGMAS * (n * p * (1 - p)) ** 0.5 + 1e-6:
-            continue
+        if len(others):
+            counts = drawn[code, others]
+            mean = float(counts.mean())
+            table.append((float(((counts - mean) ** 2).sum()) / mean, code, others, counts, mean))
+    freedom = sum(len(others) - 1 for _, _, others, _, _ in table)
+    if sum(row[0] for row in table) > chi2.isf(CHANCE, freedom):
+        _, code, others, counts, mean = max(table, key=lambda row: row[0])
         if (counts > 0).sum() == 1:
             cause = "one partner for all items of a code: draw anew for every item, at random."
         elif (counts == 0).any() and not torch.isin(others[counts == 0], codes).any():
             cause = "only codes of the batch are drawn. A code that no item has can be a positive too."
         else:
             cause = "a draw that favours some members; every other code of the group has the same chance."
-        what = f"Not every other code of its group is drawn equally often for code {code} (in {n:.0f} rows)."
-        raise Incorrect(what, case, expected=[round(n * p, 1)] * len(others), actual=counts, cause=cause)
+        what = f"Not every other code of its group is drawn equally often for code {code} (in {counts.sum():.0f} rows)."
+        raise Incorrect(what, case, expected=[round(mean, 1)] * len(others), actual=counts, cause=cause)

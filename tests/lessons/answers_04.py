@@ -143,6 +143,16 @@ def whole_columns_barred(codes, groups):
     return torch.multinomial(weights, 1)[:, 0].masked_fill(none, NO_POSITIVE)
 
 
+def the_ends_half_as_often(codes, groups):
+    """A rounded number between the first place and the last: the two ends get half of what the others get."""
+    drawn = torch.full_like(codes, NO_POSITIVE)
+    for row, code in enumerate(codes.tolist()):
+        others = [k for k in range(len(groups)) if groups[k] == groups[code] and k != code]
+        if others:
+            drawn[row] = others[round(torch.rand(()).item() * (len(others) - 1))]
+    return drawn
+
+
 def never_the_last(codes, groups):
     drawn = []
     for code in codes.tolist():
@@ -478,6 +488,7 @@ WRONG = [
     ("4.2", always_seeded, "a seed that is set inside"),
     ("4.2", whole_columns_barred, "barred in every row"),
     ("4.2", never_the_last, "equally often"),
+    ("4.2", the_ends_half_as_often, "favours some members"),
     ("4.2", of_the_batch, "only codes of the batch"),
     ("4.2", another_item_of_the_group, "rows of the batch are drawn"),
     ("4.2", place_in_the_group, "a place within the list"),

@@ -195,6 +195,10 @@ def rounded_to_six(full):
     return "".join(f"{k}={v:g};" if isinstance(v, float) else f"{k}={v};" for k, v in full.items())
 
 
+def rounded_to_ten(full):
+    return "".join(f"{k}={v:.10g};" if isinstance(v, float) else f"{k}={v};" for k, v in full.items())
+
+
 def one_folder_too(given, defaults, folders):
     full = defaults | {k: number(v) for k, v in given.items() if v is not None and k != "out_dir"}
     return {name: number(full[name]) for name in sorted(full)}
@@ -300,6 +304,8 @@ WRONG = [
     ("10.2", key_with(of=numbers_as_written), "one number"),
     ("10.2", key_with(rounded), "a rounded number"),
     ("10.2", key_with(rounded_to_six), "a rounded number"),
+    ("10.2", key_with(rounded_to_ten), "a rounded number"),
+    ("10.2", key_with(lambda full: json.dumps(full, sort_keys=True).lower()), "capitals are made small"),
     ("10.2", key_with(of=one_folder_too), "a folder"),
     ("10.2", key_with(first_letters), "only a part of a text"),
     ("10.2", key_with(without("seed")), "the seed is left out"),
