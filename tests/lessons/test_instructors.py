@@ -38,6 +38,24 @@ def test_every_command_of_the_walk_works_and_gives_the_marks_it_should(tmp_path)
     assert "From the second level on, code the residual" in page, "feedback should name the likely cause"
 
 
+def test_the_copy_for_students_has_no_answer_in_it(tmp_path):
+    """Said in step 2, where one stands in letter/."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a clone")
+    text = (REPOSITORY / "docs" / "instructors.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^mkdir .*git -C.*$", text, flags=re.MULTILINE)
+    shell(
+        f"git clone -q --depth 1 file://{REPOSITORY} here && mkdir here/letter && cd here/letter\n{command}", tmp_path
+    )
+    copied = {path.name for path in (tmp_path / "student-copy").iterdir()}
+    assert {"notebooks", "letterlib", "pyproject.toml"} < copied and not copied & {
+        "solutions",
+        "tests",
+        ".git",
+        "letter",
+    }
+
+
 def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
     hand_in(tmp_path / "in")
     whole = tmp_path / "in" / f"untouched_{LESSON}.ipynb"
