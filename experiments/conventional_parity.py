@@ -7,6 +7,7 @@
 their last weights. What still differs is in the result, in words.
 """
 
+import importlib.util
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -16,15 +17,13 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from cornac.data import Dataset as CornacDataset
-from cornac.data import SequentialDataset
-from cornac.models import BPR, TransformerRec
 
 from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
 from letterlib.data import load_dataset
 from letterlib.data.dataset import Cases, Split
 from letterlib.data.flat_arrays import places_within
+from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.experiments.run_options import run_script
@@ -53,6 +52,9 @@ def cornac_bpr(split: Split, epochs: int, seed: int) -> Callable[[Cases], torch.
     """Trained; scores of cases."""
     users = split.train.owners
     triples = list(zip(users.tolist(), split.train.values.tolist(), [1.0] * len(users), strict=True))
+    from cornac.data import Dataset as CornacDataset
+    from cornac.models import BPR
+
     data = CornacDataset.build(triples)
     model = BPR(k=DIMENSIONS, max_iter=epochs, learning_rate=0.05, lambda_reg=0.01, seed=seed).fit(data)
     rows = np.array([data.uid_map[user] for user in range(split.n_users)])
@@ -72,6 +74,9 @@ def cornac_bert4rec(split: Split, epochs: int, seed: int) -> Callable[[Cases], t
     users, within = split.train.owners, places_within(split.train.lengths)
     pieces = users * 10_000 + within // HISTORY
     rows = zip(users.tolist(), pieces.tolist(), split.train.values.tolist(), within.tolist(), strict=True)
+    from cornac.data import SequentialDataset
+    from cornac.models import TransformerRec
+
     data = SequentialDataset.build(list(rows), fmt="USIT", global_iid_map={item: item for item in range(split.n_items)})
     model = TransformerRec(
         backbone="bert", objective="mlm", embedding_dim=DIMENSIONS, batch_size=32, n_epochs=epochs, max_len=HISTORY,
@@ -114,6 +119,8 @@ def main(
     n_cases: int = 500,
     seed: int = 0,
 ) -> None:
+    if importlib.util.find_spec("cornac") is None:
+        raise LetterError("cornac is not installed here; make bench-quick makes .venv-peers, which has it")
     dataset = load_dataset("movielens", None, Path("runs") / "data")
     split = WithoutValidation(dataset, 5)
     cases = split.cases("test").sample(n_cases, seed=0)
