@@ -75,7 +75,7 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside, torch draws from `seed`, on the CPU and the GPU; afterwards the caller's draws go on as before."""
-    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
         torch.manual_seed(seed)
         yield
 
