@@ -52,7 +52,7 @@ def _replaced(source: str, node: ast.expr, by: str) -> str:
 def submission(source: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:
     """The student copy of a lesson with some solution cells filled in: grade_id -> the cell's new source."""
     notebook = student_copy(source)
-    cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
+    cells = _graded(notebook)
     for grade_id, text in answers.items():
         cells[grade_id].source = text
     return notebook
@@ -94,8 +94,9 @@ def without_repeats(notebook: NotebookNode) -> list[str]:
     return done
 
 
-def _graded(notebook: NotebookNode) -> set[str]:
-    return {cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata}
+def _graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """The cells that nbgrader knows, by their grade_id."""
+    return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
 
 
 def misplaced(path: Path, notebook: NotebookNode) -> str:
@@ -103,14 +104,14 @@ def misplaced(path: Path, notebook: NotebookNode) -> str:
 
     The cells that are graded must be those of the release beside `submitted`.
     """
-    release = path.parents[3] / "release" / path.parent.name if len(path.parents) > 3 else path
+    release = path.parent.parent.parent.parent / "release" / path.parent.name
     expected = sorted(release.glob("*.ipynb"))
     if not expected:
         return ""
     if path.name not in (names := [one.name for one in expected]):
         return f"nbgrader looks for {' or '.join(names)}; rename it"
     asked = _graded(nbformat.read(release / path.name, as_version=4))
-    if not asked & _graded(notebook):
+    if not asked.keys() & _graded(notebook).keys():
         return f"no cell of {path.stem} is in it; is it another lesson's file?"
     return ""
 

@@ -25,7 +25,6 @@ from letterlib.experiments.configuration import (
     default_data_dir,
     make_config,
 )
-from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.profiles import PROFILES
 from letterlib.experiments.systems import (
     CODES,
@@ -179,7 +178,7 @@ class RunParameters(BaseModel):
     def _takes(self) -> set[str]:
         """The parameters that this tokenizer and this generator read."""
         takes = {"tau", "beams"} if self.generator in GENERATORS else set()
-        if self.tokenizer in TOKENIZER_ARMS or self.tokenizer in SCHEMES and SCHEMES[self.tokenizer].sized:
+        if "tokenizer" in self.rooms:
             takes |= {"levels", "codes"}
         if self.tokenizer in ("letter", "cf"):
             takes.add("alpha")

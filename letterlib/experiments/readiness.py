@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from letterlib.errors import Unavailable
 from letterlib.experiments.cache import RECORD
 from letterlib.experiments.configuration import TOKENIZER_ARMS, RunConfig, check_tokenizer, tokenizer_of_arm
-from letterlib.experiments.identifier_schemes import SCHEMES
-from letterlib.experiments.systems import find_system
+from letterlib.experiments.systems import find_system, rooms_of
 from letterlib.generation.language_model import check_language_model
 
 if TYPE_CHECKING:  # it imports this module
@@ -27,7 +26,7 @@ def check_first(pipeline: "Pipeline", names: Iterable[str]) -> None:
     for arm in schemes & set(TOKENIZER_ARMS):
         check_tokenizer(tokenizer_of_arm(pipeline.config.tokenizer, arm), pipeline.split.n_items)
     check_language_models(names, pipeline.config, pipeline.cache.folder)
-    if schemes & {*TOKENIZER_ARMS, *(name for name, one in SCHEMES.items() if one.embeds)}:
+    if any("encoder" in rooms_of(None, one) for one in schemes):
         with suppress(Unavailable):  # which is said of each system
             pipeline.semantic()
 
