@@ -5,7 +5,7 @@ the order of the mapping that a function is given, so give the arms of a compari
 """
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from letterlib.alternative_text import store_words
 from letterlib.analysis.collaborative_signal import SimilarityResult
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.evaluation.metrics import GROUPS
@@ -22,6 +23,7 @@ from letterlib.evaluation.metrics import GROUPS
 PALETTE = sns.color_palette("colorblind").as_hex()
 GREY = "#6b6b6b"
 _MARKERS = "osD^vP"  # a second cue beside the colour
+store_words()
 
 
 def system_forest(intervals: Mapping[str, Interval], floors: Collection[str] = ()) -> Axes:
@@ -212,7 +214,19 @@ def _new(height: float = 3.8) -> Axes:
 
 def _listed(values: Mapping[str, str]) -> str:
     """ "plain 72, LETTER 83", with no-break spaces inside each part."""
-    return ", ".join(f"{name} {value}".replace(" ", "\N{NO-BREAK SPACE}") for name, value in values.items())
+    return listed(f"{name} {value}".replace(" ", "\N{NO-BREAK SPACE}") for name, value in values.items())
+
+
+def listed(parts: Iterable[str]) -> str:
+    """With commas between them, or semicolons where a part has a comma of its own."""
+    parts = list(parts)
+    return ("; " if any("," in part for part in parts) else ", ").join(parts)
+
+
+def spanned(values: np.ndarray, form: str) -> str:
+    """ "0.52 to 0.88", or one number where the two are written alike."""
+    low, high = (format(end(values), form) for end in (np.min, np.max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _wrapped(title: str, width: int = 74) -> str:

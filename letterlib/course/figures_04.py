@@ -11,9 +11,10 @@ from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from letterlib.alternative_text import in_words
 from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.evaluation.metrics import gini
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, listed
 
 MARKERS = "osD^vP"
 
@@ -22,13 +23,14 @@ def lorenz(loads: Mapping[str, np.ndarray]) -> Axes:
     """Share of the items that the emptiest share of codes has; the diagonal is even use. loads: arm -> [n_codes]."""
     ax = plt.subplots(figsize=(6.2, 4.4), layout="constrained")[1]
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="all codes used equally")
+    halves = {}
     for i, (name, counts) in enumerate(loads.items()):
         held = np.concatenate([[0], np.sort(counts).cumsum() / counts.sum()])
         codes = np.linspace(0, 1, len(held))
         ax.plot(codes, held, color=PALETTE[i], linewidth=2, label=f"{name}: Gini {gini(counts):.2f}")
-        ax.plot(0.5, np.interp(0.5, codes, held), MARKERS[i], color=PALETTE[i], markersize=6)
-    halves = [np.interp(0.5, np.linspace(0, 1, len(c)), np.sort(c).cumsum() / c.sum()) for c in loads.values()]
-    words = ", ".join(f"{name} {half:.0%}" for name, half in zip(loads, halves, strict=True))
+        halves[name] = np.interp(0.5, codes, held)
+        ax.plot(0.5, halves[name], MARKERS[i], color=PALETTE[i], markersize=6)
+    words = listed(f"{name} {half:.0%}" for name, half in halves.items())
     ax.set(xlabel="share of first codes, emptiest first", ylabel="share of films that they hold together")
     ax.set_title(f"Films held by the emptier half of the codes:\n{words}", loc="left", fontsize=11)
     for axis in (ax.xaxis, ax.yaxis):
@@ -99,7 +101,7 @@ def loads_by_group(loads: Mapping[str, np.ndarray]) -> Axes:
     ax.set(xlabel="first codes, fullest first", ylabel="share of films")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     top = {name: np.sort(c)[::-1][: edges[1]].sum() / c.sum() for name, c in loads.items()}
-    words = ", ".join(f"{name} {share:.0%}" for name, share in top.items())
+    words = listed(f"{name} {share:.0%}" for name, share in top.items())
     ax.set_title(f"Films in the fullest {edges[1]} of {size} first codes: {words}", loc="left", fontsize=11)
     ax.legend(frameon=False)
     return _plain(ax)
@@ -161,7 +163,7 @@ def compact(axes: Axes | Sequence[Axes]) -> Image:
     figure.savefig(drawn, format="png", bbox_inches="tight")
     plt.close(figure)
     PIL.Image.open(drawn).convert("RGB").quantize(256, kmeans=2, dither=PIL.Image.Dither.NONE).save(small, "png")
-    return Image(small.getvalue())
+    return Image(small.getvalue(), alt=in_words(figure))
 
 
 def _row(summary: pd.DataFrame, alpha: float, beta: float) -> pd.Series:

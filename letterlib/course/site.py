@@ -113,10 +113,20 @@ def html_of(path: Path, addresses: dict[Path, Path]) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _TARGET.sub(moved, cell.source)
+        for output in cell.get("outputs", ()):
+            _say_what_it_shows(output)
     named = {"metadata": {"name": title[1] if title else path.stem}}
     page, _ = HTMLExporter().from_notebook_node(notebook, named)
     # Links name headings as code hosts number them, in small letters.
     return _HEADING.sub(lambda found: slug(unquote(html.unescape(found[0]))), page).replace("</head>", _STYLE, 1)
+
+
+def _say_what_it_shows(output: NotebookNode) -> None:
+    """A picture as HTML with its alternative text, which nbconvert's page leaves out (and JupyterLab, too)."""
+    words = output.get("metadata", {}).get("image/png", {}).get("alt")
+    if words:
+        source = f"data:image/png;base64,{output.data['image/png']}"
+        output.data = NotebookNode({"text/html": f'<img alt="{html.escape(words)}" src="{source}">'})
 
 
 def build_site(folder: Path) -> int:

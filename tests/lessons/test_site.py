@@ -12,16 +12,18 @@ from letterlib.course.site import address, build_site, navigation, notebook_of
 
 
 class Page(HTMLParser):
-    """The names that a page can be entered by, and where it leads."""
+    """The names that a page can be entered by, where it leads, and what its pictures say to who cannot see them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.names, self.links = {""}, []
+        self.names, self.links, self.pictures = {""}, [], []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = dict(attributes)
         self.names.add(given.get("id") or "")
+        if tag == "img":
+            self.pictures.append(given.get("alt"))
         if tag in ("a", "img"):
             link = given.get("href") or given.get("src") or ""
             self.links += [] if is_external(link) or link.startswith("data:") else [unquote(link)]
@@ -60,6 +62,22 @@ def test_the_site_has_every_lesson_and_begins_with_their_list(site):
     for lesson in lessons:
         assert address(lesson) in site
         assert address(lesson).as_posix() in index
+
+
+def test_every_picture_of_the_site_says_what_it_shows(site):
+    pictures = {place: Page(text).pictures for place, text in site.items()}
+    silent = [place for place, said in pictures.items() if any(not one or "No description" in one for one in said)]
+    assert silent == []
+    assert sum(map(len, pictures.values())) > 80
+
+
+def test_every_stored_picture_has_its_words_beside_it():
+    notebooks = [*(REPOSITORY / "notebooks").rglob("*.ipynb"), *(REPOSITORY / "solutions").glob("*.ipynb")]
+    cells = [(path.name, cell) for path in notebooks for cell in notebook_of(path).cells]
+    outputs = [(name, output) for name, cell in cells for output in cell.get("outputs", ())]
+    pictures = [(name, output.metadata) for name, output in outputs if "image/png" in output.get("data", ())]
+    assert [name for name, about in pictures if not about.get("image/png", {}).get("alt")] == []
+    assert len(pictures) > 160
 
 
 def test_solutions_and_hidden_tests_are_not_in_the_site(site):

@@ -12,8 +12,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "letterlib"
 ROOMS = (
-    "errors files processes processor progress data evaluation tracking checkpoint training saved_model hub semantics "
-    "collaborative tokenization decoding generation analysis plots experiments course doctor cli __main__"
+    "errors files alternative_text processes processor progress data evaluation tracking checkpoint training "
+    "saved_model hub semantics collaborative tokenization decoding generation analysis plots experiments course "
+    "doctor cli __main__"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(one for folder in ("benchmarks", "experiments") for one in (ROOT / folder).rglob("*.py"))
