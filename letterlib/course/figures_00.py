@@ -51,8 +51,8 @@ def long_tail(counts: np.ndarray, titles: Sequence[str]) -> Axes:
                                              "relpos": (0, 0.5)})  # fmt: skip
     ax.set(xlabel="films, the one with most ratings first", ylabel="ratings in the training part", ylim=(0, None),
            xlim=(-20, len(counts)))  # fmt: skip
-    title = f"{n_head} of {len(counts):,} films have a third of the ratings; half of the films have at most "
-    ax.set_title(f"{title}{np.median(counts):.0f}", loc="left", fontsize=11)
+    title = f"{n_head} of {len(counts):,} films {'has' if n_head == 1 else 'have'} a third of the ratings"
+    ax.set_title(f"{title}; half of the films have at most {np.median(counts):.0f}", loc="left", fontsize=11)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -163,7 +163,7 @@ def error_by_level(arms: Mapping[str, Sequence[float]]) -> Axes:
     ax.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(n_levels), [f"{level + 1}" for level in range(n_levels)])
     ax.set(xlabel="levels that the decoder is given", ylabel="mean squared error\n(1 = nothing explained)")
-    falls = all(a > b for errors in arms.values() for a, b in zip(errors, errors[1:], strict=False))
+    falls = all(a > b for errors in arms.values() for a, b in zip([1, *errors], errors, strict=False))
     ax.set_title("Every level takes away some error" if falls else "Not every level takes away error")
     ax.set_ylim(0, max(1, *(error for errors in arms.values() for error in errors)) * 1.25)
     ax.legend(frameon=False, ncols=len(arms), loc="upper right")

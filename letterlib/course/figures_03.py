@@ -132,10 +132,10 @@ def batches_and_epochs(curves: Mapping[int, pd.DataFrame]):
         _bare(ax)
     axes[0].legend(frameon=False, loc="lower left")
     large = curves[max(curves)]
-    best, last = large["overlap"].idxmax(), large.index[-1]
-    title = f"Batch of {max(curves)}: most neighbours in common after epoch {best} ({large['overlap'].max():.2f})"
-    if best < last:
-        title += f", fewer after {last} ({large['overlap'].iloc[-1]:.2f})"
+    best, most, last = large["overlap"].idxmax(), f"{large['overlap'].max():.2f}", f"{large['overlap'].iloc[-1]:.2f}"
+    title = f"Batch of {max(curves)}: most neighbours in common after epoch {best} ({most})"
+    if last != most:
+        title += f", fewer after {large.index[-1]} ({last})"
     axes[0].figure.suptitle(title, fontsize=11)
     return axes
 
@@ -155,8 +155,9 @@ def losses(logs: Mapping[str, Sequence[Mapping[str, float]]], chance: float):
     axes[2].axhline(chance, color=GREY, linestyle=":")
     axes[2].annotate("chance", (1, chance), xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=9)
     last = next(log[-1]["collaborative"] for log in logs.values() if "collaborative" in log[0])
-    first, second = (log[-1]["reconstruction"] for log in logs.values())
-    title = f"With L_CF at {last:.2f} (chance {chance:.2f}), L_Recon ends at {second:.3f} instead of {first:.3f}"
+    first, second = (f"{log[-1]['reconstruction']:.3f}" for log in logs.values())
+    said = f"{second} instead of {first}" if first != second else f"{second} with and without it"
+    title = f"With L_CF at {last:.2f} (chance {chance:.2f}), L_Recon ends at {said}"
     axes[0].figure.suptitle(title, fontsize=11)
     return axes
 

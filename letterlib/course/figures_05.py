@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, listed
 
 COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4)]
 MARKERS = "osD^v"
@@ -56,17 +56,19 @@ def three_criteria(arms: Sequence[str], criteria: Mapping[str, Sequence[Measure]
     for column, (criterion, measures) in enumerate(criteria.items()):
         for row, measure in enumerate(measures):
             best = _panel(axes[row, column], arms, measure)
-            wins[arms[best]] += 1
+            if len(best) == 1:  # who shares the first place has not won
+                wins[arms[best[0]]] += 1
             if row == 0:
                 axes[row, column].set_title(f"{criterion}\n{measure.name}", fontsize=10)
-    total = sum(wins.values())
-    most = max(wins, key=wins.get)
-    words = f"{most} is best in {wins[most]} of {total} measures"
-    figure.suptitle(f"{words}: " + ("no tokenizer wins everywhere" if wins[most] < total else "it wins everywhere"))
+    total = sum(map(len, criteria.values()))
+    all_of_them = next((arm for arm, won in wins.items() if won == total), "No tokenizer")
+    said = listed(f"{arm} in {won}" for arm, won in wins.items())
+    figure.suptitle(f"{all_of_them} is best in all {total} measures; best alone: {said}")
     return axes
 
 
-def _panel(ax: Axes, arms: Sequence[str], measure: Measure) -> int:
+def _panel(ax: Axes, arms: Sequence[str], measure: Measure) -> np.ndarray:
+    """Draw one measure; returns which arms have the best value."""
     means = [one.mean if isinstance(one, Interval) else one for one in measure.values]
     for i, (one, mean) in enumerate(zip(measure.values, means, strict=True)):
         if isinstance(one, Interval):
@@ -85,7 +87,7 @@ def _panel(ax: Axes, arms: Sequence[str], measure: Measure) -> int:
     ax.set_xlabel("better to the right" if measure.higher_is_better else "better to the left", fontsize=8.5)
     ax.grid(axis="x", color="#e3e3e3", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
-    return int(np.argmax(means) if measure.higher_is_better else np.argmin(means))
+    return np.flatnonzero(np.array(means) == (max(means) if measure.higher_is_better else min(means)))
 
 
 def trade_off(runs: pd.DataFrame) -> Axes:
@@ -115,8 +117,9 @@ def trade_off(runs: pd.DataFrame) -> Axes:
     order = np.corrcoef(error, signal)[0, 1]
     both = error.argmin() == signal.argmax()
     title = "One setting is best at both" if both else "The best for meaning is not the best for the audience"
-    ax.set_title(f"{title}\n({len(mean)} settings, {runs['seed'].nunique()} seeds each; correlation {order:+.2f})",
-                 loc="left", fontsize=11)  # fmt: skip
+    n_seeds = runs["seed"].nunique()
+    seeds = f"{n_seeds} seed{'s' * (n_seeds > 1)} each"
+    ax.set_title(f"{title}\n({len(mean)} settings, {seeds}; correlation {order:+.2f})", loc="left", fontsize=11)
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.grid(color="#e3e3e3", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
@@ -139,9 +142,9 @@ def counted_twice(table: pd.DataFrame) -> Axes:
     most = table["by identifier"].max()
     ax.set_xticks(table.index, [f"{level}\n({n:,} identifiers)" for level, n in table["identifiers"].items()])
     ax.set(xlabel="codes kept", ylabel="R@10", ylim=(-0.12 * most, 1.15 * most), xlim=(0.6, len(table) + 0.5))
-    ratio = table["by identifier"].iloc[0] / max(table["by film"].iloc[0], 1e-9)
-    title = f"With one code kept, R@10 by identifier is {ratio:.0f} times R@10 by film"
-    ax.set_title(title, loc="left", fontsize=11)
+    by_identifier, by_film = table[["by identifier", "by film"]].iloc[0]
+    said = f"{by_identifier / by_film:.0f} times R@10 by film" if by_film else f"{by_identifier:.3f}, and 0 by film"
+    ax.set_title(f"With one code kept, R@10 by identifier is {said}", loc="left", fontsize=11)
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, titled
+from letterlib.plots import GREY, PALETTE, spanned, titled
 
 COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4)]
 MARKERS = "osD^v"
@@ -43,6 +43,8 @@ def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -
         ax.text(x, y, text, ha="center", va="center", fontsize=9, color=GREY)
     ax.set(xlim=(-0.1, 12.1), ylim=(-0.95, 4.45))
     ax.set_axis_off()
+    title = f"The encoder reads {len(read)} tokens; the decoder writes {len(written)}, one after the other"
+    ax.set_title(title, loc="left", fontsize=11)
     return ax
 
 
@@ -128,9 +130,8 @@ def attention_shares(by_film: np.ndarray, by_level: np.ndarray) -> np.ndarray:
     axes[0].invert_yaxis()
     axes[0].set_ylabel("while it writes")
     films = by_film[0, :-1] / by_film[0, :-1].sum()
-    said = f"Code 1: of what films get, each\ngets {films.min():.1%} to {films.max():.1%}"
-    titled(axes[0], said, "x")
-    said = f"Code 1: of all codes read, codes {by_level[0, :-1].argmax() + 1} get the most.\nEnd token: "
+    titled(axes[0], f"Writing code 1: of what films get,\neach gets {spanned(films, '.1%')}", "x")
+    said = f"Writing code 1, it looks most at films' code {by_level[0, :-1].argmax() + 1}.\nEnd token: "
     said += f"{by_level[0, -1]:.0%} for code 1, {by_level[-1, -1]:.0%} for code {len(by_level)}"
     titled(axes[1], said, "x")
     return axes
@@ -225,8 +226,8 @@ def recall_against_tau(
     axes[1].set(xlabel="tau", ylabel="push on the ten hardest negatives", ylim=(0, 1))
     axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[1].legend(frameon=False, loc="lower left")
-    fixed, learned = (100 * (max(v.values()) - min(v.values())) for v in share.values())
-    said = f"Tau moves the share by {fixed:.0f} points\non fixed logits, by {learned:.0f} on learned ones"
+    fixed, learned = (f"{100 * (max(v.values()) - min(v.values())):.0f}" for v in share.values())
+    said = f"Tau moves the share by {fixed} point{'s' * (fixed != '1')}\non fixed logits, by {learned} on learned ones"
     titled(axes[1], said, "y")
     return axes
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from letterlib.generation.alignment import TASKS, Example
 from letterlib.generation.language_model import Vocabulary
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, PALETTE, spanned
 
 COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4, 5)]
 MARKERS = "osD^vP"
@@ -121,7 +121,8 @@ def before_and_after(before: Mapping[str, float], after: Mapping[str, float], st
         ax.annotate(f"{after[task]:.1f}", (after[task], row), xytext=(-6, 0), textcoords="offset points", ha="right",
                     va="center", fontsize=9, color=colour)  # fmt: skip
     fell = sum(after[task] < before[task] for task in before)
-    ax.set_title(f"{steps} steps: the loss of {fell} tasks of {len(before)} has fallen", loc="left", fontsize=11)
+    tasks = f"{fell} task{'s' * (fell != 1)} of {len(before)}"
+    ax.set_title(f"{steps} steps: the loss of {tasks} has fallen", loc="left", fontsize=11)
     ax.set_yticks(range(len(before)), list(before))
     ax.invert_yaxis()
     ax.set_xlim(left=0)
@@ -137,8 +138,7 @@ def valid_mass(steps: Sequence[int], mass: np.ndarray) -> np.ndarray:
         for place in range(levels + 1):
             label = f"code {place + 1}" if place < levels else "end token"
             ax.plot(steps, mass[:, row, place], f"{MARKERS[place]}-", color=COLOURS[place], markersize=4, label=label)
-        low, high = mass[-1, row, :levels].min(), mass[-1, row, :levels].max()
-        ax.set_title(f"{kind}:\n{low:.2f} to {high:.2f} at the end", loc="left", fontsize=10.5)
+        ax.set_title(f"{kind}:\n{spanned(mass[-1, row, :levels], '.2f')} at the end", loc="left", fontsize=10.5)
         ax.set_ylim(-0.03, 1.03)
         _finish(ax, "step", "mean probability" if row == 0 else "")
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from letterlib.course.masking_cost import ARRAYS, BEAM, HISTORIES, Cost
 from letterlib.decoding.trie import Trie
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, plain, titled
+from letterlib.plots import GREY, PALETTE, listed, plain, titled
 
 MARKERS = "osD^v"
 FAINT = "#b9b9b9"
@@ -179,7 +179,7 @@ def masking_cost(costs: Sequence[Cost]) -> Sequence[Axes]:
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(low, high * 6)
     last = costs[-1].seconds
-    slower = ", ".join(f"{name} {last[name] / last[ARRAYS]:.0f}" for name in last if name != ARRAYS)
+    slower = listed(f"{name} {last[name] / last[ARRAYS]:.0f}" for name in last if name != ARRAYS)
     axes[0].set_title(f"At {sizes[-1]:,} items, times as slow as the arrays:\n{slower}", loc="left", fontsize=11)
     return axes
 

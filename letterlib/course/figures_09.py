@@ -98,7 +98,8 @@ def by_part(table: pd.DataFrame) -> Axes:
         ax.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize=8.5, color="white" if dark else "black")
     ax.axvline(2.5, color="black", linewidth=1.5)
     poor = int((table["tail"] < 0.01).sum())
-    ax.set_title(f"{poor} of {len(table)} systems find less than one tail film in 100", loc="left", fontsize=11)
+    verb = "finds" if poor == 1 else "find"
+    ax.set_title(f"{poor} of {len(table)} systems {verb} less than one tail film in 100", loc="left", fontsize=11)
     return ax
 
 
@@ -118,6 +119,7 @@ def differences_by_seed(rows: Mapping[str, Sequence[Interval]]) -> Axes:
     unsure = sum(not all(one.excludes_zero for one in pair) for pair in rows.values())
     turned = sum(min(one.mean for one in pair) < 0 < max(one.mean for one in pair) for pair in rows.values())
     most = max(map(len, rows.values()))
-    said = f"{unsure} of {len(rows)} contests have a seed whose interval includes 0,"
-    said += f"\n{turned} change their winner between seeds" if most > 1 else "\nand there is one seed only"
+    said = f"{unsure} of {len(rows)} contests {'has' if unsure == 1 else 'have'} a seed whose interval includes 0,\n"
+    changed = "1 changes its winner" if turned == 1 else f"{turned} change their winner"
+    said += f"{changed} between seeds" if most > 1 else "and there is one seed only"
     return titled(ax, said, "x")

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, titled
+from letterlib.plots import GREY, PALETTE, listed, titled
 
 DPI = 80  # so that the notebook stays small
 BLUE, ORANGE = PALETTE[0], PALETTE[3]
@@ -44,7 +44,7 @@ def _forest(ax: Axes, rows: Mapping[str, Row], above: int, where: str) -> None:
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(labelbottom=True)
     clear = [name for name, (one, _) in rows.items() if one.excludes_zero]
-    said = f"clear of 0: {', '.join(clear)}" if clear else "no difference is clear of 0"
+    said = f"clear of 0: {listed(clear)}" if clear else "no difference is clear of 0"
     titled(ax, f"{where}: {len(clear)} of {len(rows)} differences clear of 0" if len(said) > 60
            else f"{where}: {said}", "x")  # fmt: skip
 
@@ -72,7 +72,7 @@ def criteria(table: pd.DataFrame, where: str) -> np.ndarray:
             ax.plot(values, np.full(len(values), place), "o", color=PALETTE[place], alpha=0.55, markersize=6)
             ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=PALETTE[place], linewidth=2)
         means = table.groupby(level=0)[column].mean()
-        leaders.append(means.idxmax())
+        leaders.append(means.idxmax() if (means == means.max()).sum() == 1 else "several")
         titled(ax, column + (" (low is good)" if column == table.columns[-2] else ""), "x", 9.5)
         ax.ticklabel_format(axis="x", useOffset=False)
         ax.locator_params(axis="x", nbins=4)

@@ -47,7 +47,7 @@ def by_question(table: Mapping[str, Mapping[str, Interval]]) -> Axes:
     ax.set(ylim=(len(table) - 0.4, -0.6), xlabel="Recall@10 (bar: 95% bootstrap interval over users)")
     ax.set_xlim(left=0)
     ax.figure.legend(frameon=False, loc="outside lower center", ncols=len(targets))
-    best = {target: max(table, key=lambda name: table[name][target].mean) for target in targets}
+    best = {target: _highest({name: found[target] for name, found in table.items()}) for target in targets}
     said = "; ".join(f"{target}: {name}" for target, name in best.items())
     return titled(ax, f"Highest recall by target: {said}", "x")
 
@@ -66,7 +66,8 @@ def codes_by_domain(loads: Mapping[str, np.ndarray]) -> Axes:
     ax.set(xlabel=f"first codes in use, by their share of {first}", ylabel="items with the code")
     ax.set_xlim(-0.5, len(order) - 0.5)
     ax.legend(frameon=False)
-    return titled(ax, f"{both} of {len(order)} first codes are used by both domains", "y")
+    verb = "is" if both == 1 else "are"
+    return titled(ax, f"{both} of {len(order)} first codes {verb} used by both domains", "y")
 
 
 def wishes(measures: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
@@ -82,7 +83,13 @@ def wishes(measures: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
                         fontsize=8.5, color=GREY)  # fmt: skip
         ax.set_yticks(range(len(ways)), ways)
         ax.set(ylim=(len(ways) - 0.5, -0.7), xlabel=measure)
-        best = max(found, key=lambda way: found[way].mean)
-        titled(ax, f"highest: {best}", "x")
+        titled(ax, f"highest: {_highest(found)}", "x")
         ax.set_xlim(left=0)
     return axes
+
+
+def _highest(found: Mapping[str, Interval]) -> str:
+    """Whose mean is the highest; how many share it, where their first three digits are the same."""
+    written = {name: f"{one.mean:.3f}" for name, one in found.items()}
+    best = [name for name, mean in written.items() if mean == max(written.values())]
+    return best[0] if len(best) == 1 else f"{len(best)} of {len(found)} alike"
