@@ -53,7 +53,7 @@ def hubs(counts: Mapping[str, np.ndarray], k: int, titles: Sequence[str]) -> Axe
         top, none = int(times.argmax()), int((times == 0).sum())
         most[name] = int(times[top])
         ax.plot(range(1, len(times) + 1), ordered, color=PALETTE[i], linewidth=2,
-                label=f"{name}: {none} films in no list")  # fmt: skip
+                label=f"{name}: {none} film{'s' * (none != 1)} in no list")  # fmt: skip
         ax.annotate(titles[top], (1, ordered[0]), xytext=(6, 3), textcoords="offset points",
                     color=PALETTE[i], fontsize=9)  # fmt: skip
     ax.axhline(k, color=GREY, linewidth=1, linestyle=":", label=f"equal for all: {k}")

@@ -146,6 +146,8 @@ def test_the_largest_hub_has_the_number_of_its_lists():
     counts = {"raw": np.array([0, 7, 2]), "centred": np.array([3, 3, 3])}
     ax = figures_01.hubs(counts, 3, ["Alien", "Aliens", "Titanic"])
     assert title(ax) == "In how many lists the largest hub stands: 7 raw, 3 centred"
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == ["raw: 1 film in no list", "centred: 0 films in no list", "equal for all: 3"]
 
 
 def test_a_map_has_the_share_of_neighbours_in_one_colour():
