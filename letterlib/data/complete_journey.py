@@ -65,7 +65,7 @@ def is_goods(products: pd.DataFrame) -> pd.Series:
 
     Real goods whose category merely says "misc" ("MISC. DAIRY", "CRACKERS/MISC BKD FD") stay.
     """
-    coupons = products["product_category"].str.startswith("COUPON").fillna(False).astype(bool)
+    coupons = products["product_category"].str.startswith("COUPON", na=False)
     return ~(products["department"].isin(NOT_GOODS) | coupons)
 
 
