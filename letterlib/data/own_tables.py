@@ -52,10 +52,11 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-    as_written = dict(dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    # Objects at first: of `str`, pandas 3 says of an empty field that ends every line that data are lost.
+    as_written = dict(dtype=object, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     try:
         with warnings.catch_warnings(action="error", category=ParserWarning):  # fields that no column is named for
-            table = pd.read_csv(path, sep="\t" if tabs else ",", **as_written)
+            table = pd.read_csv(path, sep="\t" if tabs else ",", **as_written).infer_objects()
     except FileNotFoundError as error:
         raise LetterError(f"{path}: no such file; check the path") from error
     except EmptyDataError as error:
