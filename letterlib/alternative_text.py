@@ -21,7 +21,10 @@ def in_words(figure: Figure) -> str:
 
 
 def store_words() -> None:
-    """From here on IPython keeps `in_words` of every figure of pyplot as "alt", where nbconvert looks for it."""
+    """From here on IPython keeps `in_words` of every figure of pyplot with its picture, as "alt".
+
+    `course/site.py` reads it there, and nbconvert's classic template.
+    """
     if _HOOK not in plt.rcParams["figure.hooks"]:
         plt.rcParams["figure.hooks"] = [*plt.rcParams["figure.hooks"], _HOOK]
 

@@ -23,7 +23,7 @@ from letterlib.evaluation.metrics import GROUPS
 PALETTE = sns.color_palette("colorblind").as_hex()
 GREY = "#6b6b6b"
 _MARKERS = "osD^vP"  # a second cue beside the colour
-store_words()
+store_words()  # every lesson draws with this module
 
 
 def system_forest(intervals: Mapping[str, Interval], floors: Collection[str] = ()) -> Axes:

@@ -28,11 +28,11 @@ _IMAGES = (".png", ".svg", ".gif", ".jpg")
 _TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 _HEADING = re.compile(r'(?<= id=")[^"]+(?=">)|(?<=class="anchor-link" href="#)[^"]+')
 # A line of text as long as a wide screen cannot be read, and a broken line of code no better; on a narrow one code and
-# tables are moved sideways, and what a cell printed is broken between words.
+# tables are moved sideways, and what a cell or a check has to say is broken between words.
 _STYLE = """<style>
 body.jp-Notebook {max-width: 68rem; margin: 0 auto; padding: 1rem}
-.jp-RenderedHTMLCommon pre, .jp-RenderedHTMLCommon pre code {white-space: pre}
-.jp-RenderedHTMLCommon pre, .jp-RenderedMarkdown, .jp-InputArea-editor {overflow-x: auto}
+.jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre}
+.jp-RenderedMarkdown pre, .jp-RenderedMarkdown, .jp-InputArea-editor {overflow-x: auto}
 .jp-OutputArea-output pre {word-break: normal}
 </style>
 </head>"""

@@ -52,7 +52,7 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-    # Objects at first: of `str`, pandas 3 says of an empty field that ends every line that data are lost.
+    # Objects at first: where every line ends in an empty field, pandas 3 would report lost data for `str`.
     as_written = dict(dtype=object, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     try:
         with warnings.catch_warnings(action="error", category=ParserWarning):  # fields that no column is named for
