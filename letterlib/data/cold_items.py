@@ -1,5 +1,7 @@
 """Items that nobody has had before the test part: drawn from a data set, and hidden until then."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from letterlib.data.dataset import SHORTEST, Dataset, Sequences
@@ -42,4 +44,4 @@ def hide_until_test(dataset: Dataset, items: np.ndarray, held_out: int) -> Datas
     source = f"{dataset.source}; items hidden before the last {held_out} of every user: {hidden.sum():,}"
     if left_out := dataset.n_users - len(labels):
         source += f"; users left out, who had hardly anything else: {left_out:,}"
-    return Dataset(dataset.name, Sequences.from_lists(sequences), dataset.items, source, labels)
+    return replace(dataset, sequences=Sequences.from_lists(sequences), source=source, user_labels=labels)

@@ -25,7 +25,7 @@ from letterlib.data.raw_text import ItemText, item_row, whole_letters
 from letterlib.errors import LetterError
 from letterlib.files import digest, sha256_of
 
-PREPARATION = 1
+PREPARATION = 2
 """Raise it when the same raw files would give another data set."""
 
 CORE = 5
@@ -135,7 +135,7 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
     interactions = pd.DataFrame({"user": users, "item": items, "time": kept["time"].to_numpy()})
     what = f"{source.release} ({reviews_file.name}, {metadata_file.name})"
     words = "; ".join([what, source.rules, *filter(None, notes)])
-    return replace(build_dataset(name, interactions, table, words), user_labels=user_labels)
+    return replace(build_dataset(name, interactions, table, words), user_labels=user_labels, item_labels=item_labels)
 
 
 def check_release(file: Path, source: RawSource) -> None:

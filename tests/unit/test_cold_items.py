@@ -1,5 +1,7 @@
 """Items hidden until the test part, and identifiers for items that a tokenizer was not fitted on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_data import made
@@ -35,7 +37,8 @@ def test_a_share_that_is_none_is_refused(share):
 
 
 def test_hidden_items_are_gone_before_the_test_part_and_stay_in_it():
-    whole = made([[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0]], 8)
+    labels = [f"B{i}" for i in range(8)]
+    whole = replace(made([[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0]], 8), item_labels=labels)
     hidden = hide_until_test(whole, np.array([2, 6]), held_out=2)
     assert hidden.sequences[0].tolist() == [0, 1, 3, 4, 5, 6, 7]
     assert hidden.sequences[1].tolist() == [7, 5, 4, 3, 1, 0]
@@ -43,6 +46,7 @@ def test_hidden_items_are_gone_before_the_test_part_and_stay_in_it():
     assert not set(split.train.values) & {2, 6}
     assert not set(split.cases("valid").targets) & {2, 6}
     assert split.cases("test").targets.tolist() == [6, 7, 1, 0]
+    assert hidden.item_labels == labels and hidden.user_labels == whole.user_labels
     assert hidden.n_items == 8 and hidden.fingerprint != whole.fingerprint
 
 

@@ -51,6 +51,7 @@ def test_a_small_file_by_hand(load, name):
     assert histories(dataset) == {f"U{u}": "012345" for u in range(6)}
     assert dataset.titles() == [f"Thing {i}" for i in range(6)]
     assert list(dataset.user_labels) == [f"U{u}" for u in range(6)]
+    assert list(dataset.item_labels) == [f"B{i}" for i in range(6)]
     description = "Beauty, Hair Care, Gifts" if name == "yelp" else "It is number 3"
     assert dataset.items.loc[3].tolist() == ["Thing 3", f"Thing 3. {description}", "Beauty|Hair Care|Gifts"]
     assert "5-core" in dataset.source and all(file in dataset.source for file in FILES[name])
