@@ -152,7 +152,7 @@ class LetterTokenizer:
 
     def codes_before_repair(self) -> np.ndarray:
         """The codes that the model itself chose: int64 [n_items, L]."""
-        return self._codes
+        return self._codes.copy()
 
     def quantised(self) -> np.ndarray:
         """z^ of every item, from the codes that the model chose (before the repair): float32 [n_items, 32]."""
@@ -181,7 +181,7 @@ class LetterTokenizer:
 
     def codebooks(self) -> list[np.ndarray]:
         """The code vectors of every level: float32 [n_codes, 32] each."""
-        return [book.detach().cpu().numpy() for book in self._module.codebooks]
+        return [book.detach().cpu().numpy().copy() for book in self._module.codebooks]
 
     def save(self, path: str | Path) -> None:
         """One safetensors file that `load` reads: weights, codes and report."""

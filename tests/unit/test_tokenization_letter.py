@@ -60,6 +60,14 @@ def test_z_hat_is_the_sum_of_the_code_vectors_that_the_model_chose():
     np.testing.assert_array_equal(codes[:, :-1], tokenizer.identifiers().codes[:, :-1])
 
 
+def test_what_is_handed_out_may_be_changed_without_changing_the_tokenizer():
+    tokenizer, (semantic, _) = fitted(epochs=2), vectors()
+    codes, z = tokenizer.encode(semantic)[0], tokenizer.quantised()
+    for one in (*tokenizer.codebooks(), tokenizer.codes_before_repair()):
+        one[:] = 0
+    assert np.array_equal(tokenizer.encode(semantic)[0], codes) and np.array_equal(tokenizer.quantised(), z)
+
+
 def test_z_is_what_level_1_codes_and_z_hat_is_what_is_decoded():
     tokenizer, semantic = fitted(epochs=2), vectors()[0]
     z, books = tokenizer.latent(semantic), tokenizer.codebooks()
