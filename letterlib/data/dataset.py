@@ -73,7 +73,8 @@ class Dataset:
 
     sequences: one row per user, item ids 0..n_items-1, oldest first.
     items: one row per item id, with columns `title` (for people) and `text` (for the encoder), and
-        where known `genres` (labels separated by "|"). Empty of columns when no text was released.
+        where known `genres` (labels separated by "|"). Empty of columns when no text was released. Not to be changed
+        in place: `dataclasses.replace(dataset, items=...)` makes a data set of its own.
     source: the release and the rules it was prepared with, in words, for reports.
     user_labels, item_labels: the ids that users and items had in the source, in row order; items may have none.
     """

@@ -1,6 +1,7 @@
 """The pipeline's stages on a data set, and with identifiers, of one's own: what the open projects start from."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ class OwnPipeline(Pipeline):
         identifiers: Mapping[str, Identifiers] | None = None,
         parts: Sequence[Pipeline] = (),
     ):
+        if dataset.fingerprint != replace(dataset).fingerprint:  # the first is remembered, the copy's is of now
+            raise LetterError(
+                f"{dataset.name}: its items were changed in place, and what is kept of them would be taken for what "
+                "they say now; make a changed copy, dataclasses.replace(dataset, items=...)"
+            )
         super().__init__(base.config, data_dir=base.data_dir, cache=base.cache)
         self.base, self.dataset, self._parts = base, dataset, tuple(parts) or (base,)
         self._own = dict(identifiers or {})

@@ -86,6 +86,18 @@ def test_texts_are_embedded_once_and_other_texts_again(base):
     assert not np.array_equal(OwnPipeline(base, other).semantic().vectors, base.semantic().vectors)
 
 
+def test_items_that_were_changed_in_place_are_refused(base):
+    """Vectors of the old texts would be taken for the new ones without a word."""
+    dataset = replace(base.dataset, items=base.dataset.items.copy())
+    own = OwnPipeline(base, dataset)
+    assert dataset.fingerprint == base.dataset.fingerprint
+    dataset.items["text"] = "another"
+    for refused in (lambda: OwnPipeline(own, dataset), lambda: own.with_seed(1)):
+        with pytest.raises(LetterError, match="made: its items were changed in place, .* make a changed copy"):
+            refused()
+    assert OwnPipeline(base, replace(dataset)).dataset.texts() == ["another"] * 40
+
+
 def test_answers_are_kept_by_model_cases_and_way(base):
     asked = []
 
