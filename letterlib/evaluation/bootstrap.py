@@ -18,7 +18,8 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
+        """Never without a width: of one user, or of a few who are all alike, resampling says nothing of others."""
+        return self.low < self.high and (self.low > 0 or self.high < 0)
 
 
 def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:

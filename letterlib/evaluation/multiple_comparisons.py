@@ -10,11 +10,11 @@ from letterlib.evaluation.bootstrap import Interval
 def p_value(difference: Interval) -> float:
     """Two-sided p-value of "there is no difference", read from a 95% interval as if it were bell-shaped.
 
-    Below .05 where the interval excludes 0, but for its skewness. 1 where nothing differs at all.
+    Below .05 where the interval excludes 0, but for its skewness. 1 where the interval has no width, as of one user.
     """
     error = (difference.high - difference.low) / (2 * 1.959964)
     if error == 0:
-        return 1.0 if difference.mean == 0 else 0.0
+        return 1.0
     return math.erfc(abs(difference.mean) / error / math.sqrt(2))
 
 

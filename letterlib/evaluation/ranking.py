@@ -99,6 +99,12 @@ def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return values, indices
 
 
+def refuse_nan(scores: torch.Tensor) -> None:
+    """ValueError for scores that have no order."""
+    if scores.isnan().any():
+        raise ValueError("some scores are NaN and cannot be ranked; a weight, or a division by zero, made them so")
+
+
 def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, exclude_history: bool) -> Ranking:
     """Rank the whole catalogue from dense scores.
 
@@ -111,10 +117,7 @@ def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, 
         for start in range(0, len(cases), 1024):
             batch = cases[start : start + 1024]
             scores = score(batch)
-            if scores.isnan().any():
-                raise ValueError(
-                    "some scores are NaN and cannot be ranked; a weight, or a division by zero, made them so"
-                )
+            refuse_nan(scores)
             if exclude_history:
                 rows, items = batch.flat_histories()
                 scores = scores.clone()

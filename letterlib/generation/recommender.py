@@ -11,7 +11,7 @@ from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.trie import Trie
 from letterlib.errors import LetterError
-from letterlib.evaluation.ranking import Ranking
+from letterlib.evaluation.ranking import Ranking, refuse_nan
 from letterlib.evaluation.validation import check_histories
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import late_bar
@@ -88,6 +88,7 @@ class IdentifierRecommender(ABC):
                 left_out = self.trie.dead_nodes(*excluded, len(part))
                 dead = [torch.from_numpy(one).to(self.device) for one in left_out]
             leaves, scores = self._search(memory, beam, tau, dead)
+            refuse_nan(scores)
             return expand_leaves(self.trie, leaves.cpu().numpy(), scores.cpu().numpy(), k, excluded)
 
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))
@@ -110,6 +111,7 @@ class IdentifierRecommender(ABC):
 
         def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:
             found = unconstrained_beam_search(self.network, memory, self.trie, beam)
+            refuse_nan(found[1])
             leaves, scores = (one[:, :k].cpu().numpy() for one in found)
             first = self.trie.items[self.trie.first_item[np.maximum(leaves, 0)]]
             items, scores = np.where(leaves >= 0, first, NO_ITEM), np.where(leaves >= 0, scores, -np.inf)

@@ -106,6 +106,7 @@ def test_mistakes_are_refused():
         (Interval(-0.01, -0.02, -0.002), 3, "3-seed difference (lower)"),
         (Interval(0.01, -0.001, 0.02), 5, "no difference seen"),
         (Interval(0.01, 0.0, 0.02), 5, "no difference seen"),
+        (Interval(0.4, 0.4, 0.4), 5, "no difference seen"),  # one user, or a few who are all alike
     ],
 )
 def test_verdict_says_better_only_from_five_seeds_on(difference, n_seeds, words):

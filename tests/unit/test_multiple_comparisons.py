@@ -21,7 +21,7 @@ def test_a_p_value_is_the_normal_one_of_the_interval(z, sign):
 
 def test_an_interval_without_width():
     assert p_value(Interval(0.0, 0.0, 0.0)) == 1
-    assert p_value(Interval(0.1, 0.1, 0.1)) == 0
+    assert p_value(Interval(0.1, 0.1, 0.1)) == 1
 
 
 def test_holms_own_arithmetic():

@@ -186,6 +186,16 @@ def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
             model.recommend(seen, 5, tau=tau)
 
 
+def test_scores_without_an_order_are_refused():
+    """A recommender that returns empty lists would be reported as one that finds nothing."""
+    broken = Tiger(distinct(), SMALL, 0, "cpu")
+    with torch.no_grad():
+        broken.network.embedding.weight[3] = torch.nan
+    for ask in (broken.recommend, broken.recommend_unconstrained):
+        with pytest.raises(ValueError, match="some scores are NaN"):
+            ask(HISTORIES, 5)
+
+
 def test_exact_scoring_reads_eight_histories_at_once(model, monkeypatch):
     """The sequences of the catalogue are made once for all of them."""
     made = []
