@@ -4,6 +4,7 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,8 +132,7 @@ def embed_texts(
     tokenizer, model = load_encoder(encoder, where)
     if not texts:
         return np.zeros((0, model.config.hidden_size), dtype=np.float32)
-    reads = getattr(model.config, "max_position_embeddings", None) or max_tokens  # not every tokenizer knows it
-    longest = min(max_tokens, tokenizer.model_max_length, reads)
+    longest = min(max_tokens, tokenizer.model_max_length, _positions(model) or max_tokens)
     ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
     lengths = np.array([len(one) for one in ids])
     order = np.argsort(lengths, kind="stable")
@@ -152,6 +152,14 @@ def embed_texts(
             bar.update(len(rows))
     bar.close()
     return summed(torch.from_numpy(vectors).to(where)).cpu().numpy()  # the rows of other processes are zero here
+
+
+def _positions(model: Any) -> int | None:
+    """How many tokens the encoder has positions for, which not every tokenizer knows; None where it does not say."""
+    reads = getattr(model.config, "max_position_embeddings", None)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)  # RoBERTa and its like count from the position after it
+    return reads if reads is None or padding is None else reads - padding - 1
 
 
 def _batches(order: np.ndarray, lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:

@@ -55,6 +55,8 @@ def target_ranks(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.
     user_states: float [n_cases, d]; item_vectors: float [n_items, d], the same kind of float; targets: int64 [n_cases].
     NaN or infinity in either is a LetterError: no score is greater than NaN, so it would rank first.
     """
+    if len(user_states) != len(targets):
+        raise LetterError(f"targets: {len(targets):,}, but {len(user_states):,} user states; give one target for each")
     for name, vectors in (("user states", user_states), ("item vectors", item_vectors)):
         if not np.isfinite(vectors).all():
             raise LetterError(f"{name}: some hold NaN or infinity, which cannot be ranked; make them again")

@@ -21,12 +21,12 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
     """
     if len(genres) != len(codes):
         raise LetterError(f"genres: {len(genres):,} items, but codes for {len(codes):,}; give one string per item")
-    labelled = np.array([bool(one) for one in genres])
+    labels = [sorted({label for label in one.split("|") if label}) for one in genres]
+    labelled = np.array([bool(one) for one in labels])
     if not labelled.any():
         raise LetterError("genres: no item has a genre, so purity cannot be measured; use a data set that has them")
     # What follows takes the square of how many different strings there are; the order of labels makes no difference.
-    in_order = ["|".join(sorted(set(one.split("|")))) for one in genres if one]
-    sets, of_item = np.unique(in_order, return_inverse=True)
+    sets, of_item = np.unique(["|".join(one) for one in labels if one], return_inverse=True)
     shares = _share_a_label(sets)
     codes, random = codes[labelled], np.random.default_rng(seed)
     orders = [random.permutation(len(codes)) for _ in range(SHUFFLES)]

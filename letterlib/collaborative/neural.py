@@ -22,7 +22,7 @@ from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
 from letterlib.processes import weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, train
+from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 Batches = Callable[[np.random.Generator], Iterable[Any]]
 
@@ -83,11 +83,11 @@ class NeuralRecommender(ABC):
 
     def fit(self, split: Split) -> Self:
         config = self.config
+        steps, batches = self.batches(split)  # first: where it refuses, this model has still learnt nothing
         torch.manual_seed(self.seed)
         self.network = self.build(split.n_users, split.n_items).to(self.device)
         self.popularity = torch.tensor(split.train_counts).float()
         self.n_users = split.n_users
-        steps, batches = self.batches(split)
 
         def validated(cases: Cases, k: int) -> Ranking:
             return self.recommend(cases, k, exclude_history=self.leaves_out_history)
@@ -143,7 +143,8 @@ class NeuralRecommender(ABC):
         model = cls(saved.config, saved.seed, device)
         model.popularity = saved.tensors.pop("popularity")
         model.n_users = saved.report.get("users", 0)  # SASRec's older files do not say, and it has no use for it
-        model.network = model.build(model.n_users, model.n_items).to(model.device)
+        with seeded(saved.seed):
+            model.network = model.build(model.n_users, model.n_items).to(model.device)
         model.network.load_state_dict(saved.tensors)
         model.log = saved.log
         return model

@@ -87,7 +87,8 @@ class WindowRecommender(UserRecommender):
         cases = split.cases("train")
         if not len(cases):
             raise LetterError(f"{self.name}: no user has two items in training, so there is no next item to learn")
-        windows, users, labels = self._windows(cases), torch.from_numpy(cases.users), torch.from_numpy(cases.targets)
+        windows = self._windows(cases, split.n_items)
+        users, labels = torch.from_numpy(cases.users), torch.from_numpy(cases.targets)
         steps = -(-len(cases) // self.config.batch_size)
 
         def batches(generator: np.random.Generator):
@@ -97,9 +98,9 @@ class WindowRecommender(UserRecommender):
 
         return steps, batches
 
-    def _windows(self, cases: Cases) -> Tensor:
+    def _windows(self, cases: Cases, n_items: int) -> Tensor:
         recent = cases.recent(self.config.window)
-        return torch.from_numpy(np.where(recent == NO_ITEM, self.n_items, recent))
+        return torch.from_numpy(np.where(recent == NO_ITEM, n_items, recent))
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         users, windows, labels = (one.to(self.device) for one in batch)
@@ -109,7 +110,7 @@ class WindowRecommender(UserRecommender):
     def scores(self, cases: Cases) -> Tensor:
         network = self.network
         users = network.users.of(cases, network.items.weight)
-        states = network(users, self._windows(cases).to(self.device))
+        states = network(users, self._windows(cases, self.n_items).to(self.device))
         return states @ network.outputs.weight.T + network.bias
 
 

@@ -153,6 +153,12 @@ def test_the_order_of_labels_neither_counts_nor_costs(monkeypatch):
     assert len(asked[0]) == len(asked[1]) == len({frozenset(labels) for labels in sets})
 
 
+def test_an_empty_label_is_no_genre():
+    codes = np.array([[0], [0], [1], [1]])
+    assert genre_purity(codes, ["Drama|", "Comedy|", "War", "Western"], 0)["purity"].tolist() == [0, 0]
+    assert genre_purity(codes, ["War", "War||", "|", ""], 0)["pairs"].tolist() == [1, 1]
+
+
 def test_purity_without_genres_says_so():
     with pytest.raises(LetterError, match="no item has a genre"):
         genre_purity(np.zeros((2, 1), dtype=int), ["", ""], 0)
@@ -210,6 +216,8 @@ def test_targets_are_ranked_among_the_catalogue_by_dot_product():
         with pytest.raises(LetterError, match="NaN"):
             target_ranks(states, items, targets)
         broken[3] = kept
+    with pytest.raises(LetterError, match="targets: 1, but 20 user states"):
+        target_ranks(states, items, targets[:1])
 
 
 # Geometry

@@ -175,6 +175,15 @@ def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
     assert (again.config, again.log, again.n_parameters) == (fitted.config, fitted.log, fitted.n_parameters)
 
 
+def test_to_load_a_model_leaves_the_caller_s_random_numbers_alone(fitted, tmp_path):
+    fitted.save(tmp_path / "model.safetensors")
+    torch.manual_seed(11)
+    expected = torch.rand(2)
+    torch.manual_seed(11)
+    type(fitted).load(tmp_path / "model.safetensors", device="cpu")
+    assert torch.equal(torch.rand(2), expected)
+
+
 def test_history_is_excluded_on_request_and_no_item_comes_twice(fitted):
     cases = asked()
     ranking = fitted.recommend(cases, N_ITEMS + 5, exclude_history=True)
@@ -240,8 +249,11 @@ def test_users_outside_the_data_are_named(name, user):
 @pytest.mark.parametrize("name", ["caser", "hgn", "bert4rec", "sasrec-bce"])
 def test_data_without_a_next_item_are_named(name):
     kind, config = SYSTEMS[name]
+    model = kind(config, device="cpu")
     with pytest.raises(LetterError, match="no user has two items in training"):
-        kind(config, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]], N_ITEMS).split())
+        model.fit(made([[0, 1, 2], [3, 4, 5]], N_ITEMS).split())
+    with pytest.raises(LetterError, match="it has learnt nothing yet"):
+        model.recommend(asked(), 5)
 
 
 def test_validation_treats_the_history_as_the_class_says(system, monkeypatch):

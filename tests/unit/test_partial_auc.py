@@ -45,8 +45,10 @@ def test_a_share_is_rounded_up_and_never_none():
 
 @pytest.mark.parametrize("shapes", [((3,), (3,)), ((3,), (2, 5)), ((3, 1), (3, 5)), ((3,), (3, 0))])
 def test_other_shapes_are_refused(shapes):
-    with pytest.raises(LetterError, match="a row of negatives"):
-        partial_auc(*(torch.zeros(shape) for shape in shapes))
+    scores = [torch.zeros(shape) for shape in shapes]
+    for measure in (partial_auc, mean_margin, lambda *both: soft_margin(*both, tau=1.0)):
+        with pytest.raises(LetterError, match="a row of negatives"):
+            measure(*scores)
 
 
 def test_the_soft_margin_goes_from_the_mean_to_the_greatest(scores):

@@ -123,7 +123,7 @@ def test_a_long_text_is_cut_where_it_is_asked_for_and_where_the_encoder_ends():
 
 def test_a_long_text_is_cut_where_the_encoder_ends_though_its_tokenizer_says_no_end(tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
     words = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -132,6 +132,11 @@ def test_a_long_text_is_cut_where_the_encoder_ends_though_its_tokenizer_says_no_
     BertModel(BertConfig(vocab_size=2, max_position_embeddings=8, **size)).save_pretrained(tmp_path)
     eight, many = embed_texts(["a " * 8, "a " * 100], str(tmp_path), dtype="float32")
     assert np.allclose(eight, many, atol=1e-6)
+    # RoBERTa counts positions from the one after its padding: with eight there is room for seven tokens.
+    roberta = RobertaConfig(vocab_size=2, max_position_embeddings=8, pad_token_id=0, **size)
+    RobertaModel(roberta).save_pretrained(tmp_path)
+    six, seven, many = embed_texts(["a " * 6, "a " * 7, "a " * 100], str(tmp_path), dtype="float32")
+    assert np.allclose(seven, many, atol=1e-6) and not np.allclose(six, seven, atol=1e-4)
 
 
 def test_an_unknown_encoder_says_what_to_use_instead():
