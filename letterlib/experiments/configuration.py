@@ -43,8 +43,8 @@ TOKENIZER_ARMS = {
 RANKED = 20
 """How many items every system returns: twice what the metrics read, the least beam width of the protocol."""
 
-NOT_SET = ("dataset", "profile")
-"""What `--set` does not change: these decide what the defaults are, before anything is laid over them."""
+NOT_SET = ("dataset", "profile", "seed", "device")
+"""What `--set` does not change: each has an option of its own, and of two values one would count in silence."""
 
 SEEDS = 2**31
 """A seed is below this: NumPy's random states, which scikit-learn uses, end at 2**32, and some seeds are added to."""

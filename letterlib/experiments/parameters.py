@@ -158,15 +158,17 @@ class RunParameters(BaseModel):
         for name, without in (("alpha", {"letter": "div", "cf": "plain"}), ("beta", {"letter": "cf", "div": "plain"})):
             if getattr(self, name) == 0:
                 raise LetterError(f"{name}=0: that is tokenizer={without[self.tokenizer]}; choose it by its name")
-
-    def _check_options(self) -> None:
-        """An option that is a parameter would give one run two keys; one that is not read would change nothing."""
+        # An option that is a parameter would give one run two keys.
         own = {self._room(name): name for name in ROOMS} | {name: name for name in type(self).model_fields}
         for one in self.options:
             name = one.partition("=")[0]
             if name in own:
                 raise LetterError(f"options={one!r}: has a parameter of its own; write it as {own[name]}=VALUE")
-            if name.partition(".")[0] not in self.rooms:
+
+    def _check_options(self) -> None:
+        """One that is not read would change nothing."""
+        for one in self.options:
+            if one.partition("=")[0].partition(".")[0] not in self.rooms:
                 what = f"tokenizer={self.tokenizer}, generator={self.generator}"
                 raise LetterError(f"options={one!r}: changes nothing with {what}, which read {', '.join(self.rooms)}")
 
