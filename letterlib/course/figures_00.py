@@ -15,7 +15,7 @@ GAPS = {"same second": 0, "to 10 s": 10, "to 1 min": 60, "to 1 h": 3600, "to 1 d
 
 
 def visits(ratings: pd.DataFrame) -> Sequence[Axes]:
-    """When every user rated, and how long after the rating before. ratings: user, time (seconds), in order."""
+    """When every user rated, and how long since their previous rating. ratings: user, time (seconds), in order."""
     axes = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(1.5, 1), layout="constrained")[1]
     first = ratings.groupby("user")["time"].transform("min").to_numpy()
     row = np.unique(first + ratings["user"].to_numpy() * 1e-6, return_inverse=True)[1]  # users by their first rating
@@ -30,7 +30,7 @@ def visits(ratings: pd.DataFrame) -> Sequence[Axes]:
     bars = axes[1].barh(list(GAPS), shares, color=[PALETTE[1], *[PALETTE[0]] * (len(GAPS) - 1)])
     axes[1].bar_label(bars, [f"{share:.0%}" for share in shares], padding=3)
     axes[1].invert_yaxis()
-    axes[1].set(xlabel="share of ratings", ylabel="after the user's rating before", xlim=(0, shares.max() * 1.2))
+    axes[1].set(xlabel="share of ratings", ylabel="since the user's previous rating", xlim=(0, shares.max() * 1.2))
     axes[1].set_title(f"{shares.iloc[0]:.0%} came in the same second as the one before", loc="left", fontsize=11)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)

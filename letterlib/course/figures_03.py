@@ -64,7 +64,7 @@ def causal(titles: Sequence[str]) -> Axes:
     ax.set_xticks(range(n), titles[:-1], rotation=25, ha="right", fontsize=9)
     ax.set_yticks(range(n), titles[1:], fontsize=9)
     ax.set(xlabel="history, oldest first", ylabel="to be predicted")
-    ax.set_title(f"One history of {n + 1} films is {n} questions, each about what came before", loc="left", fontsize=11)
+    ax.set_title(f"{n + 1} films make {n} questions, each answered from the films before", loc="left", fontsize=11)
     ax.tick_params(length=0)
     return ax
 
@@ -98,7 +98,7 @@ def pull_and_push(z: np.ndarray, h: np.ndarray, own: int, paths: np.ndarray):
     axes[0].plot(*z, "ko", markersize=7)
     axes[0].annotate("z", z, xytext=(6, -12), textcoords="offset points")
     axes[0].legend(frameon=False, loc="lower right")
-    axes[0].set_title(f"One step: the own h has p = {p[own]:.2f}", fontsize=11, loc="left")
+    axes[0].set_title(f"One step: its own h has p = {p[own]:.2f}", fontsize=11, loc="left")
     for i, path in enumerate(paths.transpose(1, 0, 2)):
         axes[1].plot(*path.T, color=PALETTE[0], linewidth=1.5)
         axes[1].plot(*path[-1], "o", color=PALETTE[0])

@@ -126,7 +126,9 @@ def beta_sweep(summary: pd.DataFrame, shown: float) -> Sequence[Axes]:
         ax.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
         ax.set(xlabel="beta, the weight of L_Div", ylabel=label)
         row, none = (_row(summary, shown, beta)[column] for beta in (betas[-1], 0))
-        ax.set_title(f"alpha {shown:g}, beta {betas[-1]:g} against 0: {row - none:+.{digits[column]}f}", fontsize=11)
+        moved = f"{abs(row - none):.{digits[column]}f}"
+        verdict = f"adds {moved} to" if row >= none else f"takes {moved} from"
+        ax.set_title(f"At alpha {shown:g}, beta {betas[-1]:g} {verdict} the {column.split('_')[0]}", fontsize=11)
         _plain(ax)
     axes[0].set_ylim(bottom=0)
     axes[0].legend(frameon=False, ncols=2, loc="lower left")

@@ -138,7 +138,7 @@ def valid_mass(steps: Sequence[int], mass: np.ndarray) -> np.ndarray:
         for place in range(levels + 1):
             label = f"code {place + 1}" if place < levels else "end token"
             ax.plot(steps, mass[:, row, place], f"{MARKERS[place]}-", color=COLOURS[place], markersize=4, label=label)
-        ax.set_title(f"{kind}:\n{spanned(mass[-1, row, :levels], '.2f')} at the end", loc="left", fontsize=10.5)
+        ax.set_title(f"{kind}:\ncodes {spanned(mass[-1, row, :levels], '.2f')} at the end", loc="left", fontsize=10.5)
         ax.set_ylim(-0.03, 1.03)
         _finish(ax, "step", "mean probability" if row == 0 else "")
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -101,7 +101,7 @@ def sweeps(
         _sweep(ax, by_value, chosen.get(name))
         ax.set_xlabel(labels[name])
         low, high = (_named(by_value, sign) for sign in (-1, 1))
-        said = [f"{word} than the profile's: {values}" for word, values in (("lower", low), ("higher", high)) if values]
+        said = [f"{word} the profile's at {values}" for word, values in (("below", low), ("above", high)) if values]
         titled(ax, "; ".join(said) or "no value clear of the profile's", "y", 9.5)
     for ax in axes[:, 0]:
         ax.set_ylabel(f"difference of {metric}")

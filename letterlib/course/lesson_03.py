@@ -75,7 +75,7 @@ def _wrong_rounds(edges: Tensor, own: Tensor, others: Tensor, heard: Tensor, rig
     yield (edges / (mine + theirs.T).sqrt()) @ others, "the two degrees are added under the root. Multiply them."
     yield right.where(edges.any(dim=1)[:, None], own), "who has no edge keeps the old vector. Nothing is heard: zero."
     yield (right + own) / 2, "the mean with the old vector. One round hands back what was heard, and nothing else."
-    yield right + own, "the own vector is added. In LightGCN a node hears its neighbours alone."
+    yield right + own, "the node's own vector is added. In LightGCN a node hears its neighbours alone."
     again = edges @ (heard / theirs.sqrt()) / mine.sqrt()
     yield again, "the other side's new vectors are heard. Both sides hear the old ones."
 
@@ -164,7 +164,7 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
     off = logits.masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
     unit = F.normalize(z, dim=1) @ F.normalize(h, dim=1).T
     forward, backward = F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)
-    yield (off.logsumexp(dim=1) - logits.diag()).mean(), "the sum leaves out the own h; j runs over all of the batch."
+    yield (off.logsumexp(dim=1) - logits.diag()).mean(), "the item's own h is left out; j runs over all of the batch."
     yield backward, "transposed logits: each h looks for its z^. Rows are z^, columns are h."
     yield forward + backward, "both directions. The paper's loss has one: each z^ looks for its h."
     yield (forward + backward) / 2, "both directions. The paper's loss has one: each z^ looks for its h."
@@ -178,13 +178,13 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
     yield F.cross_entropy(logits, torch.zeros_like(own)), "target 0 for every row. The target of row i is i."
     for distance in (torch.cdist(z, h), torch.cdist(z, h) ** 2):
         yield F.cross_entropy(-distance, own), "distances as logits; use dot products."
-    yield -logits.diag().mean(), "the own dot product alone: nothing pushes from the others."
+    yield -logits.diag().mean(), "the item's own dot product alone: nothing pushes from the others."
     yield logits.softmax(dim=1).diag().mean(), "the probability itself. Take minus its logarithm."
     yield -logits.log_softmax(dim=1).mean(), "the mean over all columns: the target is missing."
-    yield logits.logsumexp(dim=1).mean(), "the own logit is not subtracted: the target is missing."
+    yield logits.logsumexp(dim=1).mean(), "the item's own logit is not subtracted: the target is missing."
     yield F.cross_entropy(logits, own, reduction="none"), "one loss per item; take their mean."
-    yield F.mse_loss(z, h), "a distance to the own vector, without the others."
-    yield F.cross_entropy(-logits, own), "logits of the wrong sign: the own dot product should be the largest."
+    yield F.mse_loss(z, h), "a distance to the item's own vector, without the others."
+    yield F.cross_entropy(-logits, own), "logits of the wrong sign: the item's own dot product should be the largest."
     yield F.cross_entropy(logits.softmax(dim=1), own), "a softmax too many: `F.cross_entropy` takes one itself."
     yield F.cross_entropy(z @ z.T, own), "`quantised` on both sides. The columns are the h."
     yield F.cross_entropy(h @ h.T, own), "`collaborative` on both sides. The rows are the z^."

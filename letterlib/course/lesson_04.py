@@ -131,7 +131,7 @@ def _cause_of_infinity(codes: Tensor, positive: Tensor, n_codes: int, returned: 
     times_zero = "minus infinity times zero"
     if torch.isin(codes[~kept], torch.tensor([0, n_codes - 1])).any() and returned.isnan().any():
         return f"{times_zero}, of an item without a positive. Leave these items out by index, not by a product with 0."
-    cause = "an item's positive is barred, or a whole row. Bar one entry a row: the own code."
+    cause = "an item's positive is barred, or a whole row. Bar one entry a row: its own code."
     if returned.isnan().any():
         cause = f"the logarithm of a negative number: a dot product without its `exp`? Or {cause}"
     return f"{cause} Or {times_zero}: pick the positives' entries by index." if returned.isnan().any() else cause
@@ -154,9 +154,9 @@ def _wrong_diversity(codes: Tensor, positive: Tensor, codebook: Tensor) -> Itera
     unit = F.normalize(codebook, dim=1)
     per_item = table.masked_fill(torch.eye(len(table), dtype=torch.bool), -torch.inf).log_softmax(dim=1)
     first_rows = table[own].clone().fill_diagonal_(-torch.inf)
-    yield F.cross_entropy(first_rows, target), "`fill_diagonal_` bars code i in row i. Bar one entry a row: the own."
+    yield F.cross_entropy(first_rows, target), "`fill_diagonal_` bars code i in row i. Bar one entry a row: its own."
     yield F.cross_entropy(table[own], target), "the item's own code is left among the logits; it has to be barred."
-    yield loss(table[own], own, target, 0.0), "the own logit is set to 0, and exp(0) = 1 still counts. Use -inf."
+    yield loss(table[own], own, target, 0.0), "the code's own logit is set to 0, and exp(0) = 1 still counts. Use -inf."
     yield loss((unit @ unit.T)[own], own, target), "cosines; the formula has dot products, lengths included."
     yield loss(-torch.cdist(codebook, codebook)[own], own, target), "distances; the formula has dot products."
     yield loss(-torch.cdist(codebook, codebook).square()[own], own, target), "distances; use dot products."

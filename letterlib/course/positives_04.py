@@ -78,7 +78,7 @@ def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
         return "the draw runs over all other codes, or over rows of the batch. Only codes of the same group may come."
     if (returned == codes)[drawn].any():
         if len(codes) > len(groups) and torch.isin(returned[drawn], codes).all():
-            return "rows of the batch are drawn. Draw codes: one that no item has may come, and the own may not."
+            return "rows of the batch are drawn. Draw codes: one that no item has may come, and an item's own may not."
         return "the code itself is among those that can be drawn. Take it out first."
     if len(codes) > len(groups) and not torch.isin(returned[drawn], codes).any():
         return "every code of the batch is barred in every row. Bar one entry a row: the item's own code."

@@ -273,7 +273,7 @@ WRONG = [
     ("3.4", cf_with(lambda z, h: dots(z, h) / z.shape[1] ** 0.5), "temperature"),
     ("3.4", cf_with(dots, target=lambda n: torch.zeros(n, dtype=torch.int64)), "target 0"),
     ("3.4", lambda z, h: -(z * h).sum(1).mean(), "nothing pushes"),
-    ("3.4", others_alone, "leaves out the own"),
+    ("3.4", others_alone, "own h is left out"),
     ("3.4", lambda z, h: -dots(z, h).log_softmax(1).mean(), "target is missing"),
     ("3.4", lambda z, h: dots(z, h).logsumexp(1).mean(), "target is missing"),
     ("3.4", lambda z, h: dots(z, h).softmax(1).diag().mean(), "minus its logarithm"),

@@ -234,7 +234,7 @@ def test_likeness_of_pairs_has_its_correlation(audience, r):
 
 def test_a_history_is_as_many_questions_as_films_but_one():
     assert title(figures_03.causal(["Alien", "Aliens", "Titanic"])) == (
-        "One history of 3 films is 2 questions, each about what came before"
+        "3 films make 2 questions, each answered from the films before"
     )
 
 
@@ -250,12 +250,12 @@ def test_pull_and_push_has_a_probability_and_two_angles():
     h, start = np.eye(2), np.zeros((2, 2))
     opposite = np.stack([start, np.array([[1.0, 0], [-1, 0]])])
     assert titles(figures_03.pull_and_push(np.zeros(2), h, 0, opposite)) == [
-        "One step: the own h has p = 0.50",
+        "One step: its own h has p = 0.50",
         "h0 and h1 are 90° apart; their z end 180° apart",
     ]
     alike = np.stack([start, np.array([[1.0, 1], [2, 2]])])
     assert titles(figures_03.pull_and_push(np.array([0, np.log(3)]), h, 1, alike)) == [
-        "One step: the own h has p = 0.75",
+        "One step: its own h has p = 0.75",
         "h0 and h1 are 90° apart; their z end 0° apart",
     ]
 
@@ -380,11 +380,11 @@ def titles_of_betas(perplexity, error, shown=0.1):
 
 def test_the_largest_beta_is_held_against_none():
     assert titles_of_betas([180, 220], [0.6, 0.612]) == [
-        "alpha 0.1, beta 1 against 0: +40",
-        "alpha 0.1, beta 1 against 0: +0.012",
+        "At alpha 0.1, beta 1 adds 40 to the perplexity",
+        "At alpha 0.1, beta 1 adds 0.012 to the error",
     ]
-    assert titles_of_betas([220, 180], [0.62, 0.6])[0] == "alpha 0.1, beta 1 against 0: -40"
-    assert titles_of_betas([220, 180], [0.62, 0.6], shown=0)[0] == "alpha 0, beta 1 against 0: +0"
+    assert titles_of_betas([220, 180], [0.62, 0.6])[0] == "At alpha 0.1, beta 1 takes 40 from the perplexity"
+    assert titles_of_betas([220, 180], [0.62, 0.6], shown=0)[0] == "At alpha 0, beta 1 adds 0 to the perplexity"
 
 
 def test_spheres_count_codes_in_use_and_have_the_largest_share():
@@ -613,15 +613,15 @@ def test_valid_tokens_have_the_range_of_their_codes_after_the_last_step():
     last = [[0.9, 0.5, 0.7, 0.1], [0.25, 0.3, 0.4, 1.0], [0.0, 0.05, 1.0, 0.3]]  # three codes, then the end token
     mass = np.stack([np.zeros((3, 4)), np.array(last)])
     assert titles(figures_07.valid_mass([0, 20], mass)) == [
-        "a code of any level: 0.50 to 0.90 at the end",
-        "a code of the level due: 0.25 to 0.40 at the end",
-        "a code that continues some film: 0.00 to 1.00 at the end",
+        "a code of any level: codes 0.50 to 0.90 at the end",
+        "a code of the level due: codes 0.25 to 0.40 at the end",
+        "a code that continues some film: codes 0.00 to 1.00 at the end",
     ]
 
 
 def test_codes_with_equal_mass_have_one_number():
     said = titles(figures_07.valid_mass([0], np.full((1, 3, 4), 0.998)))
-    assert [one.split(": ")[1] for one in said] == ["1.00 at the end"] * 3
+    assert [one.split(": ")[1] for one in said] == ["codes 1.00 at the end"] * 3
 
 
 def test_the_task_with_the_lowest_loss_and_that_with_the_highest_are_means_of_seeds():
@@ -883,9 +883,9 @@ def test_values_clear_of_the_profiles_own_are_named_and_counted():
         alpha={0.0: BELOW, 0.02: None, 0.5: CLEAR, 1.0: CLEAR}, tau={1.0: None, 2.0: UNSURE}, levels={2: BELOW, 4: None}
     )
     assert titles(axes) == [
-        "lower than the profile's: 0; higher than the profile's: 0.5, 1",
+        "below the profile's at 0; above the profile's at 0.5, 1",
         "no value clear of the profile's",
-        "lower than the profile's: 2",
+        "below the profile's at 2",
     ]
     assert suptitle(axes) == "movielens: 4 of 5 values clear of the profile's own"
     assert suptitle(drawn_sweeps(tau={1.0: None, 2.0: near(0.0)})) == (
