@@ -121,7 +121,8 @@ def papermill_command(
     words = ["papermill", NOTEBOOK, f"{out_dir}/{parameters.key}.ipynb", *papermill_words(parameters)]
     usual = {"out_dir": Path("runs/results"), "cache_dir": Path("runs"), "data_dir": Path("data", parameters.dataset)}
     for name, folder in {"out_dir": out_dir, "cache_dir": cache_dir, "data_dir": data_dir}.items():
-        words += [] if folder in (None, usual[name]) else ["-p", name, str(folder)]
+        other = folder not in (None, usual[name]) or name == "out_dir" and cache_dir != usual["cache_dir"]
+        words += ["-r", name, str(folder)] if other else []  # raw: papermill would read 2024 as a number
     return shlex.join(words)
 
 

@@ -136,7 +136,10 @@ def test_papermill_gives_the_notebook_what_was_asked_for(values):
     assert command[2] == f"runs/results/{asked.key}.ipynb" and command[3:] == papermill_words(asked)
     elsewhere = shlex.split(papermill_command(asked, Path("a b"), Path("runs"), Path("files/made")))
     assert elsewhere[2] == f"a b/{asked.key}.ipynb"
-    assert elsewhere[3:] == [*papermill_words(asked), "-p", "out_dir", "a b", "-p", "data_dir", "files/made"]
+    assert elsewhere[3:] == [*papermill_words(asked), "-r", "out_dir", "a b", "-r", "data_dir", "files/made"]
+    # The notebook would write its record below the other cache, where this grid does not look for it.
+    scratch = shlex.split(papermill_command(asked, cache_dir=Path("2024")))
+    assert scratch[3:] == [*papermill_words(asked), "-r", "out_dir", "runs/results", "-r", "cache_dir", "2024"]
 
 
 @pytest.mark.parametrize("name", ["2018", "007", "1e5", "None"])
