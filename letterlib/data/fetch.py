@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 from datetime import date
 from pathlib import Path
@@ -55,9 +56,10 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
 
 def _by_hand(name: str, source: RawSource, data_dir: Path) -> str:
     options = " ".join(f"--from {names[0]}" for names in (source.reviews, source.metadata))
+    where = shlex.quote(str(data_dir))
     return (
         f"{name} cannot be fetched by a program, because its terms must be accepted by you: open {source.page}, accept "
-        f"them, download and unpack the JSON files, then: letterlib data fetch {name} --data-dir {data_dir} {options}"
+        f"them, download and unpack the JSON files, then: letterlib data fetch {name} --data-dir {where} {options}"
     )
 
 
@@ -107,7 +109,7 @@ def _expected(file: str, data_dir: Path) -> str | None:
 
 
 def _mend(file: str, data_dir: Path) -> str:
-    when = _read_record(data_dir)[file]["first seen"]
+    when = _read_record(data_dir)[file].get("first seen", "a day that it does not say")
     return (
         f"it is not the file that was recorded on {when}: delete it and fetch it again, or, to take the new one, "
         f"delete its entry in {data_dir / RECORD}"
@@ -154,7 +156,10 @@ def _record(file: Path, sha256: str, origin: str) -> str:
 
 def _read_record(data_dir: Path) -> dict[str, dict[str, str]]:
     path = data_dir / RECORD
-    return read_json(path) if path.exists() else {}
+    record = read_json(path) if path.exists() else {}
+    if not isinstance(record, dict) or not all(isinstance(one, dict) for one in record.values()):
+        raise LetterError(f'{path}: is no record of files, {{"FILE": {{"sha256": "..."}}}}; mend it, or delete it')
+    return record
 
 
 def _make_folder(data_dir: Path) -> None:

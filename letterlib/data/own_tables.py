@@ -1,7 +1,11 @@
 """Two tables of one's own, interactions and items, to a data set: what `letterlib data import` does."""
 
 import warnings
+import zlib
+from lzma import LZMAError
 from pathlib import Path
+from tarfile import TarError
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -25,7 +29,7 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
     rows, table = _read(interactions, ("user", "item", "time")), _read(items, ("item", "title"))
     for column in ("user", "item"):
         if len(without := np.flatnonzero(rows[column].str.strip() == "")):
-            where = f"{interactions}, line {without[0] + 2}"
+            where = f"{interactions}, data row {without[0] + 1}"  # not a line: rows may take several, or be empty
             raise LetterError(f"{where}: no {column} ({len(without):,} such rows); leave them out, they are nobody's")
     rows["time"] = _times(rows["time"], interactions)
     # A stable sort: of two rows of the same time the first in the file is kept.
@@ -67,6 +71,9 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise LetterError(f"{path}: cannot be read as a table ({str(error).strip().splitlines()[0]})") from error
     except OSError as error:
         raise LetterError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+    except (EOFError, ImportError, zlib.error, LZMAError, BadZipFile, TarError) as error:
+        what = "it ends in the middle, is damaged, or is not what its name says"
+        raise LetterError(f"{path}: cannot be unpacked ({str(error).splitlines()[0]}); {what}") from error
     for column in columns:
         if column not in table:
             found = ", ".join(map(str, table.columns))
@@ -90,8 +97,8 @@ def _times(written: pd.Series, path: Path) -> pd.Series:
     if wrong.any():
         place = int(np.argmax(wrong))
         raise LetterError(
-            f"{path}, line {place + 2}: the time is {written.iloc[place]!r:.40} ({int(wrong.sum()):,} such rows); all "
-            "times must be numbers, or all dates such as 2024-03-31 or 2024-03-31T18:20:00"
+            f"{path}, data row {place + 1}: the time is {written.iloc[place]!r:.40} ({int(wrong.sum()):,} such rows); "
+            "all times must be numbers, or all dates such as 2024-03-31 or 2024-03-31T18:20:00"
         )
     return dates
 

@@ -6,6 +6,7 @@ users, items and reviews, never with the length of what people wrote.
 """
 
 import re
+import shlex
 import warnings
 from array import array
 from collections.abc import Callable
@@ -90,7 +91,7 @@ def load_raw(name: str, source: RawSource, data_dir: Path, cache_dir: Path) -> D
 def raw_files(name: str, source: RawSource, data_dir: Path) -> tuple[Path, Path]:
     """The review file and the metadata file in a folder, plain or gzipped. LetterError where one is missing."""
     folder = Path(data_dir)
-    mend = f"letterlib data fetch {name} --data-dir {folder} puts it there"
+    mend = f"letterlib data fetch {name} --data-dir {shlex.quote(str(folder))} puts it there"
     if not folder.is_dir():
         raise LetterError(f"{folder}: no such folder; {mend}")
     found = []

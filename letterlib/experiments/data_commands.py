@@ -1,5 +1,6 @@
 """`letterlib data fetch` and `import`. Added to the command line by `cli`, which has `letterlib data` itself."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -54,5 +55,5 @@ def import_tables(
         raise LetterError(f"{folder}: {others[0]} is there already; move it away, or name another with --data-dir")
     dataset, lines = read_own_tables(name, interactions, items, k)
     write_released(dataset, folder)
-    where = "" if folder == Path("data") / name else f" --data-dir {folder}"
+    where = "" if folder == Path("data") / name else f" --data-dir {shlex.quote(str(folder))}"
     print("\n".join([*lines, f"{folder}: written", f"next: letterlib run --dataset {name}{where}"]))

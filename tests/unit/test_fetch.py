@@ -209,6 +209,18 @@ def test_a_page_instead_of_the_file(server, source, tmp_path):
     assert not list(tmp_path.glob("*.part*"))
 
 
+@pytest.mark.parametrize("record", [[], {REVIEWS: "abc"}])
+def test_a_record_that_was_edited_into_something_else_is_named(source, tmp_path, record):
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    assert f"{RECORD}: is no record of files" in refused(source, tmp_path)
+
+
+def test_a_hash_that_was_entered_by_hand_has_no_day(server, source, tmp_path):
+    (tmp_path / RECORD).write_text(json.dumps({REVIEWS: {"sha256": "abc"}}))
+    server.files[REVIEWS_AT] = server.files[MIRROR] = CONTENT
+    assert "recorded on a day that it does not say" in refused(source, tmp_path)
+
+
 def test_no_host_at_all(source, tmp_path):
     gone = replace(source, addresses=(("http://127.0.0.1:9/" + REVIEWS,), source.addresses[1]))
     assert "127.0.0.1:9: the host cannot be reached" in refused(gone, tmp_path)

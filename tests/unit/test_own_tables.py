@@ -104,17 +104,43 @@ def test_times_may_be_dates(tmp_path, form):
     assert histories(read_own_tables("shop", *paths)[0]) == EXPECTED
 
 
+def test_a_row_is_named_as_a_reader_counts_rows(tmp_path):
+    """Not by lines, of which a row may take several and an empty one none."""
+    paths = written(tmp_path)
+    paths[0].write_text('user,item,time,note\n\n\na,b,1,"two\nlines"\na,c,soon,x\n', encoding="utf-8")
+    with pytest.raises(LetterError, match="i.csv, data row 2: the time is 'soon'"):
+        read_own_tables("shop", *paths)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("half.csv.gz", gzip.compress(b"user,item,time\n" * 500)[:40]),
+        ("damaged.csv.gz", gzip.compress(b"user,item,time\na,b,1\n")[:10] + b"\xff" * 40),
+        ("text.csv.zip", b"user,item,time\na,b,1\n"),
+        ("text.csv.xz", b"user,item,time\na,b,1\n"),
+        ("text.csv.tar", b"user,item,time\na,b,1\n"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_one_line(tmp_path, name, content):
+    _, items = written(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LetterError, match=f"{name}: cannot be (unpacked|read)") as caught:
+        read_own_tables("shop", tmp_path / name, items)
+    assert "\n" not in str(caught.value)
+
+
 BAD = {
     "no such file": lambda i, p: i.unlink(),
     "is empty; the first line": lambda i, p: i.write_text(""),
     "has no rows": lambda i, p: i.write_text("user,item,time\n"),
     "no column time; its first line names user, item": lambda i, p: i.write_text("user,item\na,b\n"),
     "no column user.*columns are separated by commas": lambda i, p: i.write_text("user;item;time\na;b;1\n"),
-    "line 3: no user .1 such rows": lambda i, p: i.write_text("user,item,time\na,b,1\n,b,2\n"),
-    "line 2: no user": lambda i, p: i.write_text("user,item,time\n  ,b,2\n"),
-    "line 2: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
-    "line 3: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),
-    "line 2: the time is '5' .1 such": lambda i, p: i.write_text("user,item,time\na,b,5\na,c,2024-01-01\n"),
+    "data row 2: no user .1 such rows": lambda i, p: i.write_text("user,item,time\na,b,1\n,b,2\n"),
+    "data row 1: no user": lambda i, p: i.write_text("user,item,time\n  ,b,2\n"),
+    "data row 1: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
+    "data row 2: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),
+    "data row 1: the time is '5' .1 such": lambda i, p: i.write_text("user,item,time\na,b,5\na,c,2024-01-01\n"),
     "the time is ''": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,\n"),
     "the time is 'inf'": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,inf\n"),
     "is not text in UTF-8": lambda i, p: i.write_bytes("user,item,time\né,b,1\n".encode("latin-1")),
