@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbformat import NotebookNode
+from nbformat import NotebookNode, ValidationError
 from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
@@ -34,11 +34,23 @@ def set_parameters(notebook: NotebookNode, **values: Any) -> None:
     if cell is None:
         raise LetterError("this notebook has no cell tagged `parameters`; was the cell deleted?")
     for name, value in values.items():
-        assigned = [node for node in ast.parse(cell.source).body if isinstance(node, ast.AnnAssign) and node.value]
-        known = {ast.unparse(node.target): node.value for node in assigned}
+        assigned = _assigned(cell.source)
+        known = [one for one, _ in assigned]
         if name not in known:
             raise LetterError(f"no parameter {name!r}; the parameters cell has {', '.join(known) or 'none'}")
-        cell.source = _replaced(cell.source, known[name], json.dumps(value))
+        for one, node in reversed(assigned):  # a student may have added a second one; the last ones move nothing
+            if one == name:
+                cell.source = _replaced(cell.source, node, json.dumps(value))
+
+
+def _assigned(source: str) -> list[tuple[str, ast.expr]]:
+    """Every name that is given a value, with or without its type, and that value, in their order."""
+    found = []
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [(ast.unparse(target), node.value) for target in targets]
+    return found
 
 
 def _replaced(source: str, node: ast.expr, by: str) -> str:
@@ -173,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise LetterError(why)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             nbformat.write(notebook, path)
-        except (LetterError, ValueError, TypeError, AttributeError, SyntaxError, nbformat.ValidationError) as error:
+        except (LetterError, OSError, ValueError, TypeError, AttributeError, SyntaxError, ValidationError) as error:
             broken.append(f"{path}: left as it is ({str(error).splitlines()[0]})")
     if found:
         print(f"{len(found) - len(broken)} notebook(s) set to {options.profile}")

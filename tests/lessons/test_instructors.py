@@ -71,13 +71,16 @@ def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
     odd = '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}'
     for name, text in {"d_empty": "", "e_list": "[]", "f_odd": odd}.items():
         (tmp_path / "in" / f"{name}.ipynb").write_text(text)
+    (tmp_path / "in" / "g_folder.ipynb").mkdir()
+    (tmp_path / "in" / "h_gone.ipynb").symlink_to(tmp_path / "nowhere.ipynb")
     assert main(["profile", "smoke", str(tmp_path / "in"), "--cache-dir", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.out == "3 notebook(s) set to smoke\n"
     assert 'profile: str = "smoke"' in whole.read_text().replace("\\", "")
     lines = said.err.splitlines()
     assert [Path(line.split(": ")[1]).name for line in lines] == [
-        "a_half_line.ipynb", "b_no_types.ipynb", "c_no_cell.ipynb", "d_empty.ipynb", "e_list.ipynb", "f_odd.ipynb"
+        "a_half_line.ipynb", "b_no_types.ipynb", "c_no_cell.ipynb", "d_empty.ipynb", "e_list.ipynb", "f_odd.ipynb",
+        "g_folder.ipynb", "h_gone.ipynb",
     ]  # fmt: skip
 
 
@@ -126,6 +129,14 @@ def test_a_parameter_is_set_however_its_value_is_written(written, assigned):
     assert cell.source == f'name{assigned}"é"\ncache_dir{assigned}"/srv/r"  # where\nprofile: str = "smoke"'.replace(
         '"/srv/r"', '(\n    "/srv/r"  # mine\n)' if "mine" in written else '"/srv/r"'
     )
+
+
+def test_a_parameter_that_a_student_wrote_again_or_without_its_type_is_set_as_well():
+    """Otherwise the grading would run at the student's own profile, for hours."""
+    cell = nbformat.v4.new_code_cell('profile: str = "smoke"\nprofile = "paper"\ncache_dir = "x"')
+    cell.metadata["tags"] = ["parameters"]
+    set_parameters(nbformat.v4.new_notebook(cells=[cell]), profile="smoke", cache_dir="/srv/r")
+    assert cell.source == 'profile: str = "smoke"\nprofile = "smoke"\ncache_dir = "/srv/r"'
 
 
 def meddle(student, notebook):
