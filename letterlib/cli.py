@@ -14,7 +14,7 @@ import letterlib
 from letterlib.errors import LetterError
 from letterlib.experiments import commands
 from letterlib.experiments.data_commands import data_app
-from letterlib.experiments.run_options import with_run_options
+from letterlib.experiments.run_options import note_unread, with_run_options
 from letterlib.processes import is_main
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ INTERRUPTED = 130
 @with_run_options
 def run(
     pipeline,
+    overrides,
     language_models: Annotated[
         bool,
         typer.Option(
@@ -66,6 +67,7 @@ def run(
     from letterlib.experiments.systems import FIRST_RUN
 
     more = ("lc-rec", "letter-lc-rec") if language_models else ()
+    note_unread(pipeline, overrides, [*FIRST_RUN, *more])
     run_all(pipeline, [*FIRST_RUN, *more])
 
 
@@ -73,6 +75,7 @@ def run(
 @with_run_options
 def table(
     pipeline,
+    overrides,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
     language_models: Annotated[
         bool,
@@ -102,6 +105,7 @@ def table(
     if system and language_models:
         raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
     chosen = list(dict.fromkeys(system)) or (list(SYSTEMS) if language_models else QUICK)
+    note_unread(pipeline, overrides, chosen)
     seeds_table(pipeline, seeds, chosen)
 
 

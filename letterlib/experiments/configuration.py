@@ -46,6 +46,9 @@ RANKED = 20
 NOT_SET = ("dataset", "profile", "seed", "device")
 """What `--set` does not change: each has an option of its own, and of two values one would count in silence."""
 
+A_LIST = '[256, 128], or of words as ["seqrec"], in single quotes for the shell'
+"""How `--set` takes one."""
+
 SEEDS = 2**31
 """A seed is below this: NumPy's random states, which scikit-learn uses, end at 2**32, and some seeds are added to."""
 
@@ -199,7 +202,7 @@ def _read(override: str, value: str) -> Any:
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:
-        raise LetterError(f"--set {override}: not a list ({error.msg}); write it as [256, 128]") from error
+        raise LetterError(f"--set {override}: not a list ({error.msg}); write it as {A_LIST}") from error
 
 
 def _no_such(name: str, possible: Iterable[str], room: str = "") -> str:
@@ -210,7 +213,7 @@ def _no_such(name: str, possible: Iterable[str], room: str = "") -> str:
 def _in_words(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "configuration"
-    hint = "; write a list, as [256, 128]" if first["type"] == "tuple_type" else ""
+    hint = f"; write a list, as {A_LIST}" if first["type"] == "tuple_type" else ""
     return f"{where}={first['input']!r}: {first['msg'].lower()}{hint}"
 
 

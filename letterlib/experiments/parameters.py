@@ -104,8 +104,9 @@ class RunParameters(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = first["loc"][0]
-            quotes = "; in YAML, write it in quotes" if first["type"] == "string_type" else ""
-            raise LetterError(f"{name}={first['input']!r}: {first['msg'].lower()}{quotes}") from error
+            hints = {"string_type": "; in YAML, write it in quotes", "tuple_type": "; write a list, [tiger.epochs=3]"}
+            hint = hints.get(first["type"], "")
+            raise LetterError(f"{name}={first['input']!r}: {first['msg'].lower()}{hint}") from error
         asked._check_names()
         asked._check_that_it_matters()
         _ = asked.config  # the configuration's own checks

@@ -65,8 +65,12 @@ RUN_OPTIONS = {
 
 
 def with_run_options(function: Callable) -> Callable:
-    """Make of `function(pipeline, ...)` a command that takes RUN_OPTIONS beside its own parameters."""
-    own = [p for name, p in inspect.signature(function).parameters.items() if name != "pipeline"]
+    """Make of `function(pipeline, ...)` a command that takes RUN_OPTIONS beside its own parameters.
+
+    One that has a parameter `overrides` gets what was said with --set.
+    """
+    given = inspect.signature(function).parameters
+    own = [p for name, p in given.items() if name not in ("pipeline", "overrides")]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
         for name, (kind, default, option) in RUN_OPTIONS.items()
@@ -79,16 +83,26 @@ def with_run_options(function: Callable) -> Callable:
             return  # `letterlib data fetch` comes through `letterlib data`
         pipeline = make_pipeline(**options)
         if isinstance(name := values.get("system", values.get("arm")), str):
-            from letterlib.experiments.systems import TOKENIZER_ARMS, unread
+            from letterlib.experiments.configuration import TOKENIZER_ARMS
 
-            wrong_arm = "arm" in values and name not in TOKENIZER_ARMS  # which the command itself says best
-            for one in () if wrong_arm else unread(options["set"], name):
-                pipeline.cache.say(f"note: --set {one} changes nothing for {name}")
+            if "arm" not in values or name in TOKENIZER_ARMS:  # another arm the command itself says best
+                note_unread(pipeline, options["set"], [name])
+        if "overrides" in given:
+            values["overrides"] = options["set"]
         function(pipeline, **values)
 
     command.__signature__ = inspect.Signature(own + shared)
     command.__annotations__ = {p.name: p.annotation for p in own + shared}
     return command
+
+
+def note_unread(pipeline: Any, overrides: list[str], names: list[str]) -> None:
+    """Say which of what was said with --set changes nothing of any of these systems, or tokenizers."""
+    from letterlib.experiments.systems import unread
+
+    for one in overrides:
+        if all(unread([one], name) for name in names):
+            pipeline.cache.say(f"note: --set {one} changes nothing for {', '.join(names)}")
 
 
 def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any):
@@ -109,5 +123,5 @@ def run_script(main: Callable[..., None]) -> None:
     """Run a script of experiments/ as a command; a mistake that a user can mend is one line."""
     try:
         typer.run(main)
-    except LetterError as error:
+    except (LetterError, OSError) as error:
         raise SystemExit(f"error: {error}") from error

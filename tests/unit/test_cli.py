@@ -85,6 +85,8 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["run", "--set", "device=cpu"], ["choose it with --device"]),
         (["run", "--set", "tiger=5"], ["tiger.OPTION=VALUE", "epochs"]),
         (["data", "--set", "held_out=0"], ["held_out"]),
+        (["data", "--set", "lcrec.tasks=[seqrec]"], ["not a list", '["seqrec"]', "in single quotes for the shell"]),
+        (["data", "--set", "lcrec.tasks=seqrec"], ["write a list, as [256, 128]", '["seqrec"]']),
         (["data", "--set", "sasrec.n_heads=3"], ["sasrec", "dimensions=50", "n_heads=3"]),
         (["data", "--set", "tiger.beam=10"], ["tiger.beam=10", "below 20"]),
         (["data", "--set", "sasrec_32.dimensions=64"], ["sasrec_32.dimensions=64", "32"]),
@@ -192,6 +194,15 @@ def test_an_option_that_changes_nothing_is_said(tmp_path, beauty):
         "note: --set tokenizer.alpha=0.5 changes nothing for plain",
         "note: --set tiger.epochs=1 changes nothing for plain",
     ]
+
+
+def test_an_option_that_none_of_several_systems_reads_is_said_once(tmp_path):
+    options = [f"--set={one}" for one in ("mf.epochs=1", "tiger.epochs=1", "sasrec_tuned.epochs=1")]
+    done = letterlib("table", "--seeds=1", "--system=mf", "--system=sasrec-tuned", "--set=held_out=5000", *options,
+                     "--profile=smoke", cwd=tmp_path)  # fmt: skip
+    assert "no user has 10001 items" in done.stderr  # it stops there: what is said before is what counts here
+    notes = [line for line in done.stdout.splitlines() if line.startswith("note")]
+    assert notes == ["note: --set tiger.epochs=1 changes nothing for mf, sasrec-tuned"]
 
 
 def test_an_unknown_tokenizer_is_answered_with_the_tokenizers_there_are(tmp_path):
