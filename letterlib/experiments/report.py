@@ -31,8 +31,8 @@ from letterlib.experiments.cache import ELSEWHERE, device_in_words, versions
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
 from letterlib.experiments.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
-from letterlib.experiments.tables import SystemResult, folder_name, gather, heading, results_frame
-from letterlib.files import read_json, write_json, write_text
+from letterlib.experiments.tables import SystemResult, folder_name, gather, heading, of_other_data, results_frame
+from letterlib.files import write_json, write_text
 
 
 @dataclass
@@ -58,7 +58,7 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> None:
     page = render(pipeline, results, analysis)
     name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
     folder = pipeline.cache.folder / "reports" / name
-    if _of_other_data(folder / "results.json", pipeline):
+    if of_other_data(folder / "results.json", pipeline):
         pipeline.cache.say(f"{folder}: held the report of other data of this name, which is replaced")
     try:
         write_json(folder / "results.json", results_json(pipeline, results))
@@ -66,13 +66,6 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> None:
     except LetterError as error:
         raise LetterError(f"{error} ({ELSEWHERE})") from error
     pipeline.cache.say(f"Report: {folder / 'report.html'}")
-
-
-def _of_other_data(path: Path, pipeline: Pipeline) -> bool:
-    try:
-        return read_json(path)["dataset"]["fingerprint"] != pipeline.dataset.fingerprint
-    except (LetterError, KeyError, TypeError):  # none is there, or an older one, or one that is damaged
-        return False
 
 
 def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:

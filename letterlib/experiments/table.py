@@ -20,6 +20,7 @@ from letterlib.experiments.tables import (
     folder_name,
     gather,
     heading,
+    of_other_data,
     provenance,
     results_frame,
     with_floors,
@@ -46,6 +47,8 @@ def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
     first = pipeline.config.seed
     seeds = f"{n_seeds}seeds" if first == 0 else f"seeds{first}to{first + n_seeds - 1}"
     folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
+    if of_other_data(folder / "table.json", pipeline):
+        say(f"{folder}: held the table of other data of this name, which is replaced")
     try:
         _write(folder, results, frame, sentences, pipelines)
     except LetterError as error:
@@ -82,7 +85,7 @@ def _write(
         folder / "table.json",
         {
             "heading": title,
-            "source": pipelines[0].dataset.source,
+            "dataset": {"source": pipelines[0].dataset.source, "fingerprint": pipelines[0].dataset.fingerprint},
             "config": pipelines[0].config.model_dump(mode="json"),
             "seeds": [p.config.seed for p in pipelines],
             "device": device_in_words(pipelines[0].device),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.readiness import check_first
 from letterlib.experiments.systems import FLOORS, find_system
-from letterlib.files import digest, disk_failure
+from letterlib.files import digest, disk_failure, read_json
 from letterlib.processes import n_processes
 from letterlib.tokenization.letter import LetterTokenizer
 
@@ -153,6 +154,14 @@ def provenance(pipeline: Pipeline) -> str:
     """Where a table's numbers come from: the data's release, the encoder of item text, the device."""
     encoder, device = pipeline.config.encoder, device_in_words(pipeline.device)
     return f"Data: {pipeline.dataset.source}. Item text is read by {encoder}. Computed on {device}."
+
+
+def of_other_data(path: Path, pipeline: Pipeline) -> bool:
+    """Whether the JSON file of a report or a table is there, and tells of other data of the same name."""
+    try:
+        return read_json(path)["dataset"]["fingerprint"] != pipeline.dataset.fingerprint
+    except (LetterError, KeyError, TypeError):  # none is there, or an older one, or one that is damaged
+        return False
 
 
 def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: Sequence[str]) -> str:

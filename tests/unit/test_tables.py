@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,6 +81,18 @@ def test_a_system_that_cannot_be_trained_does_not_take_the_table_of_the_others_w
     for names in (["caser"], ["caser", "tiger-released"]):
         with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
             seeds_table(one, 1, names)
+
+
+def test_a_table_that_takes_the_place_of_one_of_other_data_says_so(tmp_path):
+    one, said = few(tmp_path / "a")
+    seeds_table(one, 1, ["mf"])
+    seeds_table(one, 1, ["mf"])
+    assert not [line for line in said if "other data" in line]
+    dataset = one.dataset
+    write_released(replace(dataset, sequences=Sequences.from_lists(list(dataset.sequences)[::-1])), tmp_path / "b")
+    other = Pipeline(one.config, data_dir=tmp_path / "b", cache=one.cache)
+    seeds_table(other, 1, ["mf"])
+    assert said[-2].endswith("held the table of other data of this name, which is replaced")
 
 
 def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_the_option(tmp_path, monkeypatch):
