@@ -90,4 +90,4 @@ lint: $(READY)   ## style, import order and layout
 	$(BIN)/ruff format --check letterlib tests benchmarks experiments
 
 clean:           ## remove cached stages, reports and tables (not .venv, and not the records of experiments in runs/results)
-	test ! -d runs || find runs -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
+	test ! -d runs || find runs/ -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +

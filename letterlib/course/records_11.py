@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import count, product
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -78,8 +79,8 @@ def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
     named: dict[str, list[RunResult]] = {}
     for (name, options, _), runs in sorted(found.items(), key=lambda pair: -len(pair[1])):
         name += ", options {}" if options else "" if name not in named else ", data {}"
-        letters = (name.format(letter) for letter in ascii_uppercase)
-        named[next(one for one in letters if one not in named)] = runs
+        letters = ("".join(some) for length in count(1) for some in product(ascii_uppercase, repeat=length))  # Z, AA
+        named[next(one for one in map(name.format, letters) if one not in named)] = runs
     return named
 
 

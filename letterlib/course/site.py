@@ -20,6 +20,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from letterlib.course.build import REPOSITORY
 from letterlib.course.prose import documents, is_external, links_of, markdown_of, slug
+from letterlib.errors import LetterError
 from letterlib.files import written_beside
 from letterlib.progress import progress
 
@@ -146,4 +147,7 @@ def build_site(folder: Path) -> int:
 
 if __name__ == "__main__":
     shutil.rmtree(SITE, ignore_errors=True)
-    print(f"{build_site(SITE)} pages and images; open {SITE / 'index.html'}")
+    try:
+        print(f"{build_site(SITE)} pages and images; open {SITE / 'index.html'}")
+    except LetterError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -83,7 +83,7 @@ def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: n
     listed = items[:, :LISTED]
     shown = np.bincount(listed[listed >= 0], minlength=split.n_items)
     lists = {
-        "validity": float(ranking.valid.mean()),
+        "validity": float(ranking.valid[:, : split.n_items].mean()),  # a small catalogue cannot fill every place
         "coverage": m.coverage(listed, split.n_items),
         "exposure Gini": m.gini(shown),
     }

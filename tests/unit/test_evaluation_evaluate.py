@@ -64,6 +64,12 @@ def test_figures_of_groups_are_shares_of_their_own_cases_and_ten_places_are_ten(
     assert found["N@10"] == found["identifier N@10"] == pytest.approx(sum(gains) / 8)
 
 
+def test_places_that_a_small_catalogue_cannot_fill_are_not_counted_as_invalid(split):
+    items = np.array([[*range(N_ITEMS), NO_ITEM, NO_ITEM]] * 3)
+    found = evaluate(Ranking.of_items(items, np.zeros(items.shape)), split.cases("test"), split).metrics()
+    assert found["validity"] == 1
+
+
 def test_places_beyond_the_tenth_count_for_validity_only(split):
     items = np.array([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, NO_ITEM]] * 3)
     found = evaluate(Ranking.of_items(items, np.zeros(items.shape)), split.cases("test"), split).metrics()

@@ -68,6 +68,13 @@ def test_runs_that_may_be_compared_are_together(tmp_path):
     }
 
 
+def test_after_26_options_come_two_letters(tmp_path):
+    for epochs in range(2, 30):
+        write(tmp_path, tokenizer="plain", options=(f"tiger.epochs={epochs}",))
+    names = list(records.leagues(load_results(tmp_path)))
+    assert [one.split()[-1] for one in names[24:]] == ["Y", "Z", "AA", "AB"]
+
+
 def test_variants_are_the_profiles_own_settings_and_nothing_near_them(league):
     found = records.variants(league)
     assert list(found) == [records.PLAIN, records.CF, records.LETTER, records.RANKING]
