@@ -101,9 +101,8 @@ def note_unread(pipeline: Any, overrides: list[str], names: list[str]) -> None:
     from letterlib.experiments.systems import unread
 
     whom = ", ".join(names) if len(names) < 4 else f"any of the {len(names)} systems"
-    for one in overrides:
-        if all(unread([one], name) for name in names):
-            pipeline.cache.say(f"note: --set {one} changes nothing for {whom}")
+    for one in unread(overrides, *names):
+        pipeline.cache.say(f"note: --set {one} changes nothing for {whom}")
 
 
 def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any):

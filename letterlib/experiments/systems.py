@@ -138,14 +138,16 @@ def rooms_of(system: System | None, identifiers: str | None) -> tuple[str, ...]:
     return (*rooms, "language_model_cases") if system and system.language_model else tuple(rooms)
 
 
-def unread(overrides: Iterable[str], name: str) -> list[str]:
-    """Those overrides, such as "tiger.epochs=3", that change nothing of the system or the tokenizer of that name."""
+def unread(overrides: Iterable[str], *names: str) -> list[str]:
+    """Those overrides, such as "tiger.epochs=3", that change nothing of any of these systems or tokenizers."""
+    return [one for one in overrides if not any(_reads(name, one) for name in names)]
+
+
+def _reads(name: str, override: str) -> bool:
     system = None if name in TOKENIZER_ARMS else find_system(name)
     identifiers = system.identifiers if system else name
-    rooms, fixed = rooms_of(system, identifiers), TOKENIZER_ARMS.get(identifiers, {})
-    named = [(one, one.partition("=")[0].partition(".")) for one in overrides]
-    return [
-        one
-        for one, (room, dot, option) in named
-        if dot and (room not in rooms or room == "tokenizer" and option in fixed)
-    ]
+    room, dot, option = override.partition("=")[0].partition(".")
+    if not dot:  # held_out, encoder and text_tokens: of no one room, and never said
+        return True
+    fixed = TOKENIZER_ARMS.get(identifiers, {}) if room == "tokenizer" else {}
+    return room in rooms_of(system, identifiers) and option not in fixed
