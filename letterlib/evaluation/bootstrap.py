@@ -16,6 +16,10 @@ class Interval:
     low: float
     high: float
 
+    def __format__(self, spec: str) -> str:
+        """The mean, then both ends, each in the format that is given: ".4f" makes "0.0521 [0.0463, 0.0581]"."""
+        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]" if spec else str(self)
+
     @property
     def excludes_zero(self) -> bool:
         """Never without a width: of one user, or of a few who are all alike, resampling says nothing of others."""

@@ -68,9 +68,7 @@ def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
             "collaborative signal": f"{analysis.signal[arm].mean:.4f}",
             "sharing an identifier": f"{report.collisions.colliding_before} -> {report.collisions.colliding_after}",
         }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index.name = "tokenizer"
-    return frame
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("tokenizer")
 
 
 def effects(analyses: list[TokenizerAnalysis]) -> list[str]:
@@ -83,10 +81,7 @@ def effects(analyses: list[TokenizerAnalysis]) -> list[str]:
         first, second = (np.stack([one.codes[arm][:, 0] for one in analyses]) for arm in (treated, control))
         difference = perplexity_difference(first, second, RESAMPLING_SEED)
         said = verdict(difference, len(analyses))
-        sentences.append(
-            f"{words} changes level-1 perplexity by {difference.mean:+.1f} "
-            f"[{difference.low:+.1f}, {difference.high:+.1f}]: {said}."
-        )
+        sentences.append(f"{words} changes level-1 perplexity by {difference:+.1f}: {said}.")
     for words, treated, control in (
         ("The collaborative loss", "cf", "plain"),
         ("The collaborative loss beside the diversity one", "letter", "div"),
@@ -96,7 +91,7 @@ def effects(analyses: list[TokenizerAnalysis]) -> list[str]:
         said = verdict(difference, len(analyses))
         sentences.append(
             f"{words} changes the share of codes that an item has in common with its collaborative neighbour by "
-            f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]: {said}."
+            f"{difference:+.4f}: {said}."
         )
     return sentences
 

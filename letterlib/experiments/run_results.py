@@ -21,7 +21,7 @@ from letterlib.evaluation.metrics import GROUPS, popularity_groups
 from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, code_in_words, fault
 from letterlib.experiments.configuration import DATA_ROOT, data_dir_under, default_data_dir
 from letterlib.experiments.systems import find_system
-from letterlib.experiments.tables import RESAMPLING_SEED, in_words
+from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.files import read_json
 
 
@@ -111,7 +111,7 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
             | {name: in_a_word(runs[0].parameters[name]) for name in told_apart}
             | {"seeds": len(runs)}
             | {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in METRICS if name != "R@10"}
-            | {"R@10 [95%]": in_words(inside), "R@10, history out [95%]": in_words(outside)}
+            | {"R@10 [95%]": f"{inside:.4f}", "R@10, history out [95%]": f"{outside:.4f}"}
             | {"cases": len(runs[0].cases), "seconds": f"{np.mean([one.seconds for one in runs]):.0f}"}
         )
     return pd.DataFrame(rows)
@@ -147,12 +147,10 @@ class Comparison:
         return verdict(self.difference, len(self.seeds))
 
     def __str__(self) -> str:
-        d = self.difference
         return (
             f"{self.metric}, history {self.history}{f', {self.targets} targets' if self.targets else ''}: "
-            f"{self.first:.4f} against {self.second:.4f}, difference "
-            f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}], {len(self.seeds)} seed(s), {self.n_cases:,} cases of "
-            f"{self.n_users:,} users: {self.verdict}"
+            f"{self.first:.4f} against {self.second:.4f}, difference {self.difference:+.4f}, "
+            f"{len(self.seeds)} seed(s), {self.n_cases:,} cases of {self.n_users:,} users: {self.verdict}"
         )
 
 

@@ -51,7 +51,7 @@ def comparisons(results: dict[str, SystemResult]) -> list[str]:
             first, second = one.recall(history=history), other.recall(history=history)
             difference = paired_difference(first, second, one.users, RESAMPLING_SEED)
             said = verdict(difference, len(first))
-            parts.append(f"{words}: {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], {said}")
+            parts.append(f"{words}: {difference:+.4f}, {said}")
         where = f" on {shared:,} cases" if shared < max(results[a].n_cases, results[b].n_cases) else ""
         sentences.append(f"{LABELS[a]} against {LABELS[b]}, R@10{where}. {'; '.join(parts)}.")
     return sentences

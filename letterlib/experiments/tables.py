@@ -118,10 +118,10 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
         inside, outside = one.interval(), one.interval(history="out")
         rows[find_system(name).label] = {
             "R@5": f"{one.mean('R@5'):.4f}",
-            "R@10 [95%]": in_words(inside),
+            "R@10 [95%]": f"{inside:.4f}",
             "N@5": f"{one.mean('N@5'):.4f}",
             "N@10": f"{one.mean('N@10'):.4f}",
-            "R@10, history out": in_words(outside),
+            "R@10, history out": f"{outside:.4f}",
             "R@10, last case": "-" if (last := one.last_case_recall()) is None else f"{last:.4f}",
             "coverage": f"{one.mean('coverage'):.2f}",
             "valid": f"{one.mean('validity'):.0%}",
@@ -129,14 +129,7 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
             "seconds": f"{one.seconds:.0f}",
             "cases": f"{one.n_cases:,}",
         }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index.name = "system"
-    return frame
-
-
-def in_words(one: Interval) -> str:
-    """ "0.0521 [.0463, .0581]" """
-    return f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]"
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
 def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) -> str:

@@ -97,6 +97,12 @@ def test_mistakes_are_refused():
         interval(np.array([1.0, np.nan]), np.arange(2), 0)
 
 
+def test_an_interval_is_written_with_the_format_of_each_of_its_numbers():
+    assert f"{Interval(0.05214, 0.0463, 0.0581):.4f}" == "0.0521 [0.0463, 0.0581]"
+    assert f"{Interval(-0.05, -0.1, 0.0):+.2f}" == "-0.05 [-0.10, +0.00]"
+    assert f"{Interval(1, 0, 2)}" == "Interval(mean=1, low=0, high=2)"
+
+
 @pytest.mark.parametrize(
     ("difference", "n_seeds", "words"),
     [
