@@ -40,11 +40,8 @@ class Beams:
 
     def prefixes(self, level: int) -> torch.Tensor:
         """What `generate` would have decoded to get there, int64 [n_users * beam, 1 + level], the start token first."""
-        leaves = self.nodes(level).flatten()
-        for firsts in self.trie.first_child[level:]:
-            leaves = firsts[leaves].long()
-        path = self.trie.path(leaves)
-        return torch.stack([self.trie.tokens(depth, path[depth]) for depth in range(level + 1)], dim=1)
+        path = self.trie.path(self.nodes(level).flatten(), level)
+        return torch.stack([self.trie.tokens(depth, one) for depth, one in enumerate(path)], dim=1)
 
     def expansion(self, level: int) -> Callable[[], object]:
         """A function that makes one step as `beam_search` does: the allowed children and their scores."""

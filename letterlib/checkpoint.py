@@ -30,6 +30,9 @@ class TrainingLog:
     validations: list[tuple[int, float]] = field(default_factory=list)
     best_epoch: int = -1
 
+    def __post_init__(self) -> None:
+        self.validations = [tuple(pair) for pair in self.validations]  # JSON knows no tuples
+
     @property
     def best_score(self) -> float:
         return max((score for _, score in self.validations), default=-math.inf)
@@ -139,8 +142,7 @@ class Run:
             state.setdefault(int(index), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        log = json.loads(header["log"])
-        self.log = TrainingLog(**{**log, "validations": [tuple(v) for v in log["validations"]]})
+        self.log = TrainingLog(**json.loads(header["log"]))
         self.epoch = len(self.log.losses)
 
 

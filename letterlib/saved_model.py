@@ -67,7 +67,6 @@ def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> Sa
         raise LetterError(f"{path}: damaged, its content is not what was saved; get it again, or train the model again")
     try:
         config, log = config_class.model_validate(header["config"]), TrainingLog(**header["log"])
-        log.validations = [tuple(pair) for pair in log.validations]  # JSON knows no tuples
         seed, report = header["seed"], header["report"] or {}
     except (ValidationError, KeyError, TypeError) as error:
         reason = str(error).replace("\n", " ")

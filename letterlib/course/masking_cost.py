@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from transformers.generation.logits_process import PrefixConstrainedLogitsProcessor
 
 from letterlib.decoding import beam_search
-from letterlib.decoding.trie import PAD, DictTrie, Trie
+from letterlib.decoding.trie import DictTrie, Trie
 
 LEVEL_SIZES = (256,) * 4
 HISTORIES, BEAM = 64, 20
@@ -38,17 +39,16 @@ def measure(n_items: int, seed: int, repeats: int = 5) -> Cost:
     """One catalogue of random identifiers; means over the steps after one, two and three codes, medians of repeats."""
     generator = np.random.default_rng([seed, n_items])
     codes = generator.integers(0, 256, (n_items, len(LEVEL_SIZES)))
-    dictionary, arrays, build = None, None, {}
+    tries, build = {}, {}
     for kind in (DictTrie, Trie.build):
         kind(codes[:1000], LEVEL_SIZES)  # not counted: the first time, much is loaded that later ones find loaded
     for name, kind in ((DICTIONARY, DictTrie), (ARRAYS, Trie.build)):
         gc.disable()  # or it looks through millions of young dictionaries again and again
         started = time.perf_counter()
-        trie = kind(codes, LEVEL_SIZES)
+        tries[name] = kind(codes, LEVEL_SIZES)
         build[name] = time.perf_counter() - started
         gc.enable()
-        dictionary, arrays = (trie, arrays) if name == DICTIONARY else (dictionary, trie)
-    steps = [Step(dictionary, arrays, level, generator) for level in (1, 2, 3)]
+    steps = [Step(tries[DICTIONARY], tries[ARRAYS], level, generator) for level in (1, 2, 3)]
     seconds = {}
     for name in (DICTIONARY, PREFIX_FUNCTION, ARRAYS):
         work = [step.work(name) for step in steps]
@@ -82,11 +82,8 @@ class Step:
 
     def _prefixes(self) -> Tensor:
         """What was decoded to get to each node, int64 [histories * width, 1 + level], the start token first."""
-        nodes, tokens = self.nodes.flatten(), []
-        for level in range(self.level, 0, -1):
-            tokens.append(self.trie.tokens(level, nodes))
-            nodes = torch.searchsorted(self.trie.first_child[level - 1], nodes.int(), right=True) - 1
-        return torch.stack([torch.full_like(nodes, PAD), *tokens[::-1]], dim=1)
+        path = self.trie.path(self.nodes.flatten(), self.level)
+        return torch.stack([self.trie.tokens(depth, one) for depth, one in enumerate(path)], dim=1)
 
     @property
     def n_children(self) -> int:
@@ -104,11 +101,9 @@ class Step:
             found.append(row[list(node)] + score)
         return torch.cat(found)
 
-    @property
+    @cached_property
     def _standing(self) -> list[dict]:
-        if not hasattr(self, "_nodes_at_hand"):
-            self._nodes_at_hand = [self._walk(prefix[1:]) for prefix in self.prefixes.tolist()]
-        return self._nodes_at_hand
+        return [self._walk(prefix[1:]) for prefix in self.prefixes.tolist()]
 
     def _walk(self, tokens: list[int]) -> dict:
         node = self.dictionary.root

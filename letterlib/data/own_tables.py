@@ -90,10 +90,8 @@ def _times(written: pd.Series, path: Path) -> pd.Series:
     if np.isfinite(numbers).all():
         return numbers
     dates = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True)
-    if dates.isna().all():  # no dates at all, so it is the numbers that have a hole
-        dates, wrong = numbers, ~np.isfinite(numbers)
-    else:
-        wrong = dates.isna()
+    # Where none is a date, it is the numbers that have a hole.
+    wrong = ~np.isfinite(numbers) if dates.isna().all() else dates.isna()
     if wrong.any():
         place = int(np.argmax(wrong))
         raise LetterError(

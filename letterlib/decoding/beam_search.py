@@ -105,7 +105,7 @@ def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Te
 
 
 def unconstrained_beam_search(
-    model: IncrementalDecoder, memory: Tensor, trie: Trie, beam: int, *, tau: float = 1.0
+    model: IncrementalDecoder, memory: Tensor, trie: Trie, beam: int
 ) -> tuple[Tensor, Tensor]:
     """The best sequences of L + 1 tokens for each history, any token anywhere.
 
@@ -117,7 +117,7 @@ def unconstrained_beam_search(
     sequences = torch.full((len(memory), 1, 1), PAD, dtype=torch.int64, device=memory.device)
     scores = torch.zeros(len(memory), 1, device=memory.device)
     for _ in range(trie.n_levels + 1):
-        log_probs = _log_probs(model.step(sequences[:, :, -1], state), tau)
+        log_probs = _log_probs(model.step(sequences[:, :, -1], state), tau=1.0)
         scores, index = top_k((scores.unsqueeze(2) + log_probs).flatten(1), beam)
         parents, tokens = index // log_probs.shape[2], index % log_probs.shape[2]
         rows = torch.arange(len(memory), device=memory.device)[:, None]

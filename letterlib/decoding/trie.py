@@ -155,12 +155,12 @@ class Trie:
             nodes = self.child(level, nodes, prefixes[:, level])
         return nodes
 
-    def path(self, leaves: Tensor) -> list[Tensor]:
-        """The way to each leaf: per level 0..L, the node above it, int64 of the same shape as `leaves`."""
-        nodes = [leaves]
-        for firsts in reversed(self.first_child):
-            nodes.append(torch.searchsorted(firsts, nodes[-1].to(firsts.dtype), right=True) - 1)
-        return nodes[::-1]
+    def path(self, nodes: Tensor, level: int | None = None) -> list[Tensor]:
+        """The way to each node of `level`, by default a leaf: from level 0 on, the node above it, int64."""
+        way = [nodes]
+        for firsts in reversed(self.first_child[:level]):
+            way.append(torch.searchsorted(firsts, way[-1].to(firsts.dtype), right=True) - 1)
+        return way[::-1]
 
     @cached_property
     def leaf_of_item(self) -> np.ndarray:

@@ -235,7 +235,7 @@ class Pipeline:
     def log(self, name: str) -> TrainingLog:
         """The learning curve of a trained system."""
         metrics = self._model(name).metrics
-        return TrainingLog(metrics["losses"], [tuple(pair) for pair in metrics["validations"]])
+        return TrainingLog(metrics["losses"], metrics["validations"])
 
     def with_seed(self, seed: int) -> "Pipeline":
         """The same run with another seed, in the same cache."""

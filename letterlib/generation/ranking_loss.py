@@ -4,10 +4,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def ranking_guided_loss(logits: Tensor, targets: Tensor, tau: float = 1.0, ignore_index: int = -100) -> Tensor:
+def ranking_guided_loss(logits: Tensor, targets: Tensor, tau: float = 1.0) -> Tensor:
     """Token cross-entropy with the logits divided by a temperature; mean over the targets that count.
 
-    logits: [..., V] float; targets: [...] int64, `ignore_index` where nothing is to be predicted.
+    logits: [..., V] float; targets: [...] int64, -100 (torch's own number) where nothing is to be predicted.
 
         L = - mean_t log( exp(p(y_t) / tau) / sum_v exp(p(v) / tau) )
 
@@ -17,4 +17,4 @@ def ranking_guided_loss(logits: Tensor, targets: Tensor, tau: float = 1.0, ignor
     if not tau > 0:
         raise ValueError(f"tau divides the logits and has to be above 0, not {tau}")
     flat = logits.reshape(-1, logits.shape[-1]).float() / tau
-    return F.cross_entropy(flat, targets.reshape(-1), ignore_index=ignore_index)
+    return F.cross_entropy(flat, targets.reshape(-1))

@@ -76,7 +76,7 @@ def next_identifiers_loss(tau: float):
 
     def loss(network: nn.Module, batch: tuple[Tensor, Tensor | None, Tensor]) -> dict[str, Tensor]:
         tokens, mask, targets = batch
-        mean = ranking_guided_loss(network(tokens, mask, targets), targets, tau, IGNORED)
+        mean = ranking_guided_loss(network(tokens, mask, targets), targets, tau)
         return weighed({"loss": mean}, (targets != IGNORED).sum())
 
     return loss

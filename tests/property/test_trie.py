@@ -58,7 +58,9 @@ def test_the_arrays_are_a_breadth_first_trie(catalogue, seed):
             assert (firsts.diff() > 0).all()  # every node has a child
         # Following an item's tokens ends at the item's node, and nodes are in lexicographic order.
         walked = trie.walk(torch.from_numpy(tokens[:, :level])).numpy()
-        assert np.array_equal(walked, trie.path(torch.from_numpy(trie.leaf_of_item))[level])
+        above = trie.path(torch.from_numpy(trie.leaf_of_item))
+        assert np.array_equal(walked, above[level])
+        assert [one.tolist() for one in trie.path(above[level], level)] == [one.tolist() for one in above[: level + 1]]
         rank = {prefix: i for i, prefix in enumerate(sorted(prefixes))}
         assert walked.tolist() == [rank[tuple(row)] for row in tokens[:, :level].tolist()]
 

@@ -206,14 +206,6 @@ def test_a_sequence_that_does_not_end_is_no_item():
     assert leaves.tolist() == [[-1, 0]]
 
 
-def test_tau_divides_the_logits_of_a_free_search():
-    trie = Trie.build(np.array([[0], [1]]), (2,))
-    logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
-    _, scores = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), trie, 4, tau=0.5)
-    _, expected = unconstrained_beam_search(_Reciting(logits / 0.5), torch.zeros(1, 1, 1), trie, 4)
-    assert torch.equal(scores, expected)
-
-
 def test_expand_leaves_gives_items_of_a_leaf_its_score():
     codes = np.array([[0], [1], [0], [2], [0]])
     trie = Trie.build(codes, (3,))
