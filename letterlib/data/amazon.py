@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from letterlib.data.raw import RawSource, Review, text_of, time_of
+from letterlib.data.raw import RawSource, Review, text_field, time_of
 from letterlib.data.raw_lines import json_object, python_dict
 from letterlib.data.raw_text import ItemText, clean, labels_of
 from letterlib.errors import LetterError
@@ -123,8 +123,8 @@ def _source(name: str, year: int, category: str) -> RawSource:
 
 def _review(year: int) -> Callable[[dict[str, Any]], Review]:
     if year == 2023:
-        return lambda f: Review(text_of(f, "user_id"), text_of(f, "parent_asin"), time_of(f, "timestamp", 1000))
-    return lambda f: Review(text_of(f, "reviewerID"), text_of(f, "asin"), time_of(f, "unixReviewTime", 1))
+        return lambda f: Review(text_field(f, "user_id"), text_field(f, "parent_asin"), time_of(f, "timestamp", 1000))
+    return lambda f: Review(text_field(f, "reviewerID"), text_field(f, "asin"), time_of(f, "unixReviewTime", 1))
 
 
 def item_2014(fields: dict[str, Any]) -> ItemText:

@@ -197,7 +197,7 @@ def read_items(file: Path, source: RawSource, wanted: set[str]) -> tuple[dict[st
         if names and not any(name.decode(errors="replace") in wanted for name in names):
             return None
         fields = source.parse_item(line)
-        return text_of(fields, source.item_id), source.item(fields)
+        return text_field(fields, source.item_id), source.item(fields)
 
     texts: dict[str, ItemText] = {}
     tally = Tally(file)
@@ -227,7 +227,7 @@ def _ranked(numbers: pd.Series, labels: list[str]) -> tuple[np.ndarray, list[str
     return ranks[rows], [labels[present[one]] for one in order]
 
 
-def text_of(fields: dict[str, Any], name: str) -> str:
+def text_field(fields: dict[str, Any], name: str) -> str:
     """A field that must be text and not empty."""
     value = fields.get(name)
     if not isinstance(value, str) or not value:

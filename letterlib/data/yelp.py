@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from letterlib.data.raw import RawSource, Review, text_of
+from letterlib.data.raw import RawSource, Review, text_field
 from letterlib.data.raw_lines import BadLine, json_object
 from letterlib.data.raw_text import ItemText, clean, labels_of
 
@@ -16,7 +16,7 @@ The last day of the year falls out; that too is theirs.
 
 def review_of_2019(fields: dict[str, Any]) -> Review | None:
     """`date` is "YYYY-MM-DD HH:MM:SS", without a time zone; it is taken as UTC."""
-    user, item, date = (text_of(fields, name) for name in ("user_id", "business_id", "date"))
+    user, item, date = (text_field(fields, name) for name in ("user_id", "business_id", "date"))
     try:
         time = datetime.fromisoformat(date)
     except ValueError:

@@ -198,9 +198,7 @@ def stages_frame(pipeline: Pipeline) -> pd.DataFrame:
             "from cache": "yes" if artefact.from_cache else "no",
             "folder": f"{artefact.name}/{artefact.key}",
         }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index.name = "stage"
-    return frame
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
 
 
 def to_html(frame: pd.DataFrame) -> str:

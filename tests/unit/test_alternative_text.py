@@ -2,24 +2,13 @@
 
 import pickle
 
-import matplotlib
-import pytest
+import matplotlib.pyplot as plt
 from IPython.core.interactiveshell import InteractiveShell
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402
-
-from letterlib import plots  # noqa: E402
-from letterlib.alternative_text import in_words, store_words  # noqa: E402
-from letterlib.course import figures_04  # noqa: E402
-from letterlib.evaluation.bootstrap import Interval  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
+from letterlib import plots
+from letterlib.alternative_text import in_words, store_words
+from letterlib.course import figures_04
+from letterlib.evaluation.bootstrap import Interval
 
 
 def two_panels():

@@ -10,7 +10,7 @@ from made_runs import write_made_data
 
 from letterlib.data import load_dataset
 from letterlib.data.preprocessing import build_dataset, k_core
-from letterlib.data.raw import text_of
+from letterlib.data.raw import text_field
 from letterlib.data.raw_lines import BadLine
 from letterlib.data.raw_text import clean
 from letterlib.errors import LetterError
@@ -70,7 +70,7 @@ def test_half_a_letter_costs_a_letter_and_not_the_data_set(tmp_path):
     assert load_dataset("made", folder, tmp_path / "cache").titles()[0] == "half a smile ?"
     assert clean(HALF) == "half a smile ?"
     with pytest.raises(BadLine, match="half of a letter"):
-        text_of({"user_id": HALF}, "user_id")
+        text_field({"user_id": HALF}, "user_id")
 
 
 def test_two_files_that_both_fit_a_name_are_named(tmp_path):

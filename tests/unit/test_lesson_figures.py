@@ -5,16 +5,11 @@ Left out are titles that a lesson hands over and titles that are the same for al
 
 from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402
-
-from letterlib.course import (  # noqa: E402
+from letterlib.course import (
     figures_00,
     figures_01,
     figures_02,
@@ -29,17 +24,11 @@ from letterlib.course import (  # noqa: E402
     figures_11,
     figures_projects,
 )
-from letterlib.course.masking_cost import ARRAYS, DICTIONARY, PREFIX_FUNCTION, Cost  # noqa: E402
-from letterlib.course.published import PAPER  # noqa: E402
-from letterlib.decoding.trie import Trie  # noqa: E402
-from letterlib.evaluation.bootstrap import Interval  # noqa: E402
-from letterlib.experiments.systems import CONVENTIONAL, FLOOR  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
+from letterlib.course.masking_cost import ARRAYS, DICTIONARY, PREFIX_FUNCTION, Cost
+from letterlib.course.published import PAPER
+from letterlib.decoding.trie import Trie
+from letterlib.evaluation.bootstrap import Interval
+from letterlib.experiments.systems import CONVENTIONAL, FLOOR
 
 
 def on_one_line(text):

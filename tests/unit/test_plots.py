@@ -1,25 +1,13 @@
 """Figures: each draws what it is given, and its title says what those data show, not what other data showed."""
 
-import matplotlib
 import numpy as np
-import pytest
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402
-
-from letterlib import plots  # noqa: E402
-from letterlib.analysis.code_geometry import sphere_projection  # noqa: E402
-from letterlib.analysis.code_usage import code_usage  # noqa: E402
-from letterlib.analysis.collaborative_signal import SimilarityResult  # noqa: E402
-from letterlib.analysis.purity import genre_purity  # noqa: E402
-from letterlib.evaluation.bootstrap import Interval  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
+from letterlib import plots
+from letterlib.analysis.code_geometry import sphere_projection
+from letterlib.analysis.code_usage import code_usage
+from letterlib.analysis.collaborative_signal import SimilarityResult
+from letterlib.analysis.purity import genre_purity
+from letterlib.evaluation.bootstrap import Interval
 
 
 def title(ax):
