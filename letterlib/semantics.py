@@ -121,7 +121,7 @@ def embed_texts(
     Texts are sorted by length and batched by token count, so that next to nothing is padding. Several processes share
     the batches, and each gets all vectors.
     tokens_per_batch: default 1,024 on a CPU, whose caches then hold what a layer computes, else 16,384.
-    dtype "auto" computes in bfloat16 where the processor is faster with it; the result is float32 either way.
+    dtype "auto" computes in bfloat16 where the processor multiplies it; the result is float32 either way.
     """
     if isinstance(texts, str):
         raise LetterError("embed_texts: one text; write [text], a list of texts")
