@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from letterlib.errors import LetterError
-from letterlib.evaluation.bootstrap import CHUNK, RESAMPLES, Interval
+from letterlib.evaluation.bootstrap import CHUNK, DIGITS, RESAMPLES, Interval
 from letterlib.evaluation.metrics import gini
 
 
@@ -38,6 +38,8 @@ def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:
     included; max_share: of the items, with the most frequent code.
     codes: int64 [n_items, L]; level_sizes: L numbers.
     """
+    if codes.shape[1] != len(level_sizes):
+        raise LetterError(f"codes of {codes.shape[1]} levels, but {len(level_sizes)} level sizes; give one for each")
     rows = []
     for level, size in enumerate(level_sizes):
         loads = code_loads(codes, level, size)
@@ -81,7 +83,8 @@ def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> I
         of_runs[start : start + n] = differences(weights)
     runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=RESAMPLES) / n_runs
     resampled = (of_runs * runs).sum(axis=1)
-    low, high = observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])
+    # Perplexities are in the hundreds, so three digits fewer are left after the point.
+    low, high = (observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])).round(DIGITS - 3)
     return Interval(observed, float(low), float(high))
 
 

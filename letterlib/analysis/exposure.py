@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from letterlib.analysis.code_usage import code_loads
+
 
 def first_code_counts(codes: np.ndarray, lists: np.ndarray, targets: np.ndarray, n_codes: int) -> pd.DataFrame:
     """How often each first code occurs: one row per code, columns generated, catalogue, targets.
@@ -10,9 +12,8 @@ def first_code_counts(codes: np.ndarray, lists: np.ndarray, targets: np.ndarray,
     codes: int64 [n_items, L]; lists: int64 [n_cases, K], the items shown, negative where there is none;
     targets: int64 [n_cases]; n_codes: of the first level. A column divided by its sum gives shares.
     """
-    first = codes[:, 0]
     parts = {"generated": lists[lists >= 0], "catalogue": np.arange(len(codes)), "targets": targets}
-    return pd.DataFrame({name: np.bincount(first[items], minlength=n_codes) for name, items in parts.items()})
+    return pd.DataFrame({name: code_loads(codes[items], 0, n_codes) for name, items in parts.items()})
 
 
 def kl_divergence(counts: np.ndarray, reference: np.ndarray) -> float:

@@ -20,6 +20,7 @@ def target_logits(tiger: Tiger, cases: Cases) -> tuple[Tensor, Tensor]:
     """
     if cases.targets is None:
         raise LetterError("teacher forcing needs cases with targets; these have histories alone")
+    tiger.network.eval()
     codes = tiger.item_tokens[cases.targets]
     targets = torch.from_numpy(np.concatenate([codes, np.full((len(codes), 1), EOS)], axis=1))
     logits = []

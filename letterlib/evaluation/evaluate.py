@@ -21,6 +21,7 @@ class Evaluation:
     users: int64 [n_cases]. groups: str [n_cases], popularity group of the target.
     lists: validity, coverage, exposure Gini; figures of the lists that do not depend on the targets.
     identifier_ranks: as ranks, with items that share an identifier counted as one; None without identifiers.
+    places: of every list. What is beyond them nobody has seen.
     """
 
     ranks: np.ndarray
@@ -28,19 +29,25 @@ class Evaluation:
     groups: np.ndarray
     lists: dict[str, float]
     identifier_ranks: np.ndarray | None = None
+    places: int = LISTED
 
     def __getitem__(self, rows: np.ndarray) -> "Evaluation":
         """Some of the cases; the figures of the lists stay those of all."""
         identifiers = None if self.identifier_ranks is None else self.identifier_ranks[rows]
-        return Evaluation(self.ranks[rows], self.users[rows], self.groups[rows], self.lists, identifiers)
+        return Evaluation(self.ranks[rows], self.users[rows], self.groups[rows], self.lists, identifiers, self.places)
 
     def hits(self, k: int) -> np.ndarray:
-        """Per-case Recall@k, float64 [n_cases]."""
-        return m.hits_at(self.ranks, k)
+        """Per-case Recall@k, float64 [n_cases]. A k above `places` is a ValueError."""
+        return m.hits_at(self.ranks, self._within(k))
 
     def gains(self, k: int) -> np.ndarray:
-        """Per-case NDCG@k, float64 [n_cases]."""
-        return m.gains_at(self.ranks, k)
+        """Per-case NDCG@k, float64 [n_cases]. A k above `places` is a ValueError."""
+        return m.gains_at(self.ranks, self._within(k))
+
+    def _within(self, k: int) -> int:
+        if k > self.places:
+            raise ValueError(f"the lists have {self.places} places; recommend(cases, k) needs a k of {k} or more")
+        return k
 
     def metrics(self) -> dict[str, float]:
         """R@5, R@10, N@5, N@10, the figures of the lists, and R@10 by popularity group with its cases."""
@@ -60,13 +67,14 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         value = {name: getattr(self, name).tolist() for name in ("ranks", "users", "groups")}
         identifiers = None if self.identifier_ranks is None else self.identifier_ranks.tolist()
-        return value | {"lists": self.lists, "identifier_ranks": identifiers}
+        return value | {"lists": self.lists, "identifier_ranks": identifiers, "places": self.places}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         identifiers = value["identifier_ranks"]
         arrays = (np.array(value[name]) for name in ("ranks", "users", "groups"))
-        return cls(*arrays, value["lists"], None if identifiers is None else np.array(identifiers))
+        shared = None if identifiers is None else np.array(identifiers)
+        return cls(*arrays, value["lists"], shared, value.get("places", LISTED))  # files did not say so at first
 
 
 def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None) -> Evaluation:
@@ -76,8 +84,10 @@ def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: n
     A ranking of another length, of fewer than 10 places, with an item twice or with one outside the catalogue is
     a mistake in the recommender: ValueError.
     """
-    if cases.targets is None or len(ranking) != len(cases):
-        raise ValueError(f"{len(ranking)} ranked lists cannot be held against {len(cases)} cases with targets")
+    if cases.targets is None:
+        raise ValueError("these cases have no targets; recommend for cases.without_targets(), and evaluate with cases")
+    if not len(cases) or len(ranking) != len(cases):
+        raise ValueError(f"{len(ranking)} ranked lists cannot be held against {len(cases)} cases")
     items = ranking.items
     _check_lists(items, split.n_items)
     listed = items[:, :LISTED]
@@ -91,7 +101,7 @@ def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: n
     if identifier_of_item is not None:
         shared = m.identifier_ranks(items, cases.targets, identifier_of_item)
     groups = m.popularity_groups(split.train_counts)[cases.targets]
-    return Evaluation(m.ranks_of(items, cases.targets), cases.users, groups, lists, shared)
+    return Evaluation(m.ranks_of(items, cases.targets), cases.users, groups, lists, shared, items.shape[1])
 
 
 def _check_lists(items: np.ndarray, n_items: int) -> None:

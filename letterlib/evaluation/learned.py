@@ -16,4 +16,5 @@ class Learned:
         # Python comes here only while the model has no attribute of this name itself.
         if model is None:
             return self
-        raise NotLearned(f"{kind.__name__}: it has learnt nothing yet; call fit first, or load a saved model")
+        load = ", or load a saved model" if hasattr(kind, "load") else ""
+        raise NotLearned(f"{kind.__name__}: it has learnt nothing yet; call fit first{load}")

@@ -12,7 +12,7 @@ from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.experiments.cache import device_in_words
-from letterlib.experiments.configuration import make_config
+from letterlib.experiments.configuration import RunConfig, as_set, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.readiness import check_first
 from letterlib.experiments.systems import FLOORS, find_system
@@ -50,9 +50,9 @@ class SystemResult:
         inside, outside = ([one[rows] for one in kind] for kind in (self.history_in, self.history_out))
         return SystemResult(self.name, inside, outside, self.seconds, self.parameters, is_sample)
 
-    def recall(self, k: int = 10, *, history: str = "in") -> np.ndarray:
-        """Per-case hits, [n_seeds, n_cases]."""
-        return np.stack([one.hits(k) for one in self._of(history)])
+    def recall(self, *, history: str = "in") -> np.ndarray:
+        """Per-case R@10, [n_seeds, n_cases]."""
+        return np.stack([one.hits(10) for one in self._of(history)])
 
     def mean(self, metric: str, *, history: str = "in") -> float:
         return float(np.mean([one.metrics()[metric] for one in self._of(history)]))
@@ -132,12 +132,27 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
+def changes(config: RunConfig) -> list[str]:
+    """What differs from the profile, each as `--set` takes it."""
+    usual = make_config(config.dataset, config.profile, config.seed, config.device)
+    found = []
+    for room, value in config.model_dump(mode="json").items():
+        plain = usual.model_dump(mode="json")[room]
+        if isinstance(value, dict):
+            found += [f"{room}.{name}={as_set(one)}" for name, one in value.items() if one != plain[name]]
+        elif value != plain:
+            found.append(f"{room}={as_set(value)}")
+    return found
+
+
 def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) -> str:
     first = max(results.values(), key=lambda one: one.n_cases)  # a language model answers a sample
     split = "leave-one-out" if pipeline.config.held_out == 1 else f"last {pipeline.config.held_out} items"
-    seeds = f"seed {pipeline.config.seed}" if n_seeds == 1 else f"{n_seeds} seeds"
+    seed, changed = pipeline.config.seed, changes(pipeline.config)
+    seeds = f"seeds {seed}-{seed + n_seeds - 1}" if seed and n_seeds > 1 else f"{n_seeds} seeds"
+    profile = f"profile {pipeline.config.profile}" + (f" with {', '.join(changed)}" if changed else "")
     return (
-        f"{pipeline.dataset.name}, profile {pipeline.config.profile}, {seeds}: test = {split}, "
+        f"{pipeline.dataset.name}, {profile}, {f'seed {seed}' if n_seeds == 1 else seeds}: test = {split}, "
         f"{len(first.users):,} cases of {len(np.unique(first.users)):,} users, "
         f"full ranking of {pipeline.dataset.n_items:,} items"
     )

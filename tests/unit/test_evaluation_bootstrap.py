@@ -80,7 +80,7 @@ def test_disagreeing_seeds_widen_the_interval():
 
 def test_the_same_seed_gives_the_same_interval_and_labels_do_not_matter():
     values, users = np.random.default_rng(0).random(50), np.repeat(np.arange(10), 5)
-    assert interval(values, users, 3) == interval(values, users * 100 - 1, 3)
+    assert interval(values, users, 3) == interval(values, users * 100 + 7, 3)
     assert interval(values, users, 3) != interval(values, users, 4)
 
 
@@ -124,3 +124,22 @@ def test_many_users_are_resampled_in_parts_with_the_same_result(monkeypatch):
     whole = interval(values, np.arange(400), 0)
     monkeypatch.setattr(bootstrap, "CHUNK", 400 * 300)
     assert interval(values, np.arange(400), 0) == whole
+
+
+def test_rounding_makes_no_difference_of_none():
+    one_user = interval(np.ones((10, 1)), np.zeros(1, dtype=int), 0)
+    assert (one_user.low, one_user.high) == (1, 1) and verdict(one_user, 10) == "no difference seen"
+    alike = interval(np.full((1, 6), 0.1), np.array([0, 0, 1, 1, 1, 2]), 0)
+    assert not alike.excludes_zero
+    # Differences of hits of five seeds whose 2.5% quantile is 0 in whole numbers.
+    values = [[1, 1, -1, 1, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0, -1, 0, 1],
+              [1, 0, 1, 0, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0, -1, 1, 1]]  # fmt: skip
+    found = interval(np.array(values), np.arange(9), 0)
+    assert found.low == 0 and verdict(found, 5) == "no difference seen"
+
+
+def test_cases_of_unknown_users_are_not_one_person():
+    hits = np.random.default_rng(0).random(60) < 0.3
+    unknown = interval(hits, np.full(60, -1), 0)
+    known = interval(hits, np.arange(60), 0)
+    assert unknown.low < unknown.high and abs((unknown.high - unknown.low) / (known.high - known.low) - 1) < 0.2

@@ -129,8 +129,6 @@ def test_lists_too_short_for_the_metrics_are_refused(split):
     short = Ranking.of_items(np.array([[0], [1], [2]]), np.zeros((3, 1)))
     with pytest.raises(ValueError, match="1 places"):
         evaluate(short, split.cases("test"), split)
-    with pytest.raises(ValueError, match="with targets"):
-        evaluate(lists([0], [1], [2]), split.cases("test").without_targets(), split)
 
 
 # Ranking by scores
@@ -208,3 +206,25 @@ def test_a_ranking_of_no_cases_comes_back_with_its_places(tmp_path):
     back = Ranking.load(tmp_path / "none.parquet")
     assert back.items.shape == back.scores.shape == back.valid.shape == (0, 20)
     assert (back.items.dtype, back.scores.dtype, back.valid.dtype) == (np.int64, np.float32, bool)
+
+
+def test_nothing_is_said_of_places_that_no_list_had(split):
+    cases = split.cases("test")
+    result = evaluate(lists([0], [1], [9]), cases, split)
+    assert result.hits(10).tolist() == [1, 0, 1]
+    for ask in (result.hits, result.gains, result[np.array([0, 2])].hits, Evaluation.from_json(result.to_json()).hits):
+        with pytest.raises(ValueError, match="10 places.*k of 11 or more"):
+            ask(11)
+    longer = np.full((3, 12), NO_ITEM)
+    longer[0, 11] = 0
+    wide = Evaluation.from_json(evaluate(Ranking.of_items(longer, np.zeros(longer.shape)), cases, split).to_json())
+    assert wide.hits(12).tolist() == [1, 0, 0] and not wide.hits(11).any()
+
+
+def test_cases_without_targets_and_no_cases_at_all_are_refused(split):
+    cases = split.cases("test")
+    with pytest.raises(ValueError, match="have no targets"):
+        evaluate(lists([0], [1], [9]), cases.without_targets(), split)
+    none = Ranking.of_items(np.zeros((0, 10), dtype=np.int64), np.zeros((0, 10)))
+    with pytest.raises(ValueError, match="0 cases"):
+        evaluate(none, cases[:0], split)

@@ -69,3 +69,11 @@ def test_the_sum_of_target_log_probabilities_is_the_items_score(tiger):
 def test_histories_alone_are_refused(tiger):
     with pytest.raises(LetterError, match="with targets"):
         target_logits(tiger, Cases.from_histories([[1, 2]]))
+
+
+def test_logits_are_without_dropout_though_training_was_interrupted(tiger):
+    noisy = Tiger(tiger.identifiers, tiger.config.model_copy(update={"dropout": 0.5}), device="cpu")
+    cases = Cases(np.array([0]), np.array([1, 2]), np.array([0]), np.array([2]), np.array([3]))
+    calm = target_logits(noisy, cases)[0]
+    noisy.network.train()
+    assert torch.equal(target_logits(noisy, cases)[0], calm)
