@@ -8,6 +8,7 @@ which order, and so stands beside SASRec as the conventional system that does no
 
 import warnings
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Self
 
@@ -127,7 +128,7 @@ class LightGCN:
     vectors: _Vectors = Learned()
 
     def __init__(self, config: LightGCNConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None):
-        self.config, self.seed, self.checkpoint = config, seed, checkpoint
+        self.config, self.seed, self.checkpoint = config, index(seed), checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
 

@@ -7,6 +7,7 @@ schedule, the same choice of an epoch, the same answer to an empty history.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from operator import index
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -57,7 +58,7 @@ class NeuralRecommender(ABC):
     n_users: int = Learned()
 
     def __init__(self, config: NeuralConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None):
-        self.config, self.seed, self.checkpoint = config, seed, checkpoint
+        self.config, self.seed, self.checkpoint = config, index(seed), checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
 

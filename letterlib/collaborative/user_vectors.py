@@ -19,7 +19,7 @@ class UserVectors(nn.Module):
     A stranger has no vector of his own, and the mean of his items' vectors is none: users and items live in
     different spaces, of which only products were trained. So the way from one to the other is learnt from the
     users that have both, after training: a ridge regression from the mean of a user's item vectors to the
-    user's vector.
+    user's vector. A user from whom nothing could be learnt gets that vector, too, in the place of noise.
     """
 
     def __init__(self, n_users: int, dimensions: int):
@@ -32,18 +32,22 @@ class UserVectors(nn.Module):
         return self.table(users)
 
     @torch.no_grad()
-    def learn_strangers(self, train: Sequences, items: Tensor, ridge: float = 0.01) -> None:
-        """Fit slope and offset in closed form. items: [>= n_items, d]. ridge: in parts of the mean variance."""
-        some = torch.from_numpy(np.flatnonzero(train.lengths)).to(items.device)
+    def learn_strangers(self, train: Sequences, items: Tensor, fewest: int = 1, ridge: float = 0.01) -> None:
+        """Fit slope and offset in closed form, and give users with fewer than `fewest` items the vectors of strangers.
+
+        items: [>= n_items, d]. ridge: in parts of the mean variance.
+        """
+        trained = torch.from_numpy(train.lengths >= fewest).to(items.device)
         whole = Cases(np.arange(len(train)), train.values, train.offsets[:-1], train.offsets[1:])
-        means = _means(whole, items)[some].double()
-        targets = self.table.weight[some].double()
+        all_means = _means(whole, items)
+        means, targets = all_means[trained].double(), self.table.weight[trained].double()
         centred, wanted = means - means.mean(dim=0), targets - targets.mean(dim=0)
         gram = centred.T @ centred
         weight = (ridge * gram.diagonal().mean()).clamp(min=1e-12)
         slope = torch.linalg.solve(gram + weight * torch.eye(len(gram)).to(gram), centred.T @ wanted)
         self.slope.copy_(slope)
         self.offset.copy_(targets.mean(dim=0) - means.mean(dim=0) @ slope)
+        self.table.weight[~trained] = all_means[~trained] @ self.slope + self.offset
 
     def of(self, cases: Cases, items: Tensor) -> Tensor:
         """Each case's user vector, a stranger's from the history: [n_cases, d]."""
@@ -61,14 +65,19 @@ def _means(cases: Cases, items: Tensor) -> Tensor:
 
 
 class UserRecommender(NeuralRecommender):
-    """One that has a vector for every user. Its network has `users` (`UserVectors`) and `items` (an embedding)."""
+    """One that has a vector for every user. Its network has `users` (`UserVectors`) and `items` (an embedding).
+
+    fewest: items in training without which nothing is learnt of a user.
+    """
+
+    fewest = 1
 
     def knows(self, cases: Cases) -> np.ndarray:
         return (cases.lengths > 0) | (cases.users != UNKNOWN_USER)
 
     def fit(self, split: Split) -> Self:
         super().fit(split)
-        self.network.users.learn_strangers(split.train, self.network.items.weight)
+        self.network.users.learn_strangers(split.train, self.network.items.weight, self.fewest)
         return self
 
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
@@ -82,6 +91,8 @@ class WindowRecommender(UserRecommender):
     Its network maps (user vectors, windows) to states that are compared with `outputs` (an embedding) and `bias`.
     A short history is filled up in front with the item `n_items`, whose vector is zero and stays so.
     """
+
+    fewest = 2  # a case is an item and a history before it
 
     def batches(self, split: Split) -> tuple[int, Batches]:
         cases = split.cases("train")

@@ -15,8 +15,9 @@ the response, and all of a block's matrices. Distances are not weighted by a col
 """
 
 from collections.abc import Sequence
+from operator import index
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
@@ -59,7 +60,9 @@ class BIGRecConfig(BaseModel):
     warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps")
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
     beam: int = Field(4, ge=1, description="titles kept while one is written; 1 is greedy")
-    gammas: tuple[float, ...] = Field((0.0,), min_length=1, description="weights of popularity; validation chooses")
+    gammas: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(
+        (0.0,), min_length=1, description="weights of popularity; validation chooses"
+    )
     validation_cases: int = Field(200, ge=1, description="for that choice, a fixed sample; each costs a written title")
     dtype: Dtype = "auto"
 
@@ -76,7 +79,7 @@ class BIGRec:
     popularity: Tensor = Learned()
 
     def __init__(self, config: BIGRecConfig, seed: int = 0, device: str = "auto", checkpoint: Path | None = None):
-        self.config, self.seed, self.checkpoint = config, seed, checkpoint
+        self.config, self.seed, self.checkpoint = config, index(seed), checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
         self.gamma = config.gammas[0]
@@ -176,7 +179,7 @@ class BIGRec:
         """The best k items of the whole catalogue for every case.
 
         A score is -(1 + popularity)^-gamma x distance, both brought to [0, 1] between the catalogue's least and
-        greatest. The item nearest to what was written has distance 0, and stays first with any gamma.
+        greatest. The item nearest to what was written has distance 0, and stays first with any gamma up to 100.
         gamma: default what validation chose; 0 ranks by distance alone.
         """
         gamma = self.gamma if gamma is None else gamma

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from operator import index
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class IdentifierRecommender(ABC):
     n_heads: int
 
     def __init__(self, identifiers: Identifiers, seed: int, device: torch.device):
-        self.identifiers, self.seed, self.device = identifiers, seed, device
+        self.identifiers, self.seed, self.device = identifiers, index(seed), device
         shared = identifiers.shared_vocabulary
         self.trie = Trie.build(identifiers.codes, identifiers.level_sizes, seed, device, shared)
         self._at_first: dict[str, Tensor] = {}
@@ -77,8 +78,8 @@ class IdentifierRecommender(ABC):
         beam: default config.beam, and never below k; one as wide as the catalogue scores every item exactly.
         tau: 1 decodes with the raw logits, as the released code does; config.tau gives the paper's P_theta.
         """
-        if not tau > 0:
-            raise LetterError(f"tau divides the logits and has to be above 0, not {tau}")
+        if not 0 < tau < np.inf:
+            raise LetterError(f"tau divides the logits and has to be a finite number above 0, not {tau}")
         beam = max(self.beam if beam is None else beam, k)
 
         def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -267,3 +267,22 @@ def test_validation_treats_the_history_as_the_class_says(system, monkeypatch):
     monkeypatch.setattr(kind, "recommend", spy)
     kind(config, 0, "cpu").fit(made(two_tastes(), N_ITEMS).split())
     assert asked and set(asked) == {kind.leaves_out_history}
+
+
+@pytest.mark.parametrize("name", ("caser", "hgn"))
+def test_users_who_were_in_no_training_case_are_ranked_for_alike_when_they_are_alike(name):
+    lists = [*two_tastes(), *[[7, 8, 9]] * 4]  # one item in training, and nothing before it
+    split = made(lists, N_ITEMS).split()
+    kind, config = SYSTEMS[name]
+    model = kind(config, 0, "cpu").fit(split)
+    cases = Cases.from_histories([[7, 8]] * 5, users=[*range(N_USERS, N_USERS + 4), -1])
+    assert len(np.unique(model.recommend(cases, 10).items[:4], axis=0)) == 1
+
+
+def test_a_seed_may_be_a_number_of_numpy(tmp_path):
+    split = made(two_tastes(), N_ITEMS).split()
+    kind, config = SYSTEMS["mf"]
+    kind(config, np.arange(5)[3], "cpu").fit(split).save(tmp_path / "m.safetensors")
+    assert kind.load(tmp_path / "m.safetensors", "cpu").seed == 3
+    with pytest.raises(TypeError):
+        kind(config, 3.0, "cpu")

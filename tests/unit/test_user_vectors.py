@@ -63,3 +63,23 @@ def test_where_there_is_one_user_every_stranger_gets_that_users_vector():
     users.learn_strangers(Sequences.from_lists([[0, 1, 2]]), items)
     found = users.of(Cases.from_histories([[], [3], [0, 4]]), items)
     torch.testing.assert_close(found, users.table.weight.expand(3, -1))
+
+
+def test_a_user_of_whom_nothing_was_learnt_gets_the_vector_of_a_stranger():
+    """With one item in training a user is in no training case of Caser and HGN, and the table holds noise."""
+    train, items = some_users()
+    short = train.lengths < 2
+    assert 0 < short.sum() < 60
+    users, all_known = UserVectors(60, 6), UserVectors(60, 6)
+    before = users.table.weight.detach().clone()
+    users.learn_strangers(train, items, fewest=2)
+    with torch.no_grad():
+        folded = users.of(Cases.from_histories([train[u] for u in range(60)]), items)
+        table = users.table.weight
+    assert torch.equal(table[~short], before[~short]) and torch.allclose(table[short], folded[short], atol=1e-6)
+    assert not torch.allclose(table[short], before[short], atol=0.1)
+    with torch.no_grad():
+        all_known.table.weight.copy_(before)
+        all_known.table.weight[torch.from_numpy(short)] = 99  # what was not learnt is not learnt from
+    all_known.learn_strangers(train, items, fewest=2)
+    assert torch.equal(all_known.slope, users.slope)
