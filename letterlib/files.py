@@ -37,7 +37,8 @@ def written_beside(path: str | Path) -> Iterator[Path]:
     try:
         yield beside
         if path.is_dir() and (not beside.is_dir() or any(path.iterdir())):
-            raise LetterError(f"{path}: is a folder with something in it; name another, or delete it yourself")
+            what = "a folder with something in it" if any(path.iterdir()) else "a folder, and a file was to be written"
+            raise LetterError(f"{path}: is {what}; name another, or delete it yourself")
         _share(beside)
         replace(beside, path)
     except (OSError, SafetensorError) as error:
@@ -174,7 +175,7 @@ def read_json(path: str | Path) -> Any:
             "and make it again"
         ) from error
     except _RepeatedKey as error:
-        raise LetterError(f'{path}: the id "{error}" appears twice; every id may appear once') from error
+        raise LetterError(f'{path}: the key "{error}" appears twice; in one object it may appear once') from error
     except (RecursionError, ValueError) as error:  # brackets in brackets without end, numbers of thousands of digits
         raise LetterError(f"{path}: not JSON that can be read ({error}); is it the right file?") from error
 

@@ -15,7 +15,9 @@ Loaded = TypeVar("Loaded")
 def check_model(option: str, name: str) -> None:
     """LetterError for what is written as a folder and is none, or is one and holds no model. Ids are not looked up."""
     folder = Path(name)
-    if name.startswith((".", "/", "~")) and not folder.is_dir():
+    if name.startswith("~"):
+        raise LetterError(f"{option}={name}: ~ is not resolved here; write the whole path, {folder.expanduser()}")
+    if name.startswith((".", "/")) and not folder.is_dir():
         raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
     if folder.is_dir() and "/" in folder.as_posix() and not (folder / "config.json").is_file():
         raise LetterError(f"{option}={name}: this folder holds no model (no config.json)")

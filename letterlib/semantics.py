@@ -35,6 +35,7 @@ class ItemEmbeddings:
     made_from: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", np.asarray(self.vectors))  # a tensor, too
         bad = ~np.isfinite(self.vectors).all(axis=1)
         if bad.any():
             raise LetterError(
@@ -117,7 +118,7 @@ def embed_texts(
 ) -> np.ndarray:
     """Embed every text: float32 [len(texts), d], not normalised.
 
-    max_tokens: what is longer is cut, also where the encoder reads no more.
+    max_tokens: what is longer is cut, also where the encoder reads no more. The encoder's own tokens count as well.
     Texts are sorted by length and batched by token count, so that next to nothing is padding. Several processes share
     the batches, and each gets all vectors.
     tokens_per_batch: default 1,024 on a CPU, whose caches then hold what a layer computes, else 16,384.
@@ -125,6 +126,7 @@ def embed_texts(
     """
     if isinstance(texts, str):
         raise LetterError("embed_texts: one text; write [text], a list of texts")
+    texts = list(texts)
     where = resolve_device(device)
     number = resolve_dtype(dtype, where)
     tokens_per_batch = tokens_per_batch or (1024 if where.type == "cpu" else 16_384)
@@ -133,6 +135,8 @@ def embed_texts(
     if not texts:
         return np.zeros((0, model.config.hidden_size), dtype=np.float32)
     longest = min(max_tokens, tokenizer.model_max_length, _positions(model) or max_tokens)
+    if longest <= (own := tokenizer.num_special_tokens_to_add()):  # transformers would cut nothing then
+        raise LetterError(f"max_tokens={max_tokens}: the encoder adds {own} tokens of its own; give {own + 1} or more")
     ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
     lengths = np.array([len(one) for one in ids])
     order = np.argsort(lengths, kind="stable")
@@ -159,7 +163,9 @@ def _positions(model: Any) -> int | None:
     reads = getattr(model.config, "max_position_embeddings", None)
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)  # RoBERTa and its like count from the position after it
-    return reads if reads is None or padding is None else reads - padding - 1
+    if reads is None or reads < 1:  # XLNet, which has no positions, says -1
+        return None
+    return reads if padding is None else reads - padding - 1
 
 
 def _batches(order: np.ndarray, lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:

@@ -29,6 +29,8 @@ def hide_until_test(dataset: Dataset, items: np.ndarray, held_out: int) -> Datas
     all that a short user has is training; one who is left with fewer than SHORTEST items is left out. The catalogue
     and its numbers stay the same.
     """
+    if held_out < 1:
+        raise LetterError(f"held_out must be at least 1, not {held_out}")
     hidden = np.zeros(dataset.n_items, dtype=bool)
     hidden[items] = True
     sequences, labels = [], []

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from letterlib.data.flat_arrays import positions_of, read_only
+from letterlib.data.flat_arrays import ids_of, positions_of, read_only
 from letterlib.errors import LetterError, Unavailable
 from letterlib.files import digest
 
@@ -39,16 +39,10 @@ class Sequences:
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
-        """LetterError for what is no list of whole numbers: NumPy alone would cut 3.7 to 3, and read "7" as 7."""
-        arrays = [np.asarray(one) for one in lists]
-        for row, one in enumerate(arrays):
-            if one.ndim != 1:
-                raise LetterError(f"list {row}: {one.tolist()!r:.40} is no list of ids; one list alone is [[7, 2, 9]]")
-            unsure = () if np.can_cast(one.dtype, np.int64) else one.tolist()
-            if odd := [x for x in unsure if not isinstance(x, int | float | np.integer) or x % 1 or abs(x) >= 2**63]:
-                raise LetterError(f"list {row}: {odd[0]!r:.40} is not an id; ids are whole numbers from 0")
+        """LetterError for what is no list of whole numbers, as `ids_of` has it."""
+        arrays = [ids_of(one, row) for row, one in enumerate(lists)]
         offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
-        return cls(np.concatenate([np.zeros(0, np.int64), *arrays], dtype=np.int64, casting="unsafe"), offsets)
+        return cls(np.concatenate([np.zeros(0, np.int64), *arrays]), offsets)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -85,6 +79,14 @@ class Dataset:
     source: str
     user_labels: Sequence[str] = field(repr=False)
     item_labels: Sequence[str] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        values = self.sequences.values
+        if len(values) and not 0 <= values.min() <= values.max() < self.n_items:
+            raise LetterError(
+                f"{self.name}: items {values.min()}-{values.max()} are in its sequences, but it has {self.n_items:,} "
+                "rows of items; leave out their interactions as well, and number the rest anew (build_dataset)"
+            )
 
     @property
     def n_users(self) -> int:

@@ -51,11 +51,13 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
         f"{k}-core: {users - dataset.n_users:,} users and {products - dataset.n_items:,} items had too few, and were "
         f"left out with {len(once) - len(core):,} interactions",
         f"{dataset.n_interactions:,} interactions of {dataset.n_users:,} users with {dataset.n_items:,} items are left",
+        f"{int(core.duplicated(['user', 'time'], keep=False).sum()):,} of them share user and time with another; such "
+        "interactions are in the order of their item ids",
     ]
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
+    tabs = not {".tsv", ".tab"}.isdisjoint(part.lower() for part in path.suffixes)
     # Objects at first: where every line ends in an empty field, pandas 3 would report lost data for `str`.
     as_written = dict(dtype=object, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     try:
@@ -81,7 +83,20 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             raise LetterError(f"{path}: no column {column}; its first line names {found:.80}{hint}")
     if not len(table):
         raise LetterError(f"{path}: has no rows, only the names of columns")
+    if tabs:
+        _check_marks(path, table)
     return table
+
+
+def _check_marks(path: Path, table: pd.DataFrame) -> None:
+    """A quotation mark that begins a field of a .tsv, as titles do, opens a quotation; it may end rows later."""
+    broken = table.astype(str).apply(lambda column: column.str.contains(r"[\t\r\n]")).to_numpy()
+    if broken.any():
+        row, column = np.argwhere(broken)[0]
+        raise LetterError(
+            f"{path}, data row {row + 1}: its {table.columns[column]} goes on over a tab or a line, since it begins "
+            'with a quotation mark; put the field in such marks, and double those inside it ("""Heroes"" (1977)")'
+        )
 
 
 def _times(written: pd.Series, path: Path) -> pd.Series:

@@ -36,9 +36,9 @@ def _require(interactions: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFra
     for column in columns:
         if column not in interactions:
             raise LetterError(f"the interactions have no column {column}, but {', '.join(map(str, interactions))}")
-        if isinstance(kind := interactions[column].dtype, pd.CategoricalDtype):
-            interactions = interactions.astype({column: kind.categories.dtype})
         missing = interactions[column].isna()
+        if isinstance(kind := interactions[column].dtype, pd.CategoricalDtype) and not missing.any():
+            interactions = interactions.astype({column: kind.categories.dtype})
         if is_string_dtype(interactions[column]) or interactions[column].dtype == object:
             missing |= interactions[column].astype(str).str.strip() == ""  # what reads "" as text makes one user of all
         if missing.any():
@@ -67,6 +67,8 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
         raise LetterError(f"{name}: no interactions; is nothing left of the k-core? A smaller k leaves more")
     interactions = _require(interactions, ("user", "item", "time"))
     time = interactions["time"]
+    if not (is_numeric_dtype(time) or is_datetime64_any_dtype(time) or is_string_dtype(time) or time.dtype == object):
+        raise LetterError(f"{name}: the times are {time.dtype}; make numbers of them, or dates (pandas.to_datetime)")
     if not (is_numeric_dtype(time) or is_datetime64_any_dtype(time)):
         odd = np.flatnonzero(pd.to_numeric(time, errors="coerce").isna())
         place = odd[0] if len(odd) else 0

@@ -174,7 +174,7 @@ class Identifiers:
         array = np.array(codes, dtype=np.int64)
         if level_sizes is None:
             _check_codes(path, array)
-        sizes = level_sizes or tuple(int(top) + 1 for top in array.max(axis=0))
+        sizes = level_sizes if level_sizes is not None else tuple(int(top) + 1 for top in array.max(axis=0))
         try:
             return cls(array, sizes)
         except LetterError as error:

@@ -57,12 +57,13 @@ class Standardization:
         """That of float rows [n, d]. Rows that are all equal are a LetterError."""
         mean = fitted.mean(axis=0, dtype=np.float64)
         scale = float((fitted.astype(np.float64) - mean).std())
-        if scale < 1e-12:
+        if (fitted == fitted[0]).all():  # the scale of equal rows is that of rounding, which depends on their size
             raise LetterError("semantic embeddings: all rows are equal, there is nothing to tell items apart by")
         return cls(mean, scale)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Of any rows, fitted or not: float [n, d] -> float32 [n, d]."""
+        x = np.asarray(x)
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise LetterError(
                 f"semantic embeddings: expected rows of {len(self.mean)} numbers, as those that the model was fitted "

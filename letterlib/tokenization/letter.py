@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from operator import index
 from pathlib import Path
 from typing import Self
 
@@ -42,7 +43,7 @@ class LetterTokenizer:
     def __init__(
         self, config: TokenizerConfig, seed: int, device: str = "auto", checkpoint: Path | None = None
     ) -> None:
-        self.config, self.seed, self.checkpoint = config, seed, checkpoint
+        self.config, self.seed, self.checkpoint = config, index(seed), checkpoint
         self._device = resolve_device(device)
 
     def fit(self, semantic: np.ndarray, collaborative: np.ndarray | None = None) -> Self:
@@ -50,6 +51,8 @@ class LetterTokenizer:
 
         semantic: float [n_items, d]; collaborative: float [n_items, 32], needed where alpha > 0.
         """
+        semantic = np.asarray(semantic)
+        collaborative = None if collaborative is None else np.asarray(collaborative)
         if self.config.alpha and collaborative is None:
             raise LetterError("alpha > 0 needs collaborative embeddings; give them, or set alpha to 0")
         check_item_vectors(semantic, collaborative, CODE_DIM)
@@ -177,7 +180,7 @@ class LetterTokenizer:
     @torch.no_grad()
     def decoded(self, quantised: np.ndarray) -> np.ndarray:
         """What the decoder makes of z^, in the standardised space: float32 [n_items, 32] -> float32 [n_items, d]."""
-        return self._module.decoder(torch.from_numpy(quantised).to(self._device)).cpu().numpy()
+        return self._module.decoder(torch.tensor(quantised.copy(), dtype=torch.float32).to(self._device)).cpu().numpy()
 
     def codebooks(self) -> list[np.ndarray]:
         """The code vectors of every level: float32 [n_codes, 32] each."""

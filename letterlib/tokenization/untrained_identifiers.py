@@ -19,6 +19,7 @@ LEVELS, CODES = 4, 256
 
 def random_identifiers(n_items: int, seed: int = 0, n_levels: int = LEVELS, n_codes: int = CODES) -> Identifiers:
     """Identifiers drawn from all that there are, without replacement, so that no two items share one."""
+    n_items, n_levels, n_codes = map(int, (n_items, n_levels, n_codes))  # powers of NumPy's numbers overflow
     if n_items > n_codes**n_levels:
         raise LetterError(
             f"{n_items:,} items, but {n_levels} levels of {n_codes} codes make {n_codes**n_levels:,} identifiers; "
@@ -41,6 +42,7 @@ def residual_kmeans_identifiers(
 
     semantic: float [n_items, d], one row per item. Items with equal rows go on sharing an identifier.
     """
+    semantic = np.asarray(semantic)
     check_rows("semantic embeddings", semantic)
     left = standardize(semantic)
     codes = []

@@ -181,3 +181,10 @@ def test_ids_of_other_kinds_that_can_be_sorted_are_taken():
 def test_a_category_without_a_name_is_nobody_either():
     with pytest.raises(LetterError, match="interactions have no user"):
         k_core(ROWS.assign(user=pd.Categorical(["x", " ", "x"])), 1)
+    with pytest.raises(LetterError, match="1 of 3 interactions have no user"):
+        k_core(ROWS.assign(user=pd.Categorical([1, 2, None])), 1)
+
+
+def test_times_that_are_neither_numbers_nor_dates_nor_text_are_named_as_what_they_are():
+    with pytest.raises(LetterError, match="the times are timedelta64"):
+        build_dataset("shop", ROWS.assign(time=pd.to_timedelta([1, 2, 3], unit="s")), ITEMS, "")

@@ -169,3 +169,8 @@ def test_no_unseen_item_is_the_tokenizer_as_it_is(fitted):
     assert np.array_equal(identifiers.codes, tokenizer.identifiers().codes)
     with pytest.raises(LetterError, match="fitted on 50 items, but 60 of 60 are seen"):
         identifiers_with_unseen(tokenizer, semantic, np.array([], dtype=int))
+
+
+def test_to_hold_nothing_out_is_refused():
+    with pytest.raises(LetterError, match="held_out must be at least 1"):
+        hide_until_test(made([[0, 1, 2, 3]], 4), np.array([1]), held_out=0)

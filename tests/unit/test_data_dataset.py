@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -156,3 +157,16 @@ def test_a_fingerprint_is_the_same_on_every_system(monkeypatch):
     expected = here.fingerprint
     monkeypatch.setattr(os, "linesep", "\r\n")  # as Windows has it
     assert there.fingerprint == expected
+
+
+def test_a_table_of_who_has_what_is_not_taken_for_ids():
+    with pytest.raises(LetterError, match="list 0: True is not an id"):
+        Sequences.from_lists(np.array([[True, False], [False, True]]))
+    with pytest.raises(LetterError, match="list 1: .* is no list of ids"):
+        Sequences.from_lists([[1, 2], [1, [2, 3]]])
+
+
+def test_other_items_need_interactions_of_their_own():
+    made = make([[0, 1, 5]])
+    with pytest.raises(LetterError, match="items 0-5 are in its sequences, but it has 2 rows of items"):
+        replace(made, items=made.items[:2])

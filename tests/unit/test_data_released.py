@@ -191,7 +191,7 @@ def test_missing_folder_and_empty_folder(tmp_path):
     ("inter", "words"),
     [
         ('{"7": [0, 1, 2], "9": [2, 1', "Made.inter.json: not valid JSON at line 1, column"),
-        ('{"7": [0, 1, 2], "7": [2, 1, 0]}', 'the id "7" appears twice'),
+        ('{"7": [0, 1, 2], "7": [2, 1, 0]}', 'the key "7" appears twice'),
         ([[0, 1, 2]], "expected a JSON object"),
         ({}, "found an empty object"),
         ({"7": {"0": 1}}, 'Made.inter.json, user "7": expected a list of item ids'),
@@ -227,7 +227,7 @@ def test_ids_with_a_gap_without_item_file(tmp_path):
     ("items", "words"),
     [
         ('{"0": {"title": "A"}, ', "Made.item.json: not valid JSON"),
-        ('{"0": {"title": "A"}, "0": {"title": "B"}}', 'the id "0" appears twice'),
+        ('{"0": {"title": "A"}, "0": {"title": "B"}}', 'the key "0" appears twice'),
         ([{"title": "A"}], "found a list"),
         ({"0": ITEMS["0"], "2": ITEMS["2"]}, 'have the ids 0-1, but "1" is missing and "2" is there'),
         ({"0": ITEMS["0"], "x": ITEMS["2"]}, '"1" is missing and "x" is there'),

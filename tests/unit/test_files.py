@@ -27,6 +27,7 @@ from letterlib.files import (
     remove_scratch,
     sha256_of,
     write_json,
+    write_text,
     written_beside,
 )
 
@@ -129,7 +130,7 @@ def test_a_disk_that_fails_in_the_midst_of_a_file_is_one_clear_line(tmp_path, er
     ("text", "words"),
     [
         ('{"0": [1, 2', "not valid JSON at line 1, column 12.*truncated"),
-        ('{"7": [1], "8": [2], "7": [3]}', 'the id "7" appears twice'),
+        ('{"7": [1], "8": [2], "7": [3]}', 'the key "7" appears twice'),
         ("", "not valid JSON"),
     ],
 )
@@ -255,3 +256,9 @@ def test_a_folder_that_is_deleted_while_it_is_written_is_one_clear_error(tmp_pat
         with pytest.raises(LetterError, match="could not be written"), written_beside(target) as beside:
             shutil.rmtree(tmp_path / "runs")
             beside.write_text("too late")
+
+
+def test_an_empty_folder_in_the_place_of_a_file_is_named_as_such(tmp_path):
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(LetterError, match="is a folder, and a file was to be written"):
+        write_text(tmp_path / "out.json", "a")

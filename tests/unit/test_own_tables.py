@@ -242,3 +242,35 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
     exec(code.replace('"laptop"', '"smoke"'), {})
     ids = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
     assert len(set(ids)) == 10 and set(ids) <= set(items["item"]) - {"SKU-017", "SKU-004"}
+
+
+MARKED = [f"{i:03}\tThing {i}" for i in range(ITEMS)]
+
+
+@pytest.mark.parametrize(
+    "title", ['"Heroes (1977)', '"Heroes" (Live)\tand "more"'], ids=["never closed", "closed before another column"]
+)
+def test_a_mark_at_the_beginning_of_a_title_swallows_no_row(tmp_path, title):
+    interactions, _ = written(tmp_path)
+    rows = [*MARKED[:3], f"003\t{title}", '004\tB 12" Single', *MARKED[5:]]
+    (tmp_path / "p.tsv").write_text("item\ttitle\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(LetterError, match="p.tsv"):
+        read_own_tables("shop", interactions, tmp_path / "p.tsv")
+
+
+def test_a_quotation_in_a_tsv_is_read_as_pandas_writes_it(tmp_path):
+    interactions, _ = written(tmp_path)
+    frame = pd.DataFrame({"item": [f"{i:03}" for i in range(ITEMS)], "title": ['"Heroes" (1977)'] * ITEMS})
+    frame.to_csv(tmp_path / "p.tsv.bz2", sep="\t", index=False)
+    dataset, _ = read_own_tables("shop", interactions, tmp_path / "p.tsv.bz2")
+    assert dataset.titles() == ['"Heroes" (1977)'] * ITEMS
+
+
+def test_ties_are_counted_and_their_order_is_said(tmp_path):
+    rows = [(f"0{u}", f"{(u + t) % ITEMS:03}", "2024-03-31") for t in range(ITEMS) for u in range(USERS)]
+    dataset, lines = read_own_tables("shop", *written(tmp_path, rows))
+    assert (
+        lines[-1].startswith(f"{USERS * ITEMS} of them share user and time") and "order of their item ids" in lines[-1]
+    )
+    assert histories(dataset)["03"] == dataset.item_labels
+    assert read_own_tables("shop", *written(tmp_path))[1][-1].startswith("0 of them")

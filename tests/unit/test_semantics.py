@@ -188,3 +188,15 @@ def test_whatever_keeps_a_model_from_loading_is_one_line():
 def test_one_text_is_no_list_of_texts():
     with pytest.raises(LetterError, match=r"embed_texts: one text; write \[text\], a list of texts"):
         embed_texts("Alien (1979)")
+
+
+@pytest.mark.parametrize("max_tokens", [0, 2])
+def test_no_room_for_a_token_of_the_text_is_refused(max_tokens):
+    """transformers cuts nothing where the limit lies below its own tokens, and at it all texts are alike."""
+    with pytest.raises(LetterError, match="adds 2 tokens of its own; give 3 or more"):
+        embed_texts(["Toy Story"], max_tokens=max_tokens, device="cpu")
+    assert embed_texts(iter(["Toy Story", "Alien"]), max_tokens=3, device="cpu").shape == (2, 384)
+
+
+def test_a_tensor_of_embeddings_is_as_good_as_an_array():
+    assert ItemEmbeddings(torch.ones(3, 2), "x", "y").vectors.tolist() == np.ones((3, 2)).tolist()

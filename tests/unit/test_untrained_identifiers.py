@@ -75,3 +75,7 @@ def test_fewer_items_than_codes_or_broken_vectors_are_refused():
         residual_kmeans_identifiers(np.random.default_rng(0).standard_normal((100, 4)))
     with pytest.raises(LetterError, match="row 2 has NaN"):
         residual_kmeans_identifiers(np.where(np.arange(4)[:, None] == 2, np.nan, np.ones((4, 3))))
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    assert random_identifiers(5, 0, np.int32(4), np.int32(256)).codes.tolist() == random_identifiers(5).codes.tolist()
