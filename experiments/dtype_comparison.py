@@ -20,7 +20,7 @@ from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import device_in_words, versions
 from letterlib.experiments.configuration import check_settings, make_config
 from letterlib.experiments.run_options import run_script
-from letterlib.files import digest, read_json, write_json
+from letterlib.files import digest, read_json, sha256_of, write_json
 from letterlib.generation.tiger import Tiger
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -42,7 +42,7 @@ def main(
     released = identifiers_file(data_dir.name, data_dir)
     if released is None:
         raise LetterError(f"{data_dir}: no <Name>.index.json here, the identifiers that both dtypes learn")
-    identifiers = Identifiers.load(released, split.n_items, LEVEL_SIZES)
+    identifiers, names = Identifiers.load(released, split.n_items, LEVEL_SIZES), sha256_of(released)
     cases, results = split.cases("test"), {dtype: [] for dtype in DTYPES}
     changes = ONE_RATE | ({"epochs": epochs} if epochs else {})
     same = make_config("beauty", "laptop").tiger.model_copy(update=changes)
@@ -50,20 +50,22 @@ def main(
     for seed in range(seeds):  # all of them before anything is trained
         for dtype, config in configs.items():
             check_settings(file := out / f"{dtype}-seed{seed}.json", config)
-            if file.exists() and read_json(file)["data"] != dataset.fingerprint:
+            done = read_json(file) if file.exists() else {}
+            if (done.get("data", dataset.fingerprint), done.get("identifiers", names)) != (dataset.fingerprint, names):
                 raise LetterError(f"{file}: done on other data than {data_dir}; choose another --out")
     for seed in range(seeds):
         for dtype, config in configs.items():
             file, settings = out / f"{dtype}-seed{seed}.json", config.model_dump(mode="json")
             if not file.exists():
-                # A checkpoint of other settings has another name, so that training does not go on from it.
-                checkpoint = out / f"{dtype}-seed{seed}-{digest(settings)}.safetensors"
+                # A checkpoint of other settings or data has another name, so that training does not go on from it.
+                made_of = digest(settings, dataset.fingerprint, names)
+                checkpoint = out / f"{dtype}-seed{seed}-{made_of}.safetensors"
                 tiger, began = Tiger(identifiers, config, seed, "auto", checkpoint=checkpoint), time.perf_counter()
                 tiger.fit(split)
                 seconds = time.perf_counter() - began
                 ranking = tiger.recommend(cases.without_targets(), 20)
                 write_json(file, {
-                    "data": dataset.fingerprint, "dtype": dtype, "seed": seed, "config": settings,
+                    "data": dataset.fingerprint, "identifiers": names, "dtype": dtype, "seed": seed, "config": settings,
                     "losses": tiger.log.losses, "validations": tiger.log.validations, "training seconds": seconds,
                     "device": device_in_words(str(tiger.device)), "versions": versions(),
                     "test": evaluate(ranking, cases, split, identifiers.identifier_of_item).metrics(),

@@ -79,6 +79,8 @@ def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     found = found[mine].drop(columns="ours")
     if found.empty:
         return found, f"no published figure for {record['label']} on {name} is known here: nothing to hold it against"
+    if here["held out"] != 1:
+        return found[:0], f"another split: the last {here['held out']} items of a user are held out, in the paper one"
     expected = {what: COUNTS[name][what] for what in ("users", "items")}
     if any(here[what] != count for what, count in expected.items()):
         counts = "{users:,} users and {items:,} items"
@@ -86,7 +88,8 @@ def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     metrics = record["metrics"]["history in"]
     row = {"system": record["label"], "source": f"this run, seed {record['parameters']['seed']}"}
     both = pd.concat([pd.DataFrame([row | {name: metrics[name] for name in COLUMNS}]), found], ignore_index=True)
-    if record["parameters"]["profile"] != "paper":
+    own = [one for one in record["parameters"]["options"] if not one.startswith("encoder=")]
+    if record["parameters"]["profile"] != "paper" or own:
         return both, "the same data, another budget: the gap says how far this budget goes, and nothing about the paper"
     reads_text = "tokenizer" in record["config"]
     encoder = f" (text read by {record['config']['encoder']}, by LLaMA-7B in the paper)" if reads_text else ""

@@ -104,6 +104,8 @@ def make_config(
     values |= dict(dataset=dataset, profile=profile, seed=seed, device=device, encoder=encoder)
     values["held_out"] = DATASETS.get(dataset, 1)
     for override in overrides or []:
+        if encoder != MINILM and override.startswith("encoder="):
+            raise LetterError(f"--set {override}: there is --encoder {encoder} as well; give one of them")
         _lay_over(values, override)
     try:
         config = RunConfig.model_validate(values)

@@ -122,7 +122,7 @@ class RunParameters(BaseModel):
         FOLDERS, is therefore a misspelt parameter. A data set that is nowhere is refused as well.
         """
         plain = (str, int, float, list, tuple, type(None))
-        given = {name: value for name, value in variables.items() if isinstance(value, plain)}
+        given = {k: v for k, v in variables.items() if isinstance(v, plain) or k in cls.model_fields}
         aside = (*FOLDERS, "In")  # IPython keeps the cells it ran there
         asked = cls.checked(**{k: v for k, v in given.items() if k not in aside and not k.startswith("_")})
         asked.check_data(variables.get("data_dir"))

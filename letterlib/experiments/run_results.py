@@ -37,10 +37,9 @@ def load_results(*folders: str | Path) -> list[RunResult]:
         if not folder.is_dir():
             raise LetterError(f"{folder}: no such folder of results; letterlib grid and papermill write there")
         for path in sorted(folder.rglob("*.json")):
-            if path.parent.name.startswith("."):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts[:-1]):
                 continue  # being written at this moment, or when its process was killed
-            record = read_json(path)
-            if wrong := fault(record, PARAMETERS):
+            if wrong := fault(record := read_json(path), PARAMETERS):
                 raise LetterError(f"{path}: {wrong}")
             one = found.setdefault(path.name, RunResult(record))
             other = paths.setdefault((one.setting, one.seed), path)
@@ -104,11 +103,14 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
     if not results:
         raise LetterError("no runs to sum up; what chose among them left none")
     told_apart, rows = _differing(results), []
+    contents = {(one.parameters["dataset"], one.record["dataset"]["fingerprint"]) for one in results}
+    several = len(contents) > len({name for name, _ in contents})  # of other content under one name
     for runs in by_setting(results):
         inside, outside = mean_interval(runs), mean_interval(runs, history="out")
         rows.append(
             {"system": runs[0].record["label"]}
             | {name: in_a_word(runs[0].parameters[name]) for name in told_apart}
+            | ({"data": runs[0].record["dataset"]["fingerprint"][:8]} if several else {})
             | {"seeds": len(runs)}
             | {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in METRICS if name != "R@10"}
             | {"R@10 [95%]": f"{inside:.4f}", "R@10, history out [95%]": f"{outside:.4f}"}

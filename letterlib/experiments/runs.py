@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from letterlib.data import identifiers_file, load_dataset
+from letterlib.data import PACKAGED, identifiers_file, load_dataset
 from letterlib.errors import LetterError
 from letterlib.experiments.analysis_run import identifier_figures
 from letterlib.experiments.brief import RunResult, fault, hits_in_brief, signed, users_in_brief
@@ -108,13 +108,13 @@ def finished(
 def _check_data_of(
     record: dict[str, Any], path: Path, parameters: RunParameters, data_dir: Path | None, cache_dir: Path
 ) -> None:
-    """LetterError if a record is of other files than those now in `data_dir`: its name says what they are called."""
-    if data_dir is None or not Path(data_dir).is_dir():
+    """LetterError if a record is of other data than those there now: its name says what they are called."""
+    if not Path(data_dir).is_dir() if data_dir else parameters.dataset not in PACKAGED:
         return
     there = load_dataset(parameters.dataset, data_dir, Path(cache_dir) / "data").fingerprint
     if there != record["dataset"]["fingerprint"]:
         raise LetterError(
-            f"{path}: the record of {parameters.dataset} with other content than {data_dir} has now; "
+            f"{path}: the record of {parameters.dataset} with other content than {data_dir or 'its package'} has now; "
             "name another folder with --out-dir, or call this data set something else"
         )
 

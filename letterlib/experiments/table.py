@@ -1,5 +1,6 @@
 """Several seeds in one table: what `letterlib table` prints and writes."""
 
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -75,7 +76,8 @@ def _write(
     with written_beside(folder / "ranks.parquet") as beside:
         ranks_frame(pipelines[0], results).to_parquet(beside, index=False)
     with written_beside(folder / "table.tex") as beside:
-        frame.to_latex(beside, escape=True, caption=f"{title}.", label=f"tab:{folder.name}")
+        caption = re.sub(r"[_%&#$]", r"\\\g<0>", f"{title}.")  # which `escape` leaves as it is
+        frame.to_latex(beside, escape=True, caption=caption, label=f"tab:{folder.name}")
     floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
     axes = plots.system_forest({find_system(name).label: one.interval() for name, one in results.items()}, floors)
     with written_beside(folder / "systems.png") as beside:

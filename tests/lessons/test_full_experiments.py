@@ -60,10 +60,10 @@ def test_the_exercise_writes_a_grid_out_as_the_library_does():
 
 def made_record(dataset="beauty", system="letter-tiger", profile="paper", **counts) -> dict:
     return {
-        "parameters": {"dataset": dataset, "profile": profile, "seed": 4},
+        "parameters": {"dataset": dataset, "profile": profile, "seed": 4, "options": []},
         "system": system,
         "label": SYSTEMS[system].label,
-        "dataset": COUNTS.get(dataset, COUNTS["beauty"]) | counts,
+        "dataset": {"held out": 1} | COUNTS.get(dataset, COUNTS["beauty"]) | counts,
         "config": {"encoder": "minilm", "tokenizer": {}},
         "metrics": {"history in": dict.fromkeys(COLUMNS, 0.05)},
     }
@@ -88,6 +88,14 @@ def test_other_counts_and_other_sizes_are_said():
     assert both.empty and "12,100 items, where the paper has 22,363 users and 12,101 items" in worth
     both, worth = beside_published(made_record(profile="laptop"))
     assert len(both) == 3 and "another budget" in worth
+    record = made_record()
+    record["parameters"]["options"] = ["encoder=/models/llama"]
+    assert "same data and size" in beside_published(record)[1]
+    record["parameters"]["options"] = ["tiger.epochs=1"]
+    assert "another budget" in beside_published(record)[1]
+    record["dataset"]["held out"] = 5
+    both, worth = beside_published(record)
+    assert both.empty and "another split: the last 5 items" in worth
 
 
 def test_data_made_from_raw_files_count_where_the_counts_agree():

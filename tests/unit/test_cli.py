@@ -100,6 +100,8 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["train", "mf", "--profile", "smoke", "--set", "mf.learning_rate=1e25"], ["diverged", "epoch"]),
         (["train", "letter-lc-rec", "--profile", "smoke", "--set", "lcrec.intentions=no.json"], ["no.json"]),
         (["run", "--encoder", "./none"], ["encoder=./none: no such folder"]),
+        (["run", "--encoder", "~/none"], ["encoder=~/none: ~ is not resolved here", str(Path.home() / "none")]),
+        (["run", "--encoder", "x/y", "--set", "encoder=minilm"], ["there is --encoder x/y as well"]),
         (["run", "--set", "bigrec.language_model=/none"], ["bigrec.language_model=/none: no such folder"]),
         (["grid", "x.yaml", "--run", "--json"], ["--json lists and --run does"]),
         (["run", "--dataset", "beuty"], ["beuty", "movielens"]),
@@ -153,7 +155,7 @@ def test_groups_are_asked_of_no_tokenizer_without_diversity_loss(tmp_path, beaut
     options = ("--profile", "smoke", "--set", "tokenizer.n_codes=6")  # too few for the profile's 4 groups
     done = letterlib("evaluate", "tiger", "--dataset", "made", "--data-dir", beauty, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search("(?m)^made, profile smoke, seed 0: test = .*\nData: ", done.stdout), done.stdout
+    assert re.search("(?m)^made, profile smoke with tokenizer.n_codes=6, seed 0: test = .*\nData: ", done.stdout), done.stdout
     rows = [line.split("  ")[0] for line in done.stdout.splitlines()]
     assert rows.index("Popularity") + 1 == rows.index("Markov floor") == rows.index("TIGER (RQ-VAE)") - 1
     assert re.search("(Below|clears|Not told from) ", done.stdout)

@@ -151,3 +151,8 @@ def test_a_data_set_that_is_nowhere_is_refused_before_any_work(tmp_path, monkeyp
     assert RunParameters.from_notebook({"dataset": "mine", "data_dir": str(tmp_path)}).dataset == "mine"
     (tmp_path / "data" / "mine").mkdir(parents=True)
     assert RunParameters.from_notebook({"dataset": "mine"}).dataset == "mine"
+
+
+def test_a_value_of_another_kind_under_a_parameter_s_name_is_not_passed_over():
+    with pytest.raises(LetterError, match="options="):
+        RunParameters.from_notebook({"profile": "smoke", "options": {"tiger.epochs": 3}})

@@ -380,3 +380,21 @@ def test_a_condition_may_be_written_as_the_error_lists_it():
     with pytest.raises(LetterError, match='options is "" or tiger.epochs=3 here'):
         select(runs, ["options=tiger.epochs=4"])
     assert select(runs, ["options="]) == select(runs, ["options=[]"]) == runs[:1]
+
+
+def test_rows_of_other_data_under_one_name_are_told_apart():
+    one = several((0, 1), 0.3)
+    other = several((0, 1), 0.4, tokenizer="cf")
+    assert "data" not in summary([*one, *other])
+    for run in other:
+        run.record["dataset"]["fingerprint"] = "another one"
+    assert summary([*one, *other])["data"].nunique() == 2
+
+
+def test_a_folder_may_be_named_from_inside_or_be_hidden(tmp_path, monkeypatch):
+    written = result(evaluation(0, 0.3))
+    for folder in (tmp_path / ".hidden", tmp_path / ".hidden" / "below"):
+        folder.mkdir()
+    write_json(tmp_path / ".hidden" / "a.json", written.record)
+    monkeypatch.chdir(tmp_path / ".hidden" / "below")
+    assert len(load_results("..")) == len(load_results(tmp_path / ".hidden")) == 1

@@ -22,7 +22,7 @@ from letterlib.experiments.configuration import SEEDS, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import comparisons, floor_sentence
 from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
-from letterlib.experiments.tables import SystemResult, describe_data, folder_name, gather, results_frame
+from letterlib.experiments.tables import SystemResult, describe_data, folder_name, gather, heading, results_frame
 
 USERS = np.repeat(np.arange(200), 5)
 LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
@@ -321,3 +321,16 @@ def test_the_reports_figures_by_popularity_have_the_history_left_in(monkeypatch)
 def test_unseen_items_are_counted_and_no_others():
     data = made([[0, 1, 2, 3], [0, 4, 3, 2]], 5)
     assert "\n  items never seen in training: 2;" in describe_data(data, data.split())
+
+
+def test_a_heading_says_what_was_changed_in_the_profile_and_which_seeds(tmp_path):
+    given = dict(data_dir=write_made_data(tmp_path / "data"), cache=Cache(tmp_path / "runs", lambda _: None))
+    plain = Pipeline(make_config("made", "smoke"), **given)
+    changed = Pipeline(make_config("made", "smoke", seed=3, overrides=["mf.epochs=1", "held_out=2"]), **given)
+    results = {"mf": result("mf", 0.3)}
+    assert heading(plain, results, 1).startswith("made, profile smoke, seed 0: ")
+    assert heading(plain, results, 3).startswith("made, profile smoke, 3 seeds: ")
+    assert heading(changed, results, 2).startswith("made, profile smoke with held_out=2, mf.epochs=1, seeds 3-4: ")
+    seeds_table(changed, 1, ["mf"])
+    (written,) = (tmp_path / "runs").rglob("table.tex")
+    assert "held\\_out=2" in written.read_text(encoding="utf-8")
