@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 
 from letterlib.course.draws import drawing_from
-from letterlib.course.values import close, copied, dtype_of, in_words, kind_of, remembered, same
+from letterlib.course.values import close, copied, dtype_of, effect_on, in_words, kind_of, remembered
 from letterlib.errors import LetterError
 
 Outcome = Literal["correct", "incorrect", "not attempted"]
@@ -158,7 +158,7 @@ def _examine(name: str, answer: Any, seed: int) -> None:
             # The smallest failing input is the one to show. It may fit several mistakes by coincidence; the largest
             # tells, also where it tells that the mistake is none that we know. What stops a function on one of them
             # says nothing of what happens on the other.
-            largest = _found_on(exercise, answer, cases[-1])
+            largest = found if case is cases[-1] else _found_on(exercise, answer, cases[-1])
             if largest is None or largest.stopped or found.stopped:
                 raise
             if largest.about != found.about:  # the cause would speak of another value than the message
@@ -191,7 +191,8 @@ def _find(name: str) -> Exercise:
 def call(answer: Any, case: Case) -> Any:
     """Call the learner's function on copies of a case's values, and turn whatever goes wrong into a finding.
 
-    A function that changes a tensor, array or list it was given is reported: the caller still needs it.
+    A function that changes a tensor, array or list it was given, or what becomes of a tensor's gradient, is reported:
+    the caller still needs it.
     """
     if not callable(answer):
         cause = "pass the function itself, without calling it."
@@ -215,9 +216,8 @@ def call(answer: Any, case: Case) -> Any:
     if any(isinstance(one, torch.Tensor) and one.layout != torch.strided for one in parts):
         raise Incorrect("Your function returned a sparse tensor.", case, cause="`.to_dense()` is missing at the end.")
     for name, value in before.items():
-        if not same(value, given[name]):
-            cause = f"an operation such as `-=` or `.sort()` on `{name}`; `a = a - b` and `sorted(a)` make a new one."
-            raise Incorrect(f"Your function changed `{name}` in place.", before, cause=cause)
+        if effect := effect_on(name, value, given[name]):
+            raise Incorrect(effect[0], before, cause=effect[1])
     return returned
 
 

@@ -19,10 +19,12 @@ Causes = list[tuple[Any, str]]
 def hold_out_cases(generator: Generator) -> list[Case]:
     """(length, n). Lists of 2n and fewer are too short to hold anything out, those of 2n + 1 are not.
 
-    In the last n is not the lesson's 5, which some write into the function.
+    In the last n is not the lesson's 5, which some write into the function. In the last but one, which alone has items
+    twice, items that are held out stand in the training part, too.
     """
     shapes = [(3, 1), (4, 2), (3, 2), (5, 2), (7, 1), (3, 3), (30, 4)]
-    return [{"items": drawn(generator, 40, length), "n": n} for length, n in shapes]
+    *cases, longest = [{"items": drawn(generator, 40, length), "n": n} for length, n in shapes]
+    return [*cases, {"items": np.array([4, 7, 4, 5, 7, 4]), "n": 1}, longest]
 
 
 def hold_out(answer: Any, case: Case) -> None:
@@ -32,6 +34,7 @@ def hold_out(answer: Any, case: Case) -> None:
     split = split_of([items], n)
     valid, test = (split.cases(part).targets for part in ("valid", "test"))
     wanted = {"train": split.train[0], "valid": valid, "test": test}
+    by_id = "items taken out by their id: an item may stand in both parts. Cut by place."
     five = "5 written into the function; use its argument n."
     causes: dict[str, Causes] = {
         "train": [
@@ -43,6 +46,8 @@ def hold_out(answer: Any, case: Case) -> None:
             (items[: -2 * n - 1], "one item too many held out: 2n go, not 2n + 1."),
             (items[:-2], "two items held out whatever n is. Both parts have n items."),
             (test, "parts in another order. Return train, valid, test."),
+            (items[~np.isin(items, items[-2 * n :])], by_id),
+            (items[~np.isin(items, test)][:-n], by_id),
             (np.sort(items)[: -2 * n], "a sorted list. Its order is time; sorting by number destroys it."),
         ],
         "valid": [
@@ -69,8 +74,9 @@ def hold_out(answer: Any, case: Case) -> None:
             likely.append((actual, cause))
         elif len(items) == 2 * n + 1:
             likely.append((items, "a list taken for too short that is not. Of 2n + 1 items one is left for training."))
+        in_order = (np.sort(expected), "a sorted part (`np.unique`, `np.setdiff1d`, a set). Its order is time.")
         wrong_slice = "a part that begins or stops in the wrong place. Number the items above and mark the three parts."
-        compare(name, actual, expected, case, [*likely, *causes[name], (actual, wrong_slice)])
+        compare(name, actual, expected, case, [*likely, *causes[name], in_order, (actual, wrong_slice)])
 
 
 def _require_items(name: str, actual: Any, expected: np.ndarray, case: Case) -> None:

@@ -170,18 +170,30 @@ def _wrong_parts(sequences: Sequence[np.ndarray], n: int, n_items: int) -> Cause
     ]  # fmt: skip
     if any(len(np.unique(one)) < len(one) for one in sequences):
         text = "an item counted once that a list has twice: `counts[items] += 1` adds 1 once. Use `np.bincount`."
-        parts.insert(0, (lambda one: np.unique(train(one)), text))
+        by_id = "items taken out by their id: an item may stand in both parts. Cut by place."
+        rest = [lambda one: one[~np.isin(one, one[-2 * n :])], lambda one: one[~np.isin(one, one[len(train(one)) :])]]
+        parts = [(lambda one: np.unique(train(one)), text), *((part, by_id) for part in rest), *parts]
     return [(_ranked(_counts([part(one) for one in sequences], n_items)), text) for part, text in parts]
 
 
 def _one_number(returned: Any, case: Case) -> Any:
-    cause = "a value per case; take the mean over cases."
-    if isinstance(returned, (np.ndarray, torch.Tensor)) and returned.ndim:
-        what = f"{kind_of(returned)} of shape {tuple(returned.shape)}"
-        raise Incorrect(f"One number is asked for, and {what} came.", case, cause=cause)
-    if isinstance(returned, list) and len(returned) == len(case["targets"]):
-        raise Incorrect("One number is asked for, and a list came.", case, cause=cause)
-    return returned
+    """What came, unless it is several numbers. Their shape says what they are numbers of."""
+    listed = isinstance(returned, list)
+    if not listed and not (isinstance(returned, (np.ndarray, torch.Tensor)) and returned.ndim):
+        return returned
+    shape = (len(returned),) if listed else tuple(returned.shape)
+    if listed and returned and isinstance(returned[0], list):
+        shape += (len(returned[0]),)
+    n_cases, places = len(case["targets"]), (case["k"], case["ranked"].shape[1])
+    cause = "a reduction that is missing, or `keepdims=True`."
+    if shape == (n_cases,):
+        cause = "a value per case; take the mean over cases."
+    elif len(shape) == 1 and shape[0] in places:
+        cause = "a value per place: `axis=0` goes over the cases. First make one value of every row, with `axis=1`."
+    elif len(shape) == 2 and shape[0] == n_cases and shape[1] in places:
+        cause = "a value per case and place. First make one value of every row, with `axis=1`, and then take the mean."
+    what = "a list" if listed else f"{kind_of(returned)} of shape {shape}"
+    raise Incorrect(f"One number is asked for, and {what} came.", case, cause=cause)
 
 
 def _wrong_cuts(measure: Any, ranks: np.ndarray, k: int, length: int) -> Causes:

@@ -77,11 +77,12 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
 
 
 def mean_cosine_cases(generator: Generator) -> list[Case]:
-    """Two rows, then rows that lean in one direction, as text embeddings do, the first two of them equal."""
+    """Two rows, and three of which two have cosine 0; then rows that lean in one direction, as text embeddings do, the
+    first two of them equal."""
     cases = [{"vectors": drawn_rows(generator, *shape, lean=0.5)} for shape in [(2, 2), (3, 2), (10, 4)]]
     for case in cases[1:]:
         case["vectors"][1] = case["vectors"][0]
-    return cases
+    return [cases[0], {"vectors": np.array([[2, 0], [0, 1], [3, 4]], dtype=np.float32)}, *cases[1:]]
 
 
 def mean_cosine(answer: Any, case: Case) -> None:
@@ -103,6 +104,7 @@ def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
     pairs, length = n * (n - 1), np.linalg.norm
     twice = "both halves of the table summed, but divided by n * (n - 1) / 2: twice too large."
     own = "divide each row by its own length first."
+    orthogonal = "pairs with cosine 0 left out. They count: pick the pairs by their place, `np.triu_indices(n, 1)`."
     unequal = "pairs with cosine 1 left out. Leave out the diagonal by its place: two equal rows are a pair too."
     return [
         (cosines.mean(), "the diagonal is counted: every item has cosine 1 with itself. Leave it out."),
@@ -125,6 +127,7 @@ def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
         (dots[different].mean() / length(vectors) ** 2, f"one length for the whole table; {own}"),
         ((length(unit_rows(vectors).sum(axis=0)) - n) / pairs, "the length of the sum, without its square."),
         ((length(vectors.sum(axis=0)) ** 2 - n) / pairs, f"a sum of rows of any length; {own}"),
+        (cosines[once].sum() / max((cosines[once] != 0).sum(), 1), orthogonal),
         (cosines[cosines < 1 - 1e-5].sum() / max((cosines < 1 - 1e-5).sum(), 1), unequal),
     ]
 

@@ -83,6 +83,7 @@ def _wrong_rounds(edges: Tensor, own: Tensor, others: Tensor, heard: Tensor, rig
 def overlap_cases(generator: Generator) -> list[Case]:
     """(items, neighbours, ids they are drawn from). No id twice in a row, as in lists of neighbours.
 
+    In the second the larger id is in the second list, in the last in the first: neither tells how many ids there are.
     In the last a row has the same ids in another order: sets agree there, and places do not.
     """
 
@@ -91,6 +92,8 @@ def overlap_cases(generator: Generator) -> list[Case]:
 
     shapes = [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 2, 3), (4, 3, 5), (24, 6, 30)]
     cases = [{"first": lists(*shape), "second": lists(*shape)} for shape in shapes]
+    cases[1] = {"first": np.array([[0]]), "second": np.array([[1]])}
+    cases[-1]["first"][1, 0] = 30
     cases[-1]["second"][0] = np.roll(cases[-1]["first"][0], 1)
     return cases
 
@@ -110,7 +113,7 @@ def overlap(answer: Any, case: Case) -> None:
         (np.isin(first, second).mean(axis=1), "`isin` on whole tables: an id counts if any item's list has it."),
         (1 - share, "the share of neighbours that differ."),
         ((common > 0).astype(float), "whether there is any common neighbour; we want how many of the k."),
-        (common // k, "a division by `//`, which cuts fractions off. Use `/`."),
+        (common // k, "a division by `//`, which cuts fractions off, or whole sets compared: count what is in both."),
         (common / k**2, "a mean over all pairs of neighbours. First ask of each whether it is in the other list."),
         (common / (2 * k), "both lists in the denominator. Each has k entries; divide by k."),
         (common / 10, "a division by 10. Here k is the length of a row."),

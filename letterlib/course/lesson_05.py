@@ -1,7 +1,7 @@
 """The exercises of lesson 05: similarity experiment, rank of a target, shared identifiers, the release format.
 
-Vectors are of very different lengths, so that cosine and dot product disagree, and scores are whole numbers where a
-tie matters, so that equal scores are equal in every order of adding up.
+Vectors are of very different lengths, so that cosine and dot product disagree, and scores are whole numbers, or these
+divided by a power of 2, where a tie matters, so that equal scores are equal in every order of adding up.
 """
 
 from collections import Counter
@@ -94,13 +94,16 @@ def _other_neighbours(codes: np.ndarray, vectors: np.ndarray) -> list[tuple[np.n
 
 
 def rank_cases(generator: Generator) -> list[Case]:
-    """First three states and two items with equal scores; then (cases, items, dimensions)."""
+    """First three states and two items with equal scores; then two states and scores that are no whole numbers; then
+    (cases, items, dimensions), the last with scores of which many differ by a thousandth."""
     tied = {"states": np.array([[1.0], [-1], [3]]), "vectors": np.array([[2.0], [2]]), "targets": np.array([1, 0, 1])}
+    fractions = {"states": np.array([[0.5], [0.25]]), "vectors": np.array([[1.0], [1.5]]), "targets": np.array([0, 0])}
     drawn = []
     for n, items, dim in [(1, 3, 1), (2, 4, 2), (40, 30, 2)]:
         states, vectors = (_whole(generator, (rows, dim), 7).astype(np.float64) - 3 for rows in (n, items))
         drawn.append({"states": states, "vectors": vectors, "targets": _whole(generator, (n,), items)})
-    return [tied, *drawn]
+    drawn[-1]["states"] /= 1024
+    return [tied, fractions, *drawn]
 
 
 def rank(answer: Any, case: Case) -> None:
@@ -135,12 +138,21 @@ def rank(answer: Any, case: Case) -> None:
          "the dot product, so lengths count."),
         (target_ranks(states, unit, targets), "cosines. SASRec scores with the dot product, so lengths count."),
         (own[:, 0], "the target's score; its rank is how many items come before it."),
+        *((_rank_by(scores.round(digits), targets), "scores that are rounded or made whole numbers, so that "
+           "unequal ones tie.") for digits in (0, 2)),
+        *((_rank_by(scores - small * ids, targets), "a number per id taken from the scores: it outweighs small "
+           "differences. Compare ids only where scores are equal.") for small in (1, 0.1, 0.01, 1e-3, 1e-4)),
     ]  # fmt: skip
     whole = isinstance(returned, np.ndarray) and returned.shape == expected.shape and returned.dtype.kind in "iu"
     ahead, at_most = (scores > own).sum(axis=1), (scores >= own).sum(axis=1) - 1
     if whole and ((ahead <= returned) & (returned <= at_most)).all():
         causes.append((returned, "ties in another order. Of films with equal scores the lower id comes first."))
     compare("the ranks", returned, expected, case, causes)
+
+
+def _rank_by(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return (order == targets[:, None]).argmax(axis=1)
 
 
 def sharing_cases(generator: Generator) -> list[Case]:

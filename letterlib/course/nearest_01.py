@@ -15,6 +15,7 @@ from letterlib.course.values import tenths
 
 MANY = 400
 UNSORTED = "the right neighbours in the wrong order: sort them, best first."
+ROUNDED = "rounded cosines, or numbers of too small a type, such as `float16`: of many cosines some lie close together."
 CLEAR = 1e-3  # least difference between the cosines of two neighbours that follow each other
 
 
@@ -83,6 +84,7 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
         (_order(columns @ columns.T)[:, 1 : k + 1], by_column),
         (_order(_without_self(-squares))[:, :k], "distances; this exercise asks for the angle, the cosine."),
         (_order(_without_self(np.abs(cosines)))[:, :k], "absolute values: a negative cosine means far, not near."),
+        *((_order(_without_self(cosines.round(digits)))[:, :k], ROUNDED) for digits in (1, 2, 3)),
         (found + 1, "places counted from 1; the first row is row 0."),
         *(
             (_order(_without_self(cosines))[:, :n], "too many: only the first k of each row, `[:, :k]`.")
@@ -106,8 +108,9 @@ def _look_at_many(returned: Any, case: Case) -> None:
     mine, right = np.take_along_axis(cosines, returned, axis=1), -np.sort(-cosines, axis=1)[:, :k]
     if not np.allclose(mine, right, atol=1e-4):
         found = neighbours.nearest(vectors, k)
-        sorted_too = np.allclose(-np.sort(-mine, axis=1), right, atol=1e-4)
-        cause = UNSORTED if sorted_too else "see the smaller inputs."
+        nearly_sorted = np.allclose(mine, right, atol=0.02)
+        same_ones = np.allclose(-np.sort(-mine, axis=1), right, atol=1e-4)
+        cause = ROUNDED if nearly_sorted else UNSORTED if same_ones else ""
         raise Incorrect("`neighbours` has the right shape, and wrong values.", case, expected=found, actual=returned,
                         cause=cause)  # fmt: skip
 

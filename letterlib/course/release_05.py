@@ -29,18 +29,27 @@ def table(answer: Any, case: Case) -> None:
         raise Incorrect(f"The table should be a dict and is a {type(returned).__name__}.", case, cause=cause)
     wrong = {"expected": wanted, "actual": returned}
     if returned.keys() != wanted.keys():
-        as_numbers = all(not isinstance(key, str) for key in returned)
+        as_numbers = bool(returned) and all(not isinstance(key, str) for key in returned)
         numbers = 'numbers as keys. JSON has only strings as keys: "0", not 0.'
         cause = numbers if as_numbers else 'keys that are not "0", "1", ... up to the last item.'
         raise Incorrect("The keys are not those of the file.", case, cause=cause, **wrong)
     odd = next((row for row in returned.values() if not isinstance(row, list)), None)
     if odd is not None:
-        what, name = "Every row should be a list of tokens.", type(odd).__name__
-        raise Incorrect(what, case, cause=_NO_LIST.get(name, f"a row of another kind: {name}."), **wrong)
+        name = type(odd).__name__
+        cause = _NO_LIST.get(name, f"a row of another kind: {name}.")
+        if isinstance(odd, np.ndarray) and odd.dtype.kind in "iuf":
+            cause = _CODES
+        raise Incorrect("Every row should be a list of tokens.", case, cause=cause, **wrong)
+    # Numbers are compared below, where there is more to say of them. A NumPy string is a str, which JSON can write.
+    odd = next((one for row in returned.values() for one in row if not isinstance(one, (str, int, np.number))), None)
+    if odd is not None:
+        cause = f"a token of another kind: {type(odd).__name__}."
+        raise Incorrect("Every token should be a string.", case, cause=cause, **wrong)
     if returned != wanted:
         raise Incorrect("A row is not as in the file.", case, cause=_cause_of_row(codes, returned, wanted), **wrong)
 
 
+_CODES = 'the codes themselves. A token is a string such as "<a_12>".'
 _NO_LIST = {
     "str": "one long string in place of the row's tokens.",
     "tuple": "a tuple of tokens; JSON would write it as a list, so return a list.",
@@ -55,7 +64,7 @@ def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     causes = [
-        (lambda row, right: row, "the codes themselves. A token is a string such as \"<a_12>\"."),
+        (lambda row, right: row, _CODES),
         (lambda row, right: [str(code) for code in row], "codes as strings. A token has its level's letter too."),
         (lambda row, right: [f"<{code}>" for code in row], "the level's letter is missing: code 7 of level 1 and of "
          "level 2 would be one token."),

@@ -40,7 +40,7 @@ def gradients(value: Tensor, inputs: Sequence[Tensor], case: Case) -> list[Tenso
         cause = "an operation in place, such as `p /= ...` or `x[...] = 0`, on a tensor that the gradient needs as it "
         cause += "was: `p = p / ...` makes a new one. Or a function without a gradient, such as `//`."
         if "a second time" in str(error):
-            cause = "`backward` was called inside. Return the value; who calls your function asks for the gradient."
+            cause = "a gradient was computed inside. Return the value; who calls your function asks for the gradient."
         what = f"The value is right, and its gradient cannot be computed: {str(error).partition(': ')[0]}."
         raise Incorrect(what, case, cause=cause) from None
     return [torch.zeros_like(one) if g is None else g for g, one in zip(found, inputs, strict=True)]

@@ -75,9 +75,9 @@ def copied(value: Any) -> Any:
 
 
 def remembered(value: Any) -> Any:
-    """A copy that nothing done to the value can reach."""
+    """A copy that nothing done to the value can reach. A tensor's asks for a gradient where the tensor did."""
     if isinstance(value, Tensor):
-        return value.detach().clone()
+        return value.detach().clone().requires_grad_(value.requires_grad)
     return [remembered(one) for one in value] if isinstance(value, list) else deepcopy(value)
 
 
@@ -95,3 +95,20 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         return np.array_equal(a, b)
     return torch.equal(a, b) if isinstance(a, Tensor) else a == b
+
+
+def effect_on(name: str, before: Any, after: Any) -> tuple[str, str] | None:
+    """What a function did to a value of its caller's, and the likely cause; None where it left it as it was."""
+    if not same(before, after):
+        cause = f"an operation such as `-=` or `.sort()` on `{name}`; `a = a - b` and `sorted(a)` make a new one."
+        return f"Your function changed `{name}` in place.", cause
+    values = zip(*(value if isinstance(value, list) else [value] for value in (before, after)), strict=True)
+    # A tensor that asked for no gradient was handed out as a copy: what it asks for is the function's own affair.
+    asked = [now for then, now in values if isinstance(then, Tensor) and then.requires_grad]
+    if not all(one.requires_grad for one in asked):
+        cause = "`detach_()` or `requires_grad_(False)`, which change the caller's tensor. `detach()` makes a new one."
+        return f"`{name}` no longer asks for a gradient.", cause
+    if any(one.is_leaf and one.grad is not None for one in asked):
+        cause = "`backward` was called inside. Return the value; who calls your function asks for the gradient."
+        return f"Your function changed `{name}`: it has a gradient in its `.grad` now.", cause
+    return None

@@ -50,6 +50,20 @@ def long_enough(cut):
     return answer
 
 
+def hold_out_by_id(items, n):
+    return items[~np.isin(items, items[-2 * n :])], items[-2 * n : -n], items[-n:]
+
+
+def hold_out_by_id_twice(items, n):
+    rest = items[~np.isin(items, items[-n:])]
+    return rest[:-n], rest[-n:], items[-n:]
+
+
+def hold_out_by_sets(items, n):
+    rest = np.setdiff1d(items, items[-n:])
+    return np.setdiff1d(rest, items[-2 * n : -n]), np.unique(items[-2 * n : -n]), np.unique(items[-n:])
+
+
 # 0.2 recall
 
 
@@ -249,6 +263,10 @@ WRONG = [
     ("0.1", lambda x, n: (x[:-10], x[-10:-5], x[-5:]), "5 written into the function"),
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-10:-5], x[-n:])), "5 written into the function"),
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-5:])), "5 written into the function"),
+    ("0.1", long_enough(hold_out_by_id), "taken out by their id"),
+    ("0.1", long_enough(hold_out_by_id_twice), "taken out by their id"),
+    ("0.1", long_enough(hold_out_by_sets), "a sorted part"),
+    ("0.1", long_enough(lambda x, n: (x[: -2 * n], np.unique(x[-2 * n : -n]), x[-n:])), "a sorted part"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, 10), "10 written into the function"),
     ("0.2", of_lists_filled_to_k, "lists with a -1 left out"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k + 1), "one place too many"),
@@ -264,6 +282,12 @@ WRONG = [
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1), "a value per case"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1).tolist(), "a value per case"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=0).mean(), "the wrong axis"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).mean(axis=0), "a value per place"),
+    ("0.2", lambda r, t, k: (r == t[:, None]).mean(axis=0).tolist(), "a value per place"),
+    ("0.2", lambda r, t, k: r[:, :k] == t[:, None], "a value per case and place"),
+    ("0.2", lambda r, t, k: (r == t[:, None]).tolist(), "a value per case and place"),
+    ("0.2", lambda r, t, k: np.array([recall_by_loop(r, t, k)]), "a reduction that is missing, or `keepdims=True`"),
+    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1, keepdims=True), "or `keepdims=True`"),
     ("0.2", lambda r, t, k: (r[:k] == t[:k, None]).any(axis=1).mean(), "the first k cases"),
     ("0.2", lambda r, t, k: (r[:, -k:] == t[:, None]).any(axis=1).mean(), "the last k places"),
     ("0.2", lambda r, t, k: (r == t[:, None]).mean(), "a mean over all places"),
@@ -291,6 +315,8 @@ WRONG = [
     ("0.3", ndcg_with(lambda rank: np.log2(rank + 2)), "Divide by it"),
     ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=0).mean(), "along each list"),
     ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=1), "a value per case"),
+    ("0.3", lambda r, t, k: gains_at_places(r, t, k).mean(axis=0), "a value per place"),
+    ("0.3", gains_at_places, "a value per case and place"),
     ("0.3", ndcg_by_argmax, "a miss becomes a first place"),
     ("0.3", ndcg_by_table_of_discounts, "log2(1) = 0"),
     ("0.3", ndcg_of_the_first, "the first list alone"),
@@ -316,6 +342,8 @@ WRONG = [
     ("0.4", ranked_by(lambda one, n: one[: -2 * n]), "forgetting the short lists"),
     ("0.4", marked_by(lambda one, n: one[: -2 * n] if len(one) > 2 * n else one), "adds 1 once"),
     ("0.4", marked_by(lambda one, n: one), "adds 1 once"),
+    ("0.4", ranked_by(lambda one, n: one[~np.isin(one, one[-2 * n :])] if len(one) > 2 * n else one), "by their id"),
+    ("0.4", ranked_by(lambda one, n: one[~np.isin(one, one[-2 * n :])]), "forgetting the short lists"),
     ("0.4", lambda s, n, m: popularity_by_sort(s, n, m).astype(float), "conversion to fractions"),
     ("0.4", ranked_by(lambda one, n: one[-2 * n :] if len(one) > 2 * n else one[:0]), "instead of the training part"),
     ("0.4", lambda s, n, m: popularity_by_sort(s, n, m)[::-1], "least popular first"),

@@ -129,6 +129,21 @@ def copied_into_z(z, quantised):
     return z
 
 
+def detached_for_good(z, quantised):
+    quantised.detach_()
+    return z + (quantised - z.detach())
+
+
+def asks_for_no_gradient(z, quantised):
+    return z + (quantised.requires_grad_(False) - z.detach())
+
+
+def steps_back_itself(z, quantised):
+    passed = z + (quantised - z).detach()
+    passed.sum().backward()
+    return passed
+
+
 # 2.4 the RQ-VAE loss
 
 
@@ -163,6 +178,26 @@ def right_encoder_term(r, e):
 
 def loss_of_steps(size):
     return loss_with(lambda r, e: size(e - r.detach()), lambda r, e: size(r - e.detach()))
+
+
+def loss_that_steps_back(residuals, vectors, mu):
+    loss = loss_stacked(residuals, vectors, mu)
+    loss.backward(retain_graph=True)
+    return loss
+
+
+def loss_with_a_gradient_of_its_own(residuals, vectors, mu):
+    loss = loss_stacked(residuals, vectors, mu)
+    torch.autograd.grad(loss, vectors)
+    return loss
+
+
+def loss_that_detaches_for_good(residuals, vectors, mu):
+    r, e = torch.stack(residuals), torch.stack(vectors)
+    terms = ((r.detach() - e) ** 2).mean() + mu * ((r - e.detach()) ** 2).mean()
+    for one in vectors:
+        one.detach_()
+    return terms
 
 
 def loss_squared_in_place(residuals, vectors, mu):
@@ -238,6 +273,12 @@ WRONG = [
     ("2.3", lambda z, q: q + (z - z.detach()), "`detach()` on z only"),
     ("2.3", lambda z, q: q.detach(), "everything is detached"),
     ("2.3", lambda z, q: 2 * z + (q - 2 * z).detach(), "more than once, or scaled"),
+    ("2.3", detached_for_good, "`quantised` no longer asks for a gradient"),
+    ("2.3", asks_for_no_gradient, "`quantised` no longer asks for a gradient"),
+    ("2.3", steps_back_itself, "`backward` was called inside"),
+    ("2.4", loss_that_steps_back, "`backward` was called inside"),
+    ("2.4", loss_with_a_gradient_of_its_own, "a gradient was computed inside"),
+    ("2.4", loss_that_detaches_for_good, "`vectors` no longer asks for a gradient"),
     ("2.4", loss_with(F.mse_loss, F.mse_loss), "no `detach()`"),
     ("2.4", loss_with(right_encoder_term, right_codes_term), "mu at the other"),
     ("2.4", lambda r, e, mu: torch.zeros(1) + loss_stacked(r, e, mu), "torch.zeros(1)"),

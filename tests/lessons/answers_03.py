@@ -121,6 +121,24 @@ def pairs_without_one_more(history, held_out, window):
     return train[:-1][-window:], train[1:][-window:]
 
 
+def pairs_for_histories_longer_than_the_window(history, held_out, window):
+    train = history[: -2 * held_out]
+    if len(train) < window:
+        return train[:-1], train[1:]
+    return train[-window - 1 : -1], train[-window:]
+
+
+def pairs_by_id(history, held_out, window):
+    train = history[~torch.isin(history, history[-2 * held_out :])]
+    return train[:-1][-window:], train[1:][-window:]
+
+
+def labels_by_id(train, history, window):
+    items = history.tolist()
+    inputs = right_inputs(train, history, window).tolist()
+    return torch.tensor([items[items.index(item) + 1] for item in inputs], dtype=torch.int64)
+
+
 def right_inputs(train, history, window):
     return train[:-1][-window:]
 
@@ -150,6 +168,17 @@ def overlap_of_sorted_rows(first, second):
     return in_both(first, second).any(axis=2).mean(axis=1)
 
 
+def overlap_by_one_hot(which):
+    """Every row as a row of 0 and 1 with a column per id; which: the lists that say how many ids there are."""
+
+    def answer(first, second):
+        size = which(first, second).max() + 1
+        one, other = (np.eye(size)[ids].sum(axis=1) for ids in (first, second))
+        return (one * other).sum(axis=1) / first.shape[1]
+
+    return answer
+
+
 # 3.4 the loss L_CF
 
 
@@ -173,6 +202,12 @@ def cf_divided_in_place(quantised, collaborative):
     return -shares.diagonal().log().mean()
 
 
+def cf_that_steps_back(quantised, collaborative):
+    loss = cf_by_hand(quantised, collaborative)
+    loss.backward(retain_graph=True)
+    return loss
+
+
 def cf_with(logits, target=lambda n: torch.arange(n), **options):
     return lambda z, h: F.cross_entropy(logits(z, h), target(len(z)), **options)
 
@@ -189,7 +224,13 @@ def others_alone(z, h):
 RIGHT = {
     "3.1": [propagate_as_one_graph, propagate_by_loop, propagate_with_nan_to_num, propagate_with(symmetric)],
     "3.2": [pairs_by_loop, pairs_by_index, lambda h, n, w: (h[:-n][:-n][-w - 1 : -1], h[:-n][:-n][1:][-w:])],
-    "3.3": [overlap_by_sets, overlap_by_isin, overlap_by_counting, lambda a, b: in_both(a, b).any(1).mean(1)],
+    "3.3": [
+        overlap_by_sets,
+        overlap_by_isin,
+        overlap_by_counting,
+        overlap_by_one_hot(lambda a, b: np.concatenate([a, b])),
+        lambda a, b: in_both(a, b).any(1).mean(1),
+    ],
     "3.4": [
         cf_by_log_softmax,
         cf_by_hand,
@@ -237,6 +278,10 @@ WRONG = [
     ("3.2", pairs_of_the_window_first(lambda window: window), "the window cut before the held-out items were"),
     ("3.2", pairs_of_the_window_first(lambda window: window + 1), "the window cut before the held-out items were"),
     ("3.2", pairs_without_one_more, "2 * held_out + 1 items taken away"),
+    ("3.2", pairs_for_histories_longer_than_the_window, "has nothing before it"),
+    ("3.2", pairs_by_id, "taken out by their id"),
+    ("3.2", pairs_with(right_inputs, labels_by_id), "labels looked up by id"),
+    ("3.2", pairs_with(lambda t, h, w: t[1:-1][-w:], lambda t, h, w: t[2:][-w:]), "the first training item left out"),
     ("3.2", pairs_with_zeros_before, "padding"),
     ("3.2", lambda h, n, w: tuple(torch.tensor(x.tolist()) for x in pairs_by_loop(h, n, w)), "an empty list"),
     ("3.2", pairs_in_a_loop_over_the_window, "counts from the end"),
@@ -255,6 +300,10 @@ WRONG = [
     ("3.3", lambda a, b: in_both(a, b).any(axis=2), "now take their mean"),
     ("3.3", lambda a, b: in_both(a, b).mean(axis=(1, 2)), "all pairs of neighbours"),
     ("3.3", lambda a, b: in_both(a, b).sum(axis=(1, 2)) // a.shape[1], "cuts fractions off"),
+    ("3.3", lambda a, b: np.array([float(set(x) == set(y)) for x, y in zip(a.tolist(), b.tolist(), strict=True)]),
+     "whole sets compared"),
+    ("3.3", overlap_by_one_hot(lambda a, b: a), "stopped with IndexError"),
+    ("3.3", overlap_by_one_hot(lambda a, b: b), "stopped with IndexError"),
     ("3.3", lambda a, b: overlap_by_sets(a, b) / 2, "both lists in the denominator"),
     ("3.3", lambda a, b: 100 * overlap_by_sets(a, b), "percentage"),
     ("3.3", lambda a, b: overlap_by_sets(a, b) * a.shape[1] / 10, "a division by 10"),
@@ -262,6 +311,7 @@ WRONG = [
     ("3.3", lambda a, b: overlap_by_sets(a, b).tolist(), "should be an array"),
     ("3.3", overlap_of_sorted_rows, "Your function changed `first` in place"),
     ("3.3", overlap_of_sorted_rows, "an operation such as `-=` or `.sort()` on `first`"),
+    ("3.4", cf_that_steps_back, "`backward` was called inside"),
     ("3.4", cf_divided_in_place, "its gradient cannot be computed"),
     ("3.4", cf_divided_in_place, "an operation in place"),
     ("3.4", cf_with(lambda z, h: dots(z, h).T), "transposed"),

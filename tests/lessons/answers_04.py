@@ -36,6 +36,10 @@ def perplexity_with_dead_codes(loads):
     return np.exp(-(shares * np.log(shares)).sum())
 
 
+def perplexity_of_trimmed_loads(loads):
+    return perplexity_with_dead_codes(np.trim_zeros(loads))
+
+
 def perplexity_of_counts(loads):
     used = loads[loads > 0]
     return np.exp(-(used * np.log(used)).sum())
@@ -267,6 +271,12 @@ def cross_entropy_times_the_mask(codes, positives, codebook):
     return (per_item * has).sum() / has.sum().clamp(min=1)
 
 
+def diversity_that_steps_back(codes, positives, codebook):
+    loss = diversity_by_loop(codes, positives, codebook)
+    loss.backward(retain_graph=True)
+    return loss
+
+
 @of_those_kept
 def barred_in_place(codes, positives, codebook, rows):
     powers = (codebook[codes] @ codebook.T).exp()
@@ -458,6 +468,8 @@ WRONG = [
     ("4.1", lambda loads: 2 ** entropy(loads), "`log` undone by `2 **`"),
     ("4.1", lambda loads: np.exp(-entropy(loads)), "minus sign"),
     ("4.1", perplexity_with_dead_codes, "dead code"),
+    ("4.1", perplexity_of_trimmed_loads, "dead code"),
+    ("4.1", lambda loads: exp_entropy((p := loads / loads.sum())[p > 1e-3]), "small shares left out"),
     ("4.1", lambda loads: np.exp((loads / loads.sum() * np.log(-loads / loads.sum())).sum()), "a negative number"),
     ("4.1", perplexity_of_counts, "Divide by their sum"),
     ("4.1", lambda loads: 1 / ((loads / loads.sum()) ** 2).sum(), "another measure"),
@@ -501,6 +513,10 @@ WRONG = [
     ("4.2", lambda c, g: torch.multinomial(others_of_group(c, g).float(), 1)[:, 0], "stopped with RuntimeError"),
     ("4.3", diversity_with(fill=None), "left among the logits"),
     ("4.3", diversity_with(fill=0.0), "exp(0) = 1 still counts"),
+    ("4.3", diversity_with(fill=-1.0), "`-torch.inf`"),
+    ("4.3", diversity_with(fill=-5.0), "`-torch.inf`"),
+    ("4.3", diversity_with(fill=-10.0), "`-torch.inf`"),
+    ("4.3", diversity_that_steps_back, "`backward` was called inside"),
     ("4.3", diversity_without_exp, "without its `exp`"),
     ("4.3", diversity_with(rows=cosines), "cosines"),
     ("4.3", diversity_with(rows=lambda e, c, p: -torch.cdist(e[c], e)), "distances"),

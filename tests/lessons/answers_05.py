@@ -125,6 +125,15 @@ def ties_by_last_digit(scores):
     return np.lexsort((np.broadcast_to(np.arange(scores.shape[1]) % 10, scores.shape), -scores))
 
 
+def rank_of_scores(change):
+    """The rank by the scores after a change of them."""
+
+    def answer(states, vectors, targets):
+        return rank_in(lambda scores: np.argsort(-change(scores), axis=1, kind="stable"))(states, vectors, targets)
+
+    return answer
+
+
 def order_of(states, vectors):
     return np.argsort(-(states @ vectors.T), axis=1, kind="stable")
 
@@ -188,6 +197,12 @@ def table_with(token, row=lambda tokens: tokens, key=str, codes_of=lambda codes:
     return answer
 
 
+def table_of_columns(codes):
+    """Rows that are lists of arrays, of a letter and a code each."""
+    letters = [chr(97 + level) for level in range(codes.shape[1])]
+    return {str(i): list(np.column_stack([letters, row])) for i, row in enumerate(codes)}
+
+
 def right_token(letter, code):
     return f"<{letter}_{code}>"
 
@@ -201,6 +216,7 @@ RIGHT = {
         table_of_library,
         lambda codes: json.loads(json.dumps(table_by_loop(codes))),
         lambda codes: dict(reversed(table_by_loop(codes).items())),
+        table_with(right_token, row=lambda tokens: list(np.array(tokens))),  # NumPy's strings are strings, for JSON too
     ],  # fmt: skip
 }
 
@@ -245,6 +261,11 @@ WRONG = [
         rank_with(lambda scores, own, ids, t: ((scores > own) | ((scores == own) & (ids > t))).sum(axis=1)),
         "*higher* id",
     ),
+    ("5.2", rank_of_scores(lambda scores: scores.astype(int)), "made whole numbers"),
+    ("5.2", rank_of_scores(np.round), "made whole numbers"),
+    ("5.2", rank_of_scores(lambda scores: scores.round(2)), "scores that are rounded"),
+    ("5.2", rank_of_scores(lambda scores: scores - 0.01 * np.arange(scores.shape[1])), "a number per id"),
+    ("5.2", rank_of_scores(lambda scores: scores - 1e-4 * np.arange(scores.shape[1])), "a number per id"),
     ("5.3", sharing_with(lambda codes, sizes: (sizes * (sizes - 1) // 2).sum()), "pairs and five items"),
     ("5.3", sharing_with(lambda codes, sizes: (sizes * (sizes - 1)).sum()), "each counted twice"),
     ("5.3", sharing_with(lambda codes, sizes: len(codes) - len(sizes)), "beyond the first"),
@@ -278,6 +299,12 @@ WRONG = [
     ("5.4", table_with(right_token, row=lambda tokens: tokens[:-1]), "one token a level"),
     ("5.4", table_with(right_token, row=lambda tokens: tokens[:8]), "one token a level"),
     ("5.4", table_with(right_token, key=int), "numbers as keys"),
+    ("5.4", lambda codes: {}, "up to the last item"),
+    ("5.4", table_of_columns, "a token of another kind: ndarray"),
+    ("5.4", table_with(right_token, row=lambda tokens: list(map(np.array, tokens))), "another kind: ndarray"),
+    ("5.4", table_with(right_token, row=lambda tokens: [one.encode() for one in tokens]), "another kind: bytes"),
+    ("5.4", lambda codes: {str(i): row for i, row in enumerate(codes)}, "the codes themselves"),
+    ("5.4", lambda codes: {str(i): list(row) for i, row in enumerate(codes)}, "the codes themselves"),
     (
         "5.4",
         lambda codes: {str(i): [f"<{a}_{c}>" for a, c in zip("abcd", r, strict=False)] for i, r in enumerate(codes)},

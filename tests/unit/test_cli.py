@@ -155,7 +155,8 @@ def test_groups_are_asked_of_no_tokenizer_without_diversity_loss(tmp_path, beaut
     options = ("--profile", "smoke", "--set", "tokenizer.n_codes=6")  # too few for the profile's 4 groups
     done = letterlib("evaluate", "tiger", "--dataset", "made", "--data-dir", beauty, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search("(?m)^made, profile smoke with tokenizer.n_codes=6, seed 0: test = .*\nData: ", done.stdout), done.stdout
+    heading = "(?m)^made, profile smoke with tokenizer.n_codes=6, seed 0: test = .*\nData: "
+    assert re.search(heading, done.stdout), done.stdout
     rows = [line.split("  ")[0] for line in done.stdout.splitlines()]
     assert rows.index("Popularity") + 1 == rows.index("Markov floor") == rows.index("TIGER (RQ-VAE)") - 1
     assert re.search("(Below|clears|Not told from) ", done.stdout)
