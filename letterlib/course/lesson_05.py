@@ -170,6 +170,8 @@ def sharing_cases(generator: Generator) -> list[Case]:
         names = np.array([1, 11, 111])[distinct]
         names[-1] = 2  # and one, which is alone, may not,
         names[-2, 0] = 3  # nor one that has codes in common with others
+        if len(names) > 2:
+            names[-3] = [*names[-4][:-1], 4]  # two that differ in the last code alone
         codes = np.repeat(names, sizes, axis=0)
         cases.append({"codes": codes[torch.randperm(len(codes), generator=generator).numpy()]})
     return cases

@@ -21,12 +21,17 @@ IGNORED = -100
 
 
 def pair_cases(generator: Generator) -> list[Case]:
-    """(films in the history, length read, levels): one film with one code, then fewer, as many, and more than read."""
+    """(films in the history, length read, levels): one film with one code, then fewer, as many, and more than read.
+
+    In the last a film is read twice, and the target was watched before.
+    """
     cases = []
     for n, length, levels in [(1, 1, 1), (2, 3, 2), (3, 3, 2), (5, 2, 3), (9, 4, 4)]:
         codes = torch.randint(8, (12, levels), generator=generator)
         codes[:, 0] = torch.arange(12)  # every film has a first code of its own, so that no mistake passes by luck
         items = torch.randperm(12, generator=generator)[: n + 1].tolist()
+        if n == 9:
+            items[-1], items[-3] = items[-4], items[-5]
         tokens = torch.from_numpy(tokens_of(codes.numpy(), (12, *[8] * (levels - 1))))
         cases.append({"history": items[:-1], "target": items[-1], "item_tokens": tokens, "length": length})
     return cases
@@ -85,6 +90,9 @@ def _causes_of_encoder_input(case: Case) -> list[tuple[Tensor, str]]:
         (finished(history[:-1][-length:]), "the most recent film is left out; a slice up to -1 stops before it."),
         (finished(history[-length:][:-1]), "the most recent film is left out; a slice up to -1 stops before it."),
         (finished(history[-length:][1:]), "one film too few: `history[-length:]` are the last `length` films."),
+        (finished(list(dict.fromkeys(history))[-length:]), "a film that was watched twice read once. Keep both."),
+        (finished([film for film in history if film != target][-length:]), "the target taken out of the history. Who "
+         "watches a film again has watched it before."),
         (finished([*history, target][-length:]), "the target is among the films that are read. It is the answer!"),
         (torch.cat([read.T.flatten(), end]), "all first codes, then all second ones. Keep each film's codes together."),
         (torch.cat([torch.cat([row, end]) for row in read]), "an end token after every film; it comes once, last."),
@@ -236,7 +244,12 @@ def weights(answer: Any, case: Case) -> None:
          "target's own among them. It is no negative: 0 there, and the others add up to 1."),
         ((~here).float() / (logits.shape[1] - 1), "the same weight for all; the logits decide."),
     ]  # fmt: skip
-    compare("the table of weights", call(answer, case), expected, case, causes)
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and returned.isnan().any():
+        cause = "infinity times 0, as in `torch.inf * mask` (`masked_fill` multiplies nothing), or no logit that is "
+        cause += "left, since the targets of all rows are out of every row."
+        raise Incorrect("The weights are not all numbers.", case, expected=expected, actual=returned, cause=cause)
+    compare("the table of weights", returned, expected, case, causes)
 
 
 EXERCISES = {

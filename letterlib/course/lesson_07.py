@@ -8,22 +8,34 @@ from torch import Generator, Tensor
 from letterlib.course.batch_07 import batch, batch_cases
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.returned import several
-from letterlib.course.values import tenths
+from letterlib.course.values import telling, tenths
 
 
 def values_cases(generator: Generator) -> list[Case]:
-    """One item; a code without an item; then many items, with unused codes at both ends and between."""
-    drawn = [([0], 1, 2), ([1, 1], 2, 2)]
+    """One item; fewer items than codes, most of them unused; words that cancel; then many items, with unused codes at
+    both ends and between."""
+    drawn = [([0], 1, 2), ([2, 2], 3, 2)]
     spread = torch.tensor([1, 2, 4, 5])[torch.randint(4, (14,), generator=generator)].tolist()
     drawn.append(([1, 1, 2, 4, 5, 4, *spread], 7, 3))
-    return [
+    *few, many = [
         {
             "codes": torch.tensor(codes),
-            "words": tenths(torch.randn(len(codes), dim, generator=generator)),
+            "words": _not_0(tenths(torch.randn(len(codes), dim, generator=generator))),
             "random": tenths(torch.randn(n_codes, dim, generator=generator)),
         }
         for codes, n_codes, dim in drawn
     ]
+    cancelling = {
+        "codes": torch.tensor([1, 2, 1]),
+        "words": torch.tensor([[0.5, -1.0], [0.8, -0.3], [-0.5, 1.0]]),
+        "random": torch.tensor([[0.3, 0.2], [0.7, -0.4], [-0.6, 0.9]]),
+    }
+    return [*few, cancelling, many]
+
+
+def _not_0(words: Tensor) -> Tensor:
+    """Where a word is 0, mistakes look alike: added or not, there or not."""
+    return torch.where(words == 0, 0.1, words)
 
 
 def values(answer: Any, case: Case) -> None:
@@ -31,8 +43,19 @@ def values(answer: Any, case: Case) -> None:
     codes, words, random = case.values()
     sums = torch.zeros_like(random).index_add(0, codes, words)
     counts = torch.bincount(codes, minlength=len(random))[:, None]
+    expected = torch.where(counts > 0, sums / counts.clamp(min=1), random)
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and returned.isnan().any():
+        cause = "0 / 0: a code without items has no mean. It keeps its random row."
+        raise Incorrect("The rows are not all numbers.", case, expected=expected, actual=returned, cause=cause)
+    causes = telling(_causes_of_values(expected, sums, counts, **case), expected)
+    compare("the table of rows", returned, expected, case, causes)
+
+
+def _causes_of_values(
+    expected: Tensor, sums: Tensor, counts: Tensor, codes: Tensor, words: Tensor, random: Tensor
+) -> list[tuple[Tensor, str]]:
     used, means = counts > 0, sums / counts.clamp(min=1)
-    expected = torch.where(used, means, random)
     last, first, added = random.clone(), random.clone(), random.index_add(0, codes, words)
     for code, row in zip(codes.tolist(), words, strict=True):
         last[code] = row
@@ -44,7 +67,11 @@ def values(answer: Any, case: Case) -> None:
     n_used = int(used.sum())
     compacted, counted = random.clone(), expected.clone()
     compacted[:n_used], counted[n_used:] = means[used[:, 0]], random[n_used:]
+    by_items = torch.cat([expected[: len(codes)], random[len(codes) :]])
+    zero_is_none = "a mean of 0 taken for no films: the words of a code's films may cancel. Count its films."
     causes = [
+        (by_items, "only the codes below the number of *films*. Codes have numbers of their own: go through "
+         "`codes.unique()`."),
         (means, "zeros where a code has no items. Two such codes could never be told apart; keep the random rows."),
         (torch.where(used, sums, random), "sums. Codes with many items would get long vectors; take the mean."),
         (sums, "sums, and zeros where a code has no items."),
@@ -62,6 +89,8 @@ def values(answer: Any, case: Case) -> None:
         (counted, "only the codes below the *number* of codes in use. Codes have gaps: go through `codes.unique()`."),
         (random, "the random rows, unchanged." + ("" if highest else " Is code 0 among those that you go through?")),
         (stops_early, "the highest code that occurs is left out. `range(n)` stops before n."),
+        (torch.where(means != 0, means, random), zero_is_none),
+        (torch.where((means != 0).any(1, keepdim=True), means, random), zero_is_none),
         (expected[codes], "one row per item; one per code is asked for."),
         (expected[used[:, 0]], "rows for codes in use only. The table has one row for every code."),
         (expected[: highest + 1], "no rows above the highest code in use. The table has one row for every code."),
@@ -69,11 +98,7 @@ def values(answer: Any, case: Case) -> None:
     if len(words) >= len(random):
         mistaken = "`words[code]`, but row i of `words` belongs to item i. A code's items are `words[codes == code]`."
         causes.append((torch.where(used, words[: len(random)], random), mistaken))
-    returned = call(answer, case)
-    if isinstance(returned, Tensor) and returned.isnan().any():
-        cause = "0 / 0: a code without items has no mean. It keeps its random row."
-        raise Incorrect("The rows are not all numbers.", case, expected=expected, actual=returned, cause=cause)
-    compare("the table of rows", returned, expected, case, causes)
+    return causes
 
 
 def window_cases(generator: Generator) -> list[Case]:

@@ -10,21 +10,22 @@ import torch
 from torch import Generator, Tensor
 
 from letterlib.course.checks import Case, Exercise, call, compare
-from letterlib.course.ranges_08 import dead_cases, dead_nodes, range_cases, ranges, telling
+from letterlib.course.ranges_08 import dead_cases, dead_nodes, range_cases, ranges
 from letterlib.course.returned import several
 from letterlib.course.tries_08 import trie, trie_cases
+from letterlib.course.values import telling
 from letterlib.evaluation.ranking import top_k
 
 
 def step_cases(generator: Generator) -> list[Case]:
-    """One beam; two with a tie; fewer allowed than the beam is wide; a beam with -inf; then many, with ties.
+    """One beam; two with a tie; a beam wider than the whole table; a beam with -inf; then many, with ties.
 
     In the third and the last case the best of all continues a later beam: the order of the table is not that of scores.
     """
     inf = float("inf")
     first = _step([-1.0], [[-0.5, -0.25, -2.0]], [[1, 0, 1]], 1)
     tied = _step([-0.5, -1.0], [[-1.0, -0.5, -2.0], [-0.5, -0.75, -0.25]], [[1, 0, 1], [1, 1, 0]], 3)
-    few = _step([-1.0, -0.25], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [0, 1]], 3)
+    few = _step([-1.0, -0.25], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [0, 1]], 5)
     dead = _step([-0.25, -inf], [[-1.0, -0.5], [-0.5, -0.75]], [[1, 1], [1, 1]], 3)
     n, v, beam = 5, 100, 16  # so many children that a sort which is not stable is seen to be none
     log_probs = torch.randint(6, (n, v), generator=generator) / -4 - 0.75

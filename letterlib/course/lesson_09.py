@@ -1,7 +1,7 @@
 """The exercises of lesson 09: the BPR loss, BERT4Rec's masking, BIGRec's grounding, a paired comparison.
 
-Leads are large in both directions, so that a logarithm of 0 shows; histories are short and long, so that filling
-shows; coordinates are whole numbers where a tie matters. The paired comparison is in `paired_09`.
+Histories are short and long, so that filling shows; coordinates are whole numbers where a tie matters. The first and
+the last are in `bpr_09` and `paired_09`.
 """
 
 from typing import Any
@@ -10,78 +10,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from letterlib.collaborative.pairwise import bpr_loss
+from letterlib.course.bpr_09 import bpr, bpr_cases
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.paired_09 import paired, paired_cases
-from letterlib.course.returned import gradients, several
+from letterlib.course.returned import several
 
 IGNORED = -100
-SMALL = (1e-20, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, torch.finfo(torch.float32).eps, 1e-7, 1e-6, 1e-5)
-"""What people add so that a logarithm has something to stand on."""
-
-
-def bpr_cases(generator: Generator) -> list[Case]:
-    """One pair of numbers; a few vectors; leads so large that a sigmoid rounds to 0; many."""
-    cases = [_triple(generator, n, d, 1.0) for n, d in ((1, 1), (3, 2))]
-    far = [("user", [[20.0], [1.0]]), ("liked", [[-8.0], [0.5]]), ("other", [[3.0], [0.1]])]
-    far = {name: torch.tensor(values) for name, values in far}
-    return [*cases, far, _triple(generator, 40, 6, 2.0)]
-
-
-def _triple(generator: Generator, n: int, d: int, size: float) -> Case:
-    """No lead is 0, where the two parts of the usual stable form have a corner each."""
-    while True:
-        user, liked, other = torch.round(size * torch.randn(3, n, d, generator=generator), decimals=1) + 0.05
-        if ((user * (liked - other)).sum(dim=1).abs() > 0.01).all():
-            return {"user": user, "liked": liked, "other": other}
-
-
-def bpr(answer: Any, case: Case) -> None:
-    """9.1: user, liked, other [n, d] -> mean of -log sigmoid(user . liked - user . other), a scalar."""
-    user, liked, other = case.values()
-    given = {name: value.clone().requires_grad_() for name, value in case.items()}
-    returned = call(answer, given)
-    lead = (user * (liked - other)).sum(dim=1)
-    each = F.softplus(-lead)
-    if isinstance(returned, Tensor) and not torch.isfinite(returned).all():
-        cause = "the logarithm of a sigmoid that was rounded to 0, or an `exp` too large for float32. `F.logsigmoid` " \
-                "has neither."  # fmt: skip
-        raise Incorrect("The loss is not finite.", case, expected=each.mean(), actual=returned, cause=cause)
-    causes = [
-        (each.mean(), "`.double()` or `.half()` on the way. The loss has the dtype of the vectors."),
-        (each.sum(), "a sum; the loss is the mean over rows."),
-        (F.softplus(lead).mean(), "the difference the other way round: the user's own film should score *higher*."),
-        (-each.mean(), "the sign: the logarithm of a probability is negative, the loss is minus it."),
-        (each, "one loss per row; take the mean."),
-        (-torch.sigmoid(lead).mean(), "minus the probability; the loss is minus its *logarithm*."),
-        ((1 - torch.sigmoid(lead)).mean(), "one minus the probability; the loss is minus its *logarithm*."),
-        (F.softplus(-lead.mean()), "the mean of the leads, and then one loss. Take the loss of each row first."),
-        (-lead.mean(), "the lead without sigmoid and logarithm. It would fall without end."),
-        (F.relu(-lead).mean(), "a hinge (`relu`) in the place of -log sigmoid."),
-        (F.softplus(-(user * (liked - other))).mean(), "the sigmoid of every coordinate. Add the products up over "
-         "the last dimension first: a score is one number."),
-        ((F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))).mean(), "two losses, one for each "
-         "film: that is binary cross-entropy. BPR looks at the difference of the scores."),
-        (F.softplus(-(user * liked).sum(1)).mean(), "the other film is left out."),
-        (F.softplus(-(user @ liked.T - user @ other.T)).mean(), "every user with every film (`@`). Row n belongs to "
-         "row n: multiply elementwise and add up."),
-        (F.softplus(-(user * (liked - other)).mean(1)).mean(), "the mean of the products. A dot product is their sum."),
-        *((-(torch.sigmoid(lead) + small).log().mean(), "a small number inside the logarithm. It hides the infinity "
-           "and cuts large leads off. `F.logsigmoid` needs none.") for small in SMALL),
-        *((-torch.sigmoid(lead).clamp(min=small).log().mean(), "a small number inside the logarithm, or a `clamp`. It "
-           "cuts large leads off. `F.logsigmoid` needs none.") for small in SMALL),
-    ]  # fmt: skip
-    compare("the loss", returned, bpr_loss(user, liked, other), case, causes)
-    if not returned.requires_grad:
-        cause = "`detach()`, `.item()` or a new tensor on the way."
-        raise Incorrect("The loss has no gradient, so nothing can be learned from it.", case, cause=cause)
-    again = [value.clone().requires_grad_() for value in case.values()]
-    found = gradients(returned, list(given.values()), case)
-    for name, mine, wanted in zip(case, found, torch.autograd.grad(bpr_loss(*again), again), strict=True):
-        if not torch.allclose(mine, wanted, rtol=1e-4, atol=1e-6):
-            cause = "a `detach()` on one side, or a small number inside the logarithm."
-            what = f"The value is right, and the gradient of `{name}` is not."
-            raise Incorrect(what, case, expected=wanted, actual=mine, cause=cause)
 
 
 def masking_cases(generator: Generator) -> list[Case]:
@@ -178,8 +112,9 @@ def _kept_busy(hidden: Tensor) -> Tensor:
 
 
 def grounding_cases(generator: Generator) -> list[Case]:
-    """Two items at equal distance; then items of very different lengths, some of them doubles."""
-    cases = [{"written": torch.tensor([[0.0]]), "catalogue": torch.tensor([[2.0], [-2.0], [1.0]]), "k": 3}]
+    """Two items at equal distance, on either side; then items of very different lengths, some of them doubles."""
+    cases = [{"written": torch.tensor([[0.0]]), "catalogue": torch.tensor([[two], [-two], [1.0]]), "k": 3}
+             for two in (2.0, -2.0)]  # fmt: skip
     for n, items, dim, k in ((2, 5, 2, 2), (6, 60, 3, 7)):
         catalogue = torch.randint(-9, 10, (items, dim), generator=generator).float()
         catalogue[items // 2 :] = catalogue[: items - items // 2].flip(0)
@@ -222,7 +157,7 @@ def grounding(answer: Any, case: Case) -> None:
     ]  # fmt: skip
     returned = call(answer, case)
     if isinstance(returned, Tensor) and returned.shape == (len(written), k) and returned.dtype == torch.int64:
-        _look_at_ties(returned, distance, order[:, :k], case)
+        _look_at_ties(returned, difference, order[:, :k], case)
         causes += [(returned, text) for score, text in scores if _sorted_by(returned, score)]  # ties in any order
     compare("the nearest", returned, order[:, :k], case, causes)
 
@@ -235,14 +170,18 @@ def _sorted_by(returned: Tensor, score: Tensor) -> bool:
     return torch.allclose(score.gather(1, returned), score.sort(dim=1).values[:, :k])
 
 
-def _look_at_ties(returned: Tensor, distance: Tensor, expected: Tensor, case: Case) -> None:
+def _look_at_ties(returned: Tensor, difference: Tensor, expected: Tensor, case: Case) -> None:
     """Right distances in every place, other films: ties were left to chance, or went to the higher id."""
+    distance = difference.square().sum(dim=2).sqrt()
     inside = ((returned >= 0) & (returned < distance.shape[1])).all()
     if not inside or torch.equal(returned, expected):
         return
     if torch.equal(distance.gather(1, returned), distance.gather(1, expected)):
         cause = "ties: of films at equal distances, the lower id comes first. `topk` and plain `sort` leave it to " \
                 "chance; `sort(stable=True)` does not, and `flip` turns ties round."  # fmt: skip
+        shifted = [F.pairwise_distance(one, torch.zeros_like(one)) for one in (difference, -difference)]
+        if any(torch.equal(returned, one.sort(dim=1, stable=True).indices[:, : returned.shape[1]]) for one in shifted):
+            cause = "`F.pairwise_distance`. It adds 1e-6 to every difference, and equal distances come out different."
         wrong = {"expected": expected, "actual": returned}
         raise Incorrect("The distances are right, and the films are not.", case, cause=cause, **wrong)
 

@@ -29,7 +29,7 @@ def grid_cases(generator: Generator) -> list[Case]:
         {"entry": {"seed": seeds[:2]}},
         {"entry": {"tokenizer": "letter", "seed": seeds[:3], "tau": tau, "options": ("a", "b"), "device": None}},
         {"entry": {"tokenizer": ["plain", "letter"], "seed": []}},
-        {"entry": {"profile": "smoke", "tokenizer": ["plain", "letter"], "tau": [tau, 1.0, 1.2], "seed": seeds[:2]}},
+        {"entry": {"profile": "smoke", "tokenizer": ["plain", "letter"], "tau": [tau, 1.5, 1.3], "seed": seeds[:2]}},
     ]
 
 
@@ -60,10 +60,21 @@ def grid(answer: Any, case: Case) -> None:
         return
     cause = next((text for value, text in _wrong_grids(case["entry"]) if value == returned), "")
     if not cause and same_runs:
-        cause = "another order. The last name changes fastest, as the last digit of a counter does."
-    what = f"There should be {len(expected)} runs and there are {len(returned)}." \
+        cause = _cause_of_order(returned, case["entry"])
+    runs = f"{len(expected)} run" + ("" if len(expected) == 1 else "s")
+    what = f"There should be {runs}, and your list has {len(returned)}." \
         if len(returned) != len(expected) else "The right number of runs, and other runs."  # fmt: skip
     raise Incorrect(what, case, expected=expected, actual=returned, cause=cause)
+
+
+def _cause_of_order(returned: list[Entry], entry: Entry) -> str:
+    """Why the right runs stand in a wrong order."""
+    found = {
+        name: list(dict.fromkeys(one[name] for one in returned)) for name in entry if isinstance(entry[name], list)
+    }
+    if all_combinations(entry | found) == returned:
+        return "the values of a list in another order, such as sorted or backwards. They keep the order of their list."
+    return "another order. The last name changes fastest, as the last digit of a counter does."
 
 
 def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
@@ -76,7 +87,9 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
     wrapped = [value if isinstance(value, list) else [value] for value in entry.values()]
     letters = [dict(zip(entry, chosen, strict=True)) for chosen in itertools.product(
         *[value if isinstance(value, list | str) else [value] for value in entry.values()])]  # fmt: skip
+    without_lists = [([], "no run at all. Without lists there is one choice of everything, so one run.")]
     return [
+        *([] if lists else without_lists),
         (every[:1], "the first combination alone: a `return` inside the loop, or the lists side by side (`zip`)."),
         ([single | dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=False)],
          "the lists side by side (`zip`): first with first, second with second. All combinations are asked for."),
@@ -146,6 +159,22 @@ def key(answer: Any, case: Case) -> None:
     for given, other, first, second, cause in others:
         if first == second:
             _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
+    _look_at_defaults(answer, mine, case)
+
+
+def _look_at_defaults(answer: Any, mine: str, case: Case) -> None:
+    """A default that changes is another run for all who did not give the parameter."""
+    left_out = _left_out(case)
+    changed = case["defaults"] | {left_out: case["defaults"][left_out] + 1}
+    if call(answer, case | {"defaults": changed}) == mine:
+        cause = "only what differs from the defaults is in the key. Where a default changes, so does the run."
+        raise Incorrect("Two runs have one key.", case | {"defaults, again": changed}, expected="two keys",
+                        actual=mine, cause=cause)  # fmt: skip
+
+
+def _left_out(case: Case) -> str:
+    """A parameter that was not given; these are numbers in every case."""
+    return next(name for name in case["defaults"] if name not in case["given"])
 
 
 def _look_elsewhere(answer: Any, mine: str, case: Case) -> None:
@@ -159,7 +188,7 @@ def _look_elsewhere(answer: Any, mine: str, case: Case) -> None:
 
 
 def _look_at_key(returned: Any, case: Case) -> None:
-    if not isinstance(returned, str) or not re.fullmatch("[0-9a-f]{16}", returned):
+    if not isinstance(returned, str) or not re.fullmatch("[0-9a-fA-F]{16}", returned):
         cause = "`hexdigest()` gives 64 hexadecimal digits, as text; the first 16 of them, `[:16]`, are enough."
         if isinstance(returned, bytes):
             cause = "bytes. `hexdigest()` gives text, `digest()` does not."
@@ -175,7 +204,7 @@ def _differ(what: str, case: Case, given: Entry, again: Entry, expected: Any, ac
 def _same_runs(case: Case) -> list[tuple[Entry, str]]:
     """Other words for the same run."""
     given, defaults = case["given"], case["defaults"]
-    left_out = next(name for name in defaults if name not in given)
+    left_out = _left_out(case)
     whole = next((name for name, value in given.items() if value == _whole(value)), None)
     found = [
         (dict(given), "the same call gave another key: does it hold a time, a random number or an address?"),

@@ -8,17 +8,16 @@ import torch
 from torch import Generator
 
 from letterlib.course.checks import Case, call, compare
-from letterlib.course.values import close
+from letterlib.course.values import telling
 from letterlib.decoding.trie import Trie
 
-
-def telling(causes: list[tuple[Any, str]], right: Any) -> list[tuple[Any, str]]:
-    """Without the mistakes that make no difference on this case."""
-    return [(value, text) for value, text in causes if not close(value, right)]
+BASES = (2, 3, 4, 5, 8, 10, 11, 12, 16, 32, 64, 100, 128, 256, 1000, 1024)
+"""In which people may write a beginning as one number. Right is only one that no code reaches."""
 
 
 def range_cases(generator: Generator) -> list[Case]:
-    """The root; second and third levels whose codes return below other codes; items that share; then many."""
+    """The root; second and third levels whose codes return below other codes; items that share; two names that are one
+    number, in each base; then many."""
     many = np.unique(_whole(generator, (60, 3), 4), axis=0)
     many = np.repeat(many, 1 + (_whole(generator, (len(many),), 4) == 0), axis=0)
     small = np.array([[0, 1], [0, 2], [1, 2], [2, 0], [2, 2]])
@@ -26,6 +25,7 @@ def range_cases(generator: Generator) -> list[Case]:
         {"codes": np.array([[0, 1], [0, 2], [1, 0]]), "level": 0},
         {"codes": small, "level": 1},
         {"codes": np.repeat(small, [1, 2, 1, 3, 1], axis=0), "level": 1},
+        *({"codes": np.array([[0, base], [1, 0]]), "level": 1} for base in BASES),
         {"codes": np.array([[0, 10], [1, 0], [1, 10], [11, 0]]), "level": 1},
         {"codes": np.array([[0, 1, 2], [1, 1, 2], [1, 2, 0]]), "level": 2},
         {"codes": np.array([[1, 11, 0], [1, 11, 2], [11, 1, 0]]), "level": 2},
@@ -43,6 +43,8 @@ def ranges(answer: Any, case: Case) -> None:
     without_first = [one[1:] for one in (starts, below)]
     alone = [np.flatnonzero(np.diff(codes[:, column], prepend=-1)) for column in (max(level - 1, 0), level)]
     causes = [
+        *((one, "beginnings made into numbers, of which two are the same one. Compare the codes, not a number.")
+          for base in BASES for one in _of_numbers(codes, level, base)),
         (_by_last_code(codes, level), "nodes that end in the same code are taken for one. A node is a whole beginning: "
          "compare all of its codes."),
         (right[:-1], "the last entry is missing: how many children there are in all, where the last range ends."),
@@ -85,6 +87,15 @@ def _by_last_code(codes: np.ndarray, level: int) -> np.ndarray:
     return np.append(0, np.unique(pairs[:, 0], return_counts=True)[1].cumsum())
 
 
+def _of_numbers(codes: np.ndarray, level: int, base: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ranges, had beginnings been written as numbers: by the rows at which these change, and by the numbers."""
+    nodes, children = (codes[:, :length] @ base ** np.arange(length)[::-1] for length in (level, level + 1))
+    rows, below = (_starts(one[:, None]) for one in (nodes, children))
+    known = np.unique(children)
+    return (np.append(np.searchsorted(below, rows), len(below)),
+            np.append(np.searchsorted(known, np.unique(nodes) * base), len(known)))  # fmt: skip
+
+
 def _starts(prefixes: np.ndarray) -> np.ndarray:
     """The rows at which a new beginning starts."""
     new = (prefixes[1:] != prefixes[:-1]).any(axis=1)
@@ -94,9 +105,10 @@ def _starts(prefixes: np.ndarray) -> np.ndarray:
 def dead_cases(generator: Generator) -> list[Case]:
     """One node; three, one of them dead; then many."""
     counts = 1 + _whole(generator, (12,), 3)
-    counts[:5] = [1, 3, 2, 2, 2]
+    counts[:7] = [1, 3, 2, 2, 2, 3, 3]
     many = _whole(generator, (int(counts.sum()),), 4) > 0
     many[:10] = [True, True, False, True, False, True, True, False, False, False]
+    many[10:16] = [True, True, False, False, True, True]  # so that two children of three are not enough
     return [
         {"first_child": np.array([0, 2]), "dead": np.array([True, False])},
         {"first_child": np.array([0, 2, 3, 5]), "dead": np.array([True, True, False, False, True])},
@@ -118,6 +130,8 @@ def dead_nodes(answer: Any, case: Case) -> None:
         (~right, "the nodes that are alive."),
         (dead[first_child[:-1]], "only the first child is looked at."),
         (dead[first_child[1:] - 1], "only the last child is looked at."),
+        (of(lambda children: children[:2].all()), "only the first two children are looked at."),
+        (of(lambda children: children[-2:].all()), "only the last two children are looked at."),
         (~of(np.any), "the nodes none of whose children is dead."),
         (of(np.all, -1), "ranges that are one too short. A slice already leaves out its end."),
         (right[:-1], "the last node is missing. There are `len(first_child) - 1` nodes."),

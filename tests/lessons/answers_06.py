@@ -260,6 +260,8 @@ WRONG = [
     ("6.1", pair_with(films(lambda h, t, n: h[:n])), "*first* films"),
     ("6.1", pair_with(films(lambda h, t, n: h[-n:][::-1])), "most recent film first"),
     ("6.1", pair_with(films(lambda h, t, n: [*h, t][-n:])), "It is the answer"),
+    ("6.1", pair_with(films(lambda h, t, n: list(dict.fromkeys(h))[-n:])), "watched twice"),
+    ("6.1", pair_with(films(lambda h, t, n: [one for one in h if one != t][-n:])), "taken out of the history"),
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].T.flatten(), END])), "codes together"),
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h].flatten()[-n:], END])), "you cut tokens"),
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([END, x[h[-n:]].flatten()])), "stands in front"),
@@ -341,6 +343,8 @@ WRONG = [
     ("6.3", weights_with(lambda p, here, tau: p.numpy()), "should be a tensor"),
     ("6.3", weights_with(lambda p, here, tau: p.double()), "the dtype of the logits"),
     ("6.3", weights_in_place, "in place"),
+    ("6.3", lambda x, t, tau: ((x - torch.inf * F.one_hot(t, x.shape[1])) / tau).softmax(1), "infinity times 0"),
+    ("6.3", lambda x, t, tau: (x / tau + F.one_hot(t, x.shape[1]) * -torch.inf).softmax(1), "infinity times 0"),
     (
         "6.3",
         weights_with(lambda p, here, tau: F.normalize((p - here.float()).abs(), p=1, dim=1), fill=None),

@@ -93,6 +93,25 @@ def as_many_as_are_used(codes, words, random):
     return rows
 
 
+def as_many_as_there_are_films(codes, words, random):
+    rows = random.clone()
+    for code in range(len(codes)):
+        if (codes == code).any():
+            rows[code] = words[codes == code].mean(0)
+    return rows
+
+
+def zero_taken_for_none(is_none):
+    """is_none: means of all codes, 0 where there are no films -> where the random row stays."""
+
+    def answer(codes, words, random):
+        means = torch.stack([words[codes == code].sum(0) for code in range(len(random))])
+        means = means / torch.bincount(codes, minlength=len(random)).clamp(min=1)[:, None]
+        return torch.where(is_none(means), random, means)
+
+    return answer
+
+
 def no_rows_above(codes, words, random):
     return values_by_loop(codes, words, random)[: codes.max() + 1]
 
@@ -271,6 +290,10 @@ WRONG = [
     ("7.1", values_with(lambda mine, start, words: start + mine.mean(0) if len(mine) else start), "the mean is added"),
     ("7.1", one_row_after_another, "the k-th code in use"),
     ("7.1", as_many_as_are_used, "below the *number* of codes in use"),
+    ("7.1", as_many_as_there_are_films, "below the number of *films*"),
+    ("7.1", zero_taken_for_none(lambda means: means == 0), "a mean of 0 taken for no films"),
+    ("7.1", zero_taken_for_none(lambda means: (means == 0).all(1, keepdim=True)), "a mean of 0 taken for no films"),
+    ("7.1", lambda *given: values_by_loop(*given).double(), "should be float32"),
     ("7.1", lambda codes, words, random: random.clone(), "unchanged"),
     ("7.1", writes_into_random, "in place"),
     ("7.1", used_only, "one row for every code"),

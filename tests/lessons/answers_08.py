@@ -276,6 +276,13 @@ def best_of_each_beam(scores, log_probs, allowed, beam):
     return values[:kept], parents[:kept], tokens[parents][:kept]
 
 
+def in_a_loop_over_the_beam(scores, log_probs, allowed, beam):
+    table = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf)
+    values, index = table.flatten().sort(descending=True, stable=True)
+    places = [j for j in range(beam) if values[j] > -torch.inf]
+    return values[places], index[places] // table.shape[1], index[places] % table.shape[1]
+
+
 # 8.3 children as ranges
 
 
@@ -306,11 +313,23 @@ def ranges_by_counting(codes, level):
     return np.append(0, np.unique(children[:, :level], axis=0, return_counts=True)[1].cumsum())
 
 
-def joined_to_a_number(codes, level):
-    """The right ranges, of beginnings written as decimal numbers: 0, 10 and 1, 0 are one there."""
-    numbers = [codes[:, :length] @ 10 ** np.arange(length)[::-1] for length in (level, level + 1)]
-    starts, below = (np.flatnonzero(np.diff(one, prepend=-1)) for one in numbers)
-    return np.append(np.searchsorted(below, starts), len(below))
+def joined_to_a_number(base_of):
+    """The right ranges, of beginnings written as numbers. base_of: codes -> base; in 10, 0, 10 and 1, 0 are one."""
+
+    def answer(codes, level):
+        numbers = [codes[:, :length] @ base_of(codes) ** np.arange(length)[::-1] for length in (level, level + 1)]
+        starts, below = (np.flatnonzero(np.diff(one, prepend=-1)) for one in numbers)
+        return np.append(np.searchsorted(below, starts), len(below))
+
+    return answer
+
+
+def searched_by_number(base):
+    def answer(codes, level):
+        nodes, below = (np.unique(codes[:, :n] @ base ** np.arange(n)[::-1]) for n in (level, level + 1))
+        return np.append(np.searchsorted(below, nodes * base), len(below))
+
+    return answer
 
 
 def joined_to_a_text(codes, level):
@@ -389,7 +408,12 @@ def dead_with(one, more=0):
 RIGHT = {
     "8.1": [trie_by_if, trie_by_recursion, trie_by_defaultdict],
     "8.2": [step_by_sort, step_by_loop, step_by_nonzero, step_by_numpy],
-    "8.3": [ranges_by_search, ranges_by_sets, ranges_by_counting],
+    "8.3": [
+        ranges_by_search,
+        ranges_by_sets,
+        ranges_by_counting,
+        joined_to_a_number(lambda codes: codes.max() + 1),
+    ],  # fmt: skip
     "8.4": [dead_by_reduceat, dead_by_counting, dead_by_loop],
 }
 
@@ -426,6 +450,7 @@ WRONG = [
     ("8.2", as_many_as_forbidden(lambda table, allowed: ~allowed), "what is not allowed was counted"),
     ("8.2", best_of_each_beam, "the best continuation of each beam"),
     ("8.2", step_with(last=lambda *found: tuple(one[:-1] for one in found)), "the last one is missing"),
+    ("8.2", in_a_loop_over_the_beam, "stopped with IndexError"),
     ("8.2", cut_before_the_mask, "cut to `beam` before the mask"),
     ("8.2", step_with(table=lambda scores, log_probs, allowed: scores[:, None] * log_probs), "a product"),
     ("8.2", step_with(table=lambda s, p, allowed: s.exp()[:, None] + p.exp()), "a sum of probabilities"),
@@ -455,7 +480,14 @@ WRONG = [
     ("8.3", lambda codes, level: ranges_by_search(np.pad(codes, ((0, 0), (0, 1))), level + 1), "the next level"),
     ("8.3", lambda codes, level: np.append(ranges_by_search(codes, level)[:-1], len(codes)), "in the last entry"),
     ("8.3", without_row_0, "row 0 left out"),
-    ("8.3", joined_to_a_number, ""),
+    *(
+        ("8.3", joined_to_a_number(lambda codes, base=base: base), "made into numbers")
+        for base in (8, 10, 16, 32, 100, 256)
+    ),
+    ("8.3", joined_to_a_number(len), "made into numbers"),
+    ("8.3", joined_to_a_number(lambda codes: len(np.unique(codes))), "made into numbers"),
+    ("8.3", joined_to_a_number(np.max), ""),
+    ("8.3", searched_by_number(64), "made into numbers"),
     ("8.3", joined_to_a_text, ""),
     ("8.3", searched_to_the_right, "one too large"),
     ("8.3", exchanged, "exchanged in `searchsorted`"),
@@ -486,6 +518,8 @@ WRONG = [
     ("8.4", dead_with(np.all, 1), "one too long"),
     ("8.4", dead_with(np.all, -1), "one too short"),
     ("8.4", lambda first_child, dead: dead[first_child[1:] - 1], "only the last child"),
+    ("8.4", dead_with(lambda children: children[:2].all()), "only the first two"),
+    ("8.4", dead_with(lambda children: children[-2:].all()), "only the last two"),
     ("8.4", lambda first_child, dead: dead_by_loop(first_child, dead)[:-1], "last node is missing"),
     ("8.4", lambda first_child, dead: np.flatnonzero(dead_by_loop(first_child, dead)), "numbers of the dead nodes"),
     ("8.4", lambda first_child, dead: ~dead_with(np.any)(first_child, dead), "none of whose children"),

@@ -36,6 +36,20 @@ def one_added_in_place(user, liked, other):
     return (small.log() - lead.clamp(max=0)).mean()
 
 
+def bias_apart(user, liked, other):
+    """The 1 at the end of a user's vector is taken as said."""
+    difference = liked - other
+    return -F.logsigmoid((user[:, :-1] * difference[:, :-1]).sum(1) + difference[:, -1]).mean()
+
+
+def bias_left_out(user, liked, other):
+    return -F.logsigmoid(lead_of(user[:, :-1], liked[:, :-1], other[:, :-1])).mean()
+
+
+def bias_twice(user, liked, other):
+    return -F.logsigmoid(lead_of(user, liked, other) + (liked - other)[:, -1]).mean()
+
+
 def as_two_losses(user, liked, other):
     return (F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))).mean()
 
@@ -158,6 +172,10 @@ def squares(written, catalogue):
     return (written[:, None] - catalogue).square().sum(2)
 
 
+def each_pair_by_itself(written, catalogue):
+    return torch.stack([torch.stack([F.pairwise_distance(one, item) for item in catalogue]) for one in written])
+
+
 def higher_id_first(written, catalogue, k):
     return len(catalogue) - 1 - squares(written, catalogue).flip(1).sort(dim=1, stable=True).indices[:, :k]
 
@@ -215,6 +233,7 @@ def by_standard_deviation(a, b, users, draws):
 RIGHT = {
     "9.1": [
         bpr_by_loop,
+        bias_apart,
         bpr_with(lambda lead: F.softplus(-lead).mean()),
         bpr_with(lambda lead: (F.relu(-lead) + torch.log1p(torch.exp(-lead.abs()))).mean()),
     ],
@@ -255,6 +274,14 @@ WRONG = [
     ("9.1", bpr_with(lambda lead: F.softplus(-lead).mean().item()), "should be a tensor"),
     ("9.1", bpr_with(lambda lead: F.softplus(-lead.double()).mean()), "the dtype of the vectors"),
     ("9.1", bpr_with(lambda lead: F.softplus(-lead.double()).sum()), "a sum"),
+    ("9.1", bias_left_out, "b is left out"),
+    ("9.1", bias_twice, "b is added twice"),
+    ("9.1", bpr_with(lambda lead: -torch.where(lead < -50, lead, torch.sigmoid(lead).log()).mean()), "both branches"),
+    (
+        "9.1",
+        bpr_with(lambda lead: F.binary_cross_entropy(torch.sigmoid(lead), torch.ones(len(lead)))),
+        "`binary_cross_entropy`",
+    ),
     ("9.1", one_added_in_place, "an operation in place"),
     ("9.2", masking_with(hide=lambda hidden, *_: hidden), "teaches nothing"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy(draws < share)), "filling is masked too"),
@@ -282,6 +309,9 @@ WRONG = [
     ("9.2", lambda *case: masking_by_loop(*case)[0], "return two things"),
     ("9.3", higher_id_first, "lower id comes first"),
     ("9.3", grounding_with(lambda w, c: -squares(w, c)), "the farthest"),
+    ("9.3", grounding_with(lambda w, c: F.pairwise_distance(w[:, None], c)), "adds 1e-6"),
+    ("9.3", grounding_with(lambda w, c: torch.nn.PairwiseDistance()(c, w[:, None])), "adds 1e-6"),
+    ("9.3", grounding_with(each_pair_by_itself), "adds 1e-6"),
     ("9.3", lambda w, c, k: torch.cdist(w, c).topk(k).indices, "`topk` with `largest=False`"),
     ("9.3", grounding_with(lambda w, c: -(w @ c.T)), "dot products"),
     ("9.3", grounding_with(lambda w, c: -(F.normalize(w, dim=1) @ F.normalize(c, dim=1).T)), "cosines"),

@@ -46,6 +46,14 @@ def grid_side_by_side(entry):
     return [{name: v for name, v in entry.items() if name not in lists} | dict(zip(lists, row)) for row in rows]  # noqa: B905
 
 
+def grid_without_lists_is_none(entry):
+    return grid_by_growing(entry) if any(isinstance(value, list) for value in entry.values()) else []
+
+
+def grid_in_order_of(order):
+    return lambda entry: grid_by_growing({k: order(v) if isinstance(v, list) else v for k, v in entry.items()})
+
+
 def grid_first_fastest(entry):
     found = itertools.product(*[as_list(value) for value in reversed(entry.values())])
     return [dict(zip(entry, chosen[::-1], strict=True)) for chosen in found]
@@ -111,6 +119,10 @@ def key_with(text=lambda full: json.dumps(full), of=settings, digest=sha):
 def in_given_order(given, defaults, folders):
     kept = {k: number(v) for k, v in given.items() if v is not None and k not in folders}
     return kept | {k: number(v) for k, v in defaults.items() if k not in kept}
+
+
+def only_what_differs(given, defaults, folders):
+    return {k: v for k, v in settings(given, defaults, folders).items() if v != defaults[k]}
 
 
 def only_given(given, defaults, folders):
@@ -266,7 +278,7 @@ RIGHT = {
     "10.2": [
         key_by_loop,
         key_with(),
-        key_with(lambda full: repr(list(full.items()))),
+        key_with(lambda full: repr(list(full.items())), digest=lambda text: sha(text).upper()),
         key_by_a_sorted_set,
         key_by_a_method_called_hash,
     ],  # fmt: skip
@@ -289,6 +301,10 @@ WRONG = [
     ("10.1", grid_with(choices=lambda v: list(v) if isinstance(v, (list, tuple)) else [v]), "There should be"),
     ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]), "into its letters"),
     ("10.1", lambda entry: grid_by_growing(entry)[::-1], "another order"),
+    ("10.1", grid_in_order_of(sorted), "They keep the order of their list"),
+    ("10.1", grid_in_order_of(lambda values: values[::-1]), "They keep the order of their list"),
+    ("10.1", grid_without_lists_is_none, "Without lists there is one choice"),
+    ("10.1", grid_without_lists_is_none, "There should be 1 run, and"),
     ("10.1", lambda entry: [entry], "the entry itself"),
     ("10.1", grid_of_one_dictionary, "one dictionary in all places"),
     ("10.1", lambda entry: (run for run in grid_by_growing(entry)), "`list(...)` around it"),
@@ -298,6 +314,7 @@ WRONG = [
     ("10.2", key_with(of=in_order_of_defaults), "order of the names in `defaults`"),
     ("10.2", key_with(of=defaults_win), "nothing of what was given"),
     ("10.2", key_with(of=only_given), "default that was written out"),
+    ("10.2", key_with(of=only_what_differs), "only what differs from the defaults"),
     ("10.2", key_with(of=folders_too), "a folder"),
     ("10.2", key_with(of=none_stays), "None. It means"),
     ("10.2", key_with(of=zero_is_nothing), "0 was taken for"),

@@ -69,6 +69,23 @@ def common_ones_by_position(a, b, seeds_a, seeds_b):
     return a[np.isin(seeds_a, seeds_b)].mean(1) - b[np.isin(seeds_b, seeds_a)].mean(1)
 
 
+def in_this_order(order):
+    """order: two arrays of seeds -> the common ones, in some order."""
+
+    def answer(a, b, seeds_a, seeds_b):
+        return np.array([a[seeds_a == s].mean() - b[seeds_b == s].mean() for s in order(seeds_a, seeds_b)])
+
+    return answer
+
+
+def common_as_texts(seeds_a, seeds_b):
+    return [int(seed) for seed in sorted({*map(str, seeds_a)} & {*map(str, seeds_b)})]
+
+
+def common_below_10(seeds_a, seeds_b):
+    return [seed for seed in range(10) if seed in seeds_a and seed in seeds_b]
+
+
 def missing_as_zero(a, b, seeds_a, seeds_b):
     first, second = pd.Series(a.mean(1), seeds_a), pd.Series(b.mean(1), seeds_b)
     return first.sub(second, fill_value=0).sort_index().to_numpy()
@@ -210,6 +227,10 @@ WRONG = [
     ("11.1", seeds_with(in_order_of_b), "in the order of `seeds_b`"),
     ("11.1", seeds_with(common_ones_by_position), "the common seeds of each side"),
     ("11.1", seeds_with(missing_as_zero), "seeds that only one side has, or common ones left out"),
+    ("11.1", seeds_with(in_this_order(lambda a, b: {*a.tolist()} & {*b.tolist()})), "such as that of a `set`"),
+    ("11.1", seeds_with(in_this_order(common_as_texts)), "sorted as texts"),
+    ("11.1", seeds_with(in_this_order(common_below_10)), "or common ones left"),
+    ("11.1", seeds_with(mean=lambda d, a, b: abs(d.mean())), "Where b is better the mean is negative"),
     ("11.1", seeds_with(mean_of_everything), "several numbers are asked for"),
     ("11.1", seeds_with(the_other_way), "b - a"),
     ("11.1", seeds_with(over_cases), "one a case"),
