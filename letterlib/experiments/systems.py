@@ -149,5 +149,9 @@ def _reads(name: str, override: str) -> bool:
     room, dot, option = override.partition("=")[0].partition(".")
     if not dot:  # held_out, encoder and text_tokens: of no one room, and never said
         return True
-    fixed = TOKENIZER_ARMS.get(identifiers, {}) if room == "tokenizer" else {}
-    return room in rooms_of(system, identifiers) and option not in fixed
+    fixed = TOKENIZER_ARMS.get(identifiers, {})
+    if (room == "sasrec_32" and "alpha" in fixed) or (option == "n_groups" and "beta" in fixed):
+        return False  # only the loss that is left out reads them
+    if room == "tokenizer" and identifiers in SCHEMES:  # it has the tokenizer's sizes, and trains nothing
+        return SCHEMES[identifiers].sized and option in ("n_levels", "n_codes")
+    return room in rooms_of(system, identifiers) and not (room == "tokenizer" and option in fixed)

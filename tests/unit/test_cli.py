@@ -196,6 +196,7 @@ def test_an_option_that_changes_nothing_is_said(tmp_path, beauty):
     assert [line for line in done.stdout.splitlines() if line.startswith("note")] == [
         "note: --set tokenizer.alpha=0.5 changes nothing for plain",
         "note: --set tiger.epochs=1 changes nothing for plain",
+        "note: --set tokenizer.n_groups=4 changes nothing for plain",
     ]
 
 
@@ -218,6 +219,10 @@ def test_what_changes_nothing_is_known_of_every_system():
     assert unread(given, "tiger-cf") == ["tokenizer.beta=0.1", "mf.epochs=1"]
     assert unread(given, "letter-tiger") == ["mf.epochs=1"] and unread(given, "mf") == given[:3]
     assert unread(given, "letter") == ["tiger.beam=30", "mf.epochs=1"] and unread(given, "popularity") == given[:4]
+    given = ["tokenizer.epochs=9", "tokenizer.n_groups=4", "sasrec_32.epochs=9", "tokenizer.n_codes=16"]
+    assert unread(given, "tiger-random") == given[:3] and unread(given, "tiger-released") == given
+    assert unread(given, "tiger") == given[1:3] and unread(given, "cf") == given[1:2]
+    assert unread(given, "tiger-div") == given[2:3] and not unread(given, "letter-tiger")
 
 
 def test_a_terminal_that_knows_ascii_alone_does_not_end_a_run(tmp_path, beauty):

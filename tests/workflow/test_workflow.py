@@ -212,3 +212,13 @@ def test_the_pins_are_what_is_installed_and_in_one_place():
     listed = subprocess.run([SNAKEMAKE.with_name("pip"), "freeze"], capture_output=True, text=True, check=True).stdout
     pins = [line for line in (WORKFLOW / "requirements.txt").read_text().splitlines() if "==" in line]
     assert pins and set(pins) <= set(listed.splitlines())
+
+
+def test_data_that_come_with_the_installation_are_not_read_from_a_folder_of_their_name(place):
+    (place.folder / "data" / "movielens").mkdir(parents=True)
+    dry = place.snakemake("-n", "-p")
+    ended_well(dry)
+    assert "data_dir" not in dry.stdout + dry.stderr and "--data-dir" not in dry.stdout + dry.stderr
+    asked = place.snakemake("-n", "-p", data="data")
+    ended_well(asked)
+    assert f"-p data_dir {place.folder / 'data' / 'movielens'}" in asked.stdout + asked.stderr
