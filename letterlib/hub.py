@@ -1,5 +1,6 @@
 """Models that others trained, from a folder, the hub's cache or the hub; what cannot be loaded is one line."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ def check_model(option: str, name: str) -> None:
     """LetterError for what is written as a folder and is none, or is one and holds no model. Ids are not looked up."""
     folder = Path(name)
     if name.startswith("~"):
-        raise LetterError(f"{option}={name}: ~ is not resolved here; write the whole path, {folder.expanduser()}")
+        raise LetterError(f"{option}={name}: ~ is not resolved here; write the whole path, {os.path.expanduser(name)}")
     if name.startswith((".", "/")) and not folder.is_dir():
         raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
     if folder.is_dir() and "/" in folder.as_posix() and not (folder / "config.json").is_file():

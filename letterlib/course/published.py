@@ -4,11 +4,13 @@ A figure compares only with one for the same data and the same kind of identifie
 different data sets.
 """
 
+import re
 from typing import Any
 
 import pandas as pd
 
 from letterlib.data import raw_source
+from letterlib.experiments.parameters import RunParameters
 
 PAPER = "LETTER paper"
 
@@ -65,6 +67,16 @@ def published(dataset: str = "beauty") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["system", "source", "ours", *COLUMNS])
 
 
+def _changed(asked: dict[str, Any]) -> list[str]:
+    """What a run's parameters change in their profile, but for models and number formats, which are no settings."""
+    named = {name: asked[name] for name in ("dataset", "tokenizer", "generator", "profile")}
+    usual = RunParameters.checked(**named).resolved
+    aside = ("options", "seed", "device")
+    found = [f"{name}={asked[name]}" for name in usual if name not in aside and asked[name] != usual[name]]
+    no_setting = re.compile(r"encoder=|\w+\.(language_model|dtype|gradient_checkpointing)=")
+    return found + [one for one in asked["options"] if not no_setting.match(one)]
+
+
 def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     """A run's record above the published figures for its data and identifiers, and what that is worth.
 
@@ -88,9 +100,10 @@ def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     metrics = record["metrics"]["history in"]
     row = {"system": record["label"], "source": f"this run, seed {record['parameters']['seed']}"}
     both = pd.concat([pd.DataFrame([row | {name: metrics[name] for name in COLUMNS}]), found], ignore_index=True)
-    own = [one for one in record["parameters"]["options"] if not one.startswith("encoder=")]
-    if record["parameters"]["profile"] != "paper" or own:
+    if record["parameters"]["profile"] != "paper":
         return both, "the same data, another budget: the gap says how far this budget goes, and nothing about the paper"
+    if changed := _changed(record["parameters"]):
+        return both, f"the same data, other settings than the paper's ({', '.join(changed)}): the gap may be theirs"
     reads_text = "tokenizer" in record["config"]
     encoder = f" (text read by {record['config']['encoder']}, by LLaMA-7B in the paper)" if reads_text else ""
     return both, f"the same data and size{encoder}, one seed beside one: a gap within either interval says nothing"

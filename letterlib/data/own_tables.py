@@ -57,7 +57,8 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    tabs = not {".tsv", ".tab"}.isdisjoint(part.lower() for part in path.suffixes)
+    plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst") else path
+    tabs = plain.suffix.lower() in (".tsv", ".tab")
     # Objects at first: where every line ends in an empty field, pandas 3 would report lost data for `str`.
     as_written = dict(dtype=object, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     try:
@@ -89,14 +90,17 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _check_marks(path: Path, table: pd.DataFrame) -> None:
-    """A quotation mark that begins a field of a .tsv, as titles do, opens a quotation; it may end rows later."""
-    broken = table.astype(str).apply(lambda column: column.str.contains(r"[\t\r\n]")).to_numpy()
-    if broken.any():
-        row, column = np.argwhere(broken)[0]
-        raise LetterError(
-            f"{path}, data row {row + 1}: its {table.columns[column]} goes on over a tab or a line, since it begins "
-            'with a quotation mark; put the field in such marks, and double those inside it ("""Heroes"" (1977)")'
-        )
+    """A quotation mark that begins a field of a .tsv, as some titles do, opens it until the next mark, rows later.
+
+    A field with a tab in it is taken for that, and a field of several lines, unless it is a description.
+    """
+    for column in table.columns.intersection(["user", "item", "time", "title", "description", "genres"]):
+        odd = table[column].astype(str).str.contains(r"\t" if column == "description" else r"[\t\r\n]")
+        if odd.any():
+            raise LetterError(
+                f"{path}, data row {int(np.argmax(odd)) + 1}: its {column} holds a tab or a line end. Does it begin "
+                'with a quotation mark? Put it in such marks and double its own, """Heroes"" (1977)"; else in one line'
+            )
 
 
 def _times(written: pd.Series, path: Path) -> pd.Series:

@@ -18,7 +18,7 @@ from letterlib.files import digest, one_at_a_time, remove_scratch, written_besid
 _LABEL = "label"
 """The column of items' own ids in the file."""
 
-_DAMAGED = (OSError, ValueError, KeyError, pa.ArrowException)
+_DAMAGED = (OSError, ValueError, KeyError, LetterError, pa.ArrowException)
 """What reading a prepared copy raises when it is not, or not wholly, what was written."""
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from letterlib.data.dataset import UNKNOWN_USER
+
 RESAMPLES = 2000
 DIGITS = 12
 """Ends of intervals are rounded to so many places: sums of floats would make 2e-17 of a 0, which then excludes 0."""
@@ -32,8 +34,8 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
     """Interval of the mean over cases.
 
     values: float [n_cases] of one run, or [n_runs, n_cases] of several over the same cases, whose runs are then
-    resampled as well. users: int64 [n_cases], whose case each is; cases of unknown users (negative) are as many
-    people as there are cases. seed: of the resampling.
+    resampled as well. users: int64 [n_cases], whose case each is; of UNKNOWN_USER every case is another person's.
+    seed: of the resampling.
     ValueError without cases or runs, where `users` are fewer or more, or for NaN, whose interval would seem to hold 0.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
@@ -43,8 +45,11 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
         raise ValueError(f"{values.shape[1]:,} cases of {len(users):,} users: give the user of each case")
     if not np.isfinite(values).all():
         raise ValueError("some values are NaN or infinite, so they have no mean")
-    users = np.asarray(users)
-    _, owner = np.unique(np.where(users < 0, -1 - np.arange(len(users)), users), return_inverse=True)
+    _, owner = np.unique(users, return_inverse=True)
+    unknown = np.flatnonzero(np.asarray(users) == UNKNOWN_USER)
+    if len(unknown):
+        owner[unknown] = len(owner) + unknown
+        _, owner = np.unique(owner, return_inverse=True)
     n_runs, n_users = len(values), int(owner.max()) + 1
     sums = [np.bincount(owner, weights=row, minlength=n_users) for row in values]
     # Users with equal results are exchangeable, so drawing how often each kind of user comes up is the same

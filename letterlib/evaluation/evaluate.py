@@ -74,7 +74,8 @@ class Evaluation:
         identifiers = value["identifier_ranks"]
         arrays = (np.array(value[name]) for name in ("ranks", "users", "groups"))
         shared = None if identifiers is None else np.array(identifiers)
-        return cls(*arrays, value["lists"], shared, value.get("places", LISTED))  # files did not say so at first
+        at_least = max(LISTED, *(rank + 1 for rank in value["ranks"]))  # files did not say how long the lists were
+        return cls(*arrays, value["lists"], shared, value.get("places", at_least))
 
 
 def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None) -> Evaluation:

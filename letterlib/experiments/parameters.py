@@ -33,6 +33,7 @@ from letterlib.experiments.systems import (
     SYSTEMS,
     find_system,
     rooms_of,
+    unread,
     with_identifiers,
 )
 from letterlib.files import digest
@@ -102,11 +103,10 @@ class RunParameters(BaseModel):
         try:
             asked = cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = first["loc"][0]
+            name = (first := error.errors()[0])["loc"][0]
             hints = {"string_type": "; in YAML, write it in quotes", "tuple_type": "; write a list, [tiger.epochs=3]"}
-            hint = hints.get(first["type"], "")
-            raise LetterError(f"{name}={first['input']!r}: {first['msg'].lower()}{hint}") from error
+            said = first["msg"].lower() + hints.get(first["type"], "")
+            raise LetterError(f"{name}={first['input']!r}: {said}") from error
         asked._check_names()
         asked._check_that_it_matters()
         _ = asked.config  # the configuration's own checks
@@ -169,7 +169,7 @@ class RunParameters(BaseModel):
     def _check_options(self) -> None:
         """One that is not read would change nothing."""
         for one in self.options:
-            if one.partition("=")[0].partition(".")[0] not in self.rooms:
+            if one.partition("=")[0].partition(".")[0] not in self.rooms or unread([one], self.system):
                 what = f"tokenizer={self.tokenizer}, generator={self.generator}"
                 raise LetterError(f"options={one!r}: changes nothing with {what}, which read {', '.join(self.rooms)}")
 

@@ -111,11 +111,17 @@ def _check_data_of(
     """LetterError if a record is of other data than those there now: its name says what they are called."""
     if not Path(data_dir).is_dir() if data_dir else parameters.dataset not in PACKAGED:
         return
-    there = load_dataset(parameters.dataset, data_dir, Path(cache_dir) / "data").fingerprint
+    try:
+        there = load_dataset(parameters.dataset, data_dir, Path(cache_dir) / "data").fingerprint
+    except LetterError:
+        if data_dir is None:  # a package that is not there, or a cache that is to be read only: the record stands
+            return
+        raise
     if there != record["dataset"]["fingerprint"]:
+        or_else = ", or call this data set something else" if data_dir else ""
         raise LetterError(
             f"{path}: the record of {parameters.dataset} with other content than {data_dir or 'its package'} has now; "
-            "name another folder with --out-dir, or call this data set something else"
+            f"name another folder with --out-dir{or_else}"
         )
 
 

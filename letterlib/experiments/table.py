@@ -1,6 +1,5 @@
 """Several seeds in one table: what `letterlib table` prints and writes."""
 
-import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -27,6 +26,12 @@ from letterlib.experiments.tables import (
     with_floors,
 )
 from letterlib.files import write_json, write_text, written_beside
+
+IN_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "_%&#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+"""For a caption, in which pandas escapes nothing: settings and paths may be in it."""
 
 
 def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
@@ -76,8 +81,7 @@ def _write(
     with written_beside(folder / "ranks.parquet") as beside:
         ranks_frame(pipelines[0], results).to_parquet(beside, index=False)
     with written_beside(folder / "table.tex") as beside:
-        caption = re.sub(r"[_%&#$]", r"\\\g<0>", f"{title}.")  # which `escape` leaves as it is
-        frame.to_latex(beside, escape=True, caption=caption, label=f"tab:{folder.name}")
+        frame.to_latex(beside, escape=True, caption=f"{title.translate(IN_LATEX)}.", label=f"tab:{folder.name}")
     floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
     axes = plots.system_forest({find_system(name).label: one.interval() for name, one in results.items()}, floors)
     with written_beside(folder / "systems.png") as beside:

@@ -4,6 +4,8 @@ Random codes know nothing of an item; what a generator gains with them it owes t
 k-means knows what the text encoder knows: RQ-VAE's quantisation without its encoder, decoder and losses.
 """
 
+from operator import index
+
 import numpy as np
 import torch
 
@@ -19,7 +21,7 @@ LEVELS, CODES = 4, 256
 
 def random_identifiers(n_items: int, seed: int = 0, n_levels: int = LEVELS, n_codes: int = CODES) -> Identifiers:
     """Identifiers drawn from all that there are, without replacement, so that no two items share one."""
-    n_items, n_levels, n_codes = map(int, (n_items, n_levels, n_codes))  # powers of NumPy's numbers overflow
+    n_items, n_levels, n_codes = map(index, (n_items, n_levels, n_codes))  # powers of NumPy's numbers overflow
     if n_items > n_codes**n_levels:
         raise LetterError(
             f"{n_items:,} items, but {n_levels} levels of {n_codes} codes make {n_codes**n_levels:,} identifiers; "

@@ -58,9 +58,11 @@ def test_the_exercise_writes_a_grid_out_as_the_library_does():
     assert ours == expand(entry) and len(ours) == 8
 
 
-def made_record(dataset="beauty", system="letter-tiger", profile="paper", **counts) -> dict:
+def made_record(dataset="beauty", system="letter-tiger", profile="paper", asked=None, **counts) -> dict:
+    generator = "lc-rec" if "lc-rec" in system else "tiger"
+    asked = {"generator": generator, "tokenizer": SYSTEMS[system].identifiers} | (asked or {})
     return {
-        "parameters": {"dataset": dataset, "profile": profile, "seed": 4, "options": []},
+        "parameters": RunParameters.checked(**asked, dataset=dataset, profile=profile, seed=4).resolved,
         "system": system,
         "label": SYSTEMS[system].label,
         "dataset": {"held out": 1} | COUNTS.get(dataset, COUNTS["beauty"]) | counts,
@@ -88,11 +90,11 @@ def test_other_counts_and_other_sizes_are_said():
     assert both.empty and "12,100 items, where the paper has 22,363 users and 12,101 items" in worth
     both, worth = beside_published(made_record(profile="laptop"))
     assert len(both) == 3 and "another budget" in worth
-    record = made_record()
-    record["parameters"]["options"] = ["encoder=/models/llama"]
+    record = made_record(asked={"options": ["encoder=llama", "tiger.dtype=bfloat16"]})
     assert "same data and size" in beside_published(record)[1]
-    record["parameters"]["options"] = ["tiger.epochs=1"]
-    assert "another budget" in beside_published(record)[1]
+    for asked, words in (({"options": ["tiger.epochs=1"]}, "tiger.epochs=1"), ({"tau": 0.8}, "tau=0.8")):
+        both, worth = beside_published(made_record(asked=asked))
+        assert len(both) == 3 and f"other settings than the paper's ({words})" in worth
     record["dataset"]["held out"] = 5
     both, worth = beside_published(record)
     assert both.empty and "another split: the last 5 items" in worth

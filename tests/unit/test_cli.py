@@ -101,6 +101,7 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["train", "letter-lc-rec", "--profile", "smoke", "--set", "lcrec.intentions=no.json"], ["no.json"]),
         (["run", "--encoder", "./none"], ["encoder=./none: no such folder"]),
         (["run", "--encoder", "~/none"], ["encoder=~/none: ~ is not resolved here", str(Path.home() / "none")]),
+        (["run", "--encoder", "~nobody-has-this-name/m"], ["~ is not resolved here"]),
         (["run", "--encoder", "x/y", "--set", "encoder=minilm"], ["there is --encoder x/y as well"]),
         (["run", "--set", "bigrec.language_model=/none"], ["bigrec.language_model=/none: no such folder"]),
         (["grid", "x.yaml", "--run", "--json"], ["--json lists and --run does"]),

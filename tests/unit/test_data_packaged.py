@@ -175,7 +175,12 @@ def reorder(file: Path) -> None:
     pq.write_table(table.take(list(range(table.num_rows))[::-1]), file)
 
 
-@pytest.mark.parametrize("damage", [truncate, scribble, reorder, Path.unlink])
+def shorten(file: Path) -> None:
+    table = pq.read_table(file)
+    pq.write_table(table.slice(0, table.num_rows - 9), file)
+
+
+@pytest.mark.parametrize("damage", [truncate, scribble, reorder, shorten, Path.unlink])
 @pytest.mark.parametrize("file", ["sequences", "items"])
 def test_a_damaged_copy_is_made_again_and_said_so(films, tmp_path, capsys, damage, file):
     load_dataset("movielens", cache_dir=tmp_path)

@@ -143,3 +143,6 @@ def test_cases_of_unknown_users_are_not_one_person():
     unknown = interval(hits, np.full(60, -1), 0)
     known = interval(hits, np.arange(60), 0)
     assert unknown.low < unknown.high and abs((unknown.high - unknown.low) / (known.high - known.low) - 1) < 0.2
+    named = np.repeat(np.arange(20), 3)
+    for users in (named.astype(str), list(map(str, named)), named.astype(np.uint64) + 2**60, -100 - named):
+        assert interval(hits, users, 0).high - interval(hits, users, 0).low > 0.1

@@ -244,26 +244,30 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
     assert len(set(ids)) == 10 and set(ids) <= set(items["item"]) - {"SKU-017", "SKU-004"}
 
 
-MARKED = [f"{i:03}\tThing {i}" for i in range(ITEMS)]
-
-
 @pytest.mark.parametrize(
-    "title", ['"Heroes (1977)', '"Heroes" (Live)\tand "more"'], ids=["never closed", "closed before another column"]
+    ("rows", "column"),
+    [
+        (['003\t"Heroes (1977)\tfine', '004\tB 12" Single\tfine'], "title"),  # two rows would become one
+        (['003\tHeroes\t"fine', '004\tBlackout\tfine"'], "description"),
+    ],
+    ids=["a title", "a description"],
 )
-def test_a_mark_at_the_beginning_of_a_title_swallows_no_row(tmp_path, title):
+def test_a_mark_that_begins_a_field_swallows_no_row(tmp_path, rows, column):
     interactions, _ = written(tmp_path)
-    rows = [*MARKED[:3], f"003\t{title}", '004\tB 12" Single', *MARKED[5:]]
-    (tmp_path / "p.tsv").write_text("item\ttitle\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    with pytest.raises(LetterError, match="p.tsv"):
+    lines = ["item\ttitle\tdescription", *(f"{i:03}\tThing {i}\tfine" for i in range(3)), *rows]
+    lines += [f"{i:03}\tThing {i}\tfine" for i in range(5, ITEMS)]
+    (tmp_path / "p.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(LetterError, match=f"data row 4: its {column} holds a tab or a line end"):
         read_own_tables("shop", interactions, tmp_path / "p.tsv")
 
 
-def test_a_quotation_in_a_tsv_is_read_as_pandas_writes_it(tmp_path):
+@pytest.mark.parametrize("name", ["p.tsv.bz2", "p.csv", "shop.tsv.csv"])
+def test_a_title_in_marks_and_a_description_of_two_lines_are_read_as_pandas_writes_them(tmp_path, name):
     interactions, _ = written(tmp_path)
-    frame = pd.DataFrame({"item": [f"{i:03}" for i in range(ITEMS)], "title": ['"Heroes" (1977)'] * ITEMS})
-    frame.to_csv(tmp_path / "p.tsv.bz2", sep="\t", index=False)
-    dataset, _ = read_own_tables("shop", interactions, tmp_path / "p.tsv.bz2")
-    assert dataset.titles() == ['"Heroes" (1977)'] * ITEMS
+    told = {"title": ['"Heroes" (1977)'] * ITEMS, "description": ["two\nlines"] * ITEMS, "of no use": ["a\tb"] * ITEMS}
+    frame = pd.DataFrame({"item": [f"{i:03}" for i in range(ITEMS)], **told})
+    frame.to_csv(tmp_path / name, sep="\t" if "bz2" in name else ",", index=False)
+    assert read_own_tables("shop", interactions, tmp_path / name)[0].titles() == told["title"]
 
 
 def test_ties_are_counted_and_their_order_is_said(tmp_path):

@@ -153,6 +153,19 @@ def test_a_data_set_that_is_nowhere_is_refused_before_any_work(tmp_path, monkeyp
     assert RunParameters.from_notebook({"dataset": "mine"}).dataset == "mine"
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"tokenizer": "random", "options": ["tokenizer.epochs=9"]},
+        {"tokenizer": "plain", "options": ["sasrec_32.epochs=9"]},
+    ],
+    ids=["what is not trained", "a loss that is left out"],
+)
+def test_a_grid_and_the_command_line_agree_on_what_changes_nothing(values):
+    with pytest.raises(LetterError, match="changes nothing with"):
+        RunParameters.checked(**values)
+
+
 def test_a_value_of_another_kind_under_a_parameter_s_name_is_not_passed_over():
     with pytest.raises(LetterError, match="options="):
         RunParameters.from_notebook({"profile": "smoke", "options": {"tiger.epochs": 3}})

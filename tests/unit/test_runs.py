@@ -29,6 +29,7 @@ from letterlib.experiments.brief import (
     users_in_brief,
 )
 from letterlib.experiments.cache import Cache
+from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.runs import failures, record_path, run
 from letterlib.tokenization.identifiers import Identifiers
@@ -334,3 +335,21 @@ def test_a_stretch_of_users_takes_one_word_and_disorder_is_a_mistake():
     assert hits_in_brief(np.array([ABSENT, 0, ABSENT, 4])) == "1:0 3:4"
     with pytest.raises(ValueError, match="order"):
         users_in_brief(np.array([1, 0]))
+
+
+MOVIELENS = sorted((Path(__file__).resolve().parents[2] / "experiments/results/movielens-overall").glob("*.json"))[0]
+
+
+def test_a_record_of_packaged_data_is_held_against_the_package(tmp_path):
+    """Made with a --data-root in which a folder is called movielens, it is of other data, and would stay for good."""
+    record = json.loads(MOVIELENS.read_text(encoding="utf-8"))
+    asked = RunParameters.checked(**record["parameters"])
+    where = {"out_dir": tmp_path, "say": lambda line: None}
+    (tmp_path / MOVIELENS.name).write_text(json.dumps(record), encoding="utf-8")
+    assert run(asked, cache_dir=tmp_path / "cache", **where) == record
+    record["dataset"]["fingerprint"] = "of other data"
+    (tmp_path / MOVIELENS.name).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(LetterError, match="other content than its package has now.*--out-dir$"):
+        run(asked, cache_dir=tmp_path / "cache", **where)
+    # Where nothing can be kept, nothing can be looked up, and what there is may be read all the same.
+    assert run(asked, cache_dir=Path(os.devnull) / "cache", **where) == record

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from letterlib.data import PACKAGED
 from letterlib.experiments.commands import _for_another_program
 from letterlib.experiments.parameters import RunParameters
 
@@ -215,10 +216,14 @@ def test_the_pins_are_what_is_installed_and_in_one_place():
 
 
 def test_data_that_come_with_the_installation_are_not_read_from_a_folder_of_their_name(place):
-    (place.folder / "data" / "movielens").mkdir(parents=True)
-    dry = place.snakemake("-n", "-p")
-    ended_well(dry)
-    assert "data_dir" not in dry.stdout + dry.stderr and "--data-dir" not in dry.stdout + dry.stderr
-    asked = place.snakemake("-n", "-p", data="data")
+    """As `letterlib grid` has it: another folder than the usual one is asked for."""
+    assert f"PACKAGED = {tuple(PACKAGED)}".replace("'", '"') in (WORKFLOW / "Snakefile").read_text()
+    for folder in ("data", "elsewhere"):
+        (place.folder / folder / "movielens").mkdir(parents=True)
+    for usual in ({}, {"data": "data"}):
+        dry = place.snakemake("-n", "-p", **usual)
+        ended_well(dry)
+        assert "data_dir" not in dry.stdout + dry.stderr and "--data-dir" not in dry.stdout + dry.stderr
+    asked = place.snakemake("-n", "-p", data="elsewhere")
     ended_well(asked)
-    assert f"-p data_dir {place.folder / 'data' / 'movielens'}" in asked.stdout + asked.stderr
+    assert f"-p data_dir {place.folder / 'elsewhere' / 'movielens'}" in asked.stdout + asked.stderr
