@@ -118,8 +118,9 @@ def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame]) -> Axes:
            ylabel="probability of a common genre", ylim=(0, 1))  # fmt: skip
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.legend(frameon=False, loc="lower right")
-    said = {name: f"{frame['purity'][1]:.0%}" for name, frame in purity.items()}
-    said["shuffled identifiers"] = f"{chance['shuffled'].mean()[1]:.0%}"
+    shares = {name: frame["purity"][1] for name, frame in purity.items()}
+    shares["shuffled identifiers"] = chance["shuffled"].mean()[1]
+    said = {name: "no two such items" if np.isnan(one) else f"{one:.0%}" for name, one in shares.items()}
     return _finish(ax, f"Items with the same first code that share a genre: {_listed(said)}", grid="y")
 
 
@@ -180,9 +181,10 @@ def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]]) -> Axes:
     ax.legend(frameon=False, ncols=1 + len(metrics) // 4, loc="upper right")
     said = {}
     for i, group in enumerate(groups):
-        best = max(recall, key=lambda name: np.nan_to_num(recall[name][i]))
-        if recall[best][i] > 0:
-            said[group] = f"{best} {recall[best][i]:.3f}"
+        written = {name: f"{values[i]:.3f}" for name, values in recall.items() if values[i] > 0}  # NaN is not above 0
+        best = [name for name in written if written[name] == max(written.values())]
+        if best:
+            said[group] = f"{best[0] if len(best) == 1 else 'several'} {written[best[0]]}"
     return _finish(ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y")
 
 

@@ -207,7 +207,7 @@ def differences(sources: Iterable[Path], notebooks: Path) -> list[str]:
             continue
         wanted, there = student_copy(nbformat.read(source, as_version=4)), nbformat.read(copy, as_version=4)
         for i, (a, b) in enumerate(zip(wanted.cells, there.cells, strict=False), start=1):
-            if any(a.get(key) != b.get(key) for key in ("id", "cell_type", "source", "metadata")):
+            if any(a.get(key) != b.get(key) for key in ("id", "cell_type", "source", "attachments", "metadata")):
                 found.append(f"{copy.name}: cell {i} ({b.source[:40]!r}) is not what the source gives")
         if len(wanted.cells) != len(there.cells):
             found.append(f"{copy.name}: {len(there.cells)} cells, the source gives {len(wanted.cells)}")

@@ -3,7 +3,7 @@
     python -m letterlib.course.classroom profile smoke submitted/ --cache-dir /srv/course/runs
 
 changes the parameters cell of every submitted copy below a folder, so that autograding takes seconds per student. It
-also takes out of a copy what would end the autograding of all, and names the copies that would get no marks.
+also takes out of a copy what nbgrader could not grade, and names the copies that would get no marks.
 """
 
 import argparse
@@ -29,18 +29,18 @@ CELL_SECONDS = 300
 
 
 def set_parameters(notebook: NotebookNode, **values: Any) -> None:
-    """Give names of the cell tagged `parameters` other values, in place. One that is not there is a LetterError."""
-    cell = next((c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), None)
-    if cell is None:
+    """Give names of the cells tagged `parameters` other values, in place. One that is not there is a LetterError."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if not cells:
         raise LetterError("this notebook has no cell tagged `parameters`; was the cell deleted?")
     for name, value in values.items():
-        assigned = _assigned(cell.source)
-        known = [one for one, _ in assigned]
+        known = list(dict.fromkeys(one for cell in cells for one, _ in _assigned(cell.source)))
         if name not in known:
             raise LetterError(f"no parameter {name!r}; the parameters cell has {', '.join(known) or 'none'}")
-        for one, node in reversed(assigned):  # a student may have added a second one; the last ones move nothing
-            if one == name:
-                cell.source = _replaced(cell.source, node, json.dumps(value))
+        for cell in cells:  # a student may have copied the cell, or a line of it; the last lines move nothing
+            for one, node in reversed(_assigned(cell.source)):
+                if one == name:
+                    cell.source = _replaced(cell.source, node, json.dumps(value))
 
 
 def _assigned(source: str) -> list[tuple[str, ast.expr]]:
@@ -90,20 +90,21 @@ def nbgrader_config(course: Path) -> Config:
 def without_repeats(notebook: NotebookNode) -> list[str]:
     """Take nbgrader's mark off cells that repeat another's name, or have none, in place. Returns what was done.
 
-    A student who copies an answer cell copies its mark. nbgrader empties such a mark, takes what is left for one of an
-    old format, and grades nobody any more.
+    A student who copies a cell copies its mark. nbgrader empties one of the two marks, takes what is left for one of an
+    old format, and cannot grade that copy. The last cell keeps its mark, as nbgrader has it: it is the one that counts
+    when the notebook is run, and a test that stands before the answer would find none.
     """
     seen: set[str] = set()
     done = []
-    for cell in notebook.cells:
+    for cell in reversed(notebook.cells):
         if (mark := cell.metadata.get("nbgrader")) is None:
             continue
         name = mark.get("grade_id") if isinstance(mark, dict) else None
         if not name or name in seen:
             del cell.metadata["nbgrader"]
-            done.append(f"a second cell {name!r}" if name else "a cell whose mark was damaged")
+            done.append(f"an earlier cell {name!r}" if name else "a cell whose mark was damaged")
         seen.add(name)
-    return done
+    return done[::-1]
 
 
 def _graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
@@ -112,14 +113,20 @@ def _graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
 
 
 def misplaced(path: Path, notebook: NotebookNode) -> str:
-    """Why nbgrader would give a copy at submitted/STUDENT/LESSON/ no marks; "" where it would, or nothing was released.
+    """Why nbgrader would give a copy no marks; "" where it would, or where nothing was released.
 
-    The cells that are graded must be those of the release beside `submitted`.
+    It looks for submitted/STUDENT/LESSON/NAME.ipynb, and the cells that are graded must be those of the release beside
+    `submitted`.
     """
-    release = path.parent.parent.parent.parent / "release" / path.parent.name
-    expected = sorted(release.glob("*.ipynb"))
-    if not expected:
+    submitted = next((folder for folder in path.parents if folder.name == "submitted"), None)
+    released = sorted(submitted.with_name("release").glob("*/*.ipynb")) if submitted else []
+    if not released:
         return ""
+    lessons = sorted({one.parent.name for one in released})
+    if path.parent.parent.parent != submitted or path.parent.name not in lessons:
+        return f"nbgrader looks in {' or '.join(f'submitted/STUDENT/{one}/' for one in lessons)}; move it there"
+    release = released[0].parent.with_name(path.parent.name)
+    expected = sorted(release.glob("*.ipynb"))
     if path.name not in (names := [one.name for one in expected]):
         return f"nbgrader looks for {' or '.join(names)}; rename it"
     asked = _graded(nbformat.read(release / path.name, as_version=4))
@@ -174,19 +181,22 @@ def main(arguments: list[str] | None = None) -> int:
         "--cache-dir", type=Path, required=True, help="one cache for all students; the notebooks get its absolute path"
     )
     options = parser.parse_args(arguments)
-    found = sorted(options.folder.rglob("*.ipynb"))
+    found = [one for one in sorted(options.folder.rglob("*.ipynb")) if one.parent.name != ".ipynb_checkpoints"]
     broken = [] if found else [f"{options.folder}: no notebooks below this folder; collect the submissions first"]
     for path in found:  # one student's broken file stops nobody else's
+        left = "left as it is"
         try:
             notebook = nbformat.read(path, as_version=4)
-            for what in without_repeats(notebook):
-                print(f"{path}: {what} is no longer graded")
+            if repeats := without_repeats(notebook):
+                nbformat.write(notebook, path)
+                print("\n".join(f"{path}: {what} is no longer graded" for what in repeats))
+                left = "nothing else was changed"
             if why := misplaced(path.resolve(), notebook):
                 raise LetterError(why)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             nbformat.write(notebook, path)
         except (LetterError, OSError, ValueError, TypeError, AttributeError, SyntaxError, ValidationError) as error:
-            broken.append(f"{path}: left as it is ({str(error).splitlines()[0]})")
+            broken.append(f"{path}: {left} ({str(error).splitlines()[0]})")
     if found:
         print(f"{len(found) - len(broken)} notebook(s) set to {options.profile}")
     for line in broken:

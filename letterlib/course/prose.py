@@ -58,8 +58,8 @@ def slug(heading: str) -> str:
 
 def documents() -> list[Path]:
     """Everything that readers read."""
-    pages = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *REPOSITORY.glob("experiments/workflow/*.md")]
-    return [*lessons(), *sorted(page for page in pages if not page.parent.name.startswith("."))]
+    folders = ("", "benchmarks", "data", "docs", "experiments", "experiments/workflow")
+    return [*lessons(), *sorted(page for folder in folders for page in (REPOSITORY / folder).glob("*.md"))]
 
 
 def is_external(link: str) -> bool:

@@ -1,8 +1,8 @@
 """The records of finished runs as lesson 11 reads them: one change at a time, and what has not been run."""
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import count, product
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count, islice, product
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -77,11 +77,20 @@ def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
         name = ", ".join([said["dataset"], said["profile"], *([said["device"]] if said["device"] != "auto" else [])])
         found.setdefault((name, tuple(said["options"]), one.record["dataset"]["fingerprint"]), []).append(one)
     named: dict[str, list[RunResult]] = {}
+    with_options: dict[str, list[tuple]] = {}
     for (name, options, _), runs in sorted(found.items(), key=lambda pair: -len(pair[1])):
-        name += ", options {}" if options else "" if name not in named else ", data {}"
-        letters = ("".join(some) for length in count(1) for some in product(ascii_uppercase, repeat=length))  # Z, AA
-        named[next(one for one in map(name.format, letters) if one not in named)] = runs
+        if options:
+            known = with_options.setdefault(name, [])
+            known += [options] if options not in known else []
+            name += f", options {next(islice(_letters(), known.index(options), None))}"
+        names = chain([name], (f"{name}, data {letter}" for letter in _letters()))
+        named[next(one for one in names if one not in named)] = runs
     return named
+
+
+def _letters() -> Iterator[str]:
+    """A, B, ..., Z, AA, AB, ..."""
+    return ("".join(some) for length in count(1) for some in product(ascii_uppercase, repeat=length))
 
 
 def runs_of(league: Sequence[RunResult], **asked: Any) -> list[RunResult]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from nbconvert import HTMLExporter
-from nbformat import NotebookNode, read
+from nbformat import NotebookNode, ValidationError, read
+from nbformat.reader import NotJSONError
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from letterlib.course.build import REPOSITORY
+from letterlib.course.build import LESSON, REPOSITORY
 from letterlib.course.prose import documents, is_external, links_of, markdown_of, slug
 from letterlib.errors import LetterError
 from letterlib.files import written_beside
@@ -40,9 +41,13 @@ body.jp-Notebook {max-width: 68rem; margin: 0 auto; padding: 1rem}
 
 
 def pages() -> list[Path]:
-    """What becomes a page: lessons, projects, documents, and all they link to, folders as well; images are copied."""
+    """What becomes a page: lessons, projects, documents, and all they link to, folders as well; images are copied.
+
+    Other notebooks that lie beside the lessons may be copies with answers, and are left out.
+    """
     notebooks = REPOSITORY / "notebooks"
-    found = [*sorted(notebooks.glob("*.ipynb")), *sorted(notebooks.glob("projects/*.ipynb"))]
+    found = [one for one in sorted(notebooks.glob("*.ipynb")) if LESSON.fullmatch(one.name)]
+    found += sorted(notebooks.glob("projects/*.ipynb"))
     found += [document for document in documents() if document.suffix == ".md"]
     for page in found[:]:
         found += [target for target in _targets(page) if target not in found]
@@ -70,7 +75,9 @@ def address(path: Path) -> Path:
 def notebook_of(path: Path) -> NotebookNode:
     """What the page shows: a lesson as it is, a document as one text, a file as code, of a folder the names in it."""
     if path.suffix == ".ipynb":
-        return read(path, as_version=4)
+        notebook = read(path, as_version=4)
+        notebook.metadata.pop("widgets", None)  # Colab's are not as nbconvert wants them, and no page shows one
+        return notebook
     heading = f"# {path.relative_to(REPOSITORY).as_posix()}\n\n"
     if path.suffix == ".md":
         text = markdown_of(path)
@@ -109,7 +116,7 @@ def html_of(path: Path, addresses: dict[Path, Path]) -> str:
         return _link(target, addresses[path].parent) + sign + anchor if target else link[0]
 
     notebook = notebook_of(path)
-    title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
+    title = re.search(r"^# (.+)$", notebook.cells[0].source if notebook.cells else "", re.MULTILINE)
     if addresses[path] != Path("index.html"):
         links = navigation(path)
         notebook.cells = [new_markdown_cell(links), *notebook.cells, new_markdown_cell(links)]
@@ -145,9 +152,18 @@ def build_site(folder: Path) -> int:
     return len(addresses)
 
 
-if __name__ == "__main__":
-    shutil.rmtree(SITE, ignore_errors=True)
+def main() -> None:
+    """Build the site anew; where that fails, the one that is there stays."""
+    fresh = SITE.with_name("site.new")
+    shutil.rmtree(fresh, ignore_errors=True)
     try:
-        print(f"{build_site(SITE)} pages and images; open {SITE / 'index.html'}")
-    except LetterError as error:
-        raise SystemExit(f"error: {error}") from error
+        n_pages = build_site(fresh)
+    except (LetterError, NotJSONError, ValidationError) as error:
+        raise SystemExit(f"error: {str(error).splitlines()[0]}") from error
+    shutil.rmtree(SITE, ignore_errors=True)
+    fresh.rename(SITE)
+    print(f"{n_pages} pages and images; open {SITE / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()

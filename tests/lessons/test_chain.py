@@ -269,6 +269,10 @@ def test_a_changed_student_copy_is_found(tmp_path):
     changed = notebook_of("2 + 3")
     build.store(changed, tmp_path / "notebooks" / source.name)
     assert "cell 2" in build.differences([source], tmp_path / "notebooks")[0]
+    pictured = build.student_copy(nbformat.read(source, as_version=4))
+    pictured.cells[0]["attachments"] = {"p.png": {"image/png": "AAAA"}}
+    build.store(pictured, tmp_path / "notebooks" / source.name)
+    assert "cell 1" in build.differences([source], tmp_path / "notebooks")[0]
     assert build.orphans([], tmp_path / "notebooks") == [tmp_path / "notebooks" / source.name]
 
 

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from letterlib.course.build import REPOSITORY
-from letterlib.course.classroom import main, set_parameters, solutions, submission
+from letterlib.course.classroom import main, set_parameters, solutions, submission, without_repeats
 
 LESSON = "02_rq_vae"
 COLLECT = "nbgrader zip_collect"
@@ -104,20 +104,30 @@ def test_copied_cells_and_files_in_the_wrong_place_are_said_before_anything_is_g
         return [*cells, nbformat.v4.new_code_cell(again.source, metadata=again.metadata), empty]
 
     copied = submitted("ada", twice)
+    without = submitted(
+        "eva", lambda cells: [c for c in twice(cells) if "parameters" not in c.metadata.get("tags", [])]
+    )
+    nested = submitted("dan").rename(tmp_path / "submitted" / "dan" / f"{LESSON}.ipynb")
+    (tmp_path / "submitted" / "dan" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "submitted" / "dan" / ".ipynb_checkpoints" / f"{LESSON}.ipynb").write_text("{}")
     submitted("bob", name=f"{LESSON}_final")
     submitted("cem", lambda cells: [cell for cell in cells if "nbgrader" not in cell.metadata])
     assert main(["profile", "smoke", str(tmp_path / "submitted"), "--cache-dir", str(tmp_path)]) == 2
     said = capsys.readouterr()
-    assert said.out.splitlines() == [
-        f"{copied}: a second cell 'nearest-code' is no longer graded",
+    assert f"{nested}: left as it is (nbgrader looks in submitted/STUDENT/{LESSON}/; move it there)" in said.err
+    assert f"{without}: nothing else was changed (this notebook has no cell tagged" in said.err
+    assert "checkpoints" not in said.err + said.out
+    assert [line for line in said.out.splitlines() if "eva" not in line] == [
+        f"{copied}: an earlier cell 'nearest-code' is no longer graded",
         f"{copied}: a cell whose mark was damaged is no longer graded",
         "1 notebook(s) set to smoke",
     ]
     assert "bob" in said.err and f"nbgrader looks for {LESSON}.ipynb; rename it" in said.err
     assert "cem" in said.err and f"no cell of {LESSON} is in it; is it another lesson's file?" in said.err
-    names = [cell.metadata.nbgrader.grade_id for cell in nbformat.read(copied, as_version=4).cells
-             if "nbgrader" in cell.metadata]  # fmt: skip
-    assert len(names) == len(set(names)) and "nearest-code" in names
+    for path in (copied, without):
+        marked = [cell for cell in nbformat.read(path, as_version=4).cells if "nbgrader" in cell.metadata]
+        names = [cell.metadata.nbgrader.grade_id for cell in marked]
+        assert len(names) == len(set(names)) and "nearest-code" in names
 
 
 @pytest.mark.parametrize("written", ["'my folder'", 'str(Path("a", "b"))', "(\n    'runs'  # mine\n)", '"läufe"'])
@@ -137,6 +147,23 @@ def test_a_parameter_that_a_student_wrote_again_or_without_its_type_is_set_as_we
     cell.metadata["tags"] = ["parameters"]
     set_parameters(nbformat.v4.new_notebook(cells=[cell]), profile="smoke", cache_dir="/srv/r")
     assert cell.source == 'profile: str = "smoke"\nprofile = "smoke"\ncache_dir = "/srv/r"'
+
+
+def test_a_copied_cell_of_parameters_is_set_as_well():
+    """It runs last, and would win."""
+    cells = [nbformat.v4.new_code_cell('profile: str = "laptop"', metadata={"tags": ["parameters"]}) for _ in range(2)]
+    set_parameters(nbformat.v4.new_notebook(cells=cells), profile="smoke")
+    assert [cell.source for cell in cells] == ['profile: str = "smoke"'] * 2
+
+
+def test_of_two_copies_of_a_test_the_last_is_graded_which_stands_below_the_answer():
+    def marked(name, source):
+        return nbformat.v4.new_code_cell(source, metadata={"nbgrader": {"grade_id": name}})
+
+    cells = [marked("test", "1"), marked("answer", "2"), marked("answer", "3"), marked("test", "4")]
+    done = without_repeats(nbformat.v4.new_notebook(cells=cells))
+    assert done == ["an earlier cell 'test'", "an earlier cell 'answer'"]
+    assert [cell.source for cell in cells if "nbgrader" in cell.metadata] == ["3", "4"]
 
 
 def meddle(student, notebook):

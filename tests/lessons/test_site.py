@@ -4,11 +4,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
 import pytest
 
 from letterlib.course.build import REPOSITORY
 from letterlib.course.prose import is_external
-from letterlib.course.site import address, build_site, navigation, notebook_of
+from letterlib.course.site import address, build_site, html_of, main, navigation, notebook_of, pages
 
 
 class Page(HTMLParser):
@@ -56,7 +57,7 @@ def test_every_link_of_the_site_leads_to_a_page_and_to_a_heading_of_it(site):
 
 
 def test_the_site_has_every_lesson_and_begins_with_their_list(site):
-    lessons = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
+    lessons = [*REPOSITORY.glob("notebooks/[0-9]*.ipynb"), *REPOSITORY.glob("notebooks/projects/*.ipynb")]
     assert len(lessons) == 16
     index = Page(site[Path("index.html")]).links
     for lesson in lessons:
@@ -107,3 +108,38 @@ def test_code_and_folders_are_pages_too():
     assert cell.source.startswith("# experiments/beauty.yaml\n\n~~~yaml\nabout: ")
     [cell] = notebook_of(REPOSITORY / "experiments/results").cells
     assert "- `beauty/`\n" in cell.source
+
+
+def test_a_copy_with_answers_beside_the_lessons_is_no_page(tmp_path, monkeypatch):
+    for name in ("00_made.ipynb", "my_00.ipynb"):
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks" / name)
+    for page in ("README.md", "docs/a.md", "letter/marks.md"):
+        (tmp_path / page).parent.mkdir(exist_ok=True)
+        (tmp_path / page).write_text("# Text", encoding="utf-8")
+    for module in ("site", "prose"):
+        monkeypatch.setattr(f"letterlib.course.{module}.REPOSITORY", tmp_path)
+    monkeypatch.setattr("letterlib.course.prose.lessons", list)
+    assert [page.name for page in pages()] == ["00_made.ipynb", "README.md", "a.md"]
+
+
+@pytest.mark.parametrize("cells", [[], [nbformat.v4.new_markdown_cell("# A")]], ids=["no cells", "one cell"])
+def test_a_lesson_that_colab_has_saved_has_a_page(tmp_path, monkeypatch, cells):
+    monkeypatch.setattr("letterlib.course.site.REPOSITORY", tmp_path)
+    (tmp_path / "README.md").write_text("# Course", encoding="utf-8")
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"1": {}}}
+    nbformat.write(notebook, tmp_path / "00_made.ipynb")
+    assert "<body" in html_of(tmp_path / "00_made.ipynb", {tmp_path / "00_made.ipynb": Path("00_made.html")})
+
+
+def test_a_site_that_cannot_be_made_leaves_the_one_that_is_there(tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("as it was", encoding="utf-8")
+    (tmp_path / "broken.ipynb").write_text("", encoding="utf-8")
+    monkeypatch.setattr("letterlib.course.site.SITE", tmp_path / "site")
+    monkeypatch.setattr("letterlib.course.site.REPOSITORY", tmp_path)
+    monkeypatch.setattr("letterlib.course.site.pages", lambda: [tmp_path / "broken.ipynb"])
+    with pytest.raises(SystemExit, match="error: "):
+        main()
+    assert (tmp_path / "site" / "index.html").read_text(encoding="utf-8") == "as it was"

@@ -63,6 +63,8 @@ def test_purity_draws_arms_and_the_shuffled_band():
     assert ax.lines[0].get_ydata().tolist() == frame["purity"].tolist()
     assert "LETTER 100%, shuffled identifiers" in title(ax)
     assert ax.collections, "the band of shuffled identifiers"
+    frame.loc[1:, ["purity", "shuffled"]] = np.nan
+    assert "LETTER no two such items, shuffled" in title(plots.genre_purity_by_prefix({"LETTER": frame}))
 
 
 def test_training_curves_mark_the_best_epoch():
@@ -100,6 +102,8 @@ def test_recall_by_group_leaves_out_a_group_without_cases():
     labels = [one.get_text() for one in ax.get_xticklabels()]
     assert labels == ["head\n5 cases", "middle\n4 cases", "tail\n1,200 cases"]
     assert title(ax) == "Highest Recall@10 by group: head SASRec 0.200, middle TIGER 0.150"
+    metrics["TIGER"]["R@10 head"] = 0.2001  # written alike
+    assert "head several 0.200, middle TIGER 0.150" in title(plots.recall_by_popularity(metrics))
 
 
 def test_a_sample_without_a_case_of_some_group_has_no_bar_there():

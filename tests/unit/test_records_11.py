@@ -75,6 +75,14 @@ def test_after_26_options_come_two_letters(tmp_path):
     assert [one.split()[-1] for one in names[24:]] == ["Y", "Z", "AA", "AB"]
 
 
+def test_other_data_with_the_same_options_have_a_letter_of_their_own(tmp_path):
+    for seed, content in ((0, "one"), (1, "one"), (2, "another")):
+        write(tmp_path, tokenizer="plain", options=("tiger.epochs=2",), seed=seed, fingerprint=content)
+    assert list(records.leagues(load_results(tmp_path))) == [
+        "movielens, smoke, options A", "movielens, smoke, options A, data A",
+    ]  # fmt: skip
+
+
 def test_variants_are_the_profiles_own_settings_and_nothing_near_them(league):
     found = records.variants(league)
     assert list(found) == [records.PLAIN, records.CF, records.LETTER, records.RANKING]
