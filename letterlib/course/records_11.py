@@ -7,6 +7,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from letterlib.course.results import RESULTS
@@ -168,7 +169,7 @@ def _place(system: str) -> tuple[int, str]:
 
 def by_case(runs: Sequence[RunResult], metric: str, history: str) -> pd.DataFrame:
     """A metric case by case: one row a seed, one column a test case."""
-    values = [one.values(metric, history) for one in runs]
+    values = np.stack([one.values(metric, history) for one in runs])  # of a list pandas would look at every number
     return pd.DataFrame(values, index=[one.seed for one in runs], columns=runs[0].cases)
 
 

@@ -54,7 +54,7 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
     sums = [np.bincount(owner, weights=row, minlength=n_users) for row in values]
     # Users with equal results are exchangeable, so drawing how often each kind of user comes up is the same
     # bootstrap as drawing users, and with one case a user there are a handful of kinds.
-    kinds, n_of_kind = np.unique(np.column_stack([np.bincount(owner), *sums]), axis=0, return_counts=True)
+    kinds, n_of_kind = _distinct_rows([np.bincount(owner), *sums])
     sizes, sums = kinds[:, 0], kinds[:, 1:]
     random = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
@@ -66,6 +66,17 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
         means[start : start + n] = ((weights @ sums) * runs).sum(axis=1) / (weights @ sizes)
     low, high = np.quantile(means, [0.025, 0.975]).round(DIGITS)
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def _distinct_rows(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """As `np.unique(np.column_stack(columns), axis=0, return_counts=True)`, several times as fast."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:  # rows that are equal so far have one number, in the order of the rows
+        values, place = np.unique(column, return_inverse=True)
+        _, code = np.unique(code * len(values) + place, return_inverse=True)
+    one_of = np.empty(code.max() + 1, dtype=np.int64)
+    one_of[code] = np.arange(len(code))
+    return np.column_stack([column[one_of] for column in columns]), np.bincount(code)
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, users: np.ndarray, seed: int) -> Interval:

@@ -60,7 +60,7 @@ def test_without_categories_there_are_no_such_identifiers():
         with pytest.raises(LetterError, match="made: no item has a category"):
             category_identifiers(catalogue(labels))
     with pytest.raises(LetterError, match="depth must be at least 1"):
-        category_identifiers(catalogue(["a"]), 0)
+        category_identifiers(catalogue(["a", "b", "c"]), 0)
 
 
 def test_movielens(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -517,6 +517,9 @@ def hub(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    # Where transformers looks for lists of files; of the real one it would wait half a minute for an answer.
+    for where in ("utils.hub", "tokenization_utils_base"):
+        monkeypatch.setattr(f"transformers.{where}.hf_api", lambda: HfApi(address), raising=False)
     yield state
     server.shutdown()
     server.server_close()
