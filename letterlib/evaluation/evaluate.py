@@ -74,8 +74,9 @@ class Evaluation:
         identifiers = value["identifier_ranks"]
         arrays = (np.array(value[name]) for name in ("ranks", "users", "groups"))
         shared = None if identifiers is None else np.array(identifiers)
-        at_least = max(LISTED, *(rank + 1 for rank in value["ranks"]))  # files did not say how long the lists were
-        return cls(*arrays, value["lists"], shared, value.get("places", at_least))
+        # Files did not say at first how long the lists were.
+        places = value.get("places") or max([LISTED, *(rank + 1 for rank in value["ranks"])])
+        return cls(*arrays, value["lists"], shared, places)
 
 
 def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None) -> Evaluation:

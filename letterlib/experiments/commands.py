@@ -63,6 +63,7 @@ def grid(
 
 
 def _for_another_program(parameters, state: str) -> dict:
+    from letterlib.data import PACKAGED
     from letterlib.experiments.grid import asked_for, papermill_words, shared_stages
 
     return {
@@ -71,6 +72,7 @@ def _for_another_program(parameters, state: str) -> dict:
         "parameters": asked_for(parameters),
         "profile": parameters.profile,
         "dataset": parameters.dataset,
+        "packaged": parameters.dataset in PACKAGED,
         "papermill": papermill_words(parameters),
         "shared": shared_stages(parameters),
     }

@@ -103,10 +103,10 @@ class RunParameters(BaseModel):
         try:
             asked = cls.model_validate(values)
         except ValidationError as error:
-            name = (first := error.errors()[0])["loc"][0]
+            first = error.errors()[0]
             hints = {"string_type": "; in YAML, write it in quotes", "tuple_type": "; write a list, [tiger.epochs=3]"}
             said = first["msg"].lower() + hints.get(first["type"], "")
-            raise LetterError(f"{name}={first['input']!r}: {said}") from error
+            raise LetterError(f"{first['loc'][0]}={first['input']!r}: {said}") from error
         asked._check_names()
         asked._check_that_it_matters()
         _ = asked.config  # the configuration's own checks

@@ -134,13 +134,12 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
 
 def changes(config: RunConfig) -> list[str]:
     """What differs from the profile, each as `--set` takes it."""
-    usual = make_config(config.dataset, config.profile, config.seed, config.device)
+    usual = make_config(config.dataset, config.profile, config.seed, config.device).model_dump(mode="json")
     found = []
     for room, value in config.model_dump(mode="json").items():
-        plain = usual.model_dump(mode="json")[room]
         if isinstance(value, dict):
-            found += [f"{room}.{name}={as_set(one)}" for name, one in value.items() if one != plain[name]]
-        elif value != plain:
+            found += [f"{room}.{name}={as_set(one)}" for name, one in value.items() if one != usual[room][name]]
+        elif value != usual[room]:
             found.append(f"{room}={as_set(value)}")
     return found
 
@@ -179,9 +178,8 @@ def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: S
     the name: the same run on another one replaces the result.
     """
     config = pipeline.config
-    plain = make_config(config.dataset, config.profile, config.seed, config.device)
     name = f"{pipeline.dataset.name}-{config.profile}-{seeds}"
-    if (config, list(systems)) == (plain, list(usual)):
+    if not changes(config) and list(systems) == list(usual):
         return name
     return f"{name}-{digest(config.model_dump(exclude={'device'}), list(systems))[:8]}"
 

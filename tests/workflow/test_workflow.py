@@ -217,7 +217,8 @@ def test_the_pins_are_what_is_installed_and_in_one_place():
 
 def test_data_that_come_with_the_installation_are_not_read_from_a_folder_of_their_name(place):
     """As `letterlib grid` has it: another folder than the usual one is asked for."""
-    assert f"PACKAGED = {tuple(PACKAGED)}".replace("'", '"') in (WORKFLOW / "Snakefile").read_text()
+    for name in (*PACKAGED, "beauty"):
+        assert _for_another_program(RunParameters.checked(dataset=name), "to do")["packaged"] == (name in PACKAGED)
     for folder in ("data", "elsewhere"):
         (place.folder / folder / "movielens").mkdir(parents=True)
     for usual in ({}, {"data": "data"}):
