@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +11,8 @@ from letterlib.errors import LetterError
 from letterlib.experiments.brief import PARAMETERS, RunResult, code_in_words
 from letterlib.experiments.parameters import ROOMS
 from letterlib.experiments.run_results import in_a_word, summary
-from letterlib.files import written_beside
+from letterlib.experiments.tables import IN_LATEX
+from letterlib.files import write_text, written_beside
 
 WIDTH = 120
 """Columns of a terminal."""
@@ -27,8 +29,7 @@ def in_print(results: Iterable[RunResult]) -> str:
     """
     results = list(results)
     table, below = summary(results).rename(columns={"R@10, history out [95%]": "R@10, out [95%]"}), []
-    same = {name: in_a_word(results[0].parameters[name]) for name in PARAMETERS if name not in {*table, "seed"}}
-    same |= {name: table[name][0] for name in ("seeds", "cases") if table[name].nunique() == 1}
+    same, above = _in_every_row(results, table)
     table = table.drop(columns=[name for name in same if name in table])
     figures = [name for name in table if "@" in name]
     table[figures] = table[figures].replace(r"\b0\.", ".", regex=True)
@@ -41,10 +42,31 @@ def in_print(results: Iterable[RunResult]) -> str:
         texts = [text for text in table["options"].unique() if text]
         table["options"] = [f"({texts.index(text) + 1})" if text else "" for text in table["options"]]
         below += [f"({number}) {text}" for number, text in enumerate(texts, start=1)]
+    above = _wrapped(f"{above} Out: items of the history filtered out.")
+    below = "\n".join(map(_wrapped, [*below, *provenance(results), code_in_words(results)]))
+    return f"{above}\n\n{table.to_string(index=False)}\n\n{below}".rstrip()
+
+
+def _in_every_row(results: list[RunResult], table: pd.DataFrame) -> tuple[dict[str, Any], str]:
+    """What is the same in every row of `summary`: parameters, numbers of seeds and cases; and in a sentence."""
+    same = {name: in_a_word(results[0].parameters[name]) for name in PARAMETERS if name not in {*table, "seed"}}
+    same |= {name: table[name][0] for name in ("seeds", "cases") if table[name].nunique() == 1}
     words = " ".join(f"{name}={value}" for name, value in same.items() if value not in ("", "-"))
-    above = f"In every row: {words}. Out: items of the history filtered out."
-    below = "\n".join(map(_wrapped, [*below, code_in_words(results)]))
-    return f"{_wrapped(above)}\n\n{table.to_string(index=False)}\n\n{below}".rstrip()
+    return same, f"In every row: {words}."
+
+
+def provenance(results: Iterable[RunResult]) -> list[str]:
+    """What `tables.provenance` says of one table, a sentence each: data's release, encoder of text, device.
+
+    Nothing is said of what no record tells.
+    """
+    records = [one.record for one in results]
+    told = {
+        "Data:": {one["dataset"].get("source") for one in records},
+        "Item text is read by": {one.get("config", {}).get("encoder") for one in records},
+        "Computed on": {one.get("device") for one in records},
+    }
+    return [f"{what} {'; '.join(sorted(known))}." for what, said in told.items() if (known := said - {None})]
 
 
 def _wrapped(line: str) -> str:
@@ -74,19 +96,39 @@ def frame(results: Iterable[RunResult]) -> pd.DataFrame:
 def export(results: Iterable[RunResult], path: str | Path) -> Path:
     """Write `frame` as CSV or Parquet, or `summary` as Markdown or LaTeX, by the ending of `path`.
 
+    Under or over a summary stands what is the same in every row, and where its figures come from.
     A file that is there already is a LetterError, and is never overwritten.
     """
-    path = Path(path)
-    writers = {
-        ".csv": lambda beside: frame(results).to_csv(beside, index=False),
-        ".parquet": lambda beside: frame(results).to_parquet(beside, index=False),
-        ".md": lambda beside: summary(results).to_markdown(beside, index=False, disable_numparse=True),
-        ".tex": lambda beside: summary(results).to_latex(beside, index=False, escape=True),
-    }
+    path, results = Path(path), list(results)
+    writers = {".csv": _to_csv, ".parquet": _to_parquet, ".md": _to_markdown, ".tex": _to_latex}
     if path.suffix not in writers:
         raise LetterError(f"{path}: cannot write {path.suffix or 'that'}; choose one of {', '.join(writers)}")
     if path.exists():
         raise LetterError(f"{path}: another file is there already; move it away, or choose another name")
     with written_beside(path) as beside:
-        writers[path.suffix](beside)
+        writers[path.suffix](results, beside)
     return path
+
+
+def _to_csv(results: list[RunResult], path: Path) -> None:
+    frame(results).to_csv(path, index=False)
+
+
+def _to_parquet(results: list[RunResult], path: Path) -> None:
+    frame(results).to_parquet(path, index=False)
+
+
+def _to_markdown(results: list[RunResult], path: Path) -> None:
+    table = summary(results)
+    rows = table.to_markdown(index=False, disable_numparse=True)
+    write_text(path, f"{rows}\n\n{_caption(results, table)}\n")
+
+
+def _to_latex(results: list[RunResult], path: Path) -> None:
+    table = summary(results)
+    table.to_latex(path, index=False, escape=True, caption=_caption(results, table).translate(IN_LATEX))
+
+
+def _caption(results: list[RunResult], table: pd.DataFrame) -> str:
+    sentences = (_in_every_row(results, table)[1], *provenance(results), code_in_words(results))
+    return " ".join(filter(None, sentences))

@@ -16,6 +16,7 @@ from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
 from letterlib.experiments.systems import FLOOR, QUICK, find_system
 from letterlib.experiments.tables import (
+    IN_LATEX,
     SystemResult,
     folder_name,
     gather,
@@ -26,12 +27,6 @@ from letterlib.experiments.tables import (
     with_floors,
 )
 from letterlib.files import write_json, write_text, written_beside
-
-IN_LATEX = str.maketrans(
-    {sign: f"\\{sign}" for sign in "_%&#${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-)
-"""For a caption, in which pandas escapes nothing: settings and paths may be in it."""
 
 
 def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
@@ -81,7 +76,8 @@ def _write(
     with written_beside(folder / "ranks.parquet") as beside:
         ranks_frame(pipelines[0], results).to_parquet(beside, index=False)
     with written_beside(folder / "table.tex") as beside:
-        frame.to_latex(beside, escape=True, caption=f"{title.translate(IN_LATEX)}.", label=f"tab:{folder.name}")
+        caption = f"{title}. {provenance(pipelines[0])}".translate(IN_LATEX)
+        frame.to_latex(beside, escape=True, caption=caption, label=f"tab:{folder.name}")
     floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
     axes = plots.system_forest({find_system(name).label: one.interval() for name, one in results.items()}, floors)
     with written_beside(folder / "systems.png") as beside:

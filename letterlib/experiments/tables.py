@@ -23,6 +23,12 @@ from letterlib.tokenization.letter import LetterTokenizer
 RESAMPLING_SEED = 0
 """Intervals are drawn with one seed of their own, so that they do not move with the run's."""
 
+IN_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "_%&#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+"""For a caption, in which pandas escapes nothing: settings and paths may be in it."""
+
 
 @dataclass(frozen=True)
 class SystemResult:

@@ -46,7 +46,8 @@ def kmeans_codebook(x: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
 def group_size_bounds(n_codes: int, n_groups: int) -> tuple[int, int]:
     """Smallest and largest size of a group of codes: max(2, floor(.4 N/K)) and ceil(2.4 N/K).
 
-    At least two codes, because the positive of L_Div is another code of the group. Feasible for every N >= 2K.
+    At least two codes, because the positive of L_Div is another code of the group. Feasible for every N >= 2K. The
+    paper gives no bounds; the released code has min(10, floor(N/2K)) and 6K, which hold no 256 codes in five groups.
     """
     even = n_codes / n_groups
     return max(2, math.floor(0.4 * even)), math.ceil(2.4 * even)

@@ -11,6 +11,7 @@ import sys
 import time
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.report import run_all
 from letterlib.experiments.systems import find_system, unread
+from letterlib.generation.tiger import Tiger
 
 SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
 
@@ -78,8 +80,11 @@ def test_what_is_filtered_out_is_not_in_the_lists_that_are_judged(made, tmp_path
         assert had is (history == "in")
 
 
-def test_beams_wide_enough_agree_with_exact_scoring(made, tmp_path):
-    assert pipeline(made, tmp_path, "tiger.beam=30").beam_agreement("tiger") == {"top 10": 1.0, "first": 1.0}
+def test_beams_wide_enough_find_the_ten_best_and_what_is_written_freely_is_counted(made, tmp_path, monkeypatch):
+    freely = SimpleNamespace(valid=np.array([True, False, False, True]))
+    monkeypatch.setattr(Tiger, "recommend_unconstrained", lambda self, cases, k: freely)
+    shares = pipeline(made, tmp_path, "tiger.beam=30").decoding("tiger")
+    assert shares == {"top 10": 1.0, "valid without the trie": 0.5}
 
 
 def test_texts_are_embedded_and_floors_ranked_once_for_all_seeds(made, tmp_path):

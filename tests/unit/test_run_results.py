@@ -16,7 +16,7 @@ from letterlib.evaluation.evaluate import Evaluation
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.brief import hits_in_brief, users_in_brief
 from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.run_export import export, frame, in_print
+from letterlib.experiments.run_export import export, frame, in_print, provenance
 from letterlib.experiments.run_results import (
     RunResult,
     best,
@@ -331,11 +331,24 @@ def test_exports_have_a_row_a_run_or_a_row_a_setting(tmp_path):
         table = pd.read_csv(path) if name.endswith("csv") else pd.read_parquet(path)
         assert table["seed"].tolist() == [0, 1, 0] and table["tau"].tolist() == [1.0, 1.0, 0.8]
         assert table["R@10, history in"][0] == runs[0].record["metrics"]["history in"]["R@10"]
-    assert len(export(runs, tmp_path / "a.md").read_text().splitlines()) == 4
-    assert "tabular" in export(runs, tmp_path / "a.tex").read_text()
+    rows, caption = export(runs, tmp_path / "a.md").read_text().split("\n\n")
+    assert len(rows.splitlines()) == 4 and "tabular" in export(runs, tmp_path / "a.tex").read_text()
+    assert caption.startswith("In every row: dataset=movielens tokenizer=letter ")
     with pytest.raises(LetterError, match="a.xlsx: cannot write .xlsx"):
         export(runs, tmp_path / "a.xlsx")
     assert not (tmp_path / "a.xlsx").exists()
+
+
+def test_a_table_of_runs_says_where_its_figures_come_from(tmp_path):
+    runs = several((0, 1), 0.5)
+    assert provenance(runs) == ["Computed on cpu."]  # what a record does not tell is not said
+    for one, device in zip(runs, ("cuda: H100", "cpu: 2 threads"), strict=True):
+        one.record["dataset"]["source"] = "100% of 5_core"
+        one.record["config"], one.record["device"] = {"encoder": "minilm"}, device
+    where = "Data: 100% of 5_core. Item text is read by minilm. Computed on cpu: 2 threads; cuda: H100."
+    assert where == " ".join(provenance(runs)) and where in export(runs, tmp_path / "a.md").read_text()
+    assert where in " ".join(in_print(runs).split())
+    assert r"100\% of 5\_core. Item text" in export(runs, tmp_path / "a.tex").read_text()
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "md", "tex"])

@@ -312,7 +312,8 @@ def test_the_reports_figures_by_popularity_have_the_history_left_in(monkeypatch)
     monkeypatch.setattr(report.plots, "recall_by_popularity", seen.update)
     monkeypatch.setattr(report, "picture", lambda axes, caption: None)
     tiger = SimpleNamespace(beam=20)
-    pipeline = SimpleNamespace(beam_agreement=lambda name: {"top 10": 1.0}, config=SimpleNamespace(tiger=tiger))
+    decoding = {"top 10": 1.0, "valid without the trie": 0.5}
+    pipeline = SimpleNamespace(decoding=lambda name: decoding, config=SimpleNamespace(tiger=tiger))
     one = result("mf", 0.2, out=0.8)
     report.systems_section(pipeline, {"mf": one})
     assert list(seen.values()) == [one.history_in[0].metrics()]
