@@ -215,7 +215,8 @@ def test_expand_leaves_gives_items_of_a_leaf_its_score():
     items, values = expand_leaves(trie, leaves, scores, 4)
     assert items.tolist() == [[3, *shared], [1, -1, -1, -1]]
     assert values.tolist() == [[-1.0, -2.0, -2.0, -2.0], [-1.0, -np.inf, -np.inf, -np.inf]]
-    excluded = np.array([0, 0, 1]), np.array([shared[1], 3, shared[0]])
+    # What one history leaves out the other keeps: item 3 is left out of the first, item 1 of the second.
+    excluded, scores[1, 1] = (np.array([0, 0, 1]), np.array([shared[1], 3, 1])), -2.0
     items, values = expand_leaves(trie, leaves, scores, 4, excluded)
-    assert items.tolist() == [[shared[0], shared[2], 1, -1], [1, -1, -1, -1]]
+    assert items.tolist() == [[shared[0], shared[2], 1, -1], [3, -1, -1, -1]]
     assert values[0].tolist() == [-2.0, -2.0, -3.0, -np.inf]

@@ -60,6 +60,13 @@ def test_too_many_groups_is_said():
         constrained_kmeans_groups(np.zeros((16, 2)), 9, seed=0)
 
 
+def test_as_many_items_as_codes_start_a_codebook_and_fewer_do_not():
+    x = np.eye(8, dtype=np.float32)
+    assert sorted(map(tuple, kmeans_codebook(x, 8, seed=0))) == sorted(map(tuple, x))
+    with pytest.raises(LetterError, match="7 items cannot start a codebook of 8 codes"):
+        kmeans_codebook(x[:7], 8, seed=0)
+
+
 def test_kmeans_codebook_is_seeded_and_silent_about_equal_rows(recwarn):
     x = np.repeat(np.random.default_rng(0).normal(size=(5, 3)), 4, axis=0).astype(np.float32)
     codebook = kmeans_codebook(x, 8, seed=0)
