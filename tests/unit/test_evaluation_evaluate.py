@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.metrics import gini
@@ -206,6 +206,18 @@ def test_a_ranking_of_no_cases_comes_back_with_its_places(tmp_path):
     back = Ranking.load(tmp_path / "none.parquet")
     assert back.items.shape == back.scores.shape == back.valid.shape == (0, 20)
     assert (back.items.dtype, back.scores.dtype, back.valid.dtype) == (np.int64, np.float32, bool)
+
+
+def test_more_cases_than_are_scored_at_once_have_their_own_lists_each():
+    last = np.arange(2_050) % 7
+    cases = Cases.from_histories(last[:, None].tolist())
+
+    def score(part: Cases) -> torch.Tensor:
+        return torch.nn.functional.one_hot(torch.from_numpy(part.recent(1)[:, 0]), 7).float()
+
+    assert rank_by_score(score, cases, 1, exclude_history=False).items[:, 0].tolist() == last.tolist()
+    others = [[item for item in range(7) if item != one] + [NO_ITEM] for one in last]
+    assert rank_by_score(score, cases, 7, exclude_history=True).items.tolist() == others
 
 
 def test_nothing_is_said_of_places_that_no_list_had(split):
