@@ -16,6 +16,8 @@ from letterlib.data.preprocessing import build_dataset, k_core
 from letterlib.data.released import text_of
 from letterlib.errors import LetterError
 
+SEPARATORS = "columns are separated by commas, or by tabs in a .tsv"
+
 
 def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> tuple[Dataset, list[str]]:
     """A data set from two files, and what became of their rows, a line each.
@@ -39,13 +41,16 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
         raise LetterError(f"{interactions}: nothing is left of the {k}-core; a smaller --k leaves more")
     table = table.set_index("item").rename_axis(None)
     known = table.index.isin(core["item"].unique())
-    if table.loc[known, "title"].str.strip().eq("").all():
+    if not known.any():
+        theirs, own = core["item"].iloc[0], table.index[0]
+        raise LetterError(f'{items}: none of its items, such as "{own}", is in {interactions}, which has "{theirs}"')
+    if (untitled := table.loc[known, "title"].str.strip().eq("")).all():
         raise LetterError(f"{items}: no item has a title; there would be nothing to read")
     texts = _texts(table[[column for column in ("title", "description", "genres") if column in table]])
     source = f"{interactions.name} and {items.name}: the first interaction of a user with an item, {k}-core"
     dataset = build_dataset(name, core, texts, source)
     users, products = rows["user"].nunique(), rows["item"].nunique()
-    return dataset, [
+    lines = [
         f"{len(rows):,} interactions of {users:,} users with {products:,} items were read",
         f"{len(rows) - len(once):,} repeated an earlier one of the same user and item, and were left out",
         f"{k}-core: {users - dataset.n_users:,} users and {products - dataset.n_items:,} items had too few, and were "
@@ -53,7 +58,20 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
         f"{dataset.n_interactions:,} interactions of {dataset.n_users:,} users with {dataset.n_items:,} items are left",
         f"{int(core.duplicated(['user', 'time'], keep=False).sum()):,} of them share user and time with another; such "
         "interactions are in the order of their item ids",
+        f"times are from {core['time'].min()} to {core['time'].max()}",
     ]
+    if untitled.any():
+        lines.append(f"{int(untitled.sum()):,} items have no title")
+    return dataset, lines + _renumbered(dataset)
+
+
+def _renumbered(dataset: Dataset) -> list[str]:
+    """A line where ids look like our numbers and are others: lists and identifiers of other tools may bear those."""
+    for what, labels in (("item", dataset.item_labels), ("user", dataset.user_labels)):
+        for number, label in enumerate(labels):
+            if label.isdecimal() and label != str(number):
+                return [f'numbers are given anew, in the order of ids as text: {what} {number} is your "{label}"']
+    return []
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -71,7 +89,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise LetterError(f"{path}: is not text in UTF-8 (byte {error.start}); save it so") from error
     except (ParserError, ParserWarning, ValueError) as error:
-        raise LetterError(f"{path}: cannot be read as a table ({str(error).strip().splitlines()[0]})") from error
+        reason = str(error).strip().splitlines()[0]
+        raise LetterError(f"{path}: cannot be read as a table ({reason}); {SEPARATORS}") from error
     except OSError as error:
         raise LetterError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
     except (EOFError, ImportError, zlib.error, LZMAError, BadZipFile, TarError) as error:
@@ -80,21 +99,21 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     for column in columns:
         if column not in table:
             found = ", ".join(map(str, table.columns))
-            hint = "; columns are separated by commas, or by tabs in a .tsv" if len(table.columns) == 1 else ""
+            hint = f"; {SEPARATORS}" if len(table.columns) == 1 else ""
             raise LetterError(f"{path}: no column {column}; its first line names {found:.80}{hint}")
     if not len(table):
         raise LetterError(f"{path}: has no rows, only the names of columns")
-    if tabs:
-        _check_marks(path, table)
+    _check_marks(path, table, ("user", "item", "time", *(("title", "description", "genres") if tabs else ())))
     return table
 
 
-def _check_marks(path: Path, table: pd.DataFrame) -> None:
-    """A quotation mark that begins a field of a .tsv, as some titles do, opens it until the next mark, rows later.
+def _check_marks(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    """A quotation mark that begins a field, as some titles and names do, opens it until the next mark, rows later.
 
-    A field with a tab in it is taken for that, and a field of several lines, unless it is a description.
+    A field with a tab in it is taken for that, and a field of several lines, unless it is a description. In a CSV ids
+    and times alone are looked at: a title of several lines may be meant so.
     """
-    for column in table.columns.intersection(["user", "item", "time", "title", "description", "genres"]):
+    for column in table.columns.intersection(columns):
         odd = table[column].astype(str).str.contains(r"\t" if column == "description" else r"[\t\r\n]")
         if odd.any():
             raise LetterError(

@@ -31,7 +31,12 @@ class Ranking:
 
     @classmethod
     def of_items(cls, items: np.ndarray, scores: np.ndarray) -> "Ranking":
-        return cls(items, scores.astype(np.float32), items != NO_ITEM)
+        """Lists of a system that answers with items, so that all are valid. Other shapes or dtypes are a ValueError."""
+        items, scores = np.asarray(items), np.asarray(scores, dtype=np.float32)
+        if items.ndim != 2 or items.dtype.kind not in "iu" or items.shape != scores.shape:
+            found = f"items are {items.dtype} {list(items.shape)}, scores {list(scores.shape)}"
+            raise ValueError(f"{found}; items should be whole numbers, and both [n_cases, K]")
+        return cls(items, scores, items != NO_ITEM)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -54,6 +54,9 @@ def import_tables(
     if others:
         raise LetterError(f"{folder}: {others[0]} is there already; move it away, or name another with --data-dir")
     dataset, lines = read_own_tables(name, interactions, items, k)
+    before = [one.read_bytes() for one in sorted(folder.glob(f"{name}.*.json"))]
     write_released(dataset, folder)
+    if before and before != [one.read_bytes() for one in sorted(folder.glob(f"{name}.*.json"))]:
+        lines.append(f"{folder}: held other data of this name, which are replaced")
     where = "" if folder == Path("data") / name else f" --data-dir {shlex.quote(str(folder))}"
     print("\n".join([*lines, f"{folder}: written", f"next: letterlib run --dataset {name}{where}"]))

@@ -27,14 +27,13 @@ from letterlib.experiments.configuration import (
 )
 from letterlib.experiments.profiles import PROFILES
 from letterlib.experiments.systems import (
-    CODES,
     GENERATORS,
-    NAMES,
     SYSTEMS,
     find_system,
     rooms_of,
     unread,
     with_identifiers,
+    written_by,
 )
 from letterlib.files import digest
 
@@ -104,9 +103,9 @@ class RunParameters(BaseModel):
             asked = cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            hints = {"string_type": "; in YAML, write it in quotes", "tuple_type": "; write a list, [tiger.epochs=3]"}
-            said = first["msg"].lower() + hints.get(first["type"], "")
-            raise LetterError(f"{first['loc'][0]}={first['input']!r}: {said}") from error
+            a_list = "; write a list, [tiger.epochs=3] (with papermill -y 'options: [tiger.epochs=3]')"
+            hint = {"string_type": "; in YAML, write it in quotes", "tuple_type": a_list}.get(first["type"], "")
+            raise LetterError(f"{first['loc'][0]}={first['input']!r}: {first['msg'].lower()}{hint}") from error
         asked._check_names()
         asked._check_that_it_matters()
         _ = asked.config  # the configuration's own checks
@@ -141,10 +140,7 @@ class RunParameters(BaseModel):
             raise LetterError(f"profile={self.profile!r}: {_not_among(self.profile, PROFILES, 'profile')}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise LetterError(f"device={self.device!r}: choose auto, cpu, cuda or cuda:NUMBER")
-        if self.generator in GENERATORS:
-            possible = (*CODES, *NAMES) if self.generator == "tiger" else CODES
-        else:
-            possible = (NO_TOKENIZER,)
+        possible = written_by(self.generator) if self.generator in GENERATORS else (NO_TOKENIZER,)
         if self.tokenizer not in possible:
             what = f"tokenizer for generator={self.generator}"
             raise LetterError(f"tokenizer={self.tokenizer!r}: {_not_among(self.tokenizer, possible, what)}")
@@ -169,9 +165,11 @@ class RunParameters(BaseModel):
     def _check_options(self) -> None:
         """One that is not read would change nothing."""
         for one in self.options:
-            if one.partition("=")[0].partition(".")[0] not in self.rooms or unread([one], self.system):
+            room = one.partition("=")[0].partition(".")[0]
+            if room not in self.rooms or unread([one], self.system):
+                read = ", ".join(other for other in self.rooms if other != room)
                 what = f"tokenizer={self.tokenizer}, generator={self.generator}"
-                raise LetterError(f"options={one!r}: changes nothing with {what}, which read {', '.join(self.rooms)}")
+                raise LetterError(f"options={one!r}: changes nothing with {what}; they read {read}")
 
     @property
     def rooms(self) -> tuple[str, ...]:

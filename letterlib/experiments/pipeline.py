@@ -217,8 +217,8 @@ class Pipeline:
         return Evaluation.from_json(read_json(self._evaluated(name).path(f"evaluation-{history}.json")))
 
     def decoding(self, name: str) -> dict[str, float]:
-        """Shares on a sample of cases: how many of the ten best items by exact scoring a system's beams find ("top 10"),
-        and how many of its ten best sequences of any tokens are identifiers ("valid without the trie").
+        """Shares on a sample of cases: how many of the ten best items by exact scoring the beams find ("top 10"), and
+        how many of the ten best sequences of any tokens are identifiers ("valid without the trie").
         """
 
         def work(out: Path, partial: Path) -> dict[str, Any]:

@@ -102,6 +102,11 @@ NAMES = tuple(name for name, one in SCHEMES.items() if one.words)
 """P5's identifiers. TIGER writes them, too."""
 
 
+def written_by(generator: str) -> tuple[str, ...]:
+    """The identifiers that one of GENERATORS can write."""
+    return (*CODES, *NAMES) if generator == "tiger" else CODES
+
+
 def with_identifiers(generator: str, identifiers: str) -> str:
     """What the system is called that writes these identifiers: "letter-tiger", "tiger-cf", ..."""
     kind = GENERATORS[generator].kind
@@ -118,13 +123,13 @@ def find_system(name: str) -> System:
         return SYSTEMS[name]
     for generator, one in GENERATORS.items():
         identifiers = name.removeprefix(f"{generator}-")
-        if identifiers != name and identifiers in CODES:
+        if identifiers != name and identifiers in written_by(generator):
             if (usual := with_identifiers(generator, identifiers)) in SYSTEMS:
                 raise LetterError(f'"{name}" is called "{usual}"')  # under two names it would be trained twice
             label = f"{one.label.split(' (')[0]}, {identifiers}"
             return replace(one, label=label, family=ABLATION, identifiers=identifiers)
-    others = [name for arm in ("cf", "div") for name in (f"tiger-{arm}", f"lc-rec-{arm}")]
-    possible = [*SYSTEMS, *others]
+    others = [with_identifiers(one, codes) for one in GENERATORS for codes in written_by(one)]
+    possible = dict.fromkeys([*SYSTEMS, *others])
     raise LetterError(f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of {", ".join(possible)}')
 
 

@@ -237,11 +237,16 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
     command = re.search(r"^letterlib (data import .*)$", page, re.MULTILINE)[1]
     assert CliRunner().invoke(app, command.split()).exit_code == 0
     exec(f"from pathlib import Path; {IMPORTS}; {re.search(r'In Python: `(.*?)`', page)[1]}", {})
-    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
-    assert code.count('"laptop"') == 1
-    exec(code.replace('"laptop"', '"smoke"'), {})
+    one_list, other_lists = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:2]
+    assert one_list.count('"laptop"') == 1
+    exec(one_list.replace('"laptop"', '"smoke"'), names := {})
     ids = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
     assert len(set(ids)) == 10 and set(ids) <= set(items["item"]) - {"SKU-017", "SKU-004"}
+    exec(other_lists, names)
+    said, targets = capsys.readouterr().out.splitlines(), names["cases"].targets
+    (recall,) = (line for line in said if line.startswith("R@10 "))
+    assert float(recall.removeprefix("R@10 ")) == (targets < 10).mean() > 0, "the first ten items, for everybody"
+    assert said[-1].startswith("LETTER-TIGER is ahead by ")
 
 
 @pytest.mark.parametrize(
@@ -270,11 +275,33 @@ def test_a_title_in_marks_and_a_description_of_two_lines_are_read_as_pandas_writ
     assert read_own_tables("shop", interactions, tmp_path / name)[0].titles() == told["title"]
 
 
+def test_a_mark_that_begins_an_id_of_a_csv_swallows_no_row(tmp_path):
+    interactions, items = written(tmp_path)
+    with open(interactions, "a", encoding="utf-8") as file:
+        file.write('"Bob,001,1\n' + "carl,002,2\n" * 5 + '"Al,003,3\n')
+    with pytest.raises(LetterError, match=f"data row {USERS * ITEMS + 1}: its user holds a tab or a line end"):
+        read_own_tables("shop", interactions, items)
+
+
+def test_what_would_be_noticed_late_is_said_at_once(tmp_path):
+    """Numbers that become others, items without a title, times in two units: none is an error, all are said."""
+    lines = read_own_tables("shop", *written(tmp_path))[1]
+    assert lines[-1].startswith('numbers are given anew, in the order of ids as text: item 0 is your "000"')
+    same = [(f"u{u}", str(t % 5), t) for u in range(6) for t in range(5)]
+    untitled = [(str(i), "" if i else "Thing", "") for i in range(5)]
+    lines = read_own_tables("shop", *written(tmp_path, same, items=untitled))[1]
+    assert lines[-2:] == ["times are from 0 to 4", "4 items have no title"]
+
+
+def test_two_tables_with_no_item_in_common_are_said_to_have_none(tmp_path):
+    items = [(f"{i}.0", f"Thing {i}", "fine") for i in range(ITEMS)]
+    with pytest.raises(LetterError, match=r'p.csv: none of its items, such as "0.0", is in .*i.csv, which has "00'):
+        read_own_tables("shop", *written(tmp_path, items=items))
+
+
 def test_ties_are_counted_and_their_order_is_said(tmp_path):
     rows = [(f"0{u}", f"{(u + t) % ITEMS:03}", "2024-03-31") for t in range(ITEMS) for u in range(USERS)]
     dataset, lines = read_own_tables("shop", *written(tmp_path, rows))
-    assert (
-        lines[-1].startswith(f"{USERS * ITEMS} of them share user and time") and "order of their item ids" in lines[-1]
-    )
+    assert lines[4].startswith(f"{USERS * ITEMS} of them share user and time") and "order of their item ids" in lines[4]
     assert histories(dataset)["03"] == dataset.item_labels
-    assert read_own_tables("shop", *written(tmp_path))[1][-1].startswith("0 of them")
+    assert read_own_tables("shop", *written(tmp_path))[1][4].startswith("0 of them")

@@ -24,7 +24,10 @@ def checked(**values):
         ({"device": "gpu"}, ["device='gpu'", "auto, cpu, cuda or cuda:NUMBER"]),
         ({"device": "cuda:first"}, ["device='cuda:first'", "cuda:NUMBER"]),
         ({"device": "cpu:1"}, ["device='cpu:1'"]),
-        ({"options": "tiger.epochs=3"}, ["options='tiger.epochs=3'", "write a list, [tiger.epochs=3]"]),
+        (
+            {"options": "tiger.epochs=3"},
+            ["options='tiger.epochs=3'", "write a list, [tiger.epochs=3] (with papermill -y "],
+        ),
         ({"seed": -1}, ["seed=-1", "greater than or equal to 0"]),
         ({"seed": 1.5}, ["seed=1.5", "integer"]),
         ({"seed": True}, ["seed=True"]),
