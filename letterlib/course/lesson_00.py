@@ -163,6 +163,8 @@ def _wrong_parts(sequences: Sequence[np.ndarray], n: int, n_items: int) -> Cause
          "2n + 1 items all are training."),
         (lambda one: one[: -2 * n] if len(one) > 2 * n + 1 else one, "a list of 2n + 1 items taken for too short. One "
          "item is left for training."),
+        (lambda one: one[: len(one) - 2 * n], "a list with fewer than 2n items cut as well: `len(items) - 2 * n` is "
+         "below 0 there, and counts from the end. With fewer than 2n + 1 items all are training."),
         (lambda one: one[len(train(one)) :], "counting the held-out items instead of the training part."),
         (lambda one: one[2 * n :] if len(one) > 2 * n else one, "the first items held out. The lists are oldest first, "
          "and the end is what we ask for."),

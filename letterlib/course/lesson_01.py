@@ -55,6 +55,10 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
     return [
         (right, f"another type of number; return {states.dtype}, the type of the states."),
         (right[:, None], "`keepdim=True`, or a stray dimension; one vector per text is enough."),
+        (
+            right.squeeze(),
+            "`.squeeze()`, which drops a batch or a dimension of one, too. Name the one to drop: `.squeeze(1)`.",
+        ),
         (states.mean(1), "a plain mean: padding is averaged in as if it were text. Use the mask."),
         (total / states.shape[1], "division by the padded length; divide by each text's own number of real tokens."),
         (across, "`keepdim=True` is missing below the line, so that each column, not each text, got a number."),

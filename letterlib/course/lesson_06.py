@@ -83,6 +83,7 @@ def _causes_of_encoder_input(case: Case) -> list[tuple[Tensor, str]]:
         (read.flatten(), "the end token is missing after the history."),
         (torch.cat([read.flatten(), torch.tensor([PAD])]), "a pad (0) at the end; the end token is 1."),
         (torch.cat([end, read.flatten()]), "the end token stands in front; it comes last."),
+        (torch.cat([torch.tensor([PAD]), read.flatten(), end]), "a start token in front; only the decoder has one."),
         (finished(history), "the whole history. The model reads the last `length` films."),
         (finished(history[:length]), "the *first* films; the most recent ones are at the end of the list."),
         (finished(history[::-1][:length]), "the most recent film first. Time runs forwards: oldest first."),
@@ -91,8 +92,7 @@ def _causes_of_encoder_input(case: Case) -> list[tuple[Tensor, str]]:
         (finished(history[-length:][:-1]), "the most recent film is left out; a slice up to -1 stops before it."),
         (finished(history[-length:][1:]), "one film too few: `history[-length:]` are the last `length` films."),
         (finished(list(dict.fromkeys(history))[-length:]), "a film that was watched twice read once. Keep both."),
-        (finished([film for film in history if film != target][-length:]), "the target taken out of the history. Who "
-         "watches a film again has watched it before."),
+        (finished([x for x in history if x != target][-length:]), "the target taken out of the history. Keep it."),
         (finished([*history, target][-length:]), "the target is among the films that are read. It is the answer!"),
         (torch.cat([read.T.flatten(), end]), "all first codes, then all second ones. Keep each film's codes together."),
         (torch.cat([torch.cat([row, end]) for row in read]), "an end token after every film; it comes once, last."),

@@ -116,6 +116,8 @@ def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[t
         (unpaired, "the spreads of a and of b, added. What the two share at a seed cancels: take the spread of the "
          "differences."),
         (cells.std(ddof=1) / np.sqrt(len(cells)), "the spread over cases. Here the seeds are the sample."),
+        *(((a - b).std(ddof=1) / np.sqrt(one), "the spread of the whole table. Take each seed's mean first: the seeds "
+           "are the sample.") for one in (a.size, n)),
     ]  # fmt: skip
 
 
@@ -160,6 +162,9 @@ def holms(answer: Any, case: Case) -> None:
          "1."),
         (back(upwards((ordered * m / np.arange(1, m + 1))[::-1])[::-1].clip(max=1)), "Benjamini and Hochberg: m over "
          "the rank. It bounds the share of false findings, not the risk of any."),
+        (1 - (1 - p) ** m, "Šidák's correction, for independent questions, and with one factor for all."),
+        (back(np.maximum.accumulate(1 - (1 - ordered) ** left)), "Holm's steps with Šidák's formula, which asks for "
+         "independence. Multiply instead."),
         *_with_ties_as_one(p),
         (back(upwards(steps[::-1])[::-1].clip(max=1)), "a running minimum from the largest (Hochberg). Holm takes the "
          "running maximum from the smallest."),

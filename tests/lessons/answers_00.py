@@ -340,6 +340,7 @@ WRONG = [
     ("0.4", lambda s, n, m: popularity_by_sort(s, 5, m), "5 written into the function"),
     ("0.4", marked_list_by_list, "an item counted once that a list has twice"),
     ("0.4", ranked_by(lambda one, n: one[: -2 * n]), "forgetting the short lists"),
+    ("0.4", ranked_by(lambda one, n: one[: len(one) - 2 * n]), "With fewer than 2n + 1 items all are training"),
     ("0.4", marked_by(lambda one, n: one[: -2 * n] if len(one) > 2 * n else one), "adds 1 once"),
     ("0.4", marked_by(lambda one, n: one), "adds 1 once"),
     ("0.4", ranked_by(lambda one, n: one[~np.isin(one, one[-2 * n :])] if len(one) > 2 * n else one), "by their id"),

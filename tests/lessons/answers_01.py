@@ -206,6 +206,7 @@ WRONG = [
     ("1.1", lambda s, m: torch.stack([a[: int(n)].mean(0) for a, n in zip(s, m.sum(1), strict=True)]), "in front"),
     ("1.1", lambda s, m: s[m.bool()].mean(0), "one mean for the whole batch"),
     ("1.1", lambda s, m: pool_by_loop(s, m)[:, None], "keepdim"),
+    ("1.1", lambda s, m: pool_by_loop(s, m).squeeze(), "drops a batch or a dimension of one"),
     ("1.1", lambda s, m: pool_by_loop(s, m).double(), "the type of the states"),
     ("1.1", lambda s, m: total(s, 1 - m.int()) / (1 - m.int()).sum(1, keepdim=True), "upside down"),
     ("1.1", lambda s, m: total(s.mul_(m[..., None]), m) / m.sum(1, keepdim=True), "changed `states` in place"),

@@ -266,6 +266,7 @@ WRONG = [
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h].flatten()[-n:], END])), "you cut tokens"),
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([END, x[h[-n:]].flatten()])), "stands in front"),
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].flatten(), START])), "a pad (0) at the end"),
+    ("6.1", pair_with(lambda h, t, x, n: torch.cat([START, x[h[-n:]].flatten(), END])), "only the decoder has one"),
     ("6.1", pair_with(lambda h, t, x, n: torch.tensor([*h[-n:], 1])), "film numbers"),
     ("6.1", pair_with(lambda h, t, x, n: x[h[-n:]]), "one row of it"),
     ("6.1", pair_with(films(lambda h, t, n: h[-n - 1 : -1])), "the most recent film is left out"),

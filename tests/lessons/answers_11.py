@@ -149,6 +149,12 @@ def the_step_before(steps):
     return np.maximum(steps, np.append(0, steps[:-1]))
 
 
+def holm_with_sidaks_steps(p):
+    order = np.argsort(p)
+    steps = 1 - (1 - p[order]) ** np.arange(len(p), 0, -1)
+    return np.maximum.accumulate(steps)[np.argsort(order)]
+
+
 def different_ones_only(p_values):
     distinct = np.unique(p_values)
     adjusted = np.maximum.accumulate(distinct * np.arange(len(distinct), 0, -1)).clip(max=1)
@@ -246,10 +252,14 @@ WRONG = [
     ("11.1", seeds_with(error=unpaired), "take the spread of the differences"),
     ("11.1", lambda *given: seeds_by_loop(*given)[0], "return three things"),
     ("11.1", seeds_with(lambda *given: pd.Series(seeds_by_loop(*given)[0])), "`.to_numpy()` makes an array"),
+    ("11.1", seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(len(d))), "the whole table"),
+    ("11.1", seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(a.size)), "the whole table"),
     ("11.1", error_with_runs_of_b, "all runs of one side"),
     ("11.1", lambda *given: [seeds_by_loop(*given)[i] for i in (0, 2, 1)], "The mean comes before it"),
     ("11.2", lambda p: np.minimum(1, p * len(p)), "Bonferroni: every p-value times m"),
     ("11.2", holm_with(keep=lambda steps: steps), "running maximum is missing"),
+    ("11.2", lambda p: 1 - (1 - p) ** len(p), "Šidák's correction"),
+    ("11.2", holm_with_sidaks_steps, "Šidák's formula"),
     ("11.2", holm_with(keep=the_step_before), "only the step before"),
     ("11.2", holm_with(most=np.inf), "values above 1"),
     ("11.2", holm_with(back=False), "sorted by size"),

@@ -170,3 +170,11 @@ def test_other_items_need_interactions_of_their_own():
     made = make([[0, 1, 5]])
     with pytest.raises(LetterError, match="items 0-5 are in its sequences, but it has 2 rows of items"):
         replace(made, items=made.items[:2])
+
+
+@pytest.mark.parametrize("item", [-1, 3], ids=["below the first", "after the last"])
+def test_an_item_just_outside_the_catalogue_is_refused(item):
+    labels, items = ["a", "b"], pd.DataFrame(index=range(3))
+    assert Dataset("x", Sequences.from_lists([[0, 2], [1]]), items, "made", labels).n_interactions == 3
+    with pytest.raises(LetterError, match=f"items {min(item, 0)}-{max(item, 2)} are in its sequences"):
+        Dataset("x", Sequences(np.array([0, 2, item]), np.array([0, 2, 3])), items, "made", labels)
