@@ -196,6 +196,15 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def files_below(folder: str | Path, ending: str) -> list[Path]:
+    """In order; not what is being written at this moment, or was when its process was killed."""
+    found = []
+    for at, below, names in os.walk(folder):  # goes on where a folder is gone again; rglob of Python 3.11 does not
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(at, name) for name in names if name.endswith(ending)]
+    return sorted(found)
+
+
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits. A file that is not there, or a folder, is a LetterError."""
     try:

@@ -147,17 +147,17 @@ def store(notebook: NotebookNode, path: Path, largest: int = LARGEST) -> None:
 
 def build(source: Path, notebooks: Path, profile: str) -> list[float]:
     """Execute the source and its student copy at `profile`, store both when both have run; returns their seconds."""
+    lesson = nbformat.reads(text := source.read_text(encoding="utf-8"), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         copy, ran, seconds = Path(folder) / source.name, {}, []
-        for kind, notebook in (
-            (source, nbformat.read(source, as_version=4)),
-            (notebooks / source.name, student_copy(nbformat.read(source, as_version=4))),
-        ):
+        for kind, notebook in ((source, lesson), (notebooks / source.name, student_copy(lesson))):
             nbformat.write(notebook, copy)
             started = time.perf_counter()
             execute(copy, copy, profile=profile)
             seconds.append(time.perf_counter() - started)
             ran[kind] = without_injected(nbformat.read(copy, as_version=4), notebook)
+    if source.read_text(encoding="utf-8") != text:
+        raise LetterError(f"{source.name}: was changed while it ran, and is left as it is; build it again")
     for path, notebook in ran.items():
         store(notebook, path)
     return seconds

@@ -23,6 +23,7 @@ from traitlets.config import Config
 
 from letterlib.course.build import store, student_copy
 from letterlib.errors import LetterError
+from letterlib.files import write_text
 
 CELL_SECONDS = 300
 """nbgrader gives a cell 30 seconds before it interrupts it, and the points go with it: too few for a training cell."""
@@ -188,13 +189,13 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             notebook = nbformat.read(path, as_version=4)
             if repeats := without_repeats(notebook):
-                nbformat.write(notebook, path)
+                write_text(path, nbformat.writes(notebook) + "\n")
                 print("\n".join(f"{path}: {what} is no longer graded" for what in repeats))
                 left = "nothing else was changed"
             if why := misplaced(path.resolve(), notebook):
                 raise LetterError(why)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
-            nbformat.write(notebook, path)
+            write_text(path, nbformat.writes(notebook) + "\n")
         except (LetterError, OSError, ValueError, TypeError, AttributeError, SyntaxError, ValidationError) as error:
             broken.append(f"{path}: {left} ({str(error).splitlines()[0]})")
     if found:

@@ -29,11 +29,13 @@ def projects() -> list[Path]:
 def build(source: Path, profile: str, cache_dir: Path) -> float:
     """Execute a project and store it with its outputs. Returns the seconds that it took."""
     with tempfile.TemporaryDirectory() as folder:
-        copy, notebook = Path(folder) / source.name, nbformat.read(source, as_version=4)
+        copy, text = Path(folder) / source.name, source.read_text(encoding="utf-8")
         started = time.perf_counter()
         execute(source, copy, profile=profile, cache_dir=str(cache_dir.resolve()))
         seconds = time.perf_counter() - started
-        ran = without_injected(nbformat.read(copy, as_version=4), notebook)
+        ran = without_injected(nbformat.read(copy, as_version=4), nbformat.reads(text, as_version=4))
+    if source.read_text(encoding="utf-8") != text:
+        raise LetterError(f"{source.name}: was changed while it ran, and is left as it is; build it again")
     store(ran, source, LARGEST)
     return seconds
 

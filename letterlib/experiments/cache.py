@@ -35,6 +35,7 @@ from letterlib.files import (
     remove_scratch,
     sha256_of,
     write_json,
+    write_text,
     written_beside,
 )
 from letterlib.processes import from_main, is_main, n_processes
@@ -157,13 +158,20 @@ class Cache:
 
     def _run(self, name: str, key: str, folder: Path, identity: dict, device: str, work: Callable) -> Artefact:
         partial = folder.with_name(f"{key}.partial")
-        self.say(f"{name}: running" + (" (going on from its checkpoint)" if any(partial.glob("*")) else ""))
+        if is_main():
+            remove_scratch(partial)
+        begun, made_by = partial / "code", code()  # asked now: an edit while it works is no part of it
+        going_on = any(one != begun for one in partial.glob("*"))
+        if going_on and not (begun.is_file() and begun.read_text(encoding="utf-8") == made_by):
+            made_by = None  # the checkpoint is by other code, or does not say by which
+        self.say(f"{name}: running" + (" (going on from its checkpoint)" if going_on else ""))
         started = time.perf_counter()
         with written_beside(folder) if is_main() else _dropped() as out:
             out.mkdir()
             if is_main():
                 partial.mkdir(parents=True, exist_ok=True)
-                remove_scratch(partial)
+                if not going_on:
+                    write_text(begun, made_by)
             with tracked(self.track, self.folder / "tracking" / name / key):
                 metrics = work(out, partial)
             record = identity | {
@@ -174,7 +182,7 @@ class Cache:
                 "threads": torch.get_num_threads(),
                 "processes": n_processes(),
                 "versions": versions(),
-                "code": code(),
+                "code": made_by,
                 "files": {f.name: sha256_of(f) for f in sorted(out.iterdir())},
             }
             write_json(out / RECORD, record | {"digest": _digest(record)})

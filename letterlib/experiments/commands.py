@@ -41,13 +41,15 @@ def grid(
     Each run is also one papermill command, which is printed for those that are not done.
     """
     from letterlib.experiments.configuration import data_dir_under
-    from letterlib.experiments.grid import load_grid, papermill_command, state
+    from letterlib.experiments.grid import check_data, load_grid, papermill_command, state
 
     if run and as_json:
         raise typer.BadParameter("--json lists and --run does; give one of them")
     chosen = load_grid(file)
     folders = [data_dir_under(data_root, one.dataset) for one in chosen.runs]
     states = [state(one, out_dir) for one in chosen.runs]
+    if not run:  # --run says it of the run that it comes to, and goes on with the others
+        check_data(chosen, folders, out_dir, cache_dir)
     if as_json:
         print(json.dumps([_for_another_program(one, what) for one, what in zip(chosen.runs, states, strict=True)]))
         return

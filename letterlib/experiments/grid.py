@@ -10,8 +10,10 @@
 Every entry, with what is said for every one, stands for all combinations of its lists.
 """
 
+import functools
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,9 +22,9 @@ from typing import Any
 import yaml
 
 from letterlib.errors import LetterError
-from letterlib.experiments.configuration import TOKENIZER_ARMS
+from letterlib.experiments.configuration import TOKENIZER_ARMS, default_data_dir
 from letterlib.experiments.parameters import ROOMS, RunParameters
-from letterlib.experiments.runs import failures, finished
+from letterlib.experiments.runs import check_data_of, content_now, failures, finished, record_path
 from letterlib.files import digest
 
 NOTEBOOK = "notebooks/10_full_experiments.ipynb"
@@ -96,6 +98,18 @@ def state(parameters: RunParameters, out_dir: Path) -> str:
     return "failed" if failures(parameters, out_dir) else "to do"
 
 
+def check_data(grid: Grid, folders: Sequence[Path | None], out_dir: Path, cache_dir: Path) -> None:
+    """LetterError for a record of other data than are there now: it is done, and not what the grid asks for.
+
+    folders: of each run's data; None for where they usually are. Packaged data are the same everywhere, and not read.
+    """
+    content = functools.cache(content_now)
+    for one, given in zip(grid.runs, folders, strict=True):
+        folder = given or default_data_dir(one.dataset)
+        if folder and (record := finished(one, out_dir)):
+            check_data_of(record, record_path(one, out_dir), folder, content(one.dataset, folder, cache_dir))
+
+
 def asked_for(parameters: RunParameters) -> dict[str, Any]:
     """The parameters that differ from the defaults, for a command line."""
     return parameters.model_dump(mode="json", exclude_defaults=True)
@@ -144,4 +158,5 @@ def shared_stages(parameters: RunParameters) -> list[dict[str, Any]]:
         ["embed", *where, *(f"--set={one}" for one in embedding)],
         ["tokenize", f"--arm={parameters.tokenizer}", *where, *(f"--set={one}" for one in tokenizer)],
     )
-    return [{"key": digest(words), "words": words} for words in commands]
+    about = {name: values[name] for name in ("dataset", "profile")}
+    return [{"key": digest(words), "words": words} | about for words in commands]

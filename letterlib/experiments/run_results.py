@@ -22,7 +22,7 @@ from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, code_in_
 from letterlib.experiments.configuration import DATA_ROOT, data_dir_under, default_data_dir
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED
-from letterlib.files import read_json
+from letterlib.files import files_below, read_json
 
 
 def load_results(*folders: str | Path) -> list[RunResult]:
@@ -36,9 +36,7 @@ def load_results(*folders: str | Path) -> list[RunResult]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise LetterError(f"{folder}: no such folder of results; letterlib grid and papermill write there")
-        for path in sorted(folder.rglob("*.json")):
-            if any(part.startswith(".") for part in path.relative_to(folder).parts[:-1]):
-                continue  # being written at this moment, or when its process was killed
+        for path in files_below(folder, ".json"):
             if wrong := fault(record := read_json(path), PARAMETERS):
                 raise LetterError(f"{path}: {wrong}")
             one = found.setdefault(path.name, RunResult(record))

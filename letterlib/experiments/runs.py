@@ -7,6 +7,7 @@ The file `<out_dir>/<key>.json` appears when the run has ended well, whole. A ru
 stages and checkpoints in the cache, and goes on from them. One that fails leaves a line in `<key>.failures.jsonl`.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -61,7 +62,7 @@ def run(
     with one_at_a_time(path, say, or_read=True) if is_main() else nullcontext() as unwritable:
         found = from_main(lambda: finished(parameters, out_dir, say))
         if found is not None:
-            _check_data_of(found, path, parameters, data_dir, cache_dir)
+            check_data_of(found, path, data_dir, content_now(parameters.dataset, data_dir, cache_dir))
             _check_files_of(found, path, parameters, data_dir)
             say(f"{what}: found {path}" + (" (by other code)" if RunResult(found).code - {None, code()} else ""))
             return found
@@ -105,23 +106,25 @@ def finished(
     return None if wrong else record
 
 
-def _check_data_of(
-    record: dict[str, Any], path: Path, parameters: RunParameters, data_dir: Path | None, cache_dir: Path
-) -> None:
-    """LetterError if a record is of other data than those there now: its name says what they are called."""
-    if not Path(data_dir).is_dir() if data_dir else parameters.dataset not in PACKAGED:
-        return
+def content_now(dataset: str, data_dir: Path | None, cache_dir: Path) -> str | None:
+    """The fingerprint of the data that are there now; None where there are none, and a record of them stands."""
+    if not Path(data_dir).is_dir() if data_dir else dataset not in PACKAGED:
+        return None
     try:
-        there = load_dataset(parameters.dataset, data_dir, Path(cache_dir) / "data").fingerprint
+        return load_dataset(dataset, data_dir, Path(cache_dir) / "data").fingerprint
     except LetterError:
-        if data_dir is None:  # a package that is not there, or a cache that is to be read only: the record stands
-            return
+        if data_dir is None:  # a package that is not there, or a cache that is to be read only
+            return None
         raise
-    if there != record["dataset"]["fingerprint"]:
+
+
+def check_data_of(record: dict[str, Any], path: Path, data_dir: Path | None, there: str | None) -> None:
+    """LetterError if a record is of other data than are `there` now: its name says what they are called."""
+    if there not in (None, record["dataset"]["fingerprint"]):
         or_else = ", or call this data set something else" if data_dir else ""
         raise LetterError(
-            f"{path}: the record of {parameters.dataset} with other content than {data_dir or 'its package'} has now; "
-            f"name another folder with --out-dir{or_else}"
+            f"{path}: the record of {record['parameters']['dataset']} with other content than "
+            f"{data_dir or 'its package'} has now; name another folder with --out-dir{or_else}"
         )
 
 
@@ -193,7 +196,7 @@ def _keep_failure(parameters: RunParameters, out_dir: Path, error: Exception, sa
 
 
 def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[str, Any]:
-    started = time.perf_counter()
+    started, origin = time.perf_counter(), _origin()
     pipeline = Pipeline(parameters.config, data_dir=data_dir, cache=cache)
     name, dataset = parameters.system, pipeline.dataset
     results = {history: pipeline.evaluation(name, history=history) for history in ("in", "out")}
@@ -222,9 +225,7 @@ def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[
         "seconds": round(time.perf_counter() - started, 1),
         "peak memory MiB": peak_memory_mb(),
         "device": device_in_words(pipeline.device),
-        "versions": versions(),
-        "commit": commit(),
-        "code": code(),
+        **origin,
     }
 
 
@@ -232,6 +233,12 @@ def _stage_in_brief(artefact) -> dict[str, Any]:
     kept = ("seconds", "peak_memory_mb", "device", "threads")
     what = {"name": artefact.name, "key": artefact.key, "from cache": artefact.from_cache}
     return what | {name: artefact.record[name] for name in kept} | {"code": artefact.record.get("code")}
+
+
+@functools.cache
+def _origin() -> dict[str, Any]:
+    """What makes the runs of this process, asked before the first: an edit while one trains is no part of it."""
+    return {"versions": versions(), "commit": commit(), "code": code()}
 
 
 def commit() -> str | None:

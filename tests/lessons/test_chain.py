@@ -246,6 +246,16 @@ def test_building_twice_gives_the_same_bytes_and_no_trace_of_the_machine(tmp_pat
     assert "injected" not in source.read_text() and "papermill" not in source.read_text()
 
 
+def test_a_lesson_that_is_edited_while_it_runs_keeps_the_edit(tmp_path):
+    source = written(tmp_path, notebook_of("1 + 1"))
+    edit = f"__import__('pathlib').Path({str(source)!r}).write_text('edited')"
+    source = written(tmp_path, notebook_of(edit))
+    (tmp_path / "notebooks").mkdir()
+    with pytest.raises(LetterError, match="was changed while it ran, and is left as it is"):
+        build.build(source, tmp_path / "notebooks", "smoke")
+    assert source.read_text() == "edited" and not any((tmp_path / "notebooks").iterdir())
+
+
 def test_a_widget_leaves_its_table_and_no_random_id():
     notebook = notebook_of("explorer")
     data = {"text/html": "<table></table>", "application/vnd.jupyter.widget-view+json": {"model_id": "7f3a"}}

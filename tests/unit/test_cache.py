@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from letterlib.errors import LetterError
+from letterlib.experiments import cache as cache_module
 from letterlib.experiments.cache import Cache
 
 
@@ -189,7 +190,42 @@ def test_half_a_checkpoint_is_removed_before_a_stage_goes_on(cache):
         stage(cache, interrupted)
     seen = []
     stage(cache, lambda out, partial: seen.extend(path.name for path in partial.iterdir()) or {})
-    assert seen == ["checkpoint"]
+    assert sorted(seen) == ["checkpoint", "code"]
+
+
+def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):
+    """Edited while it works: not by the edit. Begun by other code, and gone on with from its checkpoint: by neither."""
+
+    def edited(out, partial):
+        monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
+        return {}
+
+    def interrupted(out, partial):
+        (partial / "checkpoint").write_text("epoch 3")
+        raise KeyboardInterrupt
+
+    today = cache_module.code()
+    assert stage(cache, edited).record["code"] == today
+    with pytest.raises(KeyboardInterrupt):
+        stage(cache, interrupted, seed=1)
+    assert stage(cache, lambda out, partial: {}, seed=1).record["code"] == "of tomorrow"
+    with pytest.raises(KeyboardInterrupt):
+        stage(cache, interrupted, seed=2)
+    monkeypatch.setattr(cache_module, "code", lambda: today)
+    assert stage(cache, lambda out, partial: {}, seed=2).record["code"] is None
+    assert "going on from its checkpoint" in said[-2]
+
+
+def test_a_stage_that_was_killed_before_its_first_checkpoint_is_begun_anew(cache, said, monkeypatch):
+    def killed(out, partial):
+        (partial / ".checkpoint.abcd1234").mkdir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage(cache, killed)
+    monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
+    assert stage(cache, lambda out, partial: {}).record["code"] == "of tomorrow"
+    assert not any("going on" in line for line in said)
 
 
 def test_an_interrupted_stage_leaves_no_folder_and_keeps_its_checkpoint(cache, said):

@@ -22,6 +22,7 @@ from letterlib.files import (
     content_of_folder,
     digest,
     disk_failure,
+    files_below,
     one_at_a_time,
     read_json,
     remove_scratch,
@@ -262,3 +263,19 @@ def test_an_empty_folder_in_the_place_of_a_file_is_named_as_such(tmp_path):
     (tmp_path / "out.json").mkdir()
     with pytest.raises(LetterError, match="is a folder, and a file was to be written"):
         write_text(tmp_path / "out.json", "a")
+
+
+def test_what_is_being_written_is_not_among_the_files_below(tmp_path, monkeypatch):
+    for name in ("b/2.json", "a/1.json", "a/.3.json.abcd/3.json", "a/4.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert files_below(tmp_path, ".json") == [tmp_path / "a" / "1.json", tmp_path / "b" / "2.json"]
+    listed = os.scandir
+
+    def gone(path):  # between the listing of its folder and its own
+        if Path(path).name == "a":
+            raise FileNotFoundError(path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert files_below(tmp_path, ".json") == [tmp_path / "b" / "2.json"]

@@ -29,6 +29,7 @@ from letterlib.experiments.brief import (
     users_in_brief,
 )
 from letterlib.experiments.cache import Cache
+from letterlib.experiments.grid import Grid, check_data
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.runs import failures, record_path, run
@@ -202,6 +203,10 @@ def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(s
     file.write_text(json.dumps({user: items[::-1] for user, items in lists.items()}))
     with pytest.raises(LetterError, match="other content than .*other has now.*--out-dir"):
         run(asked, **settings | {"data_dir": other})
+    grid, where = Grid("a list", [asked, small_run(seed=1)]), (settings["out_dir"], settings["cache_dir"])
+    check_data(grid, [data, data], *where)
+    with pytest.raises(LetterError, match=f"{asked.key}.json: the record of .* with other content"):
+        check_data(grid, [other, other], *where)
     monkeypatch.setattr(runs, "default_data_dir", lambda dataset: other)
     with pytest.raises(LetterError, match="other content"):  # nor where the usual folder is meant
         run(asked, **settings | {"data_dir": None})

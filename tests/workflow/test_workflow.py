@@ -127,6 +127,15 @@ def test_finished_runs_are_left_alone_whoever_did_them(place, finished, made):
         assert json.loads((place.out / f"{key}.json").read_text()) == {"by": "letterlib grid --run"}
 
 
+def test_a_damaged_record_is_not_taken_for_made(place):
+    place.out.mkdir()
+    path = place.out / f"{place.keys[1]}.json"
+    path.write_text('{"by": "letterl')
+    done = place.snakemake("--cores", "1")
+    assert done.returncode != 0 and place.did() == []
+    assert f"{path.name}: no whole record; delete it, and give the command again" in done.stdout + done.stderr
+
+
 def test_a_run_that_fails_is_tried_again_and_does_not_stop_the_others(place):
     (place.home / "fail" / place.keys[0]).write_text("1")
     (place.home / "fail" / place.keys[3]).write_text("9")
