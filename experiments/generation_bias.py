@@ -65,7 +65,6 @@ def main(
             rows.append({"seed": seed, "beta": beta} | done.metrics)
             counts = load_file(done.path("counts.safetensors"))
             kept |= {f"{name} beta={beta:g} seed={seed}": values for name, values in counts.items()}
-        out.mkdir(parents=True, exist_ok=True)
         with written_beside(out / "runs.csv") as beside:
             pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
         with written_beside(out / "counts.safetensors") as beside:

@@ -78,7 +78,6 @@ def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict
 
 
 def write(out: Path, rows: list[dict[str, Any]], ranks: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     with written_beside(out / "runs.csv") as beside:
         pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
     with written_beside(out / "ranks.safetensors") as beside:

@@ -83,7 +83,6 @@ def main(
         rows.append(row)
         if seed == 0 and (alpha, beta) in SHOWN:
             kept[f"alpha={alpha:g} beta={beta:g}"] = codes.astype(np.uint8)
-    out.mkdir(parents=True, exist_ok=True)
     with written_beside(out / "runs.csv") as beside:
         pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
     with written_beside(out / "codes.safetensors") as beside:

@@ -228,7 +228,7 @@ def main() -> None:
         code = _fail(str(error))
     except PermissionError as error:  # pathlib's, where one may not look into a folder
         code = _fail(f"{error} (choose another folder, or have this one opened to you)")
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         code = INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:

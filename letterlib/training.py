@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from letterlib.checkpoint import Run, TrainingLog
@@ -34,6 +34,12 @@ Dtype = Annotated[
     Field(description="number format of matrix products; auto asks the processor or GPU"),
 ]
 Schedule = Literal["cosine", "constant"]
+
+
+class Settings(BaseModel):
+    """What a model or a run is asked for: checked, never changed; a misspelt name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def resolve_device(device: str = "auto") -> torch.device:

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy import sparse
 from torch import Tensor, nn
 
@@ -26,13 +26,11 @@ from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import TrainingLog, resolve_device, train
+from letterlib.training import Settings, TrainingLog, resolve_device, train
 
 
-class LightGCNConfig(BaseModel):
+class LightGCNConfig(Settings):
     """Size and training of one LightGCN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dimensions: int = Field(64, ge=1)
     n_layers: int = Field(3, ge=1, description="rounds of neighbour averaging")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
@@ -23,15 +23,13 @@ from letterlib.evaluation.ranking import Ranking, rank_by_score
 from letterlib.evaluation.validation import check_histories, validation_ndcg
 from letterlib.processes import weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 Batches = Callable[[np.random.Generator], Iterable[Any]]
 
 
-class NeuralConfig(BaseModel):
+class NeuralConfig(Settings):
     """What every such model is asked: its width and its training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dimensions: int = Field(64, ge=1, description="width of user and item vectors")
     epochs: int = Field(50, ge=1)

@@ -14,9 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from letterlib.alternative_text import in_words
 from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.evaluation.metrics import gini
-from letterlib.plots import GREY, PALETTE, listed
-
-MARKERS = "osD^vP"
+from letterlib.plots import GREY, MARKERS, PALETTE, listed
 
 
 def lorenz(loads: Mapping[str, np.ndarray]) -> Axes:

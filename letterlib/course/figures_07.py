@@ -11,10 +11,9 @@ from matplotlib.patches import Rectangle
 
 from letterlib.generation.alignment import TASKS, Example
 from letterlib.generation.language_model import Vocabulary
-from letterlib.plots import GREY, PALETTE, spanned
+from letterlib.plots import GREY, MARKERS, PALETTE, spanned
 
 COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4, 5)]
-MARKERS = "osD^vP"
 _RESPONSE = "background:#0072B2;color:white;border-radius:3px;padding:1px 3px 3px"
 _CELL = "text-align:left;vertical-align:top;padding:4px 10px 4px 0"
 

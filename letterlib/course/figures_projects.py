@@ -8,9 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, titled
-
-MARKERS = "osD^vP"
+from letterlib.plots import GREY, MARKERS, PALETTE, titled
 
 
 def survival(curves: Mapping[str, Sequence[Interval]], beam: int) -> Axes:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from letterlib.collaborative.bert4rec import BERT4RecConfig
 from letterlib.collaborative.caser import CaserConfig
@@ -26,6 +26,7 @@ from letterlib.hub import check_model
 from letterlib.semantics import MINILM
 from letterlib.tokenization.clustering import check_codes, check_groups
 from letterlib.tokenization.settings import CODE_DIM, TokenizerConfig
+from letterlib.training import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -53,10 +54,8 @@ SEEDS = 2**31
 """A seed is below this: NumPy's random states, which scikit-learn uses, end at 2**32, and some seeds are added to."""
 
 
-class RunConfig(BaseModel):
+class RunConfig(Settings):
     """Everything that decides a run's result, beside the data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = "movielens"
     profile: str = "laptop"

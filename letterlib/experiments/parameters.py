@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from letterlib.data import PACKAGED, load_dataset
 from letterlib.errors import LetterError, did_you_mean
@@ -36,6 +36,7 @@ from letterlib.experiments.systems import (
     written_by,
 )
 from letterlib.files import digest
+from letterlib.training import Settings
 
 NO_TOKENIZER = "none"
 """The tokenizer of a system that has none, such as SASRec."""
@@ -66,15 +67,13 @@ ROOMS = {
 """Where in `RunConfig` a parameter belongs. The room of TIGER is "tiger", of LC-Rec "lcrec"."""
 
 
-class RunParameters(BaseModel):
+class RunParameters(Settings):
     """One run. What is None is what the profile says.
 
     alpha, beta: weights of the collaborative and the diversity loss. levels, codes: of an identifier, and of a level.
     clusters: groups of codes for the diversity loss. tau: temperature of the ranking-guided loss. beams: prefixes kept.
     options: changes of what has no parameter here, each as `--set` takes them ("tiger.epochs=20").
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = "movielens"
     tokenizer: str = "letter"
@@ -165,9 +164,8 @@ class RunParameters(BaseModel):
     def _check_options(self) -> None:
         """One that is not read would change nothing."""
         for one in self.options:
-            room = one.partition("=")[0].partition(".")[0]
-            if room not in self.rooms or unread([one], self.system):
-                read = ", ".join(other for other in self.rooms if other != room)
+            if unread([one], self.system):
+                read = ", ".join(room for room in self.rooms if not one.startswith(f"{room}."))
                 what = f"tokenizer={self.tokenizer}, generator={self.generator}"
                 raise LetterError(f"options={one!r}: changes nothing with {what}; they read {read}")
 

@@ -151,9 +151,7 @@ def unread(overrides: Iterable[str], *names: str) -> list[str]:
 def _reads(name: str, override: str) -> bool:
     system = None if name in TOKENIZER_ARMS else find_system(name)
     identifiers = system.identifiers if system else name
-    room, dot, option = override.partition("=")[0].partition(".")
-    if not dot:  # held_out, encoder and text_tokens: of no one room, and never said
-        return True
+    room, _, option = override.partition("=")[0].partition(".")
     fixed = TOKENIZER_ARMS.get(identifiers, {})
     if (room == "sasrec_32" and "alpha" in fixed) or (option == "n_groups" and "beta" in fixed):
         return False  # only the loss that is left out reads them

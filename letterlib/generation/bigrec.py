@@ -22,7 +22,7 @@ from typing import Annotated, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from letterlib.collaborative.packing import training_windows
@@ -38,13 +38,11 @@ from letterlib.generation.response_groups import response_groups
 from letterlib.generation.title_network import Title, TitleNetwork
 from letterlib.processes import from_main, share, weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 
-class BIGRecConfig(BaseModel):
+class BIGRecConfig(Settings):
     """Model and training of one BIGRec; the defaults are the authors', except for the language model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from letterlib.data.dataset import Cases, Split
@@ -26,13 +26,11 @@ from letterlib.generation.response_groups import response_groups
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 
-class LCRecConfig(BaseModel):
+class LCRecConfig(Settings):
     """Model and training of one LC-Rec; the paper's, but for the language model, `words_first` and `alignment`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")

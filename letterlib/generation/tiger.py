@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from letterlib.checkpoint import under
@@ -23,16 +23,14 @@ from letterlib.generation.recommender import SEARCH_BUDGET, IdentifierRecommende
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
 
 IGNORED = -100
 """The target where nothing is to be predicted."""
 
 
-class TigerConfig(BaseModel):
+class TigerConfig(Settings):
     """Size and training of one TIGER; the defaults are the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     d_model: int = Field(128, ge=1, description="width of the states")
     d_ff: int = Field(1024, ge=1, description="width of the feed-forward blocks")

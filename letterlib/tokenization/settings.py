@@ -2,20 +2,18 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from letterlib.checkpoint import TrainingLog
 from letterlib.tokenization.collisions import CollisionReport
 from letterlib.tokenization.rqvae import StraightThrough
-from letterlib.training import Dtype
+from letterlib.training import Dtype, Settings
 
 CODE_DIM = 32
 
 
-class TokenizerConfig(BaseModel):
+class TokenizerConfig(Settings):
     """Defaults are the paper's (section 4.1). alpha = beta = 0 is TIGER's plain RQ-VAE tokenizer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     alpha: float = Field(0.02, ge=0, description="weight of the collaborative loss")
     beta: float = Field(1e-4, ge=0, description="weight of the diversity loss")

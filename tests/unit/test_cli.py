@@ -224,6 +224,9 @@ def test_what_changes_nothing_is_known_of_every_system():
     assert unread(given, "tiger-random") == given[:3] and unread(given, "tiger-released") == given
     assert unread(given, "tiger") == given[1:3] and unread(given, "cf") == given[1:2]
     assert unread(given, "tiger-div") == given[2:3] and not unread(given, "letter-tiger")
+    given = ["held_out=2", "encoder=minilm", "text_tokens=3", "language_model_cases=5"]
+    assert unread(given, "popularity") == given[1:] and unread(given, "letter-tiger") == given[3:]
+    assert unread(given, "letter-lc-rec") == []
 
 
 def test_a_terminal_that_knows_ascii_alone_does_not_end_a_run(tmp_path, beauty):
