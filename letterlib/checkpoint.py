@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,19 +24,28 @@ class TrainingLog:
     """What happened, epoch by epoch.
 
     losses: mean of every reported part per epoch. validations: (epoch, counted from 1, and score, higher is better).
-    best_epoch: that of the best score, the first among equals; -1 where nothing was validated.
     """
 
     losses: list[dict[str, float]] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
-    best_epoch: int = -1
 
     def __post_init__(self) -> None:
         self.validations = [tuple(pair) for pair in self.validations]  # JSON knows no tuples
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Of what `asdict` made; older files say the best epoch as well."""
+        return cls(value.get("losses", []), value.get("validations", []))
+
     @property
     def best_score(self) -> float:
+        """-inf where nothing was validated."""
         return max((score for _, score in self.validations), default=-math.inf)
+
+    @property
+    def best_epoch(self) -> int:
+        """That of the best score, the first among equals; -1 where nothing was validated."""
+        return max(self.validations, key=lambda one: one[1], default=(-1, -math.inf))[0]
 
 
 @dataclass
@@ -87,7 +97,6 @@ class Run:
     def record(self, score: float) -> None:
         """Log a validation, and keep a copy of the weights where its score is a new best."""
         if score > self.log.best_score:
-            self.log.best_epoch = self.epoch
             self.best = {k: v.cpu().clone() for k, v in self.weights().items()}
         self.log.validations.append((self.epoch, score))
 
@@ -142,7 +151,7 @@ class Run:
             state.setdefault(int(index), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.log = TrainingLog(**json.loads(header["log"]))
+        self.log = TrainingLog.from_json(json.loads(header["log"]))
         self.epoch = len(self.log.losses)
 
 

@@ -66,7 +66,7 @@ def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> Sa
     if header.pop("content", None) not in (None, content_of(json.dumps(header), tensors)):  # files had none at first
         raise LetterError(f"{path}: damaged, its content is not what was saved; get it again, or train the model again")
     try:
-        config, log = config_class.model_validate(header["config"]), TrainingLog(**header["log"])
+        config, log = config_class.model_validate(header["config"]), TrainingLog.from_json(header["log"])
         seed, report = header["seed"], header["report"] or {}
     except (ValidationError, KeyError, TypeError) as error:
         reason = str(error).replace("\n", " ")

@@ -106,7 +106,7 @@ class BERT4Rec(NeuralRecommender):
 
     def batches(self, split: Split) -> tuple[int, Batches]:
         train, config = split.train, self.config
-        steps = steps_per_epoch(self.name, split, config.batch_size / config.masked)
+        steps = steps_per_epoch(self.name, split, config.batch_size / config.masked, config.history - 1)
 
         def batches(generator: np.random.Generator):
             starts, ends = training_windows(train, config.history - 1, generator)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from letterlib.training import compute_dtype
 
@@ -43,6 +44,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         return total / len(states)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
         grad_states, grad_table = ctx.saved_tensors
         return grad_states * upstream, grad_table * upstream, None

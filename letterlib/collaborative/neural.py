@@ -91,24 +91,28 @@ class NeuralRecommender(ABC):
         def validated(cases: Cases, k: int) -> Ranking:
             return self.recommend(cases, k, exclude_history=self.leaves_out_history)
 
-        self.log = train(
-            self.network,
-            batches,
-            self.loss,
-            epochs=config.epochs,
-            steps_per_epoch=steps,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            warmup=0.05,
-            schedule="cosine",
-            seed=self.seed,
-            what=f"{self.name} {config.dimensions}-d",
-            config=config,
-            dtype=resolve_dtype(config.dtype, self.device),
-            validate=validation_ndcg(split, validated),
-            patience=config.patience,
-            checkpoint=self.checkpoint,
-        )
+        try:
+            self.log = train(
+                self.network,
+                batches,
+                self.loss,
+                epochs=config.epochs,
+                steps_per_epoch=steps,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                warmup=0.05,
+                schedule="cosine",
+                seed=self.seed,
+                what=f"{self.name} {config.dimensions}-d",
+                config=config,
+                dtype=resolve_dtype(config.dtype, self.device),
+                validate=validation_ndcg(split, validated),
+                patience=config.patience,
+                checkpoint=self.checkpoint,
+            )
+        except BaseException:  # half trained is not learnt, even for whoever pressed Ctrl-C
+            del self.network
+            raise
         return self
 
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:

@@ -13,7 +13,7 @@ from letterlib.evaluation.validation import check_histories
 
 
 class RandomOrder:
-    """Every case's own shuffle of the catalogue, made from its user and its history.
+    """Every case's own shuffle of the catalogue, made from its user and the items of its history, in any order.
 
     So the same case gets the same list in every run, whatever stands beside it.
     """

@@ -137,7 +137,7 @@ class SASRec(NeuralRecommender):
 
     def batches(self, split: Split) -> tuple[int, Batches]:
         sequences, config = split.train, self.config
-        steps = steps_per_epoch(self.name, split, config.batch_size)
+        steps = steps_per_epoch(self.name, split, config.batch_size, config.history)
         users = sequences.owners
         pairs = np.unique(users * split.n_items + sequences.values)
         positions, negatives = np.arange(len(sequences.values)), np.empty_like(sequences.values)
@@ -151,8 +151,8 @@ class SASRec(NeuralRecommender):
                 others = None
                 if config.loss == "bce":
                     # Drawn for the whole batch, laid where their inputs are, and picked up for this share.
-                    owners, where = (pack(a, starts[part], ends[part]).items.numpy() for a in (users, positions))
-                    negatives[where] = sample_negatives(owners, pairs, split.n_items, generator)
+                    where = pack(positions, starts[part], ends[part]).items.numpy()
+                    negatives[where] = sample_negatives(users[where], pairs, split.n_items, generator)
                     others = pack(negatives, starts[mine], ends[mine]).items
                 yield inputs, labels, others
 
@@ -194,9 +194,9 @@ def check_heads(name: str, dimensions: int, n_heads: int) -> None:
         raise LetterError(f"{name}: dimensions={dimensions} is not a multiple of n_heads={n_heads}")
 
 
-def steps_per_epoch(name: str, split: Split, batch_size: float) -> int:
-    """Steps, so that one predicts about `batch_size` next items, and no step is without a window."""
-    n_labels = np.maximum(split.train.lengths - 1, 0)
+def steps_per_epoch(name: str, split: Split, batch_size: float, window: int) -> int:
+    """Steps, so that one predicts about `batch_size` next items, and none is without a window of `window` inputs."""
+    n_labels = split.train.lengths - 1
     if not n_labels.any():
         raise LetterError(f"{name}: no user has two items in training, so there is no next item to learn")
-    return max(1, min(round(n_labels.sum() / batch_size), np.count_nonzero(n_labels)))
+    return max(1, min(round(n_labels.sum() / batch_size), int((-(-n_labels // window)).sum())))

@@ -188,8 +188,8 @@ class Split:
             users = np.flatnonzero(self._has_cases)
             first = ends[users] - (self.held_out if part == "test" else 2 * self.held_out)
             last = first + self.held_out
-        positions = positions_of(first, np.maximum(first, last))
-        users = np.repeat(users, np.maximum(last - first, 0))
+        positions = positions_of(first, last)
+        users = np.repeat(users, last - first)
         values = self.dataset.sequences.values
         return Cases(users, values, starts[users], positions, values[positions])
 

@@ -234,8 +234,7 @@ class Pipeline:
 
     def log(self, name: str) -> TrainingLog:
         """The learning curve of a trained system."""
-        metrics = self._model(name).metrics
-        return TrainingLog(metrics["losses"], metrics["validations"])
+        return TrainingLog.from_json(self._model(name).metrics)
 
     def with_seed(self, seed: int) -> "Pipeline":
         """The same run with another seed, in the same cache."""

@@ -38,7 +38,8 @@ def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: flo
     """Freeze `model`, put LoRA beside the matrices of its blocks, and let the embeddings of new tokens be trained.
 
     Where input and output embeddings are two tables, the new rows of both are trained. There may be no new tokens.
-    A model of another architecture than LLaMA's, which would be adapted in part or not at all, is a LetterError.
+    A model of another architecture than LLaMA's, which would be adapted in part or not at all, is a LetterError, and so
+    is one that scales or caps its logits (Granite, Cohere, Gemma 2): here they are the output embeddings' alone.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -47,6 +48,14 @@ def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: flo
         raise LetterError(
             f"the language model has no {', '.join(missing)}, which LoRA would adapt; use one of LLaMA's architecture"
         )
+    tokens = torch.arange(8, device=model.device)[None]  # more than one: a pad's embedding may be 0
+    with torch.no_grad():
+        plain = model.get_output_embeddings()(model.base_model(tokens).last_hidden_state)
+        if not torch.allclose(model(tokens).logits.float(), plain.float()):
+            raise LetterError(
+                "the language model scales or caps what its output embeddings give, which would be left out here; "
+                "use one of LLaMA's architecture"
+            )
     trained = {"embed_tokens": new_tokens}
     if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
         trained["lm_head"] = new_tokens
@@ -155,6 +164,12 @@ class CausalNetwork(AdaptedModel):
         """Read the prompts, int64 [batch, S] without padding, once for all the sequences that will follow them."""
         from transformers import DynamicCache
 
+        window = getattr(self.model.config, "sliding_window", None)
+        if window and memory.shape[1] > window:
+            raise LetterError(
+                f"a prompt of {memory.shape[1]:,} tokens, but some layers of this language model look back {window:,}, "
+                "which is not done here; read fewer items (lcrec.history), or use another model"
+            )
         cache = DynamicCache()
         if memory.shape[1] > 1:
             with autocast(self.dtype, memory.device):

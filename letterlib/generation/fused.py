@@ -112,8 +112,8 @@ class Attention(Function):
     """Attention of x over memory, projections included; see `generation.attention.Attention` for the plain form.
 
     x [B, Q, d], memory [B, K, d] (x itself: self-attention), wq [H * D, d], wkv [2 * H * D, d], wo [d, H * D],
-    bias [1 or B, H, Q, K] or None. keep [B, H, 1, K], a `keep_mask`, and scale = 1 / (1 - p); None and 1 without
-    dropout.
+    bias broadcasts to [B, H, Q, K], or None. keep [B, H, 1, K], a `keep_mask`, and scale = 1 / (1 - p); None and 1
+    without dropout.
     """
 
     @staticmethod

@@ -106,6 +106,7 @@ class LCRec(IdentifierRecommender):
         return torch.tensor(prompts, device=self.device)
 
     def fit(self, split: Split) -> Self:
+        """Train from the first weights; after `load`, which has none of them, from the loaded ones."""
         self.check_identifiers(split)
         self.begin_anew()
         config, tasks = self.config, self.alignment_tasks(split)

@@ -108,6 +108,7 @@ class Tiger(IdentifierRecommender):
         self.network = network.to(self.device).eval()
 
     def fit(self, split: Split) -> Self:
+        """Train from the first weights; after `load`, which has none of them, from the loaded ones."""
         self.check_identifiers(split)
         self.begin_anew()
         config = self.config

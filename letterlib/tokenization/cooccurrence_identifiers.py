@@ -62,7 +62,7 @@ def parts_of(users: csr_array, n_clusters: int, seed: int) -> np.ndarray:
     """
     n, degrees = users.shape[1], cooccurrence_degrees(users)
     connected = np.flatnonzero(degrees > 0)
-    part, place = np.full(n, n_clusters), np.full(n, np.inf)
+    part, place = np.full(n, n_clusters), np.where(degrees > 0, 0.0, np.inf)
     if len(connected) > n_clusters:
         vectors = leading_eigenvectors(users[:, connected], degrees[connected], n_clusters, seed)
         place[connected] = vectors[:, 1] / np.sqrt(degrees[connected])

@@ -140,7 +140,10 @@ class Identifiers:
         return cls(codes, tuple(codes.max(axis=0) + 1))
 
     def save(self, path: str | Path) -> None:
-        """Write `<Name>.index.json` byte for byte as the authors do: {"0":["<a_183>","<b_70>",...],...}."""
+        """Write `<Name>.index.json` byte for byte as the authors do: {"0":["<a_183>","<b_70>",...],...}.
+
+        It has the codes alone: not the sizes of levels, which `load` is told, nor whether they share a vocabulary.
+        """
         table = {str(item): self.tokens(item) for item in range(self.n_items)}
         write_text(path, json.dumps(table, separators=(",", ":")))
 

@@ -40,7 +40,7 @@ class TitleIdentifiers:
 
 
 def title_identifiers(titles: list[str], length: int = LENGTH, tokenizer: str = MINILM) -> TitleIdentifiers:
-    """The first `length` word pieces of every title; fewer levels where no title has so many.
+    """The first `length` word pieces of every title, at most 26; fewer levels where no title has so many.
 
     tokenizer: "minilm", or a model's id or folder; for a generator that starts from a T5, that T5's.
     """

@@ -223,3 +223,11 @@ def test_released_beauty(shared_data):
 def test_too_few_clusters_are_refused():
     with pytest.raises(LetterError, match="1 clusters and leaves of 5"):
         cooccurrence_identifiers(split_of(communities()[0], 120), n_clusters=1, leaf=5)
+
+
+def test_few_connected_items_stay_together():
+    """Four items of one user and two of another among two hundred: too few to cluster, and no neighbours by number."""
+    users = np.zeros((2, 200))
+    users[0, [10, 60, 110, 160]] = users[1, [5, 55]] = 1
+    parts = parts_of(csr_array(users), 20, 0)
+    assert len(set(parts[[10, 60, 110, 160, 5, 55]])) == 1 and len(set(parts.tolist())) > 10

@@ -6,6 +6,7 @@ import importlib.util
 import threading
 import weakref
 from collections import Counter
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 from huggingface_hub import HfApi, constants
 from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -631,3 +633,29 @@ def test_a_language_model_of_another_architecture_is_refused_before_it_is_adapte
     half = torch.nn.ModuleDict({"o_proj": torch.nn.Linear(2, 2), "down_proj": torch.nn.Linear(2, 2)})
     with pytest.raises(LetterError, match="has no q_proj, k_proj, v_proj, gate_proj, up_proj, .* LLaMA's architecture"):
         with_adapters(half, [], 2, 4.0, 0.0)
+
+
+TINY_SIZES = dict(vocab_size=50, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+                  num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "taken"),
+    [("Mistral", {}, True), ("Granite", {"logits_scaling": 8.0}, False), ("Cohere", {"logit_scale": 0.0625}, False)],
+    ids=["Mistral", "Granite", "Cohere"],
+)
+def test_a_model_whose_logits_are_not_its_output_embeddings_alone_is_refused(kind, more, taken):
+    """Trained without the scale and written with it, it would learn other probabilities than it writes by."""
+    config = getattr(transformers, f"{kind}Config")(**TINY_SIZES, **more)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    with nullcontext() if taken else pytest.raises(LetterError, match="scales or caps"):
+        with_adapters(model, [], 4, 8.0, 0.0)
+
+
+def test_a_prompt_longer_than_a_layer_looks_back_is_refused():
+    model = transformers.MistralForCausalLM(transformers.MistralConfig(**TINY_SIZES, sliding_window=4)).eval()
+    vocabulary = SimpleNamespace(order=torch.arange(50))
+    network = CausalNetwork(with_adapters(model, [], 4, 8.0, 0.0), vocabulary, torch.float32).eval()
+    network.start(torch.ones(1, 4, dtype=torch.int64))
+    with pytest.raises(LetterError, match="a prompt of 5 tokens, but .* look back 4.*lcrec.history"):
+        network.start(torch.ones(1, 5, dtype=torch.int64))

@@ -1,6 +1,7 @@
 """What MF, Caser, HGN, BERT4Rec and SASRec with its original loss share: learning, leaks, repetition, files, edges."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -286,3 +287,21 @@ def test_a_seed_may_be_a_number_of_numpy(tmp_path):
     assert kind.load(tmp_path / "m.safetensors", "cpu").seed == 3
     with pytest.raises(TypeError):
         kind(config, 3.0, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [(MatrixFactorization, MatrixFactorizationConfig), (Caser, CaserConfig), (HGN, HGNConfig)],
+    ids=["mf", "caser", "hgn"],
+)
+def test_an_interrupted_fit_has_learnt_nothing(kind, config, monkeypatch, tmp_path):
+    """Its users have vectors and strangers have none yet: everybody would get one list, from a file as well."""
+    split = made([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]] * 5, 5).split(1)
+    model = kind(config(epochs=1, dimensions=4), 0, "cpu")
+    monkeypatch.setattr(kind, "recommend", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(split)
+    monkeypatch.undo()
+    for ask in (lambda: model.recommend(Cases.from_histories([[0, 1]]), 2), lambda: model.save(tmp_path / "a")):
+        with pytest.raises(LetterError, match="has learnt nothing yet; call fit first"):
+            ask()

@@ -367,3 +367,22 @@ def test_bad_input_is_named(fitted):
         SASRec(SMALL.model_copy(update={"dimensions": 15}))
     with pytest.raises(LetterError, match="no user has two items in training"):
         SASRec(SMALL, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]], N_ITEMS).split())
+
+
+@pytest.mark.parametrize(("n_users", "length"), [(4, 3_000), (200, 12)], ids=["few and long", "many and short"])
+def test_a_step_predicts_about_as_many_items_as_are_asked_for(n_users, length):
+    """However few the users are; and no step is without a window."""
+    split = made([np.arange(length).tolist()] * n_users, length).split(1)
+    config = SASRecConfig(batch_size=256, history=10, dimensions=8)
+    steps, batches = SASRec(config, 0, "cpu").batches(split)
+    sizes = [len(labels) for _, labels, *_ in batches(np.random.default_rng(0))]
+    assert len(sizes) == steps and sum(sizes) == n_users * (length - 3)
+    assert 200 < np.mean(sizes) < 320 and min(sizes) > 0
+
+
+def test_second_derivatives_of_the_catalogue_cross_entropy_are_an_error_and_not_wrong():
+    states, table = torch.randn(6, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    loss = catalogue_cross_entropy(states, table, torch.arange(6)) ** 2
+    (grad,) = torch.autograd.grad(loss, states, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.square().sum().backward()

@@ -1,5 +1,7 @@
 """The one training loop: exact resume, early stopping, schedule, dtype."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,10 @@ def test_early_stopping_counts_validations_and_the_best_weights_come_back():
     log = fit(module, validate=validate, patience=3)
     assert [epoch for epoch, _ in log.validations] == [1, 2, 3, 4, 5]
     assert (log.best_epoch, log.best_score) == (2, 3.0)
+    again = TrainingLog.from_json(json.loads(json.dumps(asdict(log))))
+    assert again == log and (again.best_epoch, again.best_score) == (2, 3.0)
+    assert TrainingLog.from_json({"losses": [], "validations": [[1, 0.5]], "best_epoch": 1}).best_epoch == 1
+    assert TrainingLog().best_epoch == -1
     assert all(torch.equal(kept[k], v) for k, v in module.state_dict().items())
 
 
