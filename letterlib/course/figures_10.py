@@ -56,8 +56,8 @@ def smallest_seen_by_seeds(curves: Mapping[str, np.ndarray], seeds: Sequence[int
     for i, (name, values) in enumerate(curves.items()):
         ax.plot(seeds, values, "osD^"[i] + "-", color=PALETTE[i], linewidth=2, markersize=5, label=name)
     ax.axhline(mark[1], color=GREY, linestyle=":", linewidth=1.3)
-    ax.annotate(mark[0], (seeds[-1], mark[1]), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9,
-                color=GREY)  # fmt: skip
+    ax.annotate(mark[0], (seeds[len(seeds) // 2], mark[1]), xytext=(0, -4), textcoords="offset points", ha="center",
+                va="top", fontsize=9, color=GREY)  # fmt: skip
     ax.set_xscale("log")
     ax.set_xticks(seeds, [str(one) for one in seeds], minor=False)
     ax.xaxis.set_minor_formatter(NullFormatter())
