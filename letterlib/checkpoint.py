@@ -71,6 +71,7 @@ class Run:
         return {name: v.detach() for name, v in self.module.state_dict().items() if name not in frozen}
 
     def restore(self, weights: dict[str, Tensor]) -> None:
+        """Load what `weights` gave; what is frozen stays."""
         kept = self.weights().keys()
         frozen = {name: v for name, v in self.module.state_dict().items() if name not in kept}
         self.module.load_state_dict(frozen | weights)

@@ -22,8 +22,8 @@ from letterlib.collaborative.pairwise import bpr_loss, sample_negatives
 from letterlib.collaborative.user_vectors import check_users
 from letterlib.data.dataset import UNKNOWN_USER, Cases, Sequences, Split
 from letterlib.evaluation.learned import Learned
-from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
+from letterlib.evaluation.validation import validation_ndcg
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.training import Settings, TrainingLog, resolve_device, train

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
 from letterlib.evaluation.learned import Learned
-from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
+from letterlib.evaluation.validation import validation_ndcg
 
 WINDOWS, DECAYS, SMOOTHINGS = (1, 3, 6), (0.5, 0.8), (1, 5, 20)
 

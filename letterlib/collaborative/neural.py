@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
 from letterlib.data.dataset import Cases, Split
 from letterlib.evaluation.learned import Learned
-from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
+from letterlib.evaluation.validation import validation_ndcg
 from letterlib.processes import weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train

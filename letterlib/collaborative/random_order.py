@@ -8,8 +8,7 @@ from torch import Tensor
 
 from letterlib.data.dataset import Cases, Split
 from letterlib.evaluation.learned import Learned
-from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.evaluation.validation import check_histories
+from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 
 
 class RandomOrder:

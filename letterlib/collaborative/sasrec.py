@@ -30,7 +30,7 @@ from letterlib.collaborative.packing import Group, Packed, pack, training_window
 from letterlib.collaborative.pairwise import sample_negatives
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
-from letterlib.evaluation.validation import check_histories
+from letterlib.evaluation.ranking import check_histories
 from letterlib.processes import share, weighed
 
 

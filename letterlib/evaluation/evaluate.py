@@ -19,7 +19,8 @@ class Evaluation:
 
     ranks: int64 [n_cases], the target's place in the list, 0 first, metrics.ABSENT where it is not in it.
     users: int64 [n_cases]. groups: str [n_cases], popularity group of the target.
-    lists: validity, coverage, exposure Gini; figures of the lists that do not depend on the targets.
+    lists: validity, coverage, exposure Gini; figures of the lists that do not depend on the targets. A place for which
+        filtering the history out has left no item counts as invalid.
     identifier_ranks: as ranks, with items that share an identifier counted as one; None without identifiers.
     places: of every list. What is beyond them nobody has seen.
     """

@@ -104,6 +104,17 @@ def top_k(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return values, indices
 
 
+def check_histories(cases: Cases, n_items: int) -> None:
+    """LetterError unless every item of every history is in the catalogue."""
+    _, items = cases.flat_histories()
+    outside = items[(items < 0) | (items >= n_items)]
+    if len(outside):
+        raise LetterError(
+            f"history: item {outside[0]} is not in the catalogue ({n_items:,} items, ids 0-{n_items - 1}); "
+            "use item ids of the data set that the model was trained on"
+        )
+
+
 def refuse_nan(scores: torch.Tensor) -> None:
     """ValueError for scores that have no order."""
     if scores.isnan().any():

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from letterlib.data.dataset import Cases, Split
-from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.evaluation.ranking import Ranking
 
@@ -27,14 +26,3 @@ def validation_ndcg(split: Split, recommend: Callable[[Cases, int], Ranking]) ->
         return float(gains_at(ranks, 10).mean())
 
     return score
-
-
-def check_histories(cases: Cases, n_items: int) -> None:
-    """LetterError unless every item of every history is in the catalogue."""
-    _, items = cases.flat_histories()
-    outside = items[(items < 0) | (items >= n_items)]
-    if len(outside):
-        raise LetterError(
-            f"history: item {outside[0]} is not in the catalogue ({n_items:,} items, ids 0-{n_items - 1}); "
-            "use item ids of the data set that the model was trained on"
-        )

@@ -30,8 +30,7 @@ from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.metrics import gains_at, ranks_of
-from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.evaluation.validation import check_histories
+from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 from letterlib.generation.alignment import Example
 from letterlib.generation.causal import adapters_of, load_to_adapt, put_adapters, with_adapters
 from letterlib.generation.response_groups import response_groups

@@ -12,8 +12,7 @@ from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.trie import Trie
 from letterlib.errors import LetterError
-from letterlib.evaluation.ranking import Ranking, refuse_nan
-from letterlib.evaluation.validation import check_histories
+from letterlib.evaluation.ranking import Ranking, check_histories, refuse_nan
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import late_bar
 from letterlib.tokenization.identifiers import Identifiers

@@ -7,8 +7,8 @@ from made_data import made
 from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
 from letterlib.evaluation import validation
-from letterlib.evaluation.ranking import Ranking
-from letterlib.evaluation.validation import check_histories, validation_ndcg
+from letterlib.evaluation.ranking import Ranking, check_histories
+from letterlib.evaluation.validation import validation_ndcg
 
 
 def test_it_is_ndcg_at_10_of_the_validation_targets():
