@@ -35,7 +35,7 @@ class TrainingLog:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Of what `asdict` made; older files say the best epoch as well."""
-        return cls(value.get("losses", []), value.get("validations", []))
+        return cls(value["losses"], value["validations"])
 
     @property
     def best_score(self) -> float:

@@ -155,20 +155,24 @@ class LightGCN:
             self.vectors = _propagated(network, split, interactions)
             return self.recommend(cases, k, exclude_history=self.leaves_out_history)
 
-        self.log = train(
-            network,
-            batches,
-            loss,
-            epochs=config.epochs,
-            steps_per_epoch=steps,
-            learning_rate=config.learning_rate,
-            seed=self.seed,
-            what=f"LightGCN {config.dimensions}-d",
-            config=config,
-            validate=validation_ndcg(split, recommend),
-            patience=config.patience,
-            checkpoint=self.checkpoint,
-        )
+        try:
+            self.log = train(
+                network,
+                batches,
+                loss,
+                epochs=config.epochs,
+                steps_per_epoch=steps,
+                learning_rate=config.learning_rate,
+                seed=self.seed,
+                what=f"LightGCN {config.dimensions}-d",
+                config=config,
+                validate=validation_ndcg(split, recommend),
+                patience=config.patience,
+                checkpoint=self.checkpoint,
+            )
+        except BaseException:  # half trained is not learnt, even for whoever pressed Ctrl-C
+            self.__dict__.pop("vectors", None)
+            raise
         self.vectors = _propagated(network, split, interactions)
         return self
 

@@ -90,7 +90,9 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise LetterError(f"{path}: is not text in UTF-8 (byte {error.start}); save it so") from error
     except (ParserError, ParserWarning, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise LetterError(f"{path}: cannot be read as a table ({reason}); {SEPARATORS}") from error
+        hint = f"; {SEPARATORS}" if "fields" in reason else ""
+        hint = "; a quotation mark that begins a field is not closed" if "inside string" in reason else hint
+        raise LetterError(f"{path}: cannot be read as a table ({reason}){hint}") from error
     except OSError as error:
         raise LetterError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
     except (EOFError, ImportError, zlib.error, LZMAError, BadZipFile, TarError) as error:

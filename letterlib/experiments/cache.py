@@ -163,7 +163,8 @@ class Cache:
         begun, made_by = partial / "code", code()  # asked now: an edit while it works is no part of it
         going_on = any(one != begun for one in partial.glob("*"))
         if going_on and not (begun.is_file() and begun.read_text(encoding="utf-8") == made_by):
-            made_by = None  # the checkpoint is by other code, or does not say by which
+            made_by = None  # the checkpoint is by other code, or does not say by which; nor will the next one be by one
+            begun.unlink(missing_ok=True)
         self.say(f"{name}: running" + (" (going on from its checkpoint)" if going_on else ""))
         started = time.perf_counter()
         with written_beside(folder) if is_main() else _dropped() as out:

@@ -48,9 +48,8 @@ def grid(
     chosen = load_grid(file)
     folders = [data_dir_under(data_root, one.dataset) for one in chosen.runs]
     states = [state(one, out_dir) for one in chosen.runs]
-    if not run:  # --run says it of the run that it comes to, and goes on with the others
-        check_data(chosen, folders, out_dir, cache_dir)
     if as_json:
+        check_data(chosen, folders, out_dir, cache_dir)
         print(json.dumps([_for_another_program(one, what) for one, what in zip(chosen.runs, states, strict=True)]))
         return
     print(f"{file.name}: {chosen.about}\nruns: {len(states)}, done: {states.count('done')}")
@@ -62,6 +61,7 @@ def grid(
     for one, what, folder in zip(chosen.runs, states, folders, strict=True):
         command = papermill_command(one, out_dir, cache_dir, folder)
         print(f"{what:6} {one.key}  {_in_a_line(one) if what == 'done' else command}")
+    check_data(chosen, folders, out_dir, cache_dir)
 
 
 def _for_another_program(parameters, state: str) -> dict:

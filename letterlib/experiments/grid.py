@@ -103,11 +103,18 @@ def check_data(grid: Grid, folders: Sequence[Path | None], out_dir: Path, cache_
 
     folders: of each run's data; None for where they usually are. Packaged data are the same everywhere, and not read.
     """
-    content = functools.cache(content_now)
+
+    @functools.cache
+    def content(dataset: str, folder: Path) -> str | None:
+        try:
+            return content_now(dataset, folder, cache_dir)
+        except LetterError:  # such as a folder without the files: nothing is known, and a run would say it
+            return None
+
     for one, given in zip(grid.runs, folders, strict=True):
         folder = given or default_data_dir(one.dataset)
         if folder and (record := finished(one, out_dir)):
-            check_data_of(record, record_path(one, out_dir), folder, content(one.dataset, folder, cache_dir))
+            check_data_of(record, record_path(one, out_dir), folder, content(one.dataset, folder))
 
 
 def asked_for(parameters: RunParameters) -> dict[str, Any]:

@@ -164,12 +164,6 @@ class CausalNetwork(AdaptedModel):
         """Read the prompts, int64 [batch, S] without padding, once for all the sequences that will follow them."""
         from transformers import DynamicCache
 
-        window = getattr(self.model.config, "sliding_window", None)
-        if window and memory.shape[1] > window:
-            raise LetterError(
-                f"a prompt of {memory.shape[1]:,} tokens, but some layers of this language model look back {window:,}, "
-                "which is not done here; read fewer items (lcrec.history), or use another model"
-            )
         cache = DynamicCache()
         if memory.shape[1] > 1:
             with autocast(self.dtype, memory.device):
@@ -185,6 +179,7 @@ class CausalNetwork(AdaptedModel):
         own = torch.eye(n, dtype=torch.bool, device=tokens.device).expand(batch, n, n)
         state.ancestors = torch.cat([state.ancestors, own], dim=2)
         seen = torch.cat([state.ancestors.new_ones(batch, n, state.prompt), state.ancestors], dim=2)
+        self._check_window(state.prompt + state.depth + 1)
         positions = torch.full((batch, n), state.prompt + state.depth, device=tokens.device)
         with autocast(self.dtype, tokens.device):
             states = self.hidden(tokens, forbid(~seen)[:, None], positions, state.cache)
@@ -192,3 +187,12 @@ class CausalNetwork(AdaptedModel):
         # Beams are compared by scores that may differ by little, so the last product is not rounded, even where the
         # weights are held in bfloat16 (on a GPU).
         return F.linear(states.float(), self.head.weight.float())[..., self.order]
+
+    def _check_window(self, length: int) -> None:
+        """LetterError where some layers would not look back to the first of so many tokens, as all do here."""
+        window = getattr(self.model.config, "sliding_window", None)
+        if window and length > window:
+            raise LetterError(
+                f"a prompt and an identifier of {length:,} tokens or more, but some layers of this language model look "
+                f"back {window:,}; read fewer items (lcrec.history), or use another model"
+            )

@@ -212,6 +212,9 @@ def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         stage(cache, interrupted, seed=2)
     monkeypatch.setattr(cache_module, "code", lambda: today)
+    with pytest.raises(KeyboardInterrupt):
+        stage(cache, interrupted, seed=2)
+    monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")  # the first again
     assert stage(cache, lambda out, partial: {}, seed=2).record["code"] is None
     assert "going on from its checkpoint" in said[-2]
 

@@ -652,10 +652,13 @@ def test_a_model_whose_logits_are_not_its_output_embeddings_alone_is_refused(kin
         with_adapters(model, [], 4, 8.0, 0.0)
 
 
-def test_a_prompt_longer_than_a_layer_looks_back_is_refused():
+def test_more_tokens_than_a_layer_looks_back_are_refused():
     model = transformers.MistralForCausalLM(transformers.MistralConfig(**TINY_SIZES, sliding_window=4)).eval()
     vocabulary = SimpleNamespace(order=torch.arange(50))
     network = CausalNetwork(with_adapters(model, [], 4, 8.0, 0.0), vocabulary, torch.float32).eval()
-    network.start(torch.ones(1, 4, dtype=torch.int64))
-    with pytest.raises(LetterError, match="a prompt of 5 tokens, but .* look back 4.*lcrec.history"):
-        network.start(torch.ones(1, 5, dtype=torch.int64))
+    state = network.start(torch.ones(1, 3, dtype=torch.int64))
+    for _ in range(2):
+        network.step(torch.ones(1, 1, dtype=torch.int64), state)
+        state.follow(torch.zeros(1, 1, dtype=torch.int64))
+    with pytest.raises(LetterError, match="identifier of 5 tokens or more, but .* look back 4; .*lcrec.history"):
+        network.step(torch.ones(1, 1, dtype=torch.int64), state)
