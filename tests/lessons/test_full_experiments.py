@@ -38,8 +38,8 @@ def test_without_parameters_it_is_the_smoke_run_of_letter_tiger():
 
 
 def test_the_second_cell_can_run_again():
-    """It takes numbers, texts and lists for parameters, so the cells after it leave none behind."""
-    frames = "table ablation hits stages ranks parts seeds intervals curves paper mark"  # arrays and dictionaries, too
+    """It takes numbers, texts and lists for parameters, so the cells after it leave frames, arrays and dictionaries."""
+    frames = "table ablation hits stages ranks rows fifteen threes zeros parts seeds intervals curves paper mark ways"
     objects = "cache data where record mine floors"
     bound = set()
     for source in code_cells()[2:]:
