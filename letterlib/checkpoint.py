@@ -35,7 +35,8 @@ class TrainingLog:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Of what `asdict` made; older files say the best epoch as well."""
-        return cls(value["losses"], value["validations"])
+        known = dict(value)  # or a TypeError: no table at all
+        return cls(known.get("losses", []), known.get("validations", []))
 
     @property
     def best_score(self) -> float:
