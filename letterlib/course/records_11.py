@@ -17,6 +17,7 @@ from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import by_setting
 from letterlib.experiments.runs import REPOSITORY
 from letterlib.experiments.systems import SYSTEMS, find_system
+from letterlib.files import files_below
 
 RECORD = re.compile(r"[0-9a-f]{16}\.json")
 
@@ -184,7 +185,7 @@ def grids(read_folders: Iterable[Path]) -> pd.DataFrame:
 
     read_folders: where records are looked for. Column "missing" holds the parameters of the runs that are not there.
     """
-    there = {path.stem for folder in read_folders for path in folder.rglob("*.json")}
+    there = {path.stem for folder in read_folders for path in files_below(folder, ".json")}
     rows = {}
     for path in sorted((REPOSITORY / "experiments").glob("*.yaml")):
         grid = load_grid(path)

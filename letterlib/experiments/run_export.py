@@ -11,7 +11,7 @@ from letterlib.errors import LetterError
 from letterlib.experiments.brief import PARAMETERS, RunResult, code_in_words
 from letterlib.experiments.parameters import ROOMS
 from letterlib.experiments.run_results import in_a_word, summary
-from letterlib.experiments.tables import IN_LATEX
+from letterlib.experiments.tables import IN_LATEX, made_of
 from letterlib.files import write_text, written_beside
 
 WIDTH = 120
@@ -56,17 +56,11 @@ def _in_every_row(results: list[RunResult], table: pd.DataFrame) -> tuple[dict[s
 
 
 def provenance(results: Iterable[RunResult]) -> list[str]:
-    """What `tables.provenance` says of one table, a sentence each: data's release, encoder of text, device.
-
-    Nothing is said of what no record tells.
-    """
+    """What `tables.provenance` says of one table, of all that the records tell."""
     records = [one.record for one in results]
-    told = {
-        "Data:": {one["dataset"].get("source") for one in records},
-        "Item text is read by": {one.get("config", {}).get("encoder") for one in records},
-        "Computed on": {one.get("device") for one in records},
-    }
-    return [f"{what} {'; '.join(sorted(known))}." for what, said in told.items() if (known := said - {None})]
+    sources = {one["dataset"].get("source") for one in records}
+    encoders = {one.get("config", {}).get("encoder") for one in records}
+    return made_of(*(known - {None} for known in (sources, encoders, {one.get("device") for one in records})))
 
 
 def _wrapped(line: str) -> str:

@@ -164,9 +164,14 @@ def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) 
 
 
 def provenance(pipeline: Pipeline) -> str:
-    """Where a table's numbers come from: the data's release, the encoder of item text, the device."""
-    encoder, device = pipeline.config.encoder, device_in_words(pipeline.device)
-    return f"Data: {pipeline.dataset.source}. Item text is read by {encoder}. Computed on {device}."
+    """Where a table's numbers come from."""
+    return " ".join(made_of({pipeline.dataset.source}, {pipeline.config.encoder}, {device_in_words(pipeline.device)}))
+
+
+def made_of(sources: set[str], encoders: set[str], devices: set[str]) -> list[str]:
+    """Releases of data, encoders of item text, and devices, a sentence each; none of what is not known."""
+    said = {"Data:": sources, "Item text is read by": encoders, "Computed on": devices}
+    return [f"{what} {'; '.join(sorted(names))}." for what, names in said.items() if names]
 
 
 def of_other_data(path: Path, pipeline: Pipeline) -> bool:

@@ -1,7 +1,6 @@
 """LightGCN: propagation and folding-in against dense references, the loss, negatives, and the common face."""
 
 from dataclasses import replace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -243,14 +242,3 @@ def test_validation_treats_the_history_as_the_class_says(monkeypatch):
     monkeypatch.setattr(LightGCN, "recommend", spy)
     LightGCN(SMALL.model_copy(update={"epochs": 2}), 0, "cpu").fit(two_tastes().split())
     assert asked and set(asked) == {LightGCN.leaves_out_history}
-
-
-def test_an_interrupted_fit_has_learnt_nothing(monkeypatch):
-    split = made([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]] * 5, 5).split(1)
-    model = LightGCN(LightGCNConfig(epochs=2, dimensions=4), 0, "cpu")
-    monkeypatch.setattr(LightGCN, "recommend", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(split)
-    monkeypatch.undo()
-    with pytest.raises(LetterError, match="has learnt nothing yet; call fit first"):
-        model.recommend(Cases.from_histories([[0, 1]]), 2)

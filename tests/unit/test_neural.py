@@ -11,6 +11,7 @@ from made_data import made
 from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig
 from letterlib.collaborative.caser import Caser, CaserConfig
 from letterlib.collaborative.hgn import HGN, HGNConfig
+from letterlib.collaborative.lightgcn import LightGCN, LightGCNConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
 from letterlib.collaborative.neural import NeuralConfig, NeuralRecommender
 from letterlib.collaborative.sasrec import SASRec, SASRecConfig
@@ -291,11 +292,16 @@ def test_a_seed_may_be_a_number_of_numpy(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "config"),
-    [(MatrixFactorization, MatrixFactorizationConfig), (Caser, CaserConfig), (HGN, HGNConfig)],
-    ids=["mf", "caser", "hgn"],
+    [
+        (MatrixFactorization, MatrixFactorizationConfig),
+        (Caser, CaserConfig),
+        (HGN, HGNConfig),
+        (LightGCN, LightGCNConfig),
+    ],
+    ids=["mf", "caser", "hgn", "lightgcn"],
 )
 def test_an_interrupted_fit_has_learnt_nothing(kind, config, monkeypatch, tmp_path):
-    """Its users have vectors and strangers have none yet: everybody would get one list, from a file as well."""
+    """Of the first three, users have vectors and strangers none yet: everybody would get one list, from a file, too."""
     split = made([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]] * 5, 5).split(1)
     model = kind(config(epochs=1, dimensions=4), 0, "cpu")
     monkeypatch.setattr(kind, "recommend", Mock(side_effect=KeyboardInterrupt))
