@@ -114,7 +114,7 @@ class Result:
         colour = _COLOURS[self.outcome]
         head = f"<b>{html.escape(self.exercise)}: {self.outcome}</b>"  # in the theme's own colour: also a dark one's
         body = html.escape("\n".join(self.lines))
-        details = f'<pre style="margin:4px 0 0 0;font-family:monospace">{body}</pre>' if body else ""
+        details = f'<pre style="margin:4px 0 0 0;font-family:monospace;word-break:normal">{body}</pre>' if body else ""
         return f'<div style="border-left:4px solid {colour};padding:4px 10px">{head}{details}</div>'
 
 
