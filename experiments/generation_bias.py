@@ -22,7 +22,7 @@ from letterlib.evaluation.evaluate import LISTED, evaluate
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import RANKED, make_config
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_options import run_script
+from letterlib.experiments.run_options import keep_results, run_script
 from letterlib.files import write_json, written_beside
 from letterlib.progress import progress
 
@@ -55,6 +55,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
     cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
 ) -> None:
+    keep_results(out / "bias.json", profile, seeds)
     cache = Cache(cache_dir, say=lambda line: None)
     rows, kept = [], {}
     for seed in progress(range(seeds), what="seeds"):

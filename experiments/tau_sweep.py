@@ -24,7 +24,7 @@ from letterlib.evaluation.evaluate import evaluate
 from letterlib.experiments.cache import Artefact, Cache
 from letterlib.experiments.configuration import RANKED, make_config
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_options import run_script
+from letterlib.experiments.run_options import keep_results, run_script
 from letterlib.files import write_json, written_beside
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.tiger import Tiger
@@ -91,6 +91,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
     cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
 ) -> None:
+    keep_results(out / "sweep.json", profile, seeds)
     cache = Cache(cache_dir, say=lambda line: None)
     rows, ranks = [], {}
     for seed in progress(range(seeds), what="seeds"):

@@ -23,7 +23,7 @@ from letterlib.evaluation.metrics import hits_at
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_options import run_script
+from letterlib.experiments.run_options import keep_results, run_script
 from letterlib.files import write_json, written_beside
 from letterlib.progress import progress
 
@@ -72,6 +72,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 5,
     cache_dir: Annotated[Path, typer.Option(help="where finished tokenizers are kept")] = Path("runs"),
 ) -> None:
+    keep_results(out / "sweep.json", profile, seeds)
     cache = Cache(cache_dir, say=lambda line: None)
     only_shown = tuple(pair for pair in SHOWN if pair not in GRID)
     grid = [(seed, *pair) for seed in range(seeds) for pair in GRID + (only_shown if seed == 0 else ())]

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from letterlib.errors import LetterError
+from letterlib.files import read_json
 
 RUN_OPTIONS = {
     "dataset": (
@@ -117,6 +118,21 @@ def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], tra
             arms = " or ".join(name for name, changes in TOKENIZER_ARMS.items() if weight in changes)
             raise LetterError(f"tokenizer.{weight}=0: that is another tokenizer; choose {arms} by name")
     return Pipeline(config, data_dir=data_dir or default_data_dir(config.dataset), cache=Cache(cache_dir, track=track))
+
+
+def keep_results(about: Path, profile: str, seeds: int) -> None:
+    """LetterError where `about` tells of a folder with another profile's results, or with those of more seeds.
+
+    A script of experiments/ that writes its results whenever a seed is whole would replace them.
+    """
+    if not about.exists():
+        return
+    held = read_json(about)
+    if held.get("profile") != profile or held.get("seeds", 0) > seeds:
+        there = f"{held.get('seeds')} seed(s) of profile {held.get('profile')}"
+        raise LetterError(
+            f"{about.parent}: holds {there}, which {seeds} of {profile} would replace; name another folder with --out"
+        )
 
 
 def run_script(main: Callable[..., None]) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -322,6 +323,25 @@ def test_results_in_several_folders_are_read_together():
     show = CliRunner().invoke(app, ["results", "show", *map(str, folders)])
     assert show.exit_code == 0 and "instruments" in show.output and "complete-journey" in show.output
     assert "In every row: profile=laptop" in show.output
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "words"),
+    [
+        ("tau_sweep", ["--profile", "smoke"], "3 of smoke"),
+        ("tokenizer_sweep", ["--seeds", "4"], "4 of laptop"),
+        ("generation_bias", ["--profile", "smoke"], "3 of smoke"),
+    ],
+)
+def test_a_sweep_does_not_replace_another_profile_s_results_or_those_of_more_seeds(script, options, words, tmp_path):
+    experiments, out = REPOSITORY / "experiments", tmp_path / "out"
+    shutil.copytree(experiments / "results" / f"movielens-{script.replace('_', '-')}", out)
+    before = [file.read_bytes() for file in sorted(out.iterdir())]
+    command = [sys.executable, experiments / f"{script}.py", "--out", out, "--cache-dir", tmp_path, *options]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "of profile laptop, which" in done.stderr and words in done.stderr
+    assert [file.read_bytes() for file in sorted(out.iterdir())] == before
 
 
 def test_who_gains_is_a_command():
