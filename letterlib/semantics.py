@@ -116,7 +116,7 @@ def embed_texts(
     dtype: Dtype = "auto",
     device: str = "auto",
 ) -> np.ndarray:
-    """Embed every text: float32 [len(texts), d], not normalised.
+    """Embed every text: float32 [len(texts), d], not normalised; equal texts get equal vectors, to the bit.
 
     max_tokens: what is longer is cut, also where the encoder reads no more. The encoder's own tokens count as well.
     Texts are sorted by length and batched by token count, so that next to nothing is padding. Several processes share
@@ -138,9 +138,13 @@ def embed_texts(
     if longest <= (own := tokenizer.num_special_tokens_to_add()):  # transformers would cut nothing then
         raise LetterError(f"max_tokens={max_tokens}: the encoder adds {own} tokens of its own; give {own + 1} or more")
     ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
+    # What reads alike is embedded once: in batches of another width its vectors would differ in their last bits.
+    place: dict[tuple[int, ...], int] = {}
+    places = [place.setdefault(tuple(one), len(place)) for one in ids]
+    ids = list(place)
     lengths = np.array([len(one) for one in ids])
     order = np.argsort(lengths, kind="stable")
-    vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
+    vectors = np.zeros((len(ids), model.config.hidden_size), dtype=np.float32)
     mine = _batches(order, lengths, tokens_per_batch)[process_index() :: n_processes()]
     bar = progress(what="text embeddings", total=sum(len(rows) for rows in mine))
     # Around the loop: autocast keeps the weights that it has cast until it is left.
@@ -155,7 +159,8 @@ def embed_texts(
             vectors[rows] = mean_pool(states, mask).cpu().numpy()
             bar.update(len(rows))
     bar.close()
-    return summed(torch.from_numpy(vectors).to(where)).cpu().numpy()  # the rows of other processes are zero here
+    # The rows of other processes are zero here.
+    return summed(torch.from_numpy(vectors).to(where)).cpu().numpy()[places]
 
 
 def _positions(model: Any) -> int | None:

@@ -5,9 +5,10 @@ what matters of the last L items. To their gated mean come the user's vector and
 not a graph network, though its initials suggest one: no neighbour is visited. It knows a user's taste and
 the last L items; their order only through one learnt weight per place of the second gate.
 
-Two things differ from the original. The loss is softmax cross-entropy over the catalogue, as in our SASRec,
+Three things differ from the original. The loss is softmax cross-entropy over the catalogue, as in our SASRec,
 instead of BPR with one sampled negative and the next three items as targets, so that networks are compared
-and not losses. And the place of an item that a short history lacks does not count in the gated mean.
+and not losses. Dropout, where a profile asks for it, stands in for the penalty on the squares of the parameters.
+And the place of an item that a short history lacks does not count in the gated mean.
 """
 
 import torch

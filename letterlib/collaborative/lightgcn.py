@@ -117,7 +117,7 @@ class LightGCN:
     An unknown user is folded in: the vector is what propagation gives a new node whose edges are the
     history's items, whose own embedding is zero, and which the items do not hear:
     1/(K+1) sum over k < K of sum over i in history of e_i^(k) / sqrt(|history| degree_i).
-    With an empty history as well, items are ranked by popularity in training.
+    With a history that is empty, or of items that nobody in training had, items are ranked by popularity in training.
     checkpoint: a file to resume an interrupted `fit` from.
     """
 
@@ -198,9 +198,10 @@ class LightGCN:
         edges = np.divmod(np.unique(rows * n_items + items), n_items)  # what somebody came back to is one edge
         rows, items = (torch.from_numpy(a).to(vectors.items.device) for a in edges)
         degree = torch.bincount(rows, minlength=len(cases))
+        known = torch.bincount(rows[vectors.popularity[items] > 0], minlength=len(cases)) > 0
         heard = torch.zeros(len(cases), vectors.items.shape[1], device=vectors.items.device)
         folded = heard.index_add(0, rows, vectors.messages[items]) / degree.clamp(min=1).sqrt()[:, None]
-        return torch.where((degree > 0)[:, None], folded @ vectors.items.T, vectors.popularity)
+        return torch.where(known[:, None], folded @ vectors.items.T, vectors.popularity)
 
     def item_vectors(self) -> np.ndarray:
         """Item vectors after propagation, float32 [n_items, dimensions]."""

@@ -144,6 +144,8 @@ def _times(written: pd.Series, path: Path) -> pd.Series:
 def _texts(table: pd.DataFrame) -> pd.DataFrame:
     """`Dataset.items` of a table of titles and descriptions: the text is the title, then ". " and the description."""
     words = table.apply(lambda column: column.str.strip())
+    if "genres" in words:  # "Drama | Comedy" has the labels of "Drama|Comedy"
+        words["genres"] = words["genres"].str.replace(r"[\s|]*\|[\s|]*", "|", regex=True).str.strip("|")
     if "description" not in words:
         return words.assign(text=words["title"])
     return words.assign(text=list(map(text_of, words["title"], words["description"]))).drop(columns="description")

@@ -97,6 +97,7 @@ def leading_eigenvectors(users: csr_array, degrees: np.ndarray, k: int, seed: in
         small = np.stack([apply(row) for row in np.eye(n)])
         return np.linalg.eigh(small)[1][:, : -k - 1 : -1]
     operator = LinearOperator((n, n), matvec=apply, dtype=np.float64)
-    start = np.random.default_rng(seed).standard_normal(n)  # eigsh's own would be another one every time
-    values, vectors = eigsh(operator, k, which="LA", v0=start, tol=1e-4)
+    # eigsh would draw its start, and a new direction where there are few distinct eigenvalues, anew every time.
+    random = np.random.default_rng(seed)
+    values, vectors = eigsh(operator, k, which="LA", v0=random.standard_normal(n), tol=1e-4, rng=random)
     return vectors[:, np.argsort(-values)]

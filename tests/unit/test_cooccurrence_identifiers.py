@@ -198,6 +198,13 @@ def test_a_seed_gives_the_same_identifiers_again():
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
+def test_a_graph_of_few_distinct_eigenvalues_gives_the_same_identifiers_again():
+    """All have two items, and each of 300 has users of its own: eigsh runs out of directions, and draws one."""
+    split = split_of([[0, 1, item] for item in range(2, 302) for _ in range(5)], 302)
+    first, *others = (cooccurrence_identifiers(split).codes for _ in range(3))
+    assert all(np.array_equal(first, one) for one in others)
+
+
 def test_no_table_of_items_by_items_is_made():
     """12,101 items: even at one byte a pair it would be 146 MB. One user has them all, which makes the graph dense."""
     generator = np.random.default_rng(0)

@@ -166,7 +166,9 @@ def test_a_stranger_hears_nothing_of_an_item_that_nobody_had():
     split = made([[0, 1, 2, 3], [1, 2, 3, 4]], 6).split()
     model = LightGCN(SMALL.model_copy(update={"epochs": 1}), device="cpu").fit(split)
     assert not model.vectors.messages[5].any() and model.vectors.messages[0].any()
-    assert not model.recommend(Cases.from_histories([[5]]), 6).scores.any()
+    alone, beside, without, empty = model.recommend(Cases.from_histories([[5], [5, 0], [0], []]), 6).scores
+    np.testing.assert_allclose(beside * np.sqrt(2), without, rtol=1e-5)
+    assert alone.tolist() == empty.tolist() == [2, 1, 1, 0, 0, 0], "popularity in training"
 
 
 def test_a_stranger_with_a_users_history_gets_that_users_taste(fitted):

@@ -61,6 +61,14 @@ def test_an_item_may_have_a_description_and_no_title(tmp_path):
     assert back.titles()[3:5] == ["Thing 3", "item 4"] and back.texts()[3:5] == ["Thing 3. fine", "fine"]
 
 
+def test_labels_are_the_same_however_they_are_spaced(tmp_path):
+    paths = written(tmp_path)
+    items = pd.read_csv(paths[1], dtype=str)
+    spellings = ["Drama|Comedy", " Drama | Comedy ", "Drama||Comedy|", "|Drama |Comedy"]
+    items.assign(genres=[spellings[n % 4] for n in range(len(items))]).to_csv(paths[1], index=False)
+    assert set(read_own_tables("shop", *paths)[0].items["genres"]) == {"Drama|Comedy"}
+
+
 def test_users_and_items_with_few_rows_are_left_out_and_counted(tmp_path):
     paths = written(tmp_path)
     with open(paths[0], "a", encoding="utf-8") as file:

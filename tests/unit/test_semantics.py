@@ -32,6 +32,17 @@ def test_vectors_equal_the_model_run_on_each_text_alone():
         assert np.allclose(states[0].mean(dim=0).numpy(), vector, atol=1e-5), text[:20]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_reads_alike_has_one_vector_to_the_bit(dtype):
+    """In whichever batch the copies would fall; two texts that differ only after the cut read alike as well."""
+    texts = [f"a tale of {n} {'cities ' * (n % 7)}" for n in range(40)]
+    alone = embed_texts(texts, dtype=dtype, tokens_per_batch=48)
+    twice = embed_texts([*texts, *reversed(texts)], dtype=dtype, tokens_per_batch=48)
+    assert np.array_equal(twice[:40], alone) and np.array_equal(twice[40:][::-1], alone)
+    cut = embed_texts(["one two three four", "a tale", "one two three five"], dtype=dtype, max_tokens=5)
+    assert np.array_equal(cut[0], cut[2]) and not np.array_equal(cut[0], cut[1])
+
+
 def test_vectors_are_the_sentence_transformers_ones_before_they_are_normalised():
     from sentence_transformers import SentenceTransformer
 
