@@ -37,6 +37,7 @@ def main(
     epochs: Annotated[int | None, typer.Option(help="instead of the profile's")] = None,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
+    data_dir = data_dir.resolve()  # "." has no name
     dataset = load_dataset(data_dir.name, data_dir, out / "data")
     split = dataset.split(1)
     released = identifiers_file(data_dir.name, data_dir)

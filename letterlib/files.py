@@ -198,8 +198,13 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def files_below(folder: str | Path, ending: str) -> list[Path]:
     """In order; not what is being written at this moment, or was when its process was killed."""
-    found = []
-    for at, below, names in os.walk(folder):  # goes on where a folder is gone again; rglob of Python 3.11 does not
+    found, seen = [], set()
+    # It goes on where a folder is gone again; rglob of Python 3.11 does not, nor into a folder that is a link.
+    for at, below, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(at)) in seen:  # a second link to it, or one to a folder above itself
+            below.clear()
+            continue
+        seen.add(real)
         below[:] = [name for name in below if not name.startswith(".")]
         found += [Path(at, name) for name in names if name.endswith(ending)]
     return sorted(found)

@@ -44,11 +44,13 @@ def progress(iterable: Iterable[Any] | None = None, *, what: str, total: int | N
     Set TQDM_DISABLE=1 to silence every bar (nbgrader gives zero to a cell that writes to stderr). Of several processes
     only the main one shows bars.
     """
-    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    nowhere = sys.stderr is None  # a daemon's, or after `2>&-`
+    watched = "ipykernel" in sys.modules or not nowhere and sys.stderr.isatty()
     options.setdefault("mininterval", 0.2 if watched else 10.0)
     options.setdefault("leave", not watched)
     # tqdm reads TQDM_DISABLE itself, except in its notebook bar.
-    options.setdefault("disable", os.environ.get("TQDM_DISABLE", "0") not in ("", "0") or not is_main())
+    silent = os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    options.setdefault("disable", silent or nowhere or not is_main())
     if _IN_NOTEBOOK:
         options["display"] = False  # `Bar.display` does it, and keeps a hold of the output
     return Bar(iterable, desc=what, total=total, dynamic_ncols=watched, **options)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbformat import NotebookNode, ValidationError
+from nbformat import NotebookNode
 from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
@@ -196,8 +196,9 @@ def main(arguments: list[str] | None = None) -> int:
                 raise LetterError(why)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             write_text(path, nbformat.writes(notebook) + "\n")
-        except (LetterError, OSError, ValueError, TypeError, AttributeError, SyntaxError, ValidationError) as error:
-            broken.append(f"{path}: {left} ({str(error).splitlines()[0]})")
+        except Exception as error:  # whatever a file may hold, such as brackets in brackets without end
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            broken.append(f"{path}: {left} ({reason})")
     if found:
         print(f"{len(found) - len(broken)} notebook(s) set to {options.profile}")
     for line in broken:

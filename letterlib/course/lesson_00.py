@@ -37,8 +37,9 @@ def recall(answer: Any, case: Case) -> None:
         (hits.mean() / k, "a division by k, as a mean over k places makes one. That is precision; use `.any(axis=1)`."),
         (hits.sum() / k, "the hits divided by k. Divide by the number of cases."),
         *(
-            (hits.sum() / max(1, (part != NO_ITEM).all(axis=1).sum()), "lists with a -1 left out. They are cases, too.")
-            for part in (ranked, ranked[:, :k])
+            (hits.sum() / max(1, answered.sum()), "lists with a -1 left out. They are cases, too.")
+            for part in (ranked != NO_ITEM, ranked[:, :k] != NO_ITEM)
+            for answered in (part.all(axis=1), part.any(axis=1))
         ),
         (hits.sum() / ranked.shape[1], "the hits divided by the length of a list. Divide by the number of cases."),
         (1.0, "the first list alone (a `return` inside the loop), the hits alone, or one `any` for the whole table."),
@@ -91,6 +92,7 @@ def ndcg(answer: Any, case: Case) -> None:
         (gains.mean() / (1 / np.log2(np.arange(k) + 2)).sum(), "the ideal list of k targets. With one it is worth 1."),
         (hits.mean(), "no discount: this is recall. A target far down should count for less."),
         (gains.sum() / max(1, hits.sum()), "a mean over the cases that were found. A miss counts as 0, and counts."),
+        (gains.sum() / max(1, (ranked != NO_ITEM).any(axis=1).sum()), "empty lists left out. They are cases, too."),
         (gains.sum(), "a sum over cases; take the mean."),
         (float(gains[0]), "the first list alone: a `return` inside the loop."),
     ]
@@ -219,11 +221,13 @@ def _skewed(generator: Generator, n_items: int, length: int) -> np.ndarray:
 
 
 def _lists(generator: Generator, length: int, k: int, places: Sequence[int | None]) -> Case:
-    """One ranked list per place, its target there (None: not in the list). A list may end in NO_ITEM."""
+    """One ranked list per place, its target there (None: not in it). A list may end in NO_ITEM, or be nothing else."""
     n_items = 3 * length + 2
     ranked = np.stack([drawn(generator, n_items, length) for _ in places])
     targets = [_absent(row, n_items) if place is None else int(row[place])
                for row, place in zip(ranked, places, strict=True)]  # fmt: skip
+    if places[1:2] == [None]:
+        ranked[1] = NO_ITEM
     if places[-1] is None:
         ranked[-1, -length // 2 :] = NO_ITEM
         targets[-1] = n_items  # in nobody's list

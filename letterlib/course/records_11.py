@@ -112,8 +112,9 @@ def _having(wanted: dict[str, Any], runs: Iterable[RunResult]) -> list[RunResult
 
 def _resolved(league: Sequence[RunResult], **asked: Any) -> dict[str, Any]:
     said = league[0].parameters
-    common = {name: said[name] for name in ("dataset", "profile", "device")} | {"options": tuple(said["options"])}
-    values = RunParameters.checked(**common | asked).resolved
+    # No option is a parameter, so none changes another's value; one may name a folder that is on another machine.
+    common = {name: said[name] for name in ("dataset", "profile", "device")}
+    values = RunParameters.checked(**common | asked).resolved | {"options": said["options"]}
     return {name: value for name, value in values.items() if name != "seed"}
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -87,8 +87,10 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
             for metric, mean in means(ranks).items():
                 if not math.isclose(mean, record["metrics"][history][metric], abs_tol=1e-9):
                     return f"a damaged record (its {metric}, {history}, is not that of its hits); run it again"
-        if record["cases"]["total"] < n_cases or not record["dataset"]["fingerprint"]:
+        if record["cases"]["total"] < n_cases or not {"fingerprint", "held out"} <= set(record["dataset"]):
             return "a damaged record (fewer cases than answers, or no data set); delete it, and run it again"
+        if not isinstance(record.get("config", {}), dict):
+            return "a damaged record (its configuration is none); delete it, and run it again"
         if record.get("digest") not in (None, _digest(record)):  # the first records have none
             return "a damaged record (something in it has changed); delete it, and run it again"
         n_users = len(users_at_length(record["cases"]["users"]))
@@ -154,6 +156,14 @@ class RunResult:
         if history not in ("in", "out"):
             raise LetterError(f'history "{history}": it is left "in" the ranking, or filtered "out"')
         return _by_case(metric, ranks_at_length(self.record["hits"][f"history {history}"], len(self.cases)))
+
+
+def origins_in_words(first: Sequence[RunResult], second: Sequence[RunResult]) -> str:
+    """Where two sides may differ by more than their settings: in code or devices. "" where nothing is known of it."""
+    sides = [{run.record["device"] for run in side if run.record.get("device")} for side in (first, second)]
+    one, other = ("; ".join(sorted(side)) for side in sides)
+    told = f"The first was computed on {one}, the second on {other}: a difference may be theirs."
+    return "\n".join(filter(None, [code_in_words([*first, *second]), told if all(sides) and one != other else ""]))
 
 
 def code_in_words(runs: Iterable[RunResult]) -> str:

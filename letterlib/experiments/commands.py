@@ -143,7 +143,7 @@ def compare(
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError("both sides are the same runs; --first and --second say in what they differ")
     found = compare(one, other, metric, history, targets=targets, data_root=data_root, cache_dir=cache_dir)
-    print(f"{found}\n{found.code}".rstrip())
+    print(f"{found}\n{found.origins}".rstrip())
 
 
 @results_app.command()

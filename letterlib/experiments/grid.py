@@ -47,7 +47,7 @@ def load_grid(path: str | Path) -> Grid:
         raise LetterError(f"{path}: no such grid; those of the repository are experiments/*.yaml") from error
     except OSError as error:
         raise LetterError(f"{path}: cannot be read ({error.strerror}); name a grid, a .yaml file") from error
-    except (yaml.YAMLError, ValueError) as error:  # a key that is there twice; what is no UTF-8, or no day, 2024-02-30
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a key that is there twice; no UTF-8; 2024-02-30
         raise LetterError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     entries = content.get("runs") if isinstance(content, dict) else None
     if not entries or not isinstance(entries, list) or set(content) - {"about", "every", "runs"}:

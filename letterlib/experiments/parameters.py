@@ -156,8 +156,12 @@ class RunParameters(Settings):
                 raise LetterError(f"{name}=0: that is tokenizer={without[self.tokenizer]}; choose it by its name")
         # An option that is a parameter would give one run two keys.
         own = {self._room(name): name for name in ROOMS} | {name: name for name in type(self).model_fields}
-        for one in self.options:
-            name = one.partition("=")[0]
+        names = [one.partition("=")[0].strip() for one in self.options]
+        for one, name in zip(self.options, names, strict=True):
+            if names.count(name) > 1:
+                raise LetterError(
+                    f"options: {name} is there {names.count(name)} times; a list of lists has a run for each"
+                )
             if name in own:
                 raise LetterError(f"options={one!r}: has a parameter of its own; write it as {own[name]}=VALUE")
 

@@ -27,7 +27,7 @@ from letterlib.experiments.analysis_run import (
     effects,
     tokenizer_frame,
 )
-from letterlib.experiments.cache import ELSEWHERE, device_in_words, versions
+from letterlib.experiments.cache import ELSEWHERE, versions
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
 from letterlib.experiments.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
@@ -73,7 +73,7 @@ def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:
     return {
         "config": pipeline.config.model_dump(mode="json"),
         "dataset": {"source": pipeline.dataset.source, "fingerprint": pipeline.dataset.fingerprint},
-        "device": device_in_words(pipeline.device),
+        "device": "; ".join(sorted(pipeline.cache.devices())),
         "versions": versions(),
         "systems": {
             name: {
@@ -101,7 +101,7 @@ def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: Token
         floor=html.escape(floor_sentence(results)),
         comparisons=[html.escape(one) for one in comparisons(results)],
         sections=sections,
-        device=html.escape(device_in_words(pipeline.device)),
+        device=html.escape("; ".join(sorted(pipeline.cache.devices()))),
         seed=pipeline.config.seed,
         stages=to_html(stages_frame(pipeline)),
         versions=html.escape(json.dumps(versions(), indent=1)),

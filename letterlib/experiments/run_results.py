@@ -18,7 +18,7 @@ from letterlib.data import load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.metrics import GROUPS, popularity_groups
-from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, code_in_words, fault
+from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, fault, origins_in_words
 from letterlib.experiments.configuration import DATA_ROOT, data_dir_under, default_data_dir
 from letterlib.experiments.systems import find_system
 from letterlib.experiments.tables import RESAMPLING_SEED
@@ -139,8 +139,8 @@ class Comparison:
     n_cases: int
     n_users: int
     targets: str | None = None
-    code: str = ""
-    """`code_in_words` of the runs. It is no part of the sentence, which often stands beside others of the same runs."""
+    origins: str = ""
+    """`origins_in_words` of both. It is no part of the sentence, which often stands beside others of the same runs."""
 
     @property
     def verdict(self) -> str:
@@ -192,7 +192,7 @@ def compare(
     difference = paired_difference(left, right, users := a.users[mine], RESAMPLING_SEED)
     return Comparison(
         metric, history, float(left.mean()), float(right.mean()), difference, seeds, len(users), len(np.unique(users)),
-        targets, code_in_words(side[seed] for side in (one, other) for seed in seeds),
+        targets, origins_in_words(*([side[seed] for seed in seeds] for side in (one, other))),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from letterlib.data import PACKAGED, identifiers_file, load_dataset
 from letterlib.errors import LetterError
 from letterlib.experiments.analysis_run import identifier_figures
 from letterlib.experiments.brief import RunResult, fault, hits_in_brief, signed, users_in_brief
-from letterlib.experiments.cache import Cache, code, device_in_words, peak_memory_mb, versions
+from letterlib.experiments.cache import Cache, code, peak_memory_mb, versions
 from letterlib.experiments.configuration import REPOSITORY, default_data_dir
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
@@ -224,7 +224,7 @@ def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[
         "stages": [_stage_in_brief(one) for one in cache.finished],
         "seconds": round(time.perf_counter() - started, 1),
         "peak memory MiB": peak_memory_mb(),
-        "device": device_in_words(pipeline.device),
+        "device": "; ".join(sorted(cache.devices())),
         **origin,
     }
 

@@ -84,7 +84,7 @@ def floor_sentence(results: dict[str, SystemResult]) -> str:
 
 def as_text(pipeline: Pipeline, results: dict[str, SystemResult], rows: pd.DataFrame, sentences: list[str]) -> str:
     """A table for a terminal: its heading and provenance, its rows (`results_frame`), and what is said of them."""
-    origin = textwrap.fill(provenance(pipeline), 120)
+    origin = textwrap.fill(provenance(pipeline, results), 120)
     n_seeds = len(next(iter(results.values())).history_in)
     return "\n".join([heading(pipeline, results, n_seeds), origin, "", rows.to_string(), "", *filter(None, sentences)])
 

@@ -10,7 +10,7 @@ from letterlib import plots
 from letterlib.data.dataset import sampled_rows
 from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.analysis_run import TIGERS, analyse_tokenizers, effects
-from letterlib.experiments.cache import ELSEWHERE, device_in_words, versions
+from letterlib.experiments.cache import ELSEWHERE, versions
 from letterlib.experiments.configuration import SEEDS
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
@@ -69,14 +69,14 @@ def _write(
 ) -> None:
     title = heading(pipelines[0], results, len(pipelines))
     rows = frame.to_markdown(disable_numparse=True)  # or it would read "0.0320" and write 0.032
-    parts = [f"{title}.", "", provenance(pipelines[0]), "", rows, "", *(f"- {one}" for one in sentences), ""]
+    parts = [f"{title}.", "", provenance(pipelines[0], results), "", rows, "", *(f"- {one}" for one in sentences), ""]
     write_text(folder / "table.md", "\n".join(parts))
     with written_beside(folder / "table.csv") as beside:
         frame.to_csv(beside)
     with written_beside(folder / "ranks.parquet") as beside:
         ranks_frame(pipelines[0], results).to_parquet(beside, index=False)
     with written_beside(folder / "table.tex") as beside:
-        caption = f"{title}. {provenance(pipelines[0])}".translate(IN_LATEX)
+        caption = f"{title}. {provenance(pipelines[0], results)}".translate(IN_LATEX)
         frame.to_latex(beside, escape=True, caption=caption, label=f"tab:{folder.name}")
     floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
     axes = plots.system_forest({find_system(name).label: one.interval() for name, one in results.items()}, floors)
@@ -90,7 +90,7 @@ def _write(
             "dataset": {"source": pipelines[0].dataset.source, "fingerprint": pipelines[0].dataset.fingerprint},
             "config": pipelines[0].config.model_dump(mode="json"),
             "seeds": [p.config.seed for p in pipelines],
-            "device": device_in_words(pipelines[0].device),
+            "device": "; ".join(sorted(pipelines[0].cache.devices())),
             "versions": versions(),
             "sentences": sentences,
             "systems": {name: _for_json(one) for name, one in results.items()},

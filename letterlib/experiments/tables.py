@@ -1,6 +1,6 @@
 """Results in rows: the table of systems, what it is a table of, and stage reports."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,10 @@ from letterlib.data.dataset import Dataset, Split, sampled_rows
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments.cache import device_in_words
 from letterlib.experiments.configuration import RunConfig, as_set, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.readiness import check_first
-from letterlib.experiments.systems import FLOORS, find_system
+from letterlib.experiments.systems import FLOORS, find_system, rooms_of
 from letterlib.files import digest, disk_failure, read_json
 from letterlib.processes import n_processes
 from letterlib.tokenization.letter import LetterTokenizer
@@ -163,9 +162,11 @@ def heading(pipeline: Pipeline, results: dict[str, SystemResult], n_seeds: int) 
     )
 
 
-def provenance(pipeline: Pipeline) -> str:
-    """Where a table's numbers come from."""
-    return " ".join(made_of({pipeline.dataset.source}, {pipeline.config.encoder}, {device_in_words(pipeline.device)}))
+def provenance(pipeline: Pipeline, systems: Iterable[str]) -> str:
+    """Where the numbers of these systems come from, whose stages the pipeline has made or found."""
+    reads_text = any("encoder" in rooms_of(one, one.identifiers) for one in map(find_system, systems))
+    encoders = {pipeline.config.encoder} if reads_text else set()
+    return " ".join(made_of({pipeline.dataset.source}, encoders, pipeline.cache.devices()))
 
 
 def made_of(sources: set[str], encoders: set[str], devices: set[str]) -> list[str]:

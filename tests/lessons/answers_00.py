@@ -100,6 +100,14 @@ def of_lists_filled_to_k(ranked, targets, k):
     return of_whole_lists(ranked[:, :k], targets, k)
 
 
+def of_answered_lists(measure):
+    def answer(ranked, targets, k):
+        answered = (ranked != -1).any(axis=1)
+        return measure(ranked[answered], targets[answered], k) if answered.any() else 0.0
+
+    return answer
+
+
 def recall_of_the_first(ranked, targets, k):
     for row, target in zip(ranked, targets, strict=True):
         return float(target in row[:k])
@@ -272,6 +280,7 @@ WRONG = [
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k + 1), "one place too many"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k - 1), "one place too few"),
     ("0.2", lambda r, t, k: (r[:, 1 : k + 1] == t[:, None]).any(axis=1).mean(), "Python counts from 0"),
+    ("0.2", of_answered_lists(recall_by_comparison), "lists with a -1 left out"),
     ("0.2", of_whole_lists, "lists with a -1 left out"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=0).sum() / len(t), "the wrong axis"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, r.shape[1]), "whole list"),
@@ -319,6 +328,7 @@ WRONG = [
     ("0.3", gains_at_places, "a value per case and place"),
     ("0.3", ndcg_by_argmax, "a miss becomes a first place"),
     ("0.3", ndcg_by_table_of_discounts, "log2(1) = 0"),
+    ("0.3", of_answered_lists(ndcg_by_loop), "empty lists left out"),
     ("0.3", ndcg_of_the_first, "the first list alone"),
     ("0.3", ndcg_with(lambda rank: 1 - rank / 100), "none that we know"),
     ("0.3", lambda r, t, k: ndcg_by_loop(r, t, 10), "10 written into the function"),

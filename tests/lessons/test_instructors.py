@@ -69,7 +69,9 @@ def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
         copy.cells = copy.cells if source else copy.cells[:place] + copy.cells[place + 1 :]
         nbformat.write(copy, tmp_path / "in" / f"{name}.ipynb")
     odd = '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}'
-    for name, text in {"d_empty": "", "e_list": "[]", "f_odd": odd}.items():
+    no_number = odd.replace("5}", "Infinity}")
+    texts = {"d_empty": "", "e_list": "[]", "f_odd": odd, "i_deep": "[" * 100_000, "j_no_number": no_number}
+    for name, text in texts.items():
         (tmp_path / "in" / f"{name}.ipynb").write_text(text)
     (tmp_path / "in" / "g_folder.ipynb").mkdir()
     (tmp_path / "in" / "h_gone.ipynb").symlink_to(tmp_path / "nowhere.ipynb")
@@ -80,7 +82,7 @@ def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
     lines = said.err.splitlines()
     assert [Path(line.split(": ")[1]).name for line in lines] == [
         "a_half_line.ipynb", "b_no_types.ipynb", "c_no_cell.ipynb", "d_empty.ipynb", "e_list.ipynb", "f_odd.ipynb",
-        "g_folder.ipynb", "h_gone.ipynb",
+        "g_folder.ipynb", "h_gone.ipynb", "i_deep.ipynb", "j_no_number.ipynb",
     ]  # fmt: skip
 
 

@@ -265,6 +265,17 @@ def test_an_empty_folder_in_the_place_of_a_file_is_named_as_such(tmp_path):
         write_text(tmp_path / "out.json", "a")
 
 
+def test_a_folder_that_is_a_link_is_looked_into_once_and_a_link_to_itself_has_no_end(tmp_path):
+    (tmp_path / "results" / "own").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("results/own/1.json", "elsewhere/2.json"):
+        (tmp_path / name).touch()
+    for name, target in (("a", "elsewhere"), ("b", "elsewhere"), ("own/up", "results")):
+        (tmp_path / "results" / name).symlink_to(tmp_path / target, target_is_directory=True)
+    found = files_below(tmp_path / "results", ".json")
+    assert [path.name for path in found] == ["2.json", "1.json"] and len({path.resolve() for path in found}) == 2
+
+
 def test_what_is_being_written_is_not_among_the_files_below(tmp_path, monkeypatch):
     for name in ("b/2.json", "a/1.json", "a/.3.json.abcd/3.json", "a/4.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

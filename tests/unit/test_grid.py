@@ -70,6 +70,8 @@ def test_several_sets_of_options_are_a_list_of_lists(tmp_path):
         ("about: nothing", ["`runs`"]),
         ("rusn: []\nruns: [{}]", ["`about`"]),
         ("runs: [", ["not YAML"]),
+        ("runs: " + "[" * 5000, ["not YAML"]),
+        ("runs: [{options: [tiger.epochs=3, tiger.epochs=4]}]", ["entry 1", "tiger.epochs is there 2 times"]),
         ("runs: [{dataset: 2024-02-30}]", ["not YAML (day "]),  # the rest is Python's, of each version another
         ("", ["`runs`"]),
     ],
@@ -200,7 +202,7 @@ def test_a_run_is_to_do_then_failed_then_done(tmp_path):
               "stages": [],
               "metrics": {"history in": means(np.array([3, ABSENT])), "history out": means(np.full(2, ABSENT))},
               "hits": {"history in": "0:3", "history out": ""},
-              "dataset": {"fingerprint": "a"},
+              "dataset": {"fingerprint": "a", "held out": 1},
               "cases": {"total": 2, "answered": 2, "users": "0-1x1"}}  # fmt: skip
     write_json(record_path(one, tmp_path), record)
     assert state(one, tmp_path) == "done"

@@ -109,8 +109,9 @@ def test_one_experiment_has_one_key_however_it_is_spelt():
     )  # fmt: skip
     assert checked(**spelt_out).key == key
     twice = checked(options=["tiger.learning_rate=1e-3", "sasrec_32.epochs=2"])
-    again = ["sasrec_32.epochs=2", "tiger.learning_rate=0.5", "tiger.learning_rate=0.0010"]
-    assert twice.key == checked(options=again).key
+    assert twice.key == checked(options=["sasrec_32.epochs=2", "tiger.learning_rate=0.0010"]).key
+    with pytest.raises(LetterError, match="tiger.learning_rate is there 2 times"):  # the last alone would be run
+        checked(options=["tiger.learning_rate=0.5", "sasrec_32.epochs=2", "tiger.learning_rate=0.001"])
     assert twice.resolved["options"] == ["sasrec_32.epochs=2", "tiger.learning_rate=0.001"]
 
 

@@ -1,4 +1,7 @@
-"""Progress bars in a notebook: what is left of them in its file."""
+"""Progress bars in a notebook: what is left of them in its file; and where nobody could see one."""
+
+import subprocess
+import sys
 
 import nbformat
 from nbclient import NotebookClient
@@ -20,3 +23,10 @@ def test_nothing_of_a_bar_is_left_in_a_notebook(monkeypatch):
     empty = [{"text/plain": ""}]
     assert shown == [empty, empty, empty, []]  # the last is over before it would have been shown
     nbformat.validate(notebook)
+
+
+def test_without_a_stream_for_errors_there_is_no_bar_and_no_end():
+    """A daemon has none, nor has a command with `2>&-`."""
+    code = "import sys; from letterlib.progress import progress; sys.stderr = None; print(*progress([1, 2], what='a'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 2\n", "")

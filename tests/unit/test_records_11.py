@@ -26,7 +26,7 @@ def write(folder: Path, fingerprint: str = "data", **asked) -> None:
         "parameters": one.resolved,
         "system": one.system,
         "label": one.label,
-        "dataset": {"fingerprint": fingerprint},
+        "dataset": {"fingerprint": fingerprint, "held out": 5},
         "metrics": {f"history {history}": means(one) for history, one in ranks.items()},
         "seconds": 1.0,
         "stages": [],
@@ -116,6 +116,18 @@ def test_runs_whose_options_mean_nothing_to_tiger_have_no_variants_and_no_sweep(
     assert list(records.at_own_settings(league)) == ["LETTER-LC-Rec"]
     with pytest.raises(LetterError, match="clusters"):
         records.runs_of(league, generator="lc-rec", tokenizer="letter", clusters=10_000)  # a mistake is still one
+
+
+def test_records_whose_options_name_a_folder_of_another_machine_are_read(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
+    options = (f"encoder={tmp_path / 'model'}",)
+    for values in ({"tokenizer": "plain"}, {"tokenizer": "letter"}, {"tokenizer": "letter", "alpha": 0.1}):
+        write(tmp_path / "records", options=options, **values)
+    (tmp_path / "model").rename(tmp_path / "elsewhere")
+    (league,) = records.leagues(load_results(tmp_path / "records")).values()
+    assert set(records.variants(league)) == {"plain RQ-VAE", "+ CF + Div"} and set(records.sweeps(league)) == {"alpha"}
+    assert list(records.at_own_settings(league)) == ["TIGER (RQ-VAE)", "LETTER-TIGER"]
 
 
 def test_the_table_has_every_system_at_its_own_settings(league):

@@ -14,7 +14,7 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import hits_in_brief, users_in_brief
+from letterlib.experiments.brief import PARAMETERS, fault, hits_in_brief, users_in_brief
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_export import export, frame, in_print, provenance
 from letterlib.experiments.run_results import (
@@ -237,16 +237,16 @@ def made_by(code, runs):
 def test_runs_that_different_code_has_made_are_compared_and_it_is_said():
     letter, plain = several((0, 1), 0.5), several((0, 1), 0.3, tokenizer="plain")
     said = "Not all of these runs and their stages are known to be by the same code"
-    assert said not in compare(letter, plain).code + in_print(letter + plain), "no record says anything"
+    assert said not in compare(letter, plain).origins + in_print(letter + plain), "no record says anything"
     made_by("a", letter)
-    assert said in compare(letter, plain).code and said in in_print(letter + plain), "and the older do not say"
+    assert said in compare(letter, plain).origins and said in in_print(letter + plain), "and the older do not say"
     made_by("a", plain)
-    assert said not in compare(letter, plain).code + in_print(letter + plain)
+    assert said not in compare(letter, plain).origins + in_print(letter + plain)
     made_by("b", letter[1:])
-    assert said in in_print(letter + plain) and compare(letter, plain).code.startswith(said)
-    assert said not in compare(letter, plain[:1]).code, "seed 1 is not compared"
+    assert said in in_print(letter + plain) and compare(letter, plain).origins.startswith(said)
+    assert said not in compare(letter, plain[:1]).origins, "seed 1 is not compared"
     plain[0].record["stages"][0]["code"] = "b"  # which was found in the cache
-    assert said in compare(letter, plain[:1]).code and said not in str(compare(letter, plain[:1]))
+    assert said in compare(letter, plain[:1]).origins and said not in str(compare(letter, plain[:1]))
     assert frame([letter[0], plain[0]])["code"].tolist() == ["a", "a b"]
 
 
@@ -337,6 +337,26 @@ def test_exports_have_a_row_a_run_or_a_row_a_setting(tmp_path):
     with pytest.raises(LetterError, match="a.xlsx: cannot write .xlsx"):
         export(runs, tmp_path / "a.xlsx")
     assert not (tmp_path / "a.xlsx").exists()
+
+
+def test_a_comparison_of_sides_from_different_devices_says_so():
+    letter, plain = several((0, 1), 0.5), several((0, 1), 0.3, tokenizer="plain")
+    assert "computed" not in compare(letter, plain).origins
+    for one in letter:
+        one.record["device"] = "cuda: H100"
+    assert "The first was computed on cuda: H100, the second on cpu:" in compare(letter, plain).origins
+    del plain[0].record["device"], plain[1].record["device"]
+    assert "computed" not in compare(letter, plain).origins, "nothing is known of it"
+
+
+@pytest.mark.parametrize(
+    "change", [lambda one: one["dataset"].pop("held out"), lambda one: one.update(config=None)], ids=["split", "config"]
+)
+def test_an_unsigned_record_that_lacks_what_is_read_later_is_refused(change):
+    record = several((0,), 0.5)[0].record
+    assert fault(record, PARAMETERS) == ""  # the first records have no digest
+    change(record)
+    assert "damaged record" in fault(record, PARAMETERS)
 
 
 def test_a_table_of_runs_says_where_its_figures_come_from(tmp_path):

@@ -16,13 +16,14 @@ from letterlib.data.dataset import Dataset, Sequences, sampled_rows
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments import report
+from letterlib.experiments import cache, report
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import SEEDS, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import comparisons, floor_sentence
 from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
 from letterlib.experiments.tables import SystemResult, describe_data, folder_name, gather, heading, results_frame
+from letterlib.files import read_json
 
 USERS = np.repeat(np.arange(200), 5)
 LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
@@ -76,7 +77,7 @@ def test_a_system_that_cannot_be_trained_does_not_take_the_table_of_the_others_w
     assert f"Without Caser. {reason}" in rows and "Without TIGER, the authors' codes." in rows
     (written,) = tmp_path.glob("runs/tables/*/table.md")
     text = written.read_text()
-    assert reason in text and re.search("(?m)^Data: .* Item text is read by minilm. Computed on cpu", text)
+    assert reason in text and re.search("(?m)^Data: .*[.] Computed on cpu", text)
     assert said[-1] == f"Written to {written.parent}"
     for names in (["caser"], ["caser", "tiger-released"]):
         with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
@@ -93,6 +94,19 @@ def test_a_table_that_takes_the_place_of_one_of_other_data_says_so(tmp_path):
     other = Pipeline(one.config, data_dir=tmp_path / "b", cache=one.cache)
     seeds_table(other, 1, ["mf"])
     assert said[-2].endswith("held the table of other data of this name, which is replaced")
+
+
+def test_a_table_says_where_its_numbers_were_computed_and_not_where_they_were_found(tmp_path, monkeypatch):
+    """And names the reader of texts where a system reads them."""
+    one, said = few(tmp_path)
+    monkeypatch.setattr(cache, "device_in_words", lambda device: "cuda: H100")
+    seeds_table(one, 1, ["mf"])
+    monkeypatch.undo()
+    again = Pipeline(one.config, data_dir=tmp_path, cache=Cache(tmp_path / "runs", said.append))
+    seeds_table(again, 1, ["mf"])
+    (written,) = tmp_path.glob("runs/tables/*/table.md")
+    text, kept = written.read_text(), read_json(written.with_name("table.json"))
+    assert "Computed on cuda: H100.\n" in text and kept["device"] == "cuda: H100" and "Item text" not in text
 
 
 def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_the_option(tmp_path, monkeypatch):
