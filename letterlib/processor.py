@@ -3,6 +3,7 @@
 import ctypes
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -42,11 +43,18 @@ def fast_float32() -> Iterator[None]:
 def _onednn() -> Iterator[None]:
     """torch turns to oneDNN where it may round to bfloat16; only a matrix unit makes use of that permission."""
     matmul = torch.backends.mkldnn.matmul
-    before, matmul.fp32_precision = matmul.fp32_precision, "bf16"
+    with _setting:
+        _before.append(matmul.fp32_precision)
+        matmul.fp32_precision = "bf16"
     try:
         yield
     finally:
-        matmul.fp32_precision = before
+        with _setting:
+            matmul.fp32_precision = _before.pop()
+
+
+_setting, _before = threading.Lock(), []
+"""The setting is the whole process's: of several threads the last one out, whoever was first in, puts it back."""
 
 
 @cache

@@ -185,8 +185,8 @@ def train(
         bar.update()
         return {name: value.detach() for name, value in parts.items()}
 
-    saved, done = time.perf_counter(), run.epoch * steps_per_epoch
-    with fast_float32(), curves(accelerator), progress(what=what, total=total, initial=done, unit="step") as bar:
+    saved, at = time.perf_counter(), dict(total=total, initial=run.epoch * steps_per_epoch, unit="step")
+    with seeded(seed), fast_float32(), curves(accelerator), progress(what=what, **at) as bar:
         while run.epoch < epochs and not run.is_over(patience):
             # Batches are the same in every process, dropout is its own.
             torch.manual_seed(epoch_seed(seed, run.epoch) + 100_003 * process_index())

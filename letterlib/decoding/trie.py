@@ -195,6 +195,9 @@ class Trie:
             if level < self.n_levels:  # a node's items begin where those of its first child do
                 first_item = first_item[self.first_child[level].cpu().numpy()]
             n_nodes, nodes = self.n_nodes(level), path[level].cpu().numpy()
-            left_out = np.bincount(rows * n_nodes + nodes, minlength=n_rows * n_nodes)
-            dead.append(left_out.reshape(n_rows, n_nodes) == np.diff(first_item))
+            # Only nodes above an item that is left out can be dead: few, where a table of counts would be large.
+            places, left_out = np.unique(rows * n_nodes + nodes, return_counts=True)
+            one = np.zeros(n_rows * n_nodes, dtype=bool)
+            one[places] = left_out == np.diff(first_item)[places % n_nodes]
+            dead.append(one.reshape(n_rows, n_nodes))
         return dead[::-1]

@@ -179,7 +179,7 @@ class CausalNetwork(AdaptedModel):
         own = torch.eye(n, dtype=torch.bool, device=tokens.device).expand(batch, n, n)
         state.ancestors = torch.cat([state.ancestors, own], dim=2)
         seen = torch.cat([state.ancestors.new_ones(batch, n, state.prompt), state.ancestors], dim=2)
-        self._check_window(state.prompt + state.depth + 1)
+        self.check_window(state.prompt + state.depth + 1)
         positions = torch.full((batch, n), state.prompt + state.depth, device=tokens.device)
         with autocast(self.dtype, tokens.device):
             states = self.hidden(tokens, forbid(~seen)[:, None], positions, state.cache)
@@ -188,7 +188,7 @@ class CausalNetwork(AdaptedModel):
         # weights are held in bfloat16 (on a GPU).
         return F.linear(states.float(), self.head.weight.float())[..., self.order]
 
-    def _check_window(self, length: int) -> None:
+    def check_window(self, length: int) -> None:
         """LetterError where some layers would not look back to the first of so many tokens, as all do here."""
         window = getattr(self.model.config, "sliding_window", None)
         if window and length > window:

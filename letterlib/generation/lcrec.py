@@ -108,6 +108,8 @@ class LCRec(IdentifierRecommender):
     def fit(self, split: Split) -> Self:
         """Train from the first weights; after `load`, which has none of them, from the loaded ones."""
         self.check_identifiers(split)
+        longest = prompt_of(self.vocabulary, [0] * min(self.history, int(split.dataset.sequences.lengths.max())))
+        self.network.check_window(len(longest) + self.identifiers.n_levels)  # it would stop the first ranking
         self.begin_anew()
         config, tasks = self.config, self.alignment_tasks(split)
         others = [task for task in config.tasks if task != "seqrec"]

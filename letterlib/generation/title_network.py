@@ -54,6 +54,8 @@ class TitleNetwork(AdaptedModel):
     def write(self, prompts: Sequence[Title], beam: int) -> list[Title]:
         """The title that follows each prompt. A prompt is read once, however often it is asked for.
 
+        Not for several threads at once: `embed` switches LoRA off for all of them.
+
         Only prompts of one length are read together: there is no padding, and in float32 what is written does not
         depend on the other prompts, beyond the last bits that numbers of rows may change (bfloat16's are coarser).
         """

@@ -24,7 +24,7 @@ from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.experiments.configuration import make_config
 from letterlib.generation import lcrec as module
-from letterlib.generation.alignment import TASKS
+from letterlib.generation.alignment import TASKS, prompt_of
 from letterlib.generation.causal import LORA_TARGETS, CausalNetwork, with_adapters
 from letterlib.generation.language_model import (
     SMOLLM2,
@@ -662,3 +662,14 @@ def test_more_tokens_than_a_layer_looks_back_are_refused():
         state.follow(torch.zeros(1, 1, dtype=torch.int64))
     with pytest.raises(LetterError, match="identifier of 5 tokens or more, but .* look back 4; .*lcrec.history"):
         network.step(torch.ones(1, 1, dtype=torch.int64), state)
+
+
+def test_they_are_refused_before_the_hours_of_training(monkeypatch):
+    one = LCRec(identifiers(), circle().titles(), SMALL, 0, "cpu")
+    longest = prompt_of(one.vocabulary, [0] * one.history)
+    monkeypatch.setattr(module, "train", lambda *_, **__: TrainingLog())
+    one.network.model.config.sliding_window = len(longest) + one.identifiers.n_levels
+    one.fit(circle().split(1)).recommend(circle().split(1).cases("test")[:3].without_targets(), 5)
+    one.network.model.config.sliding_window -= 1
+    with pytest.raises(LetterError, match="look back"):
+        one.fit(circle().split(1))

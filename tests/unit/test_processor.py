@@ -1,5 +1,6 @@
 """What torch is told of the processor: float32 stays float32, and everything is as it was afterwards."""
 
+import threading
 from contextlib import nullcontext
 
 import numpy as np
@@ -34,6 +35,28 @@ def test_the_setting_holds_inside_and_only_there(holds_back):
         assert setting() == "bf16"
         raise ValueError
     assert setting() == before != "bf16"
+
+
+def test_of_several_threads_the_last_one_out_puts_the_setting_back(holds_back):
+    before, first_in, second_in, first_out = setting(), *(threading.Event() for _ in range(3))
+    inside = []
+
+    def first():
+        with processor.fast_float32():
+            first_in.set()
+            second_in.wait(60)
+        first_out.set()
+
+    def second():
+        first_in.wait(60)
+        with processor.fast_float32():
+            second_in.set()
+            first_out.wait(60)
+            inside.append(setting())
+
+    threads = [threading.Thread(target=one) for one in (first, second)]
+    [one.start() for one in threads], [one.join() for one in threads]
+    assert inside == ["bf16"] and setting() == before
 
 
 def test_elsewhere_nothing_is_set(monkeypatch):

@@ -143,6 +143,16 @@ def test_the_same_question_has_the_same_answer(model):
     assert np.array_equal(first.items, second.items) and np.array_equal(first.scores, second.scores)
 
 
+def test_nothing_is_dropped_in_a_ranking_though_training_was_interrupted(model):
+    """Which leaves a network in training mode."""
+    expected = model.recommend(HISTORIES, 10)
+    dropout = SMALL.model_copy(update={"dropout": 0.5})
+    other = Tiger(model.identifiers, dropout, 0, "cpu")
+    other.network.load_state_dict(model.network.state_dict())
+    other.network.train()
+    assert np.array_equal(other.recommend(HISTORIES, 10).scores, expected.scores)
+
+
 def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     cases = circle().split(1).cases("train").without_targets()[::5]
     together = model.recommend(cases, 10)
@@ -235,6 +245,14 @@ def test_more_sequences_than_there_are_leave_places_without_an_item():
     ranking = three.recommend_unconstrained(Cases.from_histories([[0, 1], []]), 400)
     assert ranking.items.shape == (2, 400) and sorted(ranking.items[0][ranking.valid[0]]) == [0, 1, 2]
     assert np.isneginf(ranking.scores[:, -1]).all() and np.isfinite(ranking.scores[ranking.valid]).all()
+
+
+def test_without_the_trie_the_first_of_the_items_that_share_an_identifier_stands():
+    one = Tiger(Identifiers(np.array([[0]] * 9 + [[1]]), (2,)), SMALL, 0, "cpu")
+    cases = Cases.from_histories([[0, 1]])
+    first = [item for item in one.recommend(cases, 10).items[0] if item != 9][0]
+    free = one.recommend_unconstrained(cases, 16)
+    assert set(free.items[free.valid]) == {first, 9}
 
 
 def test_saved_and_loaded_it_answers_the_same(model, tmp_path):

@@ -148,6 +148,26 @@ def test_early_stopping_counts_validations_and_the_best_weights_come_back():
     assert all(torch.equal(kept[k], v) for k, v in module.state_dict().items())
 
 
+def test_of_equal_scores_the_first_one_s_weights_come_back():
+    module, kept = network(), []
+
+    def validate():
+        kept.append({k: v.clone() for k, v in module.state_dict().items()})
+        return 1.0
+
+    log = fit(module, validate=validate, epochs=3)
+    assert log.best_epoch == 1 and not torch.equal(kept[0]["0.weight"], kept[2]["0.weight"])
+    assert all(torch.equal(kept[0][k], v) for k, v in module.state_dict().items())
+
+
+def test_training_leaves_the_caller_s_random_numbers_alone():
+    torch.manual_seed(11)
+    expected, module = torch.rand(2), network()
+    torch.manual_seed(11)
+    fit(module, epochs=1)
+    assert torch.equal(torch.rand(2), expected)
+
+
 def test_validation_and_the_callback_run_when_they_should():
     epochs = []
     module = network()
