@@ -46,6 +46,7 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
         raise LetterError(f'{items}: none of its items, such as "{own}", is in {interactions}, which has "{theirs}"')
     if (untitled := table.loc[known, "title"].str.strip().eq("")).all():
         raise LetterError(f"{items}: no item has a title; there would be nothing to read")
+    _check_rows(core["item"], table, interactions, items)
     texts = _texts(table[[column for column in ("title", "description", "genres") if column in table]])
     source = f"{interactions.name} and {items.name}: the first interaction of a user with an item, {k}-core"
     dataset = build_dataset(name, core, texts, source)
@@ -62,7 +63,22 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
     ]
     if untitled.any():
         lines.append(f"{int(untitled.sum()):,} items have no title")
+    if len(broken := [title for title in dataset.items["title"] if "\n" in title]):
+        lines.append(f"{len(broken):,} titles go over several lines, such as {broken[0]!r:.60}: a mark too few?")
+    if core["time"].dtype.kind in "iuf" and core["time"].max() > 100 * core["time"].min() > 0:
+        lines.append("the last time is over a hundred times the first: are some in seconds, and some in milliseconds?")
     return dataset, lines + _renumbered(dataset)
+
+
+def _check_rows(needed: pd.Series, table: pd.DataFrame, interactions: Path, items: Path) -> None:
+    """LetterError unless each item that is needed has one row."""
+    if len(twice := table.index[table.index.duplicated()].unique()):
+        raise LetterError(f'{items}: {len(twice):,} items have several rows, such as "{twice[0]}"; keep one of each')
+    if len(lacking := needed[~needed.isin(table.index)].unique()):
+        raise LetterError(
+            f'{items}: {len(lacking):,} items of {interactions.name} have no row, such as "{lacking[0]}"; add them, or '
+            "leave out their interactions"
+        )
 
 
 def _renumbered(dataset: Dataset) -> list[str]:

@@ -81,7 +81,7 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
         raise LetterError(f'{name}: item "{twice[0]}" is there twice; keep one row of each')
     ordered = interactions.sort_values(["user", "time", "item"], kind="stable")
     ids = np.unique(ordered["item"])
-    if (foreign := ~np.isin(ids, items.index)).any():
+    if (foreign := ~pd.Index(ids).isin(items.index)).any():  # np.isin compares text with all of the other
         raise LetterError(f'{name}: item "{ids[foreign][0]}" has interactions and no row among the items')
     users, counts = np.unique(ordered["user"], return_counts=True)
     values = np.searchsorted(ids, ordered["item"]).astype(np.int64)

@@ -15,9 +15,11 @@ import pandas as pd
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.data.raw_text import whole_letters
 from letterlib.errors import LetterError
-from letterlib.files import as_json, read_json, write_json, written_beside
+from letterlib.files import as_json, read_json, write_json, write_text, written_beside
 
 INTERACTIONS, ITEMS, IDENTIFIERS = ".inter.json", ".item.json", ".index.json"
+SOURCE = ".source.txt"
+"""Ours: what a data set was made of, in words, which the format has no place for."""
 
 
 def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
@@ -39,11 +41,14 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
     else:
         items, item_labels = pd.DataFrame(index=range(_count_without_gaps(sequences, path.name))), []
     source = f"released file {path.name} (format of LC-Rec and LETTER), interactions in the order of the file"
+    if (told := path.with_name(stem + SOURCE)).is_file():
+        source = f"{told.read_text(encoding='utf-8', errors='replace').strip()} ({path.name})"
     return Dataset(name or stem.lower(), sequences, items, source, labels, item_labels)
 
 
 def write_released(dataset: Dataset, folder: str | Path) -> None:
-    """Write `<name>.inter.json` and, where there is item text, `<name>.item.json`; `load_released` reads both back.
+    """Write `<name>.inter.json` and, where there is item text, `<name>.item.json`; `load_released` reads both back, and
+    from a third file what they were made of.
 
     A text that is not the title followed by ". " and a description has no place in the format, nor has a user with an
     item twice or with none, nor, where there is no text, an item without interactions or with genres: LetterError.
@@ -63,6 +68,7 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
             raise LetterError(f"{dataset.name}: items have genres or no interactions, and the released format then "
                               "needs a title and a text of each; add these columns")  # fmt: skip
         write_json(folder / (dataset.name + INTERACTIONS), users)
+        _write_source(dataset, folder)
         (folder / (dataset.name + ITEMS)).unlink(missing_ok=True)  # of an earlier export: it would be read back
         return
     rows = dataset.items.to_dict("records")
@@ -73,6 +79,12 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
     with written_beside(folder / (dataset.name + ITEMS)) as beside:
         beside.write_text(as_json(entries), encoding="utf-8")
         write_json(folder / (dataset.name + INTERACTIONS), users)
+        _write_source(dataset, folder)
+
+
+def _write_source(dataset: Dataset, folder: Path) -> None:
+    path = folder / (dataset.name + SOURCE)
+    write_text(path, dataset.source + "\n") if dataset.source else path.unlink(missing_ok=True)
 
 
 def released_identifiers(data_dir: str | Path, name: str | None = None) -> Path:
@@ -220,13 +232,14 @@ def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
     row = {key: row[key].strip() for key in ("title", "text", "genres") if key in row}
     if "genres" in row:
         row["genres"] = "|".join(one.strip() for one in row["genres"].split("|") if one.strip())
-    row["title"] = row["title"] or f"item {item}"
+    untitled, called = not row["title"], f"item {item}"
+    row["title"] = row["title"] or called
     title, text = row["title"], row["text"]
-    if title == f"item {item}" and not text.startswith(title):
+    if untitled or (title == called and not text.startswith(title)):
         title = ""
     entry: dict[str, Any] = {"title": title}
     if text != title:
-        entry["description"] = text.removeprefix(title + ". ")
+        entry["description"] = text.removeprefix(title + ". ") if title else text
     if "genres" in row:
         entry["categories"] = row["genres"].split("|") if "," in row["genres"] else row["genres"].replace("|", ",")
     if _row(name, item, entry) != row:

@@ -32,7 +32,10 @@ class Ranking:
     @classmethod
     def of_items(cls, items: np.ndarray, scores: np.ndarray) -> "Ranking":
         """Lists of a system that answers with items, so that all are valid. Other shapes or dtypes are a ValueError."""
-        items, scores = np.asarray(items), np.asarray(scores, dtype=np.float32)
+        try:
+            items, scores = np.asarray(items), np.asarray(scores, dtype=np.float32)
+        except ValueError as error:
+            raise ValueError(f"{error}: fill lists that are shorter than the others up with {NO_ITEM}") from error
         if items.ndim != 2 or items.dtype.kind not in "iu" or items.shape != scores.shape:
             found = f"items are {items.dtype} {list(items.shape)}, scores {list(scores.shape)}"
             raise ValueError(f"{found}; items should be whole numbers, and both [n_cases, K]")

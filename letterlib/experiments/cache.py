@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,13 +165,13 @@ class Cache:
         if is_main():
             remove_scratch(partial)
         begun, made_by = partial / "code", code()  # asked now: an edit while it works is no part of it
-        going_on = any(one != begun for one in partial.glob("*"))
+        spent = partial / "seconds"
+        going_on = any(one not in (begun, spent) for one in partial.glob("*"))
         if going_on and not (begun.is_file() and begun.read_text(encoding="utf-8") == made_by):
             made_by = None  # the checkpoint is by other code, or does not say by which; nor will the next one be by one
             begun.unlink(missing_ok=True)
         self.say(f"{name}: running" + (" (going on from its checkpoint)" if going_on else ""))
-        started = time.perf_counter()
-        with written_beside(folder) if is_main() else _dropped() as out:
+        with written_beside(folder) if is_main() else _dropped() as out, _clock(spent, going_on) as seconds:
             out.mkdir()
             if is_main():
                 partial.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ class Cache:
                 metrics = work(out, partial)
             record = identity | {
                 "metrics": metrics,
-                "seconds": round(time.perf_counter() - started, 3),
+                "seconds": round(seconds(), 3),
                 "peak_memory_mb": peak_memory_mb(),
                 "device": device_in_words(device),
                 "threads": torch.get_num_threads(),
@@ -196,6 +196,22 @@ class Cache:
         self.say(f"{name}: done in {record['seconds']:.0f} s")
         # The others wait here until the main process has written, and take its record.
         return from_main(lambda: Artefact(name, key, folder, record, from_cache=False))
+
+
+@contextmanager
+def _clock(kept: Path, going_on: bool) -> Iterator[Callable[[], float]]:
+    """Tells the seconds of this attempt and, when `going_on`, of those before it. One that is killed leaves none."""
+    earlier = 0.0
+    with suppress(ValueError, OSError):
+        earlier = float(kept.read_text(encoding="utf-8")) if going_on else 0.0
+    started = time.perf_counter() - earlier
+    try:
+        yield lambda: time.perf_counter() - started
+    except BaseException:
+        if is_main() and kept.parent.is_dir():
+            with suppress(LetterError):
+                write_text(kept, f"{time.perf_counter() - started:.3f}")
+        raise
 
 
 def _digest(record: dict[str, Any]) -> str:

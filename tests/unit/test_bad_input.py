@@ -122,7 +122,7 @@ def good_record():
         "parameters": dict.fromkeys(PARAMETERS) | {"seed": 0},
         "system": "tiger",
         "label": "TIGER",
-        "dataset": {"fingerprint": "a"},
+        "dataset": {"fingerprint": "a", "held out": 1},
         "metrics": {"history in": means(ranks), "history out": means(ranks)},
         "validation N@10": 0.1,
         "seconds": 1.0,

@@ -190,7 +190,30 @@ def test_half_a_checkpoint_is_removed_before_a_stage_goes_on(cache):
         stage(cache, interrupted)
     seen = []
     stage(cache, lambda out, partial: seen.extend(path.name for path in partial.iterdir()) or {})
-    assert sorted(seen) == ["checkpoint", "code"]
+    assert sorted(seen) == ["checkpoint", "code", "seconds"]
+
+
+@pytest.mark.parametrize(("checkpoint", "counted"), [(True, 111), (False, 1)])
+def test_seconds_are_those_of_all_attempts_that_are_gone_on_from(cache, monkeypatch, checkpoint, counted):
+    clock = [0.0]
+    monkeypatch.setattr(cache_module.time, "perf_counter", lambda: clock[0])
+
+    def takes(seconds):
+        def work(out, partial):
+            clock[0] += seconds
+            if seconds > 1:
+                if checkpoint:
+                    (partial / "checkpoint").write_text("epoch 3")
+                raise KeyboardInterrupt
+            return {}
+
+        return work
+
+    for seconds in (100, 10):
+        with pytest.raises(KeyboardInterrupt):
+            stage(cache, takes(seconds))
+        clock[0] += 1000  # until somebody comes back
+    assert stage(cache, takes(1)).seconds == counted
 
 
 def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):

@@ -125,6 +125,11 @@ def test_impossible_lists_are_refused(split, rows, message):
         evaluate(lists(*rows), split.cases("test"), split)
 
 
+def test_lists_of_different_lengths_are_refused_with_what_to_do():
+    with pytest.raises(ValueError, match="shorter than the others up with -1"):
+        Ranking.of_items([[0, 1], [2]], np.zeros((2, 2)))
+
+
 def test_lists_too_short_for_the_metrics_are_refused(split):
     short = Ranking.of_items(np.array([[0], [1], [2]]), np.zeros((3, 1)))
     with pytest.raises(ValueError, match="1 places"):

@@ -4,6 +4,7 @@ import ast
 import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,8 +158,8 @@ BAD = {
     "i.csv: cannot be read as a table": lambda i, p: i.write_text('user,item,time\na,b,1\na,b,1,2,3\n'),
     "i.csv: cannot be read as a table .*header": lambda i, p: i.write_text("user,item,time\na,b,1,x\na,c,2,\n"),
     "no column title": lambda i, p: p.write_text("item,name\n000,a\n"),
-    'item "003" has interactions and no row': lambda i, p: p.write_text("item,title\n000,a\n001,b\n002,c\n"),
-    'item "000" is there twice': lambda i, p: p.write_text(p.read_text() + "000,again,\n"),
+    'p.csv: 7 items of i.csv have no row, such as "002"': lambda i, p: p.write_text("item,title\n000,a\n001,b\n"),
+    'p.csv: 1 items have several rows, such as "000"': lambda i, p: p.write_text(p.read_text() + "000,again,\n"),
     "no item has a title": lambda i, p: p.write_text("item,title\n" + "".join(f"{i:03},\n" for i in range(ITEMS))),
 }  # fmt: skip
 
@@ -299,6 +300,35 @@ def test_what_would_be_noticed_late_is_said_at_once(tmp_path):
     untitled = [(str(i), "" if i else "Thing", "") for i in range(5)]
     lines = read_own_tables("shop", *written(tmp_path, same, items=untitled))[1]
     assert lines[-2:] == ["times are from 0 to 4", "4 items have no title"]
+
+
+def test_what_the_tables_were_made_of_is_known_when_they_are_read_again(tmp_path):
+    dataset, _ = read_own_tables("shop", *written(tmp_path))
+    write_released(dataset, tmp_path / "out")
+    made_of = "i.csv and p.csv: the first interaction of a user with an item, 5-core (shop.inter.json)"
+    assert load_released(tmp_path / "out").source == made_of
+    assert load_released(tmp_path / "out").fingerprint == dataset.fingerprint
+    write_released(replace(dataset, source=""), tmp_path / "out")
+    assert load_released(tmp_path / "out").source.startswith("released file shop.inter.json")
+
+
+@pytest.mark.parametrize("text", [". of few words", "item 4 is red", "item 4. red"])
+def test_an_item_without_a_title_may_have_any_description(tmp_path, text):
+    items = [(f"{i:03}", "" if i == 4 else f"Thing {i}", text) for i in range(ITEMS)]
+    write_released(read_own_tables("shop", *written(tmp_path, items=items))[0], tmp_path / "out")
+    back = load_released(tmp_path / "out")
+    assert (back.titles()[4], back.texts()[4]) == ("item 4", text)
+
+
+def test_times_of_two_units_and_titles_of_two_lines_are_said(tmp_path):
+    pairs = [(u, t) for u in range(USERS) for t in range(ITEMS)]
+    rows = [(f"0{u}", f"{(u + t) % ITEMS:03}", str((1 + t) * (10**12 if u else 10**9))) for u, t in pairs]
+    items = [(f"{i:03}", "Big\n003,foo" if i == 2 else f"Thing {i}", "") for i in range(ITEMS)]
+    _, lines = read_own_tables("shop", *written(tmp_path, rows, items))
+    assert any("1 titles go over several lines, such as 'Big" in line for line in lines)
+    assert any("some in seconds, and some in milliseconds" in line for line in lines)
+    _, lines = read_own_tables("shop", *written(tmp_path))
+    assert not any("lines" in line or "seconds" in line for line in lines)
 
 
 def test_two_tables_with_no_item_in_common_are_said_to_have_none(tmp_path):
