@@ -7,6 +7,7 @@ that is done is not done again; one that was done on other data or with other se
 error.
 """
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,7 @@ def main(
     epochs: Annotated[int | None, typer.Option(help="instead of the profile's")] = None,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    data_dir = data_dir.resolve()  # "." has no name
+    data_dir = Path(os.path.abspath(data_dir))  # "." has no name
     dataset = load_dataset(data_dir.name, data_dir, out / "data")
     split = dataset.split(1)
     released = identifiers_file(data_dir.name, data_dir)

@@ -18,7 +18,7 @@ from letterlib.collaborative.popularity import Popularity
 from letterlib.data.dataset import sampled_rows
 from letterlib.evaluation.bootstrap import interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation, evaluate
-from letterlib.experiments.cache import Cache, device_in_words, versions
+from letterlib.experiments.cache import Cache, versions
 from letterlib.experiments.configuration import check_settings, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.run_options import run_script
@@ -69,7 +69,7 @@ def one_seed(pipeline: Pipeline) -> dict:
         "losses by task": trained.losses_by_task(),
         "parameters": {"all": trained.n_parameters, "trained": trained.n_trained},
         "training seconds": pipeline.trained_seconds(SYSTEM),
-        "device": device_in_words(pipeline.device),
+        "device": "; ".join(sorted(pipeline.cache.devices())),
         "versions": versions(),
         "shown": sampled_rows(len(pipeline.split.cases("test")), len(cases), seed=0)[shown].tolist(),
     }

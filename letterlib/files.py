@@ -205,7 +205,7 @@ def files_below(folder: str | Path, ending: str) -> list[Path]:
             below.clear()
             continue
         seen.add(real)
-        below[:] = [name for name in below if not name.startswith(".")]
+        below[:] = sorted(name for name in below if not name.startswith("."))
         found += [Path(at, name) for name in names if name.endswith(ending)]
     return sorted(found)
 

@@ -22,12 +22,12 @@ PATIENCE = timedelta(days=1)
 
 def n_processes() -> int:
     """How many there are."""
-    return int(os.environ.get("WORLD_SIZE") or 1)
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def process_index() -> int:
     """Which of them this is, from 0. Alone it is 0, whatever RANK a job array has set for purposes of its own."""
-    return int(os.environ.get("RANK") or 0) if n_processes() > 1 else 0
+    return int(os.environ.get("RANK", "0")) if n_processes() > 1 else 0
 
 
 def is_main() -> bool:

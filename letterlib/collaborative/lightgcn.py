@@ -26,7 +26,7 @@ from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 from letterlib.evaluation.validation import validation_ndcg
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Settings, TrainingLog, resolve_device, train
+from letterlib.training import Settings, TrainingLog, resolve_device, seeded, train
 
 
 class LightGCNConfig(Settings):
@@ -135,8 +135,8 @@ class LightGCN:
         interactions = interaction_matrix(split.train, n_items)
         users, items = (a.astype(np.int64) for a in interactions.nonzero())
         pairs = np.sort(users * n_items + items)
-        torch.manual_seed(self.seed)
-        network = LightGCNNetwork(interactions, config).to(self.device)
+        with seeded(self.seed):
+            network = LightGCNNetwork(interactions, config).to(self.device)
         steps = -(-len(users) // config.batch_size)
 
         def batches(generator: np.random.Generator):

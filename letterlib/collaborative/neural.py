@@ -83,8 +83,8 @@ class NeuralRecommender(ABC):
     def fit(self, split: Split) -> Self:
         config = self.config
         steps, batches = self.batches(split)  # first: where it refuses, this model has still learnt nothing
-        torch.manual_seed(self.seed)
-        self.network = self.build(split.n_users, split.n_items).to(self.device)
+        with seeded(self.seed):
+            self.network = self.build(split.n_users, split.n_items).to(self.device)
         self.popularity = torch.tensor(split.train_counts).float()
         self.n_users = split.n_users
 

@@ -63,7 +63,7 @@ def folders(results_dir: str = "") -> list[Path]:
     """The folders to read: `results_dir`, or all of experiments/results that hold records of runs but REPLICATION."""
     if results_dir:
         return [Path(results_dir)]
-    holding = {path.parent for path in RESULTS.rglob("*.json") if RECORD.fullmatch(path.name)}
+    holding = {path.parent for path in files_below(RESULTS, ".json") if RECORD.fullmatch(path.name)}
     return sorted(holding - {REPLICATION})
 
 

@@ -63,11 +63,7 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
     ]
     if untitled.any():
         lines.append(f"{int(untitled.sum()):,} items have no title")
-    if len(broken := [title for title in dataset.items["title"] if "\n" in title]):
-        lines.append(f"{len(broken):,} titles go over several lines, such as {broken[0]!r:.60}: a mark too few?")
-    if core["time"].dtype.kind in "iuf" and core["time"].max() > 100 * core["time"].min() > 0:
-        lines.append("the last time is over a hundred times the first: are some in seconds, and some in milliseconds?")
-    return dataset, lines + _renumbered(dataset)
+    return dataset, lines + _doubts(dataset, core["time"]) + _renumbered(dataset)
 
 
 def _check_rows(needed: pd.Series, table: pd.DataFrame, interactions: Path, items: Path) -> None:
@@ -79,6 +75,18 @@ def _check_rows(needed: pd.Series, table: pd.DataFrame, interactions: Path, item
             f'{items}: {len(lacking):,} items of {interactions.name} have no row, such as "{lacking[0]}"; add them, or '
             "leave out their interactions"
         )
+
+
+def _doubts(dataset: Dataset, times: pd.Series) -> list[str]:
+    """What may be right and is most often a mistake, a line each."""
+    lines, first, last = [], times.min(), times.max()
+    if broken := [title for title in dataset.items["title"] if "\n" in title]:
+        such = f"{len(broken):,} titles go over several lines, such as {broken[0]!r:.60}"
+        lines.append(f"{such}: is a quotation mark missing?")
+    # Not of dates; and as float, for an int64 of nanoseconds has no room for 300 times itself.
+    if times.dtype.kind in "iuf" and float(last) > 300 * float(first) > 3e10:
+        lines.append(f"the last time is over 300 times the first: are some, such as {first}, in seconds, others not?")
+    return lines
 
 
 def _renumbered(dataset: Dataset) -> list[str]:

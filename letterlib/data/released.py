@@ -4,6 +4,7 @@
 `<Name>.item.json` is {"item": {"title": ..., "description": ..., "categories": ...}, ...}; some releases
 come without it. Where we write it, an item has an "id", too: what it was called before it was numbered.
 The third file, `<Name>.index.json`, holds identifiers: `letterlib.tokenization`.
+Where we write the first two, a line in `<Name>.source.txt` says what they were made of.
 """
 
 from pathlib import Path
@@ -19,7 +20,6 @@ from letterlib.files import as_json, read_json, write_json, write_text, written_
 
 INTERACTIONS, ITEMS, IDENTIFIERS = ".inter.json", ".item.json", ".index.json"
 SOURCE = ".source.txt"
-"""Ours: what a data set was made of, in words, which the format has no place for."""
 
 
 def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
@@ -42,7 +42,7 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
         items, item_labels = pd.DataFrame(index=range(_count_without_gaps(sequences, path.name))), []
     source = f"released file {path.name} (format of LC-Rec and LETTER), interactions in the order of the file"
     if (told := path.with_name(stem + SOURCE)).is_file():
-        source = f"{told.read_text(encoding='utf-8', errors='replace').strip()} ({path.name})"
+        source = _read_source(told)
     return Dataset(name or stem.lower(), sequences, items, source, labels, item_labels)
 
 
@@ -80,6 +80,13 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
         beside.write_text(as_json(entries), encoding="utf-8")
         write_json(folder / (dataset.name + INTERACTIONS), users)
         _write_source(dataset, folder)
+
+
+def _read_source(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise LetterError(f"{path}: cannot be read ({error.strerror}); check its permissions, or delete it") from error
 
 
 def _write_source(dataset: Dataset, folder: Path) -> None:
@@ -235,7 +242,7 @@ def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
     untitled, called = not row["title"], f"item {item}"
     row["title"] = row["title"] or called
     title, text = row["title"], row["text"]
-    if untitled or (title == called and not text.startswith(title)):
+    if untitled or (title == called and text != title and not text.startswith(f"{title}. ")):
         title = ""
     entry: dict[str, Any] = {"title": title}
     if text != title:

@@ -35,7 +35,8 @@ class Ranking:
         try:
             items, scores = np.asarray(items), np.asarray(scores, dtype=np.float32)
         except ValueError as error:
-            raise ValueError(f"{error}: fill lists that are shorter than the others up with {NO_ITEM}") from error
+            advice = f"; fill shorter lists up with {NO_ITEM}" if "inhomogeneous" in str(error) else ""
+            raise ValueError(f"{error}{advice}") from error
         if items.ndim != 2 or items.dtype.kind not in "iu" or items.shape != scores.shape:
             found = f"items are {items.dtype} {list(items.shape)}, scores {list(scores.shape)}"
             raise ValueError(f"{found}; items should be whole numbers, and both [n_cases, K]")

@@ -87,10 +87,10 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
             for metric, mean in means(ranks).items():
                 if not math.isclose(mean, record["metrics"][history][metric], abs_tol=1e-9):
                     return f"a damaged record (its {metric}, {history}, is not that of its hits); run it again"
-        if record["cases"]["total"] < n_cases or not {"fingerprint", "held out"} <= set(record["dataset"]):
+        if record["cases"]["total"] < n_cases or not record["dataset"]["fingerprint"]:
             return "a damaged record (fewer cases than answers, or no data set); delete it, and run it again"
-        if not isinstance(record.get("config", {}), dict):
-            return "a damaged record (its configuration is none); delete it, and run it again"
+        if "held out" not in record["dataset"] or not isinstance(record.get("config", {}), dict):
+            return "a damaged record (no split, or no configuration); delete it, and run it again"
         if record.get("digest") not in (None, _digest(record)):  # the first records have none
             return "a damaged record (something in it has changed); delete it, and run it again"
         n_users = len(users_at_length(record["cases"]["users"]))
@@ -139,6 +139,11 @@ class RunResult:
         """Hashes of the library's code (`cache.code`) that made the run and its stages; None for what does not say."""
         return {one.get("code") for one in (self.record, *self.record["stages"])}
 
+    @property
+    def devices(self) -> set[str]:
+        """What computed it, in words; several where stages came from a cache. Empty where the record does not say."""
+        return {one for one in (self.record.get("device") or "").split("; ") if one}
+
     @cached_property
     def cases(self) -> np.ndarray:
         """Which of the split's test cases were answered: int64 [n]. A language model answers a fixed sample."""
@@ -160,9 +165,9 @@ class RunResult:
 
 def origins_in_words(first: Sequence[RunResult], second: Sequence[RunResult]) -> str:
     """Where two sides may differ by more than their settings: in code or devices. "" where nothing is known of it."""
-    sides = [{run.record["device"] for run in side if run.record.get("device")} for side in (first, second)]
+    sides = [set().union(*(run.devices for run in side)) for side in (first, second)]
     one, other = ("; ".join(sorted(side)) for side in sides)
-    told = f"The first was computed on {one}, the second on {other}: a difference may be theirs."
+    told = f"The first was computed on {one}, the second on {other}: a difference may come from the devices."
     return "\n".join(filter(None, [code_in_words([*first, *second]), told if all(sides) and one != other else ""]))
 
 

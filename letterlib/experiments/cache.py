@@ -209,7 +209,7 @@ def _clock(kept: Path, going_on: bool) -> Iterator[Callable[[], float]]:
         yield lambda: time.perf_counter() - started
     except BaseException:
         if is_main() and kept.parent.is_dir():
-            with suppress(LetterError):
+            with suppress(LetterError, OSError):
                 write_text(kept, f"{time.perf_counter() - started:.3f}")
         raise
 

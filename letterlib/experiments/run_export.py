@@ -57,10 +57,11 @@ def _in_every_row(results: list[RunResult], table: pd.DataFrame) -> tuple[dict[s
 
 def provenance(results: Iterable[RunResult]) -> list[str]:
     """What `tables.provenance` says of one table, of all that the records tell."""
+    results = list(results)
     records = [one.record for one in results]
     sources = {one["dataset"].get("source") for one in records}
     encoders = {one.get("config", {}).get("encoder") for one in records}
-    return made_of(*(known - {None} for known in (sources, encoders, {one.get("device") for one in records})))
+    return made_of(sources - {None}, encoders - {None}, set().union(*(one.devices for one in results)))
 
 
 def _wrapped(line: str) -> str:

@@ -128,8 +128,9 @@ def keep_results(about: Path, profile: str, seeds: int) -> None:
     if not about.exists():
         return
     held = read_json(about)
-    if held.get("profile") != profile or held.get("seeds", 0) > seeds:
-        there = f"{held.get('seeds')} seed(s) of profile {held.get('profile')}"
+    known = isinstance(held, dict) and type(held.get("seeds")) is int
+    if not known or held.get("profile") != profile or held["seeds"] > seeds:
+        there = f"{held['seeds']} seed(s) of profile {held.get('profile')}" if known else "something else"
         raise LetterError(
             f"{about.parent}: holds {there}, which {seeds} of {profile} would replace; name another folder with --out"
         )

@@ -71,8 +71,11 @@ def _kept(shape, p, like):
     return torch.ones(*shape[:-2], 1, shape[-1], dtype=torch.int32)
 
 
-def test_dropout_is_where_t5_has_it(monkeypatch):
-    """Where nothing is dropped, and what is kept is divided all the same, a dropout too few or too many shows."""
+def test_every_dropout_of_t5_is_there_and_no_other(monkeypatch):
+    """Where nothing is dropped, and what is kept is divided all the same, one too few or too many shows.
+
+    On which side of a product of matrices it stands does not.
+    """
     monkeypatch.setattr(fused, "keep_mask", _kept)
     monkeypatch.setattr(F, "dropout", lambda x, p=0.5, training=True, inplace=False: x / (1 - p) if training else x)
     torch.manual_seed(3)

@@ -126,8 +126,10 @@ def test_impossible_lists_are_refused(split, rows, message):
 
 
 def test_lists_of_different_lengths_are_refused_with_what_to_do():
-    with pytest.raises(ValueError, match="shorter than the others up with -1"):
+    with pytest.raises(ValueError, match="fill shorter lists up with -1"):
         Ranking.of_items([[0, 1], [2]], np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="could not convert string to float: 'a'$"):
+        Ranking.of_items([[0]], [["a"]])
 
 
 def test_lists_too_short_for_the_metrics_are_refused(split):

@@ -345,6 +345,9 @@ def test_a_comparison_of_sides_from_different_devices_says_so():
     for one in letter:
         one.record["device"] = "cuda: H100"
     assert "The first was computed on cuda: H100, the second on cpu:" in compare(letter, plain).origins
+    letter[0].record["device"] = plain[0].record["device"] = "cpu; cuda: H100"  # from a cache
+    assert "first was computed on cpu; cuda: H100, the second on cpu; cuda: H100" not in compare(letter, plain).origins
+    assert provenance(letter + plain) == ["Computed on cpu; cuda: H100."]
     del plain[0].record["device"], plain[1].record["device"]
     assert "computed" not in compare(letter, plain).origins, "nothing is known of it"
 

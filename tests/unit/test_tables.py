@@ -22,7 +22,15 @@ from letterlib.experiments.configuration import SEEDS, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import comparisons, floor_sentence
 from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
-from letterlib.experiments.tables import SystemResult, describe_data, folder_name, gather, heading, results_frame
+from letterlib.experiments.tables import (
+    SystemResult,
+    describe_data,
+    folder_name,
+    gather,
+    heading,
+    provenance,
+    results_frame,
+)
 from letterlib.files import read_json
 
 USERS = np.repeat(np.arange(200), 5)
@@ -77,7 +85,7 @@ def test_a_system_that_cannot_be_trained_does_not_take_the_table_of_the_others_w
     assert f"Without Caser. {reason}" in rows and "Without TIGER, the authors' codes." in rows
     (written,) = tmp_path.glob("runs/tables/*/table.md")
     text = written.read_text()
-    assert reason in text and re.search("(?m)^Data: .*[.] Computed on cpu", text)
+    assert reason in text and "Item text" not in text and re.search("(?m)^Data: .*[.] Computed on cpu", text)
     assert said[-1] == f"Written to {written.parent}"
     for names in (["caser"], ["caser", "tiger-released"]):
         with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
@@ -99,6 +107,7 @@ def test_a_table_that_takes_the_place_of_one_of_other_data_says_so(tmp_path):
 def test_a_table_says_where_its_numbers_were_computed_and_not_where_they_were_found(tmp_path, monkeypatch):
     """And names the reader of texts where a system reads them."""
     one, said = few(tmp_path)
+    assert "Item text is read by minilm." in provenance(one, ["mf", "tiger"])
     monkeypatch.setattr(cache, "device_in_words", lambda device: "cuda: H100")
     seeds_table(one, 1, ["mf"])
     monkeypatch.undo()
