@@ -153,8 +153,9 @@ def test_it_needs_no_gpu_s_random_numbers(monkeypatch):
     forked, fork = [], torch.random.fork_rng
     monkeypatch.setattr(torch.random, "fork_rng", lambda **given: forked.append(given) or fork(**given))
     fitted(epochs=1)
-    (given,) = forked
-    assert len(given["devices"]) <= torch.cuda.is_initialized(), "none, or the one that is at work already"
+    assert len(forked) == 2, "to begin with first weights, and in training"
+    for given in forked:
+        assert len(given["devices"]) <= torch.cuda.is_initialized(), "none, or the one that is at work already"
 
 
 class Interrupted(Exception):
