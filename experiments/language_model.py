@@ -69,7 +69,7 @@ def one_seed(pipeline: Pipeline) -> dict:
         "losses by task": trained.losses_by_task(),
         "parameters": {"all": trained.n_parameters, "trained": trained.n_trained},
         "training seconds": pipeline.trained_seconds(SYSTEM),
-        "device": "; ".join(sorted(pipeline.cache.devices())),
+        "device": pipeline.cache.devices(),
         "versions": versions(),
         "shown": sampled_rows(len(pipeline.split.cases("test")), len(cases), seed=0)[shown].tolist(),
     }

@@ -39,6 +39,10 @@ def fast_float32() -> Iterator[None]:
         yield
 
 
+_setting, _before = threading.Lock(), []
+"""The setting is the whole process's: of several threads the last one out, whoever was first in, puts it back."""
+
+
 @contextmanager
 def _onednn() -> Iterator[None]:
     """torch turns to oneDNN where it may round to bfloat16; only a matrix unit makes use of that permission."""
@@ -51,10 +55,6 @@ def _onednn() -> Iterator[None]:
     finally:
         with _setting:
             matmul.fp32_precision = _before.pop()
-
-
-_setting, _before = threading.Lock(), []
-"""The setting is the whole process's: of several threads the last one out, whoever was first in, puts it back."""
 
 
 @cache

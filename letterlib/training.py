@@ -185,17 +185,17 @@ def train(
         bar.update()
         return {name: value.detach() for name, value in parts.items()}
 
-    saved, at = time.perf_counter(), dict(total=total, initial=run.epoch * steps_per_epoch, unit="step")
-    with seeded(seed), fast_float32(), curves(accelerator), progress(what=what, **at) as bar:
+    saved, done = time.perf_counter(), run.epoch * steps_per_epoch
+    bar = progress(what=what, total=total, initial=done, unit="step")
+    with seeded(seed), fast_float32(), curves(accelerator), bar:
         while run.epoch < epochs and not run.is_over(patience):
             # Batches are the same in every process, dropout is its own.
             torch.manual_seed(epoch_seed(seed, run.epoch) + 100_003 * process_index())
-            generator = np.random.default_rng([seed, run.epoch])
             if start_epoch is not None:
                 start_epoch(run.epoch)
             module.train()
-            first = run.epoch * steps_per_epoch
-            run.end_epoch([one_step(first + i, batch) for i, batch in enumerate(batches(generator))])
+            steps = enumerate(batches(np.random.default_rng([seed, run.epoch])), start=run.epoch * steps_per_epoch)
+            run.end_epoch([one_step(step, batch) for step, batch in steps])
             due = run.epoch >= validate_from and run.epoch % validate_every == 0
             if validate is not None and (due or run.epoch == epochs):
                 module.eval()

@@ -13,7 +13,7 @@ from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from letterlib.data.dataset import Dataset
 from letterlib.data.preprocessing import build_dataset, k_core
-from letterlib.data.released import text_of
+from letterlib.data.raw_text import genres_of, text_of
 from letterlib.errors import LetterError
 
 SEPARATORS = "columns are separated by commas, or by tabs in a .tsv"
@@ -46,10 +46,12 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
         raise LetterError(f'{items}: none of its items, such as "{own}", is in {interactions}, which has "{theirs}"')
     if (untitled := table.loc[known, "title"].str.strip().eq("")).all():
         raise LetterError(f"{items}: no item has a title; there would be nothing to read")
-    _check_rows(core["item"], table, interactions, items)
     texts = _texts(table[[column for column in ("title", "description", "genres") if column in table]])
     source = f"{interactions.name} and {items.name}: the first interaction of a user with an item, {k}-core"
-    dataset = build_dataset(name, core, texts, source)
+    try:
+        dataset = build_dataset(name, core, texts, source)
+    except LetterError as error:  # the interactions have been looked at
+        raise LetterError(f"{items}: {error}") from error
     users, products = rows["user"].nunique(), rows["item"].nunique()
     lines = [
         f"{len(rows):,} interactions of {users:,} users with {products:,} items were read",
@@ -64,17 +66,6 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
     if untitled.any():
         lines.append(f"{int(untitled.sum()):,} items have no title")
     return dataset, lines + _doubts(dataset, core["time"]) + _renumbered(dataset)
-
-
-def _check_rows(needed: pd.Series, table: pd.DataFrame, interactions: Path, items: Path) -> None:
-    """LetterError unless each item that is needed has one row."""
-    if len(twice := table.index[table.index.duplicated()].unique()):
-        raise LetterError(f'{items}: {len(twice):,} items have several rows, such as "{twice[0]}"; keep one of each')
-    if len(lacking := needed[~needed.isin(table.index)].unique()):
-        raise LetterError(
-            f'{items}: {len(lacking):,} items of {interactions.name} have no row, such as "{lacking[0]}"; add them, or '
-            "leave out their interactions"
-        )
 
 
 def _doubts(dataset: Dataset, times: pd.Series) -> list[str]:
@@ -168,8 +159,8 @@ def _times(written: pd.Series, path: Path) -> pd.Series:
 def _texts(table: pd.DataFrame) -> pd.DataFrame:
     """`Dataset.items` of a table of titles and descriptions: the text is the title, then ". " and the description."""
     words = table.apply(lambda column: column.str.strip())
-    if "genres" in words:  # "Drama | Comedy" has the labels of "Drama|Comedy"
-        words["genres"] = words["genres"].str.replace(r"[\s|]*\|[\s|]*", "|", regex=True).str.strip("|")
+    if "genres" in words:
+        words["genres"] = words["genres"].str.split("|").map(genres_of)
     if "description" not in words:
         return words.assign(text=words["title"])
     return words.assign(text=list(map(text_of, words["title"], words["description"]))).drop(columns="description")

@@ -77,12 +77,15 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
             f"pandas.to_datetime ({len(odd):,} of {len(time):,} are no numbers; interaction {place + 1:,} has "
             f"{time.iloc[place]!r:.40})"
         )
-    if len(twice := items.index[items.index.duplicated()]):
-        raise LetterError(f'{name}: item "{twice[0]}" is there twice; keep one row of each')
+    if len(twice := items.index[items.index.duplicated()].unique()):
+        raise LetterError(f'{name}: item "{twice[0]}" is there twice ({len(twice):,} such items); keep one row of each')
     ordered = interactions.sort_values(["user", "time", "item"], kind="stable")
     ids = np.unique(ordered["item"])
     if (foreign := ~pd.Index(ids).isin(items.index)).any():  # np.isin compares text with all of the other
-        raise LetterError(f'{name}: item "{ids[foreign][0]}" has interactions and no row among the items')
+        raise LetterError(
+            f'{name}: item "{ids[foreign][0]}" has interactions and no row among the items ({foreign.sum():,} such '
+            "items); add their rows, or leave out their interactions"
+        )
     users, counts = np.unique(ordered["user"], return_counts=True)
     values = np.searchsorted(ids, ordered["item"]).astype(np.int64)
     table = items.loc[ids].reset_index(drop=True)

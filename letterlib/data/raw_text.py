@@ -59,5 +59,15 @@ def item_row(item: str, text: ItemText | None) -> dict[str, str]:
     """
     title, description, labels = text or ("", "", ())
     name = title or f"item {item}"
-    words = ". ".join(filter(None, [title, description])) or ", ".join(labels) or name
-    return {"title": name, "text": words, "genres": "|".join(labels)}
+    words = text_of(title, description) or ", ".join(labels) or name
+    return {"title": name, "text": words, "genres": genres_of(labels)}
+
+
+def genres_of(labels: Iterable[str]) -> str:
+    """Labels as `Dataset.items` has them: without white space around them, without empty ones, separated by "|"."""
+    return "|".join(one.strip() for one in labels if one.strip())
+
+
+def text_of(title: str, description: str) -> str:
+    """What the encoder reads of an item. Either may be empty."""
+    return ". ".join(filter(None, [title, description]))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Sequences
-from letterlib.data.raw_text import whole_letters
+from letterlib.data.raw_text import genres_of, text_of, whole_letters
 from letterlib.errors import LetterError
 from letterlib.files import as_json, read_json, write_json, write_text, written_beside
 
@@ -215,13 +215,8 @@ def _row(file: str, item: int, entry: Any) -> dict[str, str]:
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
             raise LetterError(f'{file}, item "{item}": categories must be text or a list, found {labels!r:.60}')
         labels = map(whole_letters, labels)
-        row["genres"] = "|".join(one.strip().replace("|", "/") for one in labels if one.strip())
+        row["genres"] = genres_of(one.replace("|", "/") for one in labels)
     return row
-
-
-def text_of(title: str, description: str) -> str:
-    """What the encoder reads of an item. Either may be empty."""
-    return ". ".join(filter(None, [title, description]))
 
 
 def _words(file: str, item: int, entry: dict[str, Any], field: str) -> str:
@@ -238,7 +233,7 @@ def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
     """The entry of `<Name>.item.json` that `_row` turns back into `row`."""
     row = {key: row[key].strip() for key in ("title", "text", "genres") if key in row}
     if "genres" in row:
-        row["genres"] = "|".join(one.strip() for one in row["genres"].split("|") if one.strip())
+        row["genres"] = genres_of(row["genres"].split("|"))
     untitled, called = not row["title"], f"item {item}"
     row["title"] = row["title"] or called
     title, text = row["title"], row["text"]

@@ -121,9 +121,9 @@ class Cache:
         self.finished.append(artefact)
         return artefact
 
-    def devices(self) -> set[str]:
-        """Where the stages made or found so far were computed, in words; what is found may be from elsewhere."""
-        return {one.record["device"] for one in self.finished}
+    def devices(self) -> str:
+        """What computed the stages made or found so far, separated by "; ": what is found may be from elsewhere."""
+        return "; ".join(sorted({one.record["device"] for one in self.finished}))
 
     def _find(self, name: str, key: str, folder: Path, unwritable: LetterError | None) -> Artefact | None:
         """The stage, if it is there and whole. One that is missing or damaged where it cannot be made is an error."""

@@ -73,7 +73,7 @@ def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:
     return {
         "config": pipeline.config.model_dump(mode="json"),
         "dataset": {"source": pipeline.dataset.source, "fingerprint": pipeline.dataset.fingerprint},
-        "device": "; ".join(sorted(pipeline.cache.devices())),
+        "device": pipeline.cache.devices(),
         "versions": versions(),
         "systems": {
             name: {
@@ -101,7 +101,7 @@ def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: Token
         floor=html.escape(floor_sentence(results)),
         comparisons=[html.escape(one) for one in comparisons(results)],
         sections=sections,
-        device=html.escape("; ".join(sorted(pipeline.cache.devices()))),
+        device=html.escape(pipeline.cache.devices()),
         seed=pipeline.config.seed,
         stages=to_html(stages_frame(pipeline)),
         versions=html.escape(json.dumps(versions(), indent=1)),

@@ -224,7 +224,7 @@ def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[
         "stages": [_stage_in_brief(one) for one in cache.finished],
         "seconds": round(time.perf_counter() - started, 1),
         "peak memory MiB": peak_memory_mb(),
-        "device": "; ".join(sorted(cache.devices())),
+        "device": cache.devices(),
         **origin,
     }
 

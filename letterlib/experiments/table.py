@@ -90,7 +90,7 @@ def _write(
             "dataset": {"source": pipelines[0].dataset.source, "fingerprint": pipelines[0].dataset.fingerprint},
             "config": pipelines[0].config.model_dump(mode="json"),
             "seeds": [p.config.seed for p in pipelines],
-            "device": "; ".join(sorted(pipelines[0].cache.devices())),
+            "device": pipelines[0].cache.devices(),
             "versions": versions(),
             "sentences": sentences,
             "systems": {name: _for_json(one) for name, one in results.items()},

@@ -166,7 +166,7 @@ def provenance(pipeline: Pipeline, systems: Iterable[str]) -> str:
     """Where the numbers of these systems come from, whose stages the pipeline has made or found."""
     reads_text = any("encoder" in rooms_of(one, one.identifiers) for one in map(find_system, systems))
     encoders = {pipeline.config.encoder} if reads_text else set()
-    return " ".join(made_of({pipeline.dataset.source}, encoders, pipeline.cache.devices()))
+    return " ".join(made_of({pipeline.dataset.source}, encoders, {pipeline.cache.devices()} - {""}))
 
 
 def made_of(sources: set[str], encoders: set[str], devices: set[str]) -> list[str]:

@@ -158,8 +158,9 @@ BAD = {
     "i.csv: cannot be read as a table": lambda i, p: i.write_text('user,item,time\na,b,1\na,b,1,2,3\n'),
     "i.csv: cannot be read as a table .*header": lambda i, p: i.write_text("user,item,time\na,b,1,x\na,c,2,\n"),
     "no column title": lambda i, p: p.write_text("item,name\n000,a\n"),
-    'p.csv: 7 items of i.csv have no row, such as "002"': lambda i, p: p.write_text("item,title\n000,a\n001,b\n"),
-    'p.csv: 1 items have several rows, such as "000"': lambda i, p: p.write_text(p.read_text() + "000,again,\n"),
+    'p.csv: shop: item "003" has interactions and no row .*6 such': lambda i, p: p.write_text(
+        "item,title\n000,a\n001,b\n002,c\n"),
+    'p.csv: shop: item "000" is there twice .1 such': lambda i, p: p.write_text(p.read_text() + "000,again,\n"),
     "no item has a title": lambda i, p: p.write_text("item,title\n" + "".join(f"{i:03},\n" for i in range(ITEMS))),
 }  # fmt: skip
 
