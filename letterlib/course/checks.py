@@ -203,7 +203,7 @@ def call(answer: Any, case: Case) -> Any:
         # nbgrader gives no points to a cell that writes to stderr, as every warning does.
         with contextlib.redirect_stderr(io.StringIO()):
             returned = answer(*given.values())
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, NotImplementedError) and not error.args:  # torch raises it, too, and says for what
             raise NotAttempted from None
         what = f"{_STOPPED} {type(error).__name__}: {error}"
@@ -253,7 +253,7 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
         raise wrong(f"`{name}` has {shaped}.", cause=likely)
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The last line of the learner's own code that the error went through."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(_NOT_LEARNERS)]

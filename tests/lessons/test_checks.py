@@ -201,6 +201,15 @@ def test_a_stub_is_not_attempted(answer):
         require("2.1", answer)
 
 
+def test_an_answer_that_leaves_python_is_incorrect_and_the_check_stays():
+    def leaves(z, codebook):
+        sys.exit(0)
+
+    assert "incorrect\n    Your function stopped with SystemExit: 0" in repr(check("2.1", leaves, 0))
+    with pytest.raises(AssertionError, match="2.1: incorrect"):
+        require("2.1", leaves)
+
+
 @pytest.mark.parametrize("folder, outcome", [("notebooks", "not attempted"), ("solutions", "correct")])
 def test_the_lessons_hold_what_their_checks_show_today(folder, outcome):
     """Who opens a lesson sees stored outputs until the first run; those of an earlier wording would stay for ever."""
