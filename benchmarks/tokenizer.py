@@ -51,7 +51,7 @@ def measure(settings: Settings) -> list[Row]:
     start = our_letter.LetterTokenizer(config, settings.seed, "cpu")._new_module(x.shape[1])
     start.initialise_codebooks(x, settings.seed)
     StartedRQVAE.books = [book.detach().clone() for book in start.codebooks]
-    # Both sides without validation: in the paper's 20,000 epochs ours looks at its collision rate 20 times.
+    # Both sides without validation: in the paper's 20,000 epochs ours looks at its collision rate 21 times.
     our_letter.train = partial(_without_validation, train)
     cornac_letter.LETTERRQVAE = StartedRQVAE
     last: dict[str, float] = {}
