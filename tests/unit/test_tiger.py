@@ -155,9 +155,18 @@ def test_nothing_is_dropped_in_a_ranking_though_training_was_interrupted(model):
 
 def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     cases = circle().split(1).cases("train").without_targets()[::5]
+    sizes, memory = [], model.memory
+    monkeypatch.setattr(model, "memory", lambda part: sizes.append(len(part)) or memory(part))
     together = model.recommend(cases, 10)
-    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 1)  # one case at a time
+    assert 3 < max(sizes) <= 64
+    sizes.clear()
+    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 4 * model._largest_array(beam=10) - 1)
+    model.recommend(cases, 10, beam=10)
+    assert max(sizes) == 3
+    sizes.clear()
+    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 1)
     alone = model.recommend(cases, 10)
+    assert max(sizes) == 1
     assert np.array_equal(together.items, alone.items)
     assert np.abs(together.scores - alone.scores).max() < 1e-4
 
@@ -191,7 +200,7 @@ def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
     seen = HISTORIES[[0, 3]]  # what the model is sure of, a lower temperature makes surer
     sharper = model.recommend(seen, 5, beam=N_ITEMS, tau=0.5)
     assert (sharper.scores[:, 0] > exact.scores[[0, 3], 0]).all()
-    for tau in (0.0, -1.0):
+    for tau in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(LetterError, match="above 0"):
             model.recommend(seen, 5, tau=tau)
 
