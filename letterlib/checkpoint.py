@@ -97,7 +97,9 @@ class Run:
         self.log.losses.append(means)
 
     def record(self, score: float) -> None:
-        """Log a validation, and keep a copy of the weights where its score is a new best."""
+        """Log a validation, and keep a copy of the weights where its score is a new best. NaN is a LetterError."""
+        if math.isnan(score):  # no later score would be greater
+            raise LetterError(f"the validation after epoch {self.epoch} is NaN; its score has to be a number")
         if score > self.log.best_score:
             self.best = {k: v.cpu().clone() for k, v in self.weights().items()}
         self.log.validations.append((self.epoch, score))
@@ -158,7 +160,7 @@ class Run:
 
 
 def content_of(log: str, tensors: dict[str, Tensor]) -> str:
-    """A hash of all that a checkpoint holds: a file with a flipped bit would else be gone on from like any other."""
+    """A hash of the log and all bytes: a file with a flipped bit would else be gone on from like any other."""
     raw = {name: one.cpu().reshape(-1).view(torch.uint8).numpy() for name, one in sorted(tensors.items())}
     return digest(log, *(part for pair in raw.items() for part in pair))
 

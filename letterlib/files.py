@@ -24,8 +24,8 @@ from letterlib.errors import LetterError
 def written_beside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; rename it to `path` only if the block succeeds.
 
-    Works for a file or a folder, whichever the block creates. A file is replaced; a folder that holds something is
-    not, but is a LetterError, and so is a full disk.
+    Works for a file or a folder, whichever the block creates. A file is replaced by a file; all else that is there,
+    but an empty folder where one is written, is a LetterError, and so is a full disk.
     """
     path = Path(path)
     try:
@@ -39,6 +39,8 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         if path.is_dir() and (not beside.is_dir() or any(path.iterdir())):
             what = "a folder with something in it" if any(path.iterdir()) else "a folder, and a file was to be written"
             raise LetterError(f"{path}: is {what}; name another, or delete it yourself")
+        if path.is_file() and beside.is_dir():
+            raise LetterError(f"{path}: is a file, and a folder was to be written; name another, or delete it yourself")
         _share(beside)
         replace(beside, path)
     except (OSError, SafetensorError) as error:
@@ -105,7 +107,8 @@ def one_at_a_time(
 def remove_scratch(folder: str | Path, name: str | None = None) -> None:
     """Remove what killed processes left of `written_beside`: of files called `name`, or of all in the folder.
 
-    Only for who can be sure that nobody is writing them at this moment.
+    Such a name is a hidden folder's that ends in a point and eight letters, whoever made it. Only for who can be sure
+    that nobody is writing them at this moment.
     """
     left = re.compile(rf"\.{re.escape(name) if name else '.+'}\.[a-z0-9_]{{8}}")  # as `tempfile` names them
     for one in Path(folder).glob(".*"):
@@ -156,7 +159,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file. A missing, truncated or key-repeating file is a LetterError with its position."""
+    """Read a JSON file. A missing, truncated or key-repeating file is a LetterError, and says where."""
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_repeats)

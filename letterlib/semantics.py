@@ -27,7 +27,8 @@ MINILM = "minilm"
 class ItemEmbeddings:
     """One vector per item id, and where it came from.
 
-    vectors: float32 [n_items, d]. source: the encoder's or recommender's name. made_from: a hash of its input.
+    vectors: float [n_items, d], saved as float32. source: the encoder's or recommender's name. made_from: a hash of
+    its input.
     """
 
     vectors: np.ndarray
@@ -40,7 +41,8 @@ class ItemEmbeddings:
         if bad.any():
             raise LetterError(
                 f"{self.source}: the embedding of item {int(np.argmax(bad))} holds NaN or infinity "
-                f"({int(bad.sum()):,} item(s) do); make the embeddings again, with embed_texts(..., dtype='float32')"
+                f"({int(bad.sum()):,} item(s) do); make the embeddings again, those of texts with "
+                "embed_texts(..., dtype='float32')"
             )
 
     def save(self, path: str | Path) -> None:

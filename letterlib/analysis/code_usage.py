@@ -61,7 +61,7 @@ def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> I
 
     first, second: int64 [n_runs, n_items], the codes that two tokenizers gave the same items, row r with the same
     seed. seed: of the resampling. Only the spread is taken from the resamples, not their centre: a resample leaves
-    rare codes out, so its perplexity is always too low.
+    rare codes out, so its perplexity is too low on average.
     """
     first, second = np.atleast_2d(first), np.atleast_2d(second)
     if first.shape != second.shape:

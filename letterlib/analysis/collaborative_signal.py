@@ -60,10 +60,12 @@ def target_ranks(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.
     for name, vectors in (("user states", user_states), ("item vectors", item_vectors)):
         if not np.isfinite(vectors).all():
             raise LetterError(f"{name}: some hold NaN or infinity, which cannot be ranked; make them again")
-    states, items, wanted = (torch.from_numpy(np.asarray(one)) for one in (user_states, item_vectors, targets))
-    ranks, ids = [], torch.arange(len(items))
+    # Each vector once: the product of equal vectors may differ in the last bit from place to place.
+    distinct, place = np.unique(item_vectors, axis=0, return_inverse=True)
+    states, items, wanted = (torch.from_numpy(np.asarray(one)) for one in (user_states, distinct, targets))
+    ranks, ids, place = [], torch.arange(len(item_vectors)), torch.from_numpy(place.reshape(-1))
     for start in range(0, len(states), _ROWS):
-        scores = states[start : start + _ROWS] @ items.T
+        scores = (states[start : start + _ROWS] @ items.T)[:, place]
         target = wanted[start : start + _ROWS, None]
         own = scores.gather(1, target)
         ranks.append(((scores > own) | ((scores == own) & (ids < target))).sum(dim=1))

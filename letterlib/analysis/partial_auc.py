@@ -22,19 +22,19 @@ def partial_auc(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tenso
     Returns float64 [n]. With beta = 1 it is the AUC; with k negatives that count, and no ties, 1 - rank / k where the
     positive's rank (0 first) is below k, and 0 elsewhere.
     """
-    _check_shapes(positive, negatives)
+    _check(positive, negatives)
     hardest = negatives.topk(n_hardest(beta, negatives.shape[1]), dim=1).values
     own = positive[:, None]
     return ((hardest < own).double() + 0.5 * (hardest == own).double()).mean(dim=1)
 
 
 def mean_margin(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tensor:
-    """By how much the hardest negatives score above the positive, on average: a smooth stand-in for 1 - OPAUC(beta).
+    """By how much the hardest negatives score above the positive, on average: for 1 - OPAUC(beta), but with slopes.
 
     Shapes as in `partial_auc`. It is the worst case over all ways to weigh the negatives in which none has more than
     1 / k of the weight, where k negatives count.
     """
-    _check_shapes(positive, negatives)
+    _check(positive, negatives)
     hardest = negatives.topk(n_hardest(beta, negatives.shape[1]), dim=1).values
     return (hardest - positive[:, None]).mean(dim=1)
 
@@ -45,12 +45,17 @@ def soft_margin(positive: Tensor, negatives: Tensor, tau: float) -> Tensor:
     Shapes as in `partial_auc`. It is the worst case over all weights q on the negatives of the mean margin under q less
     tau * KL(q || uniform); `hard_negatives.negative_weights` are the q that attain it.
     """
-    _check_shapes(positive, negatives)
-    margins = negatives - positive[:, None]
-    return tau * (torch.logsumexp(margins / tau, dim=1) - math.log(margins.shape[1]))
+    _check(positive, negatives)
+    if not tau > 0:
+        raise LetterError(f"tau={tau}: the temperature of the soft margin lies above 0")
+    margins = negatives.double() - positive.double()[:, None]  # at large tau two numbers nearly cancel
+    soft = tau * (torch.logsumexp(margins / tau, dim=1) - math.log(margins.shape[1]))
+    return soft.to(negatives.dtype)
 
 
-def _check_shapes(positive: Tensor, negatives: Tensor) -> None:
+def _check(positive: Tensor, negatives: Tensor) -> None:
     if negatives.ndim != 2 or positive.shape != negatives.shape[:1] or not negatives.shape[1]:
         shapes = f"{tuple(positive.shape)} and {tuple(negatives.shape)}"
         raise LetterError(f"partial AUC: one positive a case and a row of negatives for each, not {shapes}")
+    if positive.isnan().any() or negatives.isnan().any():
+        raise LetterError("partial AUC: some scores are NaN, which is neither above nor below another; make them again")

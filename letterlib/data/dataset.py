@@ -130,8 +130,8 @@ class Split:
     """A data set cut by time, per user: training part, validation targets, test targets.
 
     A user with fewer than 2 * held_out + 1 items cannot give both a validation and a test case and
-    still have a history. For leave-one-out that is an error in the data. For leave-five-out all of
-    such a user's items are training, and `users_without_cases` counts them.
+    still have a history. Fewer than three are an error in the data. For leave-five-out all items of
+    a user with three to ten are training, and `users_without_cases` counts them.
     """
 
     dataset: Dataset
@@ -178,7 +178,7 @@ class Split:
         return read_only(np.bincount(self.train.values, minlength=self.n_items))
 
     def cases(self, part: Part) -> "Cases":
-        """Every case of a part, with targets. For "train": every non-empty prefix of the training part."""
+        """Every case of a part, with targets. For "train": each item of that part but the first, and all before it."""
         if part not in get_args(Part):
             raise LetterError(f'no part "{part}"; there are {", ".join(get_args(Part))}')
         starts, ends = self.dataset.sequences.offsets[:-1], self.dataset.sequences.offsets[1:]

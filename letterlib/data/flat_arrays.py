@@ -26,7 +26,7 @@ def positions_of(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def ids_of(one: Sequence[int], row: int) -> np.ndarray:
     """List `row` as int64. LetterError for other than whole numbers: NumPy alone would cut 3.7 to 3, and read "7" as 7,
-    and of a table of who has what, True and False, it would make items 1 and 0."""
+    and of a table of who has what, all True and False, it would make items 1 and 0."""
     try:
         array = np.asarray(one)
     except ValueError:  # lists of several lengths in it

@@ -188,7 +188,7 @@ def read_items(file: Path, source: RawSource, wanted: set[str]) -> tuple[dict[st
     """One pass over a metadata file: the text of the wanted items, the fullest where a file has several.
 
     Lines that name other items alone are not parsed: Amazon's files describe twenty times as many
-    items as the 5-core has, and a Python literal takes a hundred times as long to parse as to skip.
+    items as the 5-core has, and a Python literal takes ten times as long to parse as to skip.
     """
     named = _naming(source)
 
@@ -238,11 +238,11 @@ def text_field(fields: dict[str, Any], name: str) -> str:
 
 
 def time_of(fields: dict[str, Any], name: str, per_second: int) -> int:
-    """A field that must be a time since 1970, `per_second` ticks a second; in milliseconds."""
+    """A field that must be a time of 1990 to 2099, `per_second` ticks a second since 1970; in milliseconds."""
     value = fields.get(name)
     if not isinstance(value, int) or not EARLIEST <= value * 1000 // per_second < LATEST:
         unit = {1: "seconds", 1000: "milliseconds"}[per_second]
-        raise BadLine(f'"{name}" is {value!r:.40}, not a time in {unit} since 1970')
+        raise BadLine(f'"{name}" is {value!r:.40}, not a time in {unit} since 1970, from 1990 on')
     return value * 1000 // per_second
 
 

@@ -60,9 +60,10 @@ def gini(counts: np.ndarray) -> float:
 
 
 def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
-    """The group of every item: HEAD, MIDDLE and TAIL each hold a third of the training interactions.
+    """The group of every item: HEAD, MIDDLE and TAIL each hold about a third of the training interactions.
 
-    Items are taken from the most popular down (ties by item id); UNSEEN ones have none. Returns str [n_items].
+    Items are taken from the most popular down (ties by item id), and each is in the third in which its first
+    interaction falls; UNSEEN ones have none. Returns str [n_items].
     """
     order = np.argsort(-train_counts, kind="stable")
     before = np.cumsum(train_counts[order]) - train_counts[order]

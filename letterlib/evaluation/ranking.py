@@ -67,12 +67,15 @@ class Ranking:
             content = known.get(b"content", b"").decode()
             if content not in ("", digest(items, scores, valid)):  # files had none at first
                 raise ValueError("its content is not what was saved")
+            found = cls.of_items(items, scores)
+            if valid.dtype != bool or valid.shape != found.items.shape:
+                raise ValueError(f"valid is {valid.dtype} {list(valid.shape)}")
         except FileNotFoundError as error:
             raise LetterError(f"{path}: no such file; check the path") from error
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise LetterError(f"{path}: not readable as a ranking ({reason}); make the ranking again") from error
-        return cls(items, scores, valid)
+        return cls(found.items, found.scores, valid)
 
 
 class Recommender(Protocol):

@@ -34,10 +34,10 @@ LARGEST_SHARE = 0.75
 
 
 def cooccurrence_identifiers(split: Split, seed: int = 0, n_clusters: int = CLUSTERS, leaf: int = LEAF) -> Identifiers:
-    """One identifier per item, some levels of clusters and one of a running number; no two items share.
+    """One identifier per item, some levels of clusters, then a running number; no two items share.
 
-    n_clusters: at most, per cut. leaf: items that may stand in a cluster that is not cut any more. Code 0 of a
-    cluster's level is "not cut any more".
+    n_clusters: at most, per cut; items without edges are one more. leaf: items that may stand in a cluster that is
+    not cut any more. Code 0 of a cluster's level is "not cut any more".
     """
     if n_clusters < 2 or leaf < 1:
         raise LetterError(f"co-occurrence identifiers: {n_clusters} clusters and leaves of {leaf}; at least 2 and 1")

@@ -45,7 +45,9 @@ class Identifiers:
     def __post_init__(self) -> None:
         codes = np.asarray(self.codes)
         if codes.ndim != 2 or codes.dtype.kind not in "iu" or not codes.size:
-            raise LetterError(f"identifiers: codes must be integers [n_items, L], not {codes.dtype} {codes.shape}")
+            raise LetterError(
+                f"identifiers: codes must be integers [n_items, L] of one item or more, not {codes.dtype} {codes.shape}"
+            )
         sizes = tuple(int(size) for size in self.level_sizes)
         n_levels = codes.shape[1]
         if len(sizes) != n_levels:
@@ -125,8 +127,8 @@ class Identifiers:
             identifiers have the same length, and none can be the beginning of another. Without the filling, item 2
             of path (1) would be 1, 2 and item 3 of path (1, 2) would be 1, 2, 3: having written 1, 2, a search could
             not know whether it is done, and a trie would have an item at an inner node.
-        The items of a path are numbered in the order of their ids. The number is one level, or as many levels of 256
-        codes as the largest path asks for, so that no level is huge. No two items share an identifier.
+        The items of a path are numbered in the order of their ids. The number is one level, or as many levels of at
+        most 256 codes as the largest path asks for, so that no level is huge. No two items share an identifier.
         """
         group = np.unique(paths, axis=0, return_inverse=True)[1].reshape(-1)
         sizes = np.bincount(group)
@@ -140,7 +142,7 @@ class Identifiers:
         return cls(codes, tuple(codes.max(axis=0) + 1))
 
     def save(self, path: str | Path) -> None:
-        """Write `<Name>.index.json` byte for byte as the authors do: {"0":["<a_183>","<b_70>",...],...}.
+        """Write `<Name>.index.json`, the authors' table without the spaces of their files: {"0":["<a_183>",...],...}.
 
         It has the codes alone: not the sizes of levels, which `load` is told, nor whether they share a vocabulary.
         """

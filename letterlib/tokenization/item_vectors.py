@@ -62,13 +62,15 @@ class Standardization:
         return cls(mean, scale)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Of any rows, fitted or not: float [n, d] -> float32 [n, d]."""
+        """Of any rows, fitted or not: float [n, d] -> float32 [n, d]. NaN or another width is a LetterError."""
         x = np.asarray(x)
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise LetterError(
                 f"semantic embeddings: expected rows of {len(self.mean)} numbers, as those that the model was fitted "
                 f"on, not {x.shape}; use the same encoder"
             )
+        if len(x):
+            check_rows("semantic embeddings", x)
         return ((x.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
 
 

@@ -220,6 +220,16 @@ def test_targets_are_ranked_among_the_catalogue_by_dot_product():
         target_ranks(states, items, targets[:1])
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_equal_vectors_are_ranked_by_id_wherever_they_stand(kind):
+    """A product's last bit depends on the column in which it is computed."""
+    random = np.random.default_rng(0)
+    items, states = random.normal(size=(500, 64)).astype(kind), random.normal(size=(283, 64)).astype(kind)
+    items[[250, 499]] = items[0]
+    first, second, last = (target_ranks(states, items, np.full(283, one)) for one in (0, 250, 499))
+    assert (second == first + 1).all() and (last == first + 2).all()
+
+
 # Geometry
 
 
@@ -236,6 +246,8 @@ def test_the_sphere_shows_directions_of_the_first_three_components():
     _, less = sphere_projection(random.normal(size=(200, 8)))
     assert 0.375 < less < 0.6
     assert sphere_projection(np.eye(3))[1] == pytest.approx(1), "three codes of three dimensions are enough"
+    centre = np.vstack([3 * np.eye(4), -3 * np.eye(4), np.zeros((1, 4))]) + 0.1
+    assert (sphere_projection(centre)[0][-1] == 0).all(), "not where rounding points to"
     for shape in ((2, 8), (8, 2), (3, 4, 5)):
         with pytest.raises(LetterError, match="at least 3 codes"):
             sphere_projection(np.ones(shape))

@@ -33,7 +33,11 @@ HALF = "half a smile \ud83d"
         (ROWS.iloc[:0], ITEMS, "no interactions"),
         (ROWS.assign(time=["1/15/2023", "2/3/2023", "1/1/2024"]), ITEMS, "the times are text .*3 of 3 are no numbers"),
         (ROWS.assign(time=["1", "n/a", "3"]), ITEMS, "1 of 3 are no numbers; interaction 2 has 'n/a'"),
-        (ROWS.assign(time=["1", "2", "3"]), ITEMS, "the times are text and would .*interaction 1 has '1'"),
+        (
+            ROWS.assign(time=["1", "2", "3"]),
+            ITEMS,
+            "the times are text or other objects, and would .*interaction 1 has '1'",
+        ),
         (ROWS.assign(time=[1, None, 3]), ITEMS, "1 of 3 interactions have no time"),
         (ROWS.assign(user=["u", None, "v"]), ITEMS, "1 of 3 interactions have no user"),
         (ROWS.assign(user=["u", "", " "]), ITEMS, "2 of 3 interactions have no user"),

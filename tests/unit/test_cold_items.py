@@ -91,6 +91,9 @@ def test_rows_are_standardised_with_the_figures_of_other_rows():
     assert own(x + 4).tolist() == (standardize(x) + 4 / np.sqrt(2)).astype(np.float32).tolist()
     with pytest.raises(LetterError, match="rows of 2 numbers.*the same encoder"):
         own(x[:, :1])
+    with pytest.raises(LetterError, match="row 1 has NaN"):  # code 0 would be nearest to it, at every level
+        own(np.array([[0.0, 2.0], [np.nan, 2.0]]))
+    assert own(x[:0]).shape == (0, 2)
 
 
 def test_encoding_the_fitted_rows_gives_the_codes_of_the_fit(fitted):

@@ -201,9 +201,11 @@ def test_a_saved_ranking_comes_back_and_no_other_file_passes_for_one(tmp_path):
         path.write_bytes(other)
         with pytest.raises(LetterError, match=r"ranking.parquet: not readable as a ranking \(.*make the ranking again"):
             Ranking.load(path)
-    pd.DataFrame({"items": [1]}).to_parquet(path)
-    with pytest.raises(LetterError, match="not readable as a ranking"):
-        Ranking.load(path)
+    flat = {"items": [1, 2], "scores": [0.1, 0.2], "valid": [True, False]}
+    for columns in ({"items": [1]}, flat, {name: [[str(x)] for x in column] for name, column in flat.items()}):
+        pd.DataFrame(columns).to_parquet(path)
+        with pytest.raises(LetterError, match="not readable as a ranking"):
+            Ranking.load(path)
     with pytest.raises(LetterError, match="no such file; check the path"):
         Ranking.load(tmp_path / "gone.parquet")
 

@@ -71,6 +71,10 @@ def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
         with pytest.raises(LetterError, match="is a folder with something in it"), written_beside(target) as beside:
             make(beside)
     assert [p.name for p in tmp_path.rglob("*")] == ["stage", "first"]
+    with pytest.raises(LetterError, match="is a file, and a folder was to be written"):
+        with written_beside(target / "first") as beside:
+            beside.mkdir()
+    assert (target / "first").read_text() == "first"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")

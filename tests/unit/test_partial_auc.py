@@ -51,10 +51,23 @@ def test_other_shapes_are_refused(shapes):
             measure(*scores)
 
 
+def test_scores_that_are_no_numbers_and_temperatures_without_a_meaning_are_refused():
+    nan = torch.tensor([0.0, torch.nan])
+    for measure in (partial_auc, mean_margin, lambda *both: soft_margin(*both, tau=1.0)):
+        for scores in ((nan, torch.zeros(2, 3)), (torch.zeros(2), nan.repeat(2, 1))):
+            with pytest.raises(LetterError, match="some scores are NaN"):
+                measure(*scores)
+    for tau in (0.0, -1.0, torch.nan):
+        with pytest.raises(LetterError, match="above 0"):
+            soft_margin(torch.zeros(2), torch.zeros(2, 3), tau)
+
+
 def test_the_soft_margin_goes_from_the_mean_to_the_greatest(scores):
     positive, negatives = scores
     assert torch.allclose(soft_margin(positive, negatives, 1e-4), mean_margin(positive, negatives, 1 / 50), atol=1e-3)
-    assert torch.allclose(soft_margin(positive, negatives, 1e4), mean_margin(positive, negatives), atol=1e-3)
+    for tau in (1e4, 1e7):
+        assert torch.allclose(soft_margin(positive, negatives, tau), mean_margin(positive, negatives), atol=1e-3)
+    assert soft_margin(positive.float(), negatives.float(), 1e7).dtype == torch.float32
     values = torch.stack([soft_margin(positive, negatives, tau) for tau in (0.1, 0.5, 1.0, 2.0)])
     assert (values.diff(dim=0) < 0).all(), "a higher tau never weighs the hard ones more"
 

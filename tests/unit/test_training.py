@@ -148,6 +148,11 @@ def test_early_stopping_counts_validations_and_the_best_weights_come_back():
     assert all(torch.equal(kept[k], v) for k, v in module.state_dict().items())
 
 
+def test_a_validation_that_is_no_number_is_said():
+    with pytest.raises(LetterError, match="validation after epoch 1 is NaN"):
+        fit(network(), validate=lambda: float("nan"))
+
+
 def test_of_equal_scores_the_first_one_s_weights_come_back():
     module, kept = network(), []
 
