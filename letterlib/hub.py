@@ -18,9 +18,9 @@ def check_model(option: str, name: str) -> None:
     folder = Path(name)
     if name.startswith("~"):
         raise LetterError(f"{option}={name}: ~ is not resolved here; write the whole path, {os.path.expanduser(name)}")
-    if name.startswith((".", "/")) and not folder.is_dir():
+    if (name.startswith((".", "/")) or name.endswith("/")) and not folder.is_dir():
         raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
-    if folder.is_dir() and "/" in folder.as_posix() and not (folder / "config.json").is_file():
+    if folder.is_dir() and "/" in (name + folder.as_posix()) and not (folder / "config.json").is_file():
         raise LetterError(f"{option}={name}: this folder holds no model (no config.json)")
 
 
@@ -28,17 +28,23 @@ def check_model(option: str, name: str) -> None:
 def loading(what: str, hint: str) -> Iterator[None]:
     """Whatever keeps transformers from loading something becomes one line.
 
-    It may be a wrong name, no network, half a download, or a package that is missing.
+    It may be a wrong name, no network, half a download, files that do not belong together, or a package that is
+    missing.
     """
     try:
         yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except LetterError:
+        raise
+    except Exception as error:  # such as a KeyError, whose text is the key alone
+        said = str(error).strip().splitlines()
+        plain = said and isinstance(error, (OSError, ValueError, ImportError, SafetensorError))
+        reason = said[0] if plain else ": ".join([type(error).__name__, *said[:1]])
         raise LetterError(f"{what}: cannot be loaded ({reason}); {hint}") from error
 
 
 def find_on_hub(name: str) -> Path | None:
-    """The folder of a model in the hub's cache, None for one that is on the hub alone, OSError for neither.
+    """The folder of a model in the hub's cache, None for one that is on the hub alone; OSError for
+    neither, ValueError for what cannot be a name.
 
     The hub is asked once and only for what is not cached. Loading would ask for every file, each with retries that
     take half a minute where there is no network.

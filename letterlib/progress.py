@@ -39,7 +39,7 @@ _IN_NOTEBOOK = any(kind.__module__ == "tqdm.notebook" for kind in Bar.__mro__)
 
 
 def progress(iterable: Iterable[Any] | None = None, *, what: str, total: int | None = None, **options: Any) -> Bar:
-    """A tqdm bar labelled `what`; one line every ten seconds where nobody is watching.
+    """A tqdm bar labelled `what`; it moves every ten seconds where nobody is watching.
 
     Set TQDM_DISABLE=1 to silence every bar (nbgrader gives zero to a cell that writes to stderr). Of several processes
     only the main one shows bars.

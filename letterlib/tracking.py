@@ -27,7 +27,8 @@ def check_tracker(name: str | None) -> None:
         return
     if name not in TRACKERS:
         raise LetterError(f'--track: no tracker "{name}"; choose one of {", ".join(TRACKERS)}')
-    if importlib.util.find_spec(name) is None:
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:  # the latter is a mere folder, such as wandb leaves behind
         raise LetterError(f"--track {name}: the package {name} is not installed; run: pip install {name}")
 
 

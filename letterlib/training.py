@@ -102,7 +102,8 @@ def first_size(weights: Tensor) -> float:
 
     Adam moves every weight by about the learning rate, whatever its size. A T5 starts with embeddings of size 1 and
     queries of size 0.01, so one rate for both is too low for the first or too high for the second. T5 was trained
-    with Adafactor (Shazeer and Stern, 2018, section 8), whose rates are relative to the size of each tensor.
+    with Adafactor (Shazeer and Stern, 2018, section 8), whose rates are relative to the size of each tensor. (Queries
+    that share a tensor with keys and values, as in TIGER's self-attention, share its rate.)
     """
     return max(float(weights.detach().float().square().mean().sqrt()), 1e-3)
 

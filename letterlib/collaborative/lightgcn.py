@@ -50,7 +50,7 @@ def interaction_matrix(sequences: Sequences, n_items: int) -> sparse.csr_matrix:
 
 
 def normalized_adjacency(interactions: sparse.csr_matrix) -> sparse.csr_matrix:
-    """D^-1/2 A D^-1/2 of the graph of users, then items: float32 [n_nodes, n_nodes] (equation 8)."""
+    """D^-1/2 A D^-1/2 of the graph of users, then items: float32 [n_nodes, n_nodes] (of equation 7)."""
     adjacency = sparse.bmat([[None, interactions], [interactions.T, None]], format="csr", dtype=np.float32)
     scale = sparse.diags(_inverse_root(np.asarray(adjacency.sum(axis=1)).ravel()))
     return (scale @ adjacency @ scale).tocsr().astype(np.float32)

@@ -33,7 +33,7 @@ class NeuralConfig(Settings):
 
     dimensions: int = Field(64, ge=1, description="width of user and item vectors")
     epochs: int = Field(50, ge=1)
-    batch_size: int = Field(1024, ge=1, description="items predicted per step, about")
+    batch_size: int = Field(1024, ge=1, description="items predicted per step, about; at least those of one history")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     patience: int = Field(5, ge=1, description="validations (one an epoch) without a new best before stopping")

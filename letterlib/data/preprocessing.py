@@ -74,8 +74,8 @@ def build_dataset(name: str, interactions: pd.DataFrame, items: pd.DataFrame, so
         place = odd[0] if len(odd) else 0
         raise LetterError(
             f"{name}: the times are text or other objects, and would be sorted letter by letter; make numbers of them, "
-            f"or dates with pandas.to_datetime ({len(odd):,} of {len(time):,} are no numbers; interaction {place + 1:,} "
-            f"has {time.iloc[place]!r:.40})"
+            f"or dates with pandas.to_datetime ({len(odd):,} of {len(time):,} are no numbers; interaction {place + 1:,}"
+            f" has {time.iloc[place]!r:.40})"
         )
     if len(twice := items.index[items.index.duplicated()].unique()):
         raise LetterError(f'{name}: item "{twice[0]}" is there twice ({len(twice):,} such items); keep one row of each')

@@ -110,8 +110,8 @@ def unconstrained_beam_search(
     """The best sequences of L + 1 tokens for each history, any token anywhere.
 
     It measures what the trie is for: how many of the sequences that the model prefers are identifiers at all.
-    Returns leaves int64 [batch, beam], -1 for a sequence that is no item's identifier followed by the end
-    token, and scores float32 [batch, beam], best first.
+    Returns leaves int64, -1 for a sequence that is no item's identifier followed by the end token, and scores
+    float32, both [batch, min(beam, number of sequences)], best first.
     """
     state = model.start(memory)
     sequences = torch.full((len(memory), 1, 1), PAD, dtype=torch.int64, device=memory.device)

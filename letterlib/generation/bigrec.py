@@ -50,7 +50,7 @@ class BIGRecConfig(Settings):
     history: int = Field(10, ge=1, description="items read, the most recent ones")
     title_tokens: int = Field(64, ge=1, description="of a longer title only the first ones are read, written, compared")
     epochs: int = Field(50, ge=1)
-    lists: int | None = Field(1024, ge=1, description="lists of history + 1 items drawn per epoch; None: all")
+    lists: int | None = Field(1024, ge=1, description="lists of history + 1 items drawn per epoch; None: nearly all")
     batch_size: int = Field(128, ge=1, description="lists")
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -68,7 +68,8 @@ class BIGRec:
     """The recommender: `fit` on the training part, `recommend` from a case's history alone.
 
     With an empty history nothing can be written, and items are ranked by popularity in training. Items with equal
-    titles are at equal distances; the lower id stands first. checkpoint: a file to resume an interrupted `fit` from.
+    titles are at equal distances; without gamma the lower id stands first. checkpoint: a file to resume an interrupted
+    `fit` from.
     """
 
     network: TitleNetwork = Learned()

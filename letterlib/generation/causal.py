@@ -48,6 +48,12 @@ def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: flo
         raise LetterError(
             f"the language model has no {', '.join(missing)}, which LoRA would adapt; use one of LLaMA's architecture"
         )
+    matrices = [name for name, one in model.named_parameters() if ".layers." in name and one.ndim > 1]
+    if others := sorted({name.split(".")[-2] for name in matrices} - set(LORA_TARGETS)):
+        raise LetterError(
+            f"the language model's blocks have {', '.join(others)} as well, which LoRA would not adapt; use one of "
+            "LLaMA's architecture"
+        )
     tokens = torch.arange(8, device=model.device)[None]  # more than one: a pad's embedding may be 0
     with torch.no_grad():
         plain = model.get_output_embeddings()(model.base_model(tokens).last_hidden_state)

@@ -21,7 +21,7 @@ SMOLLM2 = "smollm2"
 """SmolLM2-135M-Instruct, 4-bit, dequantised: a LLaMA that ships inside a Python package (`make models`)."""
 
 TINY = "tiny"
-"""A LLaMA of a tenth of a million weights beside its embeddings, untrained. It proves that everything fits together."""
+"""A LLaMA of 74,000 weights beside its embeddings, untrained. It proves that everything fits together."""
 
 HINT = f'use "{SMOLLM2}", "{TINY}", or the id or folder of a Hugging Face causal model in safetensors'
 
@@ -127,7 +127,7 @@ class Vocabulary:
     def extend(cls, tokenizer: Any, model: nn.Module, identifiers: Identifiers) -> "Vocabulary":
         """Add the codes to `tokenizer`, and rows for them to the embeddings of `model`; both in place."""
         if identifiers.shared_vocabulary:
-            raise LetterError("identifiers that are words already need no new tokens; use them with TIGER, or BIGRec")
+            raise LetterError("identifiers that are words already need no new tokens; use them with TIGER")
         sizes = identifiers.level_sizes
         codes = [token(level, code) for level, size in enumerate(sizes) for code in range(size)]
         known = tokenizer.get_vocab().keys() & set(codes)

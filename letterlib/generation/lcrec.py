@@ -43,7 +43,7 @@ class LCRecConfig(Settings):
     intentions: Path | None = Field(None, description="<Name>.user.json with what people say; templates without it")
     tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
     epochs: int = Field(4, ge=1)
-    lists: int | None = Field(None, ge=1, description="lists of seqrec drawn per epoch; all when not said")
+    lists: int | None = Field(None, ge=1, description="lists of seqrec drawn per epoch; nearly all when not said")
     batch_size: int = Field(128, ge=1, description="examples of any task")
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)

@@ -633,6 +633,9 @@ def test_a_language_model_of_another_architecture_is_refused_before_it_is_adapte
     half = torch.nn.ModuleDict({"o_proj": torch.nn.Linear(2, 2), "down_proj": torch.nn.Linear(2, 2)})
     with pytest.raises(LetterError, match="has no q_proj, k_proj, v_proj, gate_proj, up_proj, .* LLaMA's architecture"):
         with_adapters(half, [], 2, 4.0, 0.0)
+    experts = transformers.Qwen2MoeConfig(**TINY_SIZES, num_experts=2, moe_intermediate_size=8)
+    with pytest.raises(LetterError, match="blocks have experts, .*, which LoRA would not adapt; use one of LLaMA's"):
+        with_adapters(transformers.Qwen2MoeForCausalLM(experts), [], 2, 4.0, 0.0)
 
 
 TINY_SIZES = dict(vocab_size=50, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,

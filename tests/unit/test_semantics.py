@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
 from letterlib.generation.language_model import load_language_model
-from letterlib.hub import loading
+from letterlib.hub import check_model, loading
 from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, mean_pool
 from letterlib.tokenization.title_identifiers import title_identifiers
 
@@ -194,6 +194,21 @@ def test_whatever_keeps_a_model_from_loading_is_one_line():
         with pytest.raises(LetterError, match="^encoder x: cannot be loaded [(][^\n]+[)]; use another$"):
             with loading("encoder x", "use another"):
                 raise error
+    with pytest.raises(LetterError, match="cannot be loaded [(]KeyError: 'added_tokens'[)]; use another"):
+        with loading("encoder x", "use another"):
+            raise KeyError("added_tokens")
+    with pytest.raises(LetterError, match="^a line of its own$"), loading("encoder x", "use another"):
+        raise LetterError("a line of its own")
+
+
+def test_what_is_written_as_a_folder_is_one_with_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for name, what in (("./empty", "holds no model"), ("empty/", "holds no model"),
+                       ("./missing", "no such folder"), ("missing/", "no such folder")):  # fmt: skip
+        with pytest.raises(LetterError, match=f"encoder={name}: .*{what}"):
+            check_model("encoder", name)
+    check_model("encoder", "missing")  # an id of the hub, which is not asked here
 
 
 def test_one_text_is_no_list_of_texts():

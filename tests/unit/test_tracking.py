@@ -107,6 +107,11 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_said_before_any_work(tmp_
         Cache(tmp_path / "runs", track="wandb")
     with pytest.raises(LetterError, match='no tracker "tensorbord"; choose one of tensorboard, wandb'):
         Cache(tmp_path / "runs", track="tensorbord")
+    monkeypatch.undo()
+    (tmp_path / "wandb").mkdir()  # wandb leaves such a folder behind, and Python would import it
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(LetterError, match="package wandb is not installed"):
+        Cache(tmp_path / "runs", track="wandb")
     assert not (tmp_path / "runs").exists()
 
 
