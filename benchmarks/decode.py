@@ -93,7 +93,7 @@ def measure(settings: Settings) -> list[Row]:
             dtype="float32 on both sides",
             note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend for {n_ours:,} test users. transformers: "
             f"generate(num_beams=20, length_penalty=0, prefix_allowed_tokens_fn=a dictionary of prefixes) for "
-            f"{n_peer} of them, {PEER_BATCH} at a time.",
+            f"{n_peer} of them, {PEER_BATCH} at a time, padded to the longest history.",
             check=f"identical items at identical ranks: {same:.1%} of {n_peer} x {K}",
         )
     ]

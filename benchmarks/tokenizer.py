@@ -10,11 +10,11 @@ from cornac.models.letter import LETTER_BEAUTY_CONFIG
 from cornac.models.letter import letter as cornac_letter
 
 from benchmarks.beauty import Beauty
-from benchmarks.common import Row, Settings, compare, named, timed
+from benchmarks.common import Row, Settings, alternate, named, timed
 from letterlib.semantics import embed_texts
 from letterlib.tokenization import letter as our_letter
 from letterlib.tokenization.item_vectors import standardize, to_unit_mean_norm
-from letterlib.training import train
+from letterlib.training import resolve_device, resolve_dtype, train
 
 ALPHA, BETA = 0.1, 1e-4
 
@@ -56,13 +56,13 @@ def measure(settings: Settings) -> list[Row]:
     cornac_letter.LETTERRQVAE = StartedRQVAE
     last: dict[str, float] = {}
 
-    def ours() -> float:
-        tokenizer = our_letter.LetterTokenizer(config, settings.seed, "cpu")
+    def ours(dtype: str) -> float:
+        tokenizer = our_letter.LetterTokenizer(config.model_copy(update={"dtype": dtype}), settings.seed, "cpu")
         module = tokenizer._new_module(x.shape[1])
         module.load_state_dict(start.state_dict())
 
         def run() -> None:
-            last["ours"] = tokenizer._train(module, x, torch.from_numpy(collaborative)).losses[-1]["reconstruction"]
+            last[dtype] = tokenizer._train(module, x, torch.from_numpy(collaborative)).losses[-1]["reconstruction"]
 
         return timed(run) / config.epochs
 
@@ -76,28 +76,35 @@ def measure(settings: Settings) -> list[Row]:
             last["peer"] = float(model.rqvae(x[:1024])[2])
         return seconds / config.epochs
 
-    if not settings.quick:
-        ours(), peer()  # the first pass of either is not counted
-    our_spread, peer_spread = compare(ours, peer, settings.pick(3, 1))
-    return [
-        Row(
-            what="LETTER tokenizer, one epoch, 12,101 items x 384",
-            unit="s",
-            ours=our_spread,
-            peer=peer_spread,
-            peer_name=named("cornac") + " LETTERRQVAE",
-            better="less",
-            goal=3.0,
-            threads=settings.threads,
-            dtype=f"ours {str(start.dtype).removeprefix('torch.')} (auto), cornac float32",
-            note=f"{vectors}; MLP 2048-1024-512-256-128-64, 4 x 256 codes, batch 1024, alpha {ALPHA}, beta {BETA}, "
-            "groups refreshed every epoch, the same k-means codebooks to start from, no validation. cornac: its own "
-            f"loop, with k-means on {settings.threads} job(s) instead of 10; as the released code does, it starts each "
-            "grouping 10 times (ours once) and assigns the last level by Sinkhorn (ours by distance).",
-            check=f"reconstruction loss after {config.epochs} epoch(s): ours {last['ours']:.3f} (mean over the epoch), "
-            f"cornac {last['peer']:.3f} (at its end)",
-        )
-    ]
+    runs = {"auto": partial(ours, "auto"), "float32": partial(ours, "float32"), "peer": peer}
+    if settings.quick:
+        del runs["float32"]
+    else:
+        for run in runs.values():
+            run()  # the first pass of any is not counted
+    spreads = alternate(runs, settings.pick(3, 1))
+    return [_row(settings, dtype, spreads, config.epochs, vectors, last) for dtype in runs if dtype != "peer"]
+
+
+def _row(settings: Settings, dtype: str, spreads: dict, epochs: int, vectors: str, last: dict[str, float]) -> Row:
+    used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
+    return Row(
+        what="LETTER tokenizer, one epoch, 12,101 items x 384" + ("" if dtype == "auto" else ", ours in float32"),
+        unit="s",
+        ours=spreads[dtype],
+        peer=spreads["peer"],
+        peer_name=named("cornac") + " LETTERRQVAE",
+        better="less",
+        goal=3.0 if dtype == "auto" else None,
+        threads=settings.threads,
+        dtype=f"ours {used} ({dtype}), cornac float32",
+        note=f"{vectors}; MLP 2048-1024-512-256-128-64, 4 x 256 codes, batch 1024, alpha {ALPHA}, beta {BETA}, "
+        "groups refreshed every epoch, the same k-means codebooks to start from, no validation. cornac: its own "
+        f"loop, with k-means on {settings.threads} job(s) instead of 10; as the released code does, it starts each "
+        "grouping 10 times (ours once) and assigns the last level by Sinkhorn (ours by distance).",
+        check=f"reconstruction loss after {epochs} epoch(s): ours {last[dtype]:.3f} (mean over the epoch), "
+        f"cornac {last['peer']:.3f} (at its end)",
+    )
 
 
 def _vectors(settings: Settings) -> tuple[np.ndarray, np.ndarray, str]:
