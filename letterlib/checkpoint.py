@@ -99,7 +99,9 @@ class Run:
     def record(self, score: float) -> None:
         """Log a validation, and keep a copy of the weights where its score is a new best. NaN is a LetterError."""
         if math.isnan(score):  # no later score would be greater
-            raise LetterError(f"the validation after epoch {self.epoch} is NaN; its score has to be a number")
+            raise LetterError(
+                f"the validation after epoch {self.epoch} is NaN, which is no score; see what `validate` returns"
+            )
         if score > self.log.best_score:
             self.best = {k: v.cpu().clone() for k, v in self.weights().items()}
         self.log.validations.append((self.epoch, score))

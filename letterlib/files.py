@@ -107,8 +107,8 @@ def one_at_a_time(
 def remove_scratch(folder: str | Path, name: str | None = None) -> None:
     """Remove what killed processes left of `written_beside`: of files called `name`, or of all in the folder.
 
-    Such a name is a hidden folder's that ends in a point and eight letters, whoever made it. Only for who can be sure
-    that nobody is writing them at this moment.
+    That is any hidden folder whose name ends in a point and eight letters, digits or _. Only for who can be sure that
+    nobody is writing them at this moment.
     """
     left = re.compile(rf"\.{re.escape(name) if name else '.+'}\.[a-z0-9_]{{8}}")  # as `tempfile` names them
     for one in Path(folder).glob(".*"):

@@ -20,7 +20,8 @@ def check_model(option: str, name: str) -> None:
         raise LetterError(f"{option}={name}: ~ is not resolved here; write the whole path, {os.path.expanduser(name)}")
     if (name.startswith((".", "/")) or name.endswith("/")) and not folder.is_dir():
         raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
-    if folder.is_dir() and "/" in (name + folder.as_posix()) and not (folder / "config.json").is_file():
+    meant = name.startswith(".") or "/" in name + folder.as_posix()
+    if meant and folder.is_dir() and not (folder / "config.json").is_file():
         raise LetterError(f"{option}={name}: this folder holds no model (no config.json)")
 
 
@@ -36,7 +37,8 @@ def loading(what: str, hint: str) -> Iterator[None]:
     except LetterError:
         raise
     except Exception as error:  # such as a KeyError, whose text is the key alone
-        said = str(error).strip().splitlines()
+        said = ["its weights have other sizes than its config.json says"] if "mismatched" in str(error) else None
+        said = said or str(error).strip().splitlines()
         plain = said and isinstance(error, (OSError, ValueError, ImportError, SafetensorError))
         reason = said[0] if plain else ": ".join([type(error).__name__, *said[:1]])
         raise LetterError(f"{what}: cannot be loaded ({reason}); {hint}") from error
@@ -79,7 +81,7 @@ def load_found(name: str, load: Callable[[str], Loaded]) -> Loaded:
         return load(name)
     try:
         return load(str(cached))
-    except (OSError, ValueError, SafetensorError):  # half a download; the hub has the rest
+    except Exception:  # half a download, or a damaged one; the hub has the rest
         return load(name)
 
 

@@ -11,7 +11,9 @@ def sphere_projection(codebook: np.ndarray) -> tuple[np.ndarray, float]:
     codebook: float [n_codes, d], d >= 3. Returns points [n_codes, 3] of length 1 (a code at the very centre stays
     there), and the share of the variance that the three components hold.
     """
-    codebook = np.asarray(codebook, dtype=np.float64)
+    codebook = np.asarray(codebook)
+    rounding = 4 * np.finfo(np.result_type(codebook, np.float32)).eps
+    codebook = codebook.astype(np.float64)
     if codebook.ndim != 2 or min(codebook.shape) < 3:
         raise LetterError(
             f"codebook: a projection to a sphere needs at least 3 codes of 3 dimensions, not {codebook.shape}"
@@ -26,7 +28,7 @@ def sphere_projection(codebook: np.ndarray) -> tuple[np.ndarray, float]:
     directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
     points = centred @ directions[:3].T
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    lengths[lengths <= 1e-9 * scales[0]] = 0  # the centre, but for rounding
+    lengths[lengths <= rounding * np.abs(codebook).max()] = 0  # the centre, but for rounding
     points = np.where(lengths > 0, points, 0)
     explained = float((scales[:3] ** 2).sum() / max((scales**2).sum(), 1e-12))
     return points / np.where(lengths > 0, lengths, 1), explained

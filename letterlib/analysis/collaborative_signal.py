@@ -61,7 +61,9 @@ def target_ranks(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.
         if not np.isfinite(vectors).all():
             raise LetterError(f"{name}: some hold NaN or infinity, which cannot be ranked; make them again")
     # Each vector once: the product of equal vectors may differ in the last bit from place to place.
-    distinct, place = np.unique(item_vectors, axis=0, return_inverse=True)
+    distinct, place = np.unique(np.asarray(item_vectors), axis=0, return_inverse=True)
+    if len(distinct) == len(item_vectors):
+        distinct, place = np.asarray(item_vectors), np.arange(len(item_vectors))
     states, items, wanted = (torch.from_numpy(np.asarray(one)) for one in (user_states, distinct, targets))
     ranks, ids, place = [], torch.arange(len(item_vectors)), torch.from_numpy(place.reshape(-1))
     for start in range(0, len(states), _ROWS):

@@ -29,7 +29,7 @@ def partial_auc(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tenso
 
 
 def mean_margin(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tensor:
-    """By how much the hardest negatives score above the positive, on average: for 1 - OPAUC(beta), but with slopes.
+    """By how much the hardest negatives score above the positive, on average: 1 - OPAUC(beta) with slopes.
 
     Shapes as in `partial_auc`. It is the worst case over all ways to weigh the negatives in which none has more than
     1 / k of the weight, where k negatives count.
@@ -46,11 +46,11 @@ def soft_margin(positive: Tensor, negatives: Tensor, tau: float) -> Tensor:
     tau * KL(q || uniform); `hard_negatives.negative_weights` are the q that attain it.
     """
     _check(positive, negatives)
-    if not tau > 0:
-        raise LetterError(f"tau={tau}: the temperature of the soft margin lies above 0")
-    margins = negatives.double() - positive.double()[:, None]  # at large tau two numbers nearly cancel
+    if not 0 < tau < math.inf:
+        raise LetterError(f"tau={tau}: the temperature of the soft margin is a finite number above 0")
+    margins = (negatives - positive[:, None]).double()  # at large tau two numbers nearly cancel
     soft = tau * (torch.logsumexp(margins / tau, dim=1) - math.log(margins.shape[1]))
-    return soft.to(negatives.dtype)
+    return soft.to(negatives.dtype) if negatives.is_floating_point() else soft
 
 
 def _check(positive: Tensor, negatives: Tensor) -> None:

@@ -33,7 +33,7 @@ class MarkovFloor:
         counts = split.train_counts
         self._transitions = count_transitions(split.train, split.n_items)
         self._counts = counts
-        # Large beside rounding and smaller than all but the rarest differences of scores: it orders equal ones.
+        # Large beside rounding, smaller than nearly all differences of scores: it orders equal ones, hardly others.
         rank = np.argsort(np.argsort(-counts, kind="stable"))
         self._ties = torch.from_numpy(1e-9 * (1 - rank / len(rank)))
         validate = validation_ndcg(split, self.recommend)

@@ -1,7 +1,7 @@
 """Exercise checks with three outcomes: correct, incorrect (with the likely cause), not attempted.
 
-`check` is what learners call: it always returns a `Result` and never raises. `require` is what nbgrader's
-hidden tests call: it shows nothing and raises unless the answer is correct. The exercises are in
+`check` is what learners call: it returns a `Result` and never raises, but for nbgrader's button "Validate". `require`
+is what nbgrader's hidden tests call: it shows nothing and raises unless the answer is correct. The exercises are in
 `lesson_NN.py`: inputs of growing size, and a function that compares an answer with the reference on one.
 """
 

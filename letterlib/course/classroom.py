@@ -30,7 +30,7 @@ CELL_SECONDS = 300
 
 
 def set_parameters(notebook: NotebookNode, **values: Any) -> None:
-    """Give names of the cells tagged `parameters` other values, in place. One that is not there is a LetterError."""
+    """Give names of the cells tagged `parameters` other texts or numbers, in place. Unknown names are a LetterError."""
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if not cells:
         raise LetterError("this notebook has no cell tagged `parameters`; was the cell deleted?")

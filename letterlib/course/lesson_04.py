@@ -65,6 +65,13 @@ def perplexity(answer: Any, case: Case) -> None:
     ]
     with np.errstate(over="ignore"):
         causes.append((np.exp(-(used * np.log(used)).sum()), causes[-1][1]))
+    # Different mistakes end so near to 0 that none can be told.
+    causes = [(value, text) for value, text in causes if value > 1e-3 or value < 0]
+    near_0 = (
+        "nearly 0, where a perplexity is at least 1. Counts where shares belong, or loads divided by the number of "
+        "codes? Divide by their sum. Or is a weight missing, or the minus sign?"
+    )
+    causes.append((0.0, near_0))
     # With equal loads too many mistakes give the same number to tell them apart.
     compare("perplexity", returned, expected, case, causes if len(set(shares)) > 1 else [])
 

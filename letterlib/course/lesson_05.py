@@ -121,6 +121,8 @@ def rank(answer: Any, case: Case) -> None:
     its = cosines[rows, targets][:, None]
     returned = call(answer, case)
     causes = [
+        (targets, "the order of the ids alone: scores that are rounded or made whole numbers, a large number per id "
+         "taken away, or the targets themselves."),
         (expected + 1, "counting from 1, or the target itself counted. The best item has rank 0."),
         ((scores > own).sum(axis=1), "ties all go to the target: count the items with an equal score and a lower id."),
         ((scores >= own).sum(axis=1) - 1, "ties all go against the target. Only those with a lower id come before it."),

@@ -105,10 +105,11 @@ def _starts(prefixes: np.ndarray) -> np.ndarray:
 def dead_cases(generator: Generator) -> list[Case]:
     """One node; three, one of them dead; then many."""
     counts = 1 + _whole(generator, (12,), 3)
-    counts[:7] = [1, 3, 2, 2, 2, 3, 3]
+    counts[:8] = [1, 3, 2, 2, 2, 3, 3, 3]
     many = _whole(generator, (int(counts.sum()),), 4) > 0
     many[:10] = [True, True, False, True, False, True, True, False, False, False]
     many[10:16] = [True, True, False, False, True, True]  # so that two children of three are not enough
+    many[16:19] = [True, False, False]  # and most are not the same as one
     return [
         {"first_child": np.array([0, 2]), "dead": np.array([True, False])},
         {"first_child": np.array([0, 2, 3, 5]), "dead": np.array([True, True, False, False, True])},
@@ -127,6 +128,8 @@ def dead_nodes(answer: Any, case: Case) -> None:
     right = of(np.all)
     causes = [
         (of(np.any), "a node is dead as soon as *one* child is. It is dead when all are: something may be left."),
+        (of(lambda children: children.mean() >= 0.5), "a node is dead when half of its children are, or most. All of "
+         "them have to be."),
         (~right, "the nodes that are alive."),
         (dead[first_child[:-1]], "only the first child is looked at."),
         (dead[first_child[1:] - 1], "only the last child is looked at."),
@@ -141,7 +144,7 @@ def dead_nodes(answer: Any, case: Case) -> None:
         (of(np.mean), "the share of dead children. Are all of them dead?"),
         (np.append(right, True), "one entry too many. The last entry of `first_child` is where the last range ends."),
         (dead, "the children themselves."),
-    ]
+    ]  # fmt: skip
     compare("dead", call(answer, case), right, case, telling(causes, right))
 
 

@@ -31,7 +31,10 @@ def in_words(value: Any) -> str:
     if isinstance(value, (list, tuple)) and any(isinstance(one, (Tensor, np.ndarray)) for one in value):
         rest = f", ... ({len(value)} in all)" if len(value) > 5 else ""
         return "[" + ", ".join(in_words(one) for one in value[: 3 if rest else None]) + rest + "]"
-    text = repr(_rounded(value))
+    try:
+        text = repr(_rounded(value))
+    except Exception:  # of a class of the learner's own
+        text = f"an object of class {type(value).__name__}, which cannot be shown"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -53,16 +56,18 @@ def dtype_of(value: Tensor | np.ndarray) -> str:
 
 
 def close(a: Any, b: Any) -> bool:
-    """Equal in shape, and in value but for rounding. Never an error, whatever a learner returns."""
+    """Equal in shape, and in value but for rounding. Never an error, whatever a learner returns; False for complex."""
     if any(isinstance(one, np.ndarray) and (one.dtype.kind not in "biuf" or one.itemsize > 8) for one in (a, b)):
         return False  # torch has no such numbers
     try:
         # A copy, because torch takes no array that is read backwards.
         a, b = (torch.as_tensor(np.array(one, order="C") if isinstance(one, np.ndarray) else one) for one in (a, b))
+        if a.is_complex() or b.is_complex():
+            return False
+        a, b = a.detach().double(), b.detach().double()
+        return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
     except (TypeError, ValueError, RuntimeError):
-        return False  # such as a whole number of more than 64 bits
-    a, b = a.detach().double(), b.detach().double()
-    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
+        return False  # such as a whole number of more than 64 bits, or a tensor without values
 
 
 def telling(causes: list[tuple[Any, str]], right: Any) -> list[tuple[Any, str]]:

@@ -48,7 +48,9 @@ def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: flo
         raise LetterError(
             f"the language model has no {', '.join(missing)}, which LoRA would adapt; use one of LLaMA's architecture"
         )
-    matrices = [name for name, one in model.named_parameters() if ".layers." in name and one.ndim > 1]
+    matrices = [
+        name for name, one in model.named_parameters() if ".layers." in name and one.ndim > 1 and "norm" not in name
+    ]
     if others := sorted({name.split(".")[-2] for name in matrices} - set(LORA_TARGETS)):
         raise LetterError(
             f"the language model's blocks have {', '.join(others)} as well, which LoRA would not adapt; use one of "

@@ -11,8 +11,8 @@ def nearest_codes(x: Tensor, codebook: Tensor) -> Tensor:
     """The nearest code of every row by squared Euclidean distance.
 
     x: [batch, dim]; codebook: [n_codes, dim]. Returns int64 [batch].
-    |x - e|^2 = |x|^2 - 2 x.e + |e|^2, and |x|^2 is the same for every code, so it is left out. (Far from the origin,
-    at a hundred times the distances that tell codes apart, the rest cancels in float32: centre first.)
+    |x - e|^2 = |x|^2 - 2 x.e + |e|^2, and |x|^2 is the same for every code, so it is left out. (Where rows are
+    a thousand times as far from the origin as from their codes, the rest cancels in float32: centre first.)
     """
     x, codebook = x.detach(), codebook.detach()
     return torch.addmm(codebook.square().sum(dim=1), x, codebook.T, alpha=-2).argmin(dim=1)

@@ -310,6 +310,7 @@ WRONG = [
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).sum() / r.shape[1], "divided by the length of a list"),
     ("0.2", lambda r, t, k: int(recall_by_loop(r, t, k)), "none that we know"),
     ("0.2", ndcg_by_loop, "a discount by rank"),
+    ("0.2", lambda r, t, k: 1 - recall_by_loop(r, t, k), "the misses counted"),
     ("0.3", ndcg_with(lambda rank: 1 / np.log(rank + 2)), "natural logarithm"),
     ("0.3", ndcg_with(lambda rank: 1 / np.log10(rank + 2)), "base 10"),
     ("0.3", ndcg_with(lambda rank: 1 / np.log2(rank + 1)), "log2(1) = 0"),

@@ -489,6 +489,8 @@ WRONG = [
     ("4.1", lambda loads: exp_entropy((loads + 1) / (loads + 1).sum()), "1 added to the loads"),
     ("4.1", lambda loads: np.exp(entropy(np.maximum(loads, 1))), "counted as if it had an item"),
     ("4.1", logarithm_of_counts, "the logarithm of the loads"),
+    ("4.1", lambda loads: np.prod(loads[loads > 0] / loads.sum()), "is a weight missing, or the minus sign?"),
+    ("4.1", lambda loads: np.exp(-entropy(loads) * loads.max()), "nearly 0, where a perplexity is at least 1"),
     ("4.2", positives_with(lambda c, g: g[c][:, None] == g), "among those that can be drawn"),
     ("4.2", positives_with(others_of_group, alone="itself"), "nothing to draw"),
     ("4.2", positives_with(others_of_group, alone=0), "nothing to draw"),

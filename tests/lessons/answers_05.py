@@ -264,6 +264,8 @@ WRONG = [
     ("5.2", rank_of_scores(lambda scores: scores.astype(int)), "made whole numbers"),
     ("5.2", rank_of_scores(np.round), "made whole numbers"),
     ("5.2", rank_of_scores(lambda scores: scores.round(2)), "scores that are rounded"),
+    ("5.2", rank_of_scores(lambda scores: scores - np.arange(scores.shape[1])), "the order of the ids alone"),
+    ("5.2", lambda states, vectors, targets: targets, "or the targets themselves"),
     ("5.2", rank_of_scores(lambda scores: scores - 0.01 * np.arange(scores.shape[1])), "a number per id"),
     ("5.2", rank_of_scores(lambda scores: scores - 1e-4 * np.arange(scores.shape[1])), "a number per id"),
     ("5.3", sharing_with(lambda codes, sizes: (sizes * (sizes - 1) // 2).sum()), "pairs and five items"),

@@ -512,6 +512,7 @@ WRONG = [
     ),
     ("8.3", lambda codes, level: ranges_by_search(codes, min(level + 1, codes.shape[1] - 1)), "first_child"),
     ("8.4", dead_with(np.any), "as soon as *one* child"),
+    ("8.4", dead_with(lambda children: children.mean() >= 0.5), "half of its children"),
     ("8.4", dead_with(lambda children: False), ""),
     ("8.4", lambda first_child, dead: ~dead_by_loop(first_child, dead), "alive"),
     ("8.4", lambda first_child, dead: dead[first_child[:-1]], "only the first child"),

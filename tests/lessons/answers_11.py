@@ -242,6 +242,7 @@ WRONG = [
     ("11.1", seeds_with(over_cases), "one a case"),
     ("11.1", seeds_with(lambda *given: abs(seeds_by_loop(*given)[0])), "absolute differences"),
     ("11.1", seeds_with(mean=lambda d, a, b: a.mean() - b.mean()), "the means of all runs"),
+    ("11.1", seeds_with(mean=lambda d, a, b: np.median(d)), "the median"),
     ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1)), "divide by the root of n"),
     ("11.1", seeds_with(error=lambda d, a, b: d.std() / np.sqrt(len(d))), "without `ddof=1`"),
     ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1) / len(d)), "it is the root of n"),

@@ -247,7 +247,8 @@ def test_the_sphere_shows_directions_of_the_first_three_components():
     assert 0.375 < less < 0.6
     assert sphere_projection(np.eye(3))[1] == pytest.approx(1), "three codes of three dimensions are enough"
     centre = np.vstack([3 * np.eye(4), -3 * np.eye(4), np.zeros((1, 4))]) + 0.1
-    assert (sphere_projection(centre)[0][-1] == 0).all(), "not where rounding points to"
+    for kind in (np.float64, np.float32):
+        assert (sphere_projection(centre.astype(kind))[0][-1] == 0).all(), "not where rounding points to"
     for shape in ((2, 8), (8, 2), (3, 4, 5)):
         with pytest.raises(LetterError, match="at least 3 codes"):
             sphere_projection(np.ones(shape))

@@ -57,7 +57,7 @@ def test_scores_that_are_no_numbers_and_temperatures_without_a_meaning_are_refus
         for scores in ((nan, torch.zeros(2, 3)), (torch.zeros(2), nan.repeat(2, 1))):
             with pytest.raises(LetterError, match="some scores are NaN"):
                 measure(*scores)
-    for tau in (0.0, -1.0, torch.nan):
+    for tau in (0.0, -1.0, torch.nan, torch.inf):
         with pytest.raises(LetterError, match="above 0"):
             soft_margin(torch.zeros(2), torch.zeros(2, 3), tau)
 

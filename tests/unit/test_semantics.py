@@ -204,7 +204,7 @@ def test_whatever_keeps_a_model_from_loading_is_one_line():
 def test_what_is_written_as_a_folder_is_one_with_a_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    for name, what in (("./empty", "holds no model"), ("empty/", "holds no model"),
+    for name, what in (("./empty", "holds no model"), ("empty/", "holds no model"), (".", "holds no model"),
                        ("./missing", "no such folder"), ("missing/", "no such folder")):  # fmt: skip
         with pytest.raises(LetterError, match=f"encoder={name}: .*{what}"):
             check_model("encoder", name)

@@ -109,6 +109,7 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_said_before_any_work(tmp_
         Cache(tmp_path / "runs", track="tensorbord")
     monkeypatch.undo()
     (tmp_path / "wandb").mkdir()  # wandb leaves such a folder behind, and Python would import it
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(LetterError, match="package wandb is not installed"):
         Cache(tmp_path / "runs", track="wandb")
