@@ -46,11 +46,14 @@ def system_forest(intervals: Mapping[str, Interval], floors: Collection[str] = (
     title = f"{best} has the highest Recall@10: {intervals[best].mean:.4f}"
     if floors:
         floor = max(floors, key=lambda name: intervals[name].mean)
-        others = [one for name, one in intervals.items() if name not in floors]
-        above = sum(one.mean > intervals[floor].mean for one in others)
+        others = [name for name in intervals if name not in floors]
+        above = sum(intervals[name].mean > intervals[floor].mean for name in others)
         if len(others) == 1:
-            title += "; the trained system lies below it" if best in floors else f", above {floor}"
-        else:
+            if intervals[others[0]].mean == intervals[floor].mean:
+                title += f", level with {others[0] if best == floor else floor}"
+            else:
+                title += "; the trained system lies below it" if best in floors else f", above {floor}"
+        elif others:
             title += f"; {above} of {len(others)} trained systems lie above {floor}"
         ax.axvline(intervals[floor].mean, color=GREY, linewidth=1, linestyle=":", zorder=0)
     ax.set_yticks(range(len(intervals)), list(intervals))

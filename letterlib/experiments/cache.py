@@ -1,7 +1,7 @@
 """Stages cached by content: the same work with the same inputs is done once, and never half-done.
 
-A finished stage is a folder `<cache>/<name>/<key>/`, its key a hash of the stage's name, version, configuration
-and the keys of its inputs. While a stage runs it may keep checkpoints in `<key>.partial/`; when it ends its
+A finished stage is a folder `<cache>/<name>/<key>/`, its key a hash of the stage's name, version, configuration,
+seed and the keys of its inputs. While a stage runs it may keep checkpoints in `<key>.partial/`; when it ends its
 files are written beside and renamed into place, together with `stage.json`, which holds the configuration,
 the metrics, seed, versions, device, seconds and a SHA-256 of every file. A key knows no code: of a stage that was made
 by other code than today's it is said, and only that. Of several processes that need the same

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -148,10 +149,16 @@ def compare(
 
 @results_app.command()
 def best(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
-    """The setting with the highest mean validation N@10. Test figures are not looked at."""
+    """Of the settings that were validated, the one with the highest mean N@10 there. Test figures are not looked at.
+
+    Settings are compared on the seeds that all of them have.
+    """
     from letterlib.experiments.run_results import best, load_results, select
 
-    runs = best(select(load_results(*folders), where))
+    found = select(load_results(*folders), where)
+    runs = best(found)
+    if left := sorted({one.record["label"] for one in found if one.record["validation N@10"] is None}):
+        print(f"left out, not validated: {', '.join(left)}", file=sys.stderr)
     scores = ", ".join(f"seed {one.seed}: {one.record['validation N@10']:.4f}" for one in runs)
     print(json.dumps({k: v for k, v in runs[0].parameters.items() if k != "seed"}, indent=2))
     print(f"validation N@10 {scores}")

@@ -59,7 +59,7 @@ class RunConfig(Settings):
 
     dataset: str = "movielens"
     profile: str = "laptop"
-    seed: int = Field(0, ge=0, lt=SEEDS, description="decides every random choice")
+    seed: int = Field(0, ge=0, lt=SEEDS, description="decides what is random in training")
     held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
     device: str = Field("auto", description="auto, cpu or cuda")
     encoder: str = Field(MINILM, description="minilm, or any Hugging Face model id or folder")
@@ -128,7 +128,9 @@ def _check_values(config: RunConfig) -> None:
         check_heads(room, getattr(config, room).dimensions, getattr(config, room).n_heads)
     for room in ("tiger", "lcrec"):
         if (beam := getattr(config, room).beam) < RANKED:
-            raise LetterError(f"{room}.beam={beam}: changes nothing below {RANKED}, as many items as are ranked")
+            raise LetterError(
+                f"{room}.beam={beam}: the {RANKED} items that are ranked need as many beams; choose {RANKED} or more"
+            )
 
 
 def describe_settings(config: RunConfig, rooms: Collection[str] = ()) -> str:

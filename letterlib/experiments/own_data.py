@@ -149,8 +149,8 @@ class ColdStart(OwnPipeline):
 
     def identifiers(self, scheme: str) -> Identifiers:
         """Of all items; `tokenizer(scheme).identifiers()` has those of the seen items alone."""
-        if scheme not in TOKENIZER_ARMS:
-            return super().identifiers(scheme)
+        if scheme not in TOKENIZER_ARMS:  # they are made of all items, hidden ones included
+            raise LetterError(f"{scheme}: only trained tokenizers ({', '.join(TOKENIZER_ARMS)}) have cold items")
         path = self._tokenizer(scheme).path(f"{self.dataset.name}.index.json")
         sizes = (self.config.tokenizer.n_codes,) * self.config.tokenizer.n_levels
         return Identifiers.load(path, self.dataset.n_items, sizes)

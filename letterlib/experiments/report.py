@@ -28,7 +28,7 @@ from letterlib.experiments.analysis_run import (
     tokenizer_frame,
 )
 from letterlib.experiments.cache import ELSEWHERE, versions
-from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.pipeline import EXACT_CASES, Pipeline
 from letterlib.experiments.sentences import as_text, comparisons, floor_sentence
 from letterlib.experiments.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
 from letterlib.experiments.tables import SystemResult, folder_name, gather, heading, of_other_data, results_frame
@@ -120,8 +120,10 @@ def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Sec
     return Section(
         "Every system on one axis",
         [
-            f"Beams of {width} against exact scoring of the whole catalogue: {html.escape(found)}.",
-            f"Without the trie, so many of the ten best sequences are an item's identifier: {html.escape(valid)}.",
+            f"Beams of {width} against exact scoring of the whole catalogue, on {EXACT_CASES} test cases: "
+            f"{html.escape(found)}.",
+            f"Without the trie, so many of the ten best sequences of these cases are an item's identifier: "
+            f"{html.escape(valid)}.",
         ],
         figures=[
             picture(forest, "Recall@10 with 95% intervals over users, history left in. Grey: the two floors."),

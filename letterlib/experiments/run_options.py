@@ -43,7 +43,7 @@ RUN_OPTIONS = {
     "seed": (
         int,
         0,
-        typer.Option("--seed", help="decides every random choice; on a CPU the same seed gives the same result"),
+        typer.Option("--seed", help="decides what is random in training; on a CPU the same seed gives the same result"),
     ),
     "device": (str, "auto", typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one")),
     "encoder": (

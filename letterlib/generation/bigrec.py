@@ -60,7 +60,9 @@ class BIGRecConfig(Settings):
     gammas: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(
         (0.0,), min_length=1, description="weights of popularity; validation chooses"
     )
-    validation_cases: int = Field(200, ge=1, description="for that choice, a fixed sample; each costs a written title")
+    validation_cases: int = Field(
+        200, ge=1, description="for that choice, where gammas has several; each costs a written title"
+    )
     dtype: Dtype = "auto"
 
 

@@ -39,7 +39,7 @@ class LCRecConfig(Settings):
     words_first: bool = Field(True, description="new tokens start as the mean of their items' words, else at random")
     history: int = Field(20, ge=1, description="items read, the most recent ones")
     tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="alignment tasks; seqrec is the recommender's own")
-    alignment: float = Field(1.0, ge=0, description="examples of each other task per list of seqrec")
+    alignment: float = Field(1.0, ge=0, description="examples of each other task, if any, per list of seqrec")
     intentions: Path | None = Field(None, description="<Name>.user.json with what people say; templates without it")
     tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
     epochs: int = Field(4, ge=1)

@@ -89,7 +89,7 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["data", "--set", "lcrec.tasks=[seqrec]"], ["not a list", '["seqrec"]', "in single quotes for the shell"]),
         (["data", "--set", "lcrec.tasks=seqrec"], ["write a list, as [256, 128]", '["seqrec"]']),
         (["data", "--set", "sasrec.n_heads=3"], ["sasrec", "dimensions=50", "n_heads=3"]),
-        (["data", "--set", "tiger.beam=10"], ["tiger.beam=10", "below 20"]),
+        (["data", "--set", "tiger.beam=10"], ["tiger.beam=10", "choose 20 or more"]),
         (["data", "--set", "sasrec_32.dimensions=64"], ["sasrec_32.dimensions=64", "32"]),
         (["data", "--set", 'lcrec.tasks=["sing"]'], ['no task "sing"', "seqrec"]),
         (["settings", "dataset"], ['no option "dataset"', "the options are held_out"]),

@@ -161,3 +161,6 @@ def test_an_unknown_tokenizer_is_refused(cold):
 def test_a_system_that_learns_all_titles_cannot_be_asked_about_hidden_items(cold):
     with pytest.raises(LetterError, match="letter-lc-rec: learns from the titles of all items"):
         cold.system("letter-lc-rec")
+    for system in ("tiger-kmeans", "p5-cid"):  # whose identifiers are made of all items
+        with pytest.raises(LetterError, match="only trained tokenizers .* have cold items"):
+            cold.system(system)

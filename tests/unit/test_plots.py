@@ -31,6 +31,9 @@ def test_forest_names_the_best_and_counts_who_clears_the_floor():
     assert title(plots.system_forest(worse, floors=("markov",))).startswith("markov has the highest")
     alone = {name: systems[name] for name in ("markov", "TIGER")}
     assert title(plots.system_forest(alone, floors=("markov",))).endswith("0.0600; the trained system lies below it")
+    level = {"TIGER": alone["markov"], "markov": alone["markov"]}
+    assert title(plots.system_forest(level, floors=("markov",))).endswith("0.0600, level with markov")
+    assert title(plots.system_forest({"markov": alone["markov"]}, floors=("markov",))).endswith("0.0600")
     alone["TIGER"] = Interval(0.08, 0.07, 0.09)
     assert title(plots.system_forest(alone, floors=("markov",))).endswith("0.0800, above markov")
 
