@@ -115,7 +115,7 @@ def trade_off(runs: pd.DataFrame) -> Axes:
            ylabel="share of codes equal to those of\nthe collaborative neighbour (better up)")  # fmt: skip
     error, signal = mean["error"].to_numpy(), mean["similarity"].to_numpy()
     order = np.corrcoef(error, signal)[0, 1]
-    both = error.argmin() == signal.argmax()
+    both = ((error == error.min()) & (signal == signal.max())).any()
     title = "One setting is best at both" if both else "The best for meaning is not the best for the audience"
     n_seeds = runs["seed"].nunique()
     seeds = f"{n_seeds} seed{'s' * (n_seeds > 1)} each"
@@ -143,7 +143,8 @@ def counted_twice(table: pd.DataFrame) -> Axes:
     ax.set_xticks(table.index, [f"{level}\n({n:,} identifiers)" for level, n in table["identifiers"].items()])
     ax.set(xlabel="codes kept", ylabel="R@10", ylim=(-0.12 * most, 1.15 * most), xlim=(0.6, len(table) + 0.5))
     by_identifier, by_film = table[["by identifier", "by film"]].iloc[0]
-    said = f"{by_identifier / by_film:.0f} times R@10 by film" if by_film else f"{by_identifier:.3f}, and 0 by film"
+    times = by_identifier / by_film if by_film else 0
+    said = f"{times:.{int(times < 10)}f} times R@10 by film" if by_film else f"{by_identifier:.3f}, and 0 by film"
     ax.set_title(f"With one code kept, R@10 by identifier is {said}", loc="left", fontsize=11)
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
