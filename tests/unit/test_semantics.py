@@ -197,6 +197,9 @@ def test_whatever_keeps_a_model_from_loading_is_one_line():
     with pytest.raises(LetterError, match="cannot be loaded [(]KeyError: 'added_tokens'[)]; use another"):
         with loading("encoder x", "use another"):
             raise KeyError("added_tokens")
+    with pytest.raises(LetterError, match="RuntimeError: its weights have other sizes than its config.json says"):
+        with loading("encoder x", "use another"):
+            raise RuntimeError("You set `ignore_mismatched_sizes` to `False`, thus raising an error.")
     with pytest.raises(LetterError, match="^a line of its own$"), loading("encoder x", "use another"):
         raise LetterError("a line of its own")
 
