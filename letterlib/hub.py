@@ -37,19 +37,19 @@ def loading(what: str, hint: str) -> Iterator[None]:
     except LetterError:
         raise
     except Exception as error:  # such as a KeyError, whose text is the key alone
-        said = ["its weights have other sizes than its config.json says"] if "mismatched" in str(error) else None
-        said = said or str(error).strip().splitlines()
-        plain = said and isinstance(error, (OSError, ValueError, ImportError, SafetensorError))
-        reason = said[0] if plain else ": ".join([type(error).__name__, *said[:1]])
+        said = (str(error).strip().splitlines() or [""])[0]
+        if "ignore_mismatched_sizes" in said:  # transformers speaks of a report that it prints elsewhere
+            said = "its weights have other sizes than its config.json says"
+        expected = isinstance(error, (OSError, ValueError, ImportError, SafetensorError))
+        reason = said if said and expected else f"{type(error).__name__}: {said}".removesuffix(": ")
         raise LetterError(f"{what}: cannot be loaded ({reason}); {hint}") from error
 
 
 def find_on_hub(name: str) -> Path | None:
-    """The folder of a model in the hub's cache, None for one that is on the hub alone; OSError for
-    neither, ValueError for what cannot be a name.
+    """The folder of a model in the hub's cache; None for one that is on the hub alone.
 
-    The hub is asked once and only for what is not cached. Loading would ask for every file, each with retries that
-    take half a minute where there is no network.
+    OSError for neither, ValueError for what cannot be a name. The hub is asked once and only for what is not cached.
+    Loading would ask for every file, each with retries that take half a minute where there is no network.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError

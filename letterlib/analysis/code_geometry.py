@@ -28,7 +28,6 @@ def sphere_projection(codebook: np.ndarray) -> tuple[np.ndarray, float]:
     directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
     points = centred @ directions[:3].T
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    lengths[lengths <= rounding * np.abs(codebook).max()] = 0  # the centre, but for rounding
-    points = np.where(lengths > 0, points, 0)
+    lengths[lengths <= rounding * np.abs(codebook).max()] = np.inf  # the centre, but for rounding
     explained = float((scales[:3] ** 2).sum() / max((scales**2).sum(), 1e-12))
-    return points / np.where(lengths > 0, lengths, 1), explained
+    return points / lengths, explained

@@ -60,14 +60,13 @@ def target_ranks(user_states: np.ndarray, item_vectors: np.ndarray, targets: np.
     for name, vectors in (("user states", user_states), ("item vectors", item_vectors)):
         if not np.isfinite(vectors).all():
             raise LetterError(f"{name}: some hold NaN or infinity, which cannot be ranked; make them again")
-    # Each vector once: the product of equal vectors may differ in the last bit from place to place.
-    distinct, place = np.unique(np.asarray(item_vectors), axis=0, return_inverse=True)
-    if len(distinct) == len(item_vectors):
-        distinct, place = np.asarray(item_vectors), np.arange(len(item_vectors))
-    states, items, wanted = (torch.from_numpy(np.asarray(one)) for one in (user_states, distinct, targets))
-    ranks, ids, place = [], torch.arange(len(item_vectors)), torch.from_numpy(place.reshape(-1))
+    states, items, wanted = (torch.from_numpy(np.asarray(one)) for one in (user_states, item_vectors, targets))
+    ranks, ids, columns = [], torch.arange(len(items)), slice(None)
+    distinct, place = np.unique(items.numpy(), axis=0, return_inverse=True)
+    if len(distinct) < len(items):  # each once: products of equal vectors may differ in the last bit by their place
+        items, columns = torch.from_numpy(distinct), torch.from_numpy(place.reshape(-1))
     for start in range(0, len(states), _ROWS):
-        scores = (states[start : start + _ROWS] @ items.T)[:, place]
+        scores = (states[start : start + _ROWS] @ items.T)[:, columns]
         target = wanted[start : start + _ROWS, None]
         own = scores.gather(1, target)
         ranks.append(((scores > own) | ((scores == own) & (ids < target))).sum(dim=1))

@@ -10,7 +10,10 @@ _ROWS = 1024  # compared with the catalogue at a time
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows divided by their length, float64; a zero row stays zero, one below 1e-12 below 1. vectors: float [n, d]."""
+    """Rows divided by their length, float64. vectors: float [n, d].
+
+    A zero row stays zero, and a row shorter than 1e-12 does not reach length 1.
+    """
     vectors = np.asarray(vectors, dtype=np.float64)
     if vectors.ndim != 2:
         raise LetterError(f"vectors: neighbours need a table [items, dimensions], not {vectors.shape}")

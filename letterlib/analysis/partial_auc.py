@@ -29,10 +29,10 @@ def partial_auc(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tenso
 
 
 def mean_margin(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tensor:
-    """By how much the hardest negatives score above the positive, on average: 1 - OPAUC(beta) with slopes.
+    """By how much the hardest negatives score above the positive, on average.
 
-    Shapes as in `partial_auc`. It is the worst case over all ways to weigh the negatives in which none has more than
-    1 / k of the weight, where k negatives count.
+    Shapes as in `partial_auc`. It stands for 1 - OPAUC(beta), which has no gradient, and is the worst case over all
+    ways to weigh the negatives in which none has more than 1 / k of the weight, where k negatives count.
     """
     _check(positive, negatives)
     hardest = negatives.topk(n_hardest(beta, negatives.shape[1]), dim=1).values

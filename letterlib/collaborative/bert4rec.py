@@ -5,9 +5,9 @@ text. Some items of a history are replaced by a mask, and the network says which
 sides of them; to recommend, a mask is put behind the history. It knows the last items and their order, and nothing of
 the user beside them.
 
-An epoch teaches it only the masked items, about a fifth, where SASRec learns from every position. So it
-needs many times as many epochs: Petrov and Macdonald (RecSys 2022) could repeat what its authors reported only with up
-to thirty times the default training.
+An epoch teaches it only the masked items, about a fifth, where SASRec learns from every position. So it needs many
+times as many epochs: Petrov and Macdonald (RecSys 2022) could repeat what its authors reported only with up to thirty
+times the default training.
 
 What differs from the original: blocks are SASRec's (layer norm first, where BERT has it last: the same network,
 easier to train), batches are packed, and masks are drawn anew every epoch instead of ten times before training.

@@ -48,10 +48,8 @@ def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: flo
         raise LetterError(
             f"the language model has no {', '.join(missing)}, which LoRA would adapt; use one of LLaMA's architecture"
         )
-    matrices = [
-        name for name, one in model.named_parameters() if ".layers." in name and one.ndim > 1 and "norm" not in name
-    ]
-    if others := sorted({name.split(".")[-2] for name in matrices} - set(LORA_TARGETS)):
+    matrices = {name.split(".")[-2] for name, one in model.named_parameters() if ".layers." in name and one.ndim > 1}
+    if others := sorted(name for name in matrices - set(LORA_TARGETS) if "norm" not in name):
         raise LetterError(
             f"the language model's blocks have {', '.join(others)} as well, which LoRA would not adapt; use one of "
             "LLaMA's architecture"
