@@ -72,7 +72,7 @@ def wishes(measures: Mapping[str, Mapping[str, Interval]]) -> np.ndarray:
     """One panel a measure, a row of dots a way to ask. measures: measure -> way -> interval."""
     ways = list(next(iter(measures.values())))
     size = (4.2 * len(measures) + 1, 0.42 * len(ways) + 1.5)
-    figure, axes = plt.subplots(1, len(measures), figsize=size, layout="constrained", sharey=True)
+    axes = plt.subplots(1, len(measures), figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
     for ax, (measure, found) in zip(axes, measures.items(), strict=True):
         for row, one in enumerate(found.values()):
             ax.plot([one.low, one.high], [row, row], color=PALETTE[0], linewidth=2)

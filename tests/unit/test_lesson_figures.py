@@ -989,3 +989,8 @@ def test_two_ways_to_ask_that_are_written_alike_share_the_first_place():
     ways = {"no wish": near(0.3), "popular, one's wish": near(0.991), "popular, another's": near(0.991 + 1e-9)}
     axes = figures_projects.wishes({"fit": ways, "Recall@10": ways})
     assert titles(axes)[0] == "highest: 2 of 3 alike"
+
+
+def test_one_measure_of_wishes_is_one_panel():
+    axes = figures_projects.wishes({"fit": {"no wish": near(0.3), "the target's wish": near(0.9)}})
+    assert titles(axes) == ["highest: the target's wish"]
