@@ -26,12 +26,50 @@ def load_to_adapt(
     name: str, device: torch.device, dtype: torch.dtype, gradient_checkpointing: bool
 ) -> tuple[Any, nn.Module]:
     """(tokenizer, causal model) of `load_language_model`, its weights held as training on `device` wants them."""
-    # On a CPU weights stay float32 and autocast rounds what is multiplied; a GPU has no room for that.
+    # On a CPU sums stay float32 and autocast rounds what is multiplied; a GPU has no room for that.
     tokenizer, model = load_language_model(name, torch.float32 if device.type == "cpu" else dtype)
+    if device.type == "cpu":
+        _attend_plainly(model)
     if gradient_checkpointing:
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     return tokenizer, model
+
+
+def _attend_plainly(model: nn.Module) -> None:
+    """Let `model` use `plain_attention`."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+
+    AttentionInterface.register("plain", plain_attention)
+    AttentionMaskInterface.register("plain", eager_mask)
+    model.set_attn_implementation("plain")
+
+
+def plain_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention as transformers asks for it, scores and sums in float32 whatever the products around it are in.
+
+    On a CPU torch's fused one, with its gradients, takes twice as long for a hundred tokens, and longer in float32.
+
+    query [B, H, Q, D]; key, value [B, G, K, D], each shared by H / G heads; attention_mask, float, broadcasts to
+    [B, 1, Q, K] and is added to the scores. Returns [B, Q, H, D], and None for the weights, which nobody reads.
+    """
+    (batch, heads, length, size), groups = query.shape, key.shape[1]
+    with torch.autocast(query.device.type, enabled=False):
+        q = (query.float() * scaling).reshape(batch, groups, heads // groups * length, size)
+        scores = (q @ key.float().mT).view(batch, groups, heads // groups, length, -1)
+        weights = F.dropout(scores.add_(attention_mask.unsqueeze(2)).softmax(-1), dropout, module.training)
+        found = weights.flatten(2, 3) @ value.float()
+    return found.view(query.shape).transpose(1, 2).to(query.dtype), None
 
 
 def with_adapters(model: nn.Module, new_tokens: list[int], rank: int, alpha: float, dropout: float) -> "PeftModel":

@@ -173,7 +173,9 @@ class LCRec(IdentifierRecommender):
 
     def merged(self) -> nn.Module:
         """The language model with what was learnt written into its weights, as a plain transformers model."""
-        return copy.deepcopy(self.network.model).merge_and_unload()
+        merged = copy.deepcopy(self.network.model).merge_and_unload()
+        merged.set_attn_implementation("sdpa")  # transformers' usual one
+        return merged
 
     @property
     def n_trained(self) -> int:
