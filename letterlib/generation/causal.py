@@ -58,7 +58,7 @@ def plain_attention(
 ) -> tuple[Tensor, None]:
     """Attention as transformers asks for it, scores and sums in float32 whatever the products around it are in.
 
-    On a CPU torch's fused one, with its gradients, takes twice as long for a hundred tokens, and longer in float32.
+    On a CPU torch's fused one, with its gradients, takes about twice as long for a hundred tokens, in float32 longer.
 
     query [B, H, Q, D]; key, value [B, G, K, D], each shared by H / G heads; attention_mask, float, broadcasts to
     [B, 1, Q, K] and is added to the scores. Returns [B, Q, H, D], and None for the weights, which nobody reads.
