@@ -37,7 +37,7 @@ def load_to_adapt(
 
 
 def _attend_plainly(model: nn.Module) -> None:
-    """Let `model` use `plain_attention`."""
+    """Let `model` use `plain_attention`. A model that caps its scores, or has sinks, was not loaded: it has no sdpa."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
 

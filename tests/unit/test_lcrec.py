@@ -655,6 +655,16 @@ def test_a_model_whose_logits_are_not_its_output_embeddings_alone_is_refused(kin
         with_adapters(model, [], 4, 8.0, 0.0)
 
 
+def test_a_model_whose_attention_is_capped_is_refused(tmp_path):
+    """Plain attention would leave the cap out."""
+    tokenizer, _ = load_language_model(TINY)
+    tokenizer.save_pretrained(tmp_path)
+    config = transformers.Gemma2Config(**TINY_SIZES, head_dim=8, final_logit_softcapping=None)
+    transformers.Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(LetterError, match="cannot be loaded .Gemma2ForCausalLM does not support"):
+        fresh(language_model=str(tmp_path))
+
+
 def test_more_tokens_than_a_layer_looks_back_are_refused():
     model = transformers.MistralForCausalLM(transformers.MistralConfig(**TINY_SIZES, sliding_window=4)).eval()
     vocabulary = SimpleNamespace(order=torch.arange(50))
