@@ -37,7 +37,7 @@ def load_to_adapt(
 
 
 def _attend_plainly(model: nn.Module) -> None:
-    """Let `model` use `plain_attention`. A model that caps its scores, or has sinks, was not loaded: it has no sdpa."""
+    """Let `model` use `plain_attention`."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
 
@@ -54,6 +54,7 @@ def plain_attention(
     attention_mask: Tensor,
     scaling: float,
     dropout: float = 0.0,
+    softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers asks for it, scores and sums in float32 whatever the products around it are in.
@@ -62,7 +63,10 @@ def plain_attention(
 
     query [B, H, Q, D]; key, value [B, G, K, D], each shared by H / G heads; attention_mask, float, broadcasts to
     [B, 1, Q, K] and is added to the scores. Returns [B, Q, H, D], and None for the weights, which nobody reads.
+    softcap: a limit of the scores, as Gemma 2 has one, is a LetterError. (Newer transformers do not load such a model.)
     """
+    if softcap is not None:
+        raise LetterError("the language model caps the scores of its attention; use one of LLaMA's architecture")
     (batch, heads, length, size), groups = query.shape, key.shape[1]
     with torch.autocast(query.device.type, enabled=False):
         q = (query.float() * scaling).reshape(batch, groups, heads // groups * length, size)
