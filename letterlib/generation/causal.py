@@ -26,7 +26,7 @@ def load_to_adapt(
     name: str, device: torch.device, dtype: torch.dtype, gradient_checkpointing: bool
 ) -> tuple[Any, nn.Module]:
     """(tokenizer, causal model) of `load_language_model`, its weights held as training on `device` wants them."""
-    # On a CPU sums stay float32 and autocast rounds what is multiplied; a GPU has no room for that.
+    # On a CPU weights stay float32 and autocast rounds what is multiplied; a GPU has no room for that.
     tokenizer, model = load_language_model(name, torch.float32 if device.type == "cpu" else dtype)
     if device.type == "cpu":
         _attend_plainly(model)
