@@ -85,6 +85,19 @@ def load_found(name: str, load: Callable[[str], Loaded]) -> Loaded:
         return load(name)
 
 
+def load_weights(model_class: Any, source: str, unused: tuple[str, ...] = (), **options: Any) -> Any:
+    """model_class.from_pretrained(source); OSError where weights are missing, for which transformers draws random ones.
+
+    unused: parts of the model that nobody asks, such as a pooler; they may be missing.
+    """
+    options = {"use_safetensors": True} | options
+    model, report = model_class.from_pretrained(source, output_loading_info=True, **options)
+    missing = sorted(name for name in report["missing_keys"] if not set(unused) & set(name.split(".")))
+    if missing:
+        raise OSError(f"its files lack {len(missing)} of the weights that its config.json speaks of: {missing[0]}")
+    return model
+
+
 def load_tokenizer(source: str, **options: str) -> Any:
     """A tokenizer that knows words: without its files transformers makes one of special tokens alone, silently."""
     from transformers import AutoTokenizer

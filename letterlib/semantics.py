@@ -14,7 +14,7 @@ from torch import Tensor
 
 from letterlib.errors import LetterError
 from letterlib.files import digest, written_beside
-from letterlib.hub import load_found, load_tokenizer, loading
+from letterlib.hub import load_found, load_tokenizer, load_weights, loading
 from letterlib.processes import n_processes, process_index, summed
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import progress
@@ -98,12 +98,15 @@ def load_encoder(name: str, device: torch.device):
     from transformers.utils import logging
 
     def load(source: str):
-        return load_tokenizer(source), AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+        # Only the states of an encoder are read: a pooler or a decoder may be missing, and often is.
+        model = load_weights(AutoModel, source, unused=("pooler", "decoder"), dtype=torch.float32)
+        return load_tokenizer(source), model
 
     logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
     with loading(f'encoder "{name}"', 'use "minilm", or the id or folder of a Hugging Face model in safetensors'):
         tokenizer, model = load_found(find_encoder(name), load)
-    if model.config.is_encoder_decoder:
+    # The class decides, not config.is_encoder_decoder: an encoder alone is saved with False, and loaded with a decoder.
+    if hasattr(model, "encoder") and hasattr(model, "decoder"):
         model = model.get_encoder()
     return tokenizer, model.to(device).eval()
 

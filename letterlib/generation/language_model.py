@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from letterlib.decoding.trie import EOS, tokens_of
 from letterlib.errors import LetterError
-from letterlib.hub import find_on_hub, load_found, load_tokenizer, loading
+from letterlib.hub import find_on_hub, load_found, load_tokenizer, load_weights, loading
 from letterlib.semantics import find_encoder
 from letterlib.tokenization.identifiers import Identifiers, token
 from letterlib.training import seeded
@@ -46,12 +46,12 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
     logging.disable_progress_bar()
     if name == TINY:
         return _tiny(dtype)
-    folder, options = _smollm2() if name == SMOLLM2 else (name, {"use_safetensors": True})
+    folder, options = _smollm2() if name == SMOLLM2 else (name, {})
 
     def load(source: str) -> tuple[Any, nn.Module]:
         tokenizer = load_tokenizer(source, **{k: v for k, v in options.items() if k == "gguf_file"})
         settings = {"dtype": dtype, "attn_implementation": "sdpa"} | options
-        return tokenizer, AutoModelForCausalLM.from_pretrained(source, **settings)
+        return tokenizer, load_weights(AutoModelForCausalLM, source, **settings)
 
     with loading(f'language model "{name}"', HINT):
         tokenizer, model = load_found(folder, load)

@@ -26,7 +26,7 @@ from letterlib.errors import LetterError
 from letterlib.generation.encoder_decoder import EncoderDecoder
 from letterlib.generation.t5_weights import from_transformers
 from letterlib.generation.tiger import Tiger, TigerConfig
-from letterlib.hub import load_found, loading
+from letterlib.hub import load_found, load_weights, loading
 from letterlib.tokenization.identifiers import Identifiers
 
 _SIZES = ("d_model", "d_ff", "n_heads", "d_head", "n_layers")
@@ -63,7 +63,7 @@ def tiger_from_t5(
 def _load(t5: str) -> EncoderDecoder:
     from transformers import T5ForConditionalGeneration
 
-    load = functools.partial(T5ForConditionalGeneration.from_pretrained, dtype=torch.float32, use_safetensors=True)
+    load = functools.partial(load_weights, T5ForConditionalGeneration, dtype=torch.float32)
     with loading(f'T5 "{t5}"', 'use "t5-small", or a local folder'):
         return from_transformers(load_found(t5, load))
 

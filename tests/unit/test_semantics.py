@@ -1,5 +1,7 @@
 """Text embeddings: pooling, batching, and the value that carries them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -187,6 +189,67 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path, load):
     GPT2LMHeadModel(GPT2Config(vocab_size=2, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path)
     with pytest.raises(LetterError, match="cannot be loaded .*has no tokenizer in it, such as tokenizer.json.*; use"):
         load(str(tmp_path))
+
+
+def words_of(tmp_path) -> int:
+    """Write a tokenizer of a few words there; returns how many."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "</s>": 1, "a": 2, "b": 3}, unk_token="</s>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(tmp_path)
+    return 4
+
+
+LLAMA = dict(num_hidden_layers=1, hidden_size=16, intermediate_size=16, num_attention_heads=2)
+T5 = dict(num_layers=1, d_model=16, d_ff=16, d_kv=8, num_heads=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "load"),
+    [
+        ("BertModel", LLAMA, lambda folder: embed_texts(["a"], folder)),
+        ("T5EncoderModel", T5, lambda folder: embed_texts(["a"], folder)),
+        ("LlamaForCausalLM", LLAMA, load_language_model),
+    ],
+)
+def test_weights_that_are_missing_are_not_made_up(tmp_path, kind, size, load):
+    """transformers would draw them at random and go on: another model each time."""
+    import transformers
+
+    model_class, layers = getattr(transformers, kind), next(iter(size))
+    model_class(model_class.config_class(vocab_size=words_of(tmp_path), **size)).save_pretrained(tmp_path)
+    load(str(tmp_path))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {layers: 2}), encoding="utf-8")
+    with pytest.raises(LetterError, match=r"cannot be loaded \(its files lack \d+ of the weights .*[.]1[.].*\); use"):
+        load(str(tmp_path))
+
+
+def test_a_causal_model_without_its_output_is_refused_and_embeds_texts(tmp_path):
+    from transformers import LlamaConfig, LlamaModel
+
+    LlamaModel(LlamaConfig(vocab_size=words_of(tmp_path), **LLAMA)).save_pretrained(tmp_path)
+    assert embed_texts(["a"], str(tmp_path)).shape == (1, 16)
+    with pytest.raises(LetterError, match="lack 1 of the weights .*lm_head.weight"):
+        load_language_model(str(tmp_path))
+
+
+def test_a_t5_embeds_with_its_encoder_whether_it_was_saved_with_a_decoder_or_without(tmp_path):
+    """Sentence-T5 is saved without one, and transformers loads it with one."""
+    from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    whole = T5ForConditionalGeneration(T5Config(vocab_size=words_of(tmp_path), **T5)).eval()
+    with torch.no_grad():
+        states = whole.get_encoder()(input_ids=torch.tensor([[2, 3, 3]])).last_hidden_state
+    whole.save_pretrained(tmp_path)
+    assert np.allclose(embed_texts(["a b b"], str(tmp_path), dtype="float32"), states.mean(dim=1), atol=1e-6)
+    alone = T5EncoderModel(T5Config(vocab_size=4, **T5))
+    alone.load_state_dict({n: w for n, w in whole.state_dict().items() if n.startswith(("shared", "encoder"))})
+    alone.save_pretrained(tmp_path)
+    assert np.allclose(embed_texts(["a b b"], str(tmp_path), dtype="float32"), states.mean(dim=1), atol=1e-6)
 
 
 def test_whatever_keeps_a_model_from_loading_is_one_line():
