@@ -13,6 +13,9 @@ from torch import Tensor
 from letterlib.data.dataset import Sequences
 from letterlib.data.flat_arrays import places_within, positions_of
 
+SMALL_TABLE = 2048
+"""Places of a table whose padding costs less than another table."""
+
 
 @dataclass
 class Packed:
@@ -42,10 +45,15 @@ class Group:
     places: Tensor
 
     @property
-    def real(self) -> Tensor:
-        """Which places hold an item and are not padding: bool [n_rows, width]."""
-        filled = torch.zeros(self.n_rows * self.width, dtype=torch.bool, device=self.places.device)
-        return filled.index_fill(0, self.places, True).view(self.n_rows, self.width)
+    def padding(self) -> Tensor:
+        """The places without an item, at which no position looks: bool [n_rows, 1, 1, width]."""
+        padding = torch.ones(self.n_rows * self.width, dtype=torch.bool, device=self.places.device)
+        return padding.index_fill_(0, self.places, False).view(self.n_rows, 1, 1, self.width)
+
+    @property
+    def after(self) -> Tensor:
+        """The places after each, at which it does not look where attention is causal: bool [width, width]."""
+        return torch.ones(self.width, self.width, dtype=torch.bool, device=self.places.device).triu_(1)
 
 
 def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
@@ -57,9 +65,11 @@ def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
     indices = positions_of(starts[order], ends[order])
     groups, row = [], 0
     while row < len(lengths):
-        # A group takes histories down to half its width, so that less than half of the table is padding.
-        n_rows = int(np.count_nonzero(lengths[row:] > lengths[row] // 2))
-        width, group = int(lengths[row]), lengths[row : row + n_rows]
+        # A group takes histories down to half its width, so that less than half of the table is padding; of a small
+        # table more may be, because every group costs some time of its own.
+        width, rest = int(lengths[row]), lengths[row:]
+        n_rows = min(len(rest), max(int(np.count_nonzero(rest > width // 2)), SMALL_TABLE // width))
+        group = rest[:n_rows]
         places = np.repeat(np.arange(n_rows) * width, group) + places_within(group)
         groups.append(Group(n_rows, width, torch.from_numpy(places)))
         row += n_rows

@@ -7,16 +7,16 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_data import made
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from letterlib.collaborative import catalogue_softmax
+from letterlib.collaborative import catalogue_softmax, packing
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
 from letterlib.collaborative.packing import pack, training_windows
-from letterlib.collaborative.sasrec import SASRec, SASRecConfig, SASRecNetwork, next_item_loss
+from letterlib.collaborative.sasrec import Block, Dropout, SASRec, SASRecConfig, SASRecNetwork, next_item_loss
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
@@ -73,9 +73,16 @@ def test_order_matters(network):
     assert (a[-1] - b[-1]).abs().max() > 1e-2
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.fixture(params=[0, 40, packing.SMALL_TABLE])
+def small_table(request, monkeypatch) -> int:
+    """Tables that may be mostly padding: none, small ones, and as it is."""
+    monkeypatch.setattr(packing, "SMALL_TABLE", request.param)
+    return request.param
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=10), min_size=2, max_size=9))
-def test_a_history_has_the_same_states_alone_and_among_others(histories):
+def test_a_history_has_the_same_states_alone_and_among_others(small_table, histories):
     torch.manual_seed(0)
     network = SASRecNetwork(N_ITEMS, SMALL).eval()
     together = states_of(network, *histories)
@@ -83,12 +90,50 @@ def test_a_history_has_the_same_states_alone_and_among_others(histories):
         torch.testing.assert_close(states, states_of(network, history)[0], rtol=0, atol=1e-5)
 
 
-def test_packing_computes_less_padding_than_places():
+def test_packing_computes_less_padding_than_places_but_in_small_tables(monkeypatch):
     lengths = [50, 26, 25, 7, 4, 4, 1, 1]
     flat = Sequences.from_lists([[0] * n for n in lengths])
-    batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
-    assert [(g.n_rows, g.width) for g in batch.groups] == [(2, 50), (1, 25), (3, 7), (2, 1)]
-    assert len(batch.items) == sum(lengths)
+    tables = {0: [(2, 50), (1, 25), (3, 7), (2, 1)], 100: [(2, 50), (4, 25), (2, 1)], 400: [(8, 50)]}
+    for small, expected in tables.items():
+        monkeypatch.setattr(packing, "SMALL_TABLE", small)
+        batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
+        assert [(g.n_rows, g.width) for g in batch.groups] == expected
+        assert len(batch.items) == sum(lengths)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_and_its_gradients_are_torch_s_own(causal, small_table):
+    torch.manual_seed(0)
+    block, lengths = Block(16, 2, 0.0, causal), [9, 5, 4, 1]
+    flat = Sequences.from_lists([[0] * n for n in lengths])
+    groups = pack(flat.values, flat.offsets[:-1], flat.offsets[1:]).groups
+    ours, theirs = (torch.randn(sum(lengths), 48, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    found, expected = block.attention(ours.requires_grad_(), groups), []
+    for one in theirs.requires_grad_().split(lengths):
+        q, k, v = one.view(1, len(one), 3, 2, 8).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        expected.append(mixed.transpose(1, 2).reshape(len(one), 16))
+    expected = torch.cat(expected)
+    torch.testing.assert_close(found, expected)
+    upstream = torch.randn_like(found)
+    found.backward(upstream), expected.backward(upstream)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_keeps_its_share_of_the_numbers_each_for_itself_and_none_in_evaluation(dtype):
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.3), torch.ones(400, 500, dtype=dtype, requires_grad=True)
+    kept = dropout(x)
+    assert kept.dtype == dtype and set(kept.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.7, dtype=dtype))}
+    kept.sum().backward()
+    assert torch.equal(x.grad, kept)
+    share = (kept > 0).float()
+    assert share.mean() == pytest.approx(0.7, abs=0.005)  # five standard deviations
+    # Neighbours are dropped together as often as chance has it: half a row or a whole one is not.
+    for other in (share.roll(1, 0), share.roll(1, 1)):
+        assert (share * other).mean() == pytest.approx(0.49, abs=0.01)
+    assert torch.equal(dropout.eval()(x), x) and torch.equal(Dropout(0.0).train()(x), x)
 
 
 @settings(max_examples=40, deadline=None)
