@@ -210,10 +210,14 @@ def test_an_empty_history_of_an_unknown_user_is_answered_by_popularity(fitted):
 @pytest.mark.parametrize("name", USER_BASED)
 def test_an_empty_history_of_a_known_user_is_answered_by_the_users_vector(name):
     kind, config = SYSTEMS[name]
-    model = kind(config.model_copy(update=LONG), 1, "cpu").fit(made(two_tastes(), N_ITEMS).split())
-    items = model.recommend(Cases.from_histories([[]] * N_USERS, np.arange(N_USERS)), 5).items
-    # An even chance for popularity. A network that reads windows never saw an empty one, and is less sure than MF.
-    assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.65
+    split, shares = made(two_tastes(), N_ITEMS).split(), []
+    nothing = Cases.from_histories([[]] * N_USERS, np.arange(N_USERS))
+    for seed in range(5):
+        items = kind(config.model_copy(update=LONG), seed, "cpu").fit(split).recommend(nothing, 5).items
+        shares.append((items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean())
+    # An even chance for popularity. A network that reads windows never saw an empty one, and is less sure than MF: of
+    # ten seeds it had .58 to .91, .80 on average.
+    assert np.mean(shares) > 0.65
 
 
 @pytest.mark.parametrize("name", ["mf", "caser", "hgn", "bert4rec"])
