@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.collaborative.neural import NeuralConfig
+from letterlib.collaborative.neural import Dropout, NeuralConfig
 from letterlib.collaborative.user_vectors import UserVectors, WindowRecommender
 
 
@@ -39,7 +39,7 @@ class CaserNetwork(nn.Module):
         self.across = nn.ModuleList(nn.Conv1d(d, config.horizontal, height) for height in heights)
         self.down = nn.Linear(window, config.vertical)
         self.mix = nn.Linear(window * config.horizontal + config.vertical * d, d)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.outputs = nn.Embedding(n_items, 2 * d)
         self.bias = nn.Parameter(torch.zeros(n_items))
         for table in (self.users.table, self.items, self.outputs):

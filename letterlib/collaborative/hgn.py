@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.collaborative.neural import NeuralConfig
+from letterlib.collaborative.neural import Dropout, NeuralConfig
 from letterlib.collaborative.user_vectors import UserVectors, WindowRecommender
 
 
@@ -37,7 +37,7 @@ class HGNNetwork(nn.Module):
         self.feature_of_item, self.feature_of_user = nn.Linear(d, d), nn.Linear(d, d, bias=False)
         self.instance_of_item = nn.Linear(d, 1, bias=False)
         self.instance_of_user = nn.Linear(d, config.window, bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.outputs = nn.Embedding(n_items, d)
         self.bias = nn.Parameter(torch.zeros(n_items))
         for table in (self.users.table, self.items, self.outputs):

@@ -153,6 +153,18 @@ class NeuralRecommender(ABC):
         return model
 
 
+class Dropout(nn.Dropout):
+    """torch's own, but that a CPU draws uniform numbers, which takes a third of the time of Bernoulli's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not self.training or self.p == 0:
+            return super().forward(x)
+        share = 1 - self.p
+        # A number from [0, 1) plus `share` is 1 or more, so 1 once rounded down, in `share` of all cases.
+        kept = torch.rand(x.shape).add_(share).floor_().div_(share)
+        return x * kept.to(x.dtype)
+
+
 def softmax_loss(states: Tensor, table: Tensor, bias: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Softmax cross-entropy over the catalogue of `states @ table.T + bias`; shapes as `catalogue_cross_entropy`."""
     states = torch.cat([states, states.new_ones(len(states), 1)], dim=1)  # the bias is one more dimension

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
-from letterlib.collaborative.neural import Batches, NeuralConfig, NeuralRecommender
+from letterlib.collaborative.neural import Batches, Dropout, NeuralConfig, NeuralRecommender
 from letterlib.collaborative.packing import Group, Packed, pack, training_windows
 from letterlib.collaborative.pairwise import sample_negatives
 from letterlib.data.dataset import Cases, Split
@@ -43,18 +43,6 @@ class SASRecConfig(NeuralConfig):
     dropout: float = Field(0.2, ge=0, lt=1)
     history: int = Field(50, ge=1, description="items read, the most recent ones")
     loss: Literal["softmax", "bce"] = Field("softmax", description="bce: the original's, one negative per position")
-
-
-class Dropout(nn.Dropout):
-    """torch's own, but that a CPU draws uniform numbers, which takes a third of the time of Bernoulli's."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not self.training or self.p == 0:
-            return super().forward(x)
-        share = 1 - self.p
-        # A number from [0, 1) plus `share` is 1 or more, so 1 once rounded down, in `share` of all cases.
-        kept = torch.rand(x.shape).add_(share).floor_().div_(share)
-        return x * kept.to(x.dtype)
 
 
 class Block(nn.Module):

@@ -13,7 +13,7 @@ from letterlib.collaborative.caser import Caser, CaserConfig
 from letterlib.collaborative.hgn import HGN, HGNConfig
 from letterlib.collaborative.lightgcn import LightGCN, LightGCNConfig
 from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
-from letterlib.collaborative.neural import NeuralConfig, NeuralRecommender
+from letterlib.collaborative.neural import Dropout, NeuralConfig, NeuralRecommender
 from letterlib.collaborative.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import NO_ITEM, Cases
 from letterlib.errors import LetterError
@@ -315,3 +315,19 @@ def test_an_interrupted_fit_has_learnt_nothing(kind, config, monkeypatch, tmp_pa
     for ask in (lambda: model.recommend(Cases.from_histories([[0, 1]]), 2), lambda: model.save(tmp_path / "a")):
         with pytest.raises(LetterError, match="has learnt nothing yet; call fit first"):
             ask()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_keeps_its_share_of_the_numbers_each_for_itself_and_none_in_evaluation(dtype):
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.3), torch.ones(400, 500, dtype=dtype, requires_grad=True)
+    kept = dropout(x)
+    assert kept.dtype == dtype and set(kept.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.7, dtype=dtype))}
+    kept.sum().backward()
+    assert torch.equal(x.grad, kept)
+    share = (kept > 0).float()
+    assert share.mean() == pytest.approx(0.7, abs=0.005)  # five standard deviations
+    # Neighbours are dropped together as often as chance has it: half a row or a whole one is not.
+    for other in (share.roll(1, 0), share.roll(1, 1)):
+        assert (share * other).mean() == pytest.approx(0.49, abs=0.01)
+    assert torch.equal(dropout.eval()(x), x) and torch.equal(Dropout(0.0).train()(x), x)

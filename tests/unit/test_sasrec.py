@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from letterlib.collaborative import catalogue_softmax, packing
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
 from letterlib.collaborative.packing import pack, training_windows
-from letterlib.collaborative.sasrec import Block, Dropout, SASRec, SASRecConfig, SASRecNetwork, next_item_loss
+from letterlib.collaborative.sasrec import Block, SASRec, SASRecConfig, SASRecNetwork, next_item_loss
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
@@ -118,22 +118,6 @@ def test_attention_and_its_gradients_are_torch_s_own(causal, small_table):
     upstream = torch.randn_like(found)
     found.backward(upstream), expected.backward(upstream)
     torch.testing.assert_close(ours.grad, theirs.grad)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_keeps_its_share_of_the_numbers_each_for_itself_and_none_in_evaluation(dtype):
-    torch.manual_seed(0)
-    dropout, x = Dropout(0.3), torch.ones(400, 500, dtype=dtype, requires_grad=True)
-    kept = dropout(x)
-    assert kept.dtype == dtype and set(kept.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.7, dtype=dtype))}
-    kept.sum().backward()
-    assert torch.equal(x.grad, kept)
-    share = (kept > 0).float()
-    assert share.mean() == pytest.approx(0.7, abs=0.005)  # five standard deviations
-    # Neighbours are dropped together as often as chance has it: half a row or a whole one is not.
-    for other in (share.roll(1, 0), share.roll(1, 1)):
-        assert (share * other).mean() == pytest.approx(0.49, abs=0.01)
-    assert torch.equal(dropout.eval()(x), x) and torch.equal(Dropout(0.0).train()(x), x)
 
 
 @settings(max_examples=40, deadline=None)
