@@ -13,8 +13,8 @@ from torch import Tensor
 from letterlib.data.dataset import Sequences
 from letterlib.data.flat_arrays import places_within, positions_of
 
-SMALL_TABLE = 2048
-"""Places of a table whose padding costs less than another table."""
+PADDING = 1024
+"""Places of padding that cost less than another table."""
 
 
 @dataclass
@@ -65,10 +65,10 @@ def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
     indices = positions_of(starts[order], ends[order])
     groups, row = [], 0
     while row < len(lengths):
-        # A group takes histories down to half its width, so that less than half of the table is padding; of a small
-        # table more may be, because every group costs some time of its own.
+        # A group takes histories down to half its width, so that less than half of the table is padding; and more of
+        # them while there is little padding, because every group costs some time of its own.
         width, rest = int(lengths[row]), lengths[row:]
-        n_rows = min(len(rest), max(int(np.count_nonzero(rest > width // 2)), SMALL_TABLE // width))
+        n_rows = int(max((rest > width // 2).sum(), (np.cumsum(width - rest) <= PADDING).sum()))
         group = rest[:n_rows]
         places = np.repeat(np.arange(n_rows) * width, group) + places_within(group)
         groups.append(Group(n_rows, width, torch.from_numpy(places)))

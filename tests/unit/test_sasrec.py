@@ -73,16 +73,16 @@ def test_order_matters(network):
     assert (a[-1] - b[-1]).abs().max() > 1e-2
 
 
-@pytest.fixture(params=[0, 40, packing.SMALL_TABLE])
-def small_table(request, monkeypatch) -> int:
-    """Tables that may be mostly padding: none, small ones, and as it is."""
-    monkeypatch.setattr(packing, "SMALL_TABLE", request.param)
+@pytest.fixture(params=[0, 8, packing.PADDING])
+def padding(request, monkeypatch) -> int:
+    """Tables of similar lengths alone, tables with some padding, and as it is: here one table for all."""
+    monkeypatch.setattr(packing, "PADDING", request.param)
     return request.param
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=10), min_size=2, max_size=9))
-def test_a_history_has_the_same_states_alone_and_among_others(small_table, histories):
+def test_a_history_has_the_same_states_alone_and_among_others(padding, histories):
     torch.manual_seed(0)
     network = SASRecNetwork(N_ITEMS, SMALL).eval()
     together = states_of(network, *histories)
@@ -90,19 +90,19 @@ def test_a_history_has_the_same_states_alone_and_among_others(small_table, histo
         torch.testing.assert_close(states, states_of(network, history)[0], rtol=0, atol=1e-5)
 
 
-def test_packing_computes_less_padding_than_places_but_in_small_tables(monkeypatch):
+def test_packing_computes_less_padding_than_places_but_where_there_is_little(monkeypatch):
     lengths = [50, 26, 25, 7, 4, 4, 1, 1]
     flat = Sequences.from_lists([[0] * n for n in lengths])
-    tables = {0: [(2, 50), (1, 25), (3, 7), (2, 1)], 100: [(2, 50), (4, 25), (2, 1)], 400: [(8, 50)]}
-    for small, expected in tables.items():
-        monkeypatch.setattr(packing, "SMALL_TABLE", small)
+    tables = {0: [(2, 50), (1, 25), (3, 7), (2, 1)], 100: [(4, 50), (4, 4)], 400: [(8, 50)]}
+    for padding, expected in tables.items():
+        monkeypatch.setattr(packing, "PADDING", padding)
         batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
         assert [(g.n_rows, g.width) for g in batch.groups] == expected
         assert len(batch.items) == sum(lengths)
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_attention_and_its_gradients_are_torch_s_own(causal, small_table):
+def test_attention_and_its_gradients_are_torch_s_own(causal, padding):
     torch.manual_seed(0)
     block, lengths = Block(16, 2, 0.0, causal), [9, 5, 4, 1]
     flat = Sequences.from_lists([[0] * n for n in lengths])
