@@ -98,9 +98,9 @@ def load_encoder(name: str, device: torch.device):
     from transformers.utils import logging
 
     def load(source: str):
+        tokenizer = load_tokenizer(source)  # first: on the hub, weights are gigabytes
         # Only the states of an encoder are read: a pooler or a decoder may be missing, and often is.
-        model = load_weights(AutoModel, source, unused=("pooler", "decoder"), dtype=torch.float32)
-        return load_tokenizer(source), model
+        return tokenizer, load_weights(AutoModel, source, unused=("pooler", "decoder"), dtype=torch.float32)
 
     logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
     with loading(f'encoder "{name}"', 'use "minilm", or the id or folder of a Hugging Face model in safetensors'):
