@@ -90,8 +90,7 @@ def load_weights(model_class: Any, source: str, unused: tuple[str, ...] = (), **
 
     unused: parts of the model that nobody asks, such as a pooler; they may be missing.
     """
-    options = {"use_safetensors": True} | options
-    model, report = model_class.from_pretrained(source, output_loading_info=True, **options)
+    model, report = model_class.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
     missing = sorted(name for name in report["missing_keys"] if not set(unused) & set(name.split(".")))
     if missing:
         raise OSError(f"its files lack {len(missing)} of the weights that its config.json speaks of: {missing[0]}")

@@ -23,7 +23,7 @@ class Packed:
 
     items: int64 [n_positions]. columns: int64 [n_positions], the place in its history, the oldest item being
     place 0. last: int64 [n_histories], the position of each history's last item, in the order they came in.
-    groups: runs of histories of similar length, for `Block.attention`.
+    groups: runs of histories, each padded to a table of its own, for `Block.attention`.
     """
 
     items: Tensor
@@ -38,7 +38,7 @@ class Packed:
 
 @dataclass
 class Group:
-    """Histories of similar length. places: int64 [their positions], where each goes in [n_rows, width]."""
+    """Histories in one table. places: int64 [their positions], where each goes in [n_rows, width]."""
 
     n_rows: int
     width: int

@@ -159,13 +159,9 @@ def test_an_unknown_encoder_says_what_to_use_instead():
 
 @pytest.mark.parametrize("load", [lambda folder: embed_texts(["a"], folder), load_language_model])
 def test_weights_that_are_a_pickle_are_refused_with_what_to_use(tmp_path, load):
-    from tokenizers import Tokenizer, models
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    words = Tokenizer(models.WordLevel({"</s>": 0, "a": 1}, unk_token="</s>"))
-    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(tmp_path)
-    size = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=2, **size))
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=words_of(tmp_path), **LLAMA))
     model.save_pretrained(tmp_path)
     load(str(tmp_path))
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
