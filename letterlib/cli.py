@@ -58,7 +58,7 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """LETTER-TIGER and what it is held against: embeddings, tokenizers, recommenders, evaluation, analysis, a report.
+    """Run LETTER-TIGER beside five other systems, and write a report.
 
     Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it anywhere and run it
     again, and it goes on from the last finished stage or checkpoint.
@@ -95,7 +95,7 @@ def table(
         ),
     ] = [],  # noqa: B006 (typer copies it)
 ) -> None:
-    """Every system over several seeds, with intervals over seeds and users, and what can be said of each difference.
+    """Compare the systems over several seeds, with intervals.
 
     Goes on where it was interrupted; once all is there it takes seconds. Markdown, CSV, LaTeX, JSON and a figure.
     """
@@ -112,11 +112,11 @@ def table(
 @data_app.callback(invoke_without_command=True)
 @with_run_options
 def data(pipeline, context: typer.Context) -> None:
-    """Load a data set, check it, and print its counts and its split.
+    """Check a data set and print its counts; fetch or import one.
 
     `letterlib data fetch` gets raw files; `letterlib data import` makes a data set of two tables of your own.
 
-    amazon-<year>-<category> and yelp are made from raw files, and their counts are held against the paper's.
+    amazon-<year>-<category> and yelp are made from raw files, and their counts are compared with the paper's.
     """
     from letterlib.data import paper_counts
     from letterlib.experiments.tables import describe_data
@@ -132,7 +132,7 @@ def settings(
     pipeline,
     rooms: Annotated[list[str] | None, typer.Argument(help="tiger, tokenizer, ...; all when none is named")] = None,
 ) -> None:
-    """List what --set may change, with its value in the profile and its meaning. Nothing is run."""
+    """List what --set may change, with values and meanings. Nothing is run."""
     from letterlib.experiments.configuration import describe_settings
 
     print(describe_settings(pipeline.config, rooms or ()))
@@ -141,7 +141,7 @@ def settings(
 @app.command()
 @with_run_options
 def embed(pipeline) -> None:
-    """Make the semantic (text) and the collaborative (SASRec, 32-d) embeddings."""
+    """Make the text embeddings and the collaborative ones (SASRec)."""
     for embeddings in (pipeline.semantic(), pipeline.collaborative()):
         print(f"{embeddings.source}: {embeddings.vectors.shape[0]:,} x {embeddings.vectors.shape[1]}")
     print_folders(pipeline)
@@ -155,7 +155,7 @@ def tokenize(
         str, typer.Option("--arm", help="letter (both regularizers), cf or div (only that one), plain (neither)")
     ] = "letter",
 ) -> None:
-    """Train a tokenizer and write the identifiers of the catalogue (<Name>.index.json)."""
+    """Train a tokenizer and write the identifiers of the items. They are in <Name>.index.json."""
     from letterlib.experiments.tables import describe_tokenizer
 
     print(describe_tokenizer(pipeline.tokenizer(arm)))
@@ -168,7 +168,7 @@ def train(
     pipeline,
     system: Annotated[str, typer.Argument(help="caser, sasrec-tuned, letter-tiger, ...; a wrong name lists all")],
 ) -> None:
-    """Train one recommender, and before it whatever it needs."""
+    """Train one system, and before it whatever it needs."""
     pipeline.system(system)
     print_folders(pipeline)
     if not pipeline.cache.finished:
@@ -178,7 +178,7 @@ def train(
 @app.command()
 @with_run_options
 def evaluate(pipeline, system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")]) -> None:
-    """Rank the whole catalogue for every test case of one system; print its metrics with intervals, and two floors."""
+    """Rank the catalogue for every test case of one system. Prints metrics with intervals, beside two floors."""
     from letterlib.experiments.sentences import evaluated
 
     print(evaluated(pipeline, system))
@@ -200,7 +200,7 @@ def doctor(
     cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where results will be kept")] = Path("runs"),
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="a released data set to check as well")] = None,
 ) -> None:
-    """Check Python, torch, device, memory, disk, encoder, language model and data; say what to do about each."""
+    """Check this machine: Python, torch, memory, models and data. Each line says what to do."""
     from letterlib.doctor import examine
 
     os.environ.setdefault("TQDM_DISABLE", "1")

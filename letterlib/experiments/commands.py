@@ -23,7 +23,7 @@ CacheDir = Annotated[Path, typer.Option("--cache-dir", help="where finished stag
 RESULTS = Path("runs/results")
 
 results_app = typer.Typer(
-    help="What finished runs gave: a table, a paired comparison, the best by validation, an export.",
+    help="Show, compare, choose among or export finished runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -37,7 +37,7 @@ def grid(
     cache_dir: CacheDir = Path("runs"),
     data_root: DataRoot = Path("data"),
 ) -> None:
-    """List the runs of a grid and which are done; with --run, do the others in this process.
+    """List the runs of a grid; with --run, do those that are not done.
 
     Each run is also one papermill command, which is printed for those that are not done.
     """
@@ -110,7 +110,7 @@ def _run_all(runs: list, folders: list[Path | None], out_dir: Path, cache_dir: P
 
 @results_app.command()
 def show(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006 (typer copies it)
-    """One row a setting, with 95% intervals over users and seeds. What is the same in every row is said above it."""
+    """One row per setting, with 95% intervals over users and seeds. What is the same in every row is said above it."""
     from letterlib.experiments.run_export import in_print
     from letterlib.experiments.run_results import load_results, select
 
@@ -132,9 +132,10 @@ def compare(
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = Path("runs"),
 ) -> None:
-    """Is one setting better than another? Paired bootstrap over the users and seeds that both have.
+    """Is one setting better than another? Paired over users and seeds.
 
-    Head, middle and tail are the items with a third of the training interactions each, from the most popular on.
+    By a bootstrap over the users and seeds that both have. Head, middle and tail are the items with a third of the
+    training interactions each, from the most popular on.
     """
     from letterlib.errors import LetterError
     from letterlib.experiments.run_results import compare, load_results, select
@@ -149,7 +150,7 @@ def compare(
 
 @results_app.command()
 def best(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
-    """Of the settings that were validated, the one with the highest mean N@10 there. Test figures are not looked at.
+    """Name the setting that is best on validation, by mean N@10. Test figures are not looked at.
 
     Settings are compared on the seeds that all of them have.
     """

@@ -20,7 +20,7 @@ def fetch(
         Path | None, typer.Option("--data-dir", help="where to put them; data/<name> if not given")
     ] = None,
 ) -> None:
-    """Get the raw reviews and metadata of a data set, checked; goes on where a download was interrupted."""
+    """Get the raw files of a data set. They are checked; an interrupted download goes on where it stopped."""
     from letterlib.data import raw_source
     from letterlib.data.fetch import fetch as fetch_files
 
@@ -32,13 +32,13 @@ def fetch(
 @data_app.command(name="import")
 def import_tables(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="what the data set shall be called")],
+    name: Annotated[str, typer.Argument(help="a name for the data set")],
     interactions: Annotated[Path, typer.Argument(help="CSV with columns user, item, time; .tsv and .gz, too")],
     items: Annotated[Path, typer.Argument(help="CSV with columns item, title, and perhaps description, genres")],
     k: Annotated[int, typer.Option("--k", min=3, help="leave out users and items with fewer interactions")] = 5,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="where to; data/<name> if not given")] = None,
 ) -> None:
-    """Make a data set of two tables of your own: checked, sorted by time, k-core, numbered."""
+    """Make a data set from two tables of your own. Checked, sorted by time, k-core, numbered."""
     from letterlib.data import DATASETS, is_raw
     from letterlib.data.own_tables import read_own_tables
     from letterlib.data.released import write_released

@@ -60,7 +60,11 @@ RUN_OPTIONS = {
     "set": (
         list[str],
         [],
-        typer.Option("--set", help="a profile option: --set tiger.epochs=3; letterlib settings lists all; repeatable"),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="a setting, as in tiger.epochs=3; letterlib settings lists all; repeatable",
+        ),
     ),
 }
 

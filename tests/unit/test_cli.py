@@ -65,8 +65,10 @@ def test_help_names_every_command_and_explains_the_profiles():
     assert top.returncode == 0
     for command in ("run", "table", "data", "settings", "embed", "tokenize", "train", "evaluate", "doctor"):
         assert f"  {command} " in top.stdout
+    for group in ((), ("results",), ("data",)):
+        assert "..." not in letterlib(*group, "--help").stdout.partition("Commands:")[2]  # a summary that is cut off
     text = " ".join(letterlib("run", "--help").stdout.split())
-    for words in ("smoke (seconds", "laptop (minutes", "interrupt it anywhere", "--set tiger.epochs=3"):
+    for words in ("smoke (seconds", "laptop (minutes", "interrupt it anywhere", "--set NAME=VALUE"):
         assert words in text
 
 
