@@ -88,6 +88,7 @@ def table(
         list[str],
         typer.Option(
             "--system",
+            metavar="NAME",
             help=(
                 "only this one and the floors; repeatable; all but language models if not given. With both tiger and "
                 "letter-tiger all four tokenizers are trained, to say what each regularizer does"

@@ -10,7 +10,8 @@ import typer
 
 OutDir = Annotated[Path, typer.Option("--out-dir", help="where the records of finished runs are")]
 Where = Annotated[
-    list[str], typer.Option("--where", help="only runs with parameter=value, as in --where tau=0.8; repeatable")
+    list[str],
+    typer.Option("--where", metavar="NAME=VALUE", help="only runs with this value, as in tau=0.8; repeatable"),
 ]
 Metric = Annotated[str, typer.Option("--metric", help="R@5, R@10, N@5 or N@10")]
 History = Annotated[str, typer.Option("--history", help='left "in" the ranking, or filtered "out"')]
@@ -120,8 +121,12 @@ def show(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
 @results_app.command()
 def compare(
     folders: Folders = [RESULTS],  # noqa: B006
-    first: Annotated[list[str], typer.Option("--first", help="parameter=value of one side; repeatable")] = [],  # noqa: B006
-    second: Annotated[list[str], typer.Option("--second", help="parameter=value of the other side")] = [],  # noqa: B006
+    first: Annotated[
+        list[str], typer.Option("--first", metavar="NAME=VALUE", help="what one side has; repeatable")
+    ] = [],  # noqa: B006
+    second: Annotated[
+        list[str], typer.Option("--second", metavar="NAME=VALUE", help="what the other has; repeatable")
+    ] = [],  # noqa: B006
     where: Where = [],  # noqa: B006
     metric: Metric = "R@10",
     history: History = "in",
@@ -133,6 +138,8 @@ def compare(
     cache_dir: CacheDir = Path("runs"),
 ) -> None:
     """Is one setting better than another? Paired over users and seeds.
+
+    For instance --first tokenizer=letter --second tokenizer=plain.
 
     By a bootstrap over the users and seeds that both have. Head, middle and tail are the items with a third of the
     training interactions each, from the most popular on.
