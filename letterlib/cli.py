@@ -58,7 +58,7 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Run LETTER-TIGER beside five other systems, and write a report.
+    """Run LETTER-TIGER beside other systems, and write a report.
 
     Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it anywhere and run it
     again, and it goes on from the last finished stage or checkpoint.

@@ -220,8 +220,9 @@ def _check_one_data_set(runs: Sequence[RunResult]) -> None:
 def _by_seed(results: Sequence[RunResult], side: str) -> dict[int, RunResult]:
     settings = by_setting(results)
     if len(settings) != 1:
-        differ = [f"{name} ({', '.join(values)})" for name, values in _differing(results).items()]
-        raise LetterError(f"the {side} side has {len(settings)} settings, not one; they differ in {', '.join(differ)}")
+        differ = ", ".join(f"{name} ({', '.join(values)})" for name, values in _differing(results).items())
+        mend = f"choose one value with --where NAME=VALUE of what they differ in: {differ}"
+        raise LetterError(f"the {side} side has {len(settings)} settings, not one; {mend}")
     return {one.seed: one for one in results}
 
 
