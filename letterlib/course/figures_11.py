@@ -144,7 +144,8 @@ def staircase(family: pd.DataFrame) -> Axes:
     family = family.sort_values("p", kind="stable")
     ordered = family["p"].clip(lower=1e-5)
     ranks, bounds = np.arange(1, len(ordered) + 1), 0.05 / np.arange(len(ordered), 0, -1)
-    ax.step(ranks, bounds, where="mid", color=ORANGE, linewidth=1.6, label="Holm's bound: .05 / those not yet passed")
+    edges = np.arange(0.5, len(ranks) + 1).repeat(2)[1:-1]  # `step` would draw nothing for one comparison
+    ax.plot(edges, bounds.repeat(2), color=ORANGE, linewidth=1.6, label="Holm's bound: .05 / those not yet passed")
     ax.axhline(0.05, color=GREY, linestyle=":", linewidth=1.3, label=".05, as if it were the only one")
     found = (family["Holm"] < 0.05).to_numpy()
     for some, face, text in ((found, BLUE, "found"), (~found, "white", "not found")):
@@ -156,7 +157,7 @@ def staircase(family: pd.DataFrame) -> Axes:
                     fontsize=8, rotation=70, va="top" if below else "bottom")  # fmt: skip
     ax.set_yscale("log")
     ax.set_ylim(bottom=ordered.min() / 20)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set(xlabel="comparisons, smallest p-value first", ylabel="p-value (logarithmic)")
     ax.figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     alone = int((family["p"] < 0.05).sum())
