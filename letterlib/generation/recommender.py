@@ -93,8 +93,8 @@ class IdentifierRecommender(ABC):
 
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))
 
-    def _largest_array(self, beam: int) -> int:
-        """How many numbers of one history a search holds at once."""
+    def _largest_array(self, beam: int, length: int) -> int:
+        """How many numbers of one history, of `length` items, a search holds at once."""
         positions = 1 + self.trie.n_levels * beam  # of all beams of a history, and each beam's scores hold all of them
         return beam * max(self.n_tokens, self.n_heads * positions)
 
@@ -137,16 +137,14 @@ class IdentifierRecommender(ABC):
         self.network.eval()
         items, scores = np.full((len(cases), k), NO_ITEM), np.full((len(cases), k), -np.inf, dtype=np.float32)
         widest = 64 if self.device.type == "cpu" else 512  # on a CPU, what stays in its caches
-        batch_size = int(np.clip(SEARCH_BUDGET // self._largest_array(beam), 1, widest))
         lengths = np.minimum(cases.lengths, self.history)
-        batches = (
-            rows[start : start + batch_size]
-            for rows in (np.flatnonzero(lengths == length) for length in np.unique(lengths))
-            for start in range(0, len(rows), batch_size)
-        )
         with late_bar("ranking", len(cases)) as bar:
-            for chosen in batches:
-                part = cases[chosen]
-                items[chosen], scores[chosen] = search(part, self.memory(part))
-                bar.update(len(chosen))
+            for length in np.unique(lengths).tolist():
+                rows = np.flatnonzero(lengths == length)
+                batch_size = int(np.clip(SEARCH_BUDGET // self._largest_array(beam, length), 1, widest))
+                for start in range(0, len(rows), batch_size):
+                    chosen = rows[start : start + batch_size]
+                    part = cases[chosen]
+                    items[chosen], scores[chosen] = search(part, self.memory(part))
+                    bar.update(len(chosen))
         return items, scores

@@ -173,11 +173,12 @@ class Tiger(IdentifierRecommender):
         """A beam as wide as the catalogue need not be searched: every identifier is scored."""
         return beam >= self.trie.n_nodes(self.trie.n_levels)
 
-    def _largest_array(self, beam: int) -> int:
+    def _largest_array(self, beam: int, length: int) -> int:
+        encoding = self.n_heads * (self.trie.n_levels * length + 1) ** 2  # every token looks at every token
         if not self._scores_all(beam):
-            return super()._largest_array(beam)
+            return max(super()._largest_array(beam, length), encoding)
         # Eight histories at a time: a large catalogue takes seconds for each, and the bar should move meanwhile.
-        return max(self.trie.n_nodes(self.trie.n_levels), SEARCH_BUDGET // 8)
+        return max(self.trie.n_nodes(self.trie.n_levels), SEARCH_BUDGET // 8, encoding)
 
     def _search(self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None) -> tuple[Tensor, Tensor]:
         if not self._scores_all(beam):

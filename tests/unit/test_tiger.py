@@ -160,7 +160,7 @@ def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     together = model.recommend(cases, 10)
     assert 3 < max(sizes) <= 64
     sizes.clear()
-    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 4 * model._largest_array(beam=10) - 1)
+    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 4 * model._largest_array(10, 1) - 1)
     model.recommend(cases, 10, beam=10)
     assert max(sizes) == 3
     sizes.clear()
@@ -169,6 +169,19 @@ def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     assert max(sizes) == 1
     assert np.array_equal(together.items, alone.items)
     assert np.abs(together.scores - alone.scores).max() < 1e-4
+
+
+def test_fewer_long_histories_than_short_ones_are_encoded_at_once(model, monkeypatch):
+    """The scores of the encoder's attention grow with the square of the history."""
+    cases, sizes, memory = circle().split(1).cases("train").without_targets(), {}, model.memory
+    long = model.n_heads * (3 * 5 + 1) ** 2
+    assert long > model._largest_array(1, 1)
+    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 2 * long)
+    monkeypatch.setattr(
+        model, "memory", lambda part: sizes.setdefault(min(part.lengths[0], 5), len(part)) and memory(part)
+    )
+    model.recommend(cases, 1, beam=1)
+    assert sizes[5] == 2 < sizes[1]
 
 
 def test_only_the_recent_history_is_read(model):
