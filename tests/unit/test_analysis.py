@@ -18,7 +18,7 @@ from letterlib.analysis.collaborative_signal import (
     target_ranks,
 )
 from letterlib.analysis.exposure import first_code_counts, generation_bias, kl_divergence
-from letterlib.analysis.purity import _share_a_label, genre_purity
+from letterlib.analysis.purity import _by_counts, _share_a_label, genre_purity
 from letterlib.course.published import FIRST_CODES
 from letterlib.errors import LetterError
 from letterlib.tokenization.identifiers import Identifiers
@@ -128,6 +128,21 @@ def test_purity_equals_counting_pairs(rows):
         pairs, wanted = slow_purity(codes, genres, length)
         assert frame.loc[length, "pairs"] == pairs
         assert frame.loc[length, "purity"] == pytest.approx(wanted, nan_ok=True)
+
+
+@pytest.mark.parametrize("n_sets", [2, 60], ids=["by counts", "by pairs"])
+def test_many_sets_of_genres_or_few_are_counted_alike(n_sets, monkeypatch):
+    random = np.random.default_rng(0)
+    sets = ["|".join(f"g{g}" for g in sorted(random.choice(12, 1 + i % 3, replace=False))) for i in range(n_sets)]
+    codes, genres = random.integers(0, 20, (80, 2)), random.choice(sets, 80).tolist()
+    counted = []
+    monkeypatch.setattr("letterlib.analysis.purity._by_counts", lambda *a: counted.append(len(a[0])) or _by_counts(*a))
+    frame = genre_purity(codes, genres, seed=0)
+    assert len(counted) == (203 if n_sets == 2 else 1)  # the whole catalogue once, groups a hundred times more
+    for length in range(3):
+        assert frame.loc[length, "purity"] == pytest.approx(slow_purity(codes.tolist(), genres, length)[1])
+    shuffled = [slow_purity(codes[np.random.default_rng(s).permutation(80)].tolist(), genres, 1)[1] for s in range(20)]
+    assert frame.loc[1, "shuffled"] == pytest.approx(np.mean(shuffled), abs=0.03)
 
 
 def test_shuffled_identifiers_have_the_purity_of_any_two_items():
