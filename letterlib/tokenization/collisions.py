@@ -71,18 +71,20 @@ def repair_collisions(
     """Give the items of every shared identifier new last codes, round by round, until none is shared.
 
     residuals: float [n_items, dim], what the last level codes; codebook: [n_codes, dim], the last level's.
-    Items with equal residuals cannot be told apart and go on sharing; a group of these alone keeps its code. A new
-    code may meet another item's, so the round with the fewest sharing items is the one that is kept. With two or three
-    rows the balance gives each a half or a third of the codes, dozens of them whole; of these equal shares argmax
-    takes the first, however far it lies: the report has the distances.
+    Items with equal residuals, but for rounding, cannot be told apart and go on sharing; a group of these alone keeps
+    its code. A new code may meet another item's, so the round with the fewest sharing items is the one that is kept.
+    With two or three rows the balance gives each a half or a third of the codes, dozens of them whole; of these equal
+    shares argmax takes the first, however far it lies: the report has the distances.
     """
     residuals, codebook = residuals.astype(np.float64), codebook.astype(np.float64)
+    # A product in float32 may give equal rows of a table sums that differ in their last bits.
+    rounding = 1e-5 * np.abs(residuals).max(initial=0)
     best = current = identifiers
     done = 0
     while done < rounds and current.n_colliding:
         codes = current.codes.copy()
         for items in _groups_by_size(current):
-            items = items[(residuals[items] != residuals[items[:, :1]]).any(axis=(1, 2))]
+            items = items[(np.abs(residuals[items] - residuals[items[:, :1]]) > rounding).any(axis=(1, 2))]
             if len(items):
                 distances = _squared_distances(residuals[items], codebook)
                 codes[items, -1] = sinkhorn(centre_distances(distances)).argmax(axis=-1)
