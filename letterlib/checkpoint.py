@@ -148,7 +148,8 @@ class Run:
             print(f"{self.path.name}: the checkpoint cannot be read; training starts from the beginning")
             return
         except OSError as error:  # a network file system that is away for a moment must not cost the night's work
-            raise LetterError(f"{self.path}: cannot be read ({error.strerror}); try again, or delete it") from error
+            advice = "check its permissions and its disk and try again, or delete it to start again"
+            raise LetterError(f"{self.path}: cannot be read; {advice}") from error
         self.restore(under("module.", tensors))
         self.best = under("best.", tensors) or None
         state: dict[int, dict[str, Tensor]] = {}

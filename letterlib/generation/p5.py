@@ -55,6 +55,8 @@ def tiger_from_t5(
     if len(pieces) != n_codes:
         raise LetterError(f"{len(pieces):,} word pieces for {n_codes:,} codes; use those of the same identifiers")
     weights = pretrained.state_dict()
+    if len(pieces) and (n_words := len(weights["embedding.weight"])) <= (last := int(np.max(pieces))):
+        raise LetterError(f'word piece {last}, but "{t5}" has {n_words:,}; use pieces of its own tokenizer')
     weights["embedding.weight"] = _rows(weights["embedding.weight"], np.concatenate([[PAD, EOS], pieces]), seed)
     tiger.network.load_state_dict(weights)
     return tiger

@@ -48,7 +48,7 @@ def title_identifiers(titles: list[str], length: int = LENGTH, tokenizer: str = 
         raise LetterError(f"title identifiers: the length must be at least 1, not {length}")
     with loading(f'tokenizer "{tokenizer}"', 'use "minilm", or a folder'):
         model = load_found(find_encoder(tokenizer), load_tokenizer)
-    ids = model(titles, add_special_tokens=False)["input_ids"]
+    ids = model(titles, add_special_tokens=False)["input_ids"] if len(titles) else []
     lengths = np.array([len(one) for one in ids])
     if not lengths.any():
         raise LetterError("title identifiers: no title has a word in it; use another kind of identifier")

@@ -16,7 +16,10 @@ def identifiers_with_unseen(tokenizer: LetterTokenizer, semantic: np.ndarray, un
     whose identifier is taken gets the nearest last code that is free, in the order of ids; where none is free it
     shares.
     """
-    unseen = np.unique(unseen)
+    semantic, unseen = np.asarray(semantic), np.unique(unseen)
+    if len(unseen) and not 0 <= unseen[0] <= unseen[-1] < len(semantic):
+        odd = unseen[0] if unseen[0] < 0 else unseen[-1]
+        raise LetterError(f"unseen item {odd}: there are rows for items 0-{len(semantic) - 1}; give ids of these")
     seen = np.setdiff1d(np.arange(len(semantic)), unseen)
     known = tokenizer.identifiers()
     if len(known) != len(seen):

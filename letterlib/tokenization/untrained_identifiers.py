@@ -19,9 +19,15 @@ from letterlib.tokenization.residual_quantizer import nearest_codes
 LEVELS, CODES = 4, 256
 
 
+def _check_sizes(n_levels: int, n_codes: int) -> None:
+    if n_levels < 1 or n_codes < 1:
+        raise LetterError(f"{n_levels} levels of {n_codes} codes; an identifier needs at least one of each")
+
+
 def random_identifiers(n_items: int, seed: int = 0, n_levels: int = LEVELS, n_codes: int = CODES) -> Identifiers:
     """Identifiers drawn from all that there are, without replacement, so that no two items share one."""
     n_items, n_levels, n_codes = map(index, (n_items, n_levels, n_codes))  # powers of NumPy's numbers overflow
+    _check_sizes(n_levels, n_codes)
     if n_items > n_codes**n_levels:
         raise LetterError(
             f"{n_items:,} items, but {n_levels} levels of {n_codes} codes make {n_codes**n_levels:,} identifiers; "
@@ -44,6 +50,7 @@ def residual_kmeans_identifiers(
 
     semantic: float [n_items, d], one row per item. Items with equal rows go on sharing an identifier.
     """
+    _check_sizes(n_levels, n_codes)
     semantic = np.asarray(semantic)
     check_rows("semantic embeddings", semantic)
     left = standardize(semantic)

@@ -148,6 +148,13 @@ def test_unseen_items_with_one_text_do_not_share_an_identifier_either(fitted):
     assert (codes[:, :-1] == codes[0, :-1]).all() and len(set(codes[:, -1])) == 3
 
 
+@pytest.mark.parametrize("unseen", [[-1], [3, 60]])
+def test_an_unseen_item_that_has_no_row_is_refused(fitted, unseen):
+    tokenizer, semantic, _ = fitted
+    with pytest.raises(LetterError, match=f"unseen item {unseen[-1]}: .* items 0-59"):
+        identifiers_with_unseen(tokenizer, semantic, unseen)
+
+
 def test_where_no_last_code_is_free_an_unseen_item_has_its_own_one(fitted):
     tokenizer, semantic, unseen = fitted
     doubled = semantic.copy()

@@ -170,6 +170,8 @@ def test_what_is_no_t5_of_ours_is_refused(t5, tmp_path):
         tiger_from_t5(str(tmp_path / "nothing"), identifiers, SMALL)
     with pytest.raises(LetterError, match="3 word pieces for 60 codes"):
         tiger_from_t5(t5, identifiers, SMALL, pieces=np.arange(3))
+    with pytest.raises(LetterError, match="word piece 59, but .* has 24"):
+        tiger_from_t5(t5, identifiers, SMALL, pieces=np.arange(60))
     T5ForConditionalGeneration(config_of_t5(feed_forward_proj="gated-gelu")).save_pretrained(tmp_path / "gated")
     with pytest.raises(LetterError, match="feed_forward_proj"):
         tiger_from_t5(str(tmp_path / "gated"), identifiers, SMALL)

@@ -84,5 +84,7 @@ def test_what_cannot_be_made_is_refused(tmp_path):
         title_identifiers(TITLES, 0)
     with pytest.raises(LetterError, match="no title has a word"):
         title_identifiers(["", " "])
+    with pytest.raises(LetterError, match="no title has a word"):
+        title_identifiers([])
     with pytest.raises(LetterError, match="cannot be loaded"):
         title_identifiers(TITLES, tokenizer=str(tmp_path))

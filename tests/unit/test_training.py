@@ -127,6 +127,13 @@ def test_a_broken_checkpoint_is_said_and_training_starts_again(tmp_path, capsys)
     assert "cannot be read" in capsys.readouterr().out
 
 
+def test_a_checkpoint_that_may_not_be_opened_ends_the_run_and_is_not_lost(tmp_path):
+    """It may be a night's work; a folder in its place is what even an administrator cannot read."""
+    (tmp_path / "checkpoint.safetensors").mkdir()
+    with pytest.raises(LetterError, match="checkpoint.safetensors: cannot be read; check its permissions"):
+        fit(network(), checkpoint=tmp_path / "checkpoint.safetensors")
+
+
 def test_early_stopping_counts_validations_and_the_best_weights_come_back():
     module = network()
     scores = iter([1.0, 3.0, 2.0, 2.5, 0.0, 9.0])

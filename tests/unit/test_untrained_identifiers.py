@@ -77,5 +77,13 @@ def test_fewer_items_than_codes_or_broken_vectors_are_refused():
         residual_kmeans_identifiers(np.where(np.arange(4)[:, None] == 2, np.nan, np.ones((4, 3))))
 
 
+@pytest.mark.parametrize("sizes", [(0, 4), (2, 0), (2, -4)])
+def test_an_identifier_without_levels_or_codes_is_refused(sizes):
+    with pytest.raises(LetterError, match=f"{sizes[0]} levels of {sizes[1]} codes"):
+        random_identifiers(1, 0, *sizes)
+    with pytest.raises(LetterError, match=f"{sizes[0]} levels of {sizes[1]} codes"):
+        residual_kmeans_identifiers(np.random.default_rng(0).standard_normal((10, 4)), 0, *sizes)
+
+
 def test_sizes_may_be_numbers_of_numpy():
     assert random_identifiers(5, 0, np.int32(4), np.int32(256)).codes.tolist() == random_identifiers(5).codes.tolist()
