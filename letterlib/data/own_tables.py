@@ -143,10 +143,15 @@ def _times(written: pd.Series, path: Path) -> pd.Series:
     """Times as numbers, or as dates in UTC; all of one kind."""
     numbers = pd.to_numeric(written, errors="coerce")
     if np.isfinite(numbers).all():
+        if numbers.dtype.kind == "f" and numbers.abs().max() > 2**53:  # where neighbours would become one
+            raise LetterError(
+                f"{path}: some times are above 2**53; such times must all be whole numbers below 2**63, without a point"
+            )
         return numbers
     dates = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True)
     # Where none is a date, it is the numbers that have a hole.
-    wrong = ~np.isfinite(numbers) if dates.isna().all() else dates.isna()
+    neither = dates.isna() | (numbers.notna() & ~written.str.strip().str.fullmatch(r"\d{8}"))  # 1999 is no date
+    wrong = ~np.isfinite(numbers) if dates.isna().all() else neither
     if wrong.any():
         place = int(np.argmax(wrong))
         raise LetterError(

@@ -123,6 +123,9 @@ class RunParameters(Settings):
         given = {k: v for k, v in variables.items() if isinstance(v, plain) or k in cls.model_fields}
         aside = (*FOLDERS, "In")  # IPython keeps the cells it ran there
         asked = cls.checked(**{k: v for k, v in given.items() if k not in aside and not k.startswith("_")})
+        for name in FOLDERS:  # papermill makes a number of 2024
+            if not isinstance(folder := variables.get(name), str | Path | None):
+                raise LetterError(f"{name}={folder!r}: a folder is a text; with papermill write -r {name} {folder}")
         asked.check_data(variables.get("data_dir"))
         return asked
 
@@ -158,20 +161,17 @@ class RunParameters(Settings):
         own = {self._room(name): name for name in ROOMS} | {name: name for name in type(self).model_fields}
         names = [one.partition("=")[0].strip() for one in self.options]
         for one, name in zip(self.options, names, strict=True):
-            if names.count(name) > 1:
-                raise LetterError(
-                    f"options: {name} is there {names.count(name)} times; a list of lists has a run for each"
-                )
+            if (times := names.count(name)) > 1:
+                raise LetterError(f"options: {name} is there {times} times; a list of lists has a run for each")
             if name in own:
                 raise LetterError(f"options={one!r}: has a parameter of its own; write it as {own[name]}=VALUE")
 
     def _check_options(self) -> None:
         """One that is not read would change nothing."""
-        for one in self.options:
-            if unread([one], self.system):
-                read = ", ".join(room for room in self.rooms if not one.startswith(f"{room}."))
-                what = f"tokenizer={self.tokenizer}, generator={self.generator}"
-                raise LetterError(f"options={one!r}: changes nothing with {what}; they read {read}")
+        for one in unread(self.options, self.system):
+            read = ", ".join(room for room in self.rooms if not one.startswith(f"{room}."))
+            what = f"tokenizer={self.tokenizer}, generator={self.generator}"
+            raise LetterError(f"options={one!r}: changes nothing with {what}; they read {read}")
 
     @property
     def rooms(self) -> tuple[str, ...]:

@@ -113,6 +113,18 @@ def test_times_may_be_dates(tmp_path, form):
     assert histories(read_own_tables("shop", *paths)[0]) == EXPECTED
 
 
+def test_days_may_be_written_without_hyphens_and_times_of_nanoseconds_keep_their_order(tmp_path):
+    paths = written(tmp_path)
+    rows = pd.read_csv(paths[0], dtype=str)
+    times = rows["time"].astype(int)
+    rows.assign(time=10**18 + times).to_csv(paths[0], index=False)
+    assert histories(read_own_tables("shop", *paths)[0]) == EXPECTED
+    days = (pd.to_datetime("2019-12-25") + pd.to_timedelta(times, unit="D")).dt.strftime("%Y%m%d")
+    days[::2] = pd.to_datetime(days[::2]).dt.strftime("%Y-%m-%d")
+    rows.assign(time=days).to_csv(paths[0], index=False)
+    assert histories(read_own_tables("shop", *paths)[0]) == EXPECTED
+
+
 def test_a_row_is_named_as_a_reader_counts_rows(tmp_path):
     """Not by lines, of which a row may take several and an empty one none."""
     paths = written(tmp_path)
@@ -151,6 +163,8 @@ BAD = {
     "data row 1: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
     "data row 2: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),
     "data row 1: the time is '5' .1 such": lambda i, p: i.write_text("user,item,time\na,b,5\na,c,2024-01-01\n"),
+    "data row 1: the time is '1999' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1999\na,c,2024-01-01\n"),
+    "above 2..53; .* whole numbers": lambda i, p: i.write_text(f"user,item,time\na,b,{10**18}\na,c,{10**18 + 1}.0\n"),
     "the time is ''": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,\n"),
     "the time is 'inf'": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,inf\n"),
     "is not text in UTF-8": lambda i, p: i.write_bytes("user,item,time\né,b,1\n".encode("latin-1")),

@@ -146,6 +146,8 @@ def test_a_notebook_is_read_name_by_name_and_a_misspelt_one_is_refused():
         RunParameters.from_notebook(given | {"sede": 3})
     with pytest.raises(LetterError, match="alhpa"):
         RunParameters.from_notebook(given | {"alhpa": 0.1})
+    with pytest.raises(LetterError, match="cache_dir=2024: .*-r cache_dir 2024"):
+        RunParameters.from_notebook(given | {"cache_dir": 2024})
 
 
 def test_a_data_set_that_is_nowhere_is_refused_before_any_work(tmp_path, monkeypatch):
