@@ -156,7 +156,7 @@ def staircase(family: pd.DataFrame) -> Axes:
         ax.annotate(str(name), (rank, value), xytext=(0, -6) if below else (-3, 6), textcoords="offset points",
                     fontsize=8, rotation=70, va="top" if below else "bottom")  # fmt: skip
     ax.set_yscale("log")
-    ax.set_ylim(bottom=ordered.min() / 20)
+    ax.set_ylim(ordered.min() / 20, 2 * max(0.05, ordered.max()))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set(xlabel="comparisons, smallest p-value first", ylabel="p-value (logarithmic)")
     ax.figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)

@@ -899,6 +899,17 @@ def test_p_values_below_the_bound_are_counted_before_and_after_holm(p, adjusted,
     assert title(figures_11.staircase(family)) == said
 
 
+@pytest.mark.parametrize("n", [1, 5])
+def test_each_comparison_has_its_bound_a_single_one_too(n):
+    p = np.linspace(0.01, 0.3, n)
+    ax = figures_11.staircase(pd.DataFrame({"p": p, "Holm": np.minimum(1, p * n)}))
+    bound = next(line for line in ax.lines if "Holm" in str(line.get_label()))
+    for rank in range(1, n + 1):  # a piece that is level, from before its place to after it
+        level = bound.get_ydata()[(bound.get_xdata() > rank - 0.6) & (bound.get_xdata() < rank + 0.6)]
+        assert np.isclose(level, 0.05 / (n - rank + 1)).sum() >= 2
+    assert ax.get_ylim()[1] > p.max()
+
+
 def test_optimism_is_that_of_the_settings_marked():
     columns = ["chosen on validation", "chosen on test", "truth"]
     curves = pd.DataFrame([[0.0, 0.0, 0.0], [0.001, 0.0025, 0.0]], index=[1, 20], columns=columns)
