@@ -1,8 +1,7 @@
 """The records of finished runs as lesson 11 reads them: one change at a time, and what has not been run."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, count, islice, product
+from itertools import chain, count, product
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -11,15 +10,13 @@ import numpy as np
 import pandas as pd
 
 from letterlib.course.results import RESULTS
-from letterlib.experiments.brief import RunResult
+from letterlib.experiments.brief import RECORD_NAME, RunResult
 from letterlib.experiments.grid import load_grid
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import by_setting
 from letterlib.experiments.runs import REPOSITORY
-from letterlib.experiments.systems import SYSTEMS, find_system
+from letterlib.experiments.systems import find_system, place
 from letterlib.files import files_below
-
-RECORD = re.compile(r"[0-9a-f]{16}\.json")
 
 REPLICATION = RESULTS / "movielens-replication"
 """Ten seeds that were to answer the questions written down for them (lesson 10), and no others. Beside the seeds in
@@ -59,19 +56,37 @@ SWEPT = {
 """The six parameters of the sweeps, in the paper's order, and what a figure calls them."""
 
 
+RECIPES = {
+    "an hour": {
+        "tiger.n_layers=2", "tiger.d_ff=512", "tiger.dropout=0.1", "tiger.history=20", "tiger.targets=1",
+        "tiger.batch_size=128", "tiger.warmup=0.02", "tiger.epochs=24",
+    },
+    "the paper's size": {
+        "tiger.n_layers=4", "tiger.d_ff=1024", "tiger.n_heads=6", "tiger.d_head=64", "tiger.dropout=0.1",
+        "tiger.history=20", "tiger.targets=1", "tiger.batch_size=256", "tiger.warmup=0.02",
+    },
+}  # fmt: skip
+"""What the grids call many options together. They also take all examples, and validate less often."""
+
+_OF_RECIPES = ("tiger.examples=", "tiger.validate_every=")
+
+LONGEST = 60
+"""Characters of options that may stand in the name of a league."""
+
+
 def folders(results_dir: str = "") -> list[Path]:
     """The folders to read: `results_dir`, or all of experiments/results that hold records of runs but REPLICATION."""
     if results_dir:
         return [Path(results_dir)]
-    holding = {path.parent for path in files_below(RESULTS, ".json") if RECORD.fullmatch(path.name)}
+    holding = {path.parent for path in files_below(RESULTS, ".json") if RECORD_NAME.fullmatch(path.name)}
     return sorted(holding - {REPLICATION})
 
 
 def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
     """Runs that may be compared with each other: one data set, one profile, the same options. Most runs first.
 
-    "movielens, laptop" -> its runs. Other options have a letter, "movielens, laptop, options A"; so have other data of
-    the same name.
+    "movielens, laptop" -> its runs. Options are in the name, "movielens, laptop, tokenizer.epochs=2000", or a letter
+    where they are many, "movielens, laptop, options A". So have other data of the same name: "..., data A".
     """
     found: dict[tuple, list[RunResult]] = {}
     for one in results:
@@ -79,15 +94,30 @@ def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
         name = ", ".join([said["dataset"], said["profile"], *([said["device"]] if said["device"] != "auto" else [])])
         found.setdefault((name, tuple(said["options"]), one.record["dataset"]["fingerprint"]), []).append(one)
     named: dict[str, list[RunResult]] = {}
-    with_options: dict[str, list[tuple]] = {}
+    called: dict[str, dict[tuple, str]] = {}  # of the options that go with each name
     for (name, options, _), runs in sorted(found.items(), key=lambda pair: -len(pair[1])):
         if options:
-            known = with_options.setdefault(name, [])
-            known += [options] if options not in known else []
-            name += f", options {next(islice(_letters(), known.index(options), None))}"
+            known, words = called.setdefault(name, {}), in_words(options)
+            if options not in known and (len(words) > LONGEST or words in known.values()):
+                words = next(one for letter in _letters() if (one := f"options {letter}") not in known.values())
+            name += f", {known.setdefault(options, words)}"
         names = chain([name], (f"{name}, data {letter}" for letter in _letters()))
         named[next(one for one in names if one not in named)] = runs
     return named
+
+
+def in_words(options: Sequence[str]) -> str:
+    """Options as a league's name has them, those of RECIPES together."""
+    words, rest = [], list(options)
+    for name, recipe in RECIPES.items():
+        if recipe <= set(rest):
+            words = [name]
+            rest = [one for one in rest if one not in recipe and not one.startswith(_OF_RECIPES)]
+    rate = next((one.partition("=")[2] for one in rest if one.startswith("tiger.learning_rate=")), "")
+    if rate and "tiger.relative_rate=false" in rest:
+        words.append(f"one rate of {rate}")
+        rest = [one for one in rest if not one.startswith(("tiger.learning_rate=", "tiger.relative_rate="))]
+    return ", ".join(words + rest)
 
 
 def _letters() -> Iterator[str]:
@@ -161,12 +191,8 @@ def at_own_settings(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
         wanted = _resolved(league, generator=said["generator"], tokenizer=said["tokenizer"])
         if all(said[name] == value for name, value in wanted.items()):
             found[runs[0].record["system"]] = runs
-    order = sorted(found, key=_place)
+    order = sorted(found, key=place)
     return {find_system(name).label: found[name] for name in order}
-
-
-def _place(system: str) -> tuple[int, str]:
-    return (list(SYSTEMS).index(system), "") if system in SYSTEMS else (len(SYSTEMS), system)
 
 
 def by_case(runs: Sequence[RunResult], metric: str, history: str) -> pd.DataFrame:

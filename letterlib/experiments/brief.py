@@ -17,6 +17,8 @@ from letterlib.files import digest
 
 METRICS = ("R@5", "R@10", "N@5", "N@10")
 PARAMETERS = tuple(RunParameters.model_fields)
+RECORD_NAME = re.compile(r"[0-9a-f]{16}\.json")
+NO_RECORD = "not the record of a run; runs are in a folder of their own, such as runs/results"
 
 
 def hits_in_brief(ranks: np.ndarray) -> str:
@@ -57,6 +59,15 @@ def users_at_length(brief: str) -> np.ndarray:
     return np.concatenate([np.repeat(np.arange(first, last + 1), n) for first, last, n in parts])
 
 
+def in_a_word(value: Any) -> str:
+    """A parameter's value as `run_results.select` takes it."""
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return " ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def signed(record: dict[str, Any]) -> dict[str, Any]:
     """With a hash of its content, by which `fault` notices that something has changed."""
     return record | {"digest": _digest(record)}
@@ -69,7 +80,7 @@ def _digest(record: dict[str, Any]) -> str:
 def fault(record: Any, parameters: Iterable[str]) -> str:
     """What is wrong with a record, in words; empty where it has all that is read of one, for as many users as cases."""
     if not isinstance(record, dict) or not {"parameters", "metrics", "hits", "cases", "dataset"} <= set(record):
-        return "not the record of a run; runs are in a folder of their own, such as runs/results"
+        return NO_RECORD
     try:
         lacking = [name for name in ("system", "label", "validation N@10", "seconds", "stages") if name not in record]
         lacking += [name for name in parameters if name not in record["parameters"]]
@@ -99,6 +110,11 @@ def fault(record: Any, parameters: Iterable[str]) -> str:
         return f"a damaged record ({error!r}); delete it, and run it again"
 
 
+def no_record(name: str, wrong: str) -> bool:
+    """Whether a file with this `fault` is another kind of file, and not called as a run's record is."""
+    return wrong == NO_RECORD and not RECORD_NAME.fullmatch(name)
+
+
 def _by_case(metric: str, ranks: np.ndarray) -> np.ndarray:
     kind, k = metric.split("@")
     return (hits_at if kind == "R" else gains_at)(ranks, int(k))
@@ -118,6 +134,10 @@ class RunResult:
     @property
     def parameters(self) -> dict[str, Any]:
         return self.record["parameters"]
+
+    @property
+    def dataset(self) -> str:
+        return self.parameters["dataset"]
 
     @property
     def seed(self) -> int:

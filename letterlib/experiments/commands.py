@@ -35,6 +35,10 @@ def grid(
     run: Annotated[bool, typer.Option("--run", help="do, one after the other, the runs that are not done")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="keys, states and commands, for another program")] = False,
     out_dir: OutDir = RESULTS,
+    also: Annotated[
+        list[Path],
+        typer.Option("--also", help="records here and below count as done, as in experiments/results; repeatable"),
+    ] = [],  # noqa: B006
     cache_dir: CacheDir = Path("runs"),
     data_root: DataRoot = Path("data"),
 ) -> None:
@@ -43,27 +47,28 @@ def grid(
     Each run is also one papermill command, which is printed for those that are not done.
     """
     from letterlib.experiments.configuration import data_dir_under
-    from letterlib.experiments.grid import check_data, load_grid, papermill_command, state
+    from letterlib.experiments.grid import check_data, load_grid, papermill_command, places, state
 
     if run and as_json:
         raise typer.BadParameter("--json lists and --run does; give one of them")
     chosen = load_grid(file)
     folders = [data_dir_under(data_root, one.dataset) for one in chosen.runs]
-    states = [state(one, out_dir) for one in chosen.runs]
+    kept = places(chosen, out_dir, also)
+    states = [state(one, place) for one, place in zip(chosen.runs, kept, strict=True)]
     if as_json:
-        check_data(chosen, folders, out_dir, cache_dir)
+        check_data(chosen, folders, kept, cache_dir)
         print(json.dumps([_for_another_program(one, what) for one, what in zip(chosen.runs, states, strict=True)]))
         return
     print(f"{file.name}: {chosen.about}\nruns: {len(states)}, done: {states.count('done')}")
     if run:
-        _run_all(chosen.runs, folders, out_dir, cache_dir)
+        _run_all(chosen.runs, folders, kept, cache_dir)
         return
-    if not out_dir.is_dir():
+    if not out_dir.is_dir() and set(states) != {"done"}:
         print(f"first: mkdir -p {shlex.quote(str(out_dir))}")  # papermill makes no folder
     for one, what, folder in zip(chosen.runs, states, folders, strict=True):
         command = papermill_command(one, out_dir, cache_dir, folder)
         print(f"{what:6} {one.key}  {_in_a_line(one) if what == 'done' else command}")
-    check_data(chosen, folders, out_dir, cache_dir)
+    check_data(chosen, folders, kept, cache_dir)
 
 
 def _for_another_program(parameters, state: str) -> dict:
@@ -86,26 +91,27 @@ def _in_a_line(parameters) -> str:
     return f"{parameters.label}, {parameters.dataset}, {parameters.profile}, seed {parameters.seed}"
 
 
-def _run_all(runs: list, folders: list[Path | None], out_dir: Path, cache_dir: Path) -> None:
+def _run_all(runs: list, folders: list[Path | None], kept: list[Path], cache_dir: Path) -> None:
     """Do what is not done. A run that fails is said, kept, and does not stop the others."""
     from letterlib.errors import LetterError
     from letterlib.experiments.runs import run
     from letterlib.processes import n_processes
 
     failed = []
-    for number, (one, folder) in enumerate(zip(runs, folders, strict=True), start=1):
+    for number, (one, folder, place) in enumerate(zip(runs, folders, kept, strict=True), start=1):
         print(f"[{number}/{len(runs)}] {_in_a_line(one)}", flush=True)
         try:
-            run(one, data_dir=folder, out_dir=out_dir, cache_dir=cache_dir)
+            run(one, data_dir=folder, out_dir=place, cache_dir=cache_dir)
         except Exception as error:
             if n_processes() > 1:
                 raise  # the others are still in this run, and would take the next one's messages for their own
             print(f"failed: {type(error).__name__}: {error}")
-            failed.append(one.key)
+            failed.append(place / one.key)
     if failed:
         raise LetterError(
             f"{len(failed)} of {len(runs)} runs failed; why is said above, and of runs that had begun in "
-            f"{out_dir}/<key>.failures.jsonl. The same command tries them again: {', '.join(failed)}"
+            f"{failed[0].parent}/<key>.failures.jsonl. The same command tries them again: "
+            f"{', '.join(one.name for one in failed)}"
         )
 
 

@@ -25,7 +25,7 @@ from letterlib.errors import LetterError
 from letterlib.experiments.configuration import TOKENIZER_ARMS, default_data_dir
 from letterlib.experiments.parameters import ROOMS, RunParameters
 from letterlib.experiments.runs import check_data_of, content_now, failures, finished, record_path
-from letterlib.files import digest
+from letterlib.files import digest, files_below
 
 NOTEBOOK = "notebooks/10_full_experiments.ipynb"
 
@@ -98,10 +98,27 @@ def state(parameters: RunParameters, out_dir: Path) -> str:
     return "failed" if failures(parameters, out_dir) else "to do"
 
 
-def check_data(grid: Grid, folders: Sequence[Path | None], out_dir: Path, cache_dir: Path) -> None:
+def places(grid: Grid, out_dir: Path, also: Sequence[Path] = ()) -> list[Path]:
+    """In which folder each run's record is, or will be: `out_dir`, but where only `also`, or what is below it, has it.
+
+    A folder of `also` that does not exist is a LetterError.
+    """
+    if lacking := next((one for one in also if not one.is_dir()), None):
+        raise LetterError(f"--also {lacking}: no such folder of results")
+    there = {path.name: path.parent for folder in also for path in files_below(folder, ".json")}
+
+    def place(one: RunParameters) -> Path:
+        elsewhere = there.get(record_path(one, out_dir).name)
+        return elsewhere if elsewhere and not finished(one, out_dir) and finished(one, elsewhere) else out_dir
+
+    return [place(one) for one in grid.runs]
+
+
+def check_data(grid: Grid, folders: Sequence[Path | None], kept: Sequence[Path], cache_dir: Path) -> None:
     """LetterError for a record of other data than are there now: it is done, and not what the grid asks for.
 
     folders: of each run's data; None for where they usually are. Packaged data are the same everywhere, and not read.
+    kept: of each run's record.
     """
 
     @functools.cache
@@ -111,10 +128,10 @@ def check_data(grid: Grid, folders: Sequence[Path | None], out_dir: Path, cache_
         except LetterError:  # such as a folder without the files: nothing is known, and a run would say it
             return None
 
-    for one, given in zip(grid.runs, folders, strict=True):
+    for one, given, place in zip(grid.runs, folders, kept, strict=True):
         folder = given or default_data_dir(one.dataset)
-        if folder and (record := finished(one, out_dir)):
-            check_data_of(record, record_path(one, out_dir), folder, content(one.dataset, folder))
+        if folder and (record := finished(one, place)):
+            check_data_of(record, record_path(one, place), folder, content(one.dataset, folder))
 
 
 def asked_for(parameters: RunParameters) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from letterlib.errors import LetterError
-from letterlib.experiments.brief import PARAMETERS, RunResult, code_in_words
+from letterlib.experiments.brief import PARAMETERS, RunResult, code_in_words, in_a_word
 from letterlib.experiments.parameters import ROOMS
-from letterlib.experiments.run_results import in_a_word, summary
+from letterlib.experiments.run_results import summary
 from letterlib.experiments.tables import IN_LATEX, made_of
 from letterlib.files import write_text, written_beside
 

@@ -18,26 +18,30 @@ from letterlib.data import load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.metrics import GROUPS, popularity_groups
-from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, fault, origins_in_words
+from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, fault, in_a_word, no_record, origins_in_words
 from letterlib.experiments.configuration import DATA_ROOT, data_dir_under, default_data_dir
-from letterlib.experiments.systems import find_system
+from letterlib.experiments.systems import find_system, place
 from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.files import files_below, read_json
 
 
 def load_results(*folders: str | Path) -> list[RunResult]:
-    """Every record in these folders and below, in the order of their parameters. A run that is in two counts once.
+    """Every record in these folders and below, in the order of the table of systems. A run that is in two counts once.
 
-    A folder that does not exist, a file that is no record, or a second record of one run that differs from the first
-    is a LetterError.
+    A folder that does not exist or holds no record, a damaged record, or a second one of a run that differs from the
+    first is a LetterError. Other JSON files beside records are passed over.
     """
     found: dict[str, RunResult] = {}
     paths: dict[tuple[Any, ...], Path] = {}
+    others: list[str] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise LetterError(f"{folder}: no such folder of results; letterlib grid and papermill write there")
         for path in files_below(folder, ".json"):
             if wrong := fault(record := read_json(path), PARAMETERS):
+                if no_record(path.name, wrong):  # a table or a summary, as in experiments/results
+                    others.append(f"{path}: {wrong}")
+                    continue
                 raise LetterError(f"{path}: {wrong}")
             one = found.setdefault(path.name, RunResult(record))
             other = paths.setdefault((one.setting, one.seed), path)
@@ -46,8 +50,9 @@ def load_results(*folders: str | Path) -> list[RunResult]:
             if other.name != path.name:
                 raise LetterError(f"{path} and {other}: two records of the same run; keep what `letterlib grid` names")
     if not found:
-        raise LetterError(f"{', '.join(map(str, folders))}: no finished run here; letterlib grid FILE --run makes some")
-    return sorted(found.values(), key=lambda one: (one.setting, one.seed))
+        none = f"{', '.join(map(str, folders))}: no finished run here; letterlib grid FILE --run makes some"
+        raise LetterError(others[0] if others else none)
+    return sorted(found.values(), key=lambda one: (one.dataset, place(one.record["system"]), one.setting, one.seed))
 
 
 def select(results: Iterable[RunResult], conditions: Sequence[str]) -> list[RunResult]:
@@ -105,25 +110,18 @@ def summary(results: Iterable[RunResult]) -> pd.DataFrame:
     several = len(contents) > len({name for name, _ in contents})  # of other content under one name
     for runs in by_setting(results):
         inside, outside = mean_interval(runs), mean_interval(runs, history="out")
+        figures = {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in METRICS}
+        figures["R@10"] = f"{inside:.4f}"
         rows.append(
             {"system": runs[0].record["label"]}
             | {name: in_a_word(runs[0].parameters[name]) for name in told_apart}
             | ({"data": runs[0].record["dataset"]["fingerprint"][:8]} if several else {})
             | {"seeds": len(runs)}
-            | {name: f"{np.mean([one.values(name).mean() for one in runs]):.4f}" for name in METRICS if name != "R@10"}
-            | {"R@10 [95%]": f"{inside:.4f}", "R@10, history out [95%]": f"{outside:.4f}"}
+            | {"R@10 [95%]" if name == "R@10" else name: figure for name, figure in figures.items()}
+            | {"R@10, history out [95%]": f"{outside:.4f}"}
             | {"cases": len(runs[0].cases), "seconds": f"{np.mean([one.seconds for one in runs]):.0f}"}
         )
     return pd.DataFrame(rows)
-
-
-def in_a_word(value: Any) -> str:
-    """A parameter's value as `select` takes it."""
-    if value is None:
-        return "-"
-    if isinstance(value, list):
-        return " ".join(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,11 @@ def find_system(name: str) -> System:
     raise LetterError(f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of {", ".join(possible)}')
 
 
+def place(name: str) -> tuple[int, str]:
+    """To sort by: the table's systems in its order, then the others by name."""
+    return (list(SYSTEMS).index(name), "") if name in SYSTEMS else (len(SYSTEMS), name)
+
+
 def rooms_of(system: System | None, identifiers: str | None) -> tuple[str, ...]:
     """The rooms of `RunConfig` that a system with these identifiers reads, or without one their tokenizer alone."""
     rooms = ["held_out"] + ([system.config] if system and system.config else [])

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from made_runs import small_run
 
+from letterlib.cli import app
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.brief import means
@@ -18,6 +19,7 @@ from letterlib.experiments.grid import (
     load_grid,
     papermill_command,
     papermill_words,
+    places,
     shared_stages,
     state,
 )
@@ -191,6 +193,36 @@ def test_the_words_of_a_shared_stage_are_the_configuration_of_the_run():
     assert given["arm"] == "letter" and config.tokenizer == asked.config.tokenizer
 
 
+def record_of(one):
+    return {"parameters": one.resolved, "system": "tiger", "label": "TIGER", "seconds": 1.0, "validation N@10": 0.1,
+            "stages": [],
+            "metrics": {"history in": means(np.array([3, ABSENT])), "history out": means(np.full(2, ABSENT))},
+            "hits": {"history in": "0:3", "history out": ""},
+            "dataset": {"fingerprint": "a", "held out": 1},
+            "cases": {"total": 2, "answered": 2, "users": "0-1x1"}}  # fmt: skip
+
+
+def test_records_of_other_folders_count_as_done_where_asked(tmp_path, capsys):
+    """Those of the repository's grids lie in several folders; `--run` would do them all again."""
+    grid_file = tmp_path / "grid.yaml"
+    grid_file.write_text("runs: [{profile: smoke, seed: [0, 1, 2, 3]}]")
+    made, own, kept = load_grid(grid_file), tmp_path / "own", tmp_path / "kept"
+    first, second, third, fourth = made.runs
+    write_json(record_path(first, own), record_of(first))
+    for one in (first, second):
+        write_json(record_path(one, kept / "below"), record_of(one))
+    record_path(third, kept).write_text("")  # damaged: it is done again, and not written among the kept ones
+    assert places(made, own, [kept]) == [own, kept / "below", own, own]
+    assert places(made, own) == [own] * 4
+    with pytest.raises(LetterError, match="none: no such folder"):
+        places(made, own, [tmp_path / "none"])
+    app(["grid", str(grid_file), "--out-dir", str(own), "--also", str(kept)], standalone_mode=False)
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "runs: 4, done: 2"
+    assert [line.split()[0] for line in said[2:]] == ["done", "done", "to", "to"]
+    assert not any("--also" in line or str(kept) in line for line in said[2:])
+
+
 def test_a_run_is_to_do_then_failed_then_done(tmp_path):
     one = small_run()
     assert state(one, tmp_path) == "to do"
@@ -198,12 +230,7 @@ def test_a_run_is_to_do_then_failed_then_done(tmp_path):
     assert state(one, tmp_path) == "failed"
     record_path(one, tmp_path).write_text("")
     assert state(one, tmp_path) == "failed", "a file that was cut off is no record"
-    record = {"parameters": one.resolved, "system": "tiger", "label": "TIGER", "seconds": 1.0, "validation N@10": 0.1,
-              "stages": [],
-              "metrics": {"history in": means(np.array([3, ABSENT])), "history out": means(np.full(2, ABSENT))},
-              "hits": {"history in": "0:3", "history out": ""},
-              "dataset": {"fingerprint": "a", "held out": 1},
-              "cases": {"total": 2, "answered": 2, "users": "0-1x1"}}  # fmt: skip
+    record = record_of(one)
     write_json(record_path(one, tmp_path), record)
     assert state(one, tmp_path) == "done"
     for damage in ({"hits": {}}, {"dataset": {}}, {"cases": record["cases"] | {"total": 1}}):

@@ -19,7 +19,7 @@ N_USERS, CASES = 8, 5
 
 def write(folder: Path, fingerprint: str = "data", **asked) -> None:
     """A record of one run. The same parameters give the same hits."""
-    one = RunParameters.checked(profile="smoke", **asked)
+    one = RunParameters.checked(**{"profile": "smoke"} | asked)
     n, random = N_USERS * CASES, np.random.default_rng(int(one.key, 16))
     ranks = {history: np.where(random.random(n) < 0.4, random.integers(0, 10, n), ABSENT) for history in ("in", "out")}
     record = {
@@ -61,7 +61,7 @@ def test_runs_that_may_be_compared_are_together(tmp_path):
     found = records.leagues(load_results(*records.folders(str(tmp_path))))
     assert {name: len(runs) for name, runs in found.items()} == {
         "movielens, smoke": 2,
-        "movielens, smoke, options A": 1,
+        "movielens, smoke, tiger.epochs=2": 1,
         "movielens, smoke, cpu": 1,
         "complete-journey, smoke": 1,
         "movielens, smoke, data A": 1,
@@ -69,8 +69,9 @@ def test_runs_that_may_be_compared_are_together(tmp_path):
 
 
 def test_after_26_options_come_two_letters(tmp_path):
-    for epochs in range(2, 30):
-        write(tmp_path, tokenizer="plain", options=(f"tiger.epochs={epochs}",))
+    for epochs in range(2, 30):  # too many options for a name
+        options = (f"tiger.epochs={epochs}", "tiger.dropout=0.3", "tiger.targets=2", "tiger.warmup=0.5")
+        write(tmp_path, tokenizer="plain", options=options)
     names = list(records.leagues(load_results(tmp_path)))
     assert [one.split()[-1] for one in names[24:]] == ["Y", "Z", "AA", "AB"]
 
@@ -79,8 +80,28 @@ def test_other_data_with_the_same_options_have_a_letter_of_their_own(tmp_path):
     for seed, content in ((0, "one"), (1, "one"), (2, "another")):
         write(tmp_path, tokenizer="plain", options=("tiger.epochs=2",), seed=seed, fingerprint=content)
     assert list(records.leagues(load_results(tmp_path))) == [
-        "movielens, smoke, options A", "movielens, smoke, options A, data A",
+        "movielens, smoke, tiger.epochs=2", "movielens, smoke, tiger.epochs=2, data A",
     ]  # fmt: skip
+
+
+def test_the_options_of_the_repositorys_grids_are_said_in_few_words():
+    hour, size = (sorted(one) for one in records.RECIPES.values())
+    assert records.in_words([*hour, "tiger.examples=131413", "tiger.validate_every=3"]) == "an hour"
+    assert records.in_words(["tokenizer.epochs=2000", *hour]) == "an hour, tokenizer.epochs=2000"
+    rates = ["tiger.learning_rate=0.003", "tiger.relative_rate=false"]
+    assert records.in_words(rates) == "one rate of 0.003"
+    assert records.in_words([*size, "tiger.epochs=6", *rates]) == "the paper's size, one rate of 0.003, tiger.epochs=6"
+    assert records.in_words(hour[1:]) == ", ".join(hour[1:]), "a recipe in part is no recipe"
+    assert records.in_words(["tiger.examples=9", "tiger.epochs=2"]) == "tiger.examples=9, tiger.epochs=2"
+
+
+def test_two_sets_of_options_with_the_same_words_are_two_leagues(tmp_path):
+    """What a recipe leaves unsaid may differ all the same."""
+    hour = sorted(records.RECIPES["an hour"])
+    for every in (1, 3):
+        write(tmp_path, tokenizer="plain", profile="laptop", options=(*hour, f"tiger.validate_every={every}"))
+    names = list(records.leagues(load_results(tmp_path)))
+    assert names == ["movielens, laptop, an hour", "movielens, laptop, options A"]
 
 
 def test_variants_are_the_profiles_own_settings_and_nothing_near_them(league):

@@ -173,6 +173,32 @@ def test_a_folder_that_is_missing_or_holds_something_else(tmp_path):
         load_results(tmp_path)
 
 
+def test_other_json_files_beside_records_are_passed_over_but_no_record_is(tmp_path):
+    write_json(tmp_path / "one.json", several((0,), 0.5)[0].record)
+    for name in ("summary.json", "a/table.json"):
+        write_json(tmp_path / name, {"rows": 3})
+    assert len(load_results(tmp_path)) == 1
+    write_json(tmp_path / "a" / "0123456789abcdef.json", {"rows": 3})
+    with pytest.raises(LetterError, match="0123456789abcdef.json: not the record of a run"):
+        load_results(tmp_path)
+
+
+def test_all_committed_records_can_be_shown_at_once():
+    assert len(load_results(COMMITTED)) > 250
+
+
+def test_rows_stand_in_the_order_of_the_table_of_systems(tmp_path):
+    for number, (generator, tokenizer) in enumerate(
+        [("tiger", "letter"), ("tiger", "plain"), ("sasrec-tuned", "none"), ("markov", "none")]
+    ):
+        one = several((0,), 0.5, generator=generator, tokenizer=tokenizer)[0].record
+        write_json(tmp_path / f"{number}.json", one)
+    systems = list(summary(load_results(tmp_path))["system"])
+    assert systems == ["Markov floor", "SASRec (tuned)", "TIGER (RQ-VAE)", "LETTER-TIGER"]
+    figures = [name for name in summary(load_results(tmp_path)) if "@" in name]
+    assert [name.split(",")[0].split(" ")[0] for name in figures] == ["R@5", "R@10", "N@5", "N@10", "R@10"]
+
+
 def test_no_runs_at_all_have_no_summary():
     with pytest.raises(LetterError, match="no runs to sum up"):
         in_print([])

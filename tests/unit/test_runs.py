@@ -203,7 +203,7 @@ def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(s
     file.write_text(json.dumps({user: items[::-1] for user, items in lists.items()}))
     with pytest.raises(LetterError, match="other content than .*other has now.*--out-dir"):
         run(asked, **settings | {"data_dir": other})
-    grid, where = Grid("a list", [asked, small_run(seed=1)]), (settings["out_dir"], settings["cache_dir"])
+    grid, where = Grid("a list", [asked, small_run(seed=1)]), ([settings["out_dir"]] * 2, settings["cache_dir"])
     check_data(grid, [data, data], *where)
     with pytest.raises(LetterError, match=f"{asked.key}.json: the record of .* with other content"):
         check_data(grid, [other, other], *where)
