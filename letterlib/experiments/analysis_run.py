@@ -17,7 +17,7 @@ from letterlib.analysis.exposure import first_code_counts, generation_bias
 from letterlib.evaluation.bootstrap import interval, verdict
 from letterlib.experiments.configuration import TOKENIZER_ARMS
 from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import SYSTEMS
+from letterlib.experiments.systems import CODES, SYSTEMS
 from letterlib.experiments.tables import RESAMPLING_SEED
 from letterlib.tokenization.letter import LetterTokenizer
 
@@ -110,13 +110,18 @@ def bias_frame(pipeline: Pipeline) -> pd.DataFrame:
 
 
 def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | None:
-    """How a trained tokenizer turned out, by the paper's three criteria; None for other identifiers.
+    """How a trained tokenizer turned out, by the paper's three criteria; None where items are not named by codes.
 
     Codes are those that the model chose, before collisions were repaired. "collaborative signal" is the share of equal
     codes between an item and its nearest neighbour by the collaborative embeddings (LETTER section 4.3.4).
+    Of other codes, such as released ones, it is what they show by themselves: sharing, codes in use and perplexity.
     """
-    if tokenizer not in TOKENIZER_ARMS:
+    if tokenizer not in CODES:
         return None
+    if tokenizer not in TOKENIZER_ARMS:
+        identifiers = pipeline.identifiers(tokenizer)
+        usage = code_usage(identifiers.codes, identifiers.level_sizes)
+        return {"sharing an identifier": {"after": identifiers.n_colliding}} | _usage_by_level(usage)
     trained = pipeline.tokenizer(tokenizer)
     codes, report = trained.codes_before_repair(), trained.report
     collisions = report.collisions
@@ -124,7 +129,9 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
     return {
         "unexplained variance": report.reconstruction_error,
         "sharing an identifier": {"before": collisions.colliding_before, "after": collisions.colliding_after},
-        "codes in use": usage["in_use"].tolist(),
-        "perplexity": usage["perplexity"].tolist(),
         "collaborative signal": similarity_experiment(codes, nearest_neighbours(pipeline.collaborative().vectors)).mean,
-    }
+    } | _usage_by_level(usage)
+
+
+def _usage_by_level(usage: pd.DataFrame) -> dict[str, list]:
+    return {"codes in use": usage["in_use"].tolist(), "perplexity": usage["perplexity"].tolist()}

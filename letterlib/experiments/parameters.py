@@ -7,8 +7,9 @@ filled in.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Collection, Mapping
+from functools import cached_property, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Self
 
@@ -144,8 +145,8 @@ class RunParameters(Settings):
             raise LetterError(f"device={self.device!r}: choose auto, cpu, cuda or cuda:NUMBER")
         possible = written_by(self.generator) if self.generator in GENERATORS else (NO_TOKENIZER,)
         if self.tokenizer not in possible:
-            what = f"tokenizer for generator={self.generator}"
-            raise LetterError(f"tokenizer={self.tokenizer!r}: {_not_among(self.tokenizer, possible, what)}")
+            wrong = _not_among(self.tokenizer, possible, f"tokenizer for generator={self.generator}")
+            raise LetterError(f"tokenizer={self.tokenizer!r}: {wrong}")
 
     def _check_that_it_matters(self) -> None:
         """A value that would change nothing is a mistake: its row of a table would say what was never done."""
@@ -250,11 +251,9 @@ class RunParameters(Settings):
 
 def _value_of(config: RunConfig, name: str) -> str:
     """The value of "tiger.epochs" or "encoder"."""
-    value = config.model_dump(mode="json")
-    for part in name.split("."):
-        value = value[part]
-    return as_set(value)
+    return as_set(reduce(getitem, name.split("."), config.model_dump(mode="json")))
 
 
-def _not_among(name: str, possible: Iterable[str], what: str) -> str:
-    return f"no such {what}; {did_you_mean(name, possible)}choose one of {', '.join(possible)}"
+def _not_among(name: str, possible: Collection[str], what: str) -> str:
+    choice = f"choose one of {', '.join(possible)}" if len(possible) > 1 else f"ask for {', '.join(possible)}"
+    return f"no such {what}; {did_you_mean(name, possible)}{choice}"

@@ -61,7 +61,7 @@ def test_a_misspelt_or_impossible_value_is_one_line_that_says_what_is_possible(v
         ({"tokenizer": "cf", "clusters": 5}, ["clusters=5", "changes nothing"]),
         ({"tokenizer": "released", "levels": 3}, ["levels=3", "changes nothing"]),
         ({"tokenizer": "none", "generator": "sasrec-tuned", "tau": 0.8}, ["tau=0.8", "changes nothing"]),
-        ({"generator": "sasrec-tuned"}, ["tokenizer='letter'", "choose one of none"]),
+        ({"generator": "sasrec-tuned"}, ["tokenizer='letter'", "ask for none"]),
         ({"tokenizer": "none"}, ["tokenizer='none'", "for generator=tiger"]),
         ({"tokenizer": "titles", "generator": "lc-rec"}, ["tokenizer='titles'", "for generator=lc-rec"]),
         ({"alpha": 0}, ["alpha=0", "tokenizer=div"]),

@@ -86,6 +86,17 @@ def test_a_record_says_how_the_tokenizer_turned_out(settings, data):
     assert figures["collaborative signal"] == pytest.approx(signal)
 
 
+def test_a_record_says_what_codes_that_were_not_trained_here_are_like(settings, data):
+    asked = small_run(tokenizer="random", options=["tiger.epochs=3"])
+    figures = run(asked, **settings)["identifiers"]
+    pipeline = Pipeline(asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None))
+    codes = pipeline.identifiers("random").codes
+    assert figures["sharing an identifier"] == {"after": pipeline.identifiers("random").n_colliding}
+    assert figures["codes in use"] == [len(np.unique(one)) for one in codes.T]
+    assert figures["perplexity"] == pytest.approx([perplexity(np.bincount(one)) for one in codes.T])
+    assert set(figures) == {"sharing an identifier", "codes in use", "perplexity"}
+
+
 @pytest.mark.parametrize("history", ["in", "out"])
 def test_the_compact_hits_give_back_every_figure_of_the_evaluation(settings, data, history):
     asked = small_run()
@@ -103,13 +114,12 @@ def test_the_compact_hits_give_back_every_figure_of_the_evaluation(settings, dat
     [
         ({"tokenizer": "none", "generator": "popularity"}, "popularity", {"weights": 0, "identifiers": None}),
         ({"tokenizer": "none", "generator": "sasrec-tuned"}, "sasrec-tuned", {"identifiers": None}),
-        ({"tokenizer": "random"}, "tiger-random", {"identifiers": None}),
+        ({"tokenizer": "co-occurrence"}, "p5-cid", {"identifiers": None}),
     ],
 )
 def test_systems_of_other_kinds_are_recorded_as_well(settings, changes, system, has):
-    options = ["tiger.epochs=3"] if changes.get("tokenizer") == "random" else []
-    sizes = {} if changes.get("tokenizer") == "random" else {"codes": None}
-    record = run(small_run(**changes, **sizes, options=options), **settings)
+    options = ["tiger.epochs=3"] if changes["tokenizer"] == "co-occurrence" else []
+    record = run(small_run(**changes, codes=None, options=options), **settings)
     assert record["system"] == system
     for name, value in has.items():
         assert record[name] == value
