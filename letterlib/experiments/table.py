@@ -21,12 +21,19 @@ from letterlib.experiments.tables import (
     folder_name,
     gather,
     heading,
+    lists_frame,
     of_other_data,
     provenance,
     results_frame,
     with_floors,
 )
 from letterlib.files import write_json, write_text, written_beside
+
+LISTS = (
+    "Whom the lists find, and what they show, history left in: R@10 by how popular the target was in training (head, "
+    "middle and tail have a third of the interactions each; unseen has none), R@10 counting every item that has the "
+    "target's identifier, and the Gini coefficient of how often each item is shown."
+)
 
 
 def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
@@ -68,16 +75,18 @@ def _write(
     pipelines: list[Pipeline],
 ) -> None:
     title = heading(pipelines[0], results, len(pipelines))
-    rows = frame.to_markdown(disable_numparse=True)  # or it would read "0.0320" and write 0.032
-    parts = [f"{title}.", "", provenance(pipelines[0], results), "", rows, "", *(f"- {one}" for one in sentences), ""]
-    write_text(folder / "table.md", "\n".join(parts))
+    lists = lists_frame({name: [seed.metrics() for seed in one.history_in] for name, one in results.items()})
+    write_text(folder / "table.md", as_markdown(title, provenance(pipelines[0], results), frame, lists, sentences))
     with written_beside(folder / "table.csv") as beside:
-        frame.to_csv(beside)
+        frame.join(lists).to_csv(beside)
     with written_beside(folder / "ranks.parquet") as beside:
         ranks_frame(pipelines[0], results).to_parquet(beside, index=False)
-    with written_beside(folder / "table.tex") as beside:
-        caption = f"{title}. {provenance(pipelines[0], results)}".translate(IN_LATEX)
-        frame.to_latex(beside, escape=True, caption=caption, label=f"tab:{folder.name}")
+    captions = {"": f"{title}. {provenance(pipelines[0], results)}", "-lists": LISTS}
+    in_latex = [
+        one.to_latex(escape=True, caption=caption.translate(IN_LATEX), label=f"tab:{folder.name}{end}")
+        for one, (end, caption) in zip((frame, lists), captions.items(), strict=True)
+    ]
+    write_text(folder / "table.tex", "\n".join(in_latex))
     floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
     axes = plots.system_forest({find_system(name).label: one.interval() for name, one in results.items()}, floors)
     with written_beside(folder / "systems.png") as beside:
@@ -96,6 +105,13 @@ def _write(
             "systems": {name: _for_json(one) for name, one in results.items()},
         },
     )
+
+
+def as_markdown(title: str, origin: str, frame: pd.DataFrame, lists: pd.DataFrame, sentences: list[str]) -> str:
+    """Both tables, of `results_frame` and `lists_frame`, and what can be said of them."""
+    rows, others = (one.to_markdown(disable_numparse=True) for one in (frame, lists))  # or it would write 0.032
+    parts = [f"{title}.", "", origin, "", rows, "", *(f"- {one}" for one in sentences), "", LISTS, "", others, ""]
+    return "\n".join(parts)
 
 
 def with_seeds(pipeline: Pipeline, n_seeds: int) -> list[Pipeline]:

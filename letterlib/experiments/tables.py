@@ -1,6 +1,6 @@
 """Results in rows: the table of systems, what it is a table of, and stage reports."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from letterlib.data.dataset import Dataset, Split, sampled_rows
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.bootstrap import Interval, interval
 from letterlib.evaluation.evaluate import Evaluation
+from letterlib.evaluation.metrics import GROUPS
 from letterlib.experiments.configuration import RunConfig, as_set, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.readiness import check_first
@@ -134,6 +135,20 @@ def results_frame(results: dict[str, SystemResult]) -> pd.DataFrame:
             "seconds": f"{one.seconds:.0f}",
             "cases": f"{one.n_cases:,}",
         }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+
+
+def lists_frame(metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> pd.DataFrame:
+    """What the lists are like, one row a system: whom they find, and what they show.
+
+    metrics: a system's `Evaluation.metrics`, a seed each; their means stand in the row, and "-" for what is in none.
+    """
+    columns = {f"R@10, {group}": f"R@10 {group}" for group in GROUPS}
+    columns |= {"R@10 of identifiers": "identifier R@10", "exposure Gini": "exposure Gini"}
+    rows = {}
+    for name, seeds in metrics.items():
+        means = {key: f"{np.mean([one[key] for one in seeds]):.4f}" for key in seeds[0]}
+        rows[find_system(name).label] = {column: means.get(key, "-") for column, key in columns.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 

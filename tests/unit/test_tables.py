@@ -28,6 +28,7 @@ from letterlib.experiments.tables import (
     folder_name,
     gather,
     heading,
+    lists_frame,
     provenance,
     results_frame,
 )
@@ -174,6 +175,27 @@ def test_the_frame_means_over_seeds_and_holds_the_interval():
     row = results_frame({"sasrec-tuned": one}).loc["SASRec (tuned)"]
     mean = np.mean([run.metrics()["R@10"] for run in one.history_in])
     assert row["R@10 [95%]"].startswith(f"{mean:.4f} [") and row["R@5"] == f"{mean:.4f}"
+
+
+def test_whom_the_lists_find_is_written_beside_the_table(tmp_path):
+    one, _ = few(tmp_path)
+    seeds_table(one, 2, ["mf"])
+    (written,) = tmp_path.glob("runs/tables/*/table.md")
+    systems = read_json(written.with_name("table.json"))["systems"]
+    rows = pd.read_csv(written.with_name("table.csv"), index_col=0, dtype=str)
+    first, second = systems["mf"]["history in"]
+    for column, metric in (("R@10, tail", "R@10 tail"), ("exposure Gini", "exposure Gini")):
+        expected = f"{(first[metric] + second[metric]) / 2:.4f}"
+        assert rows.loc["MF (BPR)", column] == expected
+        assert re.search(rf"(?m)^.*MF \(BPR\).*{expected}", written.read_text())
+    assert rows.loc["MF (BPR)", "R@10 of identifiers"] == "-", "it names no items"
+    assert written.with_name("table.tex").read_text().count("\\label{tab:few-smoke") == 2
+
+
+def test_recall_by_group_means_over_seeds_and_is_a_dash_where_a_group_has_no_case():
+    seeds = [{"R@10 head": 0.1, "exposure Gini": 0.5}, {"R@10 head": 0.2, "exposure Gini": 0.7}]
+    row = lists_frame({"letter-tiger": seeds}).loc["LETTER-TIGER"]
+    assert row["R@10, head"] == "0.1500" and row["exposure Gini"] == "0.6000" and row["R@10, unseen"] == "-"
 
 
 def test_every_column_of_the_table_is_what_it_says():
