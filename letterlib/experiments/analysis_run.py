@@ -12,9 +12,11 @@ from letterlib.analysis.collaborative_signal import (
     item_similarities,
     nearest_neighbours,
     similarity_experiment,
+    target_ranks,
 )
 from letterlib.analysis.exposure import first_code_counts, generation_bias
 from letterlib.evaluation.bootstrap import interval, verdict
+from letterlib.evaluation.metrics import hits_at
 from letterlib.experiments.configuration import TOKENIZER_ARMS
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import CODES, SYSTEMS
@@ -36,6 +38,7 @@ class TokenizerAnalysis:
     usage: dict[str, pd.DataFrame]
     signal: dict[str, SimilarityResult]
     similarities: dict[str, np.ndarray]
+    ranking: dict[str, float]
 
 
 def analyse_tokenizers(pipeline: Pipeline) -> TokenizerAnalysis:
@@ -49,7 +52,15 @@ def analyse_tokenizers(pipeline: Pipeline) -> TokenizerAnalysis:
         {arm: code_usage(codes[arm], one.identifiers().level_sizes) for arm, one in tokenizers.items()},
         {arm: similarity_experiment(one, neighbours) for arm, one in codes.items()},
         {arm: item_similarities(one, neighbours).mean(axis=1) for arm, one in codes.items()},
+        {arm: ranking_recall(pipeline, one) for arm, one in tokenizers.items()},
     )
+
+
+def ranking_recall(pipeline: Pipeline, tokenizer: LetterTokenizer) -> float:
+    """R@10 of the small SASRec whose item embeddings are replaced by the tokenizer's vectors (LETTER section 4.3.4)."""
+    cases = pipeline.split.cases("test")
+    states = pipeline.sasrec_32().user_states(cases.without_targets())
+    return float(hits_at(target_ranks(states, tokenizer.quantised(), cases.targets), 10).mean())
 
 
 def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
@@ -66,6 +77,7 @@ def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
             "Gini": f"{first['gini']:.2f}",
             "largest share": f"{first['max_share']:.1%}",
             "collaborative signal": f"{analysis.signal[arm].mean:.4f}",
+            "R@10 in SASRec's place": f"{analysis.ranking[arm]:.4f}",
             "sharing an identifier": f"{report.collisions.colliding_before} -> {report.collisions.colliding_after}",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("tokenizer")
@@ -113,7 +125,8 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
     """How a trained tokenizer turned out, by the paper's three criteria; None where items are not named by codes.
 
     Codes are those that the model chose, before collisions were repaired. "collaborative signal" is the share of equal
-    codes between an item and its nearest neighbour by the collaborative embeddings (LETTER section 4.3.4).
+    codes between an item and its nearest neighbour by the collaborative embeddings (LETTER section 4.3.4), "ranking
+    R@10" is `ranking_recall`.
     Of other codes, such as released ones, it is what they show by themselves: sharing, codes in use and perplexity.
     """
     if tokenizer not in CODES:
@@ -130,6 +143,7 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
         "unexplained variance": report.reconstruction_error,
         "sharing an identifier": {"before": collisions.colliding_before, "after": collisions.colliding_after},
         "collaborative signal": similarity_experiment(codes, nearest_neighbours(pipeline.collaborative().vectors)).mean,
+        "ranking R@10": ranking_recall(pipeline, trained),
     } | _usage_by_level(usage)
 
 

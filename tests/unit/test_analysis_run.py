@@ -61,9 +61,11 @@ def test_a_tokenizers_row_is_its_first_level_and_its_last_error():
         tokenizers={"letter": tokenizer},
         usage={"letter": code_usage(codes, (8, 8))},
         signal={"letter": SimpleNamespace(mean=0.3)},
+        ranking={"letter": 0.04},
     )
     row = tokenizer_frame(one).iloc[0]
     assert (row["level-1 codes in use"], row["perplexity"], row["largest share"]) == ("2", "2.0", "50.0%")
+    assert row["collaborative signal"] == "0.3000" and row["R@10 in SASRec's place"] == "0.0400"
     assert row["unexplained variance"] == "0.250" and row["sharing an identifier"] == "3 -> 1"
 
 

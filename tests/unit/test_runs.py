@@ -84,6 +84,10 @@ def test_a_record_says_how_the_tokenizer_turned_out(settings, data):
     assert figures["perplexity"] == pytest.approx([perplexity(np.bincount(codes)) for codes in own.codes.T])
     signal = item_similarities(own.codes, nearest_neighbours(pipeline.collaborative().vectors)).mean()
     assert figures["collaborative signal"] == pytest.approx(signal)
+    cases = pipeline.split.cases("test")
+    scores = pipeline.sasrec_32().user_states(cases.without_targets()) @ tokenizer.quantised().T
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    assert figures["ranking R@10"] == pytest.approx((best == cases.targets[:, None]).any(axis=1).mean())
 
 
 def test_a_record_says_what_codes_that_were_not_trained_here_are_like(settings, data):
