@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 
 from letterlib.course.draws import drawing_from
-from letterlib.course.values import close, copied, dtype_of, effect_on, in_words, kind_of, remembered
+from letterlib.course.values import cause_of_dtype, close, copied, dtype_of, effect_on, in_words, kind_of, remembered
 from letterlib.errors import LetterError
 
 Outcome = Literal["correct", "incorrect", "not attempted"]
@@ -246,8 +246,7 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
             raise wrong(what, cause=likely or cause)
         if dtype_of(actual) != dtype_of(expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
-            conversion = "`.float()`, `.double()` or `.int()`" if kind == "a tensor" else "`.astype(...)`, `/` or `//`"
-            raise wrong(what, cause=likely or f"a conversion such as {conversion}, or another quantity.")
+            raise wrong(what, cause=likely or cause_of_dtype(actual, expected))
     if not close(actual, expected):
         shaped = "the wrong value" if getattr(expected, "shape", ()) == () else "the right shape, and wrong values"
         raise wrong(f"`{name}` has {shaped}.", cause=likely)

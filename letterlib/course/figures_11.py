@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from letterlib.course.records_11 import VARIANTS
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.plots import GREY, PALETTE, listed, titled
 
@@ -69,8 +70,9 @@ def criteria(table: pd.DataFrame, where: str) -> np.ndarray:
     for ax, column in zip(axes, table.columns, strict=True):
         for place, name in enumerate(names):
             values = table.loc[[name], column].to_numpy()
-            ax.plot(values, np.full(len(values), place), "o", color=PALETTE[place], alpha=0.55, markersize=6)
-            ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=PALETTE[place], linewidth=2)
+            color = PALETTE[VARIANTS.index(name) if name in VARIANTS else place]  # the same in figures of fewer
+            ax.plot(values, np.full(len(values), place), "o", color=color, alpha=0.55, markersize=6)
+            ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=color, linewidth=2)
         means = table.groupby(level=0)[column].mean()
         leaders.append(means.idxmax() if (means == means.max()).sum() == 1 else "several")
         titled(ax, column + (" (low is good)" if column == table.columns[-2] else ""), "x", 9.5)

@@ -53,7 +53,7 @@ def nearest_code(answer: Any, case: Case) -> None:
             "`argmin` over the items: `dim=0`, or the two in each other's place in `cdist`. An item looks at codes.",
         ),
         (nearest[:, None], "`keepdim=True`, or a stray dimension; one number per row is enough."),
-        (nearest.float(), "a conversion. Codes are counted, not measured: int64."),
+        (nearest.float(), "a table made without `dtype=torch.int64`, or a conversion. Codes are counted: int64."),
         (nearest + 1, "codes counted from 1. The first row of the codebook is code 0."),
         (
             distances.argmin(),

@@ -63,7 +63,10 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
     by_column = "columns divided by their length; a cosine divides every row by its own (axis=1, keepdims=True)."
     dropped = "the first of the list is dropped. With two equal films it may be the other one: exclude the film itself."
     return [
-        (found.astype(np.float64), "a conversion to fractions. Item numbers are whole."),
+        (
+            found.astype(np.float64),
+            "`np.zeros` without `dtype=int`, or a conversion to fractions. Items are counted.",
+        ),
         (found.T, "the table is transposed; one row per item."),
         (np.argsort(-_without_self(cosines), axis=0)[:, :k], "a sort down every column; sort each row, axis=1."),
         (_order(_without_self(squared @ squared.T))[:, :k], no_root),

@@ -55,6 +55,17 @@ def dtype_of(value: Tensor | np.ndarray) -> str:
     )
 
 
+def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> str:
+    """What usually gives a tensor or an array another dtype than it should have: in words, for a finding."""
+    tensor = isinstance(expected, Tensor)
+    conversion = "`.float()`, `.double()` or `.int()`" if tensor else "`.astype(...)`, `/` or `//`"
+    otherwise = f"a conversion such as {conversion}, or another quantity."
+    if "float" not in str(actual.dtype) or "float" in str(expected.dtype):
+        return otherwise
+    zeros, dtype = ("torch", expected.dtype) if tensor else ("np", "bool" if expected.dtype.kind == "b" else "int")
+    return f"`{zeros}.zeros` or its like, which hold fractions unless they are given `dtype={dtype}`. Or {otherwise}"
+
+
 def close(a: Any, b: Any) -> bool:
     """Equal in shape, and in value but for rounding. Never an error, whatever a learner returns; False for complex."""
     if any(isinstance(one, np.ndarray) and (one.dtype.kind not in "biuf" or one.itemsize > 8) for one in (a, b)):

@@ -241,6 +241,7 @@ WRONG = [
     ("5.1", similarity_with(shares=lambda equal: equal.any(axis=0)), "is true or false"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores > own).sum(axis=1)), "ties all go to the target"),
     ("5.2", lambda *case: target_ranks(*case).astype(float), "a conversion such as `.astype(...)`"),
+    ("5.2", lambda *case: target_ranks(*case).astype(float), "hold fractions unless they are given `dtype=int`"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1) - 1), "ties all go against"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1)), "comes after itself"),
     ("5.2", lambda s, v, t: rank_by_counting(s, v, t) + 1, "counting from 1"),

@@ -257,6 +257,7 @@ RIGHT = {
 WRONG = [
     ("6.1", pair_with(films(lambda h, t, n: h[-n:], end=False)), "end token is missing after the history"),
     ("6.1", pair_with(films(lambda h, t, n: h)), "whole history"),
+    ("6.1", lambda *case: tuple(part.float() for part in pair_by_loop(*case)), "they are given `dtype=torch.int64`"),
     ("6.1", pair_with(films(lambda h, t, n: h[:n])), "*first* films"),
     ("6.1", pair_with(films(lambda h, t, n: h[-n:][::-1])), "most recent film first"),
     ("6.1", pair_with(films(lambda h, t, n: [*h, t][-n:])), "It is the answer"),
