@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import entr
 
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import CHUNK, DIGITS, RESAMPLES, Interval
@@ -26,9 +27,7 @@ def perplexity(loads: np.ndarray) -> np.ndarray:
 
     loads: [..., n_codes], not negative, each row with something in it. Returns float64 [...].
     """
-    shares = loads / loads.sum(axis=-1, keepdims=True)
-    logs = np.log(shares, out=np.zeros_like(shares, dtype=np.float64), where=shares > 0)
-    return np.exp(-(shares * logs).sum(axis=-1))
+    return np.exp(entr(loads / loads.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
 def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:

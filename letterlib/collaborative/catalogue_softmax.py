@@ -27,7 +27,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         fast_states, fast_table = states.to(dtype), table.to(dtype)
         grad_states, grad_table = torch.empty_like(states), torch.zeros_like(table)
         total = torch.zeros((), device=states.device)
-        step = max(1, CHUNK // len(table))
+        step = max(128, CHUNK // len(table))  # each step reads and writes the whole gradient of the table
         for i in range(0, len(states), step):
             rows, answers = fast_states[i : i + step], labels[i : i + step, None]
             logits = (rows @ fast_table.T).float()

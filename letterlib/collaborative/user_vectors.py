@@ -5,6 +5,7 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from letterlib.collaborative.neural import Batches, NeuralRecommender, softmax_loss
 from letterlib.data.dataset import NO_ITEM, UNKNOWN_USER, Cases, Sequences, Split
@@ -58,10 +59,9 @@ class UserVectors(nn.Module):
 
 def _means(cases: Cases, items: Tensor) -> Tensor:
     """The mean vector of each history, zero where that is empty: [n_cases, d]."""
-    rows, values = (torch.from_numpy(a).to(items.device) for a in cases.flat_histories())
-    lengths = torch.from_numpy(cases.lengths).to(items)
-    sums = items.new_zeros(len(cases), items.shape[1]).index_add(0, rows, items[values])
-    return sums / lengths.clamp(min=1)[:, None]
+    values, starts = cases.flat_histories()[1], np.cumsum(cases.lengths) - cases.lengths
+    values, starts = (torch.from_numpy(a).to(items.device) for a in (values, starts))
+    return F.embedding_bag(values, items, starts, mode="mean")
 
 
 class UserRecommender(NeuralRecommender):

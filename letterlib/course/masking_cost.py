@@ -44,10 +44,12 @@ def measure(n_items: int, seed: int, repeats: int = 5) -> Cost:
         kind(codes[:1000], LEVEL_SIZES)  # not counted: the first time, much is loaded that later ones find loaded
     for name, kind in ((DICTIONARY, DictTrie), (ARRAYS, Trie.build)):
         gc.disable()  # or it looks through millions of young dictionaries again and again
-        started = time.perf_counter()
-        tries[name] = kind(codes, LEVEL_SIZES)
-        build[name] = time.perf_counter() - started
-        gc.enable()
+        try:
+            started = time.perf_counter()
+            tries[name] = kind(codes, LEVEL_SIZES)
+            build[name] = time.perf_counter() - started
+        finally:  # also where a learner interrupts it
+            gc.enable()
     steps = [Step(tries[DICTIONARY], tries[ARRAYS], level, generator) for level in (1, 2, 3)]
     seconds = {}
     for name in (DICTIONARY, PREFIX_FUNCTION, ARRAYS):

@@ -15,6 +15,10 @@ from letterlib.errors import LetterError
 from letterlib.files import digest, written_beside
 from letterlib.progress import late_bar
 
+ROWS = 256
+"""Cases scored at a time: with thousands of items their scores stay in a processor's caches, with a million they take
+one or two gigabytes."""
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -137,8 +141,8 @@ def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, 
     all_items = np.full((len(cases), k), NO_ITEM)
     all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
     with late_bar("ranking", len(cases)) as bar:
-        for start in range(0, len(cases), 1024):
-            batch = cases[start : start + 1024]
+        for start in range(0, len(cases), ROWS):
+            batch = cases[start : start + ROWS]
             scores = score(batch)
             refuse_nan(scores)
             if exclude_history:

