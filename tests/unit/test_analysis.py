@@ -291,3 +291,12 @@ def test_kl_divergence_by_hand():
     wanted = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     assert kl_divergence(np.array([3, 0]), np.array([1, 2])) == pytest.approx(wanted)
     assert kl_divergence(np.array([5, 7]), np.array([5, 7])) == 0
+
+
+def test_the_spread_of_shuffled_purity_is_that_of_a_plain_loop():
+    random, dealing = np.random.default_rng(0), np.random.default_rng(3)
+    codes, genres = random.integers(0, 4, (30, 1)), random.choice(["War", "Drama", "Drama|War", "Comedy"], 30)
+    dealt = [slow_purity(codes.tolist(), genres[dealing.permutation(30)].tolist(), 1)[1] for _ in range(100)]
+    row = genre_purity(codes, genres.tolist(), seed=3).loc[1]
+    assert row["shuffled"] == pytest.approx(np.mean(dealt))
+    assert [row["shuffled_low"], row["shuffled_high"]] == pytest.approx(np.quantile(dealt, [0.025, 0.975]))

@@ -144,3 +144,10 @@ def test_it_answers_what_the_mask_behind_the_history_says(network):
 def test_a_width_that_heads_do_not_divide_is_named():
     with pytest.raises(LetterError, match="BERT4Rec: dimensions=15 is not a multiple of n_heads=2"):
         BERT4Rec(CONFIG.model_copy(update={"dimensions": 15}))
+
+
+def test_training_reaches_the_place_at_which_the_mask_will_stand():
+    split = made([list(range(40))] * 8, 40).split()
+    _, batches = BERT4Rec(CONFIG, device="cpu").batches(split)
+    drawn = [inputs for seed in range(3) for inputs, *_ in batches(np.random.default_rng(seed))]
+    assert {int(place) for inputs in drawn for place in inputs.columns} == set(range(CONFIG.history))

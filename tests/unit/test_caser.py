@@ -5,6 +5,7 @@ import torch
 from made_data import made
 
 from letterlib.collaborative.caser import Caser, CaserConfig, CaserNetwork
+from letterlib.collaborative.neural import Dropout
 from letterlib.data.dataset import NO_ITEM
 
 CONFIG = CaserConfig(dimensions=6, window=4, horizontal=3, vertical=2, epochs=1)
@@ -65,3 +66,13 @@ def test_order_and_user_matter():
     with torch.no_grad():
         a, b, c = model(model.users(users), windows)
     assert (a - b).abs().max() > 1e-3 and (a - c).abs().max() > 1e-3
+
+
+def test_what_the_filters_see_passes_dropout(monkeypatch):
+    model = network()
+    users, windows = torch.tensor([0, 3]), torch.tensor([[1, 2, 3, 4], [9, 9, 8, 0]])
+    monkeypatch.setattr(Dropout, "forward", lambda self, x: torch.zeros_like(x))
+    with torch.no_grad():
+        found = model(model.users(users), windows)
+    torch.testing.assert_close(found[:, :6], torch.relu(model.mix.bias.detach()).expand(2, -1))
+    assert model.dropout.p == CONFIG.dropout

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from letterlib.generation import fused
 from letterlib.generation.attention import Attention
-from letterlib.generation.encoder_decoder import Dropout, EncoderDecoderConfig, FeedForward
+from letterlib.generation.encoder_decoder import Dropout, EncoderDecoder, EncoderDecoderConfig, FeedForward
+from letterlib.training import autocast
 
 B, D_MODEL, HEADS, D_HEAD = 3, 6, 2, 4
 P = 0.4
@@ -147,3 +148,18 @@ def test_modules_in_training_drop_by_one_mask_a_sequence_and_keep_the_mean(p, mo
     plain = attention.o(looked.transpose(1, 2).flatten(2)), block.wo(block.wi(x).relu() * of_hidden), x * of_x
     for one, expected in zip(found, plain, strict=True):
         torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_in_bfloat16_has_nearly_the_same_gradient():
+    network = EncoderDecoder(EncoderDecoderConfig(40, 32, 48, 2, 16, 2, 0.0))
+    tokens, targets = torch.randint(2, 40, (8, 7)), torch.randint(2, 40, (8, 1, 4))
+    gradients, dtypes = [], []
+    for dtype in (torch.float32, torch.bfloat16):
+        network.zero_grad()
+        with autocast(dtype, tokens.device):
+            dtypes.append(network.encode(tokens).dtype)
+            logits = network(tokens, None, targets)
+        F.cross_entropy(logits.float().flatten(0, -2), targets.flatten()).backward()
+        gradients.append(torch.cat([one.grad.flatten() for one in network.parameters()]))
+    assert dtypes == [torch.float32, torch.bfloat16]
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.98 and not torch.equal(*gradients)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from letterlib.collaborative.hgn import HGNConfig, HGNNetwork
+from letterlib.collaborative.neural import Dropout
 
 CONFIG = HGNConfig(dimensions=6, window=4)
 
@@ -45,3 +46,11 @@ def test_order_and_user_matter():
     with torch.no_grad():
         a, b, c = model(model.users(users), windows)
     assert (a - b).abs().max() > 1e-4 and (a - c).abs().max() > 1e-3
+
+
+def test_users_and_items_pass_dropout(monkeypatch):
+    model = network()
+    users, windows = torch.tensor([0, 3]), torch.tensor([[1, 2, 3, 4], [9, 9, 8, 0]])
+    monkeypatch.setattr(Dropout, "forward", lambda self, x: torch.zeros_like(x))
+    with torch.no_grad():
+        assert not model(model.users(users), windows).any()

@@ -244,3 +244,30 @@ def test_validation_treats_the_history_as_the_class_says(monkeypatch):
     monkeypatch.setattr(LightGCN, "recommend", spy)
     LightGCN(SMALL.model_copy(update={"epochs": 2}), 0, "cpu").fit(two_tastes().split())
     assert asked and set(asked) == {LightGCN.leaves_out_history}
+
+
+def test_training_is_as_long_and_as_fast_as_the_configuration_says(monkeypatch):
+    seen, config = {}, SMALL.model_copy(update={"patience": 7})
+    monkeypatch.setattr(lightgcn, "train", lambda *given, **options: seen.update(options) or TrainingLog())
+    LightGCN(config, device="cpu").fit(two_tastes().split())
+    for name in ("epochs", "learning_rate", "patience"):
+        assert seen[name] == getattr(config, name), name
+
+
+def test_every_epoch_has_an_order_of_its_own(monkeypatch):
+    seen = []
+    monkeypatch.setattr(lightgcn, "train", lambda network, batches, *given, **o: seen.append(batches) or TrainingLog())
+    LightGCN(SMALL, device="cpu").fit(two_tastes().split())
+    first, second = (next(iter(seen[0](np.random.default_rng(epoch)))) for epoch in (0, 1))
+    assert not torch.equal(first[1], second[1])
+
+
+def test_item_vectors_are_the_caller_s_to_change():
+    model = LightGCN(SMALL.model_copy(update={"epochs": 1}), device="cpu").fit(two_tastes().split())
+    model.item_vectors()[:] = 0
+    assert model.item_vectors().any()
+
+
+def test_embeddings_start_at_their_size():
+    network = LightGCNNetwork(interaction_matrix(two_tastes().sequences, 20), LightGCNConfig(dimensions=64))
+    assert network.embeddings.square().mean().sqrt().item() == pytest.approx(0.1, rel=0.1)

@@ -331,3 +331,29 @@ def test_dropout_keeps_its_share_of_the_numbers_each_for_itself_and_none_in_eval
     for other in (share.roll(1, 0), share.roll(1, 1)):
         assert (share * other).mean() == pytest.approx(0.49, abs=0.01)
     assert torch.equal(dropout.eval()(x), x) and torch.equal(Dropout(0.0).train()(x), x)
+
+
+@pytest.mark.parametrize(("name", "own"), [("mf", [7, 8, 9]), ("caser", [7, 8, 9, 10]), ("hgn", [7, 8, 9, 10])])
+def test_a_user_with_the_fewest_items_has_a_vector_of_his_own(name, own):
+    kind, config = SYSTEMS[name]
+    split = made([*two_tastes(), own, own], N_ITEMS).split()
+    model = kind(config.model_copy(update={"epochs": 1}), 0, "cpu").fit(split)
+    one, other = model.recommend(Cases.from_histories([own[:-1]] * 2, users=[N_USERS, N_USERS + 1]), 10).scores
+    assert not np.allclose(one, other, atol=1e-4), "both are ranked as strangers"
+
+
+def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):
+    (kind, config), seen = SYSTEMS["mf"], {}
+    monkeypatch.setattr("letterlib.collaborative.neural.train", lambda *given, **options: seen.update(options))
+    kind(config.model_copy(update={"dtype": "bfloat16"}), 0, "cpu").fit(made(two_tastes(), N_ITEMS).split())
+    assert seen["dtype"] == torch.bfloat16
+
+
+@pytest.mark.parametrize(("name", "right"), [("mf", 1), ("caser", 2), ("hgn", 2), ("sasrec-bce", 1)])
+def test_every_epoch_has_an_order_of_its_own(name, right):
+    kind, config = SYSTEMS[name]
+    model = kind(config, 0, "cpu")
+    model.popularity = torch.zeros(N_ITEMS)
+    _, batches = model.batches(made(two_tastes(), N_ITEMS).split())
+    first, second = (next(iter(batches(np.random.default_rng(epoch)))) for epoch in (0, 1))
+    assert not torch.equal(first[right], second[right])

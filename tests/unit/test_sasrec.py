@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from letterlib.collaborative import catalogue_softmax, packing
 from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
+from letterlib.collaborative.neural import Dropout
 from letterlib.collaborative.packing import pack, training_windows
 from letterlib.collaborative.sasrec import Block, SASRec, SASRecConfig, SASRecNetwork, next_item_loss
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
@@ -415,3 +416,40 @@ def test_second_derivatives_of_the_catalogue_cross_entropy_are_an_error_and_not_
     (grad,) = torch.autograd.grad(loss, states, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.square().sum().backward()
+
+
+def test_the_states_of_a_loaded_model_are_without_dropout(tmp_path):
+    dataset = made(random_sequences(), N_ITEMS)
+    model = SASRec(SMALL.model_copy(update={"epochs": 1}), seed=1, device="cpu").fit(dataset.split())
+    model.save(tmp_path / "model.safetensors")
+    cases = dataset.split().cases("test").without_targets()
+    again = SASRec.load(tmp_path / "model.safetensors", device="cpu")
+    np.testing.assert_array_equal(again.user_states(cases), model.user_states(cases))
+
+
+def test_more_cases_than_are_computed_at_once_have_their_own_states_each():
+    dataset = made(random_sequences(), N_ITEMS)
+    model = SASRec(SMALL.model_copy(update={"epochs": 1}), seed=1, device="cpu").fit(dataset.split())
+    last = np.arange(2_050) % N_ITEMS
+    states = model.user_states(Cases.from_histories(last[:, None].tolist()))
+    few = model.user_states(Cases.from_histories([[item] for item in range(N_ITEMS)]))
+    np.testing.assert_allclose(states, few[last], atol=1e-5)
+
+
+def test_item_vectors_are_the_caller_s_to_change():
+    split = made(random_sequences(), N_ITEMS).split()
+    model = SASRec(SMALL.model_copy(update={"epochs": 1}), seed=1, device="cpu").fit(split)
+    model.item_vectors()[:] = 0
+    assert model.item_vectors().any()
+
+
+def test_whatever_the_network_adds_up_passes_its_dropout(monkeypatch):
+    torch.manual_seed(0)
+    network = SASRecNetwork(N_ITEMS, SMALL).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    monkeypatch.setattr(Dropout, "forward", lambda self, x: torch.zeros_like(x))
+    (states,) = states_of(network, [1, 2, 3])
+    torch.testing.assert_close(states, network.norm.bias.detach().expand(3, -1))
+    assert {one.p for one in network.modules() if isinstance(one, Dropout)} == {SMALL.dropout}

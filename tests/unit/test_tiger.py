@@ -421,3 +421,27 @@ def test_a_second_fit_is_no_longer_training():
     model.fit(split)
     assert model.log.losses == losses
     assert all(torch.equal(one, weights[name]) for name, one in model.network.state_dict().items())
+
+
+def test_without_the_trie_the_beam_is_the_configuration_s_and_never_below_k(monkeypatch):
+    search, asked = recommender.unconstrained_beam_search, []
+    untrained = Tiger(distinct(), SMALL, 0, "cpu")
+    monkeypatch.setattr(recommender, "unconstrained_beam_search", lambda *a: asked.append(a[-1]) or search(*a))
+    for k in (1, 30):
+        untrained.recommend_unconstrained(HISTORIES[[0]], k)
+    assert asked == [SMALL.beam, 30]
+
+
+def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(tiger, "train", lambda *given, **options: seen.update(options) or TrainingLog())
+    Tiger(distinct(), SMALL.model_copy(update={"dtype": "bfloat16"}), 0, "cpu").fit(circle().split(1))
+    assert seen["dtype"] == torch.bfloat16
+
+
+def test_batches_of_short_histories_do_not_always_come_first(monkeypatch):
+    seen = []
+    monkeypatch.setattr(tiger, "train", lambda network, batches, *given, **o: seen.append(batches) or TrainingLog())
+    Tiger(distinct(), SMALL, 0, "cpu").fit(circle().split(1))
+    epochs = [seen[0](np.random.default_rng(epoch)) for epoch in range(5)]
+    assert len({tuple(tokens.shape[1] for tokens, *_ in batches) for batches in epochs}) > 1

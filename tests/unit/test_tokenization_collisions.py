@@ -129,3 +129,10 @@ def test_equal_items_keep_their_code_while_others_are_told_apart():
     after, _ = repair_collisions(before, residuals, book)
     assert after.codes[:2].tolist() == [[0, 5], [0, 5]] and after.n_colliding == 2
     assert after.codes[2].tolist() != after.codes[3].tolist()
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3])
+def test_each_of_two_items_that_share_gets_the_code_that_is_its_own_at_any_size(size):
+    before = Identifiers(np.zeros((2, 2), dtype=np.int64), (1, 2))
+    after, _ = repair_collisions(before, size * np.array([[0.9], [0.1]]), size * np.array([[0.0], [1.0]]))
+    assert after.codes.tolist() == [[0, 1], [0, 0]]

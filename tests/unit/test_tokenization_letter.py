@@ -274,3 +274,18 @@ def test_codes_are_grouped_by_another_seed_at_every_level_and_epoch_and_in_every
     monkeypatch.setattr(letter, "constrained_kmeans_groups", lambda *given: seeds.append(given[2]) or group(*given))
     fitted(epochs=2), fitted(epochs=2, seed=1)
     assert len(seeds) == len(set(seeds)) == 12
+
+
+@pytest.mark.parametrize("option", [{"straight_through": "per-level"}, {"dtype": "bfloat16"}])
+def test_how_gradients_pass_and_in_which_dtype_reaches_training(option):
+    assert not np.array_equal(weights(fitted(epochs=1)), weights(fitted(epochs=1, **option)))
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(6, (1, 3)), (79, (1, 39)), (200, (5, 100))])
+def test_it_looks_at_its_collisions_twenty_times_in_the_second_half_however_long_it_trains(
+    epochs, expected, monkeypatch
+):
+    seen = {}
+    monkeypatch.setattr(letter, "train", lambda *given, **options: seen.update(options) or training.TrainingLog())
+    fitted(epochs=epochs)
+    assert (seen["validate_every"], seen["validate_from"]) == expected

@@ -369,3 +369,15 @@ def test_every_epoch_has_its_own_random_numbers():
 
     train(network(), batches, noting, epochs=2, steps_per_epoch=8, learning_rate=1e-2, seed=0, what="test")
     assert drawn[0] != drawn[8]
+
+
+def test_products_are_computed_in_the_dtype_that_is_asked_for():
+    seen = set()
+
+    def watched(module, batch):
+        seen.add(module[0](batch[0]).dtype)
+        return loss(module, batch)
+
+    options = dict(epochs=1, steps_per_epoch=8, learning_rate=1e-2, seed=3, what="test")
+    train(network(), batches, watched, dtype=torch.bfloat16, **options)
+    assert seen == {torch.bfloat16}
