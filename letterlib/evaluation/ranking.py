@@ -16,8 +16,7 @@ from letterlib.files import digest, written_beside
 from letterlib.progress import late_bar
 
 ROWS = 256
-"""Cases scored at a time: with thousands of items their scores stay in a processor's caches, with a million they take
-one or two gigabytes."""
+"""Cases scored at a time: with a million items their scores take one or two gigabytes. 1,024 are no faster."""
 
 
 @dataclass(frozen=True)
