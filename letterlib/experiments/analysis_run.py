@@ -52,15 +52,18 @@ def analyse_tokenizers(pipeline: Pipeline) -> TokenizerAnalysis:
         {arm: code_usage(codes[arm], one.identifiers().level_sizes) for arm, one in tokenizers.items()},
         {arm: similarity_experiment(one, neighbours) for arm, one in codes.items()},
         {arm: item_similarities(one, neighbours).mean(axis=1) for arm, one in codes.items()},
-        {arm: ranking_recall(pipeline, one) for arm, one in tokenizers.items()},
+        ranking_recall(pipeline, tokenizers),
     )
 
 
-def ranking_recall(pipeline: Pipeline, tokenizer: LetterTokenizer) -> float:
-    """R@10 of the small SASRec whose item embeddings are replaced by the tokenizer's vectors (LETTER section 4.3.4)."""
+def ranking_recall(pipeline: Pipeline, tokenizers: dict[str, LetterTokenizer]) -> dict[str, float]:
+    """R@10 of the small SASRec with each tokenizer's vectors in place of its item embeddings (LETTER section 4.3.4)."""
     cases = pipeline.split.cases("test")
     states = pipeline.sasrec_32().user_states(cases.without_targets())
-    return float(hits_at(target_ranks(states, tokenizer.quantised(), cases.targets), 10).mean())
+    return {
+        arm: float(hits_at(target_ranks(states, one.quantised(), cases.targets), 10).mean())
+        for arm, one in tokenizers.items()
+    }
 
 
 def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
@@ -143,7 +146,7 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
         "unexplained variance": report.reconstruction_error,
         "sharing an identifier": {"before": collisions.colliding_before, "after": collisions.colliding_after},
         "collaborative signal": similarity_experiment(codes, nearest_neighbours(pipeline.collaborative().vectors)).mean,
-        "ranking R@10": ranking_recall(pipeline, trained),
+        "ranking R@10": ranking_recall(pipeline, {tokenizer: trained})[tokenizer],
     } | _usage_by_level(usage)
 
 

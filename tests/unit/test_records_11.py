@@ -95,6 +95,12 @@ def test_the_options_of_the_repositorys_grids_are_said_in_few_words():
     assert records.in_words(["tiger.examples=9", "tiger.epochs=2"]) == "tiger.examples=9, tiger.epochs=2"
 
 
+def test_the_recipes_are_those_of_the_committed_records():
+    names = set(records.leagues(load_results(*records.folders())))
+    assert {"beauty, laptop, an hour", "instruments, laptop, an hour"} <= names
+    assert "beauty, laptop, the paper's size, tiger.epochs=33" in names
+
+
 def test_two_sets_of_options_with_the_same_words_are_two_leagues(tmp_path):
     """What a recipe leaves unsaid may differ all the same."""
     hour = sorted(records.RECIPES["an hour"])
