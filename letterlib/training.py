@@ -33,6 +33,13 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "auto"],
     Field(description="number format of matrix products; auto asks the processor or GPU"),
 ]
+Epochs = Annotated[int, Field(ge=1, description="passes over the training examples, or over those drawn for each")]
+LearningRate = Annotated[
+    float, Field(gt=0, description="of AdamW, at its highest: it rises to this, then falls to 0 along a cosine")
+]
+WeightDecay = Annotated[
+    float, Field(ge=0, description="of AdamW: the share, times the rate, that a step takes off every weight")
+]
 Schedule = Literal["cosine", "constant"]
 
 

@@ -21,22 +21,24 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from letterlib.collaborative.catalogue_softmax import pad_rows
 from letterlib.collaborative.neural import Batches, NeuralConfig, NeuralRecommender, softmax_loss
 from letterlib.collaborative.packing import Packed, pack, training_windows
 from letterlib.collaborative.sasrec import SASRecConfig, SASRecNetwork, check_heads, steps_per_epoch
 from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
 from letterlib.data.flat_arrays import positions_of
 from letterlib.processes import share
+from letterlib.training import Epochs
 
 
 class BERT4RecConfig(NeuralConfig):
     """Size and training of one BERT4Rec."""
 
-    n_layers: int = Field(2, ge=1)
-    n_heads: int = Field(2, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    n_layers: int = Field(2, ge=1, description="of attention and feed-forward network")
+    n_heads: int = Field(2, ge=1, description="of attention; the width is divided among them")
+    dropout: float = Field(0.2, ge=0, lt=1, description="of embeddings and every block")
     history: int = Field(50, ge=2, description="places read, the last of them the mask's")
-    epochs: int = Field(200, ge=1)
+    epochs: Epochs = 200
     masked: float = Field(0.2, gt=0, lt=1, description="share of a history's items that are masked")
     last_only: float = Field(0.1, ge=0, le=1, description="share of histories of which only the last item is masked")
     patience: int = Field(20, ge=1, description="validations (one an epoch) without a new best before stopping")
@@ -60,7 +62,7 @@ class BERT4RecNetwork(nn.Module):
     def forward(self, batch: Packed, wanted: Tensor) -> Tensor:
         """What is compared with item vectors at the positions `wanted` [n]: [n, dimensions]."""
         # The layer norm is in the authors' code, not in the paper.
-        return self.norm(F.gelu(self.project(self.body(batch)[wanted])))
+        return self.norm(F.gelu(self.project(pad_rows(self.body(batch)[wanted]))))[: len(wanted)]
 
 
 def masked_batch(

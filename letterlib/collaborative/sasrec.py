@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
+from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy, pad_rows
 from letterlib.collaborative.neural import Batches, Dropout, NeuralConfig, NeuralRecommender
 from letterlib.collaborative.packing import Group, Packed, pack, training_windows
 from letterlib.collaborative.pairwise import sample_negatives
@@ -38,9 +38,9 @@ class SASRecConfig(NeuralConfig):
     """Size and training of one SASRec."""
 
     dimensions: int = Field(128, ge=1, description="width of item embeddings and states")
-    n_layers: int = Field(2, ge=1)
-    n_heads: int = Field(2, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    n_layers: int = Field(2, ge=1, description="of attention and feed-forward network")
+    n_heads: int = Field(2, ge=1, description="of attention; the width is divided among them")
+    dropout: float = Field(0.2, ge=0, lt=1, description="of embeddings and every block")
     history: int = Field(50, ge=1, description="items read, the most recent ones")
     loss: Literal["softmax", "bce"] = Field("softmax", description="bce: the original's, one negative per position")
 
@@ -57,17 +57,19 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, groups: list[Group]) -> Tensor:
-        """x: [n_positions, width]; returns the same shape."""
+        """x: [n_rows, width], the positions and perhaps some rows more; returns the same shape."""
         x = x + self.dropout(self.out(self.attention(self.qkv(self.norm1(x)), groups)))
         return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
 
     def attention(self, qkv: Tensor, groups: list[Group]) -> Tensor:
-        """Attend within each history. qkv: [n_positions, 3 width]; returns [n_positions, width].
+        """Attend within each history. qkv: [n_rows, 3 width]; returns [n_rows, width], zeros after the positions.
 
         Only here are histories padded, at their end: causality keeps real positions from seeing it, else a mask.
         """
+        sizes = [len(group.places) for group in groups]
+        *parts, rest = qkv.split([*sizes, len(qkv) - sum(sizes)])
         attended = []
-        for group, rows in zip(groups, qkv.split([len(g.places) for g in groups]), strict=True):
+        for group, rows in zip(groups, parts, strict=True):
             padded = rows.new_zeros(group.n_rows * group.width, rows.shape[1]).index_copy(0, group.places, rows)
             q, k, v = padded.float().view(group.n_rows, group.width, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
             hidden = group.after if self.causal else group.padding
@@ -77,7 +79,7 @@ class Block(nn.Module):
                 scores = (q * q.shape[-1] ** -0.5) @ k.mT
                 mixed = scores.masked_fill_(hidden, -torch.inf).softmax(-1) @ v
             attended.append(mixed.transpose(1, 2).reshape(len(padded), -1).index_select(0, group.places))
-        return torch.cat(attended)
+        return torch.cat([*attended, rest.new_zeros(len(rest), rest.shape[1] // 3, dtype=torch.float32)])
 
 
 class SASRecNetwork(nn.Module):
@@ -102,10 +104,10 @@ class SASRecNetwork(nn.Module):
         # The factor is in the authors' code, not in the paper. Without it an item's small embedding drowns in
         # what the blocks add to it, and learning takes several times as many epochs.
         x = self.items(batch.items) * self.items.embedding_dim**0.5 + self.places(batch.columns)
-        x = self.dropout(x)
+        x = pad_rows(self.dropout(x))
         for block in self.blocks:
             x = block(x, batch.groups)
-        return self.norm(x)
+        return self.norm(x)[: len(batch.items)]
 
 
 def next_item_loss(network: nn.Module, batch: tuple[Packed, Tensor, Tensor | None]) -> dict[str, Tensor]:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from made_data import made
 from safetensors.torch import save_file
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from letterlib.collaborative import catalogue_softmax, packing
-from letterlib.collaborative.catalogue_softmax import catalogue_cross_entropy
+from letterlib.collaborative.bert4rec import BERT4Rec
+from letterlib.collaborative.catalogue_softmax import ROWS, catalogue_cross_entropy
 from letterlib.collaborative.neural import Dropout
 from letterlib.collaborative.packing import pack, training_windows
 from letterlib.collaborative.sasrec import Block, SASRec, SASRecConfig, SASRecNetwork, next_item_loss
@@ -29,6 +31,22 @@ SMALL = SASRecConfig(
     dimensions=16, n_layers=2, n_heads=2, dropout=0.1, history=10, epochs=4, batch_size=64,
     learning_rate=5e-3, dtype="float32",
 )  # fmt: skip
+
+
+SIZES = dict(dimensions=16, n_layers=1, n_heads=2, history=10, batch_size=150, dtype="float32")
+
+
+class Shapes(TorchDispatchMode):
+    """Inside, the sizes of what matrices are multiplied with are noted, forward and backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = set()
+
+    def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+        if call.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
+            self.sizes |= {size for one in args[-2:] for size in one.shape}
+        return call(*args, **(kwargs or {}))
 
 
 def random_sequences(n_users: int = 30, seed: int = 0) -> list[list[int]]:
@@ -145,12 +163,13 @@ def test_a_history_that_fits_is_one_window():
         assert (starts.tolist(), ends.tolist()) == ([0], [20])
 
 
-@pytest.mark.parametrize("chunk", [1, 70, 10**6])
-def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
+@pytest.mark.parametrize("chunk", [1, 11 * 150, 10**6])
+@pytest.mark.parametrize("n", [1, 23, 256, 300])
+def test_catalogue_cross_entropy_is_cross_entropy(chunk, n, monkeypatch):
     monkeypatch.setattr(catalogue_softmax, "CHUNK", chunk)
     torch.manual_seed(0)
-    states, table = torch.randn(23, 6, requires_grad=True), torch.randn(11, 6, requires_grad=True)
-    labels = torch.randint(0, 11, (23,))
+    states, table = torch.randn(n, 6, requires_grad=True), torch.randn(11, 6, requires_grad=True)
+    labels = torch.randint(0, 11, (n,))
     ours = catalogue_cross_entropy(states, table, labels)
     theirs = F.cross_entropy(states @ table.T, labels)
     torch.testing.assert_close(ours, theirs)
@@ -160,6 +179,34 @@ def test_catalogue_cross_entropy_is_cross_entropy(chunk, monkeypatch):
         strict=True,
     ):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [SASRec, BERT4Rec])
+def test_products_come_in_few_shapes_so_that_few_kernels_are_compiled(kind):
+    model, split = kind(kind.config_class(**SIZES), seed=0, device="cpu"), made(random_sequences(200), N_ITEMS).split()
+    network = model.build(split.n_users, split.n_items)
+    with Shapes() as seen:
+        for batch in model.batches(split)[1](np.random.default_rng(0)):
+            model.loss(network, batch)["loss"].backward()
+    d = SIZES["dimensions"]
+    widths = {d, d + 1, 3 * d, 4 * d, N_ITEMS}
+    assert len(seen.sizes) > len(widths) and all(size in widths or size % ROWS == 0 for size in seen.sizes)
+
+
+@pytest.mark.parametrize("kind", [SASRec, BERT4Rec])
+def test_rows_that_fill_up_change_no_loss_and_no_gradient(kind, monkeypatch):
+    model = kind(kind.config_class(**SIZES, dropout=0.0), seed=0, device="cpu")
+    split, found = made(random_sequences(9), N_ITEMS).split(), []
+    batch = next(iter(model.batches(split)[1](np.random.default_rng(0))))
+    for rows in (1, 64, 1000):
+        monkeypatch.setattr(catalogue_softmax, "ROWS", rows)
+        torch.manual_seed(0)
+        network = model.build(split.n_users, split.n_items)
+        loss = model.loss(network, batch)["loss"]
+        loss.backward()
+        found.append([loss, *(one.grad for one in network.parameters())])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found[2], found[0], rtol=1e-4, atol=1e-6)
 
 
 def test_catalogue_cross_entropy_of_large_logits_is_finite():
