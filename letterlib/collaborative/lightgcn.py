@@ -26,17 +26,17 @@ from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 from letterlib.evaluation.validation import validation_ndcg
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Settings, TrainingLog, resolve_device, seeded, train
+from letterlib.training import Epochs, Settings, TrainingLog, resolve_device, seeded, train
 
 
 class LightGCNConfig(Settings):
     """Size and training of one LightGCN."""
 
-    dimensions: int = Field(64, ge=1)
+    dimensions: int = Field(64, ge=1, description="width of user and item vectors")
     n_layers: int = Field(3, ge=1, description="rounds of neighbour averaging")
-    epochs: int = Field(100, ge=1)
+    epochs: Epochs = 100
     batch_size: int = Field(8192, ge=1, description="interactions per step")
-    learning_rate: float = Field(1e-2, gt=0)
+    learning_rate: float = Field(1e-2, gt=0, description="of AdamW, the same throughout")
     regularization: float = Field(1e-3, ge=0, description="weight of a batch's squared embeddings")
     patience: int = Field(10, ge=1, description="validations (one an epoch) without a new best")
 

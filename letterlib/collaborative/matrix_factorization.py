@@ -18,14 +18,15 @@ from letterlib.collaborative.pairwise import bpr_loss, sample_negatives
 from letterlib.collaborative.user_vectors import UserRecommender, UserVectors
 from letterlib.data.dataset import Cases, Split
 from letterlib.processes import share, weighed
+from letterlib.training import Epochs, LearningRate
 
 
 class MatrixFactorizationConfig(NeuralConfig):
     """Size and training of one MF."""
 
-    epochs: int = Field(60, ge=1)
+    epochs: Epochs = 60
     batch_size: int = Field(1024, ge=1, description="interactions per step")
-    learning_rate: float = Field(5e-3, gt=0)
+    learning_rate: LearningRate = 5e-3
     regularization: float = Field(1e-2, ge=0, description="weight of a batch's squared vectors and biases")
     patience: int = Field(10, ge=1, description="validations (one an epoch) without a new best before stopping")
 

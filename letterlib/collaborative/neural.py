@@ -23,7 +23,18 @@ from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 from letterlib.evaluation.validation import validation_ndcg
 from letterlib.processes import weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import (
+    Dtype,
+    Epochs,
+    LearningRate,
+    Settings,
+    TrainingLog,
+    WeightDecay,
+    resolve_device,
+    resolve_dtype,
+    seeded,
+    train,
+)
 
 Batches = Callable[[np.random.Generator], Iterable[Any]]
 
@@ -32,10 +43,10 @@ class NeuralConfig(Settings):
     """What every such model is asked: its width and its training."""
 
     dimensions: int = Field(64, ge=1, description="width of user and item vectors")
-    epochs: int = Field(50, ge=1)
+    epochs: Epochs = 50
     batch_size: int = Field(1024, ge=1, description="items predicted per step, about; at least those of one history")
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: LearningRate = 1e-3
+    weight_decay: WeightDecay = 0.0
     patience: int = Field(5, ge=1, description="validations (one an epoch) without a new best before stopping")
     dtype: Dtype = "auto"
 

@@ -37,7 +37,18 @@ from letterlib.generation.response_groups import response_groups
 from letterlib.generation.title_network import Title, TitleNetwork
 from letterlib.processes import from_main, share, weighed
 from letterlib.saved_model import load_model, save_model
-from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import (
+    Dtype,
+    Epochs,
+    LearningRate,
+    Settings,
+    TrainingLog,
+    WeightDecay,
+    resolve_device,
+    resolve_dtype,
+    seeded,
+    train,
+)
 
 
 class BIGRecConfig(Settings):
@@ -45,16 +56,16 @@ class BIGRecConfig(Settings):
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")
-    lora_alpha: float = Field(16, gt=0)
+    lora_alpha: float = Field(16, gt=0, description="what LoRA adds is multiplied by this over the rank")
     dropout: float = Field(0.05, ge=0, lt=1, description="before LoRA")
     history: int = Field(10, ge=1, description="items read, the most recent ones")
     title_tokens: int = Field(64, ge=1, description="of a longer title only the first ones are read, written, compared")
-    epochs: int = Field(50, ge=1)
+    epochs: Epochs = 50
     lists: int | None = Field(1024, ge=1, description="lists of history + 1 items drawn per epoch; None: nearly all")
     batch_size: int = Field(128, ge=1, description="lists")
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps")
+    learning_rate: LearningRate = 1e-4
+    weight_decay: WeightDecay = 0.0
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps in which the rate rises")
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
     beam: int = Field(4, ge=1, description="titles kept while one is written; 1 is greedy")
     gammas: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(

@@ -26,7 +26,18 @@ from letterlib.generation.response_groups import response_groups
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import (
+    Dtype,
+    Epochs,
+    LearningRate,
+    Settings,
+    TrainingLog,
+    WeightDecay,
+    resolve_device,
+    resolve_dtype,
+    seeded,
+    train,
+)
 
 
 class LCRecConfig(Settings):
@@ -34,7 +45,7 @@ class LCRecConfig(Settings):
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")
-    lora_alpha: float = Field(32, gt=0)
+    lora_alpha: float = Field(32, gt=0, description="what LoRA adds is multiplied by this over the rank")
     dropout: float = Field(0.05, ge=0, lt=1, description="before LoRA")
     words_first: bool = Field(True, description="new tokens start as the mean of their items' words, else at random")
     history: int = Field(20, ge=1, description="items read, the most recent ones")
@@ -42,12 +53,12 @@ class LCRecConfig(Settings):
     alignment: float = Field(1.0, ge=0, description="examples of each other task, if any, per list of seqrec")
     intentions: Path | None = Field(None, description="<Name>.user.json with what people say; templates without it")
     tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
-    epochs: int = Field(4, ge=1)
+    epochs: Epochs = 4
     lists: int | None = Field(None, ge=1, description="lists of seqrec drawn per epoch; nearly all when not said")
     batch_size: int = Field(128, ge=1, description="examples of any task")
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps")
+    learning_rate: LearningRate = 1e-4
+    weight_decay: WeightDecay = 0.01
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps in which the rate rises")
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
     beam: int = Field(20, ge=1, description="prefixes kept per level, at least as many as items are asked for")
     dtype: Dtype = "auto"

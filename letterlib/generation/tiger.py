@@ -23,7 +23,18 @@ from letterlib.generation.recommender import SEARCH_BUDGET, IdentifierRecommende
 from letterlib.processes import share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization.identifiers import Identifiers
-from letterlib.training import Dtype, Settings, TrainingLog, resolve_device, resolve_dtype, seeded, train
+from letterlib.training import (
+    Dtype,
+    Epochs,
+    LearningRate,
+    Settings,
+    TrainingLog,
+    WeightDecay,
+    resolve_device,
+    resolve_dtype,
+    seeded,
+    train,
+)
 
 IGNORED = -100
 """The target where nothing is to be predicted."""
@@ -37,17 +48,17 @@ class TigerConfig(Settings):
     n_heads: int = Field(6, ge=1, description="of attention")
     d_head: int = Field(64, ge=1, description="width of a head")
     n_layers: int = Field(4, ge=1, description="in the encoder, and as many in the decoder")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="of embeddings, attention weights and every block")
     history: int = Field(20, ge=1, description="items read, the most recent ones")
     tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
-    epochs: int = Field(200, ge=1)
+    epochs: Epochs = 200
     examples: int | None = Field(None, ge=1, description="training examples drawn per epoch; all when not said")
     targets: int = Field(1, ge=1, description="items learnt after each history: the next one, and those after it")
-    batch_size: int = Field(1024, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
+    batch_size: int = Field(1024, ge=1, description="training examples per step")
+    learning_rate: LearningRate = 5e-4
     relative_rate: bool = Field(False, description="multiply each tensor's rate by the size of its first weights")
-    weight_decay: float = Field(0.01, ge=0)
-    warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps")
+    weight_decay: WeightDecay = 0.01
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps in which the rate rises")
     beam: int = Field(20, ge=1, description="prefixes kept per level, at least as many as items are asked for")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     patience: int = Field(20, ge=1, description="validations without a new best before stopping")

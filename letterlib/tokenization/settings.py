@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from letterlib.checkpoint import TrainingLog
 from letterlib.tokenization.collisions import CollisionReport
 from letterlib.tokenization.rqvae import StraightThrough
-from letterlib.training import Dtype, Settings
+from letterlib.training import Dtype, Settings, WeightDecay
 
 CODE_DIM = 32
 
@@ -23,10 +23,10 @@ class TokenizerConfig(Settings):
     hidden: tuple[PositiveInt, ...] = Field((2048, 1024, 512, 256, 128, 64), description="encoder widths")
     n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
     straight_through: StraightThrough = Field("final", description="or per-level; where gradients pass the codes")
-    epochs: int = Field(20_000, ge=1)
-    batch_size: int = Field(1024, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    epochs: int = Field(20_000, ge=1, description="passes over the items")
+    batch_size: int = Field(1024, ge=2, description="items per step")
+    learning_rate: float = Field(1e-3, gt=0, description="of AdamW, the same throughout")
+    weight_decay: WeightDecay = 1e-4
     dtype: Dtype = "auto"
 
 
