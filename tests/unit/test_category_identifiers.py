@@ -75,3 +75,8 @@ def test_movielens(tmp_path):
 def test_released_beauty_has_none(shared_data):
     with pytest.raises(LetterError, match="beauty: no item has a category"):
         category_identifiers(load_dataset("beauty", shared_data / "beauty"))
+
+
+def test_an_empty_label_is_no_step_of_the_way():
+    identifiers = category_identifiers(catalogue(["|a||b|", "a|b", "b"]), 2)
+    assert identifiers.codes.tolist() == [[1, 1, 0], [1, 1, 1], [2, 0, 0]]

@@ -184,3 +184,16 @@ def test_no_unseen_item_is_the_tokenizer_as_it_is(fitted):
 def test_to_hold_nothing_out_is_refused():
     with pytest.raises(LetterError, match="held_out must be at least 1"):
         hide_until_test(made([[0, 1, 2, 3]], 4), np.array([1]), held_out=0)
+
+
+def test_the_order_in_which_unseen_items_are_named_says_nothing(fitted):
+    tokenizer, semantic, unseen = fitted
+    doubled = semantic.copy()
+    doubled[unseen] = semantic[unseen[0]]  # so that an item's code depends on who was before it
+    expected = identifiers_with_unseen(tokenizer, doubled, unseen).codes
+    for named in (unseen[::-1], [*unseen[3:], *unseen[:5]]):
+        assert np.array_equal(identifiers_with_unseen(tokenizer, doubled, named).codes, expected)
+
+
+def test_as_many_items_are_drawn_as_the_share_says_to_the_nearest_one():
+    assert [len(draw_cold_items(np.arange(n), 0.1, seed=0)) for n in (14, 16, 19, 21)] == [1, 2, 2, 2]

@@ -238,3 +238,17 @@ def test_few_connected_items_stay_together():
     users[0, [10, 60, 110, 160]] = users[1, [5, 55]] = 1
     parts = parts_of(csr_array(users), 20, 0)
     assert len(set(parts[[10, 60, 110, 160, 5, 55]])) == 1 and len(set(parts.tolist())) > 10
+
+
+@pytest.mark.parametrize(("large", "expected"), [(8, [4, 8]), (9, [6, 6])])
+def test_a_part_of_three_quarters_is_where_equal_parts_begin(large, expected):
+    """Two users, who have all of the first and all of the last of twelve items: two parts that any clustering finds."""
+    users = (np.arange(12) < large) == np.array([[True], [False]])
+    part = parts_of(csr_array(users.astype(float)), 2, 0)
+    assert sorted(np.bincount(part)) == expected and len(set(part[large:])) == 1
+
+
+@pytest.mark.parametrize(("n_items", "sizes"), [(2000, (21, 100)), (2001, (21, 21, 100))])
+def test_twenty_clusters_and_leaves_of_a_hundred_are_the_default(n_items, sizes):
+    """Without edges, all are cut into equal parts: 20 of 100, or one of 101, which is cut again."""
+    assert cooccurrence_identifiers(split_of([[0]], n_items)).level_sizes == sizes

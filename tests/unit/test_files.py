@@ -294,3 +294,11 @@ def test_what_is_being_written_is_not_among_the_files_below(tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "scandir", gone)
     assert files_below(tmp_path, ".json") == [tmp_path / "b" / "2.json"]
+
+
+def test_the_content_of_a_folder_is_another_where_its_files_change_names(tmp_path):
+    for name in ("query", "key"):
+        (tmp_path / name).write_text(name)
+    before = content_of_folder(tmp_path)
+    (tmp_path / "query").rename(tmp_path / "value")
+    assert content_of_folder(tmp_path) != before

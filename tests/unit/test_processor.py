@@ -126,3 +126,10 @@ def test_searching_runs_inside(holds_back, monkeypatch):
     before = setting()
     tiger.recommend(Cases.from_histories([[1, 2]]), 3)
     assert seen == ["bf16"] and setting() == before
+
+
+@pytest.mark.parametrize(("amx", "avx512", "fast"), [(True, False, True), (False, True, True), (False, False, False)])
+def test_either_of_two_instructions_multiplies_bfloat16(monkeypatch, amx, avx512, fast):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert processor.multiplies_bfloat16() is fast

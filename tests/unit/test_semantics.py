@@ -288,3 +288,35 @@ def test_no_room_for_a_token_of_the_text_is_refused(max_tokens):
 
 def test_a_tensor_of_embeddings_is_as_good_as_an_array():
     assert ItemEmbeddings(torch.ones(3, 2), "x", "y").vectors.tolist() == np.ones((3, 2)).tolist()
+
+
+def test_a_text_of_no_token_is_a_vector_of_zeros(tmp_path):
+    """As an empty one is for a decoder, whose tokenizer adds nothing."""
+    from transformers import LlamaConfig, LlamaModel
+
+    LlamaModel(LlamaConfig(vocab_size=words_of(tmp_path), **LLAMA)).save_pretrained(tmp_path)
+    together, alone = (embed_texts(texts, str(tmp_path), dtype="float32") for texts in (["", "a b"], [""]))
+    assert not together[0].any() and together[1].any() and np.array_equal(alone, together[:1])
+
+
+def test_unless_asked_otherwise_128_tokens_are_read():
+    """Two of them are MiniLM's own."""
+    last, cut, other = embed_texts([f"{'soap ' * n}{word}" for n, word in ((125, "dog"), (126, "dog"), (126, "cat"))])
+    assert np.array_equal(cut, other) and not np.array_equal(last, cut)
+
+
+def test_vectors_are_saved_in_the_format_that_models_read(tmp_path):
+    """Twice as large a file would hold nothing more that is used."""
+    ItemEmbeddings(np.full((3, 2), 0.1), "x", "y").save(tmp_path / "e.safetensors")
+    assert ItemEmbeddings.load(tmp_path / "e.safetensors").vectors.dtype == np.float32
+
+
+def test_a_model_of_bfloat16_weights_multiplies_float32_where_that_is_asked_for(tmp_path):
+    from transformers import LlamaConfig, LlamaModel
+
+    torch.manual_seed(0)
+    model = LlamaModel(LlamaConfig(vocab_size=words_of(tmp_path), **LLAMA)).to(torch.bfloat16).eval()
+    model.save_pretrained(tmp_path)
+    with torch.no_grad():
+        states = model.float()(input_ids=torch.tensor([[2, 3]])).last_hidden_state
+    assert np.allclose(embed_texts(["a b"], str(tmp_path), dtype="float32"), states.mean(dim=1), atol=1e-6)

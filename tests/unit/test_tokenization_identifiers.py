@@ -125,3 +125,14 @@ def test_codes_out_of_range_name_the_item_the_level_and_the_range():
     for codes in (np.zeros((2, 2)), np.zeros(2, dtype=int), np.zeros((0, 2), dtype=int)):
         with pytest.raises(LetterError, match="integers"):
             Identifiers(codes, (2, 2))
+
+
+def test_codes_are_the_identifiers_own_and_nobody_changes_them():
+    """What is derived from them is computed once."""
+    given = np.array([[0, 1], [1, 0]])
+    one = Identifiers(given, (2, 2))
+    given[:] = 0
+    assert one.codes.tolist() == [[0, 1], [1, 0]]
+    for array in (one.codes, one.distinct, one.identifier_of_item):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0

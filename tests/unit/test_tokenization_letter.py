@@ -289,3 +289,44 @@ def test_it_looks_at_its_collisions_twenty_times_in_the_second_half_however_long
     monkeypatch.setattr(letter, "train", lambda *given, **options: seen.update(options) or training.TrainingLog())
     fitted(epochs=epochs)
     assert (seen["validate_every"], seen["validate_from"]) == expected
+
+
+def test_the_regularizers_of_a_batch_are_the_formulas_of_its_own_items():
+    """At a rate that moves nothing. In a group of two a code has one possible positive, so nothing is drawn."""
+    tokenizer, (_, cf) = fitted(epochs=1, learning_rate=1e-30, n_groups=8), vectors()
+    z, codes, h = tokenizer.quantised(), tokenizer.codes_before_repair(), cf / np.linalg.norm(cf, axis=1).mean()
+    groups = tokenizer._groups(tokenizer._module, 0)
+    collaborative, diversity = [], []
+    for rows in np.split(np.random.default_rng([0, 0]).permutation(150), [64, 128]):
+        collaborative.append(np.mean([np.log(np.exp(z[i] @ h[rows].T).sum()) - z[i] @ h[i] for i in rows]))
+        terms = []
+        for level, book in enumerate(tokenizer.codebooks()):
+            for own in codes[rows, level]:
+                (positive,) = (c for c in range(16) if c != own and groups[level][c] == groups[level][own])
+                others = np.delete(book @ book[own], own)
+                terms.append(np.log(np.exp(others).sum()) - book[own] @ book[positive])
+        diversity.append(np.mean(terms))
+    logged = tokenizer.report.log.losses[0]
+    assert logged["collaborative"] == pytest.approx(np.mean(collaborative), rel=1e-4)
+    assert logged["diversity"] == pytest.approx(np.mean(diversity), rel=1e-4)
+
+
+def test_a_loaded_tokenizer_has_codes_that_no_item_has_as_well(tmp_path):
+    """A vocabulary is made of them."""
+    one = fitted(epochs=1)
+    one._identifiers = Identifiers(one.identifiers().codes.clip(max=13), (16,) * 3)
+    one.save(tmp_path / "tokenizer.safetensors")
+    assert LetterTokenizer.load(tmp_path / "tokenizer.safetensors", "cpu").identifiers().level_sizes == (16,) * 3
+
+
+def test_equal_rows_are_refused_whatever_rounding_makes_of_their_mean():
+    rows = np.tile([0.1, 0.5], (3, 1))
+    assert (rows - rows.mean(axis=0)).std() > 0
+    with pytest.raises(LetterError, match="all rows are equal"):
+        standardize(rows)
+
+
+def test_a_seed_may_be_a_number_of_numpy(tmp_path):
+    """As of `for seed in np.arange(3)`; JSON knows no such numbers, and the trained model could not be saved."""
+    fitted(seed=np.int64(3), epochs=1).save(tmp_path / "tokenizer.safetensors")
+    assert LetterTokenizer.load(tmp_path / "tokenizer.safetensors", "cpu").seed == 3

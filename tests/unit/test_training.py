@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
+from pydantic import ValidationError
 from safetensors import safe_open
 
 from letterlib import training
 from letterlib.checkpoint import Run, TrainingLog
 from letterlib.errors import LetterError
 from letterlib.generation.tiger import TigerConfig
-from letterlib.training import first_size, learning_rate_factor, resolve_dtype, seeded, train
+from letterlib.training import (
+    epoch_seed,
+    first_size,
+    learning_rate_factor,
+    resolve_device,
+    resolve_dtype,
+    seeded,
+    train,
+)
 
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
 Y = X.sum(dim=1, keepdim=True)
@@ -381,3 +390,56 @@ def test_products_are_computed_in_the_dtype_that_is_asked_for():
     options = dict(epochs=1, steps_per_epoch=8, learning_rate=1e-2, seed=3, what="test")
     train(network(), batches, watched, dtype=torch.bfloat16, **options)
     assert seen == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dict(what="other"), dict(epochs=2), dict(steps_per_epoch=9), dict(learning_rate=2e-2), dict(weight_decay=0.1),
+        dict(warmup=0.5), dict(schedule="constant"), dict(relative_rate=True),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path, capsys, other):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    fit(network(), epochs=1, checkpoint=checkpoint, checkpoint_seconds=0)
+    fit(network(), **dict(epochs=1, checkpoint=checkpoint) | other)
+    assert "the checkpoint of another training" in capsys.readouterr().out
+
+
+def test_what_is_logged_of_an_epoch_is_the_mean_of_its_steps():
+    def given(module, value):
+        constant = 0 * module.weight.sum() + value
+        return {"loss": constant, "half": constant / 2}
+
+    settings = dict(epochs=2, steps_per_epoch=3, learning_rate=0.1, seed=0, what="test")
+    log = train(torch.nn.Linear(1, 1), lambda generator: [1.0, 2.0, 6.0], given, **settings)
+    assert log.losses == [{"loss": 3.0, "half": 1.5}] * 2
+
+
+def test_a_trained_module_draws_no_dropout_also_where_nothing_was_validated():
+    module = network()
+    fit(module, epochs=1)
+    assert not module.training
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_a_gpu_is_taken_where_there_is_one_and_its_bfloat16_only_where_it_is_not_emulated(monkeypatch, multiplies):
+    def supported(including_emulation=True):  # a T4 emulates it
+        return including_emulation or multiplies
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    device = resolve_device()
+    assert device == torch.device("cuda")
+    assert resolve_dtype("auto", device) == (torch.bfloat16 if multiplies else torch.float32)
+
+
+def test_no_two_epochs_of_neighbouring_seeds_draw_the_same():
+    assert len({epoch_seed(seed, epoch) for seed in range(5) for epoch in range(20_000)}) == 100_000
+
+
+def test_settings_are_not_changed_unchecked():
+    settings = TigerConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.learning_rate = -1.0

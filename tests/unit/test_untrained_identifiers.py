@@ -87,3 +87,13 @@ def test_an_identifier_without_levels_or_codes_is_refused(sizes):
 
 def test_sizes_may_be_numbers_of_numpy():
     assert random_identifiers(5, 0, np.int32(4), np.int32(256)).codes.tolist() == random_identifiers(5).codes.tolist()
+
+
+def test_collisions_are_repaired_by_what_the_last_level_codes(monkeypatch):
+    """And not by what it leaves over, to which its codes are no nearer than others."""
+    given, repair = [], untrained_identifiers.repair_collisions
+    monkeypatch.setattr(untrained_identifiers, "repair_collisions", lambda *all: given.extend(all) or repair(*all))
+    residual_kmeans_identifiers(np.random.default_rng(0).standard_normal((100, 5)), 0, 3, 8)
+    before, residuals, codebook = given
+    nearest = np.square(residuals[:, None] - codebook).sum(axis=2).argmin(axis=1)
+    assert np.array_equal(nearest, before.codes[:, -1])
