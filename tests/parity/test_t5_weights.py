@@ -140,6 +140,11 @@ def test_weights_survive_there_and_back(model):
         assert torch.equal(weight, back[name]), name
 
 
+def test_sizes_and_dropout_survive_there_and_back():
+    config = EncoderDecoderConfig(vocab_size=V, d_model=24, d_ff=40, n_heads=3, d_head=5, n_layers=1, dropout=0.3)
+    assert from_transformers(to_transformers(EncoderDecoder(config))).config == config
+
+
 def test_a_copy_does_not_share_memory(model):
     before = model.embedding.weight.clone()
     with torch.no_grad():
@@ -148,11 +153,19 @@ def test_a_copy_does_not_share_memory(model):
 
 
 @pytest.mark.parametrize(
-    "option", [{"feed_forward_proj": "gated-gelu"}, {"tie_word_embeddings": False}, {"num_decoder_layers": 1}]
+    "option",
+    [
+        {"feed_forward_proj": "gated-gelu"},
+        {"tie_word_embeddings": False},
+        {"num_decoder_layers": 1},
+        {"layer_norm_epsilon": 1e-5},
+        {"relative_attention_max_distance": 64},
+        {"decoder_start_token_id": 1},
+    ],
 )
 def test_other_architectures_are_refused(option):
-    config = T5Config(vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=2, **option)
-    config.decoder_start_token_id = 0
+    sizes = dict(vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=2, decoder_start_token_id=0)
+    config = T5Config(**sizes | option)
     with pytest.raises(LetterError, match="cannot be imported"):
         from_transformers(T5ForConditionalGeneration(config))
 

@@ -168,6 +168,44 @@ def test_a_drawn_list_has_at_most_one_item_more_than_the_history(vocabulary):
     assert lengths == {2, 3}
 
 
+def test_long_lists_are_cut_elsewhere_every_epoch_and_come_in_another_order(vocabulary):
+    """User u's list begins with item u and has six items in training: with a history of 3 it is cut after 2, 3 or 4."""
+    tasks = AlignmentTasks(catalogue().split(1), vocabulary, 3)
+    epochs = [[items_in(vocabulary, one.tokens) for one in tasks.lists(np.random.default_rng(n))] for n in range(8)]
+    assert {len(items) for lists in epochs for items in lists if items[0] < 8} == {2, 3, 4}
+    assert len({lists[0][0] % 8 for lists in epochs}) > 1, "not the same user first every time"
+
+
+def test_lists_are_introduced_with_every_wording(tasks, vocabulary):
+    wordings = [vocabulary.words(wording) for wording in WORDINGS["seqrec"]]
+    lists = [one.tokens.tolist() for n in range(5) for one in tasks.lists(np.random.default_rng(n))]
+    assert {i for one in lists for i, words in enumerate(wordings) if one[: len(words)] == words} == {0, 1, 2}
+
+
+def test_who_has_one_item_in_training_teaches_nothing(vocabulary):
+    walks = Sequences.from_lists([[0, 1, 2], [8, 16, 24, 32, 40], [3, 4, 5]])
+    tasks = AlignmentTasks(replace(catalogue(), sequences=walks, user_labels="abc").split(1), vocabulary, HISTORY)
+    generator, of_users = np.random.default_rng(0), [task for task in TASKS if task not in ("item2index", "index2item")]
+    drawn = [tasks.draw(task, generator) for task in of_users for _ in range(10)]
+    drawn += [one for _ in range(10) for one in tasks.lists(generator)]
+    assert len(drawn) == 4 * 10 + 10
+    assert {item for one in drawn for item in items_in(vocabulary, one.tokens)} == {8, 16, 24}
+
+
+@pytest.mark.parametrize("task", ["fusionseqrec", "itemsearch", "preferenceobtain"])
+def test_of_a_longer_list_a_prompt_has_the_most_recent_items_alone(vocabulary, task):
+    tasks, generator = AlignmentTasks(catalogue().split(1), vocabulary, 2), np.random.default_rng(0)
+    lengths = set()
+    for _ in range(40):
+        example = tasks.draw(task, generator)
+        prompt, _ = parts(vocabulary, example)
+        past = items_in(vocabulary, example.tokens[~example.response])
+        past = past or [int(number) for number in re.findall(r"film number (\d+)", prompt)]
+        lengths.add(len(past))
+        assert past == [past[0] + 8 * place for place in range(len(past))]
+    assert lengths == {1, 2}
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_two_items_of_a_user_are_enough_to_learn_from(vocabulary, task):
     data = replace(catalogue(), sequences=Sequences.from_lists([[0, 1, 2, 3]]), user_labels=["u"])
@@ -208,6 +246,28 @@ def test_intentions_come_from_the_file_when_there_is_one(tmp_path, vocabulary):
     said = {vocabulary.tokenizer.decode(e.tokens[e.response]) for e in
             (tasks.draw("preferenceobtain", generator) for _ in range(20))}  # fmt: skip
     assert said == {"loves quiet westerns [SEP]", "wants to laugh [SEP]"}
+
+
+def test_what_somebody_says_stands_with_their_own_most_recent_items(tmp_path, vocabulary):
+    """User u has u, u + 8, ..., u + 40 in training; whoever has no query to an item asks for none."""
+    split, generator = catalogue().split(1), np.random.default_rng(0)
+    preferences = {"u1": ["loves quiet westerns", "hates noise"], "u2": "wants to laugh"}
+    searches = {"u1": {"item": 33, "querys": ["horses", "old towns"]}, "u2": {"item": 34, "querys": []},
+                "u3": {"item": 27, "querys": ["rain"]}}  # fmt: skip
+    path = intentions_file(tmp_path, user_explicit_preference=preferences, user_vague_intention={"train": searches})
+    tasks = AlignmentTasks(split, vocabulary, 2, Intentions.load(path, split.dataset))
+    asked, liked = set(), set()
+    for _ in range(40):
+        example = tasks.draw("itemsearch", generator)
+        prompt, _ = parts(vocabulary, example)
+        (query,) = (one for one in ("horses", "old towns", "rain") if one in prompt)
+        asked.add((query, *items_in(vocabulary, example.tokens)))
+        example = tasks.draw("preferenceobtain", generator)
+        said = vocabulary.tokenizer.decode(example.tokens[example.response])
+        liked.add((said, *items_in(vocabulary, example.tokens)))
+    assert asked == {("horses", 17, 25, 33), ("old towns", 17, 25, 33), ("rain", 11, 19, 27)}
+    assert liked == {("loves quiet westerns [SEP]", 33, 41), ("hates noise [SEP]", 33, 41),
+                     ("wants to laugh [SEP]", 34, 42)}  # fmt: skip
 
 
 def test_a_user_with_an_empty_list_of_preferences_says_nothing(tmp_path, vocabulary):
@@ -259,6 +319,13 @@ def test_an_item_without_genres_is_described_by_its_title_and_the_others_are_not
     some = AlignmentTasks(data.split(1), vocabulary, HISTORY)
     assert some._traits[9] == ["film", "number", "9"]
     assert some._traits[:9] == tasks._traits[:9] and some._traits[10:] == tasks._traits[10:]
+
+
+def test_of_a_long_title_the_last_three_words_serve_and_genres_are_written_small(vocabulary):
+    data = catalogue()
+    data.items.loc[9, ["title", "genres"]] = "The Long Way Home", ""
+    traits = AlignmentTasks(data.split(1), vocabulary, HISTORY)._traits
+    assert traits[9] == ["Long", "Way", "Home"] and traits[8] == ["comedy", "drama"]
 
 
 def test_a_data_set_without_two_items_a_user_is_refused(vocabulary):

@@ -1,6 +1,7 @@
 """BIGRec: what it learns, what it writes, and how what it wrote is grounded to the catalogue."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -460,3 +461,71 @@ def test_an_embedding_keeps_its_own_numbers_alone(model):
     title = model.network.tokens("another title that nobody has seen")
     row = model.network.embed([title]) is not None and model.network._embedded[title]
     assert row.untyped_storage().nbytes() == row.numel() * 4
+
+
+def test_another_seed_begins_with_other_adapters_and_draws_other_batches(monkeypatch):
+    seen, split = [], circle().split(1)
+    monkeypatch.setattr(module, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog())
+    adapters = []
+    for seed in (3, 3, 4):
+        network = fresh(seed).fit(split).network
+        adapters.append(torch.cat([p.flatten() for name, p in network.named_parameters() if "lora_A" in name]))
+    assert torch.equal(adapters[0], adapters[1]) and not torch.equal(adapters[0], adapters[2]) and seen == [3, 3, 4]
+
+
+def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(module, "train", lambda *_, **options: seen.update(options) or TrainingLog())
+    one = fresh(dtype="bfloat16").fit(circle().split(1))
+    assert seen["dtype"] == torch.bfloat16
+    assert {p.dtype for p in one.network.parameters()} == {torch.float32}, "on a CPU weights are held as they were"
+
+
+def test_lists_are_drawn_from_all_users_anew_every_epoch(monkeypatch):
+    one, epochs = fresh(lists=6), []
+    example = one.example
+
+    def spy(network, batches, loss, **options):
+        for epoch in range(10):
+            epochs.append([])
+            list(batches(np.random.default_rng(epoch)))
+        return TrainingLog()
+
+    one.example = lambda items: epochs[-1].append(tuple(items)) or example(items)
+    monkeypatch.setattr(module, "train", spy)
+    one.fit(circle().split(1))
+    assert {len(lists) for lists in epochs} == {6} and epochs[0] != epochs[1]
+    learnt = {item for lists in epochs for items in lists for item in items[1:]}
+    assert len(learnt) > 40, "the first two users have 18 items"
+
+
+def test_titles_are_written_with_the_beam_of_the_configuration(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(model, "config", SMALL.model_copy(update={"beam": 3}))
+    monkeypatch.setattr(model.network, "write", lambda prompts, beam: asked.append(beam) or [(5,) for _ in prompts])
+    model.write(HISTORIES)
+    assert asked == [3]
+
+
+def test_where_no_gamma_is_given_the_chosen_one_weighs_popularity(model, monkeypatch):
+    write_instead(model, monkeypatch, "an item")
+    monkeypatch.setattr(model, "popularity", torch.arange(N_ITEMS))
+    cases, given = Cases.from_histories([[1]]), {}
+    for gamma in (0.0, 20.0):
+        monkeypatch.setattr(model, "gamma", 20.0 - gamma)
+        given[gamma] = model.recommend(cases, N_ITEMS, gamma=gamma).items.tolist()
+        assert model.recommend(cases, N_ITEMS).items.tolist() != given[gamma]
+        monkeypatch.setattr(model, "gamma", gamma)
+        assert model.recommend(cases, N_ITEMS).items.tolist() == given[gamma]
+
+
+def test_gamma_is_chosen_on_as_many_cases_as_asked_and_is_the_first_among_equals(model, monkeypatch):
+    one, asked = fresh(gammas=(7.0, 0.0, 50.0), validation_cases=4), []
+
+    def recommend(cases, k, *, gamma):
+        asked.append((len(cases), k, gamma))
+        return SimpleNamespace(items=np.zeros((len(cases), k), dtype=np.int64))
+
+    monkeypatch.setattr(one, "recommend", recommend)
+    assert one.best_gamma(circle().split(1)) == 7.0
+    assert asked == [(4, 10, 7.0), (4, 10, 0.0), (4, 10, 50.0)]

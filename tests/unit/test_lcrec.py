@@ -3,6 +3,7 @@
 import copy
 import gc
 import importlib.util
+import json
 import threading
 import weakref
 from collections import Counter
@@ -176,6 +177,15 @@ def test_tau_divides_the_logits(untrained):
         sharp = float(response_loss(0.5)(untrained.network, batch)["loss"])
     each = -torch.log_softmax(logits / 0.5, dim=1)[torch.arange(len(batch[1])), batch[1]]
     assert sharp == pytest.approx(float(each.mean()), rel=1e-5)
+
+
+def test_the_losses_by_task_are_plain_ones_whatever_tau_is(untrained):
+    tasks, generator = untrained.alignment_tasks(circle().split(1)), np.random.default_rng(0)
+    batch = untrained.batch([tasks.draw("seqrec", generator) for _ in range(3)])
+    with torch.no_grad():
+        log_probs = untrained.network(batch[0]).log_softmax(dim=1)
+        logged = float(response_loss(0.5)(untrained.network, batch)["seqrec: sum"])
+    assert logged == pytest.approx(-float(log_probs[torch.arange(len(batch[1])), batch[1]].sum()), rel=1e-5)
 
 
 def test_fit_minimises_the_loss_at_its_own_tau_and_hands_its_options_on(monkeypatch):
@@ -686,3 +696,92 @@ def test_they_are_refused_before_the_hours_of_training(monkeypatch):
     one.network.model.config.sliding_window -= 1
     with pytest.raises(LetterError, match="look back"):
         one.fit(circle().split(1))
+
+
+def test_another_seed_begins_with_other_adapters_and_draws_other_batches(monkeypatch):
+    seen, split = [], circle().split(1)
+    monkeypatch.setattr(module, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog())
+    adapters = []
+    for seed in (3, 3, 4):
+        network = fresh(seed).fit(split).network
+        adapters.append(torch.cat([p.flatten() for name, p in network.named_parameters() if "lora_A" in name]))
+    assert torch.equal(adapters[0], adapters[1]) and not torch.equal(adapters[0], adapters[2]) and seen == [3, 3, 4]
+
+
+def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(module, "train", lambda *_, **options: seen.update(options) or TrainingLog())
+    one = fresh(dtype="bfloat16").fit(circle().split(1))
+    assert seen["dtype"] == torch.bfloat16
+    assert {p.dtype for p in one.network.parameters()} == {torch.float32}, "on a CPU weights are held as they were"
+
+
+def test_a_batch_is_a_mixture_of_tasks(monkeypatch):
+    one, seen = fresh(), []
+    one.batch = lambda examples: seen.append({example.task for example in examples})
+    monkeypatch.setattr(module, "train", lambda _, batches, *__, **___: list(batches(np.random.default_rng(0))))
+    one.fit(circle().split(1))
+    assert len(seen) == 27 and all(len(tasks) > 1 for tasks in seen), "60 lists and 150 others, by eights"
+
+
+def test_the_tasks_have_the_history_and_the_intentions_of_the_configuration(tmp_path):
+    path = tmp_path / "circle.user.json"
+    path.write_text(
+        json.dumps({"user_explicit_preference": {"3": "quiet films"}, "user_vague_intention": {"train": {}}})
+    )
+    one = fresh(history=3, intentions=path)
+    tasks = one.alignment_tasks(circle().split(1))
+    assert tasks.n_lists == 10 * 9, "28 items each in training, of which 27 are learnt, three a list"
+    example = tasks.draw("preferenceobtain", np.random.default_rng(0))
+    assert one.vocabulary.tokenizer.decode(example.tokens[example.response]) == "quiet films [SEP]"
+
+
+def test_the_seed_orders_items_that_share_an_identifier_and_is_in_the_file(tmp_path):
+    made = fresh(5, shared=True)
+    made.save(tmp_path / "lcrec.safetensors")
+    loaded = LCRec.load(tmp_path / "lcrec.safetensors", "cpu")
+    orders = [one.trie.items[np.isin(one.trie.items, range(10, 15))].tolist() for one in (made, loaded, fresh(0, True))]
+    assert loaded.seed == 5 and orders[0] == orders[1] != orders[2]
+
+
+def test_a_task_s_loss_is_that_of_a_token_and_none_where_there_was_no_token(untrained):
+    one = copy.copy(untrained)
+    one.config = SMALL.model_copy(update={"tasks": ("seqrec", "itemsearch")})
+    parts = [{"seqrec: sum": 6.0, "seqrec: tokens": 4.0, "itemsearch: sum": n, "itemsearch: tokens": n} for n in (0, 3)]
+    one.log = TrainingLog(parts)
+    losses = one.losses_by_task()
+    assert losses["seqrec"] == [1.5, 1.5] and np.isnan(losses["itemsearch"][0]) and losses["itemsearch"][1] == 1.0
+
+
+def test_where_output_embeddings_are_another_table_its_new_rows_start_from_words_too():
+    tokenizer, tiny = load_language_model(TINY)
+    base = LlamaForCausalLM(LlamaConfig(**(tiny.config.to_dict() | {"tie_word_embeddings": False})))
+    vocabulary = Vocabulary.extend(tokenizer, base, identifiers())
+    initialise_new_tokens(base, vocabulary, circle().titles())
+    first_codes, n_words = identifiers().codes[:, 0], int(vocabulary.new_tokens[0])
+    for table in (base.get_input_embeddings(), base.get_output_embeddings()):
+        words, new = table.weight.detach().tensor_split([n_words])
+        titles = torch.stack([words[vocabulary.words(title)].mean(0) for title in circle().titles()]) - words.mean(0)
+        for code in np.unique(first_codes):
+            wanted = titles[first_codes == code].mean(0)
+            assert torch.cosine_similarity(new[code] - words.mean(0), wanted, dim=0) > 0.999
+
+
+def test_spare_rows_of_a_language_model_are_used_before_there_are_more():
+    """Many have more rows than words, for a GPU's sake; all that it has stay, and stand in its softmax."""
+    tokenizer, base = load_language_model(TINY)
+    rows = len(tokenizer) + 100
+    base.resize_token_embeddings(rows, mean_resizing=False)
+    vocabulary = Vocabulary.extend(tokenizer, base, identifiers())
+    assert base.get_input_embeddings().weight.shape[0] == rows
+    assert sorted(vocabulary.order.tolist()) == list(range(rows))
+    assert vocabulary.new_tokens.tolist() == list(range(rows - 100, rows - 76))
+
+
+def test_a_tokenizer_without_an_end_token_is_refused(tmp_path):
+    tokenizer, tiny = load_language_model(TINY)
+    tiny.save_pretrained(tmp_path)
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(LetterError, match="no end token, so nothing could ever end"):
+        load_language_model(str(tmp_path))

@@ -56,11 +56,33 @@ LCREC = {
     "beam": 20,
 }
 
+BIGREC = {
+    "language_model": "huggyllama/llama-7b",
+    "rank": 8,
+    "lora_alpha": 16,
+    "dropout": 0.05,
+    "lists": 1024,
+    "epochs": 50,
+    "batch_size": 128,
+    "learning_rate": 1e-4,
+    "weight_decay": 0.0,
+    "warmup": 20 / (50 * 1024 / 128),
+    "beam": 4,
+    "gammas": (0.0,),
+}
+"""Of the command in the authors' README, train.py (20 warm-up steps) and inference.py."""
+
 
 @pytest.mark.parametrize("dataset", ["beauty", "movielens"])
 @pytest.mark.parametrize(
     ("room", "stated"),
-    [("tokenizer", TOKENIZER), ("tiger", TIGER), ("lcrec", LCREC), ("sasrec_32", {"dimensions": 32})],
+    [
+        ("tokenizer", TOKENIZER),
+        ("tiger", TIGER),
+        ("lcrec", LCREC),
+        ("bigrec", BIGREC),
+        ("sasrec_32", {"dimensions": 32}),
+    ],
 )
 def test_profile_paper_has_what_the_paper_states(dataset, room, stated):
     chosen = getattr(make_config(dataset, "paper"), room).model_dump()

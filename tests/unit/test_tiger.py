@@ -445,3 +445,39 @@ def test_batches_of_short_histories_do_not_always_come_first(monkeypatch):
     Tiger(distinct(), SMALL, 0, "cpu").fit(circle().split(1))
     epochs = [seen[0](np.random.default_rng(epoch)) for epoch in range(5)]
     assert len({tuple(tokens.shape[1] for tokens, *_ in batches) for batches in epochs}) > 1
+
+
+def test_another_seed_begins_with_other_weights_and_draws_other_batches(monkeypatch):
+    seen, split = [], circle().split(1)
+    monkeypatch.setattr(tiger, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog())
+    first, same, other = (Tiger(distinct(), SMALL, seed, "cpu").fit(split).network.state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(weight, same[name]) for name, weight in first.items())
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"]) and seen == [3, 3, 4]
+
+
+def test_the_seed_orders_items_that_share_an_identifier_and_is_in_the_file(tmp_path):
+    alike, cases, orders = Identifiers(np.zeros((30, 1), dtype=np.int64), (1,)), Cases.from_histories([[0]]), []
+    for seed in (0, 5):
+        made = Tiger(alike, SMALL, seed, "cpu")
+        made.save(tmp_path / "tiger.safetensors")
+        loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
+        orders.append(made.recommend(cases, 30).items[0].tolist())
+        assert loaded.recommend(cases, 30).items[0].tolist() == orders[-1]
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
+
+
+def test_to_fit_what_was_loaded_is_to_go_on_from_there(model, tmp_path, monkeypatch):
+    model.save(tmp_path / "tiger.safetensors")
+    loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
+    monkeypatch.setattr(tiger, "train", lambda *_, **__: TrainingLog())
+    begun = loaded.fit(circle().split(1)).network.state_dict()
+    assert all(torch.equal(weight, begun[name]) for name, weight in model.network.state_dict().items())
+
+
+def test_the_beam_is_the_configuration_s_where_none_is_given_and_never_below_k(monkeypatch):
+    untrained, asked = Tiger(distinct(), SMALL, 0, "cpu"), []
+    search = untrained._search
+    monkeypatch.setattr(untrained, "_search", lambda read, beam, *more: asked.append(beam) or search(read, beam, *more))
+    for k, beam in ((1, None), (30, None), (3, 7), (3, 2)):
+        untrained.recommend(HISTORIES[[0]], k, beam=beam)
+    assert asked == [SMALL.beam, 30, 7, 3]
