@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from letterlib.analysis import code_usage as usage_module
+from letterlib.analysis import collaborative_signal as signal_module
 from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.analysis.code_usage import code_loads, code_usage, perplexity, perplexity_difference
 from letterlib.analysis.collaborative_signal import (
@@ -74,6 +75,7 @@ def test_perplexity_difference_sees_a_difference_and_no_other():
     assert apart.mean == pytest.approx(np.mean(wanted), rel=1e-5)
     assert not perplexity_difference(even[:1], random.integers(0, 64, (1, 800)), 0).excludes_zero
     assert perplexity_difference(even, uneven, 0) == apart
+    assert perplexity_difference(even, uneven, 1) != apart
 
 
 def test_the_interval_of_a_perplexity_difference_is_that_of_a_plain_loop():
@@ -300,3 +302,18 @@ def test_the_spread_of_shuffled_purity_is_that_of_a_plain_loop():
     row = genre_purity(codes, genres.tolist(), seed=3).loc[1]
     assert row["shuffled"] == pytest.approx(np.mean(dealt))
     assert [row["shuffled_low"], row["shuffled_high"]] == pytest.approx(np.quantile(dealt, [0.025, 0.975]))
+
+
+def test_the_picture_of_a_codebook_is_not_mirrored():
+    """Its components are the axes; a singular vector alone may point either way."""
+    along_axes = np.kron(np.diag([3.0, 2.0, 1.0]), [[1.0], [-1.0]])
+    for order in (slice(None), slice(None, None, -1)):
+        points, _ = sphere_projection(along_axes[order])
+        assert points == pytest.approx(np.sign(along_axes[order]))
+
+
+def test_more_cases_than_are_ranked_at_once_have_their_own_targets_each(monkeypatch):
+    monkeypatch.setattr(signal_module, "_ROWS", 4)
+    states, items = np.eye(10), np.eye(10)  # case i likes item i alone, and all others alike
+    targets = np.array([0, 1, 2, 3, 4, 5, 6, 0, 9, 2])
+    assert target_ranks(states, items, targets).tolist() == [0] * 7 + [1, 9, 3]

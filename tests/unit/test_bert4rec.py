@@ -7,6 +7,7 @@ from made_data import made
 from torch.nn import functional as F
 
 from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig, BERT4RecNetwork, masked_batch
+from letterlib.collaborative.neural import Dropout
 from letterlib.collaborative.packing import pack
 from letterlib.data.dataset import Cases, Sequences
 from letterlib.errors import LetterError
@@ -151,3 +152,10 @@ def test_training_reaches_the_place_at_which_the_mask_will_stand():
     _, batches = BERT4Rec(CONFIG, device="cpu").batches(split)
     drawn = [inputs for seed in range(3) for inputs, *_ in batches(np.random.default_rng(seed))]
     assert {int(place) for inputs in drawn for place in inputs.columns} == set(range(CONFIG.history))
+
+
+def test_the_network_has_the_layers_heads_and_dropout_of_its_configuration():
+    config = BERT4RecConfig(dimensions=12, n_layers=3, n_heads=4, dropout=0.45, history=7)
+    body = BERT4RecNetwork(N_ITEMS, config).body
+    assert [block.n_heads for block in body.blocks] == [4, 4, 4] and len(body.places.weight) == 7
+    assert {one.p for one in body.modules() if isinstance(one, Dropout)} == {0.45}

@@ -281,3 +281,12 @@ def test_the_record_says_how_the_stage_was_made(cache):
     assert {"python", "torch", "transformers"} <= record["versions"].keys()
     assert record["device"].startswith("cpu") and record["peak_memory_mb"] > 10
     assert list(record["files"]) == ["value.txt"]
+
+
+def test_a_stage_from_before_records_were_signed_is_found(cache):
+    calls = []
+    folder = stage(cache, write_value("one", calls)).folder
+    record = json.loads((folder / "stage.json").read_text())
+    del record["digest"]
+    (folder / "stage.json").write_text(json.dumps(record))
+    assert stage(cache, write_value("two", calls)).from_cache and calls == ["one"]

@@ -251,3 +251,8 @@ def test_reading_changes_no_order(tmp_path):
 def test_null_categories_are_none(tmp_path):
     items = ITEMS | {"2": {"title": "C", "categories": None}}
     assert load_released(put(tmp_path, items=items)).items["genres"][2] == ""
+
+
+def test_a_description_of_several_paragraphs_is_read_whole(tmp_path):
+    items = ITEMS | {"1": {"title": "B", "description": ["one ", "two"]}}
+    assert load_released(put(tmp_path, items=items)).texts()[1] == "B. one  two"

@@ -93,8 +93,9 @@ def test_mistakes_are_refused():
         interval(np.zeros((0, 3)), np.arange(3), 0)
     with pytest.raises(ValueError, match="2 cases of 1 users"):
         interval(np.ones(2), np.zeros(1, dtype=int), 0)
-    with pytest.raises(ValueError, match="NaN"):
-        interval(np.array([1.0, np.nan]), np.arange(2), 0)
+    for odd in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            interval(np.array([1.0, odd]), np.arange(2), 0)
 
 
 def test_an_interval_is_written_with_the_format_of_each_of_its_numbers():
@@ -109,9 +110,11 @@ def test_an_interval_is_written_with_the_format_of_each_of_its_numbers():
         (Interval(0.01, 0.002, 0.02), 5, "better"),
         (Interval(-0.01, -0.02, -0.002), 6, "worse"),
         (Interval(0.01, 0.002, 0.02), 1, "one-seed difference (higher)"),
+        (Interval(0.01, 0.002, 0.02), 4, "4-seed difference (higher)"),
         (Interval(-0.01, -0.02, -0.002), 3, "3-seed difference (lower)"),
         (Interval(0.01, -0.001, 0.02), 5, "no difference seen"),
         (Interval(0.01, 0.0, 0.02), 5, "no difference seen"),
+        (Interval(-0.01, -0.02, 0.0), 5, "no difference seen"),
         (Interval(0.4, 0.4, 0.4), 5, "no difference seen"),  # one user, or a few who are all alike
     ],
 )
@@ -146,3 +149,11 @@ def test_cases_of_unknown_users_are_not_one_person():
     named = np.repeat(np.arange(20), 3)
     for users in (named.astype(str), list(map(str, named)), named.astype(np.uint64) + 2**60, -100 - named):
         assert interval(hits, users, 0).high - interval(hits, users, 0).low > 0.1
+
+
+def test_a_case_of_an_unknown_user_is_no_known_user_s():
+    """User 0 has the first case and user 1 the second; the third is another person's, whatever its place."""
+    hits = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
+    mixed = interval(hits, np.array([-1, -1, 0, 0, 1, 1]), 0)
+    apart = interval(hits, np.array([2, 3, 0, 0, 1, 1]), 0)
+    assert (mixed.low, mixed.high) == (apart.low, apart.high)

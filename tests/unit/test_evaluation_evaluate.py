@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -257,3 +258,13 @@ def test_cases_without_targets_and_no_cases_at_all_are_refused(split):
     none = Ranking.of_items(np.zeros((0, 10), dtype=np.int64), np.zeros((0, 10)))
     with pytest.raises(ValueError, match="0 cases"):
         evaluate(none, cases[:0], split)
+
+
+def test_a_saved_ranking_keeps_what_was_valid_and_one_from_before_hashes_is_read(tmp_path):
+    path, items = tmp_path / "ranking.parquet", np.array([[3, NO_ITEM], [4, 5]])
+    valid = np.array([[True, True], [True, False]])
+    Ranking(items, np.zeros((2, 2), dtype=np.float32), valid).save(path)
+    assert Ranking.load(path).valid.tolist() == valid.tolist()
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    old = Ranking.load(path)
+    assert old.items.tolist() == items.tolist() and old.valid.tolist() == valid.tolist()

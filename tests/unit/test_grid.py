@@ -169,6 +169,8 @@ def test_runs_share_what_does_not_differ_between_them():
         ({"options": ["tiger.epochs=3"]}, True, True),
         ({"options": ["tokenizer.epochs=3"]}, True, False),
         ({"options": ["sasrec_32.epochs=3"]}, False, False),
+        ({"options": ["text_tokens=64"]}, False, False),
+        ({"options": ["encoder=another/one"]}, False, False),
         ({"tokenizer": "cf"}, True, False),
         ({"alpha": 0.3}, True, False),
         ({"clusters": 5}, True, False),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from letterlib.analysis import hard_negatives
 from letterlib.analysis.hard_negatives import negative_weights, split_scores, target_logits
 from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
@@ -77,3 +78,12 @@ def test_logits_are_without_dropout_though_training_was_interrupted(tiger):
     calm = target_logits(noisy, cases)[0]
     noisy.network.train()
     assert torch.equal(target_logits(noisy, cases)[0], calm)
+
+
+def test_more_cases_than_are_scored_at_once_have_their_own_logits_each(tiger, monkeypatch):
+    one, targets = Cases.from_histories([[i, i + 1] for i in range(7)]), np.arange(9, 16)
+    cases = Cases(one.users, one.values, one.starts, one.ends, targets)
+    whole, tokens = target_logits(tiger, cases)
+    monkeypatch.setattr(hard_negatives, "_ROWS", 3)
+    parts, again = target_logits(tiger, cases)
+    assert torch.allclose(parts, whole, atol=1e-5) and torch.equal(again, tokens)

@@ -54,3 +54,7 @@ def test_users_and_items_pass_dropout(monkeypatch):
     monkeypatch.setattr(Dropout, "forward", lambda self, x: torch.zeros_like(x))
     with torch.no_grad():
         assert not model(model.users(users), windows).any()
+
+
+def test_dropout_is_that_of_the_configuration():
+    assert HGNNetwork(5, 9, CONFIG.model_copy(update={"dropout": 0.3})).dropout.p == 0.3

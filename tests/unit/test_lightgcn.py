@@ -271,3 +271,10 @@ def test_item_vectors_are_the_caller_s_to_change():
 def test_embeddings_start_at_their_size():
     network = LightGCNNetwork(interaction_matrix(two_tastes().sequences, 20), LightGCNConfig(dimensions=64))
     assert network.embeddings.square().mean().sqrt().item() == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_seed_decides_how_training_goes_on_as_well(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(lightgcn, "train", lambda *given, **options: seen.update(options) or TrainingLog())
+    LightGCN(SMALL, seed=5, device="cpu").fit(two_tastes().split())
+    assert seen["seed"] == 5

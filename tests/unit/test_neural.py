@@ -358,3 +358,11 @@ def test_every_epoch_has_an_order_of_its_own(name, right):
     _, batches = model.batches(made(two_tastes(), N_ITEMS).split())
     first, second = (next(iter(batches(np.random.default_rng(epoch)))) for epoch in (0, 1))
     assert not torch.equal(first[right], second[right])
+
+
+def test_the_seed_decides_how_training_goes_on_as_well(system, monkeypatch):
+    """Order, negatives, masks and dropout are drawn from it; else runs of several seeds would share all of them."""
+    (kind, config), seen = system, {}
+    monkeypatch.setattr("letterlib.collaborative.neural.train", lambda *given, **options: seen.update(options))
+    kind(config, 5, "cpu").fit(made(two_tastes(), N_ITEMS).split())
+    assert seen["seed"] == 5

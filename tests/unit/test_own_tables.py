@@ -360,3 +360,13 @@ def test_ties_are_counted_and_their_order_is_said(tmp_path):
     assert lines[4].startswith(f"{USERS * ITEMS} of them share user and time") and "order of their item ids" in lines[4]
     assert histories(dataset)["03"] == dataset.item_labels
     assert read_own_tables("shop", *written(tmp_path))[1][4].startswith("0 of them")
+
+
+def test_a_prepared_copy_in_which_an_item_s_own_id_has_changed_is_made_again(tmp_path, capsys):
+    """Recommendations would name another product; the fingerprint does not hold the labels."""
+    dataset, _ = read_own_tables("shop", *written(tmp_path))
+    prepared("shop", 1, tmp_path / "kept", lambda: dataset)
+    (file,) = (tmp_path / "kept").glob("*.items.parquet")
+    pd.read_parquet(file).replace({"label": {"003": "008", "008": "003"}}).to_parquet(file)
+    assert prepared("shop", 1, tmp_path / "kept", lambda: dataset).item_labels == dataset.item_labels
+    assert "its content is not what was written" in capsys.readouterr().out

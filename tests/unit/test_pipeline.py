@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from letterlib.data.dataset import Dataset, Sequences
+from letterlib.data.dataset import Dataset, Sequences, sampled_rows
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.cache import Cache
@@ -250,3 +250,35 @@ def test_one_s_own_released_identifiers_may_have_other_sizes(made, tmp_path):
         codes = {str(i): [f"<{'abcd'[n]}_{i if n else first[i]}>" for n in range(n_levels)] for i in range(30)}
         (copy / "made.index.json").write_text(json.dumps(codes))
         assert pipeline(copy, tmp_path / "runs").identifiers("released").level_sizes == sizes
+
+
+def test_the_sample_that_a_language_model_answers_is_the_one_that_records_take_it_for(made, tmp_path):
+    """Records and tables of ranks do not say which cases were answered: they draw the same sample again."""
+    one = pipeline(made, tmp_path, "language_model_cases=7")
+    whole, rows = one.split.cases("test"), sampled_rows(60, 7, seed=0)
+    cases = one.test_cases("lc-rec")
+    assert np.array_equal(cases.users, whole.users[rows]) and np.array_equal(cases.targets, whole.targets[rows])
+
+
+def asked_of_the_cache(made, tmp_path, name, *overrides, device="cpu"):
+    """What decides under which key the evaluation of a system is kept, whose model is called "model"."""
+    one = pipeline(made, tmp_path, *overrides)
+    one.device, one._model = device, lambda name: SimpleNamespace(key="model")
+    one.cache.stage = lambda name, version, work, *, device, **identity: identity
+    return one._evaluated(name)
+
+
+def test_another_number_of_cases_is_another_evaluation_of_a_language_model_and_of_nothing_else(made, tmp_path):
+    for name, differ in (("lc-rec", True), ("tiger", False)):
+        seven, eight = (asked_of_the_cache(made, tmp_path, name, f"language_model_cases={n}") for n in (7, 8))
+        assert (seven != eight) is differ
+
+
+def test_what_one_kind_of_device_has_computed_is_not_taken_for_another_s(made, tmp_path):
+    cpu, first, second = (asked_of_the_cache(made, tmp_path, "mf", device=one) for one in ("cpu", "cuda:0", "cuda:1"))
+    assert cpu != first == second
+
+
+def test_identifiers_with_one_vocabulary_for_all_levels_have_it_when_they_are_found_again(made, tmp_path):
+    first, again = (pipeline(made, tmp_path).identifiers("titles") for _ in range(2))
+    assert first.shared_vocabulary and again.shared_vocabulary

@@ -460,3 +460,11 @@ def test_a_folder_may_be_named_from_inside_or_be_hidden(tmp_path, monkeypatch):
     write_json(tmp_path / ".hidden" / "a.json", written.record)
     monkeypatch.chdir(tmp_path / ".hidden" / "below")
     assert len(load_results("..")) == len(load_results(tmp_path / ".hidden")) == 1
+
+
+def test_an_exported_row_says_what_a_run_cost_and_where_it_was_made():
+    one = several((4,), 0.5)[0]
+    row = frame([one]).iloc[0]
+    kept = ("label", "seed", "weights", "peak memory MiB", "commit", "failures", "machine", "data", "seconds")
+    assert [row[name] for name in kept] == ["LETTER-TIGER", 4, 3, 700, "abc", 0, "cpu", "movielens", 1.5]
+    assert row["validation N@10"] == one.record["validation N@10"]

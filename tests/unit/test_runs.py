@@ -372,3 +372,31 @@ def test_a_record_of_packaged_data_is_held_against_the_package(tmp_path):
         run(asked, cache_dir=tmp_path / "cache", **where)
     # Where nothing can be kept, nothing can be looked up, and what there is may be read all the same.
     assert run(asked, cache_dir=Path(os.devnull) / "cache", **where) == record
+
+
+def test_the_commit_of_a_checkout_with_changed_files_ends_in_a_plus(tmp_path, monkeypatch):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "code.py").write_text("1")
+    for words in (["init", "--quiet"], ["add", "code.py"], ["commit", "--quiet", "-m", "ours"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(runs, "REPOSITORY", tmp_path)
+    clean = runs.commit()
+    (tmp_path / "notes.txt").write_text("of no commit")
+    assert runs.commit() == clean and not clean.endswith("+")
+    (tmp_path / "code.py").write_text("2")
+    assert runs.commit() == clean + "+"
+
+
+def test_files_that_a_run_reads_beside_its_data_are_known_by_their_content(tmp_path):
+    folder, file = tmp_path / "encoder", tmp_path / "made.user.json"
+    folder.mkdir()
+    options = [f"encoder={folder}", f"lcrec.intentions={file}"]
+    found = []
+    for content in ("{}", "{ }"):
+        (folder / "config.json").write_text(content)
+        file.write_text(content)
+        asked = RunParameters.checked(dataset="made", generator="lc-rec", profile="smoke", options=options)
+        found.append(runs._files_read(asked, None))
+    assert set(found[0]) == set(found[1]) == {"encoder", "file of intentions"}
+    assert all(found[0][name] != found[1][name] for name in found[0])
+    assert runs._files_read(RunParameters.checked(generator="mf", tokenizer="none"), None) == {}

@@ -21,6 +21,7 @@ from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import SEEDS, make_config
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.sentences import comparisons, floor_sentence
+from letterlib.experiments.systems import FLOORS
 from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
 from letterlib.experiments.tables import (
     SystemResult,
@@ -31,6 +32,7 @@ from letterlib.experiments.tables import (
     lists_frame,
     provenance,
     results_frame,
+    with_floors,
 )
 from letterlib.files import read_json
 
@@ -380,3 +382,52 @@ def test_a_heading_says_what_was_changed_in_the_profile_and_which_seeds(tmp_path
     seeds_table(changed, 1, ["mf"])
     (written,) = (tmp_path / "runs").rglob("table.tex")
     assert "held\\_out=2" in written.read_text(encoding="utf-8")
+
+
+def test_what_is_gathered_of_some_of_the_cases_is_a_sample():
+    rows = sampled_rows(len(USERS), 100, seed=0)
+    pipeline = SimpleNamespace(
+        config=None,
+        cache=SimpleNamespace(folder=None),
+        split=SimpleNamespace(cases=lambda part: USERS),
+        evaluation=lambda name, history="in": evaluation(0.2, seed=0)[rows if name == "hgn" else slice(None)],
+        seconds=lambda name: 1.0,
+        parameters=lambda name: 7,
+    )
+    results, _ = gather([pipeline], ["mf", "hgn"])
+    assert [results[name].is_sample for name in ("mf", "hgn")] == [False, True]
+    assert list(with_floors([pipeline], results)) == [*FLOORS, "mf", "hgn"]
+
+
+@pytest.mark.parametrize(("held_out", "words"), [(1, "leave-one-out"), (5, "last 5 items")])
+def test_a_heading_says_what_was_tested_on_how_many_cases_of_how_many_users(held_out, words):
+    """Of all cases, though a language model answered some of them alone."""
+    config = make_config("movielens", "smoke").model_copy(update={"held_out": held_out})
+    pipeline = SimpleNamespace(config=config, dataset=SimpleNamespace(name="movielens", n_items=3_496))
+    results = {name: result(name, 0.3) for name in ("lc-rec", "mf")}
+    results["lc-rec"] = on_a_sample("lc-rec", results["lc-rec"], 100)
+    for some in (results, dict(reversed(results.items()))):
+        said = f"seed 0: test = {words}, 1,000 cases of 200 users, full ranking of 3,496 items"
+        assert heading(pipeline, some, 1).endswith(said)
+
+
+def test_counts_of_a_data_set_are_those_of_its_split():
+    """With last-two-out the users of four items have no case, and all but their first item is asked for in training."""
+    data = made([[0, 1, 2, 3], [0, 4, 3, 2], [7, 6, 5, 4, 3, 2, 1]], 9)
+    assert describe_data(data, data.split(2)).splitlines()[1:] == [
+        "  3 users, 9 items, 15 interactions",
+        "  items per user: mean 5.0, median 4, longest 7",
+        "  last 2 item(s) test, 2 before them validation, the rest training",
+        "  train: 8 cases",
+        "  valid: 2 cases",
+        "  test: 2 cases",
+        "  items never seen in training: 1; users without a case: 2",
+    ]
+
+
+def test_tables_of_other_seeds_stand_beside_each_other(tmp_path, monkeypatch):
+    one, folders = few(tmp_path)[0], []
+    monkeypatch.setattr("letterlib.experiments.table._write", lambda folder, *_: folders.append(folder.name))
+    for seed, n_seeds in ((0, 1), (3, 1), (3, 2)):
+        seeds_table(one.with_seed(seed), n_seeds, ["popularity"])
+    assert [name.split("-")[2] for name in folders] == ["1seeds", "seeds3to3", "seeds3to4"]
