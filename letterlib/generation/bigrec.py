@@ -186,7 +186,8 @@ class BIGRec:
         if some:
             # Through a matrix product it would be faster, but equal embeddings would not be at distance 0.
             exact = "donot_use_mm_for_euclid_dist"
-            titles, catalogue = self.network.embed([written[row] for row in some]), self.network.embed(self.titles)
+            catalogue = self.network.embed(self.titles)  # first: so a batch of other titles is as in a loaded model
+            titles = self.network.embed([written[row] for row in some])
             result[some] = torch.cdist(titles, catalogue, compute_mode=exact)
         return result
 
