@@ -38,7 +38,7 @@ LearningRate = Annotated[
     float, Field(gt=0, description="of AdamW, at its highest: it rises to this, then falls to 0 along a cosine")
 ]
 WeightDecay = Annotated[
-    float, Field(ge=0, description="of AdamW: the share, times the rate, that a step takes off every weight")
+    float, Field(ge=0, description="of AdamW: the share, times the rate, that a step takes off every trained weight")
 ]
 Schedule = Literal["cosine", "constant"]
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -255,4 +256,4 @@ def default_data_dir(dataset: str) -> Path | None:
     if dataset in PACKAGED:
         return None
     folders = (DATA_ROOT / dataset, REPOSITORY / DATA_ROOT / dataset)
-    return next((folder for folder in folders if folder.is_dir()), None)
+    return next((folder for folder in folders if os.path.isdir(folder)), None)  # no error for a name too long

@@ -16,7 +16,7 @@ from letterlib.data.raw_text import clean
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments.brief import PARAMETERS, fault, hits_in_brief, means, users_in_brief
-from letterlib.experiments.configuration import make_config
+from letterlib.experiments.configuration import default_data_dir, make_config
 from letterlib.experiments.run_results import load_results
 from letterlib.files import read_json
 
@@ -104,6 +104,12 @@ def test_a_data_set_in_capitals_is_not_taken_for_another():
     """It would be found, and trained without the settings that are beauty's own."""
     with pytest.raises(LetterError, match='did you mean "beauty"'):
         make_config("Beauty")
+
+
+def test_a_name_too_long_for_any_file_is_an_unknown_data_set(tmp_path):
+    name = "a" * 300
+    with pytest.raises(LetterError, match=f"unknown data set '{name}'"):
+        load_dataset(name, default_data_dir(name), tmp_path)
 
 
 @pytest.mark.parametrize("option", ["tokenizer.hidden=[-3]", "tokenizer.hidden=[0]", "tokenizer.alpha=inf",
