@@ -1,8 +1,10 @@
 """What LC-Rec is taught: six tasks that tie identifiers to words and to each other, as prompts and responses.
 
 Zheng et al., ICDE 2024, section III-C; the wordings are ours. A response is learnt, a prompt is only read. In a
-history every item after the first is a response to what stands before it: a causal model sees no more than that,
-so one pass over a list teaches all of its items, with the losses that separate prompts would have.
+list every item after the first is a response to what stands before it in the list: a causal model sees no more than
+that, so one pass teaches all of its items, with the losses that as many prompts would have. But a list is no longer
+than a history and its next item, so an item is learnt from half a history on average; LC-Rec has a whole one where
+the user has one.
 """
 
 import re

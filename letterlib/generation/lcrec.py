@@ -41,7 +41,8 @@ from letterlib.training import (
 
 
 class LCRecConfig(Settings):
-    """Model and training of one LC-Rec; the paper's, but for the language model, `words_first` and `alignment`."""
+    """Model and training of one LC-Rec; the paper's, but for the language model, `words_first` and `alignment`, and
+    because a list teaches up to `history` items: a batch of as many lists holds more, and an epoch has fewer steps."""
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")
@@ -55,7 +56,7 @@ class LCRecConfig(Settings):
     tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
     epochs: Epochs = 4
     lists: int | None = Field(None, ge=1, description="lists of seqrec drawn per epoch; nearly all when not said")
-    batch_size: int = Field(128, ge=1, description="examples of any task")
+    batch_size: int = Field(128, ge=1, description="examples of any task; a list of seqrec is one")
     learning_rate: LearningRate = 1e-4
     weight_decay: WeightDecay = 0.01
     warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps in which the rate rises")
