@@ -7,11 +7,11 @@ both from the language model without LoRA. There are no new tokens: all that it 
 cannot tell popular items from others, and of what people choose together it knows what the adapters hold. For the
 first, the paper divides distances by (1 + popularity)^gamma.
 
-Where ours differs. There, a history and its next title are a prompt and a response of their own; here, as in LC-
-Rec, a list is one sequence in which every title after the first is a response, which costs a tenth, and teaches it
-after half a history on average. Lists are drawn anew every epoch, and the last weights are kept; the authors draw
-1,024 prompts once and stop by validation loss. Their released command also learns the prompt, and adapts the q and
-v projections alone; here it is the response, and all of a block's matrices. Distances are not weighted by a
+Where ours differs. There, a history and its next title are a prompt and a response of their own; here, as in
+LC-Rec, a list is one sequence in which every title after the first is a response, which costs a tenth, and teaches
+it after half a history on average. Lists are drawn anew every epoch, and the last weights are kept; the authors
+draw 1,024 prompts once and stop by validation loss. Their released command also learns the prompt, and adapts the q
+and v projections alone; here it is the response, and all of a block's matrices. Distances are not weighted by a
 collaborative model, only by popularity.
 """
 
