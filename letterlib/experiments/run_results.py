@@ -62,6 +62,8 @@ def select(results: Iterable[RunResult], conditions: Sequence[str]) -> list[RunR
         name, sign, wanted = condition.partition("=")
         if not sign or name not in PARAMETERS:
             what = f"{name} is no parameter" if sign else "write it as parameter=value"
+            if name == "system":
+                what += ", but generator and tokenizer are, as in generator=tiger and tokenizer=letter"
             raise LetterError(f'"{condition}": {what}; the parameters are {", ".join(PARAMETERS)}')
         there = sorted({in_a_word(one.parameters[name]) or '""' for one in chosen})
         chosen = [one for one in chosen if _equal(one.parameters[name], wanted)]

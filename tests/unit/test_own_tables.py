@@ -261,11 +261,14 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
     command = re.search(r"^letterlib (data import .*)$", page, re.MULTILINE)[1]
     assert CliRunner().invoke(app, command.split()).exit_code == 0
     exec(f"from pathlib import Path; {IMPORTS}; {re.search(r'In Python: `(.*?)`', page)[1]}", {})
-    one_list, other_lists = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:2]
-    assert one_list.count('"laptop"') == 1
+    one_list, of_films, other_lists = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:3]
+    assert one_list.count('"laptop"') == of_films.count('"laptop"') == 1
     exec(one_list.replace('"laptop"', '"smoke"'), names := {})
     ids = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
     assert len(set(ids)) == 10 and set(ids) <= set(items["item"]) - {"SKU-017", "SKU-004"}
+    exec(of_films.replace('"laptop"', '"smoke"'), dict(names))
+    films = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
+    assert len(set(films)) == 10 and "Toy Story (1995)" not in films
     exec(other_lists, names)
     said, targets = capsys.readouterr().out.splitlines(), names["cases"].targets
     (recall,) = (line for line in said if line.startswith("R@10 "))

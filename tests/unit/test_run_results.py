@@ -223,7 +223,12 @@ def test_runs_are_chosen_by_parameters_however_a_number_is_spelt():
         select(runs, ["tau=0.9"])
     with pytest.raises(LetterError, match='no finished run has "tau=high"'):
         select(runs, ["tau=high"])
-    for wrong, words in (("tau", "write it as parameter=value"), ("tua=1", "tua is no parameter")):
+    a_system = "system is no parameter, but generator and tokenizer are, as in generator=tiger and tokenizer=letter"
+    for wrong, words in (
+        ("tau", "write it as parameter=value"),
+        ("tua=1", "tua is no parameter"),
+        ("system=tiger", a_system),
+    ):
         with pytest.raises(LetterError, match=f'^"{wrong}": {words}; the parameters are dataset, '):
             select(runs, [wrong])
 
