@@ -216,6 +216,26 @@ def test_seconds_are_those_of_all_attempts_that_are_gone_on_from(cache, monkeypa
     assert stage(cache, takes(1)).seconds == counted
 
 
+def test_code_is_all_of_the_library_but_the_course(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "LIBRARY", tmp_path)
+    code = cache_module.code.__wrapped__
+    for name in ("letter.py", "data/prepare.py", "course/figures.py", "data/note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x = 1")
+    first = code()
+    for name, counts in (
+        ("letter.py", True),
+        ("data/prepare.py", True),
+        ("course/figures.py", False),
+        ("data/note.txt", False),
+    ):
+        (tmp_path / name).write_text("x = 2")
+        assert (code() != first) == counts, name
+        (tmp_path / name).write_text("x = 1")
+    (tmp_path / "data/prepare.py").rename(tmp_path / "data/prepared.py")
+    assert code() != first
+
+
 def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):
     """Edited while it works: not by the edit. Begun by other code, and gone on with from its checkpoint: by neither."""
 

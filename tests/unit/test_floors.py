@@ -98,6 +98,8 @@ def test_a_random_order_is_a_cases_own_by_its_user_and_its_history(split):
     items = floor.recommend(cases, N_ITEMS).items
     assert (np.sort(items, axis=1) == np.arange(N_ITEMS)).all() and len(np.unique(items, axis=0)) == 3
     assert np.array_equal(floor.recommend(cases[1:2], N_ITEMS).items, items[1:2])
+    turned = Cases.from_histories([[2, 1], [3, 1]], [0, 0])
+    assert np.array_equal(floor.recommend(turned, N_ITEMS).items, items[:2]), "in any order"
 
 
 @pytest.mark.parametrize("floor", [RandomOrder, Popularity, MarkovFloor])

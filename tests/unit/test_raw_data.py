@@ -367,6 +367,43 @@ def test_every_category_has_one_name():
             assert category in source.metadata[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "first_of_each"),
+    [
+        (
+            "amazon-2014-beauty",
+            ["snap.stanford.edu/data/amazon/productGraph/categoryFiles/reviews_Beauty_5.json.gz",
+             "snap.stanford.edu/data/amazon/productGraph/categoryFiles/meta_Beauty.json.gz"],
+        ),
+        (
+            "amazon-2018-musical-instruments",
+            ["mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/categoryFilesSmall/Musical_Instruments_5.json.gz",
+             "mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/metaFiles2/meta_Musical_Instruments.json.gz"],
+        ),
+        (
+            "amazon-2023-all-beauty",
+            ["mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/review_categories/All_Beauty.jsonl.gz",
+             "mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/meta_categories/meta_All_Beauty.jsonl.gz"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_of_each_release_is_fetched_from_where_its_page_has_it(name, first_of_each):
+    assert [urls[0].removeprefix("https://") for urls in amazon_source(name).addresses] == first_of_each
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("amazon-2014-beauty", (22_363, 12_101, 198_502)),
+        ("amazon-2018-musical-instruments", (24_772, 9_922, 206_153)),
+        ("yelp", (30_431, 20_033, 316_354)),
+        ("amazon-2018-software", None),
+    ],
+)
+def test_the_counts_that_the_paper_names_are_those_of_its_data_sets(name, counts):
+    assert raw_source(name).paper == counts
+
+
 def test_a_released_folder_may_have_a_raw_name(tmp_path):
     (tmp_path / "Yelp.inter.json").write_text('{"7": [0, 1, 2]}')
     dataset = load_dataset("yelp", tmp_path)

@@ -233,6 +233,13 @@ def test_runs_are_chosen_by_parameters_however_a_number_is_spelt():
             select(runs, [wrong])
 
 
+def test_runs_of_one_setting_stand_by_seed_as_numbers(tmp_path):
+    for seed in (10, 2, 0):
+        one = result(evaluation(seed, 0.5), seed=seed)
+        write_json(tmp_path / f"{RunParameters(**one.parameters).key}.json", one.record)
+    assert [one.seed for one in load_results(tmp_path)] == [0, 2, 10]
+
+
 def test_a_setting_is_everything_but_the_seed():
     runs = several((0, 1), 0.5) + several((0, 2), 0.5, tau=0.8)
     assert [[one.seed for one in group] for group in by_setting(runs)] == [[0, 1], [0, 2]]
