@@ -515,6 +515,7 @@ def test_a_mistake_is_one_clear_error(changes, words):
 @pytest.fixture
 def hub(monkeypatch):
     """A hub on this machine that answers with `status` and the hub's own word for it; `asked` has what it was asked."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = HTTPServer(("127.0.0.1", 0), type("Hub", (BaseHTTPRequestHandler,), {"log_message": lambda *_: None}))
     state = SimpleNamespace(server=server, status=200, code="", asked=[])
 

@@ -10,6 +10,7 @@ import torch
 
 from letterlib import training
 from letterlib.errors import LetterError
+from letterlib.processor import fast_float32
 from letterlib.tokenization import letter
 from letterlib.tokenization.collisions import repair_collisions
 from letterlib.tokenization.identifiers import Identifiers
@@ -127,24 +128,25 @@ def weights_of_plain_training() -> np.ndarray:
     module.initialise_codebooks(x, 0)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, weight_decay=1e-4)
     best, best_weights = -1.0, None
-    for epoch in range(6):
-        order = torch.from_numpy(np.random.default_rng([0, epoch]).permutation(150))
-        for rows in order.split(64):
-            out = module(x[rows])
-            steps = [
-                ((v - r.detach()) ** 2).mean() + 0.25 * ((r - v.detach()) ** 2).mean()
-                for r, v in zip(out.residuals, out.vectors, strict=True)
-            ]
-            loss = ((out.reconstruction - x[rows]) ** 2).mean() + torch.stack(steps).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        if epoch + 1 >= 3:
-            codes, _ = module.encode(x)
-            error = float(((module.decoder(module.vectors_of(codes, 3)) - x) ** 2).mean().detach())
-            score = len(codes.unique(dim=0)) - error
-            if score > best:
-                best, best_weights = score, [p.detach().numpy().ravel().copy() for p in module.parameters()]
+    with fast_float32():  # as `train` has it: elsewhere another library would multiply, and round otherwise
+        for epoch in range(6):
+            order = torch.from_numpy(np.random.default_rng([0, epoch]).permutation(150))
+            for rows in order.split(64):
+                out = module(x[rows])
+                steps = [
+                    ((v - r.detach()) ** 2).mean() + 0.25 * ((r - v.detach()) ** 2).mean()
+                    for r, v in zip(out.residuals, out.vectors, strict=True)
+                ]
+                loss = ((out.reconstruction - x[rows]) ** 2).mean() + torch.stack(steps).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            if epoch + 1 >= 3:
+                codes, _ = module.encode(x)
+                error = float(((module.decoder(module.vectors_of(codes, 3)) - x) ** 2).mean().detach())
+                score = len(codes.unique(dim=0)) - error
+                if score > best:
+                    best, best_weights = score, [p.detach().numpy().ravel().copy() for p in module.parameters()]
     return np.concatenate(best_weights)
 
 
