@@ -22,6 +22,7 @@ from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
 from letterlib.course.build import store, student_copy
+from letterlib.course.kernels import never_started
 from letterlib.errors import LetterError
 from letterlib.files import write_text
 
@@ -153,7 +154,10 @@ def autograde(source: Path, submissions: Mapping[str, NotebookNode], course: Pat
         folder = course / "submitted" / student / lesson
         folder.mkdir(parents=True)
         nbformat.write(notebook, folder / source.name)
-        _confirm(api.autograde(lesson, student), f"autograde {lesson} {student}")
+        result = api.autograde(lesson, student)
+        if never_started(result.get("log") or ""):
+            result = api.autograde(lesson, student)
+        _confirm(result, f"autograde {lesson} {student}")
         points[student] = _points(api, lesson, student)
     return points
 
@@ -169,7 +173,8 @@ def _points(api: NbGraderAPI, lesson: str, student: str) -> dict[str, float]:
 
 def _confirm(result: dict[str, Any], what: str) -> None:
     if not result["success"]:
-        raise LetterError(f"nbgrader {what} failed: {(result.get('error') or result.get('log') or '').strip()[-1500:]}")
+        said = "\n".join(result.get(name) or "" for name in ("log", "error"))  # the cause may stand in either
+        raise LetterError(f"nbgrader {what} failed: {said.strip()[-3000:]}")
 
 
 def main(arguments: list[str] | None = None) -> int:

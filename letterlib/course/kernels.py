@@ -8,8 +8,13 @@ from typing import Any
 
 import papermill
 
-NEVER_STARTED = "Kernel didn't respond"
-"""What nbclient's RuntimeError says of a kernel that did not come up; one that died later has another message."""
+_NEVER_STARTED = ("Kernel died before replying to kernel_info", "Kernel didn't respond in")
+"""What jupyter_client says: the first where the kernel's own channels were taken, the second where its output's was."""
+
+
+def never_started(said: str) -> bool:
+    """Whether what a program said means that its kernel did not come up; one that dies later is reported otherwise."""
+    return any(words in said for words in _NEVER_STARTED)
 
 
 def execute_notebook(*paths: str, **options: Any) -> None:
@@ -17,6 +22,6 @@ def execute_notebook(*paths: str, **options: Any) -> None:
     try:
         papermill.execute_notebook(*paths, **options)
     except RuntimeError as error:
-        if NEVER_STARTED not in str(error):
+        if not never_started(str(error)):
             raise
         papermill.execute_notebook(*paths, **options)

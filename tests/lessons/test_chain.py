@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-import papermill
 import pytest
 
 from letterlib.course import build, classroom
+from letterlib.course.kernels import never_started
 from letterlib.errors import LetterError
 
 LESSONS = build.lessons()
@@ -85,6 +85,8 @@ def test_two_runs_give_the_same_numbers(workshop, source):
     exact = exact_cells(notebook)
     assert len(exact) >= 3 and all(cell.outputs for cell in exact)
     result = nbval(executed)
+    if never_started(result.stdout):
+        result = nbval(executed)
     assert result.returncode == 0, result.stdout
 
 
@@ -323,27 +325,3 @@ def test_progress_bars_can_be_silenced_in_a_notebook(tmp_path):
     build.execute(source, tmp_path / "out.ipynb")
     outputs = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
     assert [output.output_type for output in outputs] == ["execute_result"]
-
-
-def test_a_kernel_whose_port_another_one_took_is_started_once_more(tmp_path, monkeypatch):
-    tried, run = [], papermill.execute_notebook
-
-    def unlucky(failures, says):
-        def execute_notebook(*paths, **options):
-            tried.append(paths)
-            if len(tried) <= failures:
-                raise RuntimeError(says)
-            return run(*paths, **options)
-
-        tried.clear()
-        monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
-
-    source, target = written(tmp_path, notebook_of("1 + 1")), tmp_path / "out.ipynb"
-    unlucky(1, "Kernel didn't respond in 60 seconds")
-    build.execute(source, target)
-    assert len(tried) == 2 and target.exists()
-    for failures, says, times in ((2, "Kernel didn't respond in 60 seconds", 2), (1, "Kernel died", 1)):
-        unlucky(failures, says)
-        with pytest.raises(RuntimeError, match=says):
-            build.execute(source, target)
-        assert len(tried) == times

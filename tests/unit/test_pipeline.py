@@ -171,9 +171,9 @@ def test_a_run_that_is_killed_and_started_again_ends_as_if_it_had_not_been(made,
     environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, str(made)]
     killed = subprocess.Popen([*command, str(tmp_path / "killed")], env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.time() + 120
+    deadline = time.monotonic() + 120
     while not list(tmp_path.glob("killed/tiger/*.partial/*.safetensors")):
-        assert killed.poll() is None and time.time() < deadline, "no checkpoint before the end"
+        assert killed.poll() is None and time.monotonic() < deadline, "no checkpoint before the end"
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import nbformat
-from nbclient import NotebookClient
+
+from letterlib.course.kernels import execute_notebook
 
 CELLS = [
     "from letterlib.progress import late_bar, progress\nfor _ in progress(range(3), what='whole'): pass",
@@ -15,10 +16,14 @@ CELLS = [
 ]
 
 
-def test_nothing_of_a_bar_is_left_in_a_notebook(monkeypatch):
+def test_nothing_of_a_bar_is_left_in_a_notebook(monkeypatch, tmp_path):
     monkeypatch.setenv("TQDM_DISABLE", "0")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    NotebookClient(notebook, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]).execute()
+    nbformat.write(notebook, tmp_path / "before.ipynb")
+    paths = str(tmp_path / "before.ipynb"), str(tmp_path / "after.ipynb")
+    quiet = ["--IPKernelApp.log_level=40"]
+    execute_notebook(*paths, kernel_name="python3", progress_bar=False, extra_arguments=quiet)
+    notebook = nbformat.read(paths[1], as_version=4)
     shown = [[output.get("data") for output in cell.outputs] for cell in notebook.cells]
     empty = [{"text/plain": ""}]
     assert shown == [empty, empty, empty, []]  # the last is over before it would have been shown
