@@ -29,7 +29,8 @@ SYSTEMS: dict[str, tuple[type[NeuralRecommender], NeuralConfig]] = {
     "bert4rec": (BERT4Rec, BERT4RecConfig(**SIZE, history=10)),
     "sasrec-bce": (SASRec, SASRecConfig(**SIZE, history=10, loss="bce")),
 }
-LONG = dict(epochs=12, patience=12)
+LONG = {name: dict(epochs=12) for name in SYSTEMS} | {"bert4rec": dict(epochs=30, learning_rate=3e-3)}
+"""With these, each of sixteen seeds gives .998 or more where the tests of learning ask for .95."""
 USER_BASED = ("mf", "caser", "hgn")
 
 
@@ -42,7 +43,15 @@ def two_tastes() -> list[list[int]]:
 @pytest.fixture(scope="module", params=SYSTEMS)
 def fitted(request) -> NeuralRecommender:
     kind, config = SYSTEMS[request.param]
-    return kind(config.model_copy(update=LONG), seed=1, device="cpu").fit(made(two_tastes(), N_ITEMS).split())
+    return kind(config, seed=1, device="cpu").fit(made(two_tastes(), N_ITEMS).split())
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def taught(request) -> NeuralRecommender:
+    """Trained to the end: to choose the best epoch by 96 cases would be left to chance."""
+    kind, config = SYSTEMS[request.param]
+    split = OnlyTraining(made(two_tastes(), N_ITEMS).split())
+    return kind(config.model_copy(update=LONG[request.param]), seed=1, device="cpu").fit(split)
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
@@ -85,14 +94,14 @@ def test_it_memorises_ten_users_training_targets(name, epochs):
     assert (items == cases.targets[:, None]).any(axis=1).mean() > 0.9
 
 
-def test_it_learns_who_likes_what(fitted):
-    items = fitted.recommend(asked(), 5).items
+def test_it_learns_who_likes_what(taught):
+    items = taught.recommend(asked(), 5).items
     assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.95
 
 
-def test_a_stranger_with_a_users_history_gets_that_users_taste(fitted):
+def test_a_stranger_with_a_users_history_gets_that_users_taste(taught):
     cases = asked()
-    items = fitted.recommend(replace(cases, users=np.full(N_USERS, -1)), 5).items
+    items = taught.recommend(replace(cases, users=np.full(N_USERS, -1)), 5).items
     assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.95
 
 
@@ -214,7 +223,7 @@ def test_an_empty_history_of_a_known_user_is_answered_by_the_users_vector(name):
     split, shares = made(two_tastes(), N_ITEMS).split(), []
     nothing = Cases.from_histories([[]] * N_USERS, np.arange(N_USERS))
     for seed in range(5):
-        items = kind(config.model_copy(update=LONG), seed, "cpu").fit(split).recommend(nothing, 5).items
+        items = kind(config.model_copy(update=LONG[name]), seed, "cpu").fit(split).recommend(nothing, 5).items
         shares.append((items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean())
     # An even chance for popularity. A network that reads windows never saw an empty one, and is less sure than MF: of
     # ten seeds it had .58 to .91, .80 on average.
