@@ -2,7 +2,8 @@
 """What the workflow calls, and what Slurm's plugin calls, as stand-ins: each is this file under another name.
 
 $STAND_INS is a folder: what is called is written to `calls.jsonl`, the grid is `grid.json`, `fail/<key>` says how
-often a run has yet to fail, `jobs/` holds Slurm's jobs, which are processes of this machine.
+often a run has yet to fail, `late` names a run that ends while the grid is listed, `jobs/` holds Slurm's jobs, which
+are processes of this machine.
 """
 
 import fcntl
@@ -52,6 +53,8 @@ def letterlib() -> int:
         runs, out = json.loads((HOME / "grid.json").read_text()), Path(option("--out-dir"))
         for one in runs:
             one["state"] = "done" if whole(out / f"{one['key']}.json") else "to do"
+        if (HOME / "late").exists():
+            (out / f"{(HOME / 'late').read_text()}.json").write_text("{}")
         print(json.dumps(runs))
     return 0
 

@@ -136,6 +136,14 @@ def test_a_damaged_record_is_not_taken_for_made(place):
     assert f"{path.name}: no whole record; delete it, and give the command again" in done.stdout + done.stderr
 
 
+def test_a_record_that_comes_while_the_runs_are_listed_is_whole(place):
+    """A cluster's jobs go on when Snakemake is killed, and end when they will."""
+    place.out.mkdir()
+    (place.home / "late").write_text(place.keys[3])
+    ended_well(place.snakemake("--cores", "1"))
+    assert sorted(place.did()) == sorted([*place.keys[:3], "11_ablations_and_sweeps"])
+
+
 def test_a_run_that_fails_is_tried_again_and_does_not_stop_the_others(place):
     (place.home / "fail" / place.keys[0]).write_text("1")
     (place.home / "fail" / place.keys[3]).write_text("9")
