@@ -30,8 +30,13 @@ _IMAGES = (".png", ".svg", ".gif", ".jpg")
 _TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 _HEADING = re.compile(r'(?<= id=")[^"]+(?=">)|(?<=class="anchor-link" href="#)[^"]+')
 # A line of text as long as a wide screen cannot be read, and a broken line of code no better; on a narrow one code and
-# tables are moved sideways, and what a cell or a check has to say is broken between words.
+# tables are moved sideways, and what a cell or a check has to say is broken between words. Links are underlined for
+# those who do not see colours. Small letters that nbconvert leaves pale get a contrast of 4.5 or more.
 _STYLE = """<style>
+body {--jp-mirror-editor-comment-color: #2f6666; --jp-mirror-editor-number-color: #007000}
+body {--jp-mirror-editor-operator-color: #8f12dd}
+body {--jp-cell-prompt-not-active-font-color: #5c5c5c; --jp-cell-prompt-not-active-opacity: 1}
+body .jp-RenderedMarkdown a:not(.anchor-link) {text-decoration: underline}
 body.jp-Notebook {max-width: 68rem; margin: 0 auto; padding: 1rem}
 .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre}
 .jp-RenderedMarkdown pre, .jp-RenderedMarkdown, .jp-InputArea-editor {overflow-x: auto}

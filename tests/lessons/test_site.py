@@ -1,10 +1,12 @@
 """The course as web pages: every link leads somewhere, nothing that a student must not see is there."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+import numpy as np
 import pytest
 
 from letterlib.course.build import REPOSITORY
@@ -79,6 +81,21 @@ def test_every_stored_picture_has_its_words_beside_it():
     pictures = [(name, output.metadata) for name, output in outputs if "image/png" in output.get("data", ())]
     assert [name for name, about in pictures if not about.get("image/png", {}).get("alt")] == []
     assert len(pictures) > 160
+
+
+def test_links_are_seen_without_colours_and_small_letters_are_dark_enough(site):
+    """WCAG 2.2: a contrast of 4.5, by 1.4.3, and no difference by colour alone, by 1.4.1."""
+    style = site[Path("index.html")].rpartition("<style>")[2].partition("</style>")[0]
+    assert "a:not(.anchor-link) {text-decoration: underline}" in style
+
+    def luminance(colour: str) -> float:
+        parts = np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    colours = re.findall(r"-color: #([0-9a-f]{6})", style)
+    assert len(colours) == 4 and luminance("ffffff") == pytest.approx(1)
+    for colour in colours:
+        assert (luminance("f5f5f5") + 0.05) / (luminance(colour) + 0.05) >= 4.5, colour
 
 
 def test_solutions_and_hidden_tests_are_not_in_the_site(site):
