@@ -121,6 +121,26 @@ def test_first_purchases_by_hand():
     assert list(first[["user", "item", "time"]].itertuples(index=False, name=None)) == expected
 
 
+def test_a_product_s_title_and_text_are_its_four_words_and_say_none_twice():
+    rows = [
+        (3, "GROCERY", "National", "SOFT DRINKS", "COLA 12 PK "),
+        (4, "PRODUCE", "Private", "GRAPES", "GRAPES"),
+        (5, "MEAT", "National", "BEEF", "CHOICE BEEF"),
+        (6, "DELI", "National", "CHEESE", "BRIE"),
+        (7, "GROCERY", "Private", "PASTA", "EGG NOODLES"),
+    ]
+    products = pd.DataFrame(rows, columns=["product_id", *complete_journey.DESCRIPTION])
+    homes, days = np.repeat(np.arange(1, 6), 5), pd.date_range("2017-01-01", periods=25)
+    bought = {"household_id": homes, "product_id": [3, 4, 5, 6, 7] * 5, "transaction_timestamp": days}
+    items = complete_journey.prepare(pd.DataFrame(bought), products).items
+    expected = {
+        "Cola 12 pk, soft drinks (national brand)": "Cola 12 pk, soft drinks (national brand). Grocery",
+        "Grapes (private brand)": "Grapes (private brand). Produce",
+    }
+    texts = dict(zip(items["title"], items["text"], strict=True))
+    assert len(texts) == 5 and {title: texts.get(title) for title in expected} == expected
+
+
 def test_reports_say_that_sources_disagree_whether_it_is_real(groceries):
     assert "simulated" in groceries.source and "real" in groceries.source
 

@@ -294,6 +294,7 @@ def test_any_seed_has_its_ranks_written(seed):
     assert sorted(set(frame["seed"])) == [seed, seed + 1]
     assert frame["rank"].tolist() == np.concatenate([run.ranks for run in one.history_in]).tolist()
     assert frame["rank, history out"].tolist() == np.concatenate([run.ranks for run in one.history_out]).tolist()
+    assert frame["group"].tolist() == np.concatenate([run.groups for run in one.history_in]).tolist()
 
 
 def test_ranks_of_a_sample_stand_beside_the_cases_that_were_answered():
