@@ -1,10 +1,10 @@
 """What LC-Rec is taught: six tasks that tie identifiers to words and to each other, as prompts and responses.
 
 Zheng et al., ICDE 2024, section III-C; the wordings are ours. A response is learnt, a prompt is only read. In a
-list every item after the first is a response to what stands before it in the list: a causal model sees no more than
-that, so one pass teaches all of its items, with the losses that as many prompts would have. But a list is no longer
-than a history and its next item, so an item is learnt from half a history on average; LC-Rec has a whole one where
-the user has one.
+list the last items are responses, each to what stands before it in the list: a causal model sees no more than that, so
+one pass teaches all of them, with the losses that as many prompts would have. But a list is no longer than a history
+and its next item, so what stands before them is shorter. Where all but the first are responses it is half a history on
+average; with one response, as in LC-Rec, it is a whole one where the user has one.
 """
 
 import re
@@ -78,14 +78,25 @@ def prompt_of(vocabulary: Vocabulary, items: Sequence[int], wording: int = 0) ->
 
 
 class AlignmentTasks:
-    """Draws examples from the training part. history: items read, the most recent ones.
+    """Draws examples from the training part.
+
+    history: items read, the most recent ones. targets: items that a list teaches, at most; all but its first when not
+    said.
 
     Without `intentions`, a search asks for an item's genres (or, where it has none, for the last words of its title),
     and a preference names those that are most frequent in the history: poorer than what people say.
     """
 
-    def __init__(self, split: Split, vocabulary: Vocabulary, history: int, intentions: Intentions | None = None):
+    def __init__(
+        self,
+        split: Split,
+        vocabulary: Vocabulary,
+        history: int,
+        intentions: Intentions | None = None,
+        targets: int | None = None,
+    ):
         self.vocabulary, self.history, self.intentions = vocabulary, history, intentions
+        self.targets = min(targets or history, history)
         self.titles, self.train, self._dataset = split.dataset.titles(), split.train, split.dataset
         self.users = np.flatnonzero(split.train.lengths >= 2)
         if not len(self.users):
@@ -99,36 +110,40 @@ class AlignmentTasks:
     @property
     def n_lists(self) -> int:
         """How many lists `lists` returns."""
-        return int((-(-(self.train.lengths[self.users] - 1) // self.history)).sum())
+        return int((-(-(self.train.lengths[self.users] - 1) // self.targets)).sum())
 
     def lists(self, generator: np.random.Generator) -> list[Example]:
         """Every user's training list, cut at random places into lists of at most history + 1 items, shuffled.
 
-        Neighbours share one item, the last of one and the first of the next, so nearly every item of the training
-        part is a response once; a cut that makes one list more than needed leaves one out, at random.
+        Each teaches at most `targets` items and reads those before them, so nearly every item of the training part is
+        a response once; a cut that makes one list more than needed leaves one out, at random.
         """
-        windows = []
+        windows, more = [], self.history - self.targets  # items that are read beside the one before the first response
         for user in self.users:
             items = self.train[user]
             starts = [0]
-            if len(items) > self.history + 1:
-                starts += range(int(generator.integers(self.history)) + 1, len(items) - 1, self.history)
+            if len(items) > self.targets + 1:
+                starts += range(int(generator.integers(self.targets)) + 1, len(items) - 1, self.targets)
             ends = [*(start + 1 for start in starts[1:]), len(items)]
-            windows += [items[start:end] for start, end in zip(starts, ends, strict=True)]
-        chosen = generator.permutation(len(windows))[: self.n_lists]
-        return [self.one_list(windows[i], int(generator.integers(len(WORDINGS["seqrec"])))) for i in chosen]
+            windows += [(items[max(0, a - more) : b], b - a - 1) for a, b in zip(starts, ends, strict=True)]
+        examples = []
+        for i in generator.permutation(len(windows))[: self.n_lists]:
+            items, targets = windows[i]
+            examples.append(self.one_list(items, int(generator.integers(len(WORDINGS["seqrec"]))), targets))
+        return examples
 
-    def one_list(self, items: Sequence[int], wording: int = 0) -> Example:
-        """A list of which every item after the first is a response."""
+    def one_list(self, items: Sequence[int], wording: int = 0, targets: int | None = None) -> Example:
+        """A list of which the last `targets` items are responses; all but the first when not said."""
         tokens = np.array(prompt_of(self.vocabulary, items, wording))
-        read = len(prompt_of(self.vocabulary, items[:1], wording))
+        read = len(prompt_of(self.vocabulary, items[: -targets if targets else 1], wording))
         return Example(tokens, np.arange(len(tokens)) >= read, TASKS.index("seqrec"))
 
     def _seqrec(self, generator: np.random.Generator) -> Example:
         items = self._someone(generator)
         end = int(generator.integers(2, len(items) + 1))
         wording = int(generator.integers(len(WORDINGS["seqrec"])))
-        return self.one_list(items[max(0, end - self.history - 1) : end], wording)
+        window = items[max(0, end - self.history - 1) : end]
+        return self.one_list(window, wording, min(self.targets, len(window) - 1))
 
     def _item2index(self, generator: np.random.Generator) -> Example:
         item = int(generator.integers(self.n_items))

@@ -7,12 +7,10 @@ both from the language model without LoRA. There are no new tokens: all that it 
 cannot tell popular items from others, and of what people choose together it knows what the adapters hold. For the
 first, the paper divides distances by (1 + popularity)^gamma.
 
-Where ours differs. There, a history and its next title are a prompt and a response of their own; here, as in
-LC-Rec, a list is one sequence in which every title after the first is a response, which costs a tenth, and teaches
-it after half a history on average. Lists are drawn anew every epoch, and the last weights are kept; the authors
-draw 1,024 prompts once and stop by validation loss. Their released command also learns the prompt, and adapts the q
-and v projections alone; here it is the response, and all of a block's matrices. Distances are not weighted by a
-collaborative model, only by popularity.
+Where ours differs. Lists are drawn anew every epoch, and the last weights are kept; the authors draw 1,024 prompts
+once and stop by validation loss. Their released command also learns the prompt, and adapts the q and v projections
+alone; here it is the response, and all of a block's matrices. Distances are not weighted by a collaborative model,
+only by popularity. And a list can teach several titles (`targets`), as in LC-Rec; they have one.
 """
 
 from collections.abc import Sequence
@@ -60,9 +58,10 @@ class BIGRecConfig(Settings):
     lora_alpha: float = Field(16, gt=0, description="what LoRA adds is multiplied by this over the rank")
     dropout: float = Field(0.05, ge=0, lt=1, description="before LoRA")
     history: int = Field(10, ge=1, description="items read, the most recent ones")
+    targets: int = Field(1, ge=1, description="titles that a list teaches; with more than one, from shorter histories")
     title_tokens: int = Field(64, ge=1, description="of a longer title only the first ones are read, written, compared")
     epochs: Epochs = 50
-    lists: int | None = Field(1024, ge=1, description="lists of history + 1 items drawn per epoch; None: nearly all")
+    lists: int | None = Field(1024, ge=1, description="lists drawn per epoch; None: nearly all")
     batch_size: int = Field(128, ge=1, description="lists")
     learning_rate: LearningRate = 1e-4
     weight_decay: WeightDecay = 0.0
@@ -113,25 +112,28 @@ class BIGRec:
         """What stands before the title of the item after a history."""
         return self.network.prompt(self.titles[item] for item in items)
 
-    def example(self, items: Sequence[int]) -> Example:
-        """A list of which every title after the first is a response."""
-        tokens, read = np.array(self.prompt(items)), len(self.prompt(items[:1]))
+    def example(self, items: Sequence[int], targets: int) -> Example:
+        """A list of which the last titles are responses, as many as `targets` says."""
+        tokens, read = np.array(self.prompt(items)), len(self.prompt(items[: len(items) - targets]))
         return Example(tokens, np.arange(len(tokens)) >= read)
 
     def fit(self, split: Split) -> Self:
-        config, train_part = self.config, split.train
-        all_lists = int((-(-np.maximum(train_part.lengths - 1, 0) // config.history)).sum())
+        config, values, targets = self.config, split.train.values, min(self.config.targets, self.config.history)
+        all_lists = int((-(-np.maximum(split.train.lengths - 1, 0) // targets)).sum())
         if not all_lists:
             raise LetterError(f"{split.dataset.name}: no user has two items to learn from")
         self._prepare(split.dataset.titles(), torch.tensor(split.train_counts))
         n_lists = min(config.lists or all_lists, all_lists)
 
         def batches(generator: np.random.Generator):
-            starts, ends = training_windows(train_part, config.history, generator)
+            starts, ends = training_windows(split.train, targets, generator)
             chosen = generator.permutation(len(starts))[:n_lists]
+            owners = split.train.owners[starts]
+            begins = np.maximum(starts - (config.history - targets), split.train.offsets[owners])
             for first in range(0, n_lists, config.batch_size):
                 rows = share(chosen[first : first + config.batch_size])
-                yield self.batch([self.example(train_part.values[starts[i] : ends[i] + 1]) for i in rows])
+                lists = [(values[begins[i] : ends[i] + 1], int(ends[i] - starts[i])) for i in rows]
+                yield self.batch([self.example(*one) for one in lists])
 
         try:
             self.log = train(

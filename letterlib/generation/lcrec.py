@@ -41,8 +41,7 @@ from letterlib.training import (
 
 
 class LCRecConfig(Settings):
-    """Model and training of one LC-Rec; the paper's, but for the language model, `words_first` and `alignment`, and
-    because a list teaches up to `history` items: a batch of as many lists holds more, and an epoch has fewer steps."""
+    """Model and training of one LC-Rec; the paper's, but for the language model, `words_first` and `alignment`."""
 
     language_model: str = Field("smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder")
     rank: int = Field(8, ge=1, description="of LoRA")
@@ -50,8 +49,9 @@ class LCRecConfig(Settings):
     dropout: float = Field(0.05, ge=0, lt=1, description="before LoRA")
     words_first: bool = Field(True, description="new tokens start as the mean of their items' words, else at random")
     history: int = Field(20, ge=1, description="items read, the most recent ones")
+    targets: int = Field(1, ge=1, description="items that a list teaches; with more than one, from shorter histories")
     tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="alignment tasks; seqrec is the recommender's own")
-    alignment: float = Field(1.0, ge=0, description="examples of each other task, if any, per list of seqrec")
+    alignment: float = Field(0.15, ge=0, description="examples of each other task, if any, per list of seqrec")
     intentions: Path | None = Field(None, description="<Name>.user.json with what people say; templates without it")
     tau: float = Field(1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy")
     epochs: Epochs = 4
@@ -166,7 +166,7 @@ class LCRec(IdentifierRecommender):
         """The examples that `fit` draws from."""
         path = self.config.intentions
         intentions = None if path is None else Intentions.load(path, split.dataset)
-        return AlignmentTasks(split, self.vocabulary, self.history, intentions)
+        return AlignmentTasks(split, self.vocabulary, self.history, intentions, self.config.targets)
 
     def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
         """Examples as `AdaptedModel.forward` and `response_loss` take them: see `response_groups`."""

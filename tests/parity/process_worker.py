@@ -72,7 +72,7 @@ def trainings() -> dict:
         d_model=16, d_ff=32, n_heads=2, d_head=8, n_layers=1, dropout=0.0, history=6, targets=3, epochs=2,
         batch_size=15, beam=10, learning_rate=3e-3, **FLOAT,
     )  # fmt: skip
-    language = {"language_model": "tiny", "history": 5, "dropout": 0.0, "learning_rate": 3e-3, **FLOAT}
+    language = {"language_model": "tiny", "history": 5, "targets": 5, "dropout": 0.0, "learning_rate": 3e-3, **FLOAT}
     lcrec = LCRecConfig(epochs=1, batch_size=15, alignment=0.3, beam=10, **language)
     bigrec = BIGRecConfig(epochs=1, batch_size=15, beam=1, validation_cases=3, **language)
     return {

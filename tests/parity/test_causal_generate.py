@@ -25,8 +25,8 @@ N_ITEMS, BEAM = 80, 10
 def model() -> LCRec:
     generator = np.random.default_rng(0)
     codes = np.stack(np.unravel_index(generator.permutation(512)[:N_ITEMS], (8, 8, 8)), axis=1)
-    config = LCRecConfig(language_model="tiny", history=4, epochs=3, batch_size=8, alignment=0.0, dropout=0.0,
-                         learning_rate=5e-3, beam=BEAM, dtype="float32")  # fmt: skip
+    config = LCRecConfig(language_model="tiny", history=4, targets=4, epochs=3, batch_size=8, alignment=0.0,
+                         dropout=0.0, learning_rate=5e-3, beam=BEAM, dtype="float32")  # fmt: skip
     items = pd.DataFrame({"title": [f"item {i}" for i in range(N_ITEMS)]})
     walks = Sequences.from_lists([generator.permutation(N_ITEMS)[:20] for _ in range(10)])
     split = Dataset("walks", walks, items, "made up", [str(u) for u in range(10)]).split(1)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from letterlib.data.dataset import Dataset, Sequences
+from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.generation.alignment import TASKS, WORDINGS, AlignmentTasks, prompt_of
 from letterlib.generation.intentions import Intentions
@@ -160,6 +160,39 @@ def test_lists_cover_the_training_part_once_and_nothing_else():
             assert seen <= set(split.train.values.tolist())
             if history >= 4:  # no cut makes a list more than needed: nothing is left out
                 assert len(learnt) == len(split.train.values) - split.n_users
+
+
+@pytest.mark.parametrize(("history", "targets"), [(5, 1), (3, 1), (3, 2), (4, 3), (20, 2)])
+def test_with_fewer_targets_every_item_is_learnt_after_more_of_its_history(vocabulary, history, targets):
+    """User u has the items u, u + 8, u + 16, ...: what stands before each is known."""
+    split = catalogue().split(1)
+    tasks = AlignmentTasks(split, vocabulary, history, targets=targets)
+    for seed in range(4):
+        drawn = tasks.lists(np.random.default_rng(seed))
+        assert len(drawn) == tasks.n_lists
+        learnt = []
+        for one in drawn:
+            read, new = (items_in(vocabulary, one.tokens[where]) for where in (~one.response, one.response))
+            assert read + new == items_in(vocabulary, one.tokens) and 1 <= len(new) <= targets
+            before = new[0] // 8  # how many items the user had before the first response
+            assert len(read) == min(before, history - targets + 1)
+            assert read + new == [new[0] % 8 + 8 * place for place in range(before - len(read), before + len(new))]
+            learnt += new
+        assert len(learnt) == len(set(learnt))
+        if targets == 1:
+            assert len(learnt) == len(split.train.values) - split.n_users
+
+
+def test_one_target_is_what_is_asked_at_test(vocabulary):
+    """The original's prompt: a case's whole history, the most recent items, and the item that came next."""
+    split = catalogue().split(1)
+    tasks, cases = AlignmentTasks(split, vocabulary, 3, targets=1), split.cases("train")
+    histories = [tuple(items[items != NO_ITEM].tolist()) for items in cases.recent(3)]
+    drawn = tasks.lists(np.random.default_rng(0)) + [tasks.draw("seqrec", np.random.default_rng(n)) for n in range(9)]
+    read = [tuple(items_in(vocabulary, one.tokens[~one.response])) for one in drawn]
+    new = [items_in(vocabulary, one.tokens[one.response]) for one in drawn]
+    assert {len(items) for items in new} == {1}
+    assert set(zip(read, (items[0] for items in new), strict=True)) == set(zip(histories, cases.targets, strict=True))
 
 
 def test_a_drawn_list_has_at_most_one_item_more_than_the_history(vocabulary):

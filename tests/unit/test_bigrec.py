@@ -1,6 +1,7 @@
 """BIGRec: what it learns, what it writes, and how what it wrote is grounded to the catalogue."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,7 @@ SMALL = BIGRecConfig(
     rank=16,
     dropout=0.0,
     history=5,
+    targets=5,
     title_tokens=6,
     epochs=1,
     lists=None,
@@ -155,8 +157,27 @@ def test_the_loss_is_that_of_the_titles_after_the_first_token_by_token(model):
                     logits = model.network.model(torch.tensor([prompt + response[:i]])).logits[0, -1]
                 each.append(float(-torch.log_softmax(logits, 0)[token]))
     with torch.no_grad():
-        loss = title_loss(model.network, model.batch([model.example(items) for items in lists]))["loss"]
+        loss = title_loss(model.network, model.batch([model.example(items, len(items) - 1) for items in lists]))["loss"]
     assert float(loss) == pytest.approx(np.mean(each), rel=1e-4)
+
+
+@pytest.mark.parametrize("targets", [1, 2, 5, 50])
+def test_a_list_teaches_as_many_titles_as_asked_after_what_came_before_them(monkeypatch, targets):
+    """User u has the items 12 u to 12 u + 11; with one title to learn, a list is the authors' prompt."""
+    seen, example = [], BIGRec.example
+    monkeypatch.setattr(BIGRec, "example", lambda *given: seen.append(given[1:]) or example(*given))
+    walks = Sequences.from_lists(np.arange(60).reshape(5, 12))
+    split = replace(circle(), sequences=walks, user_labels=list("abcde")).split(1)
+    fresh(targets=targets).fit(split)
+    learnt, most = [], min(targets, SMALL.history)
+    for items, n_new in seen:
+        before = items[-n_new] % 12  # how many items the user had before the first title that is learnt
+        assert 1 <= n_new <= most and len(items) - n_new == min(before, SMALL.history - most + 1)
+        assert items.tolist() == list(range(items[0], items[-1] + 1)) and items[0] // 12 == items[-1] // 12
+        learnt += items[-n_new:].tolist()
+    assert len(learnt) == len(set(learnt))
+    if targets == 1:
+        assert len(learnt) == len(split.train.values) - split.n_users
 
 
 @pytest.mark.parametrize("lists, steps", [(None, 5), (7, 2), (1000, 5)])
@@ -503,7 +524,7 @@ def test_lists_are_drawn_from_all_users_anew_every_epoch(monkeypatch):
             list(batches(np.random.default_rng(epoch)))
         return TrainingLog()
 
-    one.example = lambda items: epochs[-1].append(tuple(items)) or example(items)
+    one.example = lambda items, targets: epochs[-1].append(tuple(items)) or example(items, targets)
     monkeypatch.setattr(module, "train", spy)
     one.fit(circle().split(1))
     assert {len(lists) for lists in epochs} == {6} and epochs[0] != epochs[1]

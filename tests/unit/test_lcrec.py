@@ -45,6 +45,7 @@ SMALL = LCRecConfig(
     rank=16,
     lora_alpha=16,
     history=5,
+    targets=5,
     epochs=2,
     batch_size=8,
     alignment=0.5,
