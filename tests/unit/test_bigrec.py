@@ -451,6 +451,20 @@ def test_a_long_title_is_cut_and_an_empty_one_can_be_read(model):
     assert model.network.tokens("  ") == (model.network.end,)
 
 
+def test_spaces_around_a_title_are_no_part_of_it(model):
+    """A model's own tokenizer has tokens for them, and a title would be another than the one that is written."""
+
+    class Bytes:
+        eos_token_id, bos_token_id = model.network.end, None
+
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": list(text.encode())}
+
+    network = module.TitleNetwork(Bytes(), model.network.model, torch.float32, 6)
+    assert network.tokens(" heat\n") == network.tokens("heat") == tuple(b"heat")
+    assert network.tokens("  ") == (network.end,)
+
+
 def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(model):
     """LLaMA's does; it was pre-trained with that token in front, and is another model without it."""
 

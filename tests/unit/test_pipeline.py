@@ -26,6 +26,7 @@ from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.report import run_all
 from letterlib.experiments.systems import find_system, unread
+from letterlib.files import digest
 from letterlib.generation.tiger import Tiger
 
 SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
@@ -203,6 +204,90 @@ def test_keys_hold_what_a_stage_reads_and_nothing_else(made, tmp_path):
 
     for scheme, moves in (("titles", False), ("co-occurrence", False), ("random", True), ("residual-k-means", True)):
         assert (key(scheme) != key(scheme, "tokenizer.n_codes=20")) is moves, scheme
+
+
+def keys_of(pipeline):
+    """The key of every kind of stage, none of which is run: an artefact is what identifies it."""
+
+    def stage(name, version, work, *, device, **identity):
+        return SimpleNamespace(key=digest(name, version, identity), metrics={})
+
+    pipeline.cache.stage, pipeline.identifiers = stage, lambda scheme: None
+    return {
+        "embeddings": pipeline._semantic().key,
+        "vectors of taste": pipeline._sasrec_32().key,
+        "LETTER": pipeline._tokenizer("letter").key,
+        "LETTER, text alone": pipeline._tokenizer("div").key,
+        "k-means": pipeline._identifiers("residual-k-means").key,
+        "co-occurrence": pipeline._identifiers("co-occurrence").key,
+        "TIGER": pipeline._model("letter-tiger").key,
+        "MF": pipeline._model("mf").key,
+        "TIGER, judged": pipeline._evaluated("letter-tiger").key,
+        "MF, judged": pipeline._evaluated("mf").key,
+        "popularity, judged": pipeline._evaluated("popularity").key,
+    }
+
+
+OF_TEXT = {"embeddings", "LETTER", "LETTER, text alone", "k-means", "TIGER", "TIGER, judged"}
+OF_TASTE = {"vectors of taste", "LETTER", "TIGER", "TIGER, judged"}
+ALL = OF_TEXT | OF_TASTE | {"co-occurrence", "MF", "MF, judged", "popularity, judged"}
+
+
+@pytest.mark.parametrize(
+    "change, moved",
+    [
+        ("seed", ALL - {"embeddings", "popularity, judged"}),
+        ("a list", ALL),
+        ("a title", ALL),
+        ("held_out=2", ALL - {"embeddings", "LETTER, text alone"}),
+        ("text_tokens=64", OF_TEXT),
+        ("sasrec_32.epochs=3", OF_TASTE),
+        ("tokenizer.epochs=7", {"LETTER", "LETTER, text alone", "TIGER", "TIGER, judged"}),
+        ("tokenizer.alpha=0.5", {"LETTER", "TIGER", "TIGER, judged"}),
+        ("tiger.epochs=2", {"TIGER", "TIGER, judged"}),
+        ("mf.epochs=5", {"MF", "MF, judged"}),
+    ],
+)
+def test_a_change_moves_what_depends_on_it_and_nothing_else(made, tmp_path, change, moved):
+    """What does not move is found in the cache: after a change that it does not know, it would be an old result."""
+    before, changed = keys_of(pipeline(made, tmp_path)), made
+    if change in ("a list", "a title"):
+        data = pipeline(made, tmp_path).dataset
+        lists, items = list(data.sequences), data.items.copy()
+        if change == "a list":
+            lists[0] = lists[0][::-1]
+        else:
+            items.loc[7, ["title", "text"]] = "another thing"
+        write_released(replace(data, sequences=Sequences.from_lists(lists), items=items), changed := tmp_path / "new")
+    overrides = [change] if "=" in change else []
+    one = pipeline(changed, tmp_path, *overrides)
+    after = keys_of(one.with_seed(1) if change == "seed" else one)
+    assert {name for name in before if before[name] != after[name]} == moved
+
+
+@pytest.mark.parametrize("setting, stage", [("encoder", "embeddings"), ("lcrec.language_model", "LC-Rec")])
+def test_another_model_in_a_folder_of_the_same_name_is_another_input(made, tmp_path, monkeypatch, setting, stage):
+    monkeypatch.setattr("letterlib.experiments.pipeline.check_language_models", lambda *args: None)
+    (folder := tmp_path / "model").mkdir()
+    (folder / "config.json").write_text("{}")
+
+    def key():
+        keys = keys_of(one := pipeline(made, tmp_path, f"{setting}={folder}"))
+        return (keys | {"LC-Rec": one._model("letter-lc-rec").key})[stage]
+
+    (folder / "weights").write_bytes(b"one")
+    first = key()
+    assert key() == first
+    (folder / "weights").write_bytes(b"two")
+    assert key() != first
+
+
+def test_the_seconds_of_a_system_are_those_of_its_training_and_its_evaluation(made, tmp_path):
+    one = pipeline(made, tmp_path)
+    one._evaluated = lambda name: SimpleNamespace(seconds=2.0)
+    one._model = lambda name: None if name == "popularity" else SimpleNamespace(seconds=30.0)
+    assert (one.trained_seconds("mf"), one.seconds("mf")) == (30.0, 32.0)
+    assert (one.trained_seconds("popularity"), one.seconds("popularity")) == (0.0, 2.0)
 
 
 def test_a_scheme_of_one_s_own_is_found_by_all_that_it_says_it_reads(made, tmp_path, monkeypatch):
