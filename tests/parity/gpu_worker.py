@@ -1,0 +1,86 @@
+"""What `test_gpu.py` runs in a process of its own: systems on the CPU and on a pretended GPU. Not a test itself.
+
+    python gpu_worker.py FOLDER NAME [NAME ...]
+
+Writes <FOLDER>/<name>-<device>.npy, the items of every ranked list. Numbers are float32.
+"""
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pretended_gpu
+
+from letterlib import training
+from letterlib.analysis.hard_negatives import target_logits
+from letterlib.collaborative.sasrec import SASRec, SASRecConfig
+from letterlib.data.dataset import Cases, Dataset, Sequences, Split
+from letterlib.data.released import write_released
+from letterlib.experiments.analysis_run import analyse_tokenizers
+from letterlib.experiments.cache import Cache
+from letterlib.experiments.configuration import make_config
+from letterlib.experiments.pipeline import Pipeline
+from letterlib.generation.t5_weights import to_transformers
+
+SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4", "language_model_cases=8"]
+DROPPING = ("sasrec_32", "sasrec", "sasrec_tuned", "bert4rec", "caser")
+WITHOUT_DROPOUT = [f"{room}.dropout=0" for room in DROPPING]
+"""On a GPU they draw other random numbers."""
+
+
+def made(folder: Path) -> Path:
+    """60 users with 3 to 30 of 30 items, which have titles, in the released format."""
+    generator = np.random.default_rng(0)
+    lists = [generator.permutation(30)[: 3 + user % 9] for user in range(59)] + [np.arange(30)]
+    items = pd.DataFrame({"title": (titles := [f"thing number {item}" for item in range(30)]), "text": titles})
+    write_released(Dataset("made", Sequences.from_lists(lists), items, "made", [str(u) for u in range(60)]), folder)
+    return folder
+
+
+def interrupted(folder: Path, split: Split, device: str) -> np.ndarray:
+    """The item vectors of a SASRec whose training was stopped after its first checkpoint, and went on."""
+    config = SASRecConfig(dimensions=16, epochs=4, dropout=0, batch_size=50)
+    training.train.__kwdefaults__["checkpoint_seconds"] = 0.0
+    save = training.Run.save
+
+    def stop(run: training.Run) -> None:
+        save(run)
+        raise KeyboardInterrupt
+
+    for what in (stop, save):
+        training.Run.save = what
+        model = SASRec(config, 0, device, folder / f"{device}.safetensors")
+        with suppress(KeyboardInterrupt):
+            model.fit(split)
+    return model.item_vectors()
+
+
+def main(folder: Path, names: list[str]) -> None:
+    data = made(folder / "made")
+    for device in ("cpu", pretended_gpu.KIND):
+        config = make_config("made", "smoke", device=device, overrides=SMALL + WITHOUT_DROPOUT)
+        pipeline = Pipeline(config, data_dir=data, cache=Cache(folder / device, say=lambda line: None))
+        np.save(folder / f"embeddings-{device}.npy", pipeline.semantic().vectors)
+        if device == "cpu":
+            semantic = pipeline.semantic
+        pipeline.semantic = semantic  # its last bits decide about identifiers
+        for name in names:
+            stranger = pipeline.system(name).recommend(Cases.from_histories([[3, 1, 4]]), 20).items
+            lists = pipeline.ranking(name, history="out").items
+            np.save(folder / f"{name}-{device}.npy", np.concatenate([lists, stranger]))
+        if "letter-tiger" in names:
+            pipeline.decoding("letter-tiger")
+            analyse_tokenizers(pipeline)
+            tiger = pipeline.system("letter-tiger")
+            target_logits(tiger, pipeline.split.cases("test"))
+            to_transformers(tiger.network)
+        np.save(folder / f"interrupted-{device}.npy", interrupted(folder, pipeline.split, device))
+        used = {one.type for one in pretended_gpu.Accelerator.used}
+        assert used == {device}, f"with device={device}, something was trained on {used}"
+        pretended_gpu.Accelerator.used.clear()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
