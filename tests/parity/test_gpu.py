@@ -19,10 +19,13 @@ SYSTEMS = (
     "p5-tid", "bigrec", "letter-lc-rec",
 )  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason="this version of torch has no devices that are written in Python",
-)
+pytestmark = [
+    pytest.mark.xdist_group("gpu"),
+    pytest.mark.skipif(
+        not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+        reason="this version of torch has no devices that are written in Python",
+    ),
+]
 
 
 def python(*arguments: str) -> None:
