@@ -176,6 +176,7 @@ class Cache:
                 "metrics": metrics,
                 "seconds": round(seconds(), 3),
                 "peak_memory_mb": peak_memory_mb(),
+                **peak_gpu_memory_mb(device),
                 "device": device_in_words(device),
                 "threads": torch.get_num_threads(),
                 "processes": n_processes(),
@@ -234,6 +235,11 @@ def peak_memory_mb() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def peak_gpu_memory_mb(device: str) -> dict[str, int]:
+    """The most memory this process has taken of a GPU so far, in MiB, by the name that records have for it."""
+    return {"peak_gpu_memory_mb": torch.cuda.max_memory_reserved(device) // 2**20} if device.startswith("cuda") else {}
 
 
 def device_in_words(device: str) -> str:

@@ -201,10 +201,12 @@ def stages_frame(pipeline: Pipeline) -> pd.DataFrame:
         rows[artefact.name] = {
             "seconds": f"{artefact.seconds:.1f}",
             "peak memory, MiB": f"{artefact.record['peak_memory_mb']:,}",
+            "of a GPU, MiB": f"{artefact.record.get('peak_gpu_memory_mb', 0):,}",
             "from cache": "yes" if artefact.from_cache else "no",
             "folder": f"{artefact.name}/{artefact.key}",
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
+    return frame.loc[:, (frame != "0").any()]  # without a GPU there is no memory of one
 
 
 def to_html(frame: pd.DataFrame) -> str:

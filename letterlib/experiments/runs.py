@@ -230,9 +230,10 @@ def _do(parameters: RunParameters, data_dir: Path | None, cache: Cache) -> dict[
 
 
 def _stage_in_brief(artefact) -> dict[str, Any]:
-    kept = ("seconds", "peak_memory_mb", "device", "threads")
+    kept = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb", "device", "threads")
     what = {"name": artefact.name, "key": artefact.key, "from cache": artefact.from_cache}
-    return what | {name: artefact.record[name] for name in kept} | {"code": artefact.record.get("code")}
+    what["code"] = artefact.record.get("code")
+    return what | {name: artefact.record[name] for name in kept if name in artefact.record}
 
 
 @functools.cache

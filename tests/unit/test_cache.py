@@ -303,6 +303,14 @@ def test_the_record_says_how_the_stage_was_made(cache):
     assert list(record["files"]) == ["value.txt"]
 
 
+def test_a_stage_that_a_gpu_computed_says_how_much_of_its_memory_was_taken(cache, monkeypatch):
+    monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda device: {"cuda:0": 3 * 2**30}[device])
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "H100")
+    on_gpu = stage(cache, write_value("one", []), device="cuda:0")
+    assert on_gpu.record["device"] == "cuda:0: H100" and on_gpu.record["peak_gpu_memory_mb"] == 3072
+    assert "peak_gpu_memory_mb" not in stage(cache, write_value("one", []), seed=1).record
+
+
 def test_a_stage_from_before_records_were_signed_is_found(cache):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder

@@ -20,6 +20,7 @@ from letterlib.experiments import cache, report
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import SEEDS, make_config
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.runs import _stage_in_brief
 from letterlib.experiments.sentences import comparisons, floor_sentence
 from letterlib.experiments.systems import FLOORS
 from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
@@ -134,6 +135,23 @@ def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_
         with pytest.raises(LetterError, match=r"^cannot write here \(--cache-dir names another"):
             make()
         assert "\nMF (BPR) " in said[-1]
+
+
+def test_memory_of_a_gpu_is_told_by_stage_where_there_is_one():
+    def stage(name, **more):
+        return cache.Artefact(
+            name, "key", None, {"seconds": 1.0, "peak_memory_mb": 1200, "device": "d", "threads": 2} | more, False
+        )
+
+    on_cpu, on_gpu = stage("a"), stage("b", peak_gpu_memory_mb=30_000)
+    pipeline = SimpleNamespace(cache=SimpleNamespace(finished=[on_cpu]))
+    columns = ["seconds", "peak memory, MiB", "from cache", "folder"]
+    assert list(report.stages_frame(pipeline)) == columns
+    pipeline.cache.finished.append(on_gpu)
+    frame = report.stages_frame(pipeline)
+    assert frame["of a GPU, MiB"].tolist() == ["0", "30,000"] and {*columns} < {*frame}
+    assert _stage_in_brief(on_gpu)["peak_gpu_memory_mb"] == 30_000
+    assert "peak_gpu_memory_mb" not in _stage_in_brief(on_cpu)
 
 
 @pytest.mark.parametrize("there", ['{"dataset": {"fingerprint": "other"}}', "{}", "[]", '{"dat', None])
