@@ -10,6 +10,8 @@ from functools import cache
 
 import torch
 
+from letterlib.errors import LetterError
+
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16: AMX or AVX-512 BF16."""
@@ -26,6 +28,26 @@ def keep_freed_memory() -> None:
         mallopt, trim_threshold, mmap_max = ctypes.CDLL(None).mallopt, -1, -4
         mallopt(mmap_max, 0)
         mallopt(trim_threshold, 2**31 - 1)
+
+
+FULL = ("out of memory", "can't allocate memory", "not enough memory")
+"""How torch says it: of a GPU, of the computer, and of a computer with Windows."""
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Inside, memory that cannot be had, a GPU's or the computer's, is a LetterError that begins with `what`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # numpy's and torch's
+        said = " ".join(str(error).split())
+        if not isinstance(error, MemoryError) and not any(one in said for one in FULL):
+            raise
+        reason = ". ".join(said.split(". ")[:2]).rstrip(".")
+        raise LetterError(
+            f"{what}: there is not enough memory ({reason}); make its batches smaller, such as with "
+            "--set tiger.batch_size=256 (letterlib settings), close other programs, or choose another --device"
+        ) from error
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from letterlib.files import (
     written_beside,
 )
 from letterlib.processes import from_main, is_main, n_processes
-from letterlib.processor import multiplies_bfloat16
+from letterlib.processor import enough_memory, multiplies_bfloat16
 from letterlib.tracking import check_tracker, tracked
 
 RECORD = "stage.json"
@@ -170,7 +170,7 @@ class Cache:
                 partial.mkdir(parents=True, exist_ok=True)
                 if not going_on:
                     write_text(begun, made_by)
-            with tracked(self.track, self.folder / "tracking" / name / key):
+            with tracked(self.track, self.folder / "tracking" / name / key), enough_memory(name):
                 metrics = work(out, partial)
             record = identity | {
                 "metrics": metrics,

@@ -4,7 +4,9 @@ import errno
 import json
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
+import torch
 
 from letterlib.errors import LetterError
 from letterlib.experiments import cache as cache_module
@@ -309,6 +311,38 @@ def test_a_stage_that_a_gpu_computed_says_how_much_of_its_memory_was_taken(cache
     on_gpu = stage(cache, write_value("one", []), device="cuda:0")
     assert on_gpu.record["device"] == "cuda:0: H100" and on_gpu.record["peak_gpu_memory_mb"] == 3072
     assert "peak_gpu_memory_mb" not in stage(cache, write_value("one", []), seed=1).record
+
+
+GPU_IS_FULL = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.11 GiB of which ..."
+
+
+def of_a_gpu():
+    raise torch.OutOfMemoryError(GPU_IS_FULL)
+
+
+@pytest.mark.parametrize(
+    "take, reason",
+    [
+        (of_a_gpu, r"\(CUDA out of memory. Tried to allocate 20.00 MiB\)"),
+        (lambda: torch.empty(2**45), "you tried to allocate 140737488355328 bytes"),
+        (lambda: np.empty(2**50), "Unable to allocate 8.00 PiB"),
+    ],
+    ids=["of a GPU", "torch", "numpy"],
+)
+def test_a_stage_without_enough_memory_is_one_clear_error_and_keeps_its_checkpoint(cache, take, reason):
+    def work(out, partial):
+        (partial / "checkpoint").write_text("epoch 3")
+        take()
+
+    with pytest.raises(LetterError, match=f"demo: there is not enough memory .*{reason}.*batch_size") as caught:
+        stage(cache, work)
+    assert "\n" not in str(caught.value) and "79.11" not in str(caught.value)
+    assert [one.name for one in cache.folder.rglob("checkpoint")] == ["checkpoint"]
+
+
+def test_other_errors_of_torch_stay_what_they_are(cache):
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        stage(cache, lambda out, partial: torch.ones(2, 3) @ torch.ones(2, 3))
 
 
 def test_a_stage_from_before_records_were_signed_is_found(cache):
