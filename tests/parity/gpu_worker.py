@@ -10,14 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pretended_gpu
+from made_data import write_made_data
 
 from letterlib import training
 from letterlib.analysis.hard_negatives import target_logits
 from letterlib.collaborative.sasrec import SASRec, SASRecConfig
-from letterlib.data.dataset import Cases, Dataset, Sequences, Split
-from letterlib.data.released import write_released
+from letterlib.data.dataset import Cases, Split
 from letterlib.experiments.analysis_run import analyse_tokenizers
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
@@ -28,15 +27,6 @@ SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4", "language_model_cases=8
 DROPPING = ("sasrec_32", "sasrec", "sasrec_tuned", "bert4rec", "caser")
 WITHOUT_DROPOUT = [f"{room}.dropout=0" for room in DROPPING]
 """On a GPU they draw other random numbers."""
-
-
-def made(folder: Path) -> Path:
-    """60 users with 3 to 30 of 30 items, which have titles, in the released format."""
-    generator = np.random.default_rng(0)
-    lists = [generator.permutation(30)[: 3 + user % 9] for user in range(59)] + [np.arange(30)]
-    items = pd.DataFrame({"title": (titles := [f"thing number {item}" for item in range(30)]), "text": titles})
-    write_released(Dataset("made", Sequences.from_lists(lists), items, "made", [str(u) for u in range(60)]), folder)
-    return folder
 
 
 def interrupted(folder: Path, split: Split, device: str) -> np.ndarray:
@@ -58,7 +48,7 @@ def interrupted(folder: Path, split: Split, device: str) -> np.ndarray:
 
 
 def main(folder: Path, names: list[str]) -> None:
-    data = made(folder / "made")
+    data = write_made_data(folder / "made", shortest=3)  # so that batches have padding
     for device in ("cpu", pretended_gpu.KIND):
         config = make_config("made", "smoke", device=device, overrides=SMALL + WITHOUT_DROPOUT)
         pipeline = Pipeline(config, data_dir=data, cache=Cache(folder / device, say=lambda line: None))

@@ -14,6 +14,7 @@ from torch.utils import backend_registration
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
+PATHS = os.pathsep.join([str(FOLDER), str(ROOT / "tests" / "unit")])
 SYSTEMS = (
     "mf", "caser", "hgn", "bert4rec", "lightgcn", "sasrec", "sasrec-tuned", "tiger", "letter-tiger", "p5-cid",
     "p5-tid", "bigrec", "letter-lc-rec",
@@ -29,7 +30,7 @@ pytestmark = [
 
 
 def python(*arguments: str) -> None:
-    settings = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(FOLDER)}
+    settings = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": PATHS}
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -27,7 +27,8 @@ import letterlib.training
 from letterlib.experiments.runs import record_path, run
 
 sys.path.insert(0, str(Path(__file__).parent))
-from made_runs import small_run, write_made_data  # noqa: E402
+from made_data import write_made_data  # noqa: E402
+from made_runs import small_run  # noqa: E402
 
 ASKED = small_run()
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from held_weights import check_weights_held_in_bfloat16
 from huggingface_hub import HfApi, constants
 from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -711,16 +712,7 @@ def test_another_seed_begins_with_other_adapters_and_draws_other_batches(monkeyp
 
 
 def test_weights_held_in_bfloat16_as_on_a_gpu_are_learned_with_saved_and_loaded(monkeypatch, tmp_path):
-    held, split = module.load_to_adapt, circle().split(1)
-    monkeypatch.setattr(module, "load_to_adapt", lambda name, device, *rest: held(name, torch.device("cuda"), *rest))
-    one = fresh(dtype="bfloat16", epochs=3).fit(split)
-    dtypes = {(p.requires_grad, p.dtype) for p in one.network.parameters()}
-    assert dtypes == {(False, torch.bfloat16), (True, torch.float32)}
-    assert one.log.losses[-1]["loss"] < one.log.losses[0]["loss"]
-    one.save(tmp_path / "model.safetensors")
-    again, cases = LCRec.load(tmp_path / "model.safetensors", "cpu"), split.cases("test").without_targets()
-    assert again.network.model.get_input_embeddings().weight.dtype == torch.bfloat16
-    assert np.array_equal(again.recommend(cases, 5).items, one.recommend(cases, 5).items)
+    check_weights_held_in_bfloat16(monkeypatch, module, fresh, circle().split(1), tmp_path)
 
 
 def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):

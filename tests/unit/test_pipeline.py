@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from made_data import write_made_data
 
-from letterlib.data.dataset import Dataset, Sequences, sampled_rows
+from letterlib.data.dataset import Sequences, sampled_rows
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.cache import Cache
@@ -34,16 +35,7 @@ SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A made data set of 60 users and 30 items, in the released format."""
-    import pandas as pd
-
-    random = np.random.default_rng(0)
-    lists = [random.permutation(30)[: 6 + u % 9] for u in range(59)] + [np.arange(30)]
-    titles = [f"thing number {i}" for i in range(30)]
-    items = pd.DataFrame({"title": titles, "text": titles})
-    folder = tmp_path_factory.mktemp("made")
-    write_released(Dataset("made", Sequences.from_lists(lists), items, "made", [str(u) for u in range(60)]), folder)
-    return folder
+    return write_made_data(tmp_path_factory.mktemp("made"))
 
 
 def pipeline(made, cache, *overrides):

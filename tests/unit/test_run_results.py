@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import write_made_data
+from made_data import write_made_data
 
 from letterlib.data import load_dataset
 from letterlib.data.dataset import sampled_rows

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_runs import small_run, write_made_data
+from made_data import write_made_data
+from made_runs import small_run
 
 from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.collaborative_signal import item_similarities, nearest_neighbours

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from made_data import made
-from made_runs import write_made_data
+from made_data import made, write_made_data
 
 from letterlib.data.dataset import Dataset, Sequences, sampled_rows
 from letterlib.data.released import write_released
