@@ -11,13 +11,14 @@ from letterlib.course.values import in_words
 
 
 def auc_cases(generator: Generator) -> list[Case]:
-    """One negative, above; ties on which every mistake known below differs; two ties of one positive; then at random
-    (cases, negatives, k)."""
+    """One negative, above; ties on which every mistake known below differs; two ties of one positive; ties beyond the
+    k hardest; then at random (cases, negatives, k)."""
     first = {"positive": torch.tensor([0.0]), "negatives": torch.tensor([[1.0]]), "k": 1}
     few = torch.tensor([[2.0, 1, 0, 1, 1], [3, 0, 2, 0, 4]])
     tied = {"positive": torch.tensor([2.0, 2]), "negatives": few, "k": 3}
     twice = {"positive": torch.tensor([2.0]), "negatives": torch.tensor([[2.0, 1, 2, 3]]), "k": 4}
-    cases = [first, tied, twice]
+    cut = {"positive": torch.tensor([2.0]), "negatives": torch.tensor([[3.0, 2, 2, 2, 2, 0]]), "k": 4}
+    cases = [first, tied, twice, cut]
     for n, m, k in [(2, 4, 2), (3, 5, 5), (25, 12, 4)]:
         scores = torch.randint(-6, 7, (n, m + 1), generator=generator).float()
         cases.append({"positive": scores[:, 0] + 2, "negatives": scores[:, 1:].contiguous(), "k": k})
@@ -40,6 +41,10 @@ def auc(answer: Any, case: Case) -> None:
         (
             (hardest < own).float().mean(dim=1) + 0.5 * (hardest == own).any(dim=1) / k,
             "half a point for a row with ties. *Each* tie counts half.",
+        ),
+        (
+            ((k - (negatives > own).sum(dim=1) - 0.5 * (negatives == own).sum(dim=1)) / k).clamp(min=0),
+            "ties beyond the k hardest were counted, too. Only those among them count.",
         ),
         (share(negatives), "all negatives: that is the AUC. Take the k hardest, those with the highest scores."),
         (share(negatives, 0), "all negatives, and ties count as lost."),

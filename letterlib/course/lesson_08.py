@@ -18,7 +18,8 @@ from letterlib.evaluation.ranking import top_k
 
 
 def step_cases(generator: Generator) -> list[Case]:
-    """One beam; two with a tie; a beam wider than the whole table; a beam with -inf; then many, with ties.
+    """One beam; two with a tie; a beam wider than the whole table; two beams of which nothing is left, and one behind
+    them; then many, with ties.
 
     In the third and the last case the best of all continues a later beam: the order of the table is not that of scores.
     """
@@ -26,7 +27,12 @@ def step_cases(generator: Generator) -> list[Case]:
     first = _step([-1.0], [[-0.5, -0.25, -2.0]], [[1, 0, 1]], 1)
     tied = _step([-0.5, -1.0], [[-1.0, -0.5, -2.0], [-0.5, -0.75, -0.25]], [[1, 0, 1], [1, 1, 0]], 3)
     few = _step([-1.0, -0.25], [[-1.0, -0.5], [-0.5, -0.75]], [[0, 1], [0, 1]], 5)
-    dead = _step([-0.25, -inf], [[-1.0, -0.5], [-0.5, -0.75]], [[1, 1], [1, 1]], 3)
+    dead = _step(
+        [-inf, -0.5, -0.25],
+        [[-1.0, -0.5, -0.25, -3.0], [-0.5, -0.75, -0.25, -4.0], [-0.75, -2.0, -0.25, -0.5]],
+        [[1, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 1]],
+        5,
+    )
     n, v, beam = 5, 100, 16  # so many children that a sort which is not stable is seen to be none
     log_probs = torch.randint(6, (n, v), generator=generator) / -4 - 0.75
     allowed = torch.rand(n, v, generator=generator) < 0.6
@@ -64,6 +70,7 @@ def beam_step(answer: Any, case: Case) -> None:
     n_tokens = table.shape[1]
     flat = right[1] * n_tokens + right[2]
     turned = table.T.flatten().sort(descending=True, stable=True).indices[: len(flat)]
+    lefts = [scores.isfinite(), allowed.any(1), table.isfinite().any(1)]
     for place, name in ((1, "parents"), (2, "tokens")):
         causes = [
             (right[3 - place], f"parents and tokens exchanged: these are not the {name}."),
@@ -73,11 +80,18 @@ def beam_step(answer: Any, case: Case) -> None:
             (turned // n_tokens if place == 1 else turned % n_tokens, "the table is turned: one row a token. A row is "
              "to be a beam."),
             (flat / n_tokens, "a division by `/`, which gives fractions: `//` gives whole numbers."),
+            *((_renumbered(right[1], left), "beams of which nothing is left were dropped, and the others numbered "
+               "anew. Parents are numbered among all beams.") for left in lefts if place == 1),
         ]  # fmt: skip
         if _same_up_to_ties(returned, table):
             causes = [(returned[place], "the order among equal scores: lower beam first, then lower token. `topk` "
                        "leaves ties to chance; `sort(descending=True, stable=True)` does not.")]  # fmt: skip
         compare(name, returned[place], right[place], case, telling(causes, right[place]))
+
+
+def _renumbered(parents: Tensor, left: Tensor) -> Tensor:
+    """The parents' numbers among the beams that are `left`, bool [n]."""
+    return (left.cumsum(0) - 1)[parents]
 
 
 def _same_up_to_ties(returned: tuple, table: Tensor) -> bool:

@@ -21,8 +21,8 @@ Entry = dict[str, Any]
 
 
 def grid_cases(generator: Generator) -> list[Case]:
-    """One choice of everything; one list; lists and single values; an empty list; three lists."""
-    seeds = torch.randperm(100, generator=generator)[:4].tolist()
+    """One choice of everything; one list; lists and single values; an empty list; three lists. A seed is 0."""
+    seeds = [0, *(1 + torch.randperm(99, generator=generator)[:3]).tolist()]
     tau = round(0.6 + 0.6 * torch.rand(1, generator=generator).item(), 2)
     return [
         {"entry": {"seed": seeds[0]}},
@@ -108,8 +108,9 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
          "an empty list was left out. No choice for a name means that there is no run."),
         ([first | {name: one} for name, value in lists.items() for one in value],
          "one list at a time, the others at their first value. That is a sweep; a grid has all combinations."),
-        (every[-1:] * len(every), "one dictionary in all places. Make a new one "
-         "for each run."),
+        (every[-1:] * len(every), "one dictionary in all places. Make a new one for each run."),
+        (all_combinations(single | {name: [one for one in value if one] for name, value in lists.items()}),
+         "a 0 in a list was left out. It is a value like any other."),
         ([entry], "the entry itself. Its lists are choices, and each combination of them is a run."),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from letterlib.tokenization.identifiers import token
 
 def table_cases(generator: Generator) -> list[Case]:
     """One code; one item; then more than ten items with codes of one, two and three digits."""
-    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (1, 9, 256), (2, 25, 256), (12, 4, 256)]
+    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (1, 9, 256), (2, 26, 256), (12, 4, 256)]
     cases = [{"codes": torch.randint(size, (n, levels), generator=generator).numpy()} for n, levels, size in shapes]
     for case in cases[2:]:
         case["codes"][0, :2] = [0, 255]
@@ -62,7 +62,7 @@ def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
     def everywhere(wrong: Any) -> bool:
         return all(returned[str(item)] == wrong(row.tolist(), wanted[str(item)]) for item, row in enumerate(codes))
 
-    letters = "abcdefghijklmnopqrstuvwxyz"
+    letters = "abcdefghijklmnopqrstuvwxyz{"  # and what follows z in ASCII
     causes = [
         (lambda row, right: row, _CODES),
         (lambda row, right: [str(code) for code in row], "codes as strings. A token has its level's letter too."),

@@ -223,6 +223,11 @@ def auc_by_loop(positive, negatives, k):
     return torch.tensor(found, dtype=torch.float64)
 
 
+def auc_by_counts(positive, negatives, k):
+    above, equal = ((negatives > positive[:, None]).sum(1), (negatives == positive[:, None]).sum(1))
+    return ((k - above - 0.5 * equal) / k).clamp(min=0)
+
+
 def auc_with(count=None, chosen=lambda negatives, k: negatives.topk(k, dim=1).values):
     def answer(positive, negatives, k):
         others, own = chosen(negatives, k), positive[:, None]
@@ -353,6 +358,7 @@ WRONG = [
         "the target's own among them",
     ),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives), "that is the AUC"),
+    ("6.4", auc_by_counts, "ties beyond the k hardest"),
     (
         "6.4",
         auc_with(lambda others, own: ((others < own).sum(1) + 0.5 * (others == own).any(1)) / others.shape[1]),

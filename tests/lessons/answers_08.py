@@ -190,6 +190,16 @@ def step_by_numpy(scores, log_probs, allowed, beam):
     return tuple(torch.from_numpy(one) for one in (table[order], order // n_tokens, order % n_tokens))
 
 
+def step_without(dropped):
+    """Beams that are `dropped` leave the table first, and so the others get other numbers."""
+
+    def answer(scores, log_probs, allowed, beam):
+        left = ~dropped(scores, allowed)
+        return step_by_sort(scores[left], log_probs[left], allowed[left], beam)
+
+    return answer
+
+
 def all_of_them(scores, log_probs, allowed, beam):
     return step_by_sort(scores, log_probs, allowed, log_probs.numel())
 
@@ -457,6 +467,9 @@ WRONG = [
     ("8.2", lambda *given: (lambda v, p, t: (p, t, v))(*step_by_sort(*given)), "scores come first"),
     ("8.2", lambda *given: (lambda v, p, t: (v, p / 1, t))(*step_by_sort(*given)), "parents"),
     ("8.2", lambda s, p, a, beam: step_by_sort(s, p.masked_fill_(~a, -torch.inf), a, beam), "in place"),
+    ("8.2", step_without(lambda scores, allowed: scores.isinf()), "numbered among all beams"),
+    ("8.2", step_without(lambda scores, allowed: ~allowed.any(1)), "numbered among all beams"),
+    ("8.2", step_without(lambda scores, allowed: scores.isinf() | ~allowed.any(1)), "numbered among all beams"),
     ("8.2", later_first, "leaves ties to chance"),
     ("8.2", in_order_of_the_table, "the order of the table"),
     ("8.2", all_above_the_last, "the order of the table"),

@@ -300,6 +300,7 @@ WRONG = [
     ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, tuple)) else [v]), "a tuple was taken apart"),
     ("10.1", grid_with(choices=lambda v: list(v) if isinstance(v, (list, tuple)) else [v]), "There should be"),
     ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]), "into its letters"),
+    ("10.1", grid_with(choices=lambda v: [one for one in v if one] if isinstance(v, list) else [v]), "a 0 in a list"),
     ("10.1", lambda entry: grid_by_growing(entry)[::-1], "another order"),
     ("10.1", grid_in_order_of(sorted), "They keep the order of their list"),
     ("10.1", grid_in_order_of(lambda values: values[::-1]), "They keep the order of their list"),
