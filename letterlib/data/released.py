@@ -75,9 +75,10 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
     entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
     for entry, label in zip(entries.values(), dataset.item_labels, strict=False):  # there may be none
         entry["id"] = label
-    # Both are whole before one is put in place: one export's items beside another's interactions would be taken.
+    # One export's items beside another's interactions would be taken: whoever ends this in between leaves none.
     with written_beside(folder / (dataset.name + ITEMS)) as beside:
         beside.write_text(as_json(entries), encoding="utf-8")
+        (folder / (dataset.name + ITEMS)).unlink(missing_ok=True)
         write_json(folder / (dataset.name + INTERACTIONS), users)
         _write_source(dataset, folder)
 

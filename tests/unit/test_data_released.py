@@ -3,12 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from letterlib.data import DATASETS, load_dataset
+from letterlib.data import DATASETS, load_dataset, released
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.data.released import load_released, write_released
 from letterlib.errors import LetterError
@@ -109,6 +110,17 @@ def test_round_trip_of_movielens(tmp_path):
     write_released(films, tmp_path / "out")
     back = load_released(tmp_path / "out")
     assert back.fingerprint == films.fingerprint and back.user_labels == films.user_labels
+
+
+def test_an_export_that_is_stopped_leaves_no_items_of_an_earlier_one_beside_its_interactions(tmp_path, monkeypatch):
+    """They would be as many, and be taken for its own."""
+    write_released(first := load_released(put(tmp_path)), tmp_path / "out")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(released, "_write_source", Mock(side_effect=KeyboardInterrupt))
+        write_released(first, tmp_path / "out")
+    assert "text" not in load_released(tmp_path / "out").items
+    write_released(first, tmp_path / "out")
+    assert load_released(tmp_path / "out").fingerprint == first.fingerprint
 
 
 def test_white_space_around_words_is_not_kept_and_a_title_is_needed(tmp_path):
