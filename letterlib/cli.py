@@ -15,7 +15,7 @@ from letterlib.errors import LetterError
 from letterlib.experiments import commands
 from letterlib.experiments.data_commands import data_app
 from letterlib.experiments.run_options import note_unread, with_run_options
-from letterlib.processes import is_main
+from letterlib.processes import is_main, leave
 
 app = typer.Typer(
     help="LETTER: from an item's title to a ranked list, on real data.",
@@ -41,8 +41,7 @@ def options(
     pass
 
 
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C has ended."""
+INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
 
 
 @app.command()
@@ -244,6 +243,7 @@ def main() -> None:
         code = print(error.format_message()) if helps else _fail(f"{error.format_message()} (see {where} --help)")
     if code == INTERRUPTED:  # typer catches Ctrl-C itself, and returns its code
         print("\nInterrupted. The same command goes on from the last finished stage or checkpoint.", file=sys.stderr)
+        leave(code)
     sys.exit(code or 0)
 
 

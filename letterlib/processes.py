@@ -7,9 +7,11 @@ by the main process, and the others learn it `from_main`. Alone, every function 
 """
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:  # torch and Accelerate take seconds, which a progress bar alone should not wait for
     from torch import Tensor
@@ -33,6 +35,17 @@ def process_index() -> int:
 def is_main() -> bool:
     """Whether this is the one that writes and prints."""
     return process_index() == 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process without waiting for its threads.
+
+    transformers loads weights in some. One that an interruption has caught may hold a lock that the others wait for.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # full, closed, or none
+            stream.flush()
+    os._exit(code)
 
 
 def join(on_cpu: bool) -> None:

@@ -417,7 +417,9 @@ def test_a_job_array_s_number_is_no_process_of_ours(tmp_path):
 
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGHUP"])  # Ctrl-C, a batch system, a closed terminal
 def test_an_interrupted_command_says_how_to_go_on(sent, tmp_path):
-    command = [sys.executable, "-c", "from letterlib.cli import main; main()", "train", "bert4rec"]
+    """And it ends, though a library may have left a thread that waits for ever."""
+    waiting = "import threading; threading.Thread(target=threading.Event().wait).start()"
+    command = [sys.executable, "-c", f"{waiting}; from letterlib.cli import main; main()", "train", "bert4rec"]
     quiet = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     # Whoever runs the tests in the background has these switched off, and a child inherits that.
     usual = signal.default_int_handler if sent == "SIGINT" else signal.SIG_DFL
