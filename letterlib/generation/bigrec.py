@@ -3,9 +3,9 @@
 Bao et al., "A Bi-Step Grounding Paradigm for Large Language Models in Recommendation Systems", TORS 2025. The first
 step teaches the model, through LoRA, to write titles; what it writes may be no item's. The second step grounds it:
 the catalogue is ranked by the L2 distance between the embedding of what was written and that of every item's title,
-both from the language model without LoRA. There are no new tokens: all that it knows of an item is its title, so it
-cannot tell popular items from others, and of what people choose together it knows what the adapters hold. For the
-first, the paper divides distances by (1 + popularity)^gamma.
+both from the language model without LoRA. There are no new tokens: all that it knows of an item is its title. So
+grounding cannot tell popular items from others, for which the paper divides distances by (1 + popularity)^gamma; and of
+what is chosen often, or together, it knows what the adapters hold.
 
 Where ours differs. Lists are drawn anew every epoch, and the last weights are kept; the authors draw 1,024 prompts
 once and stop by validation loss. Their released command also learns the prompt, and adapts the q and v projections
@@ -32,6 +32,7 @@ from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 from letterlib.generation.alignment import Example
 from letterlib.generation.causal import adapters_of, load_to_adapt, put_adapters, with_adapters
+from letterlib.generation.language_model import check_titles
 from letterlib.generation.response_groups import response_groups
 from letterlib.generation.title_network import Title, TitleNetwork
 from letterlib.processes import from_main, share, weighed
@@ -122,6 +123,7 @@ class BIGRec:
         all_lists = int((-(-np.maximum(split.train.lengths - 1, 0) // targets)).sum())
         if not all_lists:
             raise LetterError(f"{split.dataset.name}: no user has two items to learn from")
+        check_titles(split.dataset)
         self._prepare(split.dataset.titles(), torch.tensor(split.train_counts))
         n_lists = min(config.lists or all_lists, all_lists)
 

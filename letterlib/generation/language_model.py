@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from letterlib.data.dataset import Dataset
 from letterlib.decoding.trie import EOS, tokens_of
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, Unavailable
 from letterlib.hub import find_on_hub, load_found, load_tokenizer, load_weights, loading
 from letterlib.semantics import find_encoder
 from letterlib.tokenization.identifiers import Identifiers, token
@@ -33,6 +34,13 @@ def check_language_model(name: str) -> None:
     elif name != TINY and not Path(name).is_dir():
         with loading(f'language model "{name}"', HINT):
             find_on_hub(name)
+
+
+def check_titles(dataset: Dataset) -> None:
+    """Unavailable where a release has no titles: made-up ones, such as "item 17", hold no word to learn from."""
+    if "title" not in dataset.items:
+        raise Unavailable(f"{dataset.name}: this release has no item text, so there are no words to learn from; put "
+                          "<Name>.item.json beside the interactions, or train LC-Rec on seqrec alone")  # fmt: skip
 
 
 def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, nn.Module]:

@@ -19,7 +19,7 @@ from letterlib.errors import LetterError
 from letterlib.generation.alignment import TASKS, AlignmentTasks, Example, prompt_of
 from letterlib.generation.causal import CausalNetwork, adapters_of, load_to_adapt, put_adapters, with_adapters
 from letterlib.generation.intentions import Intentions
-from letterlib.generation.language_model import Vocabulary, initialise_new_tokens
+from letterlib.generation.language_model import Vocabulary, check_titles, initialise_new_tokens
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.recommender import IdentifierRecommender
 from letterlib.generation.response_groups import response_groups
@@ -120,6 +120,8 @@ class LCRec(IdentifierRecommender):
     def fit(self, split: Split) -> Self:
         """Train from the first weights; after `load`, which has none of them, from the loaded ones."""
         self.check_identifiers(split)
+        if set(self.config.tasks) != {"seqrec"}:
+            check_titles(split.dataset)
         longest = prompt_of(self.vocabulary, [0] * min(self.history, int(split.dataset.sequences.lengths.max())))
         self.network.check_window(len(longest) + self.identifiers.n_levels)  # it would stop the first ranking
         self.begin_anew()

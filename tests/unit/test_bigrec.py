@@ -12,7 +12,7 @@ from held_weights import check_weights_held_in_bfloat16
 
 from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.generation import bigrec as module
 from letterlib.generation.bigrec import BIGRec, BIGRecConfig, title_loss
@@ -77,6 +77,12 @@ def plain_state(plain, title: str) -> torch.Tensor:
 def write_instead(model: BIGRec, monkeypatch, *titles: str) -> None:
     """Let the model "write" these titles, whatever the histories are."""
     monkeypatch.setattr(model, "write", lambda cases: [model.network.tokens(title) for title in titles])
+
+
+def test_titles_that_nobody_has_written_are_not_learned():
+    nameless = replace(circle(), items=pd.DataFrame(index=range(circle().n_items))).split(1)
+    with pytest.raises(Unavailable, match="no item text, so there are no words to learn from"):
+        fresh().fit(nameless)
 
 
 def test_a_folder_of_a_language_model_brings_no_habits_of_writing(tmp_path, plain):

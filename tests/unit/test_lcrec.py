@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, Unavailable
 from letterlib.experiments.configuration import make_config
 from letterlib.generation import lcrec as module
 from letterlib.generation.alignment import TASKS, prompt_of
@@ -603,6 +604,14 @@ def test_tasks_that_give_no_example_are_refused():
     one = fresh(tasks=("item2index",), alignment=0.3, lists=1)
     with pytest.raises(LetterError, match="tasks = item2index, alignment = 0.3 and 1 lists"):
         one.fit(circle().split(1))
+
+
+def test_titles_that_nobody_has_written_are_not_learned():
+    """ "item 17" says nothing, and would be read as if it did. Lists of identifiers alone need no titles."""
+    nameless = replace(circle(), items=pd.DataFrame(index=range(N_ITEMS))).split(1)
+    with pytest.raises(Unavailable, match="no item text, so there are no words to learn from.*seqrec alone"):
+        fresh(epochs=1).fit(nameless)
+    assert fresh(epochs=1, tasks=("seqrec",)).fit(nameless).log.losses
 
 
 def test_identifiers_of_another_catalogue_are_refused(untrained):
