@@ -79,6 +79,11 @@ class IdentifierRecommender(ABC):
         """
         if not 0 < tau < np.inf:
             raise LetterError(f"tau divides the logits and has to be a finite number above 0, not {tau}")
+        if exclude_history and len(self.trie.items) != len(self.identifiers):
+            raise LetterError(
+                f"{self.name}: its trie holds {len(self.trie.items):,} of {len(self.identifiers):,} items, under "
+                "numbers of their own, so the history is not known; ask for more items, and leave it out afterwards"
+            )
         beam = max(self.beam if beam is None else beam, k)
 
         def search(part: Cases, memory: Tensor) -> tuple[np.ndarray, np.ndarray]:

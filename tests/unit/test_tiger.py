@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.decoding import exact as exact_scoring
-from letterlib.decoding.trie import EOS, PAD
+from letterlib.decoding.trie import EOS, PAD, Trie
 from letterlib.errors import LetterError
 from letterlib.files import digest
 from letterlib.generation import recommender, tiger
@@ -204,6 +204,15 @@ def test_filtered_lists_are_full_and_without_the_history(model):
         assert not set(items) & set(HISTORIES.history(index))
     everything_but_two = Cases.from_histories([[*range(30), *range(32, 60)]])
     assert set(model.recommend(everything_but_two, 3, exclude_history=True).items[0]) == {30, 31, NO_ITEM}
+
+
+def test_a_trie_of_some_items_knows_no_history(model):
+    """Its items have numbers of their own, so other items would be left out than those of the history."""
+    part = Tiger(model.identifiers, SMALL, 0, "cpu")
+    part.trie = Trie.build(model.identifiers.codes[20:], model.identifiers.level_sizes)
+    assert part.recommend(HISTORIES, 3).items.max() < 40
+    with pytest.raises(LetterError, match="its trie holds 40 of 60 items"):
+        part.recommend(HISTORIES, 3, exclude_history=True)
 
 
 def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
