@@ -98,11 +98,9 @@ def _sequence(trie: Trie, path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # Neighbouring leaves have neighbouring nodes above them, so a level is a range and its parents are, too.
     places = path - path[:, :1] + torch.tensor([0, *sizes[:-1]], device=path.device).cumsum(0)[:, None]
     parents = torch.zeros(sum(sizes), dtype=torch.int64, device=path.device)
-    for above, own in zip(places[:-1], places[1:], strict=True):
-        parents[own] = above
+    parents[places[1:]] = places[:-1]
     steps_up = torch.full((len(parents), len(parents)), -1, device=path.device)
-    for rows in torch.arange(len(parents), device=path.device).split(sizes):
-        inherited = steps_up[parents[rows]]
-        steps_up[rows] = torch.where(inherited >= 0, inherited + 1, -1)
-        steps_up[rows, rows] = 0
+    for level, nodes in enumerate(places):
+        for above in range(level + 1):
+            steps_up[nodes, places[above]] = level - above
     return torch.cat(tokens), parents, steps_up

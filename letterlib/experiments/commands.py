@@ -55,8 +55,8 @@ def grid(
     folders = [data_dir_under(data_root, one.dataset) for one in chosen.runs]
     kept = places(chosen, out_dir, also)
     states = [state(one, place) for one, place in zip(chosen.runs, kept, strict=True)]
+    check_data(chosen, folders, kept, cache_dir)
     if as_json:
-        check_data(chosen, folders, kept, cache_dir)
         print(json.dumps([_for_another_program(one, what) for one, what in zip(chosen.runs, states, strict=True)]))
         return
     print(f"{file.name}: {chosen.about}\nruns: {len(states)}, done: {states.count('done')}")
@@ -68,7 +68,6 @@ def grid(
     for one, what, folder in zip(chosen.runs, states, folders, strict=True):
         command = papermill_command(one, out_dir, cache_dir, folder)
         print(f"{what:6} {one.key}  {_in_a_line(one) if what == 'done' else command}")
-    check_data(chosen, folders, kept, cache_dir)
 
 
 def _for_another_program(parameters, state: str) -> dict:
