@@ -71,6 +71,19 @@ def find_on_hub(name: str) -> Path | None:
     return None
 
 
+def revision_of(name: str) -> str | None:
+    """The commit of a model that the hub's cache holds today, as its folder is called; None for any other model."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(name).is_dir():
+        return None
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except ValueError:  # what can be no model's id
+        return None
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
 def load_found(name: str, load: Callable[[str], Loaded]) -> Loaded:
     """load(folder) for a folder or a model in the hub's cache, load(name) for a model on the hub.
 

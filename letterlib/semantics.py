@@ -14,13 +14,16 @@ from torch import Tensor
 
 from letterlib.errors import LetterError
 from letterlib.files import digest, written_beside
-from letterlib.hub import load_found, load_tokenizer, load_weights, loading
+from letterlib.hub import load_found, load_tokenizer, load_weights, loading, revision_of
 from letterlib.processes import n_processes, process_index, summed
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import progress
 from letterlib.training import Dtype, autocast, resolve_device, resolve_dtype
 
 MINILM = "minilm"
+
+TOLD_APART = 0.95
+"""The share of the different texts that should have different vectors. Below it most likely words are not known."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,33 @@ def embed_texts(
     bar.close()
     # The rows of other processes are zero here.
     return summed(torch.from_numpy(vectors).to(where)).cpu().numpy()[places]
+
+
+def distinct(texts: list[str], vectors: np.ndarray) -> dict[str, int]:
+    """How many different texts there are, and how many different vectors they were given."""
+    return {"different texts": len(set(texts)), "different vectors": len({one.tobytes() for one in vectors})}
+
+
+def warnings_of(found: dict[str, Any], encoder: str) -> list[str]:
+    """What has to be said of embeddings: that many texts look alike, or that the hub's cache holds another model now.
+
+    found: as of `distinct`, and "revision", the model's commit; what older files do not say is not looked at.
+    MiniLM knows English: of Thai or Japanese words it makes unknown tokens, which are all alike.
+    """
+    said = []
+    n_texts, n_vectors = (found.get(f"different {what}") for what in ("texts", "vectors"))
+    if n_texts is not None and n_vectors < TOLD_APART * n_texts:
+        said.append(
+            f"semantic: {n_texts:,} different texts became {n_vectors:,} different vectors, so what follows cannot "
+            f'tell many items apart. Perhaps "{encoder}" does not know their language; --encoder takes another model'
+        )
+    made, now = found.get("revision"), revision_of(encoder)
+    if made and now and made != now:
+        said.append(
+            f"semantic: made with revision {made[:8]} of {encoder}, and the hub's cache has {now[:8]} now; to use "
+            "that, remove the stage"
+        )
+    return said
 
 
 def _positions(model: Any) -> int | None:

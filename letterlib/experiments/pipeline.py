@@ -28,13 +28,13 @@ from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.readiness import check_language_models
 from letterlib.experiments.systems import find_system
 from letterlib.files import content_of_folder, digest, read_json, sha256_of, write_json
-from letterlib.semantics import ItemEmbeddings, embed_texts
+from letterlib.hub import revision_of
+from letterlib.semantics import ItemEmbeddings, distinct, embed_texts, warnings_of
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.letter import LetterTokenizer
 from letterlib.training import TrainingLog, resolve_device, resolve_dtype
 
-EXACT_CASES = 30
-"""Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
+EXACT_CASES = 30  # on which beams are compared with exact scoring, which takes a hundred times as long
 
 
 class Pipeline:
@@ -72,13 +72,16 @@ class Pipeline:
         def work(out: Path, partial: Path) -> dict[str, Any]:
             config, texts = self.config, self.dataset.texts()
             vectors = embed_texts(texts, config.encoder, max_tokens=config.text_tokens, device=config.device)
-            embeddings = ItemEmbeddings(vectors, config.encoder, self.dataset.fingerprint)
-            embeddings.save(out / "semantic.safetensors")
-            return {"items": len(vectors), "dimensions": vectors.shape[1]}
+            ItemEmbeddings(vectors, config.encoder, self.dataset.fingerprint).save(out / "semantic.safetensors")
+            found = {"items": len(vectors), "dimensions": vectors.shape[1], "revision": revision_of(config.encoder)}
+            return found | distinct(texts, vectors)
 
         inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder)]
         options = {"encoder": self.config.encoder, "text_tokens": self.config.text_tokens, "dtype": "auto"}
-        return self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
+        made = self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
+        for line in warnings_of(made.metrics, self.config.encoder):
+            self.cache.say(line)
+        return made
 
     def semantic(self) -> ItemEmbeddings:
         """The text encoder's vectors, [n_items, d_text]."""
@@ -151,12 +154,9 @@ class Pipeline:
             checkpoint = partial / "checkpoint.safetensors"
             model = kind(*first, config, self.config.seed, self.config.device, checkpoint).fit(self.split)
             model.save(out / "model.safetensors")
-            return {
-                "parameters": model.n_parameters,
-                "epochs": len(model.log.losses),
-                "losses": model.log.losses,
-                "validations": model.log.validations,
-            }
+            log = {"losses": model.log.losses, "validations": model.log.validations}
+            log |= {"revision": revision_of(config.language_model)} if hasattr(config, "language_model") else {}
+            return {"parameters": model.n_parameters, "epochs": len(model.log.losses)} | log
 
         return self._stage(name, 2, config, [self._split_key, *inputs], work)
 
@@ -173,7 +173,7 @@ class Pipeline:
         if system.identifiers is not None:
             first, inputs = [self.identifiers(system.identifiers)], [self._identifiers(system.identifiers).key]
         if system.titles:
-            first.append(self.dataset.titles())
+            first.append(self.dataset.titles() if "title" in self.dataset.items else None)
         return self._trained(name, system.kind, config, inputs + files, *first)
 
     def system(self, name: str) -> Recommender:

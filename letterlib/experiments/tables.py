@@ -232,10 +232,11 @@ def describe_tokenizer(tokenizer: LetterTokenizer) -> str:
     report, identifiers = tokenizer.report, tokenizer.identifiers()
     before, after = report.collisions.colliding_before, report.collisions.colliding_after
     errors = ", ".join(f"{e:.3f}" for e in report.reconstruction_error)
+    many = " (many: lists tell these apart by chance)" if after > identifiers.n_items / 20 else ""
     return "\n".join(
         [
             f"{identifiers.n_items:,} items, {identifiers.n_levels} levels of {identifiers.level_sizes[0]} codes",
-            f"  items that share an identifier: {before:,} before the repair, {after:,} after it",
+            f"  items that share an identifier: {before:,} before the repair, {after:,} after it{many}",
             f"  dead codes per level: {', '.join(map(str, report.dead_codes))}",
             f"  variance left unexplained by 1, 2, ... codes: {errors}",
             f"  item 0 is {' '.join(identifiers.tokens(0))}",

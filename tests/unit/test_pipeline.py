@@ -59,6 +59,23 @@ def test_the_length_of_a_text_that_is_read_is_part_of_what_its_embedding_is(made
     assert make_config(profile="paper").text_tokens == 2048
 
 
+def test_an_encoder_that_does_not_tell_texts_apart_is_said_when_it_runs_and_when_it_is_found(made, tmp_path):
+    """MiniLM reads English: nearly every Thai word is its unknown token."""
+    one, said = pipeline(made, tmp_path), []
+    one.semantic()
+    items = one.dataset.items
+    words = ["ข้าว", "ปลา", "ไก่", "หมู", "ผัก", "น้ำ"]  # rice, fish, chicken, pork, vegetables, water
+    thai = [f"{words[i % 6]} {words[i // 6]}" for i in range(30)]
+    for cache in (tmp_path / "made", tmp_path / "made"):
+        other = Pipeline(one.config, data_dir=made, cache=Cache(cache, say=said.append))
+        other.dataset = replace(one.dataset, items=items.assign(title=thai, text=thai))
+        other.semantic(), other.semantic()
+    warnings = [line for line in said if "different texts" in line]
+    assert len(warnings) == 2 and "semantic: 30 different texts became 1 different vectors" in warnings[0], said
+    assert "--encoder takes another" in warnings[0] and warnings[0] == warnings[1]
+    assert one._semantic().metrics["different vectors"] == 30
+
+
 def test_switching_a_regularizer_off_gives_the_arm_without_it(made, tmp_path):
     plain = pipeline(made, tmp_path, "tokenizer.alpha=0", "tokenizer.beta=0").tokenizer("letter").identifiers()
     assert np.array_equal(plain.codes, pipeline(made, tmp_path).tokenizer("plain").identifiers().codes)

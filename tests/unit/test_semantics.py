@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
 from letterlib.generation.language_model import load_language_model
-from letterlib.hub import check_model, loading
-from letterlib.semantics import ItemEmbeddings, _batches, embed_texts, find_encoder, mean_pool
+from letterlib.hub import check_model, loading, revision_of
+from letterlib.semantics import ItemEmbeddings, _batches, distinct, embed_texts, find_encoder, mean_pool, warnings_of
 from letterlib.tokenization.title_identifiers import title_identifiers
 
 TEXTS = ["Toy Story (1995). Adventure, Animation", "Heat (1995)", "x", "A much longer text " * 20, ""]
@@ -43,6 +43,35 @@ def test_what_reads_alike_has_one_vector_to_the_bit(dtype):
     assert np.array_equal(twice[:40], alone) and np.array_equal(twice[40:][::-1], alone)
     cut = embed_texts(["one two three four", "a tale", "one two three five"], dtype=dtype, max_tokens=5)
     assert np.array_equal(cut[0], cut[2]) and not np.array_equal(cut[0], cut[1])
+
+
+def test_it_is_said_from_which_share_on_texts_are_not_told_apart():
+    assert distinct(["a", "b", "b", "c"], np.eye(3)[[0, 1, 1, 0]]) == {"different texts": 3, "different vectors": 2}
+    for n, words in ((95, ""), (94, "100 different texts became 94 different vectors")):
+        said = warnings_of({"different texts": 100, "different vectors": n}, "minilm")
+        assert len(said) == bool(words) and words in "".join(said)
+    assert not warnings_of({"items": 100, "dimensions": 3}, "minilm"), "of an older cache"
+
+
+def test_a_model_of_the_hub_that_is_another_one_by_now_is_said(tmp_path, monkeypatch):
+    """A stage's key has the model's id: of another revision it would be found, and nobody would know."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    kept = tmp_path / "models--made--up"
+    for commit in ("a" * 40, "b" * 40):
+        (kept / "snapshots" / commit).mkdir(parents=True)
+        (kept / "snapshots" / commit / "config.json").write_text("{}")
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("a" * 40)
+    assert revision_of("made/up") == "a" * 40
+    assert revision_of("minilm") is revision_of(str(tmp_path)) is revision_of("~/model") is revision_of("") is None
+    found = {"revision": revision_of("made/up")}
+    assert not warnings_of(found, "made/up")
+    (kept / "refs" / "main").write_text("b" * 40)
+    assert (
+        "made with revision aaaaaaaa of made/up, and the hub's cache has bbbbbbbb now"
+        in warnings_of(found, "made/up")[0]
+    )
+    assert not warnings_of(found, "made/another"), "not at hand, so nothing is known"
 
 
 def test_vectors_are_the_sentence_transformers_ones_before_they_are_normalised():
