@@ -28,10 +28,15 @@ def variance_parts(d: np.ndarray) -> tuple[float, float, float]:
     return float(seeds), float(users), float(rest)
 
 
+def standard_error(parts: tuple[float, float, float], n_seeds: Any, n_users: Any) -> Any:
+    """Of the mean over so many seeds and users, from their `variance_parts`. Numbers, or arrays."""
+    seeds, users, rest = parts
+    return np.sqrt(seeds / n_seeds + users / n_users + rest / (n_seeds * n_users))
+
+
 def smallest_seen(parts: tuple[float, float, float], n_seeds: Any, n_users: Any) -> Any:
     """The true difference that so many seeds and users tell from 0 in four of five experiments. Numbers, or arrays."""
-    seeds, users, rest = parts
-    return SEEN_IN_FOUR_OF_FIVE * np.sqrt(seeds / n_seeds + users / n_users + rest / (n_seeds * n_users))
+    return SEEN_IN_FOUR_OF_FIVE * standard_error(parts, n_seeds, n_users)
 
 
 def power_cases(generator: Generator) -> list[Case]:
