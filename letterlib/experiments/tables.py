@@ -228,17 +228,24 @@ def describe_data(dataset: Dataset, split: Split) -> str:
 
 
 def describe_tokenizer(tokenizer: LetterTokenizer) -> str:
-    """Collisions, dead codes and errors of a trained tokenizer."""
+    """Collisions, what their repair costs, dead codes and errors of a trained tokenizer."""
     report, identifiers = tokenizer.report, tokenizer.identifiers()
-    before, after = report.collisions.colliding_before, report.collisions.colliding_after
+    repair = report.collisions
+    many = " (many: lists tell these apart by chance)" if repair.colliding_after > identifiers.n_items / 20 else ""
+    lines = [
+        f"{identifiers.n_items:,} items, {identifiers.n_levels} levels of {identifiers.level_sizes[0]} codes",
+        f"  items that share an identifier: {repair.colliding_before:,} before the repair, "
+        f"{repair.colliding_after:,} after it{many}",
+    ]
+    if repair.moved:
+        lines.append(
+            f"  the repair gave {repair.moved:,} items another last code, at a squared distance of "
+            f"{repair.distance_after:.2f} instead of {repair.distance_before:.2f}"
+        )
     errors = ", ".join(f"{e:.3f}" for e in report.reconstruction_error)
-    many = " (many: lists tell these apart by chance)" if after > identifiers.n_items / 20 else ""
-    return "\n".join(
-        [
-            f"{identifiers.n_items:,} items, {identifiers.n_levels} levels of {identifiers.level_sizes[0]} codes",
-            f"  items that share an identifier: {before:,} before the repair, {after:,} after it{many}",
-            f"  dead codes per level: {', '.join(map(str, report.dead_codes))}",
-            f"  variance left unexplained by 1, 2, ... codes: {errors}",
-            f"  item 0 is {' '.join(identifiers.tokens(0))}",
-        ]
-    )
+    lines += [
+        f"  dead codes per level: {', '.join(map(str, report.dead_codes))}",
+        f"  variance left unexplained by 1, 2, ... codes: {errors}",
+        f"  item 0 is {' '.join(identifiers.tokens(0))}",
+    ]
+    return "\n".join(lines)

@@ -26,6 +26,7 @@ from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
 from letterlib.experiments.tables import (
     SystemResult,
     describe_data,
+    describe_tokenizer,
     folder_name,
     gather,
     heading,
@@ -35,6 +36,8 @@ from letterlib.experiments.tables import (
     with_floors,
 )
 from letterlib.files import read_json
+from letterlib.tokenization.collisions import CollisionReport
+from letterlib.tokenization.identifiers import Identifiers
 
 USERS = np.repeat(np.arange(200), 5)
 LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
@@ -53,6 +56,20 @@ def result(name, hit_rate, seeds=(0,), last=None, out=None):
     runs = [evaluation(hit_rate, seed, last) for seed in seeds]
     outside = runs if out is None else [evaluation(out, 50 + seed) for seed in seeds]
     return SystemResult(name, runs, outside, 1.0)
+
+
+def test_a_tokenizer_is_described_with_what_its_repair_costs_and_whether_many_still_share():
+    def described(after: int, moved: int) -> str:
+        collisions = CollisionReport(30, after, 0.3, 0.1, moved, 2, 0.25, 1.5)
+        found = SimpleNamespace(collisions=collisions, dead_codes=(1, 0), reconstruction_error=(0.5, 0.25))
+        names = Identifiers(np.stack(np.divmod(np.arange(40), 8), axis=1), (8, 8))
+        return describe_tokenizer(SimpleNamespace(report=found, identifiers=lambda: names))
+
+    said = described(after=3, moved=28)
+    assert "30 before the repair, 3 after it (many: lists tell these apart by chance)" in said
+    assert "28 items another last code, at a squared distance of 1.50 instead of 0.25" in said
+    assert "40 items, 2 levels of 8 codes" in said and "0.500, 0.250" in said and "item 0 is <a_0> <b_0>" in said
+    assert "(many" not in described(after=2, moved=28) and "another last code" not in described(after=0, moved=0)
 
 
 def test_an_encoder_that_cannot_be_loaded_is_found_before_anything_is_trained(tmp_path, monkeypatch):
