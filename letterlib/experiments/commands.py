@@ -96,7 +96,7 @@ def _run_all(runs: list, folders: list[Path | None], kept: list[Path], cache_dir
     from letterlib.experiments.runs import run
     from letterlib.processes import n_processes
 
-    failed = []
+    failed, said = [], {}
     for number, (one, folder, place) in enumerate(zip(runs, folders, kept, strict=True), start=1):
         print(f"[{number}/{len(runs)}] {_in_a_line(one)}", flush=True)
         try:
@@ -104,7 +104,9 @@ def _run_all(runs: list, folders: list[Path | None], kept: list[Path], cache_dir
         except Exception as error:
             if n_processes() > 1:
                 raise  # the others are still in this run, and would take the next one's messages for their own
-            print(f"failed: {type(error).__name__}: {error}")
+            words = f"{type(error).__name__}: {error}"
+            first = said.setdefault(words, number)  # a misspelt data set would say the same of every run
+            print(f"failed: {words}" if first == number else f"failed: as [{first}/{len(runs)}]")
             failed.append(place / one.key)
     if failed:
         raise LetterError(

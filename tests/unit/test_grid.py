@@ -225,6 +225,19 @@ def test_records_of_other_folders_count_as_done_where_asked(tmp_path, capsys):
     assert not any("--also" in line or str(kept) in line for line in said[2:])
 
 
+def test_runs_that_fail_for_one_reason_say_it_once(tmp_path, capsys, monkeypatch):
+    """A misspelt data set would fill the screen with the same long line."""
+    file = tmp_path / "grid.yaml"
+    file.write_text("every: {profile: smoke, tokenizer: none, generator: [popularity, markov], seed: 0}\n"
+                    "runs: [{dataset: shopp}, {dataset: shoppp}]\n")  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LetterError, match="4 of 4 runs failed"):
+        app(["grid", str(file), "--run"], standalone_mode=False)
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
+    assert ["shopp" in line for line in failed] == [True, False, True, False]
+    assert failed[1::2] == ["failed: as [1/4]", "failed: as [3/4]"]
+
+
 def test_a_run_is_to_do_then_failed_then_done(tmp_path):
     one = small_run()
     assert state(one, tmp_path) == "to do"
