@@ -191,8 +191,9 @@ def warnings_of(found: dict[str, Any], encoder: str) -> list[str]:
             f"semantic: {n_texts:,} different texts became {n_vectors:,} different vectors, so what follows cannot "
             f'tell many items apart. Perhaps "{encoder}" does not know their language; --encoder takes another model'
         )
-    made, now = found.get("revision"), revision_of(encoder)
-    if made and now and made != now:
+    made = found.get("revision")
+    now = revision_of(encoder) if made else None  # which takes half a second to ask
+    if now and made != now:
         said.append(
             f"semantic: made with revision {made[:8]} of {encoder}, and the hub's cache has {now[:8]} now; to use "
             "that, remove the stage"

@@ -3,7 +3,8 @@
     python -m letterlib.course.site
 
 writes `site/`, with a page for every lesson, project and document and for every file they link to. Lessons are the
-student copies: worked solutions are left out. Formulas are set by MathJax, which a browser fetches from its network.
+student copies: worked solutions are left out. Formulas are MathML, which a browser sets without a network; with one it
+fetches MathJax, which sets them better.
 """
 
 import html
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode, ValidationError, read
 from nbformat.reader import NotJSONError
@@ -29,6 +31,17 @@ SITE = REPOSITORY / "site"
 _IMAGES = (".png", ".svg", ".gif", ".jpg")
 _TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 _HEADING = re.compile(r'(?<= id=")[^"]+(?=">)|(?<=class="anchor-link" href="#)[^"]+')
+# Code, which is left alone; a formula in a paragraph of its own; one in a line, where a dollar may also be a dollar.
+_FORMULA = re.compile(
+    r"(```.*?```|~~~.*?~~~|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$])\$(?!\s)([^$`\n]+?)(?<!\s)\$(?![\d$])", re.DOTALL
+)
+# The converter has no \\arg; browsers have script letters from Unicode alone, and lay a wide arrow's words over others.
+_OTHERWISE = (
+    (r"\\arg\\min", r"\\text{arg min}"),
+    (r"\\mathcal L", "ℒ"),
+    (r"\\xrightarrow(\{.*?\}\})", r"\\overset\1{\\longrightarrow}"),
+)
+_MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=TeX-MML-AM_CHTML,Safe"  # reads MathML
 # A line of text as long as a wide screen cannot be read, and a broken line of code no better; on a narrow one code and
 # tables are moved sideways, and what a cell or a check has to say is broken between words. Links are underlined for
 # those who do not see colours. Small letters that nbconvert leaves pale get a contrast of 4.5 or more.
@@ -127,13 +140,28 @@ def html_of(path: Path, addresses: dict[Path, Path]) -> str:
         notebook.cells = [new_markdown_cell(links), *notebook.cells, new_markdown_cell(links)]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _TARGET.sub(moved, cell.source)
+            cell.source = with_formulas(_TARGET.sub(moved, cell.source))
         for output in cell.get("outputs", ()):
             _say_what_it_shows(output)
     named = {"metadata": {"name": title[1] if title else path.stem}}
-    page, _ = HTMLExporter().from_notebook_node(notebook, named)
+    page, _ = HTMLExporter(mathjax_url=_MATHJAX).from_notebook_node(notebook, named)
     # Links name headings as code hosts number them, in small letters.
     return _HEADING.sub(lambda found: slug(unquote(html.unescape(found[0]))), page).replace("</head>", _STYLE, 1)
+
+
+def with_formulas(text: str) -> str:
+    """Markdown whose TeX has become MathML."""
+
+    def put(found: re.Match) -> str:
+        code, alone, inside = found.groups()
+        if code:
+            return code
+        tex = alone or inside
+        for pattern, other in _OTHERWISE:
+            tex = re.sub(pattern, other, tex)
+        return convert(tex, display="block" if alone else "inline")
+
+    return _FORMULA.sub(put, text)
 
 
 def _say_what_it_shows(output: NotebookNode) -> None:

@@ -1,5 +1,6 @@
 """The course as web pages: every link leads somewhere, nothing that a student must not see is there."""
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from letterlib.course.build import REPOSITORY
 from letterlib.course.prose import is_external
-from letterlib.course.site import address, build_site, html_of, main, navigation, notebook_of, pages
+from letterlib.course.site import address, build_site, html_of, main, navigation, notebook_of, pages, with_formulas
 
 
 class Page(HTMLParser):
@@ -42,6 +43,24 @@ def site(tmp_path_factory) -> dict[Path, str]:
     return {
         file.relative_to(folder): file.read_text(encoding="utf-8") if file.suffix == ".html" else "" for file in files
     }
+
+
+def test_formulas_are_set_without_a_network(site):
+    text = "".join(site.values())
+    formulas = re.findall("<math.*?</math>", text, re.DOTALL)
+    assert len(formulas) > 500
+    assert not [one for one in formulas if "\\" in one], "a command that the converter does not know"
+    shown = re.sub("<(pre|code|script|style|math)\\b.*?</\\1>", "", text, flags=re.DOTALL)
+    assert not re.findall(r"\\(?:frac|hat|ln|mathcal|sum|tau|text)\b", shown), "a formula that is still TeX"
+
+
+def test_a_formula_is_told_from_code_and_from_money():
+    text = "It costs $5, or $6: `$x$`\n\n~~~\n$y$\n~~~\n\n"
+    assert with_formulas(text) == text
+    line, alone = with_formulas("so $c_1$."), with_formulas(r"$$\mathcal L = \arg\min_k x$$")
+    assert re.fullmatch('so <math[^>]* display="inline">.*<mi>c</mi><mn>1</mn>.*</math>\\.', line)
+    assert re.fullmatch('<math[^>]* display="block">.*</math>', alone)
+    assert html.unescape(alone).count("ℒ") == 1 and "arg" in alone and "\\" not in alone
 
 
 def test_every_link_of_the_site_leads_to_a_page_and_to_a_heading_of_it(site):
