@@ -513,6 +513,7 @@ WRONG = [
     ("4.2", lambda c, g: sample_positives(c, g)[:, None], "a column: `multinomial"),
     ("4.2", lambda c, g: sample_positives(c, g).tolist(), "should be a tensor"),
     ("4.2", lambda c, g: torch.multinomial(others_of_group(c, g).float(), 1)[:, 0], "stopped with RuntimeError"),
+    ("4.3", lambda c, p, e: diversity_by_loop(c, p, e.double()), "a conversion such as"),
     ("4.3", diversity_with(fill=None), "left among the logits"),
     ("4.3", diversity_with(fill=0.0), "exp(0) = 1 still counts"),
     ("4.3", diversity_with(fill=-1.0), "`-torch.inf`"),

@@ -295,6 +295,7 @@ WRONG = [
     ("5.4", table_with(lambda letter, code: str(code)), "codes as strings"),
     ("5.4", table_with(lambda letter, code: code), "the codes themselves"),
     ("5.4", table_with(right_token, row=lambda tokens: tokens[::-1]), "wrong order"),
+    ("5.4", table_with(right_token, row=lambda tokens: tokens[:25]), "letters run out"),
     ("5.4", table_with(right_token, row="".join), "one long string"),
     ("5.4", table_with(right_token, row=tuple), "a tuple of tokens"),
     ("5.4", table_with(right_token, row=np.array), "an array of tokens"),
