@@ -67,20 +67,24 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
         if "genres" in dataset.items or len(np.unique(dataset.sequences.values)) < dataset.n_items:
             raise LetterError(f"{dataset.name}: items have genres or no interactions, and the released format then "
                               "needs a title and a text of each; add these columns")  # fmt: skip
-        write_json(folder / (dataset.name + INTERACTIONS), users)
+        _replace_interactions(dataset.name, users, folder)
         _write_source(dataset, folder)
-        (folder / (dataset.name + ITEMS)).unlink(missing_ok=True)  # of an earlier export: it would be read back
         return
     rows = dataset.items.to_dict("records")
     entries = {str(i): _entry(dataset.name, i, row) for i, row in enumerate(rows)}
     for entry, label in zip(entries.values(), dataset.item_labels, strict=False):  # there may be none
         entry["id"] = label
-    # One export's items beside another's interactions would be taken: whoever ends this in between leaves none.
-    with written_beside(folder / (dataset.name + ITEMS)) as beside:
+    with written_beside(folder / (dataset.name + ITEMS)) as beside:  # both are whole before one is put in place
         beside.write_text(as_json(entries), encoding="utf-8")
-        (folder / (dataset.name + ITEMS)).unlink(missing_ok=True)
-        write_json(folder / (dataset.name + INTERACTIONS), users)
+        _replace_interactions(dataset.name, users, folder)
         _write_source(dataset, folder)
+
+
+def _replace_interactions(name: str, users: dict[str, list[int]], folder: Path) -> None:
+    """Write them, and take away the items of an earlier export, which beside them would be read as theirs."""
+    with written_beside(folder / (name + INTERACTIONS)) as beside:
+        write_json(beside, users)
+        (folder / (name + ITEMS)).unlink(missing_ok=True)
 
 
 def _read_source(path: Path) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -379,8 +380,8 @@ def test_a_model_of_a_folder_is_another_model_when_its_files_are_others(tmp_path
 
     def key():
         pipeline = Pipeline(make_config("movielens", "smoke", encoder=str(folder)), cache=Cache(tmp_path / "cache"))
-        pipeline._stage = lambda name, version, options, inputs, work, seed: inputs
-        return pipeline._semantic()
+        pipeline._stage = lambda name, version, options, inputs, work, seed: SimpleNamespace(inputs=inputs, metrics={})
+        return pipeline._semantic().inputs
 
     (folder / "weights").write_text("1")
     first = key()
