@@ -9,6 +9,7 @@ from letterlib.data import identifiers_file
 from letterlib.data.dataset import Dataset, Split
 from letterlib.errors import Unavailable
 from letterlib.experiments.configuration import RunConfig
+from letterlib.generation.language_model import check_titles
 from letterlib.semantics import ItemEmbeddings
 from letterlib.tokenization.category_identifiers import category_identifiers
 from letterlib.tokenization.cooccurrence_identifiers import cooccurrence_identifiers
@@ -42,7 +43,7 @@ def _released(given: Ingredients) -> Identifiers:
 
 def _titles(given: Ingredients) -> Identifiers:
     """Words of the titles. A release without item text, whose titles are made up, is Unavailable."""
-    given.dataset.texts()
+    check_titles(given.dataset)
     return title_identifiers(given.dataset.titles()).identifiers
 
 

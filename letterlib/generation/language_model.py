@@ -40,7 +40,7 @@ def check_titles(dataset: Dataset) -> None:
     """Unavailable where a release has no titles: made-up ones, such as "item 17", hold no word to learn from."""
     if "title" not in dataset.items:
         raise Unavailable(f"{dataset.name}: this release has no item text, so there are no words to learn from; put "
-                          "<Name>.item.json beside the interactions, or train LC-Rec on seqrec alone")  # fmt: skip
+                          "<Name>.item.json beside the interactions (LC-Rec reads none with seqrec alone)")  # fmt: skip
 
 
 def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, nn.Module]:
