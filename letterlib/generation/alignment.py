@@ -54,6 +54,9 @@ WORDINGS = {
 
 TASKS = tuple(WORDINGS)
 
+TITLE_TOKENS = 64
+"""Of a longer title only the first ones are read and written: twenty fit the 2,048 that a LLaMA of 2023 reads."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -147,21 +150,20 @@ class AlignmentTasks:
 
     def _item2index(self, generator: np.random.Generator) -> Example:
         item = int(generator.integers(self.n_items))
-        response, title = identifiers_of(self.vocabulary, [item]), self.vocabulary.words(self.titles[item])
-        return self._example("item2index", generator, response, title=title)
+        response = identifiers_of(self.vocabulary, [item])
+        return self._example("item2index", generator, response, title=self._title(item))
 
     def _index2item(self, generator: np.random.Generator) -> Example:
         item = int(generator.integers(self.n_items))
-        return self._example("index2item", generator, self._said(self.titles[item]), item=self._item(item))
+        return self._example("index2item", generator, self._said(self._title(item)), item=self._item(item))
 
     def _fusionseqrec(self, generator: np.random.Generator) -> Example:
         past, item = self._past(generator)
         choice = int(generator.integers(len(WORDINGS["fusionseqrec"])))
         in_words = "{titles}" in WORDINGS["fusionseqrec"][choice]
-        response = identifiers_of(self.vocabulary, [item]) if in_words else self._said(self.titles[item])
-        return self._example(
-            "fusionseqrec", generator, response, choice, history=self._history(past), titles=self._titles(past)
-        )
+        response = identifiers_of(self.vocabulary, [item]) if in_words else self._said(self._title(item))
+        fields = {"history": self._history(past), "titles": self._joined([self._title(one) for one in past])}
+        return self._example("fusionseqrec", generator, response, choice, **fields)
 
     def _itemsearch(self, generator: np.random.Generator) -> Example:
         if self._searches:
@@ -182,7 +184,8 @@ class AlignmentTasks:
         else:
             past, _ = self._past(generator)
             text = self._taste(past)
-        return self._example("preferenceobtain", generator, self._said(text), history=self._history(past))
+        said = self._said(self.vocabulary.words(text))
+        return self._example("preferenceobtain", generator, said, history=self._history(past))
 
     def _example(
         self,
@@ -209,17 +212,17 @@ class AlignmentTasks:
         end = int(generator.integers(1, len(items)))
         return items[max(0, end - self.history) : end], int(items[end])
 
-    def _said(self, text: str) -> list[int]:
-        return [*self.vocabulary.words(text), self.vocabulary.end]
+    def _said(self, words: list[int]) -> list[int]:
+        return [*words, self.vocabulary.end]
+
+    def _title(self, item: int) -> list[int]:
+        return self.vocabulary.words(self.titles[item])[:TITLE_TOKENS]
 
     def _item(self, item: int) -> list[int]:
         return self.vocabulary.item_tokens[item].tolist()
 
     def _history(self, items: Sequence[int]) -> list[int]:
         return self._joined([self._item(item) for item in items])
-
-    def _titles(self, items: Sequence[int]) -> list[int]:
-        return self._joined([self.vocabulary.words(self.titles[item]) for item in items])
 
     def _joined(self, parts: list[list[int]]) -> list[int]:
         comma = self.vocabulary.words(", ")

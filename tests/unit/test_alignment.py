@@ -11,7 +11,7 @@ import pytest
 
 from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.generation.alignment import TASKS, WORDINGS, AlignmentTasks, prompt_of
+from letterlib.generation.alignment import TASKS, TITLE_TOKENS, WORDINGS, AlignmentTasks, prompt_of
 from letterlib.generation.intentions import Intentions
 from letterlib.generation.language_model import TINY, Vocabulary, begin_of, load_language_model
 from letterlib.tokenization.identifiers import Identifiers
@@ -359,6 +359,22 @@ def test_of_a_long_title_the_last_three_words_serve_and_genres_are_written_small
     data.items.loc[9, ["title", "genres"]] = "The Long Way Home", ""
     traits = AlignmentTasks(data.split(1), vocabulary, HISTORY)._traits
     assert traits[9] == ["Long", "Way", "Home"] and traits[8] == ["comedy", "drama"]
+
+
+def test_of_a_title_of_a_thousand_words_the_first_tokens_are_read_and_written(vocabulary):
+    data = catalogue()
+    data.items["title"] = [f"{title} " + "and on " * 500 for title in data.items["title"]]
+    tasks, draw = AlignmentTasks(data.split(1), vocabulary, HISTORY), np.random.default_rng(0)
+    examples = {task: [tasks.draw(task, draw) for _ in range(50)] for task in TASKS}
+    longest = {task: max(len(one.tokens) for one in drawn) for task, drawn in examples.items()}
+    prompt = 40  # the words of a wording, its history and, for a search, the last words of a title
+    assert TITLE_TOKENS < longest["item2index"] < TITLE_TOKENS + prompt
+    assert 2 * TITLE_TOKENS < longest["fusionseqrec"] < HISTORY * TITLE_TOKENS + prompt
+    assert max(longest["seqrec"], longest["itemsearch"], longest["preferenceobtain"]) < 2 * prompt
+    for one in examples["index2item"]:
+        said = one.tokens[one.response]
+        assert len(said) == TITLE_TOKENS + 1 and said[-1] == vocabulary.end
+        assert vocabulary.tokenizer.decode(said).startswith("film number ")
 
 
 def test_a_data_set_without_two_items_a_user_is_refused(vocabulary):
