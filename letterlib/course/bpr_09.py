@@ -64,7 +64,7 @@ def _nearest_first(causes: list[tuple[Tensor, str]], returned: Any) -> list[tupl
     """A small number and another mistake may be so near each other that a comparison with a tolerance takes both."""
     if not isinstance(returned, Tensor) or returned.shape != ():
         return causes
-    return sorted(causes, key=lambda cause: (cause[0] - returned.detach()).abs().max().item())
+    return sorted(causes, key=lambda cause: (cause[0] - returned.detach().double()).abs().max().item())
 
 
 def _gradients_of(loss: Callable[..., Tensor], case: Case) -> list[Tensor]:

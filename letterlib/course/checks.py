@@ -47,7 +47,7 @@ _CONVERTED = {
     ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
     ("a tensor", "a list"): "`torch.stack(...)` makes a tensor of tensors and keeps the gradient; `torch.tensor(...)` "
     "is for numbers.",
-    ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, but loses the gradient.",
+    ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, without a gradient.",
     ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
     ("an array", "a Series"): "`.to_numpy()` makes an array of it.",
     ("an array", "an Index"): "`.to_numpy()` makes an array of it.",

@@ -74,4 +74,4 @@ def auc(answer: Any, case: Case) -> None:
     elif isinstance(returned, Tensor) and returned.dtype == torch.bool:
         raise Incorrect(f"A share is a number, and {in_words(returned)} is true or false.", case, expected=expected,
                         actual=returned, cause="a comparison whose mean was not taken.")  # fmt: skip
-    compare("the list of shares", returned, expected, case, causes)
+    compare("the shares", returned, expected, case, causes)

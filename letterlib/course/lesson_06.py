@@ -136,7 +136,8 @@ def loss(answer: Any, case: Case) -> None:
         raise Incorrect("The loss is no finite number.", case, expected=expected, actual=returned, cause=cause)
     compare("the loss", returned, expected, case, _causes_of_loss(given, targets, tau))
     if not returned.requires_grad:
-        raise Incorrect("The loss has no gradient.", case, cause="a `detach()`, an `.item()` or `torch.no_grad()`.")
+        cause = "a `detach()`, `.item()`, `torch.no_grad()` or `torch.tensor(...)`; `torch.stack` keeps gradients."
+        raise Incorrect("The loss has no gradient.", case, cause=cause)
     (gradient,) = gradients(returned, [logits], case)
     wanted = ((given / tau).softmax(2) - F.one_hot(targets.clamp(min=0), given.shape[2])) / tau
     wanted = wanted * counted[..., None] / counted.sum()

@@ -87,7 +87,7 @@ def seeds(answer: Any, case: Case) -> None:
         cause = "seeds that only one side has, or common ones left out. `np.intersect1d` finds those in common."
         what = f"There are {n} seeds in common, and `differences` has {len(one)} values."
         raise Incorrect(what, case, expected=expected, actual=one, cause=cause)
-    if getattr(one, "shape", None) == (n,) and one.dtype.kind == "f" and close(np.sort(one), np.sort(expected)):
+    if isinstance(one, np.ndarray) and one.shape == (n,) and close(np.sort(one), np.sort(expected)):
         causes.append((one, "another order, such as that of a `set`, which has none. Sort by seed."))
     compare("differences", one, expected, case, causes)
     causes = [

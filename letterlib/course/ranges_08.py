@@ -145,7 +145,7 @@ def dead_nodes(answer: Any, case: Case) -> None:
         (np.append(right, True), "one entry too many. The last entry of `first_child` is where the last range ends."),
         (dead, "the children themselves."),
     ]  # fmt: skip
-    compare("dead", call(answer, case), right, case, telling(causes, right))
+    compare("the dead nodes", call(answer, case), right, case, telling(causes, right))
 
 
 def _whole(generator: Generator, shape: tuple[int, ...], size: int) -> np.ndarray:

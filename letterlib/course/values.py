@@ -118,11 +118,20 @@ def same(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, Tensor) else a == b
 
 
+_CHANGES = {
+    Tensor: ("`x[...] = ...`, `-=` or a method that ends in `_`", "`x.clone()` at the start gives you one of your own"),
+    np.ndarray: ("`x[...] = ...`, `-=` or `.sort()`", "`x.copy()` at the start gives you one of your own"),
+    list: ("`.append`, `.pop`, `.sort()` or `x[...] = ...`", "`list(x)` at the start gives you one of your own"),
+    dict: ("`.pop`, `.update` or `x[...] = ...`", "`dict(x)` at the start gives you one of your own"),
+}
+"""How a value is changed in place, and what to do instead."""
+
+
 def effect_on(name: str, before: Any, after: Any) -> tuple[str, str] | None:
     """What a function did to a value of its caller's, and the likely cause; None where it left it as it was."""
     if not same(before, after):
-        cause = f"an operation such as `-=` or `.sort()` on `{name}`; `a = a - b` and `sorted(a)` make a new one."
-        return f"Your function changed `{name}` in place.", cause
+        how, copy = _CHANGES.get(type(before), _CHANGES[Tensor])
+        return f"Your function changed `{name}` in place.", f"{how} on `{name}`, or on a part of it; {copy}."
     values = zip(*(value if isinstance(value, list) else [value] for value in (before, after)), strict=True)
     # A tensor that asked for no gradient was handed out as a copy: what it asks for is the function's own affair.
     asked = [now for then, now in values if isinstance(then, Tensor) and then.requires_grad]

@@ -310,7 +310,7 @@ WRONG = [
     ("3.3", lambda a, b: (np.sort(a) == np.sort(b)).mean(axis=1), "place by place"),
     ("3.3", lambda a, b: overlap_by_sets(a, b).tolist(), "should be an array"),
     ("3.3", overlap_of_sorted_rows, "Your function changed `first` in place"),
-    ("3.3", overlap_of_sorted_rows, "an operation such as `-=` or `.sort()` on `first`"),
+    ("3.3", overlap_of_sorted_rows, "`x[...] = ...`, `-=` or `.sort()` on `first`"),
     ("3.4", cf_that_steps_back, "`backward` was called inside"),
     ("3.4", cf_divided_in_place, "its gradient cannot be computed"),
     ("3.4", cf_divided_in_place, "an operation in place"),

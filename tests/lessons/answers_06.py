@@ -293,6 +293,7 @@ WRONG = [
     ("6.1", lambda *case: (pair_by_loop(*case)[0], None, None), "still to be written"),
     ("6.1", lambda *case: tuple(one.tolist() for one in pair_by_loop(*case)), "should be a tensor"),
     ("6.1", lambda *case: tuple(one.float() for one in pair_by_loop(*case)), "should be int64"),
+    ("6.2", lambda *given: torch.tensor(loss_by_hand(*given).item()), "or `torch.tensor(...)`"),
     ("6.2", loss_with(mean=lambda each, counted: each.mean()), "counted as token 0"),
     ("6.2", loss_with(mean=lambda each, counted: (each * counted).mean()), "number of all places"),
     ("6.2", loss_with(mean=lambda each, counted: (each * counted).sum()), "a sum"),
@@ -389,7 +390,7 @@ WRONG = [
     (
         "6.4",
         lambda p, n, k: (auc_by_sort(p, n, k) + 1) / 2,
-        "`the list of shares` has the right shape, and wrong values",
+        "`the shares` has the right shape, and wrong values",
     ),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k).numpy(), "should be a tensor"),
 ]

@@ -540,6 +540,7 @@ WRONG = [
     ("8.4", dead_with(np.sum), "how many children are dead"),
     ("8.4", lambda first_child, dead: dead, "the children themselves"),
     ("8.4", dead_with(np.mean), "share of dead children"),
+    ("8.4", lambda first_child, dead: dead_by_loop(first_child, dead).tolist(), "`the dead nodes` should be an array"),
 ]
 
 HALF_RIGHT = {

@@ -245,6 +245,7 @@ RIGHT = {
 WRONG = [
     ("9.1", bpr_with(lambda lead: -torch.sigmoid(lead).log().mean()), "rounded to 0"),
     ("9.1", bpr_with(lambda lead: torch.log(1 + torch.exp(-lead)).mean()), "an `exp` too large"),
+    ("9.1", bpr_with(lambda lead: (lead > 0).all()), "should be float32 and is bool"),
     ("9.1", bpr_with_small(1e-12), "a small number inside"),
     ("9.1", lambda u, i, j: -F.logsigmoid((u * i).sum(1) - (u * j).sum(1).detach()).mean(), "the gradient of `user`"),
     ("9.1", lambda u, i, j: -F.logsigmoid(lead_of(u.detach(), i, j)).mean(), "the gradient of `user`"),

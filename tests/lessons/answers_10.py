@@ -79,6 +79,10 @@ def grid_of_two_groups(entry):
     return [singles | one for one in grid_by_growing(lists)]
 
 
+def grid_of_texts(entry):
+    return [{name: str(value) for name, value in run.items()} for run in grid_by_growing(entry)]
+
+
 def grid_of_lists_only(entry):
     return grid_by_growing({name: value for name, value in entry.items() if isinstance(value, list)})
 
@@ -301,11 +305,12 @@ WRONG = [
     ("10.1", grid_with(choices=lambda v: list(v) if isinstance(v, (list, tuple)) else [v]), "There should be"),
     ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]), "into its letters"),
     ("10.1", grid_with(choices=lambda v: [one for one in v if one] if isinstance(v, list) else [v]), "a 0 in a list"),
-    ("10.1", lambda entry: grid_by_growing(entry)[::-1], "another order"),
+    ("10.1", lambda entry: grid_by_growing(entry)[::-1], "The right runs, in another order"),
     ("10.1", grid_in_order_of(sorted), "They keep the order of their list"),
     ("10.1", grid_in_order_of(lambda values: values[::-1]), "They keep the order of their list"),
     ("10.1", grid_without_lists_is_none, "Without lists there is one choice"),
     ("10.1", grid_without_lists_is_none, "There should be 1 run, and"),
+    ("10.1", grid_of_texts, "The right number of runs, and other runs. The first that differs:"),
     ("10.1", lambda entry: [entry], "the entry itself"),
     ("10.1", grid_of_one_dictionary, "one dictionary in all places"),
     ("10.1", lambda entry: (run for run in grid_by_growing(entry)), "`list(...)` around it"),
@@ -343,6 +348,8 @@ WRONG = [
     ("10.2", key_with(digest=lambda text: hashlib.sha256(text.encode()).hexdigest()), "64 hexadecimal"),
     ("10.2", key_with(digest=lambda text: hashlib.sha256(text.encode()).digest()), "gives text"),
     ("10.2", key_that_empties, "in place"),
+    ("10.2", key_that_empties, "`dict(x)` at the start"),
+    ("10.2", key_with(digest=lambda text: f"{int(sha(text), 16) % 16**15:x}"), "loses zeros in front"),
     ("10.3", parts_with(rest=lambda d, left, n, m: (left**2).mean()), "a mean of squares"),
     ("10.3", parts_with(rest=lambda d, left, n, m: left.var(ddof=1)), "used up more"),
     ("10.3", parts_with(rest=lambda d, left, n, m: d.var(ddof=1)), "variance of all values"),

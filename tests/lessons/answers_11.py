@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import torch
 
 NAMES = {"np": np, "pd": pd}
 """What the notebook has imported by the time it reaches its exercises."""
@@ -253,6 +254,7 @@ WRONG = [
     ("11.1", seeds_with(error=unpaired), "take the spread of the differences"),
     ("11.1", lambda *given: seeds_by_loop(*given)[0], "return three things"),
     ("11.1", seeds_with(lambda *given: pd.Series(seeds_by_loop(*given)[0])), "`.to_numpy()` makes an array"),
+    ("11.1", seeds_with(lambda *given: torch.from_numpy(seeds_by_loop(*given)[0])), "`.numpy()` leads back"),
     ("11.1", seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(len(d))), "the whole table"),
     ("11.1", seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(a.size)), "the whole table"),
     ("11.1", error_with_runs_of_b, "all runs of one side"),

@@ -10,7 +10,7 @@ from scipy import stats
 
 from letterlib.course import power_10
 from letterlib.course.build import REPOSITORY, execute
-from letterlib.course.lesson_10 import all_combinations
+from letterlib.course.grid_10 import all_combinations
 from letterlib.course.power_10 import smallest_seen, variance_parts
 from letterlib.course.published import COLUMNS, COUNTS, beside_published, published
 from letterlib.evaluation.bootstrap import paired_difference
