@@ -46,9 +46,8 @@ def bpr(answer: Any, case: Case) -> None:
         cause = "the logarithm of a sigmoid that was rounded to 0, or an `exp` too large for float32. `F.logsigmoid` " \
                 "has neither."  # fmt: skip
         raise Incorrect("The loss is not finite.", case, expected=expected, actual=returned, cause=cause)
-    conversion = (expected, "`.double()` or `.half()` on the way. The loss has the dtype of the vectors.")
     mistakes = telling(_causes_of_loss(**case), expected)
-    compare("the loss", returned, expected, case, [conversion, *_nearest_first(mistakes, returned)])
+    compare("the loss", returned, expected, case, _nearest_first(mistakes, returned))
     if not returned.requires_grad:
         cause = "`detach()`, `.item()` or a new tensor on the way."
         raise Incorrect("The loss has no gradient, so nothing can be learned from it.", case, cause=cause)

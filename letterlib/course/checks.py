@@ -11,18 +11,28 @@ import importlib
 import io
 import os
 import secrets
-import sysconfig
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from letterlib.course.draws import drawing_from
-from letterlib.course.values import cause_of_dtype, close, copied, dtype_of, effect_on, in_words, kind_of, remembered
+from letterlib.course.stopped import other_stub, where
+from letterlib.course.values import (
+    cause_of_dtype,
+    cause_of_kind,
+    cause_of_shape,
+    close,
+    copied,
+    dtype_of,
+    effect_on,
+    in_words,
+    kind_of,
+    remembered,
+    wider,
+)
 from letterlib.errors import LetterError
 
 Outcome = Literal["correct", "incorrect", "not attempted"]
@@ -34,25 +44,6 @@ GRADING_SEED = 2024
 _STUB = "Replace `raise NotImplementedError()`, which was reached, by your answer. Run that cell, and then this one."
 _STOPPED = "Your function stopped with"
 _UNKNOWN = "none that we know. Work the input above out by hand, and print each step of your function beside it."
-_MISSING = "a part that is still to be written, or a function that returns nothing, such as `list.sort`."
-_OTHER_KIND = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
-_NOT_LEARNERS = (str(Path(__file__).parent.parent), sysconfig.get_path("stdlib"), "<frozen")
-_CONVERTED = {
-    ("a number", "an array"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
-    "for.",
-    ("a number", "a tensor"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
-    "for.",
-    ("an array", "a number"): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
-    "`axis`: several numbers are asked for.",
-    ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
-    ("a tensor", "a list"): "`torch.stack(...)` makes a tensor of tensors and keeps the gradient; `torch.tensor(...)` "
-    "is for numbers.",
-    ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, without a gradient.",
-    ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
-    ("an array", "a Series"): "`.to_numpy()` makes an array of it.",
-    ("an array", "an Index"): "`.to_numpy()` makes an array of it.",
-}
-
 _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#888888"}
 
 
@@ -71,8 +62,11 @@ class Incorrect(Exception):
 
     @property
     def about(self) -> str:
-        """The name of the value that is wrong, where one is named."""
-        return self.message.split("`")[1] if self.message.startswith(("`", "Your function changed `")) else ""
+        """The name of the value that is wrong, where one is named, and in two words what is."""
+        if not self.message.startswith(("`", "Your function changed `")):
+            return ""
+        _, name, rest = self.message.split("`", 2)
+        return " ".join([name, *rest.split()[:2]])
 
     @property
     def lines(self) -> list[str]:
@@ -85,7 +79,7 @@ class Incorrect(Exception):
 
 
 class NotAttempted(Exception):
-    """The answer is still the stub."""
+    """The answer is still the stub, or calls a function that is one, which is then named."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +118,8 @@ def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
         require(exercise, answer)
     try:
         _examine(exercise, answer, secrets.randbits(32) if seed is None else seed)
-    except NotAttempted:
-        return Result(exercise, "not attempted", [_STUB])
+    except NotAttempted as found:
+        return Result(exercise, "not attempted", [str(found) or _STUB])
     except Incorrect as found:
         return Result(exercise, "incorrect", found.lines)
     except LetterError as error:
@@ -205,9 +199,9 @@ def call(answer: Any, case: Case) -> Any:
             returned = answer(*given.values())
     except (Exception, SystemExit) as error:
         if isinstance(error, NotImplementedError) and not error.args:  # torch raises it, too, and says for what
-            raise NotAttempted from None
+            raise NotAttempted(other_stub(answer, error)) from None
         what = f"{_STOPPED} {type(error).__name__}: {error}"
-        raise Incorrect(what, case, cause=_where(error)) from None
+        raise Incorrect(what, case, cause=where(error)) from None
     if returned is Ellipsis:
         raise NotAttempted
     if returned is None:
@@ -224,7 +218,8 @@ def call(answer: Any, case: Case) -> Any:
 def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()) -> None:
     """Type, shape, dtype and values of one tensor, array or number, in this order; the first difference is the finding.
 
-    expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or fractions).
+    expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or fractions), and a
+    tensor of fractions may be wider than asked for: what was computed in float64 is no mistake.
     causes: pairs (value that a typical mistake gives, what the mistake is).
     """
     wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
@@ -235,25 +230,14 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
         what = f"`{name}` should be {kind} and is {kind_of(actual)}."
         if comparable and close(actual, expected):  # so no mistake that gives these values is the cause
             likely = ""
-        otherwise = _MISSING if actual is None or actual is Ellipsis else _OTHER_KIND
-        raise wrong(what, cause=likely or _CONVERTED.get((kind, kind_of(actual)), otherwise))
+        raise wrong(what, cause=likely or cause_of_kind(actual, expected))
     if kind != "a number":
         if actual.shape != expected.shape:
             what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
-            cause = "a reduction over the wrong dimension, or a slice of another length."
-            if tuple(actual.shape) == (1,) and tuple(expected.shape) == ():
-                cause = "something that began as `torch.zeros(1)`: begin with the number 0, or with `torch.zeros(())`."
-            raise wrong(what, cause=likely or cause)
-        if dtype_of(actual) != dtype_of(expected):
+            raise wrong(what, cause=likely or cause_of_shape(actual, expected))
+        if dtype_of(actual) != dtype_of(expected) and not wider(actual, expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
             raise wrong(what, cause=likely or cause_of_dtype(actual, expected))
     if not close(actual, expected):
         shaped = "the wrong value" if getattr(expected, "shape", ()) == () else "the right shape, and wrong values"
         raise wrong(f"`{name}` has {shaped}.", cause=likely)
-
-
-def _where(error: BaseException) -> str:
-    """The last line of the learner's own code that the error went through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(_NOT_LEARNERS)]
-    return f"line {own[-1].lineno} of your code, `{own[-1].line}`." if own and own[-1].line else ""

@@ -54,7 +54,8 @@ def diversity(answer: Any, case: Case) -> None:
         cause = _cause_of_infinity(codes, positive, len(codebook), returned)
         raise Incorrect(f"The loss is {what}.", case, expected=expected, actual=returned, cause=cause)
     causes = list(_wrong_diversity(codes, positive, codebook.detach()))
-    near = isinstance(returned, Tensor) and torch.allclose(returned.detach().double(), reference.double(), rtol=0.01)
+    near = isinstance(returned, Tensor) and returned.shape == reference.shape
+    near = near and torch.allclose(returned.detach().double(), reference.double(), rtol=0.01)
     if near and not close(returned, reference):
         causes.append((returned, f"{HIGH_FILL}, or a rounding on the way."))
     compare("the loss", returned, reference.detach(), case, causes)

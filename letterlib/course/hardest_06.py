@@ -69,9 +69,7 @@ def auc(answer: Any, case: Case) -> None:
         ((share(hardest, 1) > 0).float(), "whether any is beaten; the measure is the share that is."),
     ]
     returned = call(answer, case)
-    if isinstance(returned, Tensor) and returned.is_floating_point():
-        returned = returned.float()
-    elif isinstance(returned, Tensor) and returned.dtype == torch.bool:
+    if isinstance(returned, Tensor) and returned.dtype == torch.bool:
         raise Incorrect(f"A share is a number, and {in_words(returned)} is true or false.", case, expected=expected,
                         actual=returned, cause="a comparison whose mean was not taken.")  # fmt: skip
     compare("the shares", returned, expected, case, causes)

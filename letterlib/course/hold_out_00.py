@@ -93,6 +93,8 @@ def _require_items(name: str, actual: Any, expected: np.ndarray, case: Case) -> 
             cause = "`np.array([])`, which is made for fractions. `items[:0]` is empty and of the right type."
     else:
         what, cause = f"an array and is {kind_of(actual)}", "a conversion. A slice of an array is an array."
+        if isinstance(actual, (list, tuple)):
+            cause = "`np.array(part, dtype=np.int64)` makes an array of it; a slice of an array is one already."
         if isinstance(actual, (list, tuple)) and not actual:
             cause = "an empty list. `items[:0]` is an empty array."
         elif actual is None:

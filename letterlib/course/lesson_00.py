@@ -137,7 +137,8 @@ def popularity(answer: Any, case: Case) -> None:
         (wanted[train[wanted] > 0], "items without an interaction left out. They come last, by their id."),
         *((_ranked(counts > 0), "items marked as seen or not; `counts[items] += 1` adds 1 once. Use `np.bincount`.")
           for counts in (train, everything)),
-        (wanted.astype(np.float64), "a conversion to fractions. Item ids are whole numbers."),
+        (wanted.astype(np.float64), "`np.zeros` without `dtype=int`, or a conversion to fractions. Item ids are whole "
+         "numbers."),
     ]  # fmt: skip
     if whole and np.array_equal(train[returned], train[wanted]):
         causes.append((returned, "ties in another order. Of films with equal counts the lower id comes first."))

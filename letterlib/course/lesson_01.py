@@ -11,7 +11,7 @@ from letterlib.analysis.neighbours import unit_rows
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.nearest_01 import drawn_rows, nearest, nearest_cases
 from letterlib.course.scale_01 import standardize_cases, standardized
-from letterlib.course.values import tenths
+from letterlib.course.values import close, tenths
 from letterlib.semantics import mean_pool
 
 
@@ -39,7 +39,11 @@ def masked_mean(answer: Any, case: Case) -> None:
     if getattr(returned, "shape", None) == mask.shape != mean_pool(states, mask).shape:
         causes.append((returned, "the mask lacks a last dimension, so that it met the dimensions of the vectors in "
                        "the place of the tokens: `mask.unsqueeze(-1)`."))  # fmt: skip
-    compare("vectors", returned, mean_pool(states, mask), case, causes)
+    right = mean_pool(states, mask)
+    compare("vectors", returned, right, case, causes)
+    if returned.dtype != states.dtype:
+        raise Incorrect("`vectors` has another type of number than `states`.", case, expected=right, actual=returned,
+                        cause=f"a conversion; return {states.dtype}, the type of the states.")  # fmt: skip
 
 
 def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
@@ -53,7 +57,6 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
     right, upside_down = mean_pool(states, mask), "the mask is upside down: 1 is real, 0 is padding."
     as_places = "a mask of 0 and 1 as an index: it picks positions 0 and 1. `mask.bool()` picks where it is true."
     return [
-        (right, f"another type of number; return {states.dtype}, the type of the states."),
         (right[:, None], "`keepdim=True`, or a stray dimension; one vector per text is enough."),
         (
             right.squeeze(),
@@ -96,6 +99,8 @@ def mean_cosine(answer: Any, case: Case) -> None:
     if isinstance(returned, (np.ndarray, Tensor)) and returned.ndim > 0:
         what = f"`mean cosine` should be one number and has shape {tuple(returned.shape)}."
         cause = "a mean over one axis, or none yet; take it over all pairs."
+        if close(returned.reshape(-1), np.array([right])):
+            cause = "the right number in a box: `keepdims=True`, or a sum that began as `np.zeros(1)`."
         raise Incorrect(what, case, expected=right, actual=returned, cause=cause)
     compare("mean cosine", returned, right, case, _wrong_means(vectors))
 

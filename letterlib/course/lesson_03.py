@@ -113,7 +113,11 @@ def overlap(answer: Any, case: Case) -> None:
         (np.isin(first, second).mean(axis=1), "`isin` on whole tables: an id counts if any item's list has it."),
         (1 - share, "the share of neighbours that differ."),
         ((common > 0).astype(float), "whether there is any common neighbour; we want how many of the k."),
-        (common // k, "a division by `//`, which cuts fractions off, or whole sets compared: count what is in both."),
+        (
+            common // k,
+            "a division by `//`, which cuts fractions off; a table of whole numbers, such as "
+            "`np.zeros_like(first)`; or whole sets compared: count what is in both.",
+        ),
         (common / k**2, "a mean over all pairs of neighbours. First ask of each whether it is in the other list."),
         (common / (2 * k), "both lists in the denominator. Each has k entries; divide by k."),
         (common / 10, "a division by 10. Here k is the length of a row."),

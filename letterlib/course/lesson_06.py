@@ -164,7 +164,6 @@ def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Te
     others = (given / tau).scatter(2, places, -torch.inf).logsumexp(2)
     one_sided = mean(given.logsumexp(dim=2) - own / tau)
     return [
-        (expected, "`.double()` or `.half()` on the way. The loss has the dtype of the logits."),
         (as_zero.mean(), "ignored targets counted as token 0. Leave those places out."),
         (each.mean(), "divided by the number of all places; divide by the number that count."),
         (each.sum(), "a sum; the loss is a mean over the targets that count."),
@@ -215,7 +214,6 @@ def weights(answer: Any, case: Case) -> None:
     plain = logits.softmax(dim=1).masked_fill(here, 0)
     filled = logits.masked_fill(here, -100).div(tau).softmax(1)
     causes = [
-        (expected, "`.double()` or `.half()` on the way. The weights have the dtype of the logits."),
         (p, "the target has its probability, too. It is no negative: 0 there, and the others add up to 1."),
         (p.masked_fill(here, 0), "the target is out, but the rest adds up to less than 1. Divide by its sum."),
         (p / (1 - p[here])[:, None], "divided rightly, but the target still has weight; 0 there."),

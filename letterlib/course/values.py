@@ -55,6 +55,52 @@ def dtype_of(value: Tensor | np.ndarray) -> str:
     )
 
 
+def wider(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> bool:
+    """Whether both are tensors of fractions, and the first keeps more digits."""
+    both = all(isinstance(one, Tensor) and one.is_floating_point() for one in (actual, expected))
+    return both and actual.itemsize > expected.itemsize
+
+
+_CONVERTED = {
+    ("a number", "an array"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
+    "for.",
+    ("a number", "a tensor"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
+    "for.",
+    ("an array", "a number"): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
+    "`axis`: several numbers are asked for.",
+    ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
+    ("a tensor", "a list"): "`torch.stack(...)` makes a tensor of tensors and keeps the gradient; `torch.tensor(...)` "
+    "is for numbers.",
+    ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, without a gradient.",
+    ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
+    **{("an array", what): "`.to_numpy()` makes an array of it." for what in ("a Series", "an Index", "a DataFrame")},
+    **{
+        (what, "a tuple"): f"one of its parts is asked for, or {what[2:].strip()} made of them."
+        for what in ("a tensor", "an array")
+    },
+}
+"""What usually turns one kind of value into another, by (kind that is asked for, kind that came)."""
+
+
+def cause_of_kind(actual: Any, expected: Any) -> str:
+    """What usually gives a value of another kind than it should have: in words, for a finding."""
+    if actual is None or actual is Ellipsis:
+        return "a part that is still to be written, or a function that returns nothing, such as `list.sort`."
+    otherwise = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
+    return _CONVERTED.get((kind_of(expected), kind_of(actual)), otherwise)
+
+
+def cause_of_shape(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> str:
+    """What usually gives a tensor or an array another shape than it should have: in words, for a finding."""
+    keep, zeros = ("`keepdim`", "torch.zeros") if isinstance(expected, Tensor) else ("`keepdims`", "np.zeros")
+    if tuple(actual.shape) == (1,) and tuple(expected.shape) == ():
+        return f"something that began as `{zeros}(1)`: begin with the number 0, or with `{zeros}(())`. Or {keep}."
+    count = int(np.prod(tuple(expected.shape)))
+    if count and int(np.prod(tuple(actual.shape))) == count and close(actual.reshape(expected.shape), expected):
+        return f"the right values in a table of another shape: {keep}, or an index such as `[0]` that is missing."
+    return "a reduction over the wrong dimension, or a slice of another length."
+
+
 def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> str:
     """What usually gives a tensor or an array another dtype than it should have: in words, for a finding."""
     tensor = isinstance(expected, Tensor)
@@ -68,17 +114,24 @@ def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -
 
 def close(a: Any, b: Any) -> bool:
     """Equal in shape, and in value but for rounding. Never an error, whatever a learner returns; False for complex."""
-    if any(isinstance(one, np.ndarray) and (one.dtype.kind not in "biuf" or one.itemsize > 8) for one in (a, b)):
-        return False  # torch has no such numbers
     try:
-        # A copy, because torch takes no array that is read backwards.
-        a, b = (torch.as_tensor(np.array(one, order="C") if isinstance(one, np.ndarray) else one) for one in (a, b))
-        if a.is_complex() or b.is_complex():
-            return False
-        a, b = a.detach().double(), b.detach().double()
+        a, b = (_as_tensor(one).detach().double() for one in (a, b))
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
     except (TypeError, ValueError, RuntimeError):
         return False  # such as a whole number of more than 64 bits, or a tensor without values
+
+
+def _as_tensor(value: Any) -> Tensor:
+    """TypeError for what is no real number, or none that torch has."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.kind not in "biuf":
+            raise TypeError(value.dtype)
+        # A copy, because torch takes no array that is read backwards; and it has no numbers of more than 64 bits.
+        value = np.array(value, dtype=np.float64 if value.dtype.itemsize > 8 else None, order="C")
+    tensor = torch.as_tensor(value)
+    if tensor.is_complex():
+        raise TypeError(tensor.dtype)
+    return tensor
 
 
 def telling(causes: list[tuple[Any, str]], right: Any) -> list[tuple[Any, str]]:

@@ -234,7 +234,12 @@ def marked_list_by_list(sequences, n, n_items):
 
 RIGHT = {
     "0.1": [hold_out_by_parts, hold_out_by_position],
-    "0.2": [recall_by_loop, recall_by_comparison, recall_in_torch],
+    "0.2": [
+        recall_by_loop,
+        recall_by_comparison,
+        recall_in_torch,
+        lambda *given: np.longdouble(recall_by_loop(*given)),
+    ],
     "0.3": [ndcg_by_discounts, ndcg_by_loop, ndcg_by_maximum],
     "0.4": [popularity_by_loop, popularity_by_sort, popularity_in_pandas, popularity_by_add_at],
 }

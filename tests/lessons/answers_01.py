@@ -182,7 +182,12 @@ RIGHT = {
         nearest_by_partition_at_every_place,
     ],
     "1.3": [mean_by_sum_of_units, mean_by_pairs, mean_by_torch, mean_without_nan],
-    "1.4": [standardize_by_mean_square, standardize_by_norm, standardize_in_float64],
+    "1.4": [
+        standardize_by_mean_square,
+        standardize_by_norm,
+        standardize_in_float64,
+        lambda x: standardize_by_norm(x.astype(np.longdouble)),
+    ],
 }
 
 WRONG = [

@@ -222,7 +222,13 @@ def others_alone(z, h):
 
 
 RIGHT = {
-    "3.1": [propagate_as_one_graph, propagate_by_loop, propagate_with_nan_to_num, propagate_with(symmetric)],
+    "3.1": [
+        propagate_as_one_graph,
+        propagate_by_loop,
+        propagate_with_nan_to_num,
+        propagate_with(symmetric),
+        lambda a, p, q: [one.double() for one in propagate_by_loop(a, p, q)],
+    ],
     "3.2": [pairs_by_loop, pairs_by_index, lambda h, n, w: (h[:-n][:-n][-w - 1 : -1], h[:-n][:-n][1:][-w:])],
     "3.3": [
         overlap_by_sets,
@@ -248,7 +254,7 @@ WRONG = [
     ("3.1", propagate_with(lambda edges, mine, theirs: edges / mine.sqrt()), "only the receiver's degree"),
     ("3.1", propagate_with(lambda edges, mine, theirs: edges / theirs.sqrt()), "only the neighbours' degrees"),
     ("3.1", propagate_with(symmetric, floor=0), "division by zero"),
-    ("3.1", lambda a, p, q: [one.double() for one in propagate_by_loop(a, p, q)], "`.double()`"),
+    ("3.1", lambda a, p, q: [one.half() for one in propagate_by_loop(a, p, q)], "a conversion such as"),
     ("3.1", propagate_through_pairs_without_an_edge, "a pair without an edge"),
     ("3.1", lambda a, p, q: (p, propagate_by_loop(a, p, q)[1]), "handed back as it came"),
     ("3.1", lambda a, p, q: (propagate_by_loop(a, p, q)[0], q), "handed back as it came"),

@@ -457,7 +457,8 @@ RIGHT = {
     "4.3": [diversity_by_loop, diversity_by_ignore_index, lambda c, p, e: diversity_loss(c[:, None], p[:, None], [e]),
             diversity_or(0), diversity_or(0.0), diversity_or(torch.tensor(0)), diversity_as_written,
             diversity_by_probabilities, diversity_masked(chosen_by_where),
-            diversity_masked(lambda per_item, has: per_item[has])],
+            diversity_masked(lambda per_item, has: per_item[has]),
+            lambda c, p, e: diversity_by_loop(c, p, e.double())],
     "4.4": [sinkhorn_by_two_vectors, sinkhorn_in_logarithms, columns_of_one_scaled_at_the_end],
 }  # fmt: skip
 
@@ -513,7 +514,7 @@ WRONG = [
     ("4.2", lambda c, g: sample_positives(c, g)[:, None], "a column: `multinomial"),
     ("4.2", lambda c, g: sample_positives(c, g).tolist(), "should be a tensor"),
     ("4.2", lambda c, g: torch.multinomial(others_of_group(c, g).float(), 1)[:, 0], "stopped with RuntimeError"),
-    ("4.3", lambda c, p, e: diversity_by_loop(c, p, e.double()), "a conversion such as"),
+    ("4.3", lambda c, p, e: diversity_by_loop(c, p, e)[None], "`keepdim`"),
     ("4.3", diversity_with(fill=None), "left among the logits"),
     ("4.3", diversity_with(fill=0.0), "exp(0) = 1 still counts"),
     ("4.3", diversity_with(fill=-1.0), "`-torch.inf`"),

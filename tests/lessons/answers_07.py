@@ -273,7 +273,7 @@ def right_merge(weight, a, b, alpha, rank):
 
 
 RIGHT = {
-    "7.1": [values_by_loop, values_by_table, values_by_scatter],
+    "7.1": [values_by_loop, values_by_table, values_by_scatter, lambda *given: values_by_loop(*given).double()],
     "7.2": [batch_by_lists, batch_by_places, batch_by_writing],
     "7.3": [windows_by_loop, windows_by_steps],
     "7.4": [lora_by_layers, lora_by_einsum, lora_with(right_merge)],
@@ -293,7 +293,7 @@ WRONG = [
     ("7.1", as_many_as_there_are_films, "below the number of *films*"),
     ("7.1", zero_taken_for_none(lambda means: means == 0), "a mean of 0 taken for no films"),
     ("7.1", zero_taken_for_none(lambda means: (means == 0).all(1, keepdim=True)), "a mean of 0 taken for no films"),
-    ("7.1", lambda *given: values_by_loop(*given).double(), "should be float32"),
+    ("7.1", lambda *given: values_by_loop(*given).int(), "should be float32"),
     ("7.1", lambda codes, words, random: random.clone(), "unchanged"),
     ("7.1", writes_into_random, "in place"),
     ("7.1", used_only, "one row for every code"),

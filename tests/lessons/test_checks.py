@@ -115,6 +115,53 @@ def test_what_a_function_does_to_an_array_or_list_is_noticed():
         call(lambda a: a.pop(), {"a": [1, 2]})
 
 
+@pytest.mark.parametrize("before,change,words", [
+    (torch.zeros(2, 2), lambda x: x[0].add_(1), "`x.clone()` at the start"),
+    (np.zeros((2, 2)), lambda x: x[0].sort() if x[0].put(0, 1) else None, "`x.copy()` at the start"),
+    ([1, 2], lambda x: x.pop(), "`list(x)` at the start"),
+    ({"b": 1}, lambda x: x.update(b=2), "`dict(x)` at the start"),
+])  # fmt: skip
+def test_what_to_do_instead_of_a_change_in_place_depends_on_what_was_changed(before, change, words):
+    from letterlib.course.checks import call
+
+    with pytest.raises(Incorrect) as found:
+        call(lambda given: [change(given)], {"given": before})
+    assert "changed `given`" in found.value.message and words in found.value.cause
+
+
+@pytest.mark.parametrize("actual,words", [
+    (torch.ones(1), "began as `torch.zeros(1)`"),
+    (torch.ones(1, 1), "`keepdim`, or an index such as `[0]`"),
+    (torch.zeros(1, 1), "a reduction over the wrong dimension"),
+    (np.ones(1), "a NumPy function on the way"),
+    ((torch.ones(()),), "one of its parts is asked for, or tensor made of them"),
+])  # fmt: skip
+def test_right_values_in_another_shape_or_kind_get_their_own_words(actual, words):
+    with pytest.raises(Incorrect) as found:
+        compare("it", actual, torch.ones(()), {})
+    assert words in found.value.cause
+
+
+def test_fractions_may_be_wider_than_asked_for_and_not_narrower_and_whole_numbers_are_of_one_kind():
+    compare("it", torch.ones(2).double(), torch.ones(2), {})
+    for actual, expected in ((torch.ones(2).half(), torch.ones(2)), (torch.ones(2).int(), torch.ones(2).long()),
+                             (torch.ones(2).double(), torch.ones(2).long())):  # fmt: skip
+        with pytest.raises(Incorrect, match="should be"):
+            compare("it", actual, expected, {})
+
+
+def test_an_answer_that_calls_another_stub_is_told_which():
+    def my_hold_out(items, n):
+        raise NotImplementedError()
+
+    def my_popularity(sequences, n, n_items):
+        return [my_hold_out(one, n) for one in sequences]
+
+    result = check("0.4", my_popularity)
+    assert result.outcome == "not attempted" and "calls `my_hold_out`" in result.lines[0]
+    assert "calls" not in check("0.1", my_hold_out).lines[0]
+
+
 def test_a_right_answer_that_writes_to_stderr_gets_its_points(capsys):
     """nbgrader gives none to a cell that wrote there, as every warning does."""
 
