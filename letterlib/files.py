@@ -63,11 +63,11 @@ def replace(written: str | Path, path: str | Path) -> None:
 
 def _share(written: Path) -> None:
     """Let others read what was written, as far as the umask lets them; safetensors' files are for their owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
+    probe = written.with_name(".mode")  # to ask for the umask is to set it, for a moment and for all threads
+    probe.touch()
     for one in written.rglob("*") if written.is_dir() else [written]:
         if one.is_file():
-            one.chmod(0o666 & ~mask)
+            one.chmod(probe.stat().st_mode & 0o777)
 
 
 @contextmanager
@@ -255,6 +255,6 @@ def digest(*parts: Any) -> str:
             state.update(f"{part.dtype}{part.shape}".encode())
             state.update(part.tobytes())
         else:
-            state.update(json.dumps(part, sort_keys=True, ensure_ascii=False, default=str).encode())
+            state.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
         state.update(b"\0")
     return state.hexdigest()[:16]

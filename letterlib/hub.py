@@ -20,7 +20,7 @@ def check_model(option: str, name: str) -> None:
         raise LetterError(f"{option}={name}: ~ is not resolved here; write the whole path, {os.path.expanduser(name)}")
     if (name.startswith((".", "/")) or name.endswith("/")) and not folder.is_dir():
         raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
-    meant = name.startswith(".") or "/" in name + folder.as_posix()
+    meant = name.startswith(".") or "/" in name or "\\" in name
     if meant and folder.is_dir() and not (folder / "config.json").is_file():
         raise LetterError(f"{option}={name}: this folder holds no model (no config.json)")
 

@@ -73,8 +73,8 @@ def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items") -> 
         ordered = np.sort(counts)[::-1] / counts.sum()
         used = ordered[ordered > 0]
         label = f"{name} ({len(used)} code{'s' * (len(used) > 1)} in use)"
-        ax.plot(range(1, len(used) + 1), used, color=PALETTE[i], linewidth=2, label=label)
-        ax.plot(len(used), used[-1], MARKERS[i % 6], color=PALETTE[i], markersize=6)
+        ax.plot(range(1, len(used) + 1), used, color=PALETTE[i % 10], linewidth=2, label=label)
+        ax.plot(len(used), used[-1], MARKERS[i % 6], color=PALETTE[i % 10], markersize=6)
     size = max(len(counts) for counts in loads.values())
     ax.axhline(1 / size, color=GREY, linestyle=":", linewidth=1, label=f"all {size} codes used equally")
     ax.set(xlabel="first codes, most frequent first", ylabel=f"share of {of}", xlim=(0, None))
@@ -112,7 +112,7 @@ def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame]) -> Axes:
     """Probability that two items with the same first codes share a genre. purity: arm -> `genre_purity`'s frame."""
     ax = _new()
     for i, (name, frame) in enumerate(purity.items()):
-        ax.plot(frame.index, frame["purity"], f"{MARKERS[i % 6]}-", color=PALETTE[i], linewidth=2, label=name)
+        ax.plot(frame.index, frame["purity"], f"{MARKERS[i % 6]}-", color=PALETTE[i % 10], linewidth=2, label=name)
     chance = pd.concat(purity.values()).groupby(level=0)
     low, high = chance["shuffled_low"].min().dropna(), chance["shuffled_high"].max().dropna()
     ax.fill_between(low.index, low, high, color=GREY, alpha=0.3, linewidth=0, label="shuffled identifiers (95% range)")
@@ -134,8 +134,8 @@ def training_curves(curves: Mapping[str, Sequence[tuple[int, float]]], measure: 
     for i, (name, pairs) in enumerate(curves.items()):
         epochs, values = np.array(pairs, dtype=float).T
         best = int(values.argmax() if higher_is_better else values.argmin())
-        ax.plot(epochs, values, color=PALETTE[i], linewidth=2, label=name)
-        ax.plot(epochs[best], values[best], MARKERS[i % 6], color=PALETTE[i], markersize=8)
+        ax.plot(epochs, values, color=PALETTE[i % 10], linewidth=2, label=name)
+        ax.plot(epochs[best], values[best], MARKERS[i % 6], color=PALETTE[i % 10], markersize=8)
         said[name] = f"{values[best]:.3g} (epoch {epochs[best]:.0f})"
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch (mark: the best)", ylabel=measure)
@@ -195,7 +195,7 @@ def _grouped_bars(ax: Axes, values: Mapping[str, Sequence[float]]) -> list[BarCo
     """For each name its bars, one in each group."""
     width, middle = 0.84 / len(values), (len(values) - 1) / 2
     return [
-        ax.bar(np.arange(len(heights)) + (i - middle) * width, heights, width * 0.92, color=PALETTE[i], label=name)
+        ax.bar(np.arange(len(heights)) + (i - middle) * width, heights, width * 0.92, color=PALETTE[i % 10], label=name)
         for i, (name, heights) in enumerate(values.items())
     ]
 

@@ -26,7 +26,7 @@ TOLD_APART = 0.95
 """The share of the different texts that should have different vectors. Below it most likely words are not known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ItemEmbeddings:
     """One vector per item id, and where it came from.
 

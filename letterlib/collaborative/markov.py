@@ -38,11 +38,15 @@ class MarkovFloor:
         self._ties = torch.from_numpy(1e-9 * (1 - rank / len(rank)))
         validate = validation_ndcg(split, self.recommend)
         best = -1.0
-        for settings in itertools.product(WINDOWS, DECAYS, SMOOTHINGS):
-            self._set(*settings)
-            score = validate() if validate else 0.0
-            if score > best:
-                best, self.settings = score, settings
+        try:
+            for settings in itertools.product(WINDOWS, DECAYS, SMOOTHINGS):
+                self._set(*settings)
+                score = validate() if validate else 0.0
+                if score > best:
+                    best, self.settings = score, settings
+        except BaseException:  # half chosen is not learnt, even for whoever pressed Ctrl-C
+            del self._counts
+            raise
         self._set(*self.settings)
         return self
 

@@ -85,6 +85,7 @@ def training_windows(train: Sequences, length: int, generator: np.random.Generat
     predicted from short contexts and from long ones. The label of an input is the item after it.
     Returns starts and ends, int64 [n_windows], into `train.values`.
     """
+    # A user's first window has `shift` inputs, every later one `length`, and the last what is left.
     n_inputs = np.maximum(train.lengths - 1, 0)  # all but a user's last item
     shift = np.where(n_inputs > length, generator.integers(1, length + 1, len(train)), length)
     n_windows = -(-(n_inputs + length - shift) // length)

@@ -23,7 +23,7 @@ SHORTEST = 3
 Part = Literal["train", "valid", "test"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sequences:
     """Variable-length integer sequences in one array: sequence i is `values[offsets[i]:offsets[i+1]]`, to be read only.
 
@@ -61,7 +61,7 @@ class Sequences:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Time-ordered item ids per user, and what is known about each item.
 
@@ -125,7 +125,7 @@ class Dataset:
         return Split(self, held_out)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """A data set cut by time, per user: training part, validation targets, test targets.
 
@@ -194,7 +194,7 @@ class Split:
         return Cases(users, values, starts[users], positions, values[positions])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cases:
     """Questions to a recommender: a user (or UNKNOWN_USER) with a history; the answer is the target.
 

@@ -5,7 +5,7 @@ whole vocabulary: not renormalised over the trie, not divided by the length.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,12 +16,21 @@ from letterlib.decoding.trie import EOS, PAD, Trie
 from letterlib.evaluation.ranking import top_k
 
 
+class DecodingState(Protocol):
+    """What a model has read and written so far of every history, n sequences each."""
+
+    def follow(self, parents: Tensor) -> None:
+        """From now on sequence i of a history goes on from what was its sequence parents[:, i]; parents [batch, n]."""
+
+
 class IncrementalDecoder(Protocol):
     """What beam search asks of a model; TIGER's `EncoderDecoder` and LC-Rec's `CausalNetwork` have it."""
 
-    def start(self, memory: Tensor) -> Any: ...
+    def start(self, memory: Tensor) -> DecodingState:
+        """Get ready to write after these histories, one empty sequence each."""
 
-    def step(self, tokens: Tensor, state: Any) -> Tensor: ...
+    def step(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """Append tokens [batch, n] to the sequences of `state`. Returns the logits after them, [batch, n, V]."""
 
 
 def beam_search(
@@ -83,12 +92,14 @@ class _Children:
 
     def best(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The k best of every history: nodes (ascending), which of its beams they continue, scores; [batch, k]."""
-        before = (self.counts.cumsum(0) - self.counts)[:, None]
-        columns = torch.arange(int(self.counts.max()), device=before.device)
-        table = self.score.take((before + columns).clamp_(max=len(self.score) - 1))
+        # A row for each history: the scores of its children, and behind them, up to the longest row, -inf. (Until that
+        # is written, the next history's stand there.)
+        first = (self.counts.cumsum(0) - self.counts)[:, None]
+        columns = torch.arange(int(self.counts.max()), device=first.device)
+        table = self.score.take((first + columns).clamp_(max=len(self.score) - 1))
         table.masked_fill_(columns >= self.counts[:, None], -torch.inf)
         # Put in ascending order of nodes, so that "the lower index first" is the lower leaf first in the end.
-        chosen = before + top_k(table, k)[1].sort(dim=1)[0]
+        chosen = first + top_k(table, k)[1].sort(dim=1)[0]
         return self.node[chosen], self.beam[chosen].remainder_(self.width), self.score[chosen]
 
 

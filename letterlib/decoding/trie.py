@@ -52,7 +52,7 @@ class DictTrie:
         return sorted(node)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trie:
     """The same trie as arrays: nodes numbered breadth-first, from 0 in each level; the root alone is level 0.
 

@@ -13,7 +13,7 @@ LISTED = 10
 """Coverage and exposure look at the first ten items of a list."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Per-case results of one system, from which every figure and interval is computed.
 

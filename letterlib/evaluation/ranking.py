@@ -19,7 +19,7 @@ ROWS = 256
 """Cases scored at a time: with a million items their scores take one or two gigabytes. 1,024 are no faster."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ranking:
     """The best K items of every case, best first.
 

@@ -238,7 +238,8 @@ class Pipeline:
 
     def with_seed(self, seed: int) -> "Pipeline":
         """The same run with another seed, in the same cache."""
-        return Pipeline(self.config.model_copy(update={"seed": seed}), data_dir=self.data_dir, cache=self.cache)
+        config = RunConfig.model_validate(self.config.model_dump() | {"seed": seed})  # a seed of NumPy's becomes an int
+        return Pipeline(config, data_dir=self.data_dir, cache=self.cache)
 
     def parameters(self, name: str) -> int:
         """Weights of a trained system; 0 of one that only counts."""

@@ -78,7 +78,7 @@ class SystemResult:
         return float(self.recall()[:, last].mean())
 
     def _of(self, history: str) -> list[Evaluation]:
-        return self.history_in if history == "in" else self.history_out
+        return {"in": self.history_in, "out": self.history_out}[history]
 
 
 def gather(
@@ -208,7 +208,7 @@ def folder_name(pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: S
     name = f"{pipeline.dataset.name}-{config.profile}-{seeds}"
     if not changes(config) and list(systems) == list(usual):
         return name
-    return f"{name}-{digest(config.model_dump(exclude={'device'}), list(systems))[:8]}"
+    return f"{name}-{digest(config.model_dump(mode='json', exclude={'device'}), list(systems))[:8]}"
 
 
 def describe_data(dataset: Dataset, split: Split) -> str:

@@ -228,8 +228,9 @@ class EncoderDecoder(nn.Module):
         steps_up: int64 [n, T, T], how many steps node s is above node t; -1 where t does not see it.
         Returns the logits of the token after each node, [n, T, V].
         """
-        positions = torch.arange(int(steps_up.max()), -1, -1, device=tokens.device)
-        table = F.pad(self.decoder_bias(positions[:1], positions)[0, :, 0], (1, 0), value=FORBIDDEN)
+        up = torch.arange(int(steps_up.max()) + 1, device=tokens.device)
+        of_ancestors = self.decoder_bias(up[-1:], up[-1] - up)[0, :, 0]  # [n_heads, steps]: of a node so far above
+        table = F.pad(of_ancestors, (1, 0), value=FORBIDDEN)  # in front that of a node that is not seen, at -1
         bias = table.T[steps_up + 1].permute(0, 3, 1, 2)
         return self._decode(tokens[None], bias, memory, None)[0]
 

@@ -2,8 +2,8 @@
 
 Autograd would give the same gradients (tests/unit/test_fused.py compares them in float64) and takes one and a half
 times as long: it copies queries, keys and values apart one by one, masks gradients twice, and keeps what is not
-needed. Gradients of gradients are not to be had: torch says so where they are asked for. Matrix products run in
-`dtype`; sums that must not lose digits (norms, softmax) run in float32 or better.
+needed. Gradients of gradients are not to be had: torch says so where they are asked for. Matrix products run in the
+dtype of their input, which `RMSNorm` sets; sums that must not lose digits (norms, softmax) in float32 or better.
 """
 
 from collections.abc import Sequence

@@ -111,7 +111,7 @@ class LCRec(IdentifierRecommender):
         self.history, self.beam, self.n_tokens = config.history, config.beam, len(self.vocabulary.order)
         self.n_heads = model.config.num_attention_heads
 
-    def memory(self, cases: Cases) -> Tensor:
+    def _memory(self, cases: Cases) -> Tensor:
         """The prompts, int64 [n, S]: a wording of "seqrec" and the identifiers of the history."""
         lengths = np.minimum(cases.lengths, self.history)
         prompts = [prompt_of(self.vocabulary, items) for items in cases.recent(int(lengths[0]))]
@@ -124,7 +124,6 @@ class LCRec(IdentifierRecommender):
             check_titles(split.dataset)
         longest = prompt_of(self.vocabulary, [0] * min(self.history, int(split.dataset.sequences.lengths.max())))
         self.network.check_window(len(longest) + self.identifiers.n_levels)  # it would stop the first ranking
-        self.begin_anew()
         config, tasks = self.config, self.alignment_tasks(split)
         others = [task for task in config.tasks if task != "seqrec"]
         n_lists = min(config.lists or tasks.n_lists, tasks.n_lists)
@@ -145,23 +144,24 @@ class LCRec(IdentifierRecommender):
             for start in range(0, n_examples, config.batch_size):
                 yield self.batch([examples[i] for i in share(order[start : start + config.batch_size])])
 
-        self.log = train(
-            self.network,
-            batches,
-            response_loss(config.tau),
-            epochs=config.epochs,
-            steps_per_epoch=-(-n_examples // config.batch_size),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule="cosine",
-            clip_norm=1.0,
-            seed=self.seed,
-            what="LC-Rec",
-            config=config,
-            dtype=self.network.dtype,
-            checkpoint=self.checkpoint,
-        )
+        with self.from_first_weights():
+            self.log = train(
+                self.network,
+                batches,
+                response_loss(config.tau),
+                epochs=config.epochs,
+                steps_per_epoch=-(-n_examples // config.batch_size),
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                warmup=config.warmup,
+                schedule="cosine",
+                clip_norm=1.0,
+                seed=self.seed,
+                what="LC-Rec",
+                config=config,
+                dtype=self.network.dtype,
+                checkpoint=self.checkpoint,
+            )
         return self
 
     def alignment_tasks(self, split: Split) -> AlignmentTasks:

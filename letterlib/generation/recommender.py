@@ -1,7 +1,8 @@
 """What every recommender that writes identifiers shares: from histories to beams, from beams to items."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import index
 
 import numpy as np
@@ -16,6 +17,7 @@ from letterlib.evaluation.ranking import Ranking, check_histories, refuse_nan
 from letterlib.processor import fast_float32, keep_freed_memory
 from letterlib.progress import late_bar
 from letterlib.tokenization.identifiers import Identifiers
+from letterlib.training import TrainingLog
 
 SEARCH_BUDGET = 2**25
 """Numbers in the largest array of a search: 128 MB of logits, or with wide beams of attention weights."""
@@ -35,6 +37,7 @@ class IdentifierRecommender(ABC):
     beam: int
     n_tokens: int
     n_heads: int
+    log: TrainingLog
 
     def __init__(self, identifiers: Identifiers, seed: int, device: torch.device):
         self.identifiers, self.seed, self.device = identifiers, index(seed), device
@@ -54,11 +57,22 @@ class IdentifierRecommender(ABC):
                 f"{split.n_items:,}; use the identifiers that were made for this data set"
             )
 
-    def begin_anew(self) -> None:
-        """Give the network the weights with which the first `fit` began: to fit twice is not to train for longer.
+    @contextmanager
+    def from_first_weights(self) -> Iterator[None]:
+        """Train inside it, from the weights with which the first `fit` began: to fit twice is not to train for longer.
 
-        After `load` these are the loaded ones, and `fit` goes on from there: the first ones are not in the file.
+        After `load` these are the loaded ones, and `fit` goes on from there: the first ones are not in the file. Half
+        trained is not learnt, even for whoever pressed Ctrl-C: then the first weights come back, and an empty log.
         """
+        self._begin_anew()
+        try:
+            yield
+        except BaseException:
+            self._begin_anew()
+            raise
+
+    def _begin_anew(self) -> None:
+        self.log = TrainingLog()
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self._at_first = self._at_first or {name: weight.detach().clone() for name, weight in trained.items()}
         with torch.no_grad():
@@ -66,8 +80,11 @@ class IdentifierRecommender(ABC):
                 weight.copy_(self._at_first[name])
 
     @abstractmethod
-    def memory(self, cases: Cases) -> Tensor:
-        """What the network needs of some histories of equal length before it writes, [n, S] or [n, S, d_model]."""
+    def _memory(self, cases: Cases) -> Tensor:
+        """What the network needs of some histories before it writes, [n, S] or [n, S, d_model].
+
+        They have one length, as `_in_batches` hands them over: nothing is padded.
+        """
 
     def recommend(
         self, cases: Cases, k: int, exclude_history: bool = False, *, beam: int | None = None, tau: float = 1.0
@@ -150,6 +167,6 @@ class IdentifierRecommender(ABC):
                 for start in range(0, len(rows), batch_size):
                     chosen = rows[start : start + batch_size]
                     part = cases[chosen]
-                    items[chosen], scores[chosen] = search(part, self.memory(part))
+                    items[chosen], scores[chosen] = search(part, self._memory(part))
                     bar.update(len(chosen))
         return items, scores

@@ -121,7 +121,6 @@ class Tiger(IdentifierRecommender):
     def fit(self, split: Split) -> Self:
         """Train from the first weights; after `load`, which has none of them, from the loaded ones."""
         self.check_identifiers(split)
-        self.begin_anew()
         config = self.config
         cases = split.cases("train")
         if not len(cases):
@@ -137,27 +136,28 @@ class Tiger(IdentifierRecommender):
             for start in generator.permutation(starts):
                 yield self._batch(cases[share(chosen[start : start + config.batch_size])], train_ends)
 
-        self.log = train(
-            self.network,
-            batches,
-            next_identifiers_loss(config.tau),
-            epochs=config.epochs,
-            steps_per_epoch=-(-n_examples // config.batch_size),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule="cosine",
-            relative_rate=config.relative_rate,
-            clip_norm=1.0,
-            seed=self.seed,
-            what="TIGER",
-            config=config,
-            dtype=resolve_dtype(config.dtype, self.device),
-            validate=validation_ndcg(split, self.recommend),
-            validate_every=config.validate_every,
-            patience=config.patience,
-            checkpoint=self.checkpoint,
-        )
+        with self.from_first_weights():
+            self.log = train(
+                self.network,
+                batches,
+                next_identifiers_loss(config.tau),
+                epochs=config.epochs,
+                steps_per_epoch=-(-n_examples // config.batch_size),
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                warmup=config.warmup,
+                schedule="cosine",
+                relative_rate=config.relative_rate,
+                clip_norm=1.0,
+                seed=self.seed,
+                what="TIGER",
+                config=config,
+                dtype=resolve_dtype(config.dtype, self.device),
+                validate=validation_ndcg(split, self.recommend),
+                validate_every=config.validate_every,
+                patience=config.patience,
+                checkpoint=self.checkpoint,
+            )
         return self
 
     def _batch(self, cases: Cases, train_ends: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -175,7 +175,7 @@ class Tiger(IdentifierRecommender):
         mask = None if mask is None else mask.to(self.device)
         return tokens.to(self.device), mask, torch.from_numpy(targets).to(self.device)
 
-    def memory(self, cases: Cases) -> Tensor:
+    def _memory(self, cases: Cases) -> Tensor:
         """The encoded histories, [n, S, d_model]; in float32, because beams are compared by small differences."""
         tokens, _ = history_tokens(cases, self.config.history, self.item_tokens)
         return self.network.encode(tokens.to(self.device))

@@ -10,6 +10,7 @@ import numpy as np
 from letterlib.tokenization.identifiers import Identifiers
 
 EPSILON, ITERATIONS, ROUNDS = 0.003, 50, 20
+AT_ONCE = 256  # groups: more would not fit in the caches
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,13 @@ def repair_collisions(
 
 
 def _groups_by_size(identifiers: Identifiers) -> list[np.ndarray]:
-    """The items of every shared identifier, groups of equal size stacked: arrays [n_groups, size]."""
+    """The items of every shared identifier, groups of equal size stacked: arrays [at most AT_ONCE, size]."""
     group = identifiers.identifier_of_item
     sizes = np.bincount(group)
     order = np.argsort(group, kind="stable")
     starts = np.cumsum(sizes) - sizes
-    shared = (size for size in np.unique(sizes) if size > 1)
-    return [order[starts[sizes == size][:, None] + np.arange(size)] for size in shared]
+    stacks = [order[starts[sizes == size][:, None] + np.arange(size)] for size in np.unique(sizes) if size > 1]
+    return [stack[i : i + AT_ONCE] for stack in stacks for i in range(0, len(stack), AT_ONCE)]
 
 
 def _squared_distances(x: np.ndarray, codebook: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from letterlib.tokenization.rqvae import RQVAE
 from letterlib.tokenization.settings import CODE_DIM, TokenizerConfig, TokenizerReport
 from letterlib.training import TrainingLog, epoch_seed, resolve_device, resolve_dtype, seeded, train
 
-VALIDATIONS = 40  # parts of a run; after each of its second half it looks at its collision rate
+VALIDATIONS = 40  # in its second half a run looks at its collision rate, every epochs // VALIDATIONS epochs
 
 
 class LetterTokenizer:
@@ -62,12 +62,14 @@ class LetterTokenizer:
         module = self._new_module(x.shape[1])
         module.initialise_codebooks(x, self.seed)
         log = self._train(module, x, cf)
-        self._module, self.standardize = module.to(self._device).eval(), standardization
+        module = module.to(self._device).eval()
         codes, residuals = (one.cpu().numpy() for one in module.encode(x))
         before = Identifiers(codes, (self.config.n_codes,) * self.config.n_levels)
-        self._codes = codes
-        self._identifiers, collisions = repair_collisions(before, residuals, self.codebooks()[-1])
-        self.report = TokenizerReport(log, self._identifiers.dead_codes, collisions, _reconstruction_error(module, x))
+        identifiers, collisions = repair_collisions(before, residuals, module.codebooks[-1].detach().cpu().numpy())
+        report = TokenizerReport(log, identifiers.dead_codes, collisions, _reconstruction_error(module, x))
+        # All at once: whoever is interrupted keeps what an earlier fit learnt, whole.
+        self._module, self.standardize, self._codes = module, standardization, codes
+        self._identifiers, self.report = identifiers, report
         return self
 
     def _new_module(self, input_dim: int) -> RQVAE:

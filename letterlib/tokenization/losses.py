@@ -58,6 +58,7 @@ def sample_positives(codes: Tensor, groups: Tensor, numbers: Tensor | None = Non
     group = groups[codes]
     others = sizes[group] - 1
     numbers = torch.rand(len(codes), device=codes.device) if numbers is None else numbers
+    # A group is a circle. From any code, 1 to size - 1 steps lead to each of the others once, and never back to itself.
     step = 1 + (numbers * others).long().clamp(max=others - 1)
     partner = order[first[group] + (position[codes] + step) % sizes[group]]
     return torch.where(others > 0, partner, NO_POSITIVE)

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -75,6 +76,21 @@ def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
         with written_beside(target / "first") as beside:
             beside.mkdir()
     assert (target / "first").read_text() == "first"
+
+
+def test_a_hash_is_of_values_that_json_knows():
+    """Anything else would be hashed as Python shows it, often by its address."""
+    assert digest({"a": [1, 2.5, None]}) != digest({"a": [1, 2.5, "None"]})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        digest({"seed": np.int64(1)})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_the_umask_is_asked_for_without_being_set(tmp_path, monkeypatch):
+    """For a moment every thread of the process would write files that anybody may change."""
+    monkeypatch.setattr(os, "umask", Mock(side_effect=AssertionError))
+    with written_beside(tmp_path / "alone.txt") as beside:
+        beside.write_text("a")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")

@@ -1,5 +1,7 @@
 """The two floors: popularity against figures counted from released files, the Markov floor against a plain loop."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +50,15 @@ def plain_scores(split, history, window, decay, smoothing):
 
 def train(split):
     return [split.train[u].tolist() for u in range(split.n_users)]
+
+
+def test_a_floor_that_was_interrupted_in_its_choice_has_learnt_nothing(split, monkeypatch):
+    monkeypatch.setattr(markov, "validation_ndcg", lambda *_: Mock(side_effect=[0.1, 0.2, KeyboardInterrupt]))
+    floor = MarkovFloor()
+    with pytest.raises(KeyboardInterrupt):
+        floor.fit(split)
+    with pytest.raises(LetterError, match="has learnt nothing yet"):
+        floor.recommend(split.cases("test").without_targets(), 3)
 
 
 @pytest.mark.parametrize("settings", [(1, 0.5, 1), (3, 0.8, 5), (6, 0.5, 20)])

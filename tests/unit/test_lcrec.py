@@ -416,6 +416,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same_from_a_small_checkpoint(tmp_pat
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(split)
     monkeypatch.undo()
+    first = fresh(epochs=4).network.parameters()
+    assert all(torch.equal(one, other) for one, other in zip(stopped.network.parameters(), first, strict=True))
     weights = sum(p.numel() for p in stopped.network.parameters()) * 4
     assert checkpoint.stat().st_size < weights / 5, "the frozen weights are on disk already"
     resumed = from_checkpoint().fit(split)

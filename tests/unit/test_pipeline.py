@@ -103,6 +103,7 @@ def test_texts_are_embedded_and_floors_ranked_once_for_all_seeds(made, tmp_path)
     assert one._semantic().key == one.with_seed(1)._semantic().key and cache.finished[-1].from_cache
     assert one._evaluated("markov").key == one.with_seed(1)._evaluated("markov").key and cache.finished[-1].from_cache
     assert one._sasrec_32().key != one.with_seed(1)._sasrec_32().key
+    assert one.with_seed(1)._sasrec_32().key == one.with_seed(np.int64(1))._sasrec_32().key, "as from np.arange"
     assert one._evaluated("mf").key != one.with_seed(1)._evaluated("mf").key
 
 

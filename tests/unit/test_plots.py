@@ -78,6 +78,8 @@ def test_training_curves_mark_the_best_epoch():
     ax = plots.training_curves(curves, "loss", False)
     assert title(ax) == "Lowest loss: TIGER 0.01 (epoch 1)"
     assert ax.lines[1].get_xdata() == [1]
+    many = plots.training_curves({f"system {i}": [(1, 0.1 + i)] for i in range(21)}, "loss", False)
+    assert len(many.lines) == 42, "the table has 21 systems, more than the palette has colours"
 
 
 def test_usage_bars_stand_by_level_and_arm():

@@ -121,8 +121,8 @@ def test_training_runs_inside(holds_back):
 
 def test_searching_runs_inside(holds_back, monkeypatch):
     tiger = Tiger(Identifiers(np.arange(6)[:, None], (6,)), TigerConfig(d_model=8, n_layers=1), 0, "cpu")
-    memory, seen = tiger.memory, []
-    monkeypatch.setattr(tiger, "memory", lambda cases: seen.append(setting()) or memory(cases))
+    memory, seen = tiger._memory, []
+    monkeypatch.setattr(tiger, "_memory", lambda cases: seen.append(setting()) or memory(cases))
     before = setting()
     tiger.recommend(Cases.from_histories([[1, 2]]), 3)
     assert seen == ["bf16"] and setting() == before

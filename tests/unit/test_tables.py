@@ -384,6 +384,8 @@ def test_the_floor_is_held_against_by_ndcg_with_the_history_out():
 
     floor = SystemResult("markov", hitting_at(9), hitting_at(0), 1.0)
     low = SystemResult("mf", hitting_at(9), hitting_at(9), 1.0)
+    with pytest.raises(KeyError):  # another word for "in" is none for "out"
+        floor.mean("N@10", history="In")
     said = floor_sentence({"markov": floor, "mf": low})
     assert said.startswith("Below") and "N@10 0.5000, history out" in said
 

@@ -155,8 +155,8 @@ def test_nothing_is_dropped_in_a_ranking_though_training_was_interrupted(model):
 
 def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     cases = circle().split(1).cases("train").without_targets()[::5]
-    sizes, memory = [], model.memory
-    monkeypatch.setattr(model, "memory", lambda part: sizes.append(len(part)) or memory(part))
+    sizes, memory = [], model._memory
+    monkeypatch.setattr(model, "_memory", lambda part: sizes.append(len(part)) or memory(part))
     together = model.recommend(cases, 10)
     assert 3 < max(sizes) <= 64
     sizes.clear()
@@ -173,12 +173,12 @@ def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
 
 def test_fewer_long_histories_than_short_ones_are_encoded_at_once(model, monkeypatch):
     """The scores of the encoder's attention grow with the square of the history."""
-    cases, sizes, memory = circle().split(1).cases("train").without_targets(), {}, model.memory
+    cases, sizes, memory = circle().split(1).cases("train").without_targets(), {}, model._memory
     long = model.n_heads * (3 * 5 + 1) ** 2
     assert long > model._largest_array(1, 1)
     monkeypatch.setattr(recommender, "SEARCH_BUDGET", 2 * long)
     monkeypatch.setattr(
-        model, "memory", lambda part: sizes.setdefault(min(part.lengths[0], 5), len(part)) and memory(part)
+        model, "_memory", lambda part: sizes.setdefault(min(part.lengths[0], 5), len(part)) and memory(part)
     )
     model.recommend(cases, 1, beam=1)
     assert sizes[5] == 2 < sizes[1]
@@ -331,6 +331,9 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, capsys):
     stop_after(cut, 2)
     with pytest.raises(KeyboardInterrupt):
         cut.fit(split)
+    for name, weight in Tiger(distinct(), config, 0, "cpu").network.state_dict().items():
+        assert torch.equal(weight, cut.network.state_dict()[name]), f"half trained is not learnt: {name}"
+    assert not cut.log.losses
     resumed = Tiger(distinct(), config, 0, "cpu", checkpoint).fit(split)
     assert len(resumed.log.losses) == 4
     for name, weight in whole.network.state_dict().items():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from letterlib.tokenization import collisions
 from letterlib.tokenization.collisions import EPSILON, ITERATIONS, ROUNDS, centre_distances, repair_collisions, sinkhorn
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -90,6 +91,15 @@ def test_a_round_is_sinkhorn_on_the_items_of_every_shared_identifier():
             wanted[items, -1] = sinkhorn(centre_distances(distances)).argmax(1)
     assert Identifiers(wanted, before.level_sizes).n_colliding < before.n_colliding
     assert np.array_equal(repair_collisions(before, residuals, codebook, rounds=1)[0].codes, wanted)
+
+
+def test_groups_are_repaired_alike_however_many_at_once(monkeypatch):
+    before, residuals, codebook = catalogue(0)
+    whole, report = repair_collisions(before, residuals, codebook)
+    monkeypatch.setattr(collisions, "AT_ONCE", 2)
+    in_pairs, same = repair_collisions(before, residuals, codebook)
+    assert np.array_equal(whole.codes, in_pairs.codes) and report == same and report.moved > 4
+    assert max(map(len, collisions._groups_by_size(before))) == 2
 
 
 def test_items_without_collisions_are_left_alone():

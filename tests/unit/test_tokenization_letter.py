@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -51,6 +52,18 @@ def test_a_fit_reports_what_happened():
     assert report.collisions.colliding_after == identifiers.n_colliding <= report.collisions.colliding_before
     assert report.reconstruction_error[2] < report.reconstruction_error[0]
     assert all(epoch >= 3 for epoch, _ in report.log.validations)
+
+
+def test_a_second_fit_that_is_interrupted_leaves_the_first_one_whole(monkeypatch):
+    tokenizer = fitted(epochs=2)
+    before, identifiers, quantised = weights(tokenizer), tokenizer.identifiers(), tokenizer.quantised()
+    semantic, cf = vectors()
+    for step in ("repair_collisions", "_reconstruction_error"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(letter, step, Mock(side_effect=KeyboardInterrupt))
+            tokenizer.fit(-semantic, cf)
+        assert np.array_equal(weights(tokenizer), before) and tokenizer.identifiers() is identifiers
+        assert np.array_equal(tokenizer.quantised(), quantised)
 
 
 def test_z_hat_is_the_sum_of_the_code_vectors_that_the_model_chose():
