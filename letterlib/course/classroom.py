@@ -3,7 +3,7 @@
     python -m letterlib.course.classroom profile smoke submitted/ --cache-dir /srv/course/runs
 
 changes the parameters cell of every submitted copy below a folder, so that autograding takes seconds per student. It
-also takes out of a copy what nbgrader could not grade, and names the copies that would get no marks.
+also mends what nbgrader could not grade (`hand_in`), and names the copies that would get no marks.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
 from letterlib.course.build import store, student_copy
+from letterlib.course.hand_in import graded, mended, misplaced, release_of, to_be_read
 from letterlib.course.kernels import never_started
 from letterlib.errors import LetterError
 from letterlib.files import write_text
@@ -66,7 +67,7 @@ def _replaced(source: str, node: ast.expr, by: str) -> str:
 def submission(source: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:
     """The student copy of a lesson with some solution cells filled in: grade_id -> the cell's new source."""
     notebook = student_copy(source)
-    cells = _graded(notebook)
+    cells = graded(notebook)
     for grade_id, text in answers.items():
         cells[grade_id].source = text
     return notebook
@@ -87,54 +88,6 @@ def nbgrader_config(course: Path) -> Config:
     config.Execute.skip_cells_with_tag = "none-has-this-tag"  # a test that is not run would count as passed
     config.OverwriteCells.add_missing_cells = True
     return config
-
-
-def without_repeats(notebook: NotebookNode) -> list[str]:
-    """Take nbgrader's mark off cells that repeat another's name, or have none, in place. Returns what was done.
-
-    A student who copies a cell copies its mark. nbgrader empties one of the two marks, takes what is left for one of an
-    old format, and cannot grade that copy. The last cell keeps its mark, as nbgrader has it: it is the one that counts
-    when the notebook is run, and a test that stands before the answer would find none.
-    """
-    seen: set[str] = set()
-    done = []
-    for cell in reversed(notebook.cells):
-        if (mark := cell.metadata.get("nbgrader")) is None:
-            continue
-        name = mark.get("grade_id") if isinstance(mark, dict) else None
-        if not name or name in seen:
-            del cell.metadata["nbgrader"]
-            done.append(f"an earlier cell {name!r}" if name else "a cell whose mark was damaged")
-        seen.add(name)
-    return done[::-1]
-
-
-def _graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
-    """The cells that nbgrader knows, by their grade_id."""
-    return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
-
-
-def misplaced(path: Path, notebook: NotebookNode) -> str:
-    """Why nbgrader would give a copy no marks; "" where it would, or where nothing was released.
-
-    It looks for submitted/STUDENT/LESSON/NAME.ipynb, and the cells that are graded must be those of the release beside
-    `submitted`.
-    """
-    submitted = next((folder for folder in path.parents if folder.name == "submitted"), None)
-    released = sorted(submitted.with_name("release").glob("*/*.ipynb")) if submitted else []
-    if not released:
-        return ""
-    lessons = sorted({one.parent.name for one in released})
-    if path.parent.parent.parent != submitted or path.parent.name not in lessons:
-        return f"nbgrader looks in {' or '.join(f'submitted/STUDENT/{one}/' for one in lessons)}; move it there"
-    release = released[0].parent.with_name(path.parent.name)
-    expected = sorted(release.glob("*.ipynb"))
-    if path.name not in (names := [one.name for one in expected]):
-        return f"nbgrader looks for {' or '.join(names)}; rename it"
-    asked = _graded(nbformat.read(release / path.name, as_version=4))
-    if not asked.keys() & _graded(notebook).keys():
-        return f"no cell of {path.stem} is in it; is it another lesson's file?"
-    return ""
 
 
 def autograde(source: Path, submissions: Mapping[str, NotebookNode], course: Path) -> dict[str, dict[str, float]]:
@@ -193,16 +146,19 @@ def main(arguments: list[str] | None = None) -> int:
         left = "left as it is"
         try:
             notebook = nbformat.read(path, as_version=4)
-            if repeats := without_repeats(notebook):
+            release = release_of(path.resolve())
+            if done := mended(notebook, release):
                 write_text(path, nbformat.writes(notebook) + "\n")
-                print("\n".join(f"{path}: {what} is no longer graded" for what in repeats))
+                print("\n".join(f"{path}: {what}" for what in done))
                 left = "nothing else was changed"
             if why := misplaced(path.resolve(), notebook):
                 raise LetterError(why)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             write_text(path, nbformat.writes(notebook) + "\n")
+            print("".join(f"{path}: {what}\n" for what in to_be_read(notebook, release)), end="")
         except Exception as error:  # whatever a file may hold, such as brackets in brackets without end
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            where = error.__cause__ if isinstance(error.__cause__, json.JSONDecodeError) else error
+            reason = (str(where).strip() or type(where).__name__).splitlines()[0]
             broken.append(f"{path}: {left} ({reason})")
     if found:
         print(f"{len(found) - len(broken)} notebook(s) set to {options.profile}")

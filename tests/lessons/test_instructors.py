@@ -12,7 +12,8 @@ import nbformat
 import pytest
 
 from letterlib.course.build import REPOSITORY
-from letterlib.course.classroom import main, set_parameters, solutions, submission, without_repeats
+from letterlib.course.classroom import main, set_parameters, solutions, submission
+from letterlib.course.hand_in import graded, mended, to_be_read, without_repeats
 
 LESSON = "02_rq_vae"
 COLLECT = "nbgrader zip_collect"
@@ -125,7 +126,7 @@ def test_copied_cells_and_files_in_the_wrong_place_are_said_before_anything_is_g
         "1 notebook(s) set to smoke",
     ]
     assert "bob" in said.err and f"nbgrader looks for {LESSON}.ipynb; rename it" in said.err
-    assert "cem" in said.err and f"no cell of {LESSON} is in it; is it another lesson's file?" in said.err
+    assert "cem" in said.err and f"no exercise of {LESSON} is in it; is it another lesson's file?" in said.err
     for path in (copied, without):
         marked = [cell for cell in nbformat.read(path, as_version=4).cells if "nbgrader" in cell.metadata]
         names = [cell.metadata.nbgrader.grade_id for cell in marked]
@@ -164,16 +165,133 @@ def test_of_two_copies_of_a_test_the_last_is_graded_which_stands_below_the_answe
 
     cells = [marked("test", "1"), marked("answer", "2"), marked("answer", "3"), marked("test", "4")]
     done = without_repeats(nbformat.v4.new_notebook(cells=cells))
-    assert done == ["an earlier cell 'test'", "an earlier cell 'answer'"]
+    assert done == [f"an earlier cell {name!r} is no longer graded" for name in ("test", "answer")]
     assert [cell.source for cell in cells if "nbgrader" in cell.metadata] == ["3", "4"]
 
 
+def without(name):
+    def change(notebook):
+        notebook.cells.remove(graded(notebook)[name])
+
+    return change
+
+
+def retyped(name):
+    """The same in new cells, which have no marks."""
+
+    def change(notebook):
+        for one in (name, f"test-{name}"):
+            cell = graded(notebook)[one]
+            notebook.cells[notebook.cells.index(cell)] = nbformat.v4.new_code_cell(cell.source)
+
+    return change
+
+
+def in_one_cell(name):
+    """As JupyterLab merges two: the mark of the test stays."""
+
+    def change(notebook):
+        answer, test = (graded(notebook)[one] for one in (name, f"test-{name}"))
+        test.source = f"{answer.source}\n{test.source}"
+        notebook.cells.remove(answer)
+
+    return change
+
+
+def at_the_end(name):
+    def change(notebook):
+        cell = graded(notebook)[name]
+        notebook.cells.remove(cell)
+        notebook.cells.append(nbformat.v4.new_code_cell(cell.source))
+
+    return change
+
+
+def without_marks(notebook):
+    for cell in notebook.cells:
+        cell.metadata = {}
+
+
+def with_two_answers_in_one(notebook):
+    first, second = (graded(notebook)[one] for one in ("nearest-code", "residual-quantize"))
+    first.source += f"\n\n\n{second.source}"
+    notebook.cells.remove(second)
+
+
+def with_one_more(notebook):
+    mark = {"grade_id": "popularity", "grade": False, "solution": True}
+    notebook.cells.append(nbformat.v4.new_code_cell("1", metadata={"nbgrader": mark}))
+
+
+@pytest.mark.parametrize("minor", [4, 5])
+@pytest.mark.parametrize("changes,words", [
+    ([without("rq-loss")], ["'rq-loss' was missing, and is there again without an answer"]),
+    ([without("rq-loss"), without("test-rq-loss")], ["'rq-loss' was missing", "the test of 'rq-loss' was put below"]),
+    ([without("test-rq-loss")], ["the test of 'rq-loss' was put below"]),
+    ([retyped("straight-through")], ["'straight-through' had lost nbgrader's mark", "the test of 'straight-through'"]),
+    ([in_one_cell("rq-loss")], ["'rq-loss' is answered in the cell of a test", "the test of 'rq-loss'"]),
+    ([at_the_end("rq-loss")], ["'rq-loss' had lost", "the test of 'rq-loss' was put below"]),
+    ([without_marks], ["the cell of parameters had lost its tag", *(
+        f"{what}{name!r}" for name in ("nearest-code", "residual-quantize", "straight-through", "rq-loss")
+        for what in ("", "the test of "))]),
+    ([with_two_answers_in_one], ["'residual-quantize' is answered in"]),
+    ([with_one_more], ["'popularity' is not in the release"]),
+    ([], []),
+])  # fmt: skip
+def test_what_nbgrader_could_not_grade_is_mended_and_said(changes, words, minor):
+    source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
+    release, notebook = submission(source, {}), submission(source, answers := solutions(source))
+    for change in changes:
+        change(notebook)
+    notebook.nbformat_minor = minor
+    for cell in notebook.cells if minor < 5 else []:
+        cell.pop("id", None)
+    done = mended(notebook, release)
+    assert len(done) == len(words) and all(map(str.startswith, done, words)), done
+    marks = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
+    assert sorted(marks) == sorted(graded(release))
+    for name in answers:
+        assert marks.index(name) < marks.index(f"test-{name}")
+        function = re.search(r"def (\w+)", answers[name])[1]
+        place = next(i for i, cell in enumerate(notebook.cells) if cell is graded(notebook)[f"test-{name}"])
+        defined = [cell.source for cell in notebook.cells[:place] if f"def {function}(" in cell.source]
+        unanswered = f"{name!r} was missing, and is there again without an answer" in done
+        assert defined and ("NotImplementedError" in defined[-1]) == unanswered
+    nbformat.validate(notebook)
+    assert mended(notebook, release) == []
+
+
+def test_a_file_of_another_lesson_is_left_as_it_is():
+    source, other = (nbformat.read(REPOSITORY / "solutions" / f"{name}.ipynb", as_version=4)
+                     for name in (LESSON, "04_diversity_loss"))  # fmt: skip
+    notebook = submission(other, {})
+    before = nbformat.writes(notebook)
+    assert mended(notebook, submission(source, {})) == [] and nbformat.writes(notebook) == before
+
+
+@pytest.mark.parametrize("text,words", [
+    ("import letterlib.course.checks as c\nc.require = print", "letterlib.course.checks"),
+    ("get_ipython().displayhook(2)", "displayhook"),
+    ('profile = "paper"', "sets profile, and wins"),
+    ("cache_dir: str = '/tmp'", "sets cache_dir, and wins"),
+    ("profile == 'paper'", ""),
+])  # fmt: skip
+def test_what_may_forge_marks_or_sets_the_profile_again_is_to_be_read(text, words):
+    source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
+    notebook = submission(source, solutions(source))
+    assert to_be_read(notebook, submission(source, {})) == []
+    notebook.cells.append(nbformat.v4.new_code_cell(text))
+    found = to_be_read(notebook, submission(source, {}))
+    assert [words in line for line in found] == ([True] if words else [])
+
+
 def meddle(student, notebook):
-    """A right answer whose test was deleted keeps its points; untouched and tricked out is still worth nothing."""
+    """Right answers keep their points however their cells were treated; untouched and tricked out is worth nothing."""
     tests = [i for i, cell in enumerate(notebook.cells) if cell.metadata.get("nbgrader", {}).get("grade")]
     stub = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution"))
     if student == "full":
-        del notebook.cells[tests[-1]]
+        for change in (without("test-rq-loss"), retyped("straight-through"), in_one_cell("residual-quantize")):
+            change(notebook)
     if student == "untouched":
         for place in tests[1:]:
             notebook.cells[place].metadata["tags"] = ["skip-execution"]

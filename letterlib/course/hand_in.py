@@ -1,0 +1,175 @@
+"""A hand-in as nbgrader can grade it: every graded cell of the release in it once, each test below its answer.
+
+Students delete cells, copy them, write them anew, and open notebooks in editors that drop nbgrader's marks. nbgrader
+then stops at the whole lesson, or puts an empty answer in the place of theirs.
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+ELSEWHERE = "# Answered in another cell, above."
+FORGING = ("letterlib.course.checks", "displayhook", "__torch_function__")
+"""What an answer has no use for, and who forges marks may need."""
+
+
+def graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """The cells that nbgrader knows, by their grade_id."""
+    return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
+
+
+def release_of(path: Path) -> NotebookNode | None:
+    """What was released of the lesson that a file below `submitted` hands in; None where there is nothing."""
+    submitted = next((folder for folder in path.parents if folder.name == "submitted"), None)
+    file = submitted and submitted.with_name("release") / path.parent.name / path.name
+    return nbformat.read(file, as_version=4) if file and file.is_file() else None
+
+
+def mended(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
+    """Make a hand-in gradable, in place. Returns what was done, in words."""
+    done = without_repeats(notebook)
+    return done if release is None else done + _as_released(notebook, release)
+
+
+def without_repeats(notebook: NotebookNode) -> list[str]:
+    """Take nbgrader's mark off cells that repeat another's name, or have none, in place. Returns what was done.
+
+    A student who copies a cell copies its mark. nbgrader empties one of the two marks, takes what is left for one of an
+    old format, and cannot grade that copy. The last cell keeps its mark, as nbgrader has it: it is the one that counts
+    when the notebook is run, and a test that stands before the answer would find none.
+    """
+    seen: set[str] = set()
+    done = []
+    for cell in reversed(notebook.cells):
+        if (mark := cell.metadata.get("nbgrader")) is None:
+            continue
+        name = mark.get("grade_id") if isinstance(mark, dict) else None
+        if not name or name in seen:
+            del cell.metadata["nbgrader"]
+            done.append(f"an earlier cell {name!r}" if name else "a cell whose mark was damaged")
+        seen.add(name)
+    return [f"{what} is no longer graded" for what in done[::-1]]
+
+
+def _as_released(notebook: NotebookNode, release: NotebookNode) -> list[str]:
+    asked, there, tests = graded(release), graded(notebook), _tests_of_answers(release)
+    found = {name: _answer_to(asked[name], notebook) for name in tests}
+    if not (asked.keys() & there.keys()) and not any(found.values()):
+        return []  # nothing of this lesson is in it
+    done = []
+    for name in sorted(there.keys() - asked.keys()):
+        del there[name].metadata["nbgrader"]
+        done.append(f"{name!r} is not in the release, and is no longer graded")
+    done += _tagged(notebook, release)
+    for name, test in tests.items():
+        missing = name not in there
+        if missing:
+            done.append(_put_back(notebook, asked[name], found[name], graded(notebook).get(test)))
+        now = graded(notebook)
+        if test not in now or (missing and _place(notebook, now[test]) < _place(notebook, now[name])):
+            cell = notebook.cells.pop(_place(notebook, now[test])) if test in now else _copy(asked[test], notebook)
+            notebook.cells.insert(_place(notebook, now[name]) + 1, cell)
+            done.append(f"the test of {name!r} was put below it")
+    return done
+
+
+def _tests_of_answers(release: NotebookNode) -> dict[str, str]:
+    """For every answer that a test below it grades, the first such test; what is graded by hand is left to nbgrader."""
+    found, answer = {}, None
+    for name, cell in graded(release).items():
+        mark = cell.metadata.nbgrader
+        if mark.grade and not mark.solution and answer:
+            found[answer] = name
+        answer = name if mark.solution and not mark.grade else None
+    return found
+
+
+def _place(notebook: NotebookNode, cell: NotebookNode) -> int:
+    return next(place for place, one in enumerate(notebook.cells) if one is cell)
+
+
+def _answer_to(asked: NotebookNode, notebook: NotebookNode) -> NotebookNode | None:
+    """The cell in which a student answers: the last that defines the function, or else the one of the same id."""
+    names = re.findall(r"^(?:def|class) (\w+)", asked.source, flags=re.MULTILINE)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    defining = rf"^(def|class)\s+{names[0]}\b|^{names[0]}\s*=" if names else "(?!)"
+    defines = [one for one in code if re.search(defining, one.source, flags=re.MULTILINE)]
+    return (defines or [one for one in code if one.get("id") == asked.get("id")] or [None])[-1]
+
+
+def _put_back(
+    notebook: NotebookNode, asked: NotebookNode, found: NotebookNode | None, test: NotebookNode | None
+) -> str:
+    """Give an answer that nbgrader would miss its mark again; in words, what was done."""
+    name, mark = asked.metadata.nbgrader.grade_id, asked.metadata.nbgrader
+    if found is None:
+        cell = _copy(asked, notebook)
+        notebook.cells.insert(len(notebook.cells) if test is None else _place(notebook, test), cell)
+        return f"{name!r} was missing, and is there again without an answer"
+    if "nbgrader" not in found.metadata:
+        found.metadata["nbgrader"] = mark
+        return f"{name!r} had lost nbgrader's mark, and has it again"
+    if found.metadata.nbgrader.get("grade"):  # nbgrader writes its own test over such a cell
+        del found.metadata["nbgrader"]
+    cell = _copy(asked, notebook)
+    cell.source = ELSEWHERE
+    notebook.cells.insert(_place(notebook, found) + 1, cell)
+    return f"{name!r} is answered in the cell of a test or of another answer, and was marked below it"
+
+
+def _copy(cell: NotebookNode, notebook: NotebookNode) -> NotebookNode:
+    copy = nbformat.v4.new_code_cell(cell.source, metadata=cell.metadata)
+    if notebook.nbformat_minor < 5:
+        del copy["id"]  # older formats have none
+    return copy
+
+
+def _tagged(notebook: NotebookNode, release: NotebookNode) -> list[str]:
+    """The cell of parameters, which an editor may have taken the tag from."""
+
+    def tagged(cells: list[NotebookNode]) -> list[NotebookNode]:
+        return [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+
+    if tagged(notebook.cells) or not (ours := tagged(release.cells)):
+        return []
+    same = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source[:7] == ours[0].source[:7]]
+    for cell in same[:1]:
+        cell.metadata["tags"] = [*cell.metadata.get("tags", []), "parameters"]
+    return ["the cell of parameters had lost its tag, and has it again"] * len(same[:1])
+
+
+def to_be_read(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
+    """What a person should look at before believing the marks, in words."""
+    given = {cell.source for cell in release.cells} if release else set()
+    own = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source not in given]
+    own = [cell for cell in own if "parameters" not in cell.metadata.get("tags", [])]
+    lines = [f"a cell mentions {word}: read it before you believe the marks"
+             for word in FORGING if release and any(word in cell.source for cell in own)]  # fmt: skip
+    sets = [name for name in ("profile", "cache_dir") if any(re.search(rf"^{name}\b[^=\n]*=[^=]", cell.source, re.M)
+                                                             for cell in own)]  # fmt: skip
+    return lines + [f"another cell than that of the parameters sets {name}, and wins" for name in sets]
+
+
+def misplaced(path: Path, notebook: NotebookNode) -> str:
+    """Why nbgrader would give a copy no marks; "" where it would, or where nothing was released.
+
+    It looks for submitted/STUDENT/LESSON/NAME.ipynb, and the cells that are graded must be those of the release beside
+    `submitted`.
+    """
+    submitted = next((folder for folder in path.parents if folder.name == "submitted"), None)
+    released = sorted(submitted.with_name("release").glob("*/*.ipynb")) if submitted else []
+    if not released:
+        return ""
+    lessons = sorted({one.parent.name for one in released})
+    if path.parent.parent.parent != submitted or path.parent.name not in lessons:
+        return f"nbgrader looks in {' or '.join(f'submitted/STUDENT/{one}/' for one in lessons)}; move it there"
+    release = released[0].parent.with_name(path.parent.name)
+    expected = sorted(release.glob("*.ipynb"))
+    if path.name not in (names := [one.name for one in expected]):
+        return f"nbgrader looks for {' or '.join(names)}; rename it"
+    asked = graded(nbformat.read(release / path.name, as_version=4))
+    if not asked.keys() & graded(notebook).keys():
+        return f"no exercise of {path.stem} is in it; is it another lesson's file?"
+    return ""
