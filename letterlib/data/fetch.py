@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pooch
 
 from letterlib.data.download import NotGiven, resuming
-from letterlib.data.raw import RawSource, check_release, possible_names
+from letterlib.data.raw import RawSource, possible_names
 from letterlib.data.raw_lines import read_lines
+from letterlib.data.raw_release import check_metadata, check_reviews
 from letterlib.errors import LetterError
 from letterlib.files import read_json, sha256_of, write_json, written_beside
 
@@ -88,13 +89,12 @@ def _keep(file: Path, source: RawSource, *, reviews: bool) -> str:
 
 
 def _check(file: Path, source: RawSource, reviews: bool) -> str:
-    """Read a file to its end, as gzip's own checksum asks, and its first lines as reviews; its SHA-256."""
+    """Read a file to its end, as gzip's own checksum asks, and its first lines for what they are; its SHA-256."""
     if not file.is_file():
         raise LetterError(f"{file}: no such file; check the path")
-    for _ in read_lines(file):
-        pass
-    if reviews:
-        check_release(file, source)
+    if not sum(1 for _ in read_lines(file)):
+        raise LetterError(f"{file}: is empty; download it again")
+    (check_reviews if reviews else check_metadata)(file, source.release)
     return sha256_of(file)
 
 
@@ -111,8 +111,8 @@ def _expected(file: str, data_dir: Path) -> str | None:
 def _mend(file: str, data_dir: Path) -> str:
     when = _read_record(data_dir)[file].get("first seen", "a day that it does not say")
     return (
-        f"it is not the file that was recorded on {when}: delete it and fetch it again, or, to take the new one, "
-        f"delete its entry in {data_dir / RECORD}"
+        f"it is not the file that was recorded on {when}: to take this one, delete its entry in {data_dir / RECORD}; "
+        "to have that one, fetch it again"
     )
 
 

@@ -16,6 +16,9 @@ from letterlib.data.preprocessing import build_dataset, k_core
 from letterlib.data.raw_text import genres_of, text_of
 from letterlib.errors import LetterError
 
+MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", r"\N")
+"""How tools write that there is none: R has NA, pandas nan, a database \\N."""
+
 SEPARATORS = "columns are separated by commas, or by tabs in a .tsv"
 
 
@@ -25,14 +28,19 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
     interactions: columns `user`, `item` and `time`, numbers or dates (ISO 8601). Of several rows of a user with an
         item the first in time is kept; then users and items with fewer than `k` rows are left out, again and again.
     items: columns `item` and `title`, and where there are any `description` and `genres` (separated by "|").
-    Both are CSV in UTF-8, or tab-separated where the name says .tsv, perhaps compressed. Ids are text: 007 is not 7.
+    Both are CSV in UTF-8, or tab-separated where the name says .tsv, perhaps compressed. Ids are text: 007 is not 7;
+    but spaces around them do not count.
     Whatever is wrong is a LetterError that names the file.
     """
     rows, table = _read(interactions, ("user", "item", "time")), _read(items, ("item", "title"))
     for column in ("user", "item"):
-        if len(without := np.flatnonzero(rows[column].str.strip() == "")):
+        rows[column] = rows[column].str.strip()
+        if len(without := np.flatnonzero(rows[column].isin(MISSING))):
             where = f"{interactions}, data row {without[0] + 1}"  # not a line: rows may take several, or be empty
-            raise LetterError(f"{where}: no {column} ({len(without):,} such rows); leave them out, they are nobody's")
+            what = f'the {column} is "{there}", as for a missing one' if (there := rows[column].iloc[without[0]]) else \
+                f"no {column}"  # fmt: skip
+            raise LetterError(f"{where}: {what} ({len(without):,} such rows); leave them out, they are nobody's")
+    table["item"] = table["item"].str.strip()
     rows["time"] = _times(rows["time"], interactions)
     # A stable sort: of two rows of the same time the first in the file is kept.
     once = rows.sort_values("time", kind="stable").drop_duplicates(["user", "item"])
@@ -64,7 +72,7 @@ def read_own_tables(name: str, interactions: Path, items: Path, k: int = 5) -> t
         f"times are from {core['time'].min()} to {core['time'].max()}",
     ]
     if untitled.any():
-        lines.append(f"{int(untitled.sum()):,} items have no title")
+        lines.append(f"items without a title: {int(untitled.sum()):,}")
     return dataset, lines + _doubts(dataset, core["time"]) + _renumbered(dataset)
 
 

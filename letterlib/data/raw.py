@@ -11,7 +11,6 @@ import warnings
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from letterlib.data.dataset import Dataset
 from letterlib.data.prepared import prepared
 from letterlib.data.preprocessing import build_dataset, k_core
 from letterlib.data.raw_lines import BadLine, Tally, json_object, parsed_lines, read_lines
+from letterlib.data.raw_release import check_metadata, check_reviews
 from letterlib.data.raw_text import ItemText, item_row, whole_letters
 from letterlib.errors import LetterError
 from letterlib.files import digest, sha256_of
@@ -31,14 +31,6 @@ PREPARATION = 2
 
 CORE = 5
 EARLIEST, LATEST = (int(pd.Timestamp(day).timestamp() * 1000) for day in ("1990-01-01", "2100-01-01"))
-
-MARKS = {
-    "Amazon 2014": {"reviewerID", "helpful"},
-    "Amazon 2018": {"reviewerID", "verified"},
-    "Amazon 2023": {"user_id", "parent_asin"},
-    "Yelp": {"user_id", "business_id"},
-}
-"""The fields by which a review shows the release that it is from."""
 
 
 class Review(NamedTuple):
@@ -51,7 +43,7 @@ class Review(NamedTuple):
 class RawSource:
     """Where a data set's raw files are and how their lines are read.
 
-    release: for people, such as "Amazon 2014, Beauty"; the words before the comma are a key of MARKS.
+    release: for people, such as "Amazon 2014, Beauty"; the words before the comma are a key of `raw_release.MARKS`.
     reviews, metadata: file names without ".gz", best first; the first of each is what `fetch` fetches.
     review: a JSON object to a Review, or None where a rule of the data set leaves it out.
     item_id: the field of the metadata that names the item. parse_item, item: a line to its fields, and those
@@ -110,10 +102,13 @@ def possible_names(names: tuple[str, ...]) -> list[str]:
 
 def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Path) -> Dataset:
     """Both files to a `Dataset`: first review of a user and item alone, 5-core, order, text."""
-    check_release(reviews_file, source)
+    check_reviews(reviews_file, source.release)
+    check_metadata(metadata_file, source.release)
     reviews = read_reviews(reviews_file, source)
     first = reviews.table.sort_values(["user", "item", "time"]).drop_duplicates(["user", "item"])
+    outside = reviews.tally.lines - reviews.tally.bad - len(reviews.table)
     notes = [reviews.tally.in_words(), f"repeated reviews left out: {len(reviews.table) - len(first):,}"]
+    notes += [f"reviews outside these rules: {outside:,}"] * bool(outside)
     if source.only_described:
         described = described_items(metadata_file, source)
         known = np.array([item in described for item in reviews.items], dtype=bool)
@@ -123,34 +118,27 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
         first = first[known[first["item"]]]
     kept = k_core(first, CORE)
     if not len(kept):
+        only = f"; {outside:,} of them are no {source.rules.partition(';')[0]}" * bool(outside)
         raise LetterError(
             f"{reviews_file}: nobody is left of {len(reviews.users):,} users and {reviews.tally.lines:,} lines in "
-            f"the {CORE}-core, in which all have {CORE} reviews; is it the whole file?"
+            f"the {CORE}-core, in which all have {CORE} reviews{only}; is it the whole file?"
         )
     users, user_labels = _ranked(kept["user"], reviews.users)
     items, item_labels = _ranked(kept["item"], reviews.items)
     texts, tally = read_items(metadata_file, source, set(item_labels))
     silent = sum(1 for item in item_labels if item not in texts or not (texts[item].title or texts[item].description))
-    notes += [tally.in_words(), f"items without title and description, which go by their labels or id: {silent:,}"]
+    if silent == len(item_labels):
+        raise LetterError(
+            f"{metadata_file}: has no title and no description of any of the {silent:,} items of the {CORE}-core, such "
+            f"as {item_labels[0]}; is it the metadata of these reviews?"
+        )
+    without = f"items without title and description, which go by their labels or id: {silent:,} of {len(item_labels):,}"
+    notes += [tally.in_words(), without]
     table = pd.DataFrame([item_row(item, texts.get(item)) for item in item_labels])
     interactions = pd.DataFrame({"user": users, "item": items, "time": kept["time"].to_numpy()})
     what = f"{source.release} ({reviews_file.name}, {metadata_file.name})"
     words = "; ".join([what, source.rules, *filter(None, notes)])
     return replace(build_dataset(name, interactions, table, words), user_labels=user_labels, item_labels=item_labels)
-
-
-def check_release(file: Path, source: RawSource) -> None:
-    """LetterError where the first readable review shows that the file is of another release."""
-    for line in islice(read_lines(file, disable=True), 100):
-        try:
-            fields = json_object(line).keys()
-        except BadLine:
-            continue
-        releases = [release for release, marks in MARKS.items() if marks <= fields]
-        own = source.release.partition(",")[0]
-        if releases and own not in releases:
-            raise LetterError(f"{file}: holds reviews of {releases[0]}, not of {own}; check --dataset and the file")
-        return
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def read_lines(path: Path, **options: Any) -> Iterator[bytes]:
 def parsed_lines(tally: Tally, parse: Callable[[bytes], T]) -> Iterator[T]:
     """What `parse` makes of each line of `tally.path` that is not blank.
 
-    Lines on which it raises BadLine are counted in `tally`, which is checked at the end.
+    Lines on which it raises BadLine are counted in `tally`, which is checked at the end. A last line that has no end
+    and cannot be used is a LetterError: of a file that was cut, more than that line is missing.
     """
     for number, line in enumerate(read_lines(tally.path), start=1):
         if line.isspace():
@@ -106,6 +107,9 @@ def parsed_lines(tally: Tally, parse: Callable[[bytes], T]) -> Iterator[T]:
         try:
             value = parse(line)
         except BadLine as error:
+            if not line.endswith(b"\n"):
+                cut = f"{tally.path}: ends in the middle of line {number:,} ({error}); download it again"
+                raise LetterError(cut) from error
             tally.add_bad(number, str(error))
         else:
             yield value
@@ -126,7 +130,7 @@ def json_object(line: bytes) -> dict[str, Any]:
 def python_dict(line: bytes) -> dict[str, Any]:
     """A line that is one Python dictionary of literals, as in Amazon's metadata of 2014. Nothing in it is executed."""
     try:
-        value = ast.literal_eval(line.decode().strip())
+        value = ast.literal_eval(line.decode("utf-8-sig").strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise BadLine(f"not a Python dictionary, {_excerpt(line)}") from error
     if not isinstance(value, dict):

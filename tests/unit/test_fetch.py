@@ -265,6 +265,21 @@ def test_the_hash_of_the_first_download_is_held_against_the_second(server, sourc
 # Files that are there already
 
 
+@pytest.mark.parametrize("name", [REVIEWS, METADATA])
+@pytest.mark.parametrize("empty", [True, False])
+def test_an_empty_file_and_reviews_in_the_place_of_the_metadata_are_not_taken(server, source, tmp_path, name, empty):
+    """Recorded, they would have the right files refused afterwards."""
+    mine, words = tmp_path / "mine" / name, "is empty; download it again"
+    mine.parent.mkdir()
+    mine.write_bytes(b"" if empty or name == REVIEWS else CONTENT)
+    if mine.stat().st_size:
+        words = "holds reviews of Amazon 2014, and should hold the metadata of Amazon 2014, Beauty"
+    with pytest.raises(LetterError, match=words):
+        fetch(NAME, source, tmp_path / "raw", [mine])
+    record = tmp_path / "raw" / RECORD
+    assert not (tmp_path / "raw" / name).exists() and (not record.exists() or name not in record.read_text())
+
+
 def test_what_is_there_is_checked_and_not_fetched_again(server, source, tmp_path):
     fetch(NAME, source, tmp_path, [])
     server.requests.clear()

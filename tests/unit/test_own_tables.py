@@ -40,6 +40,16 @@ def histories(dataset):
     return {user: [dataset.item_labels[i] for i in items] for user, items in rows}
 
 
+def test_spaces_around_an_id_make_no_other_id(tmp_path):
+    """Otherwise half of a user's rows would be another user's, without a word."""
+    usual = histories(read_own_tables("shop", *written(tmp_path))[0])
+    rows = [(f"0{u}" + " " * (t % 2), f" {(u + t) % ITEMS:03}"[t % 2 :], str(100 * t + u))
+            for t in range(ITEMS) for u in range(USERS)]  # fmt: skip
+    items = [(f"{i:03} ", f"Thing {i}", "") for i in range(ITEMS + 2)]
+    (tmp_path / "spaced").mkdir()
+    assert histories(read_own_tables("shop", *written(tmp_path / "spaced", rows, items))[0]) == usual
+
+
 EXPECTED = {f"0{u}": [f"{(u + t) % ITEMS:03}" for t in range(ITEMS)] for u in range(USERS)}
 
 
@@ -160,6 +170,10 @@ BAD = {
     "no column user.*columns are separated by commas": lambda i, p: i.write_text("user;item;time\na;b;1\n"),
     "data row 2: no user .1 such rows": lambda i, p: i.write_text("user,item,time\na,b,1\n,b,2\n"),
     "data row 1: no user": lambda i, p: i.write_text("user,item,time\n  ,b,2\n"),
+    'data row 2: the user is "NA", as for a missing one .2 such rows': lambda i, p: i.write_text(
+        "user,item,time\na,b,1\nNA,b,2\n NaN ,b,3\n"
+    ),
+    'data row 1: the item is "None"': lambda i, p: i.write_text("user,item,time\na,None,1\n"),
     "data row 1: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
     "data row 2: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),
     "data row 1: the time is '5' .1 such": lambda i, p: i.write_text("user,item,time\na,b,5\na,c,2024-01-01\n"),
@@ -317,7 +331,7 @@ def test_what_would_be_noticed_late_is_said_at_once(tmp_path):
     same = [(f"u{u}", str(t % 5), t) for u in range(6) for t in range(5)]
     untitled = [(str(i), "" if i else "Thing", "") for i in range(5)]
     lines = read_own_tables("shop", *written(tmp_path, same, items=untitled))[1]
-    assert lines[-2:] == ["times are from 0 to 4", "4 items have no title"]
+    assert lines[-2:] == ["times are from 0 to 4", "items without a title: 4"]
 
 
 def test_what_the_tables_were_made_of_is_known_when_they_are_read_again(tmp_path):

@@ -113,7 +113,46 @@ def test_an_item_without_entry_stays_except_in_2018(load, name):
     else:
         assert (dataset.n_users, dataset.n_items) == (7, 6)
         assert dataset.items.loc[5].tolist() == ["item B5", "item B5", ""]
-        assert dataset.source.endswith("items without title and description, which go by their labels or id: 1")
+        assert dataset.source.endswith("items without title and description, which go by their labels or id: 1 of 6")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reviews_in_the_place_of_the_metadata_are_refused(tmp_path, name):
+    """Headlines of reviews would become titles (2023), or every item would go by its id."""
+    reviews = [review_line(name, *one) for one in block()]
+    folder = write_raw(tmp_path / "raw", name, block(), [])
+    write_lines(folder / FILES[name][1], reviews)
+    with pytest.raises(LetterError, match=r"holds reviews of .*, and should hold the metadata of"):
+        load_dataset(name, folder, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "2018" not in name])
+def test_metadata_of_other_items_are_refused(load, name):
+    others = [line.replace("B", "C") for line in block_items(name)]
+    with pytest.raises(LetterError, match="no title and no description of any of the 6 items .* such as B0; is it the"):
+        load(name, block(), others)
+
+
+def test_where_all_reviews_are_of_other_years_the_rule_is_named(tmp_path):
+    lines = [review_line("yelp", *one).replace("2019-01-01", "2018-01-01") for one in block()]
+    folder = write_raw(tmp_path / "raw", "yelp", [], block_items("yelp"))
+    write_lines(folder / FILES["yelp"][0], lines)
+    with pytest.raises(LetterError, match="36 of them are no reviews from 2019-01-01 00:00:00 to 2019-12-31 00:00:00"):
+        load_dataset("yelp", folder, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_plain_file_that_was_cut_is_refused_and_one_without_a_last_line_end_is_not(tmp_path, name, which):
+    folder = write_raw(tmp_path / "raw", name, block(), block_items(name))
+    file = folder / FILES[name][which]
+    text = file.read_bytes()
+    text = (gzip.decompress(text) if file.suffix == ".gz" else text).rstrip(b"\n")
+    file.write_bytes(text)
+    assert load_dataset(name, folder, tmp_path / "cache").n_users == 6
+    file.write_bytes(text[:-3])
+    with pytest.raises(LetterError, match=r"ends in the middle of line \d+ .*; download it again"):
+        load_dataset(name, folder, tmp_path / "cache")
 
 
 # Bad lines and bad files

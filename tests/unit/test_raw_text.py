@@ -129,7 +129,7 @@ def test_from_file_to_row_with_missing_and_repeated_entries(tmp_path, name):
         assert words[:4] == [labels, labels, f"Comb. {labels}", f"Oil & Wax. {labels}"]
     else:
         assert words[:5] == ["Of horn", labels, "Comb. Of wood", "Oil & Wax. a b", labels]
-        assert dataset.source.endswith("items without title and description, which go by their labels or id: 2")
+        assert dataset.source.endswith("items without title and description, which go by their labels or id: 2 of 6")
 
 
 def test_items_that_only_mention_another_are_not_mistaken_for_it(tmp_path):
