@@ -242,7 +242,7 @@ def main() -> None:
         helps = type(error).__name__ == "NoArgsIsHelpError"  # then its message is the help, and nothing went wrong
         code = print(error.format_message()) if helps else _fail(f"{error.format_message()} (see {where} --help)")
     if code == INTERRUPTED:  # typer catches Ctrl-C itself, and returns its code
-        print("\nInterrupted. The same command goes on from the last finished stage or checkpoint.", file=sys.stderr)
+        print("\nInterrupted. The same command goes on from what is finished, and from checkpoints.", file=sys.stderr)
         leave(code)
     sys.exit(code or 0)
 

@@ -1,11 +1,13 @@
 """One file from one address, going on where the connection broke: a downloader for pooch, which has none that does."""
 
 import gzip
+import sys
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -68,7 +70,9 @@ def _complete(url: str, part: Path) -> None:
         most = max(most, _size(part))
         if failures == ATTEMPTS:
             raise NotGiven(reason)
-        time.sleep(PAUSE * 2**failures)
+        pause = PAUSE * 2**failures
+        print(f"{urlsplit(url).netloc}: {reason}; again in {pause:.0f} s", file=sys.stderr)
+        time.sleep(pause)
 
 
 def _receive(url: str, part: Path) -> int | None:

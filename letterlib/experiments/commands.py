@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
-OutDir = Annotated[Path, typer.Option("--out-dir", help="where the records of finished runs are")]
+OutDir = Annotated[
+    Path | None,
+    typer.Option("--out-dir", help="where the records of finished runs are; default: results/ in --cache-dir"),
+]
 Where = Annotated[
     list[str],
     typer.Option("--where", metavar="NAME=VALUE", help="only runs with this value, as in tau=0.8; repeatable"),
@@ -34,7 +37,7 @@ def grid(
     file: Annotated[Path, typer.Argument(help="a grid, such as experiments/ablation.yaml")],
     run: Annotated[bool, typer.Option("--run", help="do, one after the other, the runs that are not done")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="keys, states and commands, for another program")] = False,
-    out_dir: OutDir = RESULTS,
+    out_dir: OutDir = None,
     also: Annotated[
         list[Path],
         typer.Option("--also", help="records here and below count as done, as in experiments/results; repeatable"),
@@ -51,7 +54,7 @@ def grid(
 
     if run and as_json:
         raise typer.BadParameter("--json lists and --run does; give one of them")
-    chosen = load_grid(file)
+    chosen, out_dir = load_grid(file), out_dir or cache_dir / RESULTS.name
     folders = [data_dir_under(data_root, one.dataset) for one in chosen.runs]
     kept = places(chosen, out_dir, also)
     states = [state(one, place) for one, place in zip(chosen.runs, kept, strict=True)]

@@ -433,7 +433,7 @@ def test_an_interrupted_command_says_how_to_go_on(sent, tmp_path):
         time.sleep(0.1)
     process.send_signal(getattr(signal, sent))
     said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130 and "goes on from the last finished stage" in said, said
+    assert process.returncode == 130 and "goes on from what is finished" in said, said
 
 
 def test_results_of_other_settings_are_refused_and_an_option_that_is_newer_than_the_file_is_not(tmp_path):
