@@ -64,13 +64,15 @@ def _as_released(notebook: NotebookNode, release: NotebookNode) -> list[str]:
         done.append(f"{name!r} is not in the release, and is no longer graded")
     done += _tagged(notebook, release)
     for name, test in tests.items():
-        missing = name not in there
-        if missing:
+        if name not in there:
             done.append(_put_back(notebook, asked[name], found[name], graded(notebook).get(test)))
         now = graded(notebook)
-        if test not in now or (missing and _place(notebook, now[test]) < _place(notebook, now[name])):
+        answers = [now[name]]
+        if not _defines(now[name], asked[name]) and found[name] is not None:  # a part of the answer stands there
+            answers.append(found[name])
+        if test not in now or any(_place(notebook, now[test]) < _place(notebook, one) for one in answers):
             cell = notebook.cells.pop(_place(notebook, now[test])) if test in now else _copy(asked[test], notebook)
-            notebook.cells.insert(_place(notebook, now[name]) + 1, cell)
+            notebook.cells.insert(max(_place(notebook, one) for one in answers) + 1, cell)
             done.append(f"the test of {name!r} was put below it")
     return done
 
@@ -92,11 +94,15 @@ def _place(notebook: NotebookNode, cell: NotebookNode) -> int:
 
 def _answer_to(asked: NotebookNode, notebook: NotebookNode) -> NotebookNode | None:
     """The cell in which a student answers: the last that defines the function, or else the one of the same id."""
-    names = re.findall(r"^(?:def|class) (\w+)", asked.source, flags=re.MULTILINE)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    defining = rf"^(def|class)\s+{names[0]}\b|^{names[0]}\s*=" if names else "(?!)"
-    defines = [one for one in code if re.search(defining, one.source, flags=re.MULTILINE)]
-    return (defines or [one for one in code if one.get("id") == asked.get("id")] or [None])[-1]
+    defining = [one for one in code if _defines(one, asked)]
+    return (defining or [one for one in code if one.get("id") == asked.get("id")] or [None])[-1]
+
+
+def _defines(cell: NotebookNode, asked: NotebookNode) -> bool:
+    """Whether a cell defines the function that is asked for."""
+    names = re.findall(r"^(?:def|class) (\w+)", asked.source, flags=re.MULTILINE)
+    return bool(names) and bool(re.search(rf"^(def|class)\s+{names[0]}\b|^{names[0]}\s*=", cell.source, re.MULTILINE))
 
 
 def _put_back(

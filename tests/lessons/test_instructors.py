@@ -10,6 +10,8 @@ from pathlib import Path
 import answers_02
 import nbformat
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from letterlib.course.build import REPOSITORY
 from letterlib.course.classroom import main, set_parameters, solutions, submission
@@ -123,6 +125,7 @@ def test_copied_cells_and_files_in_the_wrong_place_are_said_before_anything_is_g
     assert [line for line in said.out.splitlines() if "eva" not in line] == [
         f"{copied}: an earlier cell 'nearest-code' is no longer graded",
         f"{copied}: a cell whose mark was damaged is no longer graded",
+        f"{copied}: the test of 'nearest-code' was put below it",
         "1 notebook(s) set to smoke",
     ]
     assert "bob" in said.err and f"nbgrader looks for {LESSON}.ipynb; rename it" in said.err
@@ -258,6 +261,36 @@ def test_what_nbgrader_could_not_grade_is_mended_and_said(changes, words, minor)
         unanswered = f"{name!r} was missing, and is there again without an answer" in done
         assert defined and ("NotImplementedError" in defined[-1]) == unanswered
     nbformat.validate(notebook)
+    assert mended(notebook, release) == []
+
+
+CHANGES = (without, retyped, in_one_cell, at_the_end)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(range(len(CHANGES) + 2)), st.sampled_from(range(4))), max_size=6), st.data())
+def test_after_any_changes_every_cell_is_graded_once_and_no_stub_stands_over_an_answer(steps, data):
+    source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
+    release, notebook = submission(source, {}), submission(source, answers := solutions(source))
+    for kind, number in steps:
+        name = [*answers][number]
+        if kind == len(CHANGES):
+            without_marks(notebook)
+        elif kind > len(CHANGES):  # a cell somewhere else
+            place = data.draw(st.integers(0, len(notebook.cells) - 1))
+            notebook.cells.insert(data.draw(st.integers(0, len(notebook.cells) - 1)), notebook.cells.pop(place))
+        elif {name, f"test-{name}"} <= graded(notebook).keys():
+            CHANGES[kind](data.draw(st.sampled_from([name, f"test-{name}"])) if kind == 0 else name)(notebook)
+    functions = {name: re.search(r"def (\w+)", text)[1] for name, text in answers.items()}
+    written = "\n".join(cell.source for cell in notebook.cells)
+    answered = [name for name, one in functions.items() if f"def {one}(" in written]
+    mended(notebook, release)
+    there = {cell.metadata.nbgrader.grade_id: place for place, cell in enumerate(notebook.cells)
+             if "nbgrader" in cell.metadata}  # fmt: skip
+    assert sorted(there) == sorted(graded(release)) and len(graded(notebook)) == len(there)
+    for name in answered:
+        defined = [c.source for c in notebook.cells[: there[f"test-{name}"]] if f"def {functions[name]}(" in c.source]
+        assert defined and "NotImplementedError" not in defined[-1]
     assert mended(notebook, release) == []
 
 
