@@ -69,7 +69,7 @@ def diversity(answer: Any, case: Case) -> None:
             cause = "a logarithm of 0 or a division by 0, set to 0 afterwards: its gradient is 0 times infinity. "
             cause += "Leave out the items without a positive before."
         elif not found.any():
-            cause = "everything is detached, so the loss teaches nothing."
+            cause = "everything is detached, as by `torch.no_grad()`, so the loss teaches nothing."
         elif torch.allclose(found, wanted, rtol=0.01, atol=1e-4):
             cause = f"{HIGH_FILL}, or a rounding on the way."
         what = "The value is right, but the gradient with respect to the codebook is not."

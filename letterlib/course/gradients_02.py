@@ -78,7 +78,8 @@ def rq_loss(answer: Any, case: Case) -> None:
     whole = [(1 + mu) / mu * g for g in wanted[:levels]] + [(1 + mu) * g for g in wanted[levels:]]
     swapped = [g / mu for g in wanted[:levels]] + [g * mu for g in wanted[levels:]]
     if not any(g.any() for g in found):
-        cause = "no gradient arrives, so the loss teaches nothing: `detach()` on both sides, or `torch.tensor(...)`."
+        cause = "no gradient arrives, so the loss teaches nothing: `detach()` on both sides, `torch.no_grad()` or " \
+                "`torch.tensor(...)`."  # fmt: skip
     elif _all_close(found, whole):
         cause = "no `detach()`: each term moves both sides. The formula's sg[.] is `detach()`."
     elif _all_close(found, swapped):

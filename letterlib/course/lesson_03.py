@@ -155,7 +155,7 @@ def cf_loss(answer: Any, case: Case) -> None:
     if torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
         return
     if not found.any():
-        cause = "`detach()` or a conversion on the way, so that the loss teaches nothing."
+        cause = "`detach()`, `torch.no_grad()` or a conversion on the way, so that the loss teaches nothing."
     elif torch.allclose(found, -h / len(h), atol=1e-6):
         cause = "the sum over the batch is detached: own vectors pull, and the others do not push."
     elif torch.allclose(found, wanted, rtol=0.05, atol=1e-3):
