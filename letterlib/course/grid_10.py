@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 
 from letterlib.course.checks import Case, Incorrect, call
+from letterlib.course.values import kind_of
 
 Entry = dict[str, Any]
 
@@ -34,15 +35,16 @@ def grid(answer: Any, case: Case) -> None:
     """10.1: entry -> a list of dictionaries, one a run."""
     returned, expected = call(answer, case), all_combinations(case["entry"])
     if not isinstance(returned, list) or any(not isinstance(one, dict) for one in returned):
-        what = type(returned).__name__
-        held = next((type(one).__name__ for one in returned if not isinstance(one, dict)), "") \
-            if isinstance(returned, list) else ""  # fmt: skip
+        held = [kind_of(one) for one in returned if not isinstance(one, dict)] if isinstance(returned, list) else []
         cause = "a run is a dictionary from names to values, and an answer is a list of runs."
-        if what in ("generator", "product", "map", "zip"):
+        if type(returned).__name__ in ("generator", "product", "map", "zip"):
             cause = "something that makes runs when it is asked. `list(...)` around it makes them now."
-        raise Incorrect(f"Your function should return a list of dictionaries and returned a {what}"
-                        + (f" with a {held} in it." if held else "."), case, cause=cause)  # fmt: skip
-    same_runs = _sorted(returned) == _sorted(expected)
+        raise Incorrect(f"Your function should return a list of dictionaries and returned {kind_of(returned)}"
+                        + (f" with {held[0]} in it." if held else "."), case, cause=cause)  # fmt: skip
+    if any(getattr(value, "shape", ()) for one in returned for value in one.values()):
+        cause = "a whole list as a value. A run has one value of each list."
+        raise Incorrect("A value of a run is an array or a tensor.", case, cause=cause)
+    same_runs = len(returned) == len(expected) and all(one in returned for one in expected)
     if same_runs and any(list(one) != list(case["entry"]) for one in returned):
         cause = "names sorted, or put together from two groups. Go through the entry once, in its own order."
         what = "The runs are right, and their names stand in another order than the entry's."
@@ -109,7 +111,3 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
          "a 0 in a list was left out. It is a value like any other."),
         ([entry], "the entry itself. Its lists are choices, and each combination of them is a run."),
     ]  # fmt: skip
-
-
-def _sorted(runs: list[Entry]) -> list[str]:
-    return sorted(repr(sorted(one.items(), key=lambda pair: pair[0])) for one in runs)

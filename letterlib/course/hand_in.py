@@ -11,7 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 ELSEWHERE = "# Answered in another cell, above."
-FORGING = ("letterlib.course.checks", "displayhook", "__torch_function__")
+FORGING = ("letterlib.course", "displayhook", "__torch_function__")
 """What an answer has no use for, and who forges marks may need."""
 
 
@@ -20,9 +20,13 @@ def graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
     return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
 
 
+def _submitted(path: Path) -> Path | None:
+    return next((folder for folder in path.parents if folder.name == "submitted"), None)
+
+
 def release_of(path: Path) -> NotebookNode | None:
     """What was released of the lesson that a file below `submitted` hands in; None where there is nothing."""
-    submitted = next((folder for folder in path.parents if folder.name == "submitted"), None)
+    submitted = _submitted(path)
     file = submitted and submitted.with_name("release") / path.parent.name / path.name
     return nbformat.read(file, as_version=4) if file and file.is_file() else None
 
@@ -43,9 +47,11 @@ def without_repeats(notebook: NotebookNode) -> list[str]:
     seen: set[str] = set()
     done = []
     for cell in reversed(notebook.cells):
-        if (mark := cell.metadata.get("nbgrader")) is None:
+        if "nbgrader" not in cell.metadata:
             continue
+        mark = cell.metadata["nbgrader"]
         name = mark.get("grade_id") if isinstance(mark, dict) else None
+        name = name if isinstance(name, str) else ""
         if not name or name in seen:
             del cell.metadata["nbgrader"]
             done.append(f"an earlier cell {name!r}" if name else "a cell whose mark was damaged")
@@ -62,9 +68,10 @@ def _as_released(notebook: NotebookNode, release: NotebookNode) -> list[str]:
     for name in sorted(there.keys() - asked.keys()):
         del there[name].metadata["nbgrader"]
         done.append(f"{name!r} is not in the release, and is no longer graded")
+    _free(there, tests, found, asked)
     done += _tagged(notebook, release)
     for name, test in tests.items():
-        if name not in there:
+        if name not in graded(notebook):
             done.append(_put_back(notebook, asked[name], found[name], graded(notebook).get(test)))
         now = graded(notebook)
         answers = [now[name]]
@@ -77,6 +84,24 @@ def _as_released(notebook: NotebookNode, release: NotebookNode) -> list[str]:
     return done
 
 
+def _free(
+    there: dict[str, NotebookNode],
+    tests: dict[str, str],
+    found: dict[str, NotebookNode | None],
+    asked: dict[str, NotebookNode],
+) -> None:
+    """Take marks off cells over which nbgrader would write its own: a test's in which an answer stands, and a stub's
+    that became a note, which nbgrader makes code again, while the answer stands elsewhere."""
+    for name, cell in there.items():
+        inside = [one for one in tests if _defines(cell, asked[one])] if name in tests.values() else []
+        note = name in tests and cell.cell_type != "code" and found[name] is not None
+        if inside or note:
+            cell.metadata.pop("nbgrader", None)
+        for one in inside:
+            if found[one] is cell and one in there:  # then that is a stub, or a part of the answer
+                there[one].metadata.pop("nbgrader", None)
+
+
 def _tests_of_answers(release: NotebookNode) -> dict[str, str]:
     """For every answer that a test below it grades, the first such test; what is graded by hand is left to nbgrader."""
     found, answer = {}, None
@@ -84,7 +109,8 @@ def _tests_of_answers(release: NotebookNode) -> dict[str, str]:
         mark = cell.metadata.nbgrader
         if mark.grade and not mark.solution and answer:
             found[answer] = name
-        answer = name if mark.solution and not mark.grade else None
+        if mark.solution or mark.grade:  # and not a cell that may only be read
+            answer = name if not mark.grade else None
     return found
 
 
@@ -102,7 +128,8 @@ def _answer_to(asked: NotebookNode, notebook: NotebookNode) -> NotebookNode | No
 def _defines(cell: NotebookNode, asked: NotebookNode) -> bool:
     """Whether a cell defines the function that is asked for."""
     names = re.findall(r"^(?:def|class) (\w+)", asked.source, flags=re.MULTILINE)
-    return bool(names) and bool(re.search(rf"^(def|class)\s+{names[0]}\b|^{names[0]}\s*=", cell.source, re.MULTILINE))
+    defined = r"^\s*(?:async\s+)?(?:def|class)\s+{0}\b|^\s*{0}\s*(?::[^=\n]+)?=(?!=)"
+    return bool(names) and bool(re.search(defined.format(names[0]), cell.source, re.MULTILINE))
 
 
 def _put_back(
@@ -117,12 +144,10 @@ def _put_back(
     if "nbgrader" not in found.metadata:
         found.metadata["nbgrader"] = mark
         return f"{name!r} had lost nbgrader's mark, and has it again"
-    if found.metadata.nbgrader.get("grade"):  # nbgrader writes its own test over such a cell
-        del found.metadata["nbgrader"]
     cell = _copy(asked, notebook)
     cell.source = ELSEWHERE
     notebook.cells.insert(_place(notebook, found) + 1, cell)
-    return f"{name!r} is answered in the cell of a test or of another answer, and was marked below it"
+    return f"{name!r} is answered in the cell of another answer, and was marked below it"
 
 
 def _copy(cell: NotebookNode, notebook: NotebookNode) -> NotebookNode:
@@ -148,14 +173,15 @@ def _tagged(notebook: NotebookNode, release: NotebookNode) -> list[str]:
 
 def to_be_read(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
     """What a person should look at before believing the marks, in words."""
-    given = {cell.source for cell in release.cells} if release else set()
-    own = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source not in given]
-    own = [cell for cell in own if "parameters" not in cell.metadata.get("tags", [])]
-    lines = [f"a cell mentions {word}: read it before you believe the marks"
-             for word in FORGING if release and any(word in cell.source for cell in own)]  # fmt: skip
-    sets = [name for name in ("profile", "cache_dir") if any(re.search(rf"^{name}\b[^=\n]*=[^=]", cell.source, re.M)
-                                                             for cell in own)]  # fmt: skip
-    return lines + [f"another cell than that of the parameters sets {name}, and wins" for name in sets]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    given = {line.strip() for cell in release.cells for line in cell.source.splitlines()} if release else None
+    own = [] if given is None else [line for cell in code for line in cell.source.splitlines()
+                                    if line.strip() not in given]  # fmt: skip
+    said = [f"a cell mentions {word}: read it before you believe the marks"
+            for word in FORGING if any(word in line for line in own)]  # fmt: skip
+    others = "\n".join(cell.source for cell in code if "parameters" not in cell.metadata.get("tags", []))
+    sets = [name for name in ("profile", "cache_dir") if re.search(rf"^{name}\b[^=!<>\n]*=[^=]", others, re.MULTILINE)]
+    return said + [f"another cell than that of the parameters sets {name}, and wins" for name in sets]
 
 
 def misplaced(path: Path, notebook: NotebookNode) -> str:
@@ -164,7 +190,7 @@ def misplaced(path: Path, notebook: NotebookNode) -> str:
     It looks for submitted/STUDENT/LESSON/NAME.ipynb, and the cells that are graded must be those of the release beside
     `submitted`.
     """
-    submitted = next((folder for folder in path.parents if folder.name == "submitted"), None)
+    submitted = _submitted(path)
     released = sorted(submitted.with_name("release").glob("*/*.ipynb")) if submitted else []
     if not released:
         return ""

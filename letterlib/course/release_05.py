@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 
 from letterlib.course.checks import Case, Incorrect, call
+from letterlib.course.values import kind_of
 from letterlib.tokenization.identifiers import token
 
 
@@ -26,7 +27,7 @@ def table(answer: Any, case: Case) -> None:
     if not isinstance(returned, dict):
         cause = "the rows alone. In the file every item's row stands under its number."
         cause = "JSON text. Return the table itself, a dict." if isinstance(returned, str) else cause
-        raise Incorrect(f"The table should be a dict and is a {type(returned).__name__}.", case, cause=cause)
+        raise Incorrect(f"The table should be a dict and is {kind_of(returned)}.", case, cause=cause)
     wrong = {"expected": wanted, "actual": returned}
     if returned.keys() != wanted.keys():
         as_numbers = bool(returned) and all(not isinstance(key, str) for key in returned)

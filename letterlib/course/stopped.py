@@ -9,12 +9,12 @@ _NOT_LEARNERS = (str(Path(__file__).parent.parent), sysconfig.get_path("stdlib")
 
 
 def other_stub(answer: Any, error: BaseException) -> str:
-    """In words, which function the answer calls that is still to be written; empty where it is the answer itself."""
+    """In words, which function was reached that is still to be written; empty where it is the answer itself."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     called = frame.f_code
     if called is getattr(answer, "__code__", called):
         return ""
-    return f"Your function calls `{called.co_name}`, which is still to be written: run it with your answer first."
+    return f"`{called.co_name}`, which is still to be written, was reached: run its cell with your answer first."
 
 
 def where(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Generator
 
 from letterlib.course.checks import Case, Incorrect, call
+from letterlib.course.values import kind_of
 from letterlib.decoding.trie import EOS, PAD
 
 
@@ -30,7 +31,7 @@ def trie(answer: Any, case: Case) -> None:
     names, returned = case["names"], call(answer, case)
     wanted = _nested(names)
     if not isinstance(returned, dict):
-        what = f"The trie should be a dictionary and is a {type(returned).__name__}."
+        what = f"The trie should be a dictionary and is {kind_of(returned)}."
         raise Incorrect(what, case, cause="another kind of container. A node is a dictionary: token -> next node.")
     if returned == wanted:
         return

@@ -21,21 +21,25 @@ def kind_of(value: Any) -> str:
 
 def in_words(value: Any) -> str:
     """A value as a learner can read it: small tensors in full, large ones by shape and first row."""
-    if isinstance(value, (Tensor, np.ndarray)):
-        size = value.numel() if isinstance(value, Tensor) else value.size
-        values = value.detach() if isinstance(value, Tensor) else value
-        if size <= 12:
-            return str(_rounded(values.tolist()))
-        first = _rounded(values.flatten()[:4].tolist())
-        return f"{kind_of(value)[2:].strip()} of shape {tuple(value.shape)}, beginning {str(first)[:-1]}, ...]"
     if isinstance(value, (list, tuple)) and any(isinstance(one, (Tensor, np.ndarray)) for one in value):
         rest = f", ... ({len(value)} in all)" if len(value) > 5 else ""
         return "[" + ", ".join(in_words(one) for one in value[: 3 if rest else None]) + rest + "]"
     try:
+        if isinstance(value, (Tensor, np.ndarray)):
+            return _table_in_words(value)
         text = repr(_rounded(value))
-    except Exception:  # of a class of the learner's own
+    except Exception:  # of a class of the learner's own, or a tensor without values
         text = f"an object of class {type(value).__name__}, which cannot be shown"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _table_in_words(value: Tensor | np.ndarray) -> str:
+    size = value.numel() if isinstance(value, Tensor) else value.size
+    values = value.detach() if isinstance(value, Tensor) else value
+    if size <= 12:
+        return str(_rounded(values.tolist()))
+    first = _rounded(values.flatten()[:4].tolist())
+    return f"{kind_of(value)[2:].strip()} of shape {tuple(value.shape)}, beginning {str(first)[:-1]}, ...]"
 
 
 def _rounded(value: Any) -> Any:

@@ -105,6 +105,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         with warnings.catch_warnings(action="error", category=ParserWarning):  # fields that no column is named for
             table = pd.read_csv(path, sep="\t" if tabs else ",", **as_written).infer_objects()
+            table.columns = table.columns.str.strip()
     except FileNotFoundError as error:
         raise LetterError(f"{path}: no such file; check the path") from error
     except EmptyDataError as error:
@@ -121,6 +122,9 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except (EOFError, ImportError, zlib.error, LZMAError, BadZipFile, TarError) as error:
         what = "it ends in the middle, is damaged, or is not what its name says"
         raise LetterError(f"{path}: cannot be unpacked ({str(error).splitlines()[0]}); {what}") from error
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise LetterError(f"{path}: two columns are called {twice}; leave one out, or rename it")
     for column in columns:
         if column not in table:
             found = ", ".join(map(str, table.columns))

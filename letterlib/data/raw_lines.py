@@ -97,8 +97,8 @@ def read_lines(path: Path, **options: Any) -> Iterator[bytes]:
 def parsed_lines(tally: Tally, parse: Callable[[bytes], T]) -> Iterator[T]:
     """What `parse` makes of each line of `tally.path` that is not blank.
 
-    Lines on which it raises BadLine are counted in `tally`, which is checked at the end. A last line that has no end
-    and cannot be used is a LetterError: of a file that was cut, more than that line is missing.
+    Lines on which it raises BadLine are counted in `tally`, which is checked at the end. A last line without its end
+    and its closing brace is a LetterError: of a file that was cut, more than that line is missing.
     """
     for number, line in enumerate(read_lines(tally.path), start=1):
         if line.isspace():
@@ -107,7 +107,7 @@ def parsed_lines(tally: Tally, parse: Callable[[bytes], T]) -> Iterator[T]:
         try:
             value = parse(line)
         except BadLine as error:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and not line.rstrip().endswith(b"}"):
                 cut = f"{tally.path}: ends in the middle of line {number:,} ({error}); download it again"
                 raise LetterError(cut) from error
             tally.add_bad(number, str(error))

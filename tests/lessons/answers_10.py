@@ -310,6 +310,12 @@ WRONG = [
     ("10.1", grid_in_order_of(lambda values: values[::-1]), "They keep the order of their list"),
     ("10.1", grid_without_lists_is_none, "Without lists there is one choice"),
     ("10.1", grid_without_lists_is_none, "There should be 1 run, and"),
+    (
+        "10.1",
+        lambda entry: [run | {0: 1} for run in grid_by_growing(entry)],
+        "The right number of runs, and other runs",
+    ),
+    ("10.1", lambda entry: [{n: np.array([v]) for n, v in run.items()} for run in grid_by_growing(entry)], "an array"),
     ("10.1", grid_of_texts, "The right number of runs, and other runs. The first that differs:"),
     ("10.1", lambda entry: [entry], "the entry itself"),
     ("10.1", grid_of_one_dictionary, "one dictionary in all places"),

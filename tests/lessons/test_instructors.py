@@ -201,6 +201,39 @@ def in_one_cell(name):
     return change
 
 
+def below_its_stub(name):
+    """Typed into the cell of its test, with the stub still above it."""
+
+    def change(notebook):
+        answer, test = (graded(notebook)[one] for one in (name, f"test-{name}"))
+        test.source = f"{answer.source}\n{test.source}"
+        function = re.search(r"def (\w+)", answer.source)[1]
+        answer.source = f"def {function}(*given):\n    raise NotImplementedError()"
+
+    return change
+
+
+def beside_a_note(name):
+    """The stub became a note, and the answer stands in a cell of its own above it."""
+
+    def change(notebook):
+        place = next(i for i, cell in enumerate(notebook.cells) if cell is graded(notebook)[name])
+        answer = notebook.cells[place]
+        note = nbformat.v4.new_markdown_cell("def it as a note", metadata=answer.metadata)
+        notebook.cells[place : place + 1] = [nbformat.v4.new_code_cell(answer.source), note]
+
+    return change
+
+
+def in_the_test_before(name, other):
+    def change(notebook):
+        answer, test = graded(notebook)[name], graded(notebook)[f"test-{other}"]
+        test.source = f"{answer.source}\n{test.source}"
+        notebook.cells.remove(answer)
+
+    return change
+
+
 def at_the_end(name):
     def change(notebook):
         cell = graded(notebook)[name]
@@ -232,7 +265,11 @@ def with_one_more(notebook):
     ([without("rq-loss"), without("test-rq-loss")], ["'rq-loss' was missing", "the test of 'rq-loss' was put below"]),
     ([without("test-rq-loss")], ["the test of 'rq-loss' was put below"]),
     ([retyped("straight-through")], ["'straight-through' had lost nbgrader's mark", "the test of 'straight-through'"]),
-    ([in_one_cell("rq-loss")], ["'rq-loss' is answered in the cell of a test", "the test of 'rq-loss'"]),
+    ([in_one_cell("rq-loss")], ["'rq-loss' had lost nbgrader's mark", "the test of 'rq-loss'"]),
+    ([below_its_stub("rq-loss")], ["'rq-loss' had lost nbgrader's mark", "the test of 'rq-loss'"]),
+    ([beside_a_note("rq-loss")], ["'rq-loss' had lost nbgrader's mark"]),
+    ([in_the_test_before("residual-quantize", "nearest-code")],
+     ["the test of 'nearest-code'", "'residual-quantize' had lost nbgrader's mark"]),
     ([at_the_end("rq-loss")], ["'rq-loss' had lost", "the test of 'rq-loss' was put below"]),
     ([without_marks], ["the cell of parameters had lost its tag", *(
         f"{what}{name!r}" for name in ("nearest-code", "residual-quantize", "straight-through", "rq-loss")
@@ -264,7 +301,7 @@ def test_what_nbgrader_could_not_grade_is_mended_and_said(changes, words, minor)
     assert mended(notebook, release) == []
 
 
-CHANGES = (without, retyped, in_one_cell, at_the_end)
+CHANGES = (without, retyped, in_one_cell, at_the_end, below_its_stub, beside_a_note)
 
 
 @settings(max_examples=60, deadline=None)
@@ -282,8 +319,10 @@ def test_after_any_changes_every_cell_is_graded_once_and_no_stub_stands_over_an_
         elif {name, f"test-{name}"} <= graded(notebook).keys():
             CHANGES[kind](data.draw(st.sampled_from([name, f"test-{name}"])) if kind == 0 else name)(notebook)
     functions = {name: re.search(r"def (\w+)", text)[1] for name, text in answers.items()}
-    written = "\n".join(cell.source for cell in notebook.cells)
-    answered = [name for name, one in functions.items() if f"def {one}(" in written]
+    sources = [cell.source for cell in notebook.cells]
+    answered = [
+        name for name, one in functions.items() if any(f"def {one}(" in s and "(*given)" not in s for s in sources)
+    ]
     mended(notebook, release)
     there = {cell.metadata.nbgrader.grade_id: place for place, cell in enumerate(notebook.cells)
              if "nbgrader" in cell.metadata}  # fmt: skip
@@ -302,8 +341,47 @@ def test_a_file_of_another_lesson_is_left_as_it_is():
     assert mended(notebook, submission(source, {})) == [] and nbformat.writes(notebook) == before
 
 
+@pytest.mark.parametrize("damage", [None, ["a"], {}, {"grade_id": ["a"]}, {"grade_id": 3}, "text"])
+def test_a_damaged_mark_is_taken_off(damage):
+    source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
+    notebook = submission(source, solutions(source))
+    graded(notebook)["rq-loss"].metadata["nbgrader"] = damage
+    done = mended(notebook, submission(source, {}))
+    assert done == ["a cell whose mark was damaged is no longer graded",
+                    "'rq-loss' had lost nbgrader's mark, and has it again"]  # fmt: skip
+
+
+@pytest.mark.parametrize("written,means", [
+    ("my_rq_loss: object = lambda *_: 1", True),
+    ("if True:\n    def my_rq_loss(*_):\n        return 1", True),
+    ("@decorated\nasync def my_rq_loss(*_):\n    return 1", True),
+    ("my_rq_loss == 3", False),
+    ("my_rq_loss(1, 2, 3)", False),
+    ("def my_rq_losses():\n    return 1", False),
+])  # fmt: skip
+def test_what_defines_an_answer(written, means):
+    source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
+    notebook = submission(source, solutions(source))
+    cell = graded(notebook)["rq-loss"]
+    notebook.cells[next(i for i, one in enumerate(notebook.cells) if one is cell)] = nbformat.v4.new_code_cell(written)
+    done = mended(notebook, submission(source, {}))
+    assert ("'rq-loss' had lost" in done[0]) is means and ("was missing" in done[0]) is not means
+
+
+def test_nothing_is_to_be_read_in_the_lessons_themselves():
+    for path in sorted((REPOSITORY / "solutions").glob("[01]*.ipynb")):
+        source = nbformat.read(path, as_version=4)
+        notebook = submission(source, solutions(source))
+        next(cell for cell in notebook.cells if "letterlib.course" in cell.source).source += "\nimport math\r\n"
+        assert to_be_read(notebook, submission(source, {})) == [], path.name
+
+
 @pytest.mark.parametrize("text,words", [
-    ("import letterlib.course.checks as c\nc.require = print", "letterlib.course.checks"),
+    ("import letterlib.course.checks as c\nc.require = print", "letterlib.course"),
+    ("from letterlib.course import checks\nchecks.require = print", "letterlib.course"),
+    ("import math\nprofiles = 3", ""),
+    ("profile != 'paper'", ""),
+    ("profile <= 'paper'", ""),
     ("get_ipython().displayhook(2)", "displayhook"),
     ('profile = "paper"', "sets profile, and wins"),
     ("cache_dir: str = '/tmp'", "sets cache_dir, and wins"),

@@ -40,6 +40,13 @@ def histories(dataset):
     return {user: [dataset.item_labels[i] for i in items] for user, items in rows}
 
 
+def test_spaces_in_the_first_line_make_no_other_columns(tmp_path):
+    usual = histories(read_own_tables("shop", *written(tmp_path))[0])
+    file = tmp_path / "i.csv"
+    file.write_text(file.read_text().replace("user,item,time", "user, item , time"))
+    assert histories(read_own_tables("shop", file, tmp_path / "p.csv")[0]) == usual
+
+
 def test_spaces_around_an_id_make_no_other_id(tmp_path):
     """Otherwise half of a user's rows would be another user's, without a word."""
     usual = histories(read_own_tables("shop", *written(tmp_path))[0])
@@ -173,6 +180,7 @@ BAD = {
     'data row 2: the user is "NA", as for a missing one .2 such rows': lambda i, p: i.write_text(
         "user,item,time\na,b,1\nNA,b,2\n NaN ,b,3\n"
     ),
+    "two columns are called user": lambda i, p: i.write_text("user, user,item,time\na,a,b,1\n"),
     'data row 1: the item is "None"': lambda i, p: i.write_text("user,item,time\na,None,1\n"),
     "data row 1: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
     "data row 2: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),

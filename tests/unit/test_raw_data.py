@@ -150,6 +150,10 @@ def test_a_plain_file_that_was_cut_is_refused_and_one_without_a_last_line_end_is
     text = (gzip.decompress(text) if file.suffix == ".gz" else text).rstrip(b"\n")
     file.write_bytes(text)
     assert load_dataset(name, folder, tmp_path / "cache").n_users == 6
+    odd = b'{"asin": 7, "business_id": 7}' if which else b'{"user_id": 7}'
+    file.write_bytes(text + b"\n" + odd)  # a last line that is whole, and of no use, is one of a hundred
+    with pytest.raises(LetterError, match=r"1 of its \d+ lines cannot be used"):
+        load_dataset(name, folder, tmp_path / "cache")
     file.write_bytes(text[:-3])
     with pytest.raises(LetterError, match=r"ends in the middle of line \d+ .*; download it again"):
         load_dataset(name, folder, tmp_path / "cache")
