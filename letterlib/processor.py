@@ -45,8 +45,8 @@ def enough_memory(what: str) -> Iterator[None]:
             raise
         reason = ". ".join(said.split(". ")[:2]).rstrip(".")
         raise LetterError(
-            f"{what}: there is not enough memory ({reason}); make its batches smaller (letterlib settings shows their size, "
-            "--set tiger.batch_size=... changes TIGER's), close other programs, or choose another --device"
+            f"{what}: there is not enough memory ({reason}); make its batches smaller (letterlib settings shows their "
+            "size, --set tiger.batch_size=... changes TIGER's), close other programs, or choose another --device"
         ) from error
 
 
