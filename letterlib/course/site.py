@@ -52,6 +52,8 @@ body {--jp-cell-prompt-not-active-font-color: #5c5c5c; --jp-cell-prompt-not-acti
 body .jp-RenderedMarkdown a:not(.anchor-link) {text-decoration: underline}
 body.jp-Notebook {max-width: 68rem; margin: 0 auto; padding: 1rem}
 .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre}
+body .jp-RenderedMarkdown pre {background: #f4f4f4; padding: .6rem 1rem; margin: .8rem 0}
+body .jp-RenderedMarkdown pre code {background: none; padding: 0}
 .jp-RenderedMarkdown pre, .jp-RenderedMarkdown, .jp-InputArea-editor {overflow-x: auto}
 .jp-OutputArea-output pre {word-break: normal}
 </style>
