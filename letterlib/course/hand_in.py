@@ -74,14 +74,28 @@ def _as_released(notebook: NotebookNode, release: NotebookNode) -> list[str]:
         if name not in graded(notebook):
             done.append(_put_back(notebook, asked[name], found[name], graded(notebook).get(test)))
         now = graded(notebook)
-        answers = [now[name]]
-        if not _defines(now[name], asked[name]) and found[name] is not None:  # a part of the answer stands there
-            answers.append(found[name])
-        if test not in now or any(_place(notebook, now[test]) < _place(notebook, one) for one in answers):
+        above = _above(notebook, asked[name], now[name], now.get(test))
+        if above is not None:
             cell = notebook.cells.pop(_place(notebook, now[test])) if test in now else _copy(asked[test], notebook)
-            notebook.cells.insert(max(_place(notebook, one) for one in answers) + 1, cell)
+            notebook.cells.insert(_place(notebook, above) + 1, cell)
             done.append(f"the test of {name!r} was put below it")
     return done
+
+
+def _above(
+    notebook: NotebookNode, asked: NotebookNode, marked: NotebookNode, test: NotebookNode | None
+) -> NotebookNode | None:
+    """Below which cell a test should be put; None where it stands well: the last definition above it is an answer.
+
+    marked: the cell with the answer's mark, which may hold a part of it, or a copy of the stub.
+    """
+    defining = [cell for cell in notebook.cells if cell.cell_type == "code" and _defines(cell, asked)] or [marked]
+    answers = [cell for cell in defining if "raise NotImplementedError" not in cell.source]
+    if test is not None:
+        before = [cell for cell in defining if _place(notebook, cell) < _place(notebook, test)]
+        if before and (not answers or any(before[-1] is one for one in answers)):
+            return None
+    return (answers or defining)[-1]
 
 
 def _free(
