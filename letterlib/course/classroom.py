@@ -22,7 +22,7 @@ from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
 from letterlib.course.build import store, student_copy
-from letterlib.course.hand_in import graded, mended, misplaced, release_of, to_be_read
+from letterlib.course.hand_in import graded, mended, misplaced, of_parameters, release_of, to_be_read
 from letterlib.course.kernels import never_started
 from letterlib.errors import LetterError
 from letterlib.files import write_text
@@ -33,7 +33,7 @@ CELL_SECONDS = 300
 
 def set_parameters(notebook: NotebookNode, **values: Any) -> None:
     """Give names of the cells tagged `parameters` other texts or numbers, in place. Unknown names are a LetterError."""
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    cells = list(filter(of_parameters, notebook.cells))
     if not cells:
         raise LetterError("this notebook has no cell tagged `parameters`; was the cell deleted?")
     for name, value in values.items():
@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
                 write_text(path, nbformat.writes(notebook) + "\n")
                 print("\n".join(f"{path}: {what}" for what in done))
                 left = "nothing else was changed"
-            if why := misplaced(path.resolve(), notebook):
+            if why := misplaced(path.resolve(), notebook, release):
                 raise LetterError(why)
             set_parameters(notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve()))
             write_text(path, nbformat.writes(notebook) + "\n")

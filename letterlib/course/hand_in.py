@@ -20,6 +20,11 @@ def graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
     return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
 
 
+def of_parameters(cell: NotebookNode) -> bool:
+    """Whether papermill, and whoever sets the profile, find their parameters in a cell."""
+    return "parameters" in cell.metadata.get("tags", [])
+
+
 def _submitted(path: Path) -> Path | None:
     return next((folder for folder in path.parents if folder.name == "submitted"), None)
 
@@ -173,16 +178,15 @@ def _copy(cell: NotebookNode, notebook: NotebookNode) -> NotebookNode:
 
 def _tagged(notebook: NotebookNode, release: NotebookNode) -> list[str]:
     """The cell of parameters, which an editor may have taken the tag from."""
-
-    def tagged(cells: list[NotebookNode]) -> list[NotebookNode]:
-        return [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-
-    if tagged(notebook.cells) or not (ours := tagged(release.cells)):
+    ours = next(filter(of_parameters, release.cells), None)
+    if ours is None or any(map(of_parameters, notebook.cells)):
         return []
-    same = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source[:7] == ours[0].source[:7]]
-    for cell in same[:1]:
-        cell.metadata["tags"] = [*cell.metadata.get("tags", []), "parameters"]
-    return ["the cell of parameters had lost its tag, and has it again"] * len(same[:1])
+    code = (cell for cell in notebook.cells if cell.cell_type == "code")
+    same = next((cell for cell in code if cell.source[:7] == ours.source[:7]), None)
+    if same is None:
+        return []
+    same.metadata["tags"] = [*same.metadata.get("tags", []), "parameters"]
+    return ["the cell of parameters had lost its tag, and has it again"]
 
 
 def to_be_read(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
@@ -193,12 +197,12 @@ def to_be_read(notebook: NotebookNode, release: NotebookNode | None) -> list[str
                                     if line.strip() not in given]  # fmt: skip
     said = [f"a cell mentions {word}: read it before you believe the marks"
             for word in FORGING if any(word in line for line in own)]  # fmt: skip
-    others = "\n".join(cell.source for cell in code if "parameters" not in cell.metadata.get("tags", []))
+    others = "\n".join(cell.source for cell in code if not of_parameters(cell))
     sets = [name for name in ("profile", "cache_dir") if re.search(rf"^{name}\b[^=!<>\n]*=[^=]", others, re.MULTILINE)]
     return said + [f"another cell than that of the parameters sets {name}, and wins" for name in sets]
 
 
-def misplaced(path: Path, notebook: NotebookNode) -> str:
+def misplaced(path: Path, notebook: NotebookNode, release: NotebookNode | None) -> str:
     """Why nbgrader would give a copy no marks; "" where it would, or where nothing was released.
 
     It looks for submitted/STUDENT/LESSON/NAME.ipynb, and the cells that are graded must be those of the release beside
@@ -211,11 +215,9 @@ def misplaced(path: Path, notebook: NotebookNode) -> str:
     lessons = sorted({one.parent.name for one in released})
     if path.parent.parent.parent != submitted or path.parent.name not in lessons:
         return f"nbgrader looks in {' or '.join(f'submitted/STUDENT/{one}/' for one in lessons)}; move it there"
-    release = released[0].parent.with_name(path.parent.name)
-    expected = sorted(release.glob("*.ipynb"))
-    if path.name not in (names := [one.name for one in expected]):
+    if release is None:
+        names = [one.name for one in released if one.parent.name == path.parent.name]
         return f"nbgrader looks for {' or '.join(names)}; rename it"
-    asked = graded(nbformat.read(release / path.name, as_version=4))
-    if not asked.keys() & graded(notebook).keys():
+    if not graded(release).keys() & graded(notebook).keys():
         return f"no exercise of {path.stem} is in it; is it another lesson's file?"
     return ""
