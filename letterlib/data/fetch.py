@@ -15,7 +15,7 @@ from letterlib.data.raw import RawSource, possible_names
 from letterlib.data.raw_lines import read_lines
 from letterlib.data.raw_release import check_metadata, check_reviews
 from letterlib.errors import LetterError
-from letterlib.files import read_json, sha256_of, write_json, written_beside
+from letterlib.files import one_at_a_time, read_json, sha256_of, write_json, written_beside
 
 RECORD = "fetched.json"
 """Hashes of what was fetched first, which later copies are held against. No published hash is known to us."""
@@ -51,7 +51,9 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
         elif not addresses:
             raise LetterError(_by_hand(name, source, data_dir))
         else:
-            lines.append(_download(names[0] + ".gz", addresses, source, data_dir))
+            _make_folder(data_dir)
+            with one_at_a_time(data_dir / RECORD):  # two downloads would write into one .part
+                lines.append(_download(names[0] + ".gz", addresses, source, data_dir))
     return lines
 
 
@@ -117,8 +119,7 @@ def _mend(file: str, data_dir: Path) -> str:
 
 
 def _download(file: str, addresses: tuple[str, ...], source: RawSource, data_dir: Path) -> str:
-    """The file from the first address that gives it whole, with the expected bytes."""
-    _make_folder(data_dir)
+    """The file from the first address that gives it whole, with the expected bytes, unless it has come by now."""
     part = data_dir / f"{file}.part"
     expected = _expected(file, data_dir)
     reasons = []

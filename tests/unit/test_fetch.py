@@ -9,6 +9,8 @@ import os
 import random
 import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -22,6 +24,7 @@ from letterlib.data import download, load_dataset, raw_source
 from letterlib.data.fetch import RECORD, fetch
 from letterlib.data.raw import possible_names
 from letterlib.errors import LetterError
+from letterlib.files import one_at_a_time
 
 NAME = "amazon-2014-beauty"
 REVIEWS, METADATA = FILES[NAME]
@@ -29,6 +32,7 @@ REVIEWS_AT, MIRROR = f"/first/{REVIEWS}", f"/second/{REVIEWS}"
 LINES = [review_line(NAME, *one) + " " * random.Random(k).randrange(9) for k, one in enumerate(block(40, 40))]
 CONTENT = gzip.compress("\n".join(LINES).encode(), 1, mtime=0)
 OTHER = gzip.compress(b"quite another file", mtime=0)
+LOCK = f".{RECORD}.lock"
 
 
 @pytest.fixture
@@ -52,8 +56,8 @@ def sha256(content):
 
 
 def finished(folder):
-    """Nothing but the two files and their record, and the reviews as they were sent."""
-    assert sorted(one.name for one in folder.iterdir()) == sorted([REVIEWS, METADATA, RECORD])
+    """Nothing but the two files, their record and its lock, and the reviews as they were sent."""
+    assert sorted(one.name for one in folder.iterdir()) == sorted([REVIEWS, METADATA, RECORD, LOCK])
     return (folder / REVIEWS).read_bytes() == CONTENT
 
 
@@ -64,7 +68,7 @@ def refused(source, folder):
     assert "\n" not in str(caught.value)
     assert not (folder / REVIEWS).exists()
     names = {one.name for one in folder.iterdir()}
-    assert names <= {f"{REVIEWS}.part", f"{REVIEWS}.part.json", RECORD}
+    assert names <= {f"{REVIEWS}.part", f"{REVIEWS}.part.json", RECORD, LOCK}
     return str(caught.value)
 
 
@@ -113,6 +117,23 @@ def test_bytes_of_two_versions_are_never_mixed(server, source, tmp_path):
     fetch(NAME, source, tmp_path, [])
     assert finished(tmp_path)
     assert len(server.requests[REVIEWS_AT]) == 2 and not server.requests[MIRROR]
+
+
+def test_of_two_downloads_at_once_one_waits_and_takes_what_the_other_has_fetched(server, source, tmp_path, capsys):
+    with ThreadPoolExecutor() as threads:
+        with one_at_a_time(tmp_path / RECORD):  # as a first process does, with half a file
+            (tmp_path / f"{REVIEWS}.part").write_bytes(CONTENT[:100])
+            second = threads.submit(fetch, NAME, source, tmp_path, [])
+            said = ""
+            while "waiting until that is done" not in said and not second.done():
+                time.sleep(0.01)
+                said += capsys.readouterr().out
+            assert not second.done() and not server.requests
+            (tmp_path / f"{REVIEWS}.part").rename(tmp_path / REVIEWS)
+            (tmp_path / REVIEWS).write_bytes(CONTENT)
+        second.result()
+    assert finished(tmp_path)
+    assert not any(REVIEWS in str(one) for one in server.requests)
 
 
 def test_a_weak_tag_does_not_mark_a_version():
