@@ -16,10 +16,10 @@ import typer
 from safetensors.numpy import save_file
 
 from letterlib.analysis.code_usage import code_usage
-from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment, target_ranks
+from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
 from letterlib.analysis.neighbours import neighbour_overlap
 from letterlib.analysis.purity import genre_purity
-from letterlib.evaluation.metrics import hits_at
+from letterlib.experiments.analysis_run import ranking_recall
 from letterlib.experiments.cache import Cache
 from letterlib.experiments.configuration import make_config
 from letterlib.experiments.pipeline import Pipeline
@@ -46,8 +46,6 @@ def measure(pipeline: Pipeline) -> tuple[dict[str, Any], np.ndarray]:
     tokenizer = pipeline.tokenizer("letter")
     codes, report, quantised = tokenizer.codes_before_repair(), tokenizer.report, tokenizer.quantised()
     semantic, cf = pipeline.semantic().vectors, pipeline.collaborative().vectors
-    cases = pipeline.split.cases("test")
-    states = pipeline.sasrec_32().user_states(cases.without_targets())
     row: dict[str, Any] = {
         "alpha": tokenizer.config.alpha,
         "beta": tokenizer.config.beta,
@@ -58,7 +56,7 @@ def measure(pipeline: Pipeline) -> tuple[dict[str, Any], np.ndarray]:
         "similarity": similarity_experiment(codes, nearest_neighbours(cf)).mean,
         "semantic_overlap": neighbour_overlap(quantised, semantic - semantic.mean(axis=0), NEIGHBOURS).mean(),
         "collaborative_overlap": neighbour_overlap(quantised, cf, NEIGHBOURS).mean(),
-        "ranking_recall_10": hits_at(target_ranks(states, quantised, cases.targets), 10).mean(),
+        "ranking_recall_10": ranking_recall(pipeline, {"letter": tokenizer})["letter"],
         "genre_purity_1": genre_purity(codes, pipeline.dataset.items["genres"].tolist(), 0).loc[1, "purity"],
     }
     for level, values in code_usage(codes, tokenizer.identifiers().level_sizes).iterrows():

@@ -110,20 +110,6 @@ class SASRecNetwork(nn.Module):
         return self.norm(x)[: len(batch.items)]
 
 
-def next_item_loss(network: nn.Module, batch: tuple[Packed, Tensor, Tensor | None]) -> dict[str, Tensor]:
-    """Mean over positions. batch: inputs; labels [n_positions]; one negative each, or None for softmax.
-
-    With negatives: -log sigmoid(score of the label) - log(1 - sigmoid(score of the negative)).
-    """
-    inputs, labels, others = batch
-    table = network.items.weight
-    states = network(inputs.to(table.device))
-    if others is None:
-        return weighed({"loss": catalogue_cross_entropy(states, table, labels.to(table.device))}, len(labels))
-    right, wrong = ((states * network.items(one.to(table.device))).sum(dim=1) for one in (labels, others))
-    return weighed({"loss": (F.softplus(-right) + F.softplus(wrong)).mean()}, len(labels))
-
-
 class SASRec(NeuralRecommender):
     """The recommender: `fit` on the training part, `recommend` from a case's history alone."""
 
@@ -161,7 +147,17 @@ class SASRec(NeuralRecommender):
         return steps, batches
 
     def loss(self, network: nn.Module, batch: tuple[Packed, Tensor, Tensor | None]) -> dict[str, Tensor]:
-        return next_item_loss(network, batch)
+        """Mean over positions. batch: inputs; labels [n_positions]; one negative each, or None for softmax.
+
+        With negatives: -log sigmoid(score of the label) - log(1 - sigmoid(score of the negative)).
+        """
+        inputs, labels, others = batch
+        table = network.items.weight
+        states = network(inputs.to(table.device))
+        if others is None:
+            return weighed({"loss": catalogue_cross_entropy(states, table, labels.to(table.device))}, len(labels))
+        right, wrong = ((states * network.items(one.to(table.device))).sum(dim=1) for one in (labels, others))
+        return weighed({"loss": (F.softplus(-right) + F.softplus(wrong)).mean()}, len(labels))
 
     def scores(self, cases: Cases) -> Tensor:
         return self._states(cases) @ self.network.items.weight.T

@@ -1,4 +1,4 @@
-"""Grading a lesson with nbgrader, from a source notebook and submissions to points.
+"""Hand-ins, made ready for nbgrader to grade.
 
     python -m letterlib.course.classroom profile smoke submitted/ --cache-dir /srv/course/runs
 
@@ -9,26 +9,16 @@ also mends what nbgrader could not grade (`hand_in`), and names the copies that 
 import argparse
 import ast
 import json
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.api import MissingEntry
-from nbgrader.apps import NbGraderAPI
-from traitlets.config import Config
 
-from letterlib.course.build import store, student_copy
-from letterlib.course.hand_in import graded, mended, misplaced, of_parameters, release_of, to_be_read
-from letterlib.course.kernels import never_started
+from letterlib.course.hand_in import mended, misplaced, of_parameters, release_of, to_be_read
 from letterlib.errors import LetterError
 from letterlib.files import write_text
-
-CELL_SECONDS = 300
-"""nbgrader gives a cell 30 seconds before it interrupts it, and the points go with it: too few for a training cell."""
 
 
 def set_parameters(notebook: NotebookNode, **values: Any) -> None:
@@ -62,72 +52,6 @@ def _replaced(source: str, node: ast.expr, by: str) -> str:
     starts = [0, *(place + 1 for place, byte in enumerate(raw) if byte == ord("\n"))]
     first, last = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
     return (raw[:first] + by.encode() + raw[last:]).decode()
-
-
-def submission(source: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:
-    """The student copy of a lesson with some solution cells filled in: grade_id -> the cell's new source."""
-    notebook = student_copy(source)
-    cells = graded(notebook)
-    for grade_id, text in answers.items():
-        cells[grade_id].source = text
-    return notebook
-
-
-def solutions(source: NotebookNode) -> dict[str, str]:
-    """grade_id -> source of every solution cell, as the worked solution has it."""
-    cells = [cell for cell in source.cells if cell.metadata.get("nbgrader", {}).get("solution")]
-    return {cell.metadata.nbgrader.grade_id: cell.source for cell in cells}
-
-
-def nbgrader_config(course: Path) -> Config:
-    """The settings that grading these lessons needs; `docs/instructors.md` has them as a file."""
-    config = Config()
-    config.CourseDirectory.root = str(course)
-    config.CourseDirectory.course_id = "letter"
-    config.Execute.timeout = CELL_SECONDS
-    config.Execute.skip_cells_with_tag = "none-has-this-tag"  # a test that is not run would count as passed
-    config.OverwriteCells.add_missing_cells = True
-    return config
-
-
-def autograde(source: Path, submissions: Mapping[str, NotebookNode], course: Path) -> dict[str, dict[str, float]]:
-    """Release a lesson in a course folder, hand in the submissions and grade them with nbgrader.
-
-    submissions: student -> notebook. Returns student -> grade_id -> points.
-    """
-    lesson = source.stem
-    # nbgrader starts `alembic` by its bare name, which is not on the path of a python called as .venv/bin/python.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    (course / "source" / lesson).mkdir(parents=True)
-    store(nbformat.read(source, as_version=4), course / "source" / lesson / source.name)
-    api = NbGraderAPI(config=nbgrader_config(course))
-    _confirm(api.generate_assignment(lesson), f"generate_assignment {lesson}")
-    points = {}
-    for student, notebook in submissions.items():
-        folder = course / "submitted" / student / lesson
-        folder.mkdir(parents=True)
-        nbformat.write(notebook, folder / source.name)
-        result = api.autograde(lesson, student)
-        if never_started(result.get("log") or ""):
-            result = api.autograde(lesson, student)
-        _confirm(result, f"autograde {lesson} {student}")
-        points[student] = _points(api, lesson, student)
-    return points
-
-
-def _points(api: NbGraderAPI, lesson: str, student: str) -> dict[str, float]:
-    with api.gradebook as gradebook:
-        try:
-            graded = gradebook.find_submission_notebook(lesson, lesson, student)
-        except MissingEntry as error:
-            raise LetterError(f"{student}: no graded copy of {lesson}; is the file's name unchanged?") from error
-        return {grade.name: grade.score for grade in graded.grades}
-
-
-def _confirm(result: dict[str, Any], what: str) -> None:
-    if not result["success"]:
-        said = "\n".join(result.get(name) or "" for name in ("log", "error"))  # the cause may stand in either
-        raise LetterError(f"nbgrader {what} failed: {said.strip()[-3000:]}")
 
 
 def main(arguments: list[str] | None = None) -> int:

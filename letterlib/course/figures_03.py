@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import GREY, MARKERS, PALETTE
 
-MARKERS = "osD^"
 COVERING = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
 
 

@@ -141,7 +141,7 @@ def spheres(codebooks: Mapping[str, np.ndarray], loads: Mapping[str, np.ndarray]
     sphere = np.cos(turn) * np.sin(rise), np.sin(turn) * np.sin(rise), np.cos(rise)
     top = max(one.max() / one.sum() for one in loads.values())
     for ax, (name, codebook) in zip(axes, codebooks.items(), strict=True):
-        points, _ = sphere_projection(codebook)
+        points = sphere_projection(codebook)
         used, share = loads[name] > 0, loads[name] / loads[name].sum()
         ax.plot_wireframe(*sphere, color="#c8c8c8", linewidth=0.4, rcount=7, ccount=12)
         dots = ax.scatter(*points[used].T, s=8 + 3500 * share[used], c=share[used], cmap="viridis_r", alpha=0.85,

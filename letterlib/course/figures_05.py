@@ -11,10 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, listed
-
-COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4)]
-MARKERS = "osD^v"
+from letterlib.plots import GREY, MARKERS, PALETTE, listed
 
 
 def loss_curves(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> Sequence[Axes]:
@@ -25,7 +22,7 @@ def loss_curves(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> Sequence[A
         for i, (arm, log) in enumerate(logs.items()):
             if key in log[-1]:
                 values = [epoch[key] for epoch in log]
-                ax.plot(range(1, len(values) + 1), values, color=COLOURS[i], label=arm,
+                ax.plot(range(1, len(values) + 1), values, color=PALETTE[i], label=arm,
                         linestyle=("-", "--", "-.", ":")[i % 4], linewidth=1.8)  # fmt: skip
         ax.set(xlabel="epoch", title=label)
         ax.spines[["top", "right"]].set_visible(False)
@@ -72,10 +69,10 @@ def _panel(ax: Axes, arms: Sequence[str], measure: Measure) -> np.ndarray:
     means = [one.mean if isinstance(one, Interval) else one for one in measure.values]
     for i, (one, mean) in enumerate(zip(measure.values, means, strict=True)):
         if isinstance(one, Interval):
-            ax.plot([one.low, one.high], [i, i], color=COLOURS[i], linewidth=2, solid_capstyle="butt")
-        ax.plot(mean, i, MARKERS[i], color=COLOURS[i], markersize=7)
+            ax.plot([one.low, one.high], [i, i], color=PALETTE[i], linewidth=2, solid_capstyle="butt")
+        ax.plot(mean, i, MARKERS[i], color=PALETTE[i], markersize=7)
         ax.annotate(measure.form.format(mean), (mean, i), xytext=(0, 6), textcoords="offset points", ha="center",
-                    fontsize=8.5, color=COLOURS[i])  # fmt: skip
+                    fontsize=8.5, color=PALETTE[i])  # fmt: skip
     if measure.chance is not None:
         ax.axvline(measure.chance, color=GREY, linestyle=":", linewidth=1)
         ax.annotate("chance", (measure.chance, len(arms) - 0.55), fontsize=8, color=GREY, xytext=(3, 0),
@@ -134,10 +131,10 @@ def counted_twice(table: pd.DataFrame) -> Axes:
     ax = plt.subplots(figsize=(7.5, 3.8), layout="constrained")[1]
     for i, what in enumerate(("identifier", "film")):
         values = table[f"by {what}"]
-        ax.plot(table.index, values, f"{MARKERS[i]}-", color=COLOURS[i], linewidth=2,
+        ax.plot(table.index, values, f"{MARKERS[i]}-", color=PALETTE[i], linewidth=2,
                 label=f"a hit is the right {what}")  # fmt: skip
         for level, value in values.items():
-            ax.annotate(f"{value:.3f}", (level, value), xytext=(8, 8) if i == 0 else (0, -15), color=COLOURS[i],
+            ax.annotate(f"{value:.3f}", (level, value), xytext=(8, 8) if i == 0 else (0, -15), color=PALETTE[i],
                         textcoords="offset points", ha="left" if i == 0 else "center", fontsize=8.5)  # fmt: skip
     most = table["by identifier"].max()
     ax.set_xticks(table.index, [f"{level}\n({n:,} identifiers)" for level, n in table["identifiers"].items()])
@@ -160,7 +157,7 @@ def beside_released(rows: Mapping[str, Mapping[str, Any]]) -> np.ndarray:
     for ax, (key, label) in zip(axes, panels.items(), strict=True):
         for i, (name, row) in enumerate(rows.items()):
             places = np.arange(len(row[key])) + (i - (len(rows) - 1) / 2) * width
-            ax.bar(places, row[key], width * 0.92, color=COLOURS[i], label=name)
+            ax.bar(places, row[key], width * 0.92, color=PALETTE[i], label=name)
         if key != "perplexity":
             ax.axhline(
                 np.mean([row["random_pair"] for row in rows.values()]), color="black", linestyle=":", linewidth=1

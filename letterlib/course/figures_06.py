@@ -9,10 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, spanned, titled
+from letterlib.plots import GREY, MARKERS, PALETTE, spanned, titled
 
-COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4)]
-MARKERS = "osD^v"
 DPI = 84  # so that the notebook stays small
 
 
@@ -22,7 +20,7 @@ def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -
     boxes = {"encoder\n(self-attention, feed-forward)": (0, 5.6), "decoder\n(self-attention, attention to the memory, "
              "feed-forward)": (6.6, 5.4)}  # fmt: skip
     for i, (name, (left, width)) in enumerate(boxes.items()):
-        ax.add_patch(plt.Rectangle((left, 1.2), width, 1.1, facecolor=COLOURS[i], alpha=0.18, edgecolor=COLOURS[i]))
+        ax.add_patch(plt.Rectangle((left, 1.2), width, 1.1, facecolor=PALETTE[i], alpha=0.18, edgecolor=PALETTE[i]))
         ax.text(left + width / 2, 1.75, name, ha="center", va="center", fontsize=9)
 
     def row(words: Sequence[str], left: float, width: float, y: float, up: bool) -> None:
@@ -52,7 +50,7 @@ def leak(losses: Mapping[str, Sequence[float]]) -> Axes:
     """Training loss by step, one line a way of feeding the decoder."""
     ax = plt.subplots(figsize=(7, 3.1), layout="constrained", dpi=DPI)[1]
     for i, (name, values) in enumerate(losses.items()):
-        ax.plot(range(1, len(values) + 1), values, color=COLOURS[i], label=name, linestyle=("-", "--")[i % 2])
+        ax.plot(range(1, len(values) + 1), values, color=PALETTE[i], label=name, linestyle=("-", "--")[i % 2])
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(frameon=False)
     last = ", ".join(f"{np.mean(values[-10:]):.2f} {name}" for name, values in losses.items())
@@ -65,9 +63,9 @@ def learning_curves(logs: Mapping[str, object]) -> np.ndarray:
     said, last = [], []
     for i, (name, log) in enumerate(logs.items()):
         losses = [epoch["loss"] for epoch in log.losses]
-        axes[0].plot(range(1, len(losses) + 1), losses, f"{MARKERS[i]}-", color=COLOURS[i], label=name)
+        axes[0].plot(range(1, len(losses) + 1), losses, f"{MARKERS[i]}-", color=PALETTE[i], label=name)
         epochs, scores = zip(*log.validations, strict=True)
-        axes[1].plot(epochs, scores, f"{MARKERS[i]}-", color=COLOURS[i], label=name)
+        axes[1].plot(epochs, scores, f"{MARKERS[i]}-", color=PALETTE[i], label=name)
         said.append(f"{name} {scores[-1]:.3f}")
         last.append(f"{name} {losses[-1]:.2f}")
     axes[0].set(xlabel="epoch", ylabel="loss on training pairs")
@@ -171,7 +169,7 @@ def rewards(curves: Mapping[str, np.ndarray]) -> Axes:
     """What a target earns at each rank under several measures. curves: name -> value at rank 0, 1, 2, ..."""
     ax = plt.subplots(figsize=(7, 3), layout="constrained", dpi=DPI)[1]
     for i, (name, values) in enumerate(curves.items()):
-        ax.plot(range(len(values)), values, MARKERS[i], color=COLOURS[i], label=name, markersize=4,
+        ax.plot(range(len(values)), values, MARKERS[i], color=PALETTE[i], label=name, markersize=4,
                 linestyle=("-", "--", "-.", ":")[i % 4])  # fmt: skip
     ax.set(xlabel="rank of the target (0 is the first place)", ylabel="what it earns", ylim=(-0.03, 1.06))
     ax.legend(frameon=False, loc="center right")
@@ -191,7 +189,7 @@ def followed(table: pd.DataFrame) -> Axes:
                 color="white" if values[row, column] < middle else "black")  # fmt: skip
     best = values.argmax(axis=0)
     for column, row in enumerate(best):
-        ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=COLOURS[3], linewidth=2.5))
+        ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=PALETTE[3], linewidth=2.5))
     ax.set_xticks(range(values.shape[1]), [f"{k:,}" for k in table.columns])
     ax.set_yticks(range(len(values)), [f"{tau:g}" for tau in table.index])
     ax.set(xlabel="how many of the hardest negatives count", ylabel="tau of the loss")
@@ -211,7 +209,7 @@ def recall_against_tau(
         low, mean, high = (
             np.array([getattr(one, name) for one in by_tau.values()]) for name in ("low", "mean", "high")
         )
-        axes[0].errorbar(taus, mean, [mean - low, high - mean], fmt=f"{MARKERS[i]}-", color=COLOURS[i], label=way,
+        axes[0].errorbar(taus, mean, [mean - low, high - mean], fmt=f"{MARKERS[i]}-", color=PALETTE[i], label=way,
                          capsize=3, linewidth=1.4)  # fmt: skip
     spans = {
         way: max(one.mean for one in v.values()) - min(one.mean for one in v.values()) for way, v in recall.items()
@@ -221,7 +219,7 @@ def recall_against_tau(
     said = ", ".join(f"{span:.4f} {way}" for way, span in spans.items())
     titled(axes[0], f"Highest minus lowest mean, {n_seeds} seed{'s' * (n_seeds > 1)}:\n{said}", "y")
     for i, (name, by_tau) in enumerate(share.items()):
-        axes[1].plot(list(by_tau), list(by_tau.values()), MARKERS[i], color=COLOURS[i + 2], label=name,
+        axes[1].plot(list(by_tau), list(by_tau.values()), MARKERS[i], color=PALETTE[i + 2], label=name,
                      linestyle=("-", "--")[i % 2])  # fmt: skip
     axes[1].set(xlabel="tau", ylabel="push on the ten hardest negatives", ylim=(0, 1))
     axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -241,7 +239,7 @@ def first_codes(counts: Mapping[str, pd.DataFrame], bias: Mapping[str, float]) -
     for i, (ax, (name, table)) in enumerate(zip(np.atleast_1d(axes), counts.items(), strict=True)):
         alive = table[table["catalogue"] > 0]
         shares = (alive + 0.5) / (alive + 0.5).sum()  # half a count, so that a code never written has a place
-        ax.scatter(shares["targets"], shares["generated"], s=10, color=COLOURS[i], alpha=0.7)
+        ax.scatter(shares["targets"], shares["generated"], s=10, color=PALETTE[i], alpha=0.7)
         ax.plot([1e-4, 0.1], [1e-4, 0.1], color=GREY, linewidth=1)
         ax.set(xscale="log", yscale="log", xlabel="share of the targets")
         never = (alive["generated"] == 0).sum()

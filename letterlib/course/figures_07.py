@@ -13,7 +13,6 @@ from letterlib.generation.alignment import TASKS, Example
 from letterlib.generation.language_model import Vocabulary
 from letterlib.plots import GREY, MARKERS, PALETTE, spanned
 
-COLOURS = [PALETTE[i] for i in (0, 1, 2, 3, 4, 5)]
 _RESPONSE = "background:#0072B2;color:white;border-radius:3px;padding:1px 3px 3px"
 _CELL = "text-align:left;vertical-align:top;padding:4px 10px 4px 0"
 
@@ -78,14 +77,14 @@ def adapter_to_scale(d_out: int, d_in: int, rank: int) -> Axes:
     gap, thick = 0.35 * d_in, max(rank, 0.012 * d_in)
     boxes = [
         (0, 0, d_in, d_out, "#d9d9d9", f"W, frozen\n{d_out} x {d_in} = {d_out * d_in:,}"),
-        (d_in + gap, 0, thick, d_out, COLOURS[1], f"B\n{d_out} x {rank}"),
-        (d_in + 1.5 * gap, d_out - thick, d_in, thick, COLOURS[0], f"A: {rank} x {d_in}"),
+        (d_in + gap, 0, thick, d_out, PALETTE[1], f"B\n{d_out} x {rank}"),
+        (d_in + 1.5 * gap, d_out - thick, d_in, thick, PALETTE[0], f"A: {rank} x {d_in}"),
     ]
     for x, y, width, height, colour, _ in boxes:
         ax.add_patch(Rectangle((x, y), width, height, color=colour))
     ax.text(d_in / 2, d_out / 2, boxes[0][5], ha="center", va="center")
-    ax.text(d_in + gap + thick + 0.02 * d_in, d_out * 0.3, boxes[1][5], ha="left", va="center", color=COLOURS[1])
-    ax.text(2 * d_in + 1.5 * gap, d_out - thick - 0.07 * d_out, boxes[2][5], ha="right", va="center", color=COLOURS[0])
+    ax.text(d_in + gap + thick + 0.02 * d_in, d_out * 0.3, boxes[1][5], ha="left", va="center", color=PALETTE[1])
+    ax.text(2 * d_in + 1.5 * gap, d_out - thick - 0.07 * d_out, boxes[2][5], ha="right", va="center", color=PALETTE[0])
     ax.text(d_in + gap / 2, d_out / 2, "+", ha="center", va="center", fontsize=20)
     share = rank * (d_in + d_out) / (d_in * d_out)
     ax.set_title(f"The adapter has {share:.1%} of the matrix's numbers", loc="left", fontsize=11)
@@ -98,9 +97,9 @@ def loss_curves(curves: Mapping[str, Sequence[float]], floor: tuple[str, float])
     """Loss by step, one line each, and a dotted line at the loss of an even guess."""
     ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")[1]
     for i, (name, losses) in enumerate(curves.items()):
-        ax.plot(range(1, len(losses) + 1), losses, color=COLOURS[i], linestyle=("-", "--")[i % 2], label=name)
+        ax.plot(range(1, len(losses) + 1), losses, color=PALETTE[i], linestyle=("-", "--")[i % 2], label=name)
         ax.annotate(f"{losses[-1]:.2f}", (len(losses), losses[-1]), xytext=(5, 0), textcoords="offset points",
-                    va="center", color=COLOURS[i], fontsize=9)  # fmt: skip
+                    va="center", color=PALETTE[i], fontsize=9)  # fmt: skip
     ax.axhline(floor[1], color=GREY, linestyle=":", linewidth=1.2, label=floor[0])
     last = {name: losses[-1] for name, losses in curves.items()}
     best, worst = min(last, key=last.get), max(last, key=last.get)
@@ -113,7 +112,7 @@ def before_and_after(before: Mapping[str, float], after: Mapping[str, float], st
     """An arrow for every task, from the loss before to the loss after."""
     ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
     for row, task in enumerate(before):
-        colour = COLOURS[0] if after[task] < before[task] else COLOURS[3]
+        colour = PALETTE[0] if after[task] < before[task] else PALETTE[3]
         arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
         ax.annotate("", (after[task], row), (before[task], row), arrowprops=arrow)
         ax.plot(before[task], row, "o", color=GREY, markersize=6)
@@ -136,7 +135,7 @@ def valid_mass(steps: Sequence[int], mass: np.ndarray) -> np.ndarray:
     for row, (ax, kind) in enumerate(zip(axes, kinds, strict=True)):
         for place in range(levels + 1):
             label = f"code {place + 1}" if place < levels else "end token"
-            ax.plot(steps, mass[:, row, place], f"{MARKERS[place]}-", color=COLOURS[place], markersize=4, label=label)
+            ax.plot(steps, mass[:, row, place], f"{MARKERS[place]}-", color=PALETTE[place], markersize=4, label=label)
         ax.set_title(f"{kind}:\ncodes {spanned(mass[-1, row, :levels], '.2f')} at the end", loc="left", fontsize=10.5)
         ax.set_ylim(-0.03, 1.03)
         _finish(ax, "step", "mean probability" if row == 0 else "")
@@ -149,8 +148,8 @@ def losses_by_epoch(losses: Mapping[str, np.ndarray]) -> Axes:
     ax = plt.subplots(figsize=(8, 3.8), layout="constrained")[1]
     for i, (task, values) in enumerate(losses.items()):
         epochs = np.arange(1, values.shape[1] + 1)
-        ax.plot(epochs, values.mean(axis=0), f"{MARKERS[i]}-", color=COLOURS[i], markersize=5, label=task)
-        ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=COLOURS[i], alpha=0.15, linewidth=0)
+        ax.plot(epochs, values.mean(axis=0), f"{MARKERS[i]}-", color=PALETTE[i], markersize=5, label=task)
+        ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=PALETTE[i], alpha=0.15, linewidth=0)
     mean = {task: values.mean(axis=0) for task, values in losses.items()}
     low = min(mean, key=lambda task: mean[task][-1])
     high = max(mean, key=lambda task: mean[task][-1])

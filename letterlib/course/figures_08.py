@@ -12,9 +12,8 @@ from matplotlib.ticker import PercentFormatter
 from letterlib.course.masking_cost import ARRAYS, BEAM, HISTORIES, Cost
 from letterlib.decoding.trie import Trie
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.plots import GREY, PALETTE, listed, plain, titled
+from letterlib.plots import GREY, MARKERS, PALETTE, listed, plain, titled
 
-MARKERS = "osD^v"
 FAINT = "#b9b9b9"
 
 

@@ -199,7 +199,7 @@ class Cases:
     """Questions to a recommender: a user (or UNKNOWN_USER) with a history; the answer is the target.
 
     History i is `values[starts[i]:ends[i]]`, oldest first, whole; each system takes as much of its
-    end as it reads. `evaluate` hands recommenders `without_targets()`, which holds histories alone.
+    end as it reads. Recommenders are given `without_targets()`, which holds histories alone.
     """
 
     users: np.ndarray  # int64 [n]

@@ -71,7 +71,7 @@ def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
     rows = pa.ListArray.from_arrays(dataset.sequences.offsets.astype(np.int32), dataset.sequences.values)
     table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
     header = {"source": dataset.source, "checksum": _checksum(dataset)}
-    texts = dataset.items.assign(**{_LABEL: list(dataset.item_labels)}) if dataset.item_labels else dataset.items
+    texts = dataset.items.assign(**{_LABEL: dataset.item_labels})
     with written_beside(items) as beside:
         pq.write_table(pa.Table.from_pandas(texts, preserve_index=False), beside)
     with written_beside(sequences) as beside:
@@ -85,7 +85,7 @@ def _read(name: str, sequences: Path, items: Path) -> Dataset:
     values = rows.flatten().cast(pa.int64()).to_numpy()  # an ArrowException for 3.7, which NumPy would cut to 3
     offsets = rows.offsets.to_numpy().astype(np.int64)
     texts = pd.read_parquet(items)
-    labels = texts.pop(_LABEL).tolist() if _LABEL in texts else []
+    labels = texts.pop(_LABEL).tolist()
     dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], table["user"].to_pylist(), labels)
     if _checksum(dataset) != header["checksum"]:
         raise ValueError("its content is not what was written")
@@ -93,5 +93,4 @@ def _read(name: str, sequences: Path, items: Path) -> Dataset:
 
 
 def _checksum(dataset: Dataset) -> str:
-    labels = [list(dataset.item_labels)] if dataset.item_labels else []  # older copies have none
-    return digest(dataset.fingerprint, dataset.source, list(dataset.user_labels), *labels)
+    return digest(dataset.fingerprint, dataset.source, list(dataset.user_labels), list(dataset.item_labels))

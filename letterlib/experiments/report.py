@@ -173,7 +173,7 @@ def _first_loads(analysis: TokenizerAnalysis, arm: str) -> np.ndarray:
 
 
 def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
-    points, _ = sphere_projection(analysis.tokenizers[arm].codebooks()[0])
+    points = sphere_projection(analysis.tokenizers[arm].codebooks()[0])
     return plots.code_sphere(points, _first_loads(analysis, arm), ARM_NAMES[arm])
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grading
 import nbformat
 import numpy as np
 import pytest
@@ -125,17 +126,17 @@ def test_three_submissions_get_the_points_they_should(workshop, lesson, tmp_path
     """Full marks, half right (one wrong answer, one stub), untouched; with nbgrader's own release and grading."""
     source = build.REPOSITORY / "solutions" / f"{lesson}.ipynb"
     notebook = nbformat.read(source, as_version=4)
-    answers = classroom.solutions(notebook)
+    answers = grading.solutions(notebook)
     wrong, expected = ANSWERS[lesson].HALF_RIGHT, ANSWERS[lesson].POINTS
     half = {name: text for name, text in (answers | wrong).items() if text is not None}
     submissions = {
-        "full": classroom.submission(notebook, answers),
-        "half": classroom.submission(notebook, half),
-        "untouched": classroom.submission(notebook, {}),
+        "full": grading.submission(notebook, answers),
+        "half": grading.submission(notebook, half),
+        "untouched": grading.submission(notebook, {}),
     }
     for submission in submissions.values():
         classroom.set_parameters(submission, profile="smoke", cache_dir=str(workshop / "runs"))
-    points = classroom.autograde(source, submissions, tmp_path / "course")
+    points = grading.autograde(source, submissions, tmp_path / "course")
     assert {student: sum(graded.values()) for student, graded in points.items()} == expected
     lost = {f"test-{name}" for name in wrong}
     assert points["half"] == {name: 0 if name in lost else most for name, most in points["full"].items()}
@@ -166,7 +167,7 @@ def test_students_see_no_solution_and_no_hidden_test(source):
     notebook = nbformat.read(source, as_version=4)
     student = nbformat.read(build.REPOSITORY / "notebooks" / source.name, as_version=4)
     stubs = [cell for cell in student.cells if "raise NotImplementedError()" in cell.source]
-    assert len(stubs) == len(classroom.solutions(notebook)) == len(exercises(source))
+    assert len(stubs) == len(grading.solutions(notebook)) == len(exercises(source))
 
 
 @each_lesson

@@ -13,10 +13,10 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from grading import solutions
 
 from letterlib.course.build import REPOSITORY, lessons
 from letterlib.course.checks import Incorrect, Result, check, compare, require
-from letterlib.course.classroom import solutions
 from letterlib.errors import LetterError
 from letterlib.tokenization.losses import sample_positives
 from letterlib.tokenization.residual_quantizer import residual_quantize

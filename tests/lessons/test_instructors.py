@@ -11,11 +11,12 @@ from pathlib import Path
 import answers_02
 import nbformat
 import pytest
+from grading import solutions, submission
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from letterlib.course.build import REPOSITORY
-from letterlib.course.classroom import main, set_parameters, solutions, submission
+from letterlib.course.classroom import main, set_parameters
 from letterlib.course.hand_in import graded, mended, to_be_read, without_repeats
 
 LESSON = "02_rq_vae"

@@ -2,12 +2,12 @@
 
 import socket
 
+import grading
 import nbformat
 import papermill
 import pytest
 from jupyter_client.connect import LocalPortCache
 
-from letterlib.course import classroom
 from letterlib.course.kernels import execute_notebook
 from letterlib.errors import LetterError
 
@@ -84,8 +84,8 @@ def test_grading_starts_a_kernel_once_more_and_says_why_it_failed(tmp_path, unlu
     answers = nbformat.v4.new_notebook(cells=[solution, test], metadata={"kernelspec": kernel})
     nbformat.write(answers, source := tmp_path / "01_made.ipynb")
     chosen = unlucky(1)
-    assert classroom.autograde(source, {"ann": answers}, tmp_path / "course") == {"ann": {"b": 1.0}}
+    assert grading.autograde(source, {"ann": answers}, tmp_path / "course") == {"ann": {"b": 1.0}}
     assert len(chosen) == 10
     unlucky(2)
     with pytest.raises(LetterError, match="(?s)nbgrader autograde .* ann failed: .*Kernel died before replying"):
-        classroom.autograde(source, {"ann": answers}, tmp_path / "again")
+        grading.autograde(source, {"ann": answers}, tmp_path / "again")

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from reading import broken_links, words_of
 from spellchecker import SpellChecker
 from test_prose import glossary, listed
 
 from letterlib.course import build, projects
-from letterlib.course.prose import broken_links, markdown_of, words_of
+from letterlib.course.prose import markdown_of
 
 HERE = Path(__file__).parent
 NAMES = (

@@ -5,19 +5,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from reading import anchors_of, broken_links, italics_of, words_of
 from spellchecker import SpellChecker
 
 from letterlib.course.build import LESSON, REPOSITORY, lessons
-from letterlib.course.prose import (
-    anchors_of,
-    broken_links,
-    documents,
-    external_links,
-    italics_of,
-    links_of,
-    markdown_of,
-    words_of,
-)
+from letterlib.course.prose import documents, external_links, links_of, markdown_of
 
 HERE = Path(__file__).parent
 GLOSSARY = REPOSITORY / "docs" / "glossary.md"

@@ -254,18 +254,15 @@ def test_the_sphere_shows_directions_of_the_first_three_components():
     random = np.random.default_rng(0)
     plane = random.normal(size=(50, 3)) * [3, 2, 1]
     turned = plane @ np.linalg.qr(random.normal(size=(8, 8)))[0][:3] + 5
-    points, explained = sphere_projection(turned)
+    points = sphere_projection(turned)
     assert np.linalg.norm(points, axis=1) == pytest.approx(1)
-    assert explained == pytest.approx(1)
     centred = plane - plane.mean(axis=0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     assert points @ points.T == pytest.approx(unit @ unit.T), "angles between codes are those of the codebook"
-    _, less = sphere_projection(random.normal(size=(200, 8)))
-    assert 0.375 < less < 0.6
-    assert sphere_projection(np.eye(3))[1] == pytest.approx(1), "three codes of three dimensions are enough"
+    assert sphere_projection(np.eye(3)).shape == (3, 3), "three codes of three dimensions are enough"
     centre = np.vstack([3 * np.eye(4), -3 * np.eye(4), np.zeros((1, 4))]) + 0.1
     for kind in (np.float64, np.float32):
-        assert (sphere_projection(centre.astype(kind))[0][-1] == 0).all(), "not where rounding points to"
+        assert (sphere_projection(centre.astype(kind))[-1] == 0).all(), "not where rounding points to"
     for shape in ((2, 8), (8, 2), (3, 4, 5)):
         with pytest.raises(LetterError, match="at least 3 codes"):
             sphere_projection(np.ones(shape))
@@ -308,7 +305,7 @@ def test_the_picture_of_a_codebook_is_not_mirrored():
     """Its components are the axes; a singular vector alone may point either way."""
     along_axes = np.kron(np.diag([3.0, 2.0, 1.0]), [[1.0], [-1.0]])
     for order in (slice(None), slice(None, None, -1)):
-        points, _ = sphere_projection(along_axes[order])
+        points = sphere_projection(along_axes[order])
         assert points == pytest.approx(np.sign(along_axes[order]))
 
 

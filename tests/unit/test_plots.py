@@ -48,7 +48,7 @@ def test_first_code_frequency_sorts_and_counts_codes_in_use():
 
 
 def test_sphere_sizes_dots_by_load_and_crosses_dead_codes():
-    points, _ = sphere_projection(np.random.default_rng(0).normal(size=(10, 5)))
+    points = sphere_projection(np.random.default_rng(0).normal(size=(10, 5)))
     loads = np.array([0, 4, 1, 1, 1, 1, 1, 1, 0, 0])
     ax = plots.code_sphere(points, loads, "LETTER")
     dots, crosses = ax.collections[-2:]

@@ -19,7 +19,7 @@ from letterlib.collaborative.bert4rec import BERT4Rec
 from letterlib.collaborative.catalogue_softmax import ROWS, catalogue_cross_entropy
 from letterlib.collaborative.neural import Dropout
 from letterlib.collaborative.packing import pack, training_windows
-from letterlib.collaborative.sasrec import Block, SASRec, SASRecConfig, SASRecNetwork, next_item_loss
+from letterlib.collaborative.sasrec import Block, SASRec, SASRecConfig, SASRecNetwork
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
@@ -233,7 +233,7 @@ def test_the_loss_of_the_original_is_its_formula(network):
         for state, label, other in zip(states, labels, others, strict=True):
             right, wrong = torch.sigmoid(state @ table[label]), torch.sigmoid(state @ table[other])
             expected -= float(torch.log(right) + torch.log(1 - wrong)) / len(labels)
-        ours = next_item_loss(network, (batch, labels, others))["loss"]
+        ours = SASRec(SMALL, device="cpu").loss(network, (batch, labels, others))["loss"]
     assert float(ours) == pytest.approx(expected, rel=1e-4)
 
 
