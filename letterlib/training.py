@@ -135,6 +135,7 @@ def train(
     seed: int,
     what: str,
     config: BaseModel | None = None,
+    data: str = "",
     weight_decay: float = 0.0,
     warmup: float = 0.0,
     schedule: Schedule = "constant",
@@ -146,7 +147,7 @@ def train(
     validate_every: int = 1,
     validate_from: int = 0,
     patience: int | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 20.0,
 ) -> TrainingLog:
     """Train `module` in place with AdamW and leave it with its best weights (its last without `validate`).
@@ -159,10 +160,11 @@ def train(
     relative_rate: multiply the rate of every tensor by its `first_size`.
     validate_from: epochs before the first validation; what comes earlier cannot be the best.
     start_epoch: called with the epoch's number before its first batch (LETTER regroups its codebooks).
-    config: the settings of the model that is trained, such as tau and dropout, which tell its checkpoint from others.
+    config: the settings of the model that is trained, such as tau and dropout; data: a hash of what it learns from.
+        Both tell its checkpoint from others.
     checkpoint: a file to resume from and to write at most every `checkpoint_seconds`; removed by the caller. One of a
-        training with another name, seed, length, schedule, rate or config, or of a module of other shapes, is not
-        gone on from. Of other data it cannot tell: give each its own file.
+        training with another name, seed, length, schedule, rate, config or data, or of a module of other shapes, is
+        not gone on from.
         Under DeepSpeed there is none: its optimizer is in parts, one a process, and one file would lack the others.
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
@@ -173,8 +175,8 @@ def train(
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     module.to(accelerator.device)
     loop = what, seed, epochs, steps_per_epoch, learning_rate, weight_decay, warmup, schedule, relative_rate, clip_norm
-    kept = None if accelerator.distributed_type == "DEEPSPEED" else checkpoint
-    run = Run(module, optimizer, TrainingLog(), kept, digest(loop, config and config.model_dump(mode="json")))
+    kept = None if checkpoint is None or accelerator.distributed_type == "DEEPSPEED" else Path(checkpoint)
+    run = Run(module, optimizer, TrainingLog(), kept, digest(loop, config and config.model_dump(mode="json"), data))
     run.resume()
     loss_of, stepper = accelerator.prepare(_Loss(module, loss), optimizer)
     total = epochs * steps_per_epoch

@@ -166,6 +166,7 @@ class LightGCN:
                 seed=self.seed,
                 what=f"LightGCN {config.dimensions}-d",
                 config=config,
+                data=split.fingerprint,
                 validate=validation_ndcg(split, recommend),
                 patience=config.patience,
                 checkpoint=self.checkpoint,

@@ -116,6 +116,7 @@ class NeuralRecommender(ABC):
                 seed=self.seed,
                 what=f"{self.name} {config.dimensions}-d",
                 config=config,
+                data=split.fingerprint,
                 dtype=resolve_dtype(config.dtype, self.device),
                 validate=validation_ndcg(split, validated),
                 patience=config.patience,

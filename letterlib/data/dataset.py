@@ -1,4 +1,4 @@
-"""The values that carry interactions: `Sequences`, `Dataset`, `Split` and `Cases`.
+"""The values that carry interactions: `Dataset`, `Split` and `Cases`.
 
 All of them are flat integer arrays with offsets: a user's history is a slice, and a million users are two arrays.
 """
@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from letterlib.data.flat_arrays import ids_of, positions_of, read_only
+from letterlib.data.flat_arrays import Sequences, positions_of, read_only
 from letterlib.errors import LetterError, Unavailable
 from letterlib.files import digest
 
@@ -24,49 +24,11 @@ Part = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True, eq=False)
-class Sequences:
-    """Variable-length integer sequences in one array: sequence i is `values[offsets[i]:offsets[i+1]]`, to be read only.
-
-    A split, its cases and every model share the array, and the cache is keyed by what it held at first.
-    """
-
-    values: np.ndarray  # int64 [total length]
-    offsets: np.ndarray  # int64 [n + 1]
-
-    def __post_init__(self) -> None:
-        for name in ("values", "offsets"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
-
-    @classmethod
-    def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
-        """LetterError for what is no list of whole numbers, as `ids_of` has it."""
-        arrays = [ids_of(one, row) for row, one in enumerate(lists)]
-        offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
-        return cls(np.concatenate([np.zeros(0, np.int64), *arrays]), offsets)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
-
-    @property
-    def owners(self) -> np.ndarray:
-        """Which sequence each of the values is in: int64 [total length]."""
-        return np.repeat(np.arange(len(self)), self.lengths)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        index = range(len(self))[index]  # -1 is the last sequence; outside is an IndexError
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
-
-
-@dataclass(frozen=True, eq=False)
 class Dataset:
     """Time-ordered item ids per user, and what is known about each item.
 
     sequences: one row per user, item ids 0..n_items-1, oldest first.
-    items: one row per item id, with columns `title` (for people) and `text` (for the encoder), and
+    items: row i is item i, with columns `title` (for people) and `text` (for the encoder), and
         where known `genres` (labels separated by "|"). Empty of columns when no text was released. Not to be changed
         in place: `dataclasses.replace(dataset, items=...)` makes a data set of its own.
     source: the release and the rules it was prepared with, in words, for reports.
@@ -87,6 +49,14 @@ class Dataset:
                 f"{self.name}: items {values.min()}-{values.max()} are in its sequences, but it has {self.n_items:,} "
                 "rows of items; leave out their interactions as well, and number the rest anew (build_dataset)"
             )
+        if not self.items.index.equals(pd.RangeIndex(self.n_items)):
+            raise LetterError(
+                f"{self.name}: row i of items is item i, and their index says otherwise; put the rows in the order of "
+                "the ids, then items.reset_index(drop=True)"
+            )
+        for what, labels, n in (("user", self.user_labels, self.n_users), ("item", self.item_labels, self.n_items)):
+            if len(labels) != n and (len(labels) or what == "user"):
+                raise LetterError(f"{self.name}: {len(labels):,} {what}_labels for {n:,} {what}s; give one for each")
 
     @property
     def n_users(self) -> int:
@@ -115,7 +85,8 @@ class Dataset:
 
     def titles(self) -> list[str]:
         """What people read: the title where there is one, else "item 17"."""
-        return self.items["title"].tolist() if "title" in self.items else [f"item {i}" for i in range(self.n_items)]
+        titles = self.items["title"] if "title" in self.items else [""] * self.n_items
+        return [title or f"item {i}" for i, title in enumerate(titles)]
 
     def split(self, held_out: int = 1) -> "Split":
         """Hold out each user's last `held_out` items for test and the `held_out` before them for validation.
@@ -147,6 +118,11 @@ class Split:
                 f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least {SHORTEST} '
                 f"(training, validation, test); {len(short):,} such user(s), remove them or apply a 3-core"
             )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that a model could learn from, and of what is held out."""
+        return digest(self.dataset.fingerprint, self.held_out)
 
     @cached_property
     def _has_cases(self) -> np.ndarray:

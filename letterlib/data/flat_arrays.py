@@ -1,6 +1,7 @@
-"""What flat arrays with offsets need: ids from lists, the positions of their slices, and a lock."""
+"""Flat arrays with offsets: `Sequences`, ids from lists, the positions of slices, and a lock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,3 +44,41 @@ def _is_whole(x: object) -> bool:
     if isinstance(x, bool | np.bool_) or not isinstance(x, int | float | np.integer):
         return False
     return not x % 1 and abs(x) < 2**63
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Variable-length integer sequences in one array: sequence i is `values[offsets[i]:offsets[i+1]]`, to be read only.
+
+    A split, its cases and every model share the array, and the cache is keyed by what it held at first.
+    """
+
+    values: np.ndarray  # int64 [total length]
+    offsets: np.ndarray  # int64 [n + 1]
+
+    def __post_init__(self) -> None:
+        for name in ("values", "offsets"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    @classmethod
+    def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
+        """LetterError for what is no list of whole numbers, as `ids_of` has it."""
+        arrays = [ids_of(one, row) for row, one in enumerate(lists)]
+        offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
+        return cls(np.concatenate([np.zeros(0, np.int64), *arrays]), offsets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Which sequence each of the values is in: int64 [total length]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        index = range(len(self))[index]  # -1 is the last sequence; outside is an IndexError
+        return self.values[self.offsets[index] : self.offsets[index + 1]]

@@ -109,6 +109,9 @@ def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Te
     nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
     """
     (batch, width), n_tokens = nodes.shape, log_probs.shape[2]
+    if log_probs.shape[:2] != nodes.shape or n_tokens < trie.vocabulary_size:  # or it would read another beam's scores
+        needed = f"[{batch}, {width}, {trie.vocabulary_size} or more]"
+        raise ValueError(f"the model's logits are {list(log_probs.shape)}; this search needs {needed}")
     counts, beam, node = trie.flat_children(level, nodes.flatten())
     score = log_probs.flatten().take((beam * n_tokens).add_(trie.token[level + 1].index_select(0, node)))
     score += scores.flatten().index_select(0, beam)

@@ -21,6 +21,8 @@ class TrieLogitsProcessor(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """input_ids [n, 1 + t], the decoder's start token first; scores [n, V]. Returns scores [n, V]."""
         trie, level = self.trie, input_ids.shape[1] - 1
+        if scores.shape[1] < trie.vocabulary_size:  # or one beam would read another's scores
+            raise ValueError(f"the model has {scores.shape[1]} tokens, the trie {trie.vocabulary_size}")
         nodes = trie.walk(input_ids[:, 1 : 1 + trie.n_levels])
         inside = (nodes >= 0) & (level <= trie.n_levels)
         rows, tokens = inside.nonzero().flatten(), EOS

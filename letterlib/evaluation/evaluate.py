@@ -85,12 +85,17 @@ def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: n
 
     identifier_of_item: int64 [n_items], for generative systems: adds the identifier-level figures.
     A ranking of another length, of fewer than 10 places, with an item twice or with one outside the catalogue is
-    a mistake in the recommender: ValueError.
+    a mistake in the recommender, and a target outside it one in the cases: ValueError.
     """
     if cases.targets is None:
         raise ValueError("these cases have no targets; recommend for cases.without_targets(), and evaluate with cases")
     if not len(cases) or len(ranking) != len(cases):
         raise ValueError(f"{len(ranking)} ranked lists cannot be held against {len(cases)} cases")
+    if len(foreign := np.flatnonzero((cases.targets < 0) | (cases.targets >= split.n_items))):
+        raise ValueError(
+            f"case {foreign[0]}: its target {cases.targets[foreign[0]]} is not in the catalogue (ids "
+            f"0-{split.n_items - 1}); leave out cases without a target"
+        )
     items = ranking.items
     _check_lists(items, split.n_items)
     listed = items[:, :LISTED]

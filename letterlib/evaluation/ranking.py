@@ -143,6 +143,9 @@ def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, 
         for start in range(0, len(cases), ROWS):
             batch = cases[start : start + ROWS]
             scores = score(batch)
+            if scores.ndim != 2 or len(scores) != len(batch):
+                found = f"scores {list(scores.shape)} of {len(batch)} cases"
+                raise ValueError(f"{found}; a row for each case is needed, with the score of every item")
             refuse_nan(scores)
             if exclude_history:
                 rows, items = batch.flat_histories()

@@ -152,6 +152,7 @@ class BIGRec:
                 seed=self.seed,
                 what="BIGRec",
                 config=config,
+                data=split.fingerprint,
                 dtype=self.network.dtype,
                 checkpoint=self.checkpoint,
             )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from letterlib.data.dataset import Cases, Split
 from letterlib.errors import LetterError
+from letterlib.files import digest
 from letterlib.generation.alignment import TASKS, AlignmentTasks, Example, prompt_of
 from letterlib.generation.causal import CausalNetwork, adapters_of, load_to_adapt, put_adapters, with_adapters
 from letterlib.generation.intentions import Intentions
@@ -159,6 +160,7 @@ class LCRec(IdentifierRecommender):
                 seed=self.seed,
                 what="LC-Rec",
                 config=config,
+                data=digest(split.fingerprint, self.identifiers.codes),
                 dtype=self.network.dtype,
                 checkpoint=self.checkpoint,
             )

@@ -1,5 +1,6 @@
 """The loss that trains the generative recommender."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,5 +17,6 @@ def ranking_guided_loss(logits: Tensor, targets: Tensor, tau: float = 1.0) -> Te
     """
     if not tau > 0:
         raise ValueError(f"tau divides the logits and has to be above 0, not {tau}")
-    flat = logits.reshape(-1, logits.shape[-1]).float() / tau
+    flat = logits.reshape(-1, logits.shape[-1])
+    flat = flat.to(torch.promote_types(flat.dtype, torch.float32)) / tau  # bfloat16 is too coarse for a softmax
     return F.cross_entropy(flat, targets.reshape(-1))

@@ -17,6 +17,7 @@ from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
+from letterlib.files import digest
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generation.ranking_loss import ranking_guided_loss
 from letterlib.generation.recommender import SEARCH_BUDGET, IdentifierRecommender
@@ -152,6 +153,7 @@ class Tiger(IdentifierRecommender):
                 seed=self.seed,
                 what="TIGER",
                 config=config,
+                data=digest(split.fingerprint, self.identifiers.codes),
                 dtype=resolve_dtype(config.dtype, self.device),
                 validate=validation_ndcg(split, self.recommend),
                 validate_every=config.validate_every,

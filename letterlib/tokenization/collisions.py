@@ -3,7 +3,7 @@
 Their code keeps the last round; this one keeps the round in which the fewest items share.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def repair_collisions(
         done += 1
         if np.array_equal(codes, current.codes):
             break
-        current = Identifiers(codes, identifiers.level_sizes)
+        current = replace(identifiers, codes=codes)
         if current.n_colliding < best.n_colliding:
             best = current
     return best, _report(identifiers, best, residuals, codebook, done)

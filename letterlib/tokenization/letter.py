@@ -13,6 +13,7 @@ from torch import Tensor
 from letterlib.checkpoint import under
 from letterlib.errors import LetterError
 from letterlib.evaluation.learned import Learned
+from letterlib.files import digest
 from letterlib.processes import from_main, share, weighed
 from letterlib.saved_model import load_model, save_model
 from letterlib.tokenization import losses
@@ -107,7 +108,8 @@ class LetterTokenizer:
             module, batches, loss,
             epochs=config.epochs, steps_per_epoch=-(-len(x) // config.batch_size),
             learning_rate=config.learning_rate, weight_decay=config.weight_decay, seed=self.seed,
-            what="tokenizer", config=config, start_epoch=regroup, checkpoint=self.checkpoint,
+            what="tokenizer", config=config, data=digest(*(one.cpu().numpy() for one in (x, cf) if one is not None)),
+            start_epoch=regroup, checkpoint=self.checkpoint,
             # Early codes collide little because an untrained encoder scatters items: they do not compete.
             validate=validate, validate_every=max(1, config.epochs // VALIDATIONS), validate_from=config.epochs // 2,
         )  # fmt: skip
