@@ -7,6 +7,7 @@ import torch
 from letterlib.decoding import exact as exact_scoring
 from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.exact import score_catalogue
+from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, Trie, tokens_of, vocabulary_size
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
@@ -220,3 +221,12 @@ def test_expand_leaves_gives_items_of_a_leaf_its_score():
     items, values = expand_leaves(trie, leaves, scores, 4, excluded)
     assert items.tolist() == [[shared[0], shared[2], 1, -1], [3, -1, -1, -1]]
     assert values[0].tolist() == [-2.0, -2.0, -3.0, -np.inf]
+
+
+def test_a_model_with_fewer_tokens_than_the_trie_is_refused(model, memory, codes):
+    """A flat index would read the scores of the next beam."""
+    wider = Trie.build(codes, (6, 4, 9))
+    with pytest.raises(ValueError, match=r"logits are \[5, 1, 20\]; this search needs \[5, 1, 21 or more\]"):
+        beam_search(model, memory, wider, 3)
+    with pytest.raises(ValueError, match="the model has 20 tokens, the trie 21"):
+        TrieLogitsProcessor(wider)(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 20))

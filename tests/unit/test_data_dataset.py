@@ -96,6 +96,7 @@ def test_texts_and_titles():
     assert with_text.texts() == ["A. x", "B. y"] and with_text.titles() == ["A", "B"]
     without = make([[0, 1, 0]], n_items=2)
     assert without.titles() == ["item 0", "item 1"]
+    assert make([[0, 1, 0]], n_items=2, title=["", "B"]).titles() == ["item 0", "B"]
     with pytest.raises(LetterError, match="made: this release has no item text"):
         without.texts()
 
@@ -178,3 +179,21 @@ def test_an_item_just_outside_the_catalogue_is_refused(item):
     assert Dataset("x", Sequences.from_lists([[0, 2], [1]]), items, "made", labels).n_interactions == 3
     with pytest.raises(LetterError, match=f"items {min(item, 0)}-{max(item, 2)} are in its sequences"):
         Dataset("x", Sequences(np.array([0, 2, item]), np.array([0, 2, 3])), items, "made", labels)
+
+
+def test_a_table_of_items_in_another_order_is_refused():
+    """Row i is item i. An index that says otherwise would put titles on other items, without a word."""
+    made = make([[0, 1, 2]], n_items=3, title=["A", "B", "C"])
+    turned = made.items.iloc[[2, 0, 1]]
+    with pytest.raises(LetterError, match=r"made: row i of items is item i, and their index says otherwise; .*reset_"):
+        replace(made, items=turned)
+    assert replace(made, items=turned.sort_index()).titles() == ["A", "B", "C"]
+
+
+def test_labels_are_as_many_as_what_they_name():
+    made = make([[0, 1, 2], [0, 1, 2]], n_items=3)
+    with pytest.raises(LetterError, match="made: 1 user_labels for 2 users; give one for each"):
+        replace(made, user_labels=["a"])
+    with pytest.raises(LetterError, match="made: 2 item_labels for 3 items; give one for each"):
+        replace(made, item_labels=["a", "b"])
+    assert not replace(made, item_labels=[]).item_labels

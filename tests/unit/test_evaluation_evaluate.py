@@ -1,6 +1,7 @@
 """`evaluate`: hits, figures of the lists, popularity groups, the lists that it refuses; and ranking by scores."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -268,3 +269,18 @@ def test_a_saved_ranking_keeps_what_was_valid_and_one_from_before_hashes_is_read
     pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
     old = Ranking.load(path)
     assert old.items.tolist() == items.tolist() and old.valid.tolist() == valid.tolist()
+
+
+@pytest.mark.parametrize("target", [NO_ITEM, N_ITEMS])
+def test_a_target_that_is_no_item_is_refused_and_no_hit_in_the_padding(split, target):
+    cases = split.cases("test")
+    foreign = replace(cases, targets=np.array([0, target, 9]))
+    with pytest.raises(ValueError, match=f"case 1: its target {target} is not in the catalogue .ids 0-13."):
+        evaluate(lists([0], [1], [9]), foreign, split)
+
+
+def test_scores_of_another_number_of_cases_are_refused_and_not_given_to_all(split):
+    cases = split.cases("test")
+    for shape in ((1, N_ITEMS), (N_ITEMS,)):
+        with pytest.raises(ValueError, match="of 3 cases; a row for each case is needed"):
+            rank_by_score(lambda _, shape=shape: torch.zeros(shape), cases, 5, False)

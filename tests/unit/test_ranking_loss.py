@@ -61,3 +61,10 @@ def test_bfloat16_logits_are_summed_in_float32():
     logits, targets = _example()
     half = logits.detach().bfloat16()
     assert ranking_guided_loss(half, targets).dtype == torch.float32
+
+
+def test_float64_logits_stay_float64():
+    logits, targets = _example()
+    exact = logits.detach().double().requires_grad_()
+    assert ranking_guided_loss(exact, targets).dtype == torch.float64
+    assert torch.autograd.gradcheck(lambda x: ranking_guided_loss(x, targets, 0.7), exact)

@@ -146,3 +146,10 @@ def test_each_of_two_items_that_share_gets_the_code_that_is_its_own_at_any_size(
     before = Identifiers(np.zeros((2, 2), dtype=np.int64), (1, 2))
     after, _ = repair_collisions(before, size * np.array([[0.9], [0.1]]), size * np.array([[0.0], [1.0]]))
     assert after.codes.tolist() == [[0, 1], [0, 0]]
+
+
+def test_levels_that_share_a_vocabulary_share_it_after_a_repair():
+    before, residuals, codebook = catalogue(0)
+    shared = Identifiers(before.codes, (8, 8, 8), shared_vocabulary=True)
+    after, report = repair_collisions(shared, residuals, codebook)
+    assert report.moved and after.shared_vocabulary

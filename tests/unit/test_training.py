@@ -354,7 +354,7 @@ def test_a_checkpoint_of_another_training_is_said_and_not_gone_on_from(tmp_path,
     assert fit(other, seed=4, checkpoint=checkpoint).losses == expected.losses
     assert "the checkpoint of another training; this one starts from the beginning" in capsys.readouterr().out
     small = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 1))
-    for given in (dict(module=small), dict(config=TigerConfig(tau=0.5)), dict(clip_norm=1.0)):
+    for given in (dict(module=small), dict(config=TigerConfig(tau=0.5)), dict(clip_norm=1.0), dict(data="other")):
         fit(**dict(module=network(), checkpoint=checkpoint) | given)
         assert "the checkpoint of another training" in capsys.readouterr().out
 
