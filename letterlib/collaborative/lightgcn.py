@@ -131,6 +131,7 @@ class LightGCN:
         self.log = TrainingLog()
 
     def fit(self, split: Split) -> Self:
+        """Train from new weights."""
         config, n_items = self.config, split.n_items
         interactions = interaction_matrix(split.train, n_items)
         users, items = (a.astype(np.int64) for a in interactions.nonzero())

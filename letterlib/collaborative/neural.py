@@ -92,6 +92,7 @@ class NeuralRecommender(ABC):
         return cases.lengths > 0
 
     def fit(self, split: Split) -> Self:
+        """Train from new weights; what an earlier `fit` or `load` gave is gone."""
         config = self.config
         steps, batches = self.batches(split)  # first: where it refuses, this model has still learnt nothing
         with seeded(self.seed):

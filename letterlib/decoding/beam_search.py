@@ -24,7 +24,11 @@ class DecodingState(Protocol):
 
 
 class IncrementalDecoder(Protocol):
-    """What beam search asks of a model; TIGER's `EncoderDecoder` and LC-Rec's `CausalNetwork` have it."""
+    """What beam search asks of a model; TIGER's `EncoderDecoder` and LC-Rec's `CausalNetwork` have it.
+
+    A search calls `start`, then for every place `step` and `follow` of the state: the first step has one sequence, the
+    start token (PAD), and from then on there are as many as beams. It leaves `torch.no_grad` and `eval` to its caller.
+    """
 
     def start(self, memory: Tensor) -> DecodingState:
         """Get ready to write after these histories, one empty sequence each."""

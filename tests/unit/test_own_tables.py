@@ -18,6 +18,7 @@ from letterlib.data.own_tables import read_own_tables
 from letterlib.data.prepared import prepared
 from letterlib.data.released import load_released, write_released
 from letterlib.errors import LetterError
+from letterlib.tokenization.identifiers import Identifiers
 
 USERS, ITEMS = 12, 9
 IMPORTS = "from letterlib.data.released import write_released; from letterlib.data.own_tables import read_own_tables"
@@ -283,7 +284,7 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
     command = re.search(r"^letterlib (data import .*)$", page, re.MULTILINE)[1]
     assert CliRunner().invoke(app, command.split()).exit_code == 0
     exec(f"from pathlib import Path; {IMPORTS}; {re.search(r'In Python: `(.*?)`', page)[1]}", {})
-    one_list, of_films, other_lists = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:3]
+    one_list, of_films, other_lists, own_vectors = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:4]
     assert one_list.count('"laptop"') == of_films.count('"laptop"') == 1
     exec(one_list.replace('"laptop"', '"smoke"'), names := {})
     ids = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
@@ -296,6 +297,9 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
     (recall,) = (line for line in said if line.startswith("R@10 "))
     assert float(recall.removeprefix("R@10 ")) == (targets < 10).mean() > 0, "the first ten items, for everybody"
     assert said[-1].startswith("LETTER-TIGER is ahead by ")
+    exec(own_vectors, names)
+    assert "'identifier R@10': " in capsys.readouterr().out
+    assert Identifiers.load("shop.index.json", n_items=40).n_distinct > 20
 
 
 @pytest.mark.parametrize(
