@@ -104,6 +104,8 @@ def _causes_of_response(places: Tensor, read: Tensor, sizes: Tensor) -> list[tup
          "p + r."),
         (places >= width - (sizes - read), "the end of the *row*, where padding stands. The response begins at "
          "`len(prompt)`."),
+        *((after & (places >= read.max()), "the response looked for behind the *longest* prompt. In every row it "
+           "begins at that row's own `len(prompt)`.") for after in (is_real, torch.ones_like(is_real))),
     ]  # fmt: skip
 
 

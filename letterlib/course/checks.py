@@ -48,11 +48,16 @@ _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#888
 
 
 class Incorrect(Exception):
-    """The answer is wrong: what differs, on which input, expected against actual, and the likely cause."""
+    """The answer is wrong: what differs, on which input, expected against actual, and the likely cause.
 
-    def __init__(self, message: str, case: Case, *, expected: Any = None, actual: Any = None, cause: str = ""):
+    sure: the cause is plain on this input, and no larger one has to confirm it.
+    """
+
+    def __init__(
+        self, message: str, case: Case, *, expected: Any = None, actual: Any = None, cause: str = "", sure: bool = False
+    ):
         super().__init__(message)
-        self.message, self.case, self.cause = message, case, cause
+        self.message, self.case, self.cause, self.sure = message, case, cause, sure
         self.expected, self.actual = expected, actual
 
     @property
@@ -153,9 +158,11 @@ def _examine(name: str, answer: Any, seed: int) -> None:
             # tells, also where it tells that the mistake is none that we know. What stops a function on one of them
             # says nothing of what happens on the other.
             largest = found if case is cases[-1] else _found_on(exercise, answer, cases[-1])
-            if largest is None or largest.stopped or found.stopped:
+            if largest is None or largest.stopped or found.stopped or found.sure:
                 raise
-            if largest.about != found.about:  # the cause would speak of another value than the message
+            # Its cause would speak of another value than the message, unless it is the same one. Where it has none,
+            # nothing speaks for a large input, which nobody works out by hand.
+            if largest.about != found.about and largest.cause not in ("", found.cause):
                 raise largest from None
             found.cause = largest.cause
             raise

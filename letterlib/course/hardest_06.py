@@ -38,6 +38,8 @@ def auc(answer: Any, case: Case) -> None:
         (1 - expected, "the share of negatives *above* the positive."),
         (share(hardest, 0), "ties count as lost. A tie counts half."),
         (share(hardest, 1), "ties count as won (`<=`). A tie counts half."),
+        (share(hardest, 0) + 0.5 * share(hardest, 1), "a win counts one and a half: `>=` holds for it, too. A tie is "
+         "`==`."),
         (
             (hardest < own).float().mean(dim=1) + 0.5 * (hardest == own).any(dim=1) / k,
             "half a point for a row with ties. *Each* tie counts half.",
@@ -67,7 +69,7 @@ def auc(answer: Any, case: Case) -> None:
         ),
         (share(negatives.topk(k, dim=1).indices), "the columns of the hardest; their scores are `topk(...).values`."),
         ((share(hardest, 1) > 0).float(), "whether any is beaten; the measure is the share that is."),
-    ]
+    ]  # fmt: skip
     returned = call(answer, case)
     if isinstance(returned, Tensor) and returned.dtype == torch.bool:
         raise Incorrect(f"A share is a number, and {in_words(returned)} is true or false.", case, expected=expected,

@@ -80,12 +80,14 @@ def _other_neighbours(codes: np.ndarray, vectors: np.ndarray) -> list[tuple[np.n
     centred = vectors - vectors.mean(axis=0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     scores = [
-        (vectors @ vectors.T, "dot products of vectors as they are: long vectors win. Divide by the lengths first."),
+        (vectors @ vectors.T, "dot products of vectors as they are, or all divided by one number: long vectors win. "
+         "Divide each row by its own length first (`np.linalg.norm` without `axis=1` is one number for the whole "
+         "table)."),
         (-distances, "Euclidean distances; the experiment compares directions, by cosine."),
         (columns @ columns.T, "columns divided by their lengths. Every *row* is a vector: `axis=1`."),
         (-unit @ unit.T, "the neighbour with the *lowest* cosine."),
         (centred @ centred.T, "vectors with their mean taken away, as in lesson 03. Here they stay as they are."),
-    ]
+    ]  # fmt: skip
     found = []
     for score, cause in scores:
         np.fill_diagonal(score, -np.inf)
@@ -187,6 +189,7 @@ def sharing(answer: Any, case: Case) -> None:
     sizes = list(Counter(map(tuple, case["codes"].tolist())).values())
     numbers = np.unique(case["codes"], return_counts=True)[1]
     in_part = ((case["codes"][:, None] == case["codes"]).any(axis=2).sum(axis=1) > 1).sum()
+    shared = sum(size > 1 for size in sizes)
     single = "single codes counted. With `axis=0`, `np.unique` compares whole rows."
     joined = Counter("".join(map(str, row)) for row in case["codes"].tolist())
     causes = [
@@ -194,7 +197,7 @@ def sharing(answer: Any, case: Case) -> None:
         (sum(comb(size, 2) for size in sizes), "pairs. Five items with one identifier are ten pairs and five items."),
         (2 * sum(comb(size, 2) for size in sizes), "pairs, each counted twice. Count items."),
         (n - len(sizes), "items beyond the first of each identifier. The first one shares its identifier too."),
-        (sum(size > 1 for size in sizes), "identifiers that are shared. Count the items that have them."),
+        (shared, "identifiers that are shared. Count the items that have them."),
         (sum(size == 1 for size in sizes), "the items that are *alone*; count the others."),
         *((counts.sum(), single) for counts in (numbers, numbers[numbers > 1])),
         (in_part, "items that have *one* code in common with another. All of them have to be equal: `all`, not `any`."),
@@ -210,12 +213,14 @@ def sharing(answer: Any, case: Case) -> None:
     causes = [
         (sharing, "the two results are the same number."),
         (sharing / n, "sharing items / items. The rate of the papers is 1 - distinct identifiers / items."),
+        *((shared / total, "how many identifiers are shared, divided. The rate of the papers is 1 - distinct "
+           "identifiers / items.") for total in (len(sizes), n)),
         (len(sizes) / n, "distinct identifiers / items. Take it from 1."),
         *((1 - len(numbers) / total, single) for total in (n, case["codes"].size)),
         (n - len(sizes), "a count; divide by the number of items."),
         (1 - len(joined) / n, "codes joined without a sign between them: 1, 11 and 11, 1 become one name."),
         (100 * rate, "a percentage; a share from 0 to 1 is asked for."),
-    ]
+    ]  # fmt: skip
     compare("rate", returned[1], rate, case, causes)
 
 

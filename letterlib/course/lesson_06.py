@@ -1,6 +1,7 @@
 """The exercises of lesson 06: a training pair, the ranking-guided loss, the weight of negatives, partial AUC.
 
-Logits are tenths and never tied with the target, unless a tie is what is asked about.
+Logits are tenths and never tied with the target, unless a tie is what is asked about. The last two are in
+`negatives_06` and `hardest_06`.
 """
 
 from typing import Any
@@ -9,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from letterlib.analysis.hard_negatives import negative_weights
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.hardest_06 import auc, auc_cases
+from letterlib.course.negatives_06 import weight_cases, weights
 from letterlib.course.returned import gradients, several
 from letterlib.course.values import close, tenths
 from letterlib.decoding.trie import EOS, PAD, tokens_of
@@ -130,7 +131,7 @@ def loss(answer: Any, case: Case) -> None:
     expected = ranking_guided_loss(given, targets, tau)
     counted = targets != IGNORED
 
-    returned = call(answer, case)
+    returned = _called(answer, case)
     if isinstance(returned, Tensor) and not returned.isfinite().all():
         cause = "`exp` of a large number, or a logarithm of 0. `log_softmax` and `logsumexp` take care of both."
         raise Incorrect("The loss is no finite number.", case, expected=expected, actual=returned, cause=cause)
@@ -144,6 +145,25 @@ def loss(answer: Any, case: Case) -> None:
     if not close(gradient, wanted):
         cause = "a part of the formula is detached, or a small number is added before the logarithm."
         raise Incorrect("The value is right, its gradient is not.", case, expected=wanted, actual=gradient, cause=cause)
+
+
+_MASK_FIRST = "-100 marks places to leave out, and is no index: mask first."
+_STOPS = {
+    "index -100 is out of bounds": _MASK_FIRST,
+    "Class values must be non-negative": _MASK_FIRST,  # torch's `one_hot`
+    "Expected target size": "`cross_entropy` wants [places, vocabulary]: flatten the first two dimensions.",
+}
+"""What torch says where a function often stops, and what to do then."""
+
+
+def _called(answer: Any, case: Case) -> Any:
+    """What the answer returns. Where it stops as many do, what to do is said after the line."""
+    try:
+        return call(answer, case)
+    except Incorrect as found:
+        advice = [text for words, text in _STOPS.items() if found.stopped and words in found.message]
+        found.cause = " ".join([found.cause, *advice]).strip()
+        raise
 
 
 def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Tensor, str]]:
@@ -192,63 +212,6 @@ def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Te
          "and a second softmax. Divide the logits."),
         (-mean(each.neg().exp()), "the probability without its logarithm."),
     ]  # fmt: skip
-
-
-def weight_cases(generator: Generator) -> list[Case]:
-    """(rows, vocabulary, tau), one negative first; before the largest, logits that are lower than what many take for
-    minus infinity, and whose exponentials float32 still has."""
-    cases = []
-    for n, vocabulary, tau in [(1, 2, 1.0), (1, 3, 0.5), (2, 4, 2.0), (12, 9, 0.6)]:
-        logits = tenths(2 * torch.randn(n, vocabulary, generator=generator))
-        targets = torch.randint(vocabulary, (n,), generator=generator)
-        cases.append({"logits": logits, "targets": targets, "tau": tau})
-    low = {"logits": torch.tensor([[-120.0, -110.0, -130.0]]), "targets": torch.tensor([1]), "tau": 2.0}
-    return [*cases[:-1], low, cases[-1]]
-
-
-def weights(answer: Any, case: Case) -> None:
-    """6.3: logits [n, V], targets [n], tau -> each negative's share of the gradient [n, V], 0 at the target."""
-    logits, targets, tau = case.values()
-    expected = negative_weights(logits, targets, tau)
-    p, here = (logits / tau).softmax(dim=1), F.one_hot(targets, logits.shape[1]).bool()
-    plain = logits.softmax(dim=1).masked_fill(here, 0)
-    filled = logits.masked_fill(here, -100).div(tau).softmax(1)
-    causes = [
-        (p, "the target has its probability, too. It is no negative: 0 there, and the others add up to 1."),
-        (p.masked_fill(here, 0), "the target is out, but the rest adds up to less than 1. Divide by its sum."),
-        (p / (1 - p[here])[:, None], "divided rightly, but the target still has weight; 0 there."),
-        (p.masked_fill(here, 0) / tau, "the gradient itself. Its *share*: each row adds up to 1."),
-        ((p - here.float()) / tau, "the gradient itself, target included. Negatives alone, as shares."),
-        (plain / plain.sum(dim=1, keepdim=True), "tau is not used, or divides where it cancels again. It divides the "
-         "logits."),
-        (negative_weights(logits, targets, 1 / tau), "logits *times* tau; the loss divides by it."),
-        (logits.masked_fill(here, 0).div(tau).softmax(1), "a logit of 0 at the target still gets weight; use "
-         "`-torch.inf`."),
-        (logits.masked_fill(here, 0).div(tau).softmax(1).masked_fill(here, 0), "a logit of 0 at the target takes part "
-         "in the sum; use `-torch.inf`."),
-        *((found, "-100 at the target. Beside low logits it still gets weight, or takes part in the sum; use "
-           "`-torch.inf`.") for found in (filled, filled.masked_fill(here, 0))),
-        (negative_weights(-logits, targets, tau), "the sign: negatives with a *high* logit get much."),
-        (logits.masked_fill(here, -torch.inf).div(tau).softmax(0), "a softmax down the columns; each row is a case."),
-        (expected.sort(dim=1, descending=True).values, "sorted. Leave every weight at its token."),
-        (expected.log(), "logarithms of the weights."),
-        (expected / tau, "divided by tau once more; shares add up to 1."),
-        *((one / one.sum(), "shares of the whole batch; each row adds up to 1.")
-          for one in (expected, p.masked_fill(here, 0))),
-        ((logits / tau).exp().masked_fill(here, 0), "exponentials, not yet divided by the sum of their row."),
-        ((logits / tau).index_fill(1, targets, -torch.inf).softmax(1), "the targets of all rows are out of every row; "
-         "each row has one target, its own."),
-        (expected[~here].view(len(logits), -1), "the target's column is gone; keep it, with weight 0."),
-        ((p - here.float()).abs() / (p - here.float()).abs().sum(dim=1, keepdim=True), "shares of all pulls, the "
-         "target's own among them. It is no negative: 0 there, and the others add up to 1."),
-        ((~here).float() / (logits.shape[1] - 1), "the same weight for all; the logits decide."),
-    ]  # fmt: skip
-    returned = call(answer, case)
-    if isinstance(returned, Tensor) and returned.isnan().any():
-        cause = "infinity times 0, as in `torch.inf * mask` (`masked_fill` multiplies nothing), or no logit that is "
-        cause += "left, since the targets of all rows are out of every row."
-        raise Incorrect("The weights are not all numbers.", case, expected=expected, actual=returned, cause=cause)
-    compare("the table of weights", returned, expected, case, causes)
 
 
 EXERCISES = {

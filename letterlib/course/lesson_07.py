@@ -118,6 +118,10 @@ def windows(answer: Any, case: Case) -> None:
     if found == expected and any(isinstance(item, float) for one in found for item in one):
         raise Incorrect("Item numbers should be whole.", case, expected=expected, actual=found,
                         cause="a division or an array of fractions on the way.")  # fmt: skip
+    if not found:
+        cause = "no window at all. Every list has at least two items, so at least one window. The last may be "
+        cause += "shorter: without it items are never learnt."
+        raise Incorrect("There is no window.", case, expected=expected, actual=found, cause=cause, sure=True)
     if found != expected:
         raise Incorrect("These are not the windows.", case, expected=expected, actual=found,
                         cause=_cause_of_windows(found, **case))  # fmt: skip
@@ -129,8 +133,6 @@ def _cut(items: list[int], history: int) -> list[list[int]]:
 
 
 def _cause_of_windows(found: list[list[int]], items: list[int], history: int) -> str:
-    if not found:
-        return "no window at all. Every list has at least two items, so at least one window."
     if any(isinstance(item, (list, tuple)) for one in found for item in one):
         return "a window inside a window. A window is a plain list: what is read and what is written in one row."
     n, longest = len(items), max(map(len, found))
@@ -159,7 +161,8 @@ def _cause_of_windows(found: list[list[int]], items: list[int], history: int) ->
 
 
 def lora_cases(generator: Generator) -> list[Case]:
-    """(rows, in, out, rank); at the end a square matrix, where a transposed one fits as well.
+    """(rows, in, out, rank); single numbers with two ranks, for whoever works it out by hand; at the end a square
+    matrix, where a transposed one fits as well.
 
     The last rank is 3, so that alpha, 2 alpha / r, alpha / r rounded down and the lesson's own 32 / r all differ.
     """
@@ -168,7 +171,9 @@ def lora_cases(generator: Generator) -> list[Case]:
         shapes = {"x": (n, d_in), "weight": (d_out, d_in), "a": (rank, d_in), "b": (d_out, rank)}
         drawn = {name: tenths(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
         cases.append(drawn | {"alpha": 4.0 * rank + 5})
-    return cases
+    two = {"x": [[2.0]], "weight": [[1.0]], "a": [[1.0], [2.0]], "b": [[3.0, 1.0]]}
+    by_hand = {name: torch.tensor(value) for name, value in two.items()} | {"alpha": 4.0}
+    return [cases[0], by_hand, *cases[1:]]
 
 
 def lora(answer: Any, case: Case) -> None:
@@ -185,6 +190,7 @@ def lora(answer: Any, case: Case) -> None:
     causes = [
         (weights(1), unscaled),
         (weights(alpha), "not divided by the rank r. With it, a larger r does not mean larger steps."),
+        (weights(alpha / rank**0.5), "divided by the square root of r, as rsLoRA does. Here it is r itself."),
         (weights(2 * alpha / rank), "the adapter is added twice. W + alpha / r B A holds it already."),
         (weights(32 / rank), "32, the lesson's alpha. Take the `alpha` that your function is given."),
         (weights(alpha / 8), "divided by 8, the lesson's rank. Here the rank is `len(a)`."),

@@ -113,6 +113,7 @@ def _causes_of_scores(case: Case, table: Tensor, found: tuple, returned: Any) ->
     renormalised = torch.nan_to_num(inside.log_softmax(1), nan=forbidden) + scores[:, None]
     zeroed = scores[:, None] + log_probs * allowed
     first, index = summed.flatten().sort(descending=True, stable=True)
+    twice = (scores[:, None] + log_probs.log_softmax(1)).masked_fill(~allowed, forbidden)
     multiplied = torch.nan_to_num(summed * allowed, neginf=-torch.inf)  # -inf * 0 is NaN
     cut_first = first[:beam][allowed.flatten()[index[:beam]]]
     causes = [
@@ -125,6 +126,7 @@ def _causes_of_scores(case: Case, table: Tensor, found: tuple, returned: Any) ->
          "way."),
         (_chosen(renormalised.masked_fill(~allowed, forbidden), beam)[0], "renormalised over the allowed tokens. The "
          "log-probabilities are to stay those of the whole vocabulary."),
+        (_chosen(twice, beam)[0], "another `log_softmax`. These are log-probabilities already: add them as they are."),
         (_chosen((scores[:, None] * log_probs).masked_fill(~allowed, forbidden), beam)[0], "a product. Logarithms "
          "are added."),
         (_chosen((scores.exp()[:, None] + log_probs.exp()).masked_fill(~allowed, forbidden), beam)[0], "a sum of "

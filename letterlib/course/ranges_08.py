@@ -66,6 +66,7 @@ def ranges(answer: Any, case: Case) -> None:
         (np.append(right[:-1] + 1, right[-1]), "all starts one too large: `searchsorted` with `side='right'`?"),
         (np.append(np.searchsorted(*without_first[::-1]), len(below) - 1), "row 0 left out, where a node begins; "
          "or the last child of every range."),
+        *_of_other_rows(codes, level),
         (np.append(np.searchsorted(starts, below), len(below)), "the two lists of rows exchanged in `searchsorted`."),
         (np.stack([right[:-1], right[1:]], axis=1), "both ends of every range. The next range begins where this one "
          "ends, so one list is enough."),
@@ -77,6 +78,20 @@ def ranges(answer: Any, case: Case) -> None:
         *((one.numpy(), "the ranges of the level above: one code too few.") for one in of_level[:level][-1:]),
     ]  # fmt: skip
     compare("first_child", call(answer, case), right, case, telling(causes, right))
+
+
+def _of_other_rows(codes: np.ndarray, level: int) -> list[tuple[np.ndarray, str]]:
+    """The ranges, had the rows at which beginnings start been found a little differently: of both levels or of one."""
+    right = [_starts(codes[:, :length]) for length in (level, level + 1)]
+    early = [np.maximum(one - 1, 0) for one in right]  # row 0 is put in by itself
+    in_all = [_starts(codes[:, :length], np.all) for length in (level, level + 1)]
+    too_small = "row numbers one too small: entry `i` of `codes[1:] != codes[:-1]` speaks of row `i + 1`."
+    every_code = "`.all`: two beginnings differ when *any* of their codes does."
+    return [
+        (np.append(np.searchsorted(below, starts), len(below)), text)
+        for wrong, text in ((early, too_small), (in_all, every_code))
+        for starts, below in (wrong, (right[0], wrong[1]), (wrong[0], right[1]))
+    ]
 
 
 def _by_last_code(codes: np.ndarray, level: int) -> np.ndarray:
@@ -96,9 +111,9 @@ def _of_numbers(codes: np.ndarray, level: int, base: int) -> tuple[np.ndarray, n
             np.append(np.searchsorted(known, np.unique(nodes) * base), len(known)))  # fmt: skip
 
 
-def _starts(prefixes: np.ndarray) -> np.ndarray:
+def _starts(prefixes: np.ndarray, differ: Callable[..., np.ndarray] = np.any) -> np.ndarray:
     """The rows at which a new beginning starts."""
-    new = (prefixes[1:] != prefixes[:-1]).any(axis=1)
+    new = differ(prefixes[1:] != prefixes[:-1], axis=1)
     return np.flatnonzero(np.append(True, new))
 
 

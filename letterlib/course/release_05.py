@@ -84,6 +84,9 @@ def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
         (lambda row, right: [f"<{letters[level]}_{code:03}>" for level, code in enumerate(row)], "zeros in front "
          "of the code: <a_007> is another string than <a_7>."),
     ]  # fmt: skip
+    by_item = {str(item): [f"<{letters[item % 27]}_{code}>" for code in row] for item, row in enumerate(codes)}
+    if returned == by_item:
+        return "the letter of the item's row; it says the level."
     if all(right[: len(returned[item])] == returned[item] for item, right in wanted.items()):
         return "fewer tokens than levels: one token a level, and there may be 26. Did the letters run out?"
     unknown = "a token that is not `<letter_code>`, or not one token a level."

@@ -203,6 +203,11 @@ def table_of_columns(codes):
     return {str(i): list(np.column_stack([letters, row])) for i, row in enumerate(codes)}
 
 
+def table_with_letters_of_items(codes):
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return {str(i): [f"<{letters[i]}_{code}>" for code in row] for i, row in enumerate(codes)}
+
+
 def right_token(letter, code):
     return f"<{letter}_{code}>"
 
@@ -223,6 +228,11 @@ RIGHT = {
 WRONG = [
     ("5.1", similarity_with(itself=None), "own nearest neighbour"),
     ("5.1", similarity_with(lambda v: v @ v.T), "dot products"),
+    (
+        "5.1",
+        similarity_with(lambda v: (v / np.linalg.norm(v)) @ (v / np.linalg.norm(v)).T),
+        "without `axis=1` is one number for the whole table",
+    ),
     ("5.1", similarity_with(lambda v: -np.linalg.norm(v[:, None] - v, axis=2)), "Euclidean"),
     ("5.1", similarity_with(shares=lambda equal: equal.mean(axis=1)), "mean over levels"),
     ("5.1", similarity_with(shares=lambda equal: equal.mean()), "keep the levels apart"),
@@ -278,6 +288,8 @@ WRONG = [
     ("5.3", sharing_with(lambda codes, sizes: (sizes == 1).sum()), "*alone*"),
     ("5.3", sharing_with(rate=lambda found, n, sizes: found / n), "1 - distinct identifiers / items"),
     ("5.3", sharing_with(rate=lambda found, n, sizes: len(sizes) / n), "Take it from 1"),
+    ("5.3", sharing_with(rate=lambda found, n, sizes: (sizes > 1).sum() / len(sizes)), "are shared, divided"),
+    ("5.3", sharing_with(rate=lambda found, n, sizes: (sizes > 1).sum() / n), "how many identifiers are shared"),
     ("5.3", shared_numbers, "compares whole rows"),
     ("5.3", any_code_shared, "`all`, not `any`"),
     ("5.3", lambda codes: (sharing_by_counter(codes)[0], shared_numbers(codes)[1]), "compares whole rows"),
@@ -291,6 +303,7 @@ WRONG = [
     ("5.3", sharing_with(rate=lambda found, n, sizes: 100 * (1 - len(sizes) / n)), "a percentage"),
     ("5.4", table_with(lambda letter, code: f"<{code}>"), "letter is missing"),
     ("5.4", table_with(lambda letter, code: f"<a_{code}>"), "the letter a at every level"),
+    ("5.4", table_with_letters_of_items, "the letter of the item's row"),
     ("5.4", table_with(lambda letter, code: f"<{'_abcdefghijklmnopqrstuvwxyz'.index(letter)}_{code}>"), "a number for"),
     ("5.4", table_with(lambda letter, code: str(code)), "codes as strings"),
     ("5.4", table_with(lambda letter, code: code), "the codes themselves"),

@@ -142,6 +142,21 @@ def places_taken_for_tokens(logits, targets, tau):
     return F.cross_entropy(logits / tau, targets)
 
 
+def gathered_before_the_mask(logits, targets, tau):
+    each = (logits / tau).log_softmax(dim=2).gather(2, targets[..., None])[..., 0]
+    return -each[targets != -100].mean()
+
+
+def picked_before_the_mask(logits, targets, tau):
+    logs = (logits / tau).log_softmax(dim=2).flatten(0, 1)
+    return -logs[torch.arange(len(logs)), targets.flatten()][targets.flatten() != -100].mean()
+
+
+def one_hot_before_the_mask(logits, targets, tau):
+    each = ((logits / tau).log_softmax(dim=2) * F.one_hot(targets, logits.shape[2])).sum(dim=2)
+    return -each[targets != -100].mean()
+
+
 def steps_back_itself(logits, targets, tau):
     loss = loss_by_hand(logits, targets, tau)
     loss.backward()
@@ -200,6 +215,11 @@ def weights_with(change=None, fill=-torch.inf, dim=1, scaled=lambda x, tau: x / 
         return found if change is None else change(found, here, tau)
 
     return answer
+
+
+def weights_of_pulls(change):
+    """change: (the gradient times tau, where the target is, tau) -> weights."""
+    return weights_with(lambda p, here, tau: change(p - here.float(), here, tau), fill=None)
 
 
 def weights_in_place(logits, targets, tau):
@@ -301,7 +321,10 @@ WRONG = [
     ("6.2", loss_with(mean=lambda each, counted: (each * counted).sum()), "a sum"),
     ("6.2", loss_with(mean=lambda each, counted: each * counted), "one number per place"),
     ("6.2", loss_with(mean=lambda each, counted: each.flatten()), "one number per place"),
-    ("6.2", places_taken_for_tokens, "stopped with"),
+    ("6.2", places_taken_for_tokens, "flatten the first two dimensions"),
+    ("6.2", gathered_before_the_mask, "is no index: mask first"),
+    ("6.2", picked_before_the_mask, "is no index: mask first"),
+    ("6.2", one_hot_before_the_mask, "is no index: mask first"),
     ("6.2", steps_back_itself, "`backward` was called inside"),
     ("6.2", loss_with(after=lambda loss, tau: -loss), "the sign"),
     ("6.2", loss_with(scaled=lambda x, tau: x), "tau is not used"),
@@ -327,7 +350,16 @@ WRONG = [
     ("6.2", flattened_too_far, "stopped with ValueError"),
     ("6.3", weights_with(fill=None), "It is no negative"),
     ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=None), "Divide by its sum"),
-    ("6.3", weights_with(lambda p, here, tau: (p - here.float()) / tau, fill=None), "target included"),
+    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / tau), "target included"),
+    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls), "target included"),
+    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / pulls.sum(1, keepdim=True)), "sum of the whole row"),
+    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / tau / (pulls / tau).sum(1)[:, None]), "adds up to 0"),
+    (
+        "6.3",
+        weights_of_pulls(lambda pulls, here, tau: (pulls / pulls.sum(1, keepdim=True)).masked_fill(here, 0)),
+        "sum of the whole row",
+    ),
+    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / -pulls[here][:, None]), "the target has -1"),
     ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0) / tau, fill=None), "the gradient itself"),
     ("6.3", weights_with(scaled=lambda x, tau: x), "tau is not used"),
     ("6.3", weights_with(scaled=lambda x, tau: x * tau), "*times* tau"),
@@ -355,7 +387,7 @@ WRONG = [
     ("6.3", lambda x, t, tau: (x / tau + F.one_hot(t, x.shape[1]) * -torch.inf).softmax(1), "infinity times 0"),
     (
         "6.3",
-        weights_with(lambda p, here, tau: F.normalize((p - here.float()).abs(), p=1, dim=1), fill=None),
+        weights_of_pulls(lambda pulls, here, tau: F.normalize(pulls.abs(), p=1, dim=1)),
         "the target's own among them",
     ),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives), "that is the AUC"),
@@ -369,6 +401,11 @@ WRONG = [
     ("6.4", auc_with(chosen=lambda negatives, k: negatives[:, :k]), "the first k columns"),
     ("6.4", auc_with(lambda others, own: (others < own).float().mean(dim=1)), "ties count as lost"),
     ("6.4", auc_with(lambda others, own: (others <= own).float().mean(dim=1)), "ties count as won"),
+    (
+        "6.4",
+        auc_with(lambda others, own: ((own > others) + 0.5 * (own >= others)).mean(dim=1)),
+        "a win counts one and a half",
+    ),
     ("6.4", lambda p, n, k: 1 - auc_by_sort(p, n, k), "*above* the positive"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k) * k, "a count"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k) * k / n.shape[1], "only k take part"),

@@ -217,6 +217,14 @@ def one_too_early(tokens, real, response, read, end):
     return torch.cat([response[:, 1:], torch.zeros(len(response), 1, dtype=torch.bool)], dim=1)
 
 
+def behind_the_longest_prompt(tokens, real, response, read, end):
+    return real & (torch.arange(tokens.shape[1]) >= max(read))
+
+
+def all_behind_the_longest_prompt(tokens, real, response, read, end):
+    return (torch.arange(tokens.shape[1]) >= max(read)).expand(tokens.shape)
+
+
 # 7.3 windows
 
 
@@ -336,6 +344,8 @@ WRONG = [
     ("7.2", batch_with(response=lambda t, real, r, read, end: real), "A prompt is read, not learnt"),
     ("7.2", batch_with(response=from_the_prompt_on), "learn to write padding"),
     ("7.2", batch_with(response=lambda t, real, r, read, end: real & ~r), "what comes after it"),
+    ("7.2", batch_with(response=behind_the_longest_prompt), "behind the *longest* prompt"),
+    ("7.2", batch_with(response=all_behind_the_longest_prompt), "behind the *longest* prompt"),
     ("7.2", batch_with(response=one_too_early), "one place too early"),
     ("7.2", batch_with(response=after_the_first_end), "behind the first end token"),
     ("7.2", batch_with(response=lambda t, real, r, read, end: r & (t != end)), "the model never stops"),
@@ -344,6 +354,7 @@ WRONG = [
     ("7.3", windows_with(lambda n, h: range(0, n, h + 1)), "share nothing"),
     ("7.3", windows_with(lambda n, h: range(0, n - 1)), "learnt more than once"),
     ("7.3", windows_with(lambda n, h: range(0, n - h, h)), "never learnt"),
+    ("7.3", windows_with(lambda n, h: range(n - h)), "no window at all"),
     ("7.3", windows_with(lambda n, h: range(0, n - 1, h), lambda h: h + 2), "longer than"),
     ("7.3", windows_with(lambda n, h: range(0, n - 1, h), lambda h: h), "One more fits"),
     ("7.3", lambda items, h: windows_by_loop(items, h)[::-1], "another order"),
@@ -361,6 +372,7 @@ WRONG = [
     ("7.4", lora_with(right_merge, lambda x, merged: merged @ x.T), "output is transposed"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha * b @ a), "not divided by the rank"),
     ("7.4", adapter_twice, "is added twice"),
+    ("7.4", lora_with(lambda w, a, b, alpha, r: w + alpha / r**0.5 * b @ a), "the square root of r"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + 2 * alpha / r * b @ a), "is added twice"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + r / alpha * b @ a), "should be alpha / r"),
     ("7.4", lora_with(lambda w, a, b, alpha, r: w + 32 / r * b @ a), "the lesson's alpha"),

@@ -230,6 +230,10 @@ def renormalised(scores, log_probs, allowed):
     return scores[:, None] + log_probs.masked_fill(~allowed, -torch.inf).log_softmax(1)
 
 
+def normalised_again(scores, log_probs, allowed):
+    return scores[:, None] + log_probs.log_softmax(1)
+
+
 def later_first(scores, log_probs, allowed, beam):
     """Equal scores in the opposite order, as `topk` may have it."""
     table = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf).flatten()
@@ -375,6 +379,26 @@ def without_row_0(codes, level):
     return np.append(np.searchsorted(below, rows), len(below))
 
 
+def ranges_of(starts, below=prefix_starts):
+    """The ranges from functions of (codes, length) -> the rows at which beginnings of this length start."""
+
+    def answer(codes, level):
+        children = below(codes, level + 1)
+        return np.append(np.searchsorted(children, starts(codes, level)), len(children))
+
+    return answer
+
+
+def starts_one_too_small(codes, length):
+    rows = codes[:, :length]
+    return np.append(0, np.flatnonzero((rows[1:] != rows[:-1]).any(axis=1)))
+
+
+def starts_where_all_differ(codes, length):
+    rows = codes[:, :length]
+    return np.append(0, np.flatnonzero((rows[1:] != rows[:-1]).all(axis=1)) + 1)
+
+
 def searched_to_the_right(codes, level):
     below = prefix_starts(codes, level + 1)
     return np.append(np.searchsorted(below, prefix_starts(codes, level), side="right"), len(below))
@@ -452,6 +476,7 @@ WRONG = [
     ("8.2", zeros_for_a_mask, "0 is the *highest*"),
     ("8.2", sums_times_the_mask, "a mask of zeros: 0 is the *highest*"),
     ("8.2", step_with(table=renormalised), "renormalised over the allowed"),
+    ("8.2", step_with(table=normalised_again), "another `log_softmax`"),
     ("8.2", step_with(keep=False), "Return fewer than `beam`"),
     ("8.2", of_every_beam, "of *every* beam"),
     ("8.2", step_with(forbidden=-1e9), "Return fewer than `beam`"),
@@ -502,6 +527,12 @@ WRONG = [
     ("8.3", joined_to_a_number(np.max), ""),
     ("8.3", searched_by_number(64), "made into numbers"),
     ("8.3", joined_to_a_text, ""),
+    ("8.3", ranges_of(starts_one_too_small, starts_one_too_small), "speaks of row `i + 1`"),
+    ("8.3", ranges_of(prefix_starts, starts_one_too_small), "speaks of row `i + 1`"),
+    ("8.3", ranges_of(starts_one_too_small), "speaks of row `i + 1`"),
+    ("8.3", ranges_of(starts_where_all_differ, starts_where_all_differ), "when *any* of their codes does"),
+    ("8.3", ranges_of(prefix_starts, starts_where_all_differ), "when *any* of their codes does"),
+    ("8.3", ranges_of(starts_where_all_differ), "when *any* of their codes does"),
     ("8.3", searched_to_the_right, "one too large"),
     ("8.3", exchanged, "exchanged in `searchsorted`"),
     (

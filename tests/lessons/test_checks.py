@@ -329,6 +329,29 @@ def test_a_cause_speaks_of_the_value_that_the_message_names():
         assert "Likely cause: `rest / n_seeds` taken away" in repr(result), result
 
 
+def fails_elsewhere_on_many(codes):
+    """On few items only the rate is wrong, on many the other number is found first; neither mistake is known."""
+    sharing, rate = ANSWERS["05"].sharing_by_counter(codes)
+    return sharing + (1000 if len(codes) > 10 else 0), rate + 0.01
+
+
+@pytest.mark.parametrize("exercise,answer,words", [
+    ("5.3", fails_elsewhere_on_many, "Likely cause: none that we know"),
+    ("7.4", ANSWERS["07"].lora_with(lambda w, a, b, alpha, rank: w + alpha * b @ a), "not divided by the rank"),
+    ("8.3", ANSWERS["08"].ranges_of(*[ANSWERS["08"].starts_where_all_differ] * 2), "`.all`"),
+])  # fmt: skip
+def test_a_small_input_is_shown_unless_only_a_large_one_has_something_to_say(exercise, answer, words):
+    for seed in SEEDS:
+        result = check(exercise, answer, seed)
+        assert words in repr(result) and "of shape" not in repr(result), result
+
+
+def test_no_window_at_all_is_not_said_to_teach_an_item_twice():
+    """It is what starts beyond `len(items) - history` give on a short list; on long ones windows follow too closely."""
+    result = check("7.3", ANSWERS["07"].windows_with(lambda n, history: range(n - history)), 0)
+    assert "Actual:   []" in repr(result) and "more than once" not in repr(result)
+
+
 def test_a_cause_that_fits_the_smallest_input_by_coincidence_is_not_shown():
     """With one dimension and two codes a level many mistakes look alike; on the largest input this one is nobody's."""
 
