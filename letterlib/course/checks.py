@@ -30,6 +30,7 @@ from letterlib.course.values import (
     effect_on,
     in_words,
     kind_of,
+    likeliest,
     remembered,
     wider,
 )
@@ -232,7 +233,7 @@ def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[
     wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
     kind = kind_of(expected)
     comparable = kind_of(actual) in ("a tensor", "an array", "a number") or getattr(actual, "shape", None) == ()
-    likely = next((text for value, text in causes if comparable and close(actual, value)), "")
+    likely = likeliest(actual, causes) if comparable else ""
     if kind_of(actual) != kind and not (kind == "a number" and getattr(actual, "shape", None) == ()):
         what = f"`{name}` should be {kind} and is {kind_of(actual)}."
         if comparable and close(actual, expected):  # so no mistake that gives these values is the cause

@@ -15,6 +15,10 @@ from letterlib.tokenization import losses
 from letterlib.tokenization.losses import NO_POSITIVE
 
 HIGH_FILL = "a fill that is not low enough, so that the item's own code still counts a little: take `-torch.inf`"
+EVERY_POSITIVE = (
+    "`[:, positives]`, which takes every item's positive in every row. One entry a row is "
+    "`[torch.arange(len(codes)), positives]`."
+)
 
 
 def diversity_cases(generator: Generator) -> list[Case]:
@@ -52,12 +56,15 @@ def diversity(answer: Any, case: Case) -> None:
     if isinstance(returned, Tensor) and not returned.isfinite().all():
         what, expected = "NaN" if returned.isnan().any() else "infinite", reference.detach()
         cause = _cause_of_infinity(codes, positive, len(codebook), returned)
+        cause = EVERY_POSITIVE if _takes_every_positive(answer, codebook) else cause
         raise Incorrect(f"The loss is {what}.", case, expected=expected, actual=returned, cause=cause)
     causes = list(_wrong_diversity(codes, positive, codebook.detach()))
     near = isinstance(returned, Tensor) and returned.shape == reference.shape
     near = near and torch.allclose(returned.detach().double(), reference.double(), rtol=0.01)
     if near and not close(returned, reference):
         causes.append((returned, f"{HIGH_FILL}, or a rounding on the way."))
+    elif not close(returned, reference) and _takes_every_positive(answer, codebook):
+        causes.append((returned, EVERY_POSITIVE))
     compare("the loss", returned, reference.detach(), case, causes)
     if none:
         return
@@ -87,6 +94,25 @@ def _cause_of_infinity(codes: Tensor, positive: Tensor, n_codes: int, returned: 
     if returned.isnan().any():
         cause = f"the logarithm of a negative number: a dot product without its `exp`? Or {cause}"
     return f"{cause} Or {times_zero}: pick the positives' entries by index." if returned.isnan().any() else cause
+
+
+def _takes_every_positive(answer: Any, codebook: Tensor) -> bool:
+    """Whether the loss is a mean over every item's positive in every row.
+
+    Where an item's own code is another's positive, that loss is infinite, as others are. So the answer is asked again,
+    with items of the first codes, whose positives are among the last.
+    """
+    half = len(codebook) // 2
+    case = {"codes": torch.arange(half), "positives": torch.arange(half) + half, "codebook": codebook}
+    table = codebook.detach() @ codebook.detach().T
+    every = -table.fill_diagonal_(-torch.inf).log_softmax(dim=1)[:half, half : 2 * half]
+    try:
+        returned = call(answer, case)
+    except Incorrect:
+        return False
+    return not close(returned, every.diagonal().mean()) and any(
+        close(returned, wrong) for wrong in (every.mean(), every.sum(dim=1).mean())
+    )
 
 
 def _wrong_diversity(codes: Tensor, positive: Tensor, codebook: Tensor) -> Iterator[tuple[Tensor, str]]:

@@ -36,7 +36,8 @@ def masked_mean(answer: Any, case: Case) -> None:
     """1.1: states [batch, tokens, dim], mask [batch, tokens] -> [batch, dim]."""
     states, mask = case["states"], case["mask"]
     returned, causes = call(answer, case), _wrong_pools(states, mask)
-    if getattr(returned, "shape", None) == mask.shape != mean_pool(states, mask).shape:
+    # With vectors of more than one dimension, a mask that lacks one stops with an error.
+    if getattr(returned, "shape", None) == mask.shape != states.shape[::2] and states.shape[2] == 1:
         causes.append((returned, "the mask lacks a last dimension, so that it met the dimensions of the vectors in "
                        "the place of the tokens: `mask.unsqueeze(-1)`."))  # fmt: skip
     right = mean_pool(states, mask)
@@ -55,6 +56,7 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
     across = total / n_real if total.shape[0] == total.shape[1] else torch.full_like(total, torch.nan)
     by_place = torch.stack([row[one.long()].mean(0) for row, one in zip(states, mask, strict=True)])
     right, upside_down = mean_pool(states, mask), "the mask is upside down: 1 is real, 0 is padding."
+    one_a_token, kept = (states * real).sum(2), real.sum(2)
     as_places = "a mask of 0 and 1 as an index: it picks positions 0 and 1. `mask.bool()` picks where it is true."
     return [
         (right[:, None], "`keepdim=True`, or a stray dimension; one vector per text is enough."),
@@ -80,6 +82,11 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
         ((states * real).amax(1), "the largest value instead of the mean, with padding as zeros."),
         (states[mask.bool()].mean(0), "one mean for the whole batch; each text needs its own."),
         (states.mean(2), "a mean over the dimensions; average over the tokens, dim=1."),
+        *(
+            (value, "a sum over the dimensions, in which every token becomes a number. Add up over the tokens, dim=1.")
+            for value in (one_a_token, one_a_token / n_real[:, None], one_a_token / kept, states.sum(2))
+        ),
+        ((states * real).mean(2), "a mean over the dimensions. Add up over the tokens, dim=1, and divide by how many."),
     ]
 
 

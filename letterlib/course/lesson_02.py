@@ -84,6 +84,10 @@ def residual_quantize(answer: Any, case: Case) -> None:
     codes, quantised = residual_quantizer.residual_quantize(z, codebooks)
     causes = [
         (codes.T, "codes stacked along the first dimension; one row per item is `torch.stack(..., dim=1)`."),
+        (
+            codes.T.reshape(codes.shape),
+            "a table of one row per level, cut anew: its rows mix items. `torch.stack(codes, dim=1)` makes columns.",
+        ),
         (torch.cat(list(codes.T)), "`torch.cat`, which makes one long row; `torch.stack(codes, dim=1)` makes columns."),
         (codes[:, :1], "a `return` inside the loop, after the first level."),
         (codes.float(), "a table made without `dtype=torch.int64`, or a conversion. Codes are int64."),

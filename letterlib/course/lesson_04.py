@@ -81,10 +81,13 @@ def _exp_entropy(p: np.ndarray) -> float:
 
 
 def sinkhorn_cases(generator: Generator) -> list[Case]:
-    """(items, codes, epsilon, iterations); the last stops early, so that the order of the two steps shows."""
+    """(items, codes, epsilon, iterations); the last stops early, so that the order of the two steps shows.
+
+    Distances are within 0.9 of zero: mapped to [-1, 1] once more, they are others.
+    """
     cases = []
     for rows, n_codes, epsilon, iterations in [(2, 1, 1.0, 1), (2, 2, 0.5, 1), (4, 2, 0.5, 30), (12, 5, 0.2, 3)]:
-        drawn = torch.rand(rows, n_codes, generator=generator, dtype=torch.float64) * 2 - 1
+        drawn = torch.rand(rows, n_codes, generator=generator, dtype=torch.float64) * 1.8 - 0.9
         cases.append({"distances": drawn.numpy().round(1), "epsilon": epsilon, "iterations": iterations})
     return cases
 
@@ -117,6 +120,9 @@ def _wrong_shares(
         swapped = swapped / swapped.sum(0)
         swapped = swapped / swapped.sum(1, keepdims=True) * each
         at_once = at_once / at_once.sum(1, keepdims=True) / at_once.sum(0) * each
+    middle = (distances.max() + distances.min()) / 2
+    mapped = [(distances - middle) / (distances.max() - middle + least) for least in (0, 1e-5)]
+    twice = "distances mapped to [-1, 1] once more. They are mapped already: take them as they are."
     whole, choice = "items / codes as a whole number (`//`, `int`, `round`). Keep its fraction.", "codes already chosen"
     of_its_own = "a number of rounds of its own, or rounds until nothing changes; `iterations` says how many."
     return [
@@ -137,6 +143,7 @@ def _wrong_shares(
         (alternate(distances * epsilon, "rc", iterations), "epsilon is missing, or outside `exp`, where it cancels."),
         (swapped, "the two axes swapped: `sum(axis=1)` adds up a row, `sum(axis=0)` a column."),
         (alternate(distances * epsilon**2, "rc", iterations), "distances multiplied by epsilon; divide."),
+        *((alternate(one, "rc", iterations), twice) for one in mapped),
         (expected / n, "a total of 1; with rows of 1 it is the items."),
         (np.log(expected), "the logarithms; take `exp` at the end."),
         *((value, f"{choice}; return the table of shares.") for value in (chosen, np.eye(n_codes)[chosen])),

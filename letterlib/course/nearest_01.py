@@ -1,6 +1,7 @@
 """Exercise 1.2: the nearest others by cosine. Rows have lengths that differ, so that a cosine is never a dot product
 by luck."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Generator
 from letterlib.analysis import neighbours
 from letterlib.analysis.neighbours import unit_rows
 from letterlib.course.checks import Case, Incorrect, call, compare
-from letterlib.course.values import tenths
+from letterlib.course.values import close, tenths
 
 MANY = 400
 UNSORTED = "the right neighbours in the wrong order: sort them, best first."
@@ -40,8 +41,10 @@ def nearest(answer: Any, case: Case) -> None:
         return _look_at_many(call(answer, case), case)
     found, returned = neighbours.nearest(vectors, k), call(answer, case)
     with np.errstate(all="ignore"):
-        causes = _wrong_neighbours(vectors, k, found)
-    if isinstance(returned, np.ndarray) and returned.shape == found.shape:
+        similarities = list(_wrong_similarities(vectors))
+        causes = _wrong_neighbours(vectors, k, found, similarities)
+    if _are_places(returned, len(vectors), k):
+        causes += [(returned, text) for scores, first, text in similarities if _best_of(scores, returned, first)]
         if (np.sort(returned, axis=1) == np.sort(found, axis=1)).all():
             causes.append((returned, UNSORTED))
     if isinstance(returned, np.ndarray) and returned.ndim == 2 and returned.shape[1] < k:
@@ -49,18 +52,12 @@ def nearest(answer: Any, case: Case) -> None:
     compare("neighbours", returned, found, case, causes)
 
 
-def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tuple[np.ndarray, str]]:
+def _wrong_neighbours(
+    vectors: np.ndarray, k: int, found: np.ndarray, similarities: list[tuple[np.ndarray, int, str]]
+) -> list[tuple[np.ndarray, str]]:
     cosines = unit_rows(vectors) @ unit_rows(vectors).T
-    dots = vectors @ vectors.T
-    columns = vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-12)
-    squares = np.square(vectors[:, None] - vectors).sum(axis=2)
     by_value = np.where(cosines > 1 - 1e-5, -np.inf, cosines)
     with_itself, farthest = _order(cosines), "the farthest ones: the order is upside down. Highest cosine first."
-    unnormalised = "dot products without dividing by the lengths: long vectors win."
-    not_lowest = "a diagonal that is not low enough: a cosine may be as low as -1. Set it to -inf."
-    no_root = "rows divided by their squared length; divide by the length, its root."
-    squared = vectors / np.square(vectors).sum(axis=1, keepdims=True)
-    by_column = "columns divided by their length; a cosine divides every row by its own (axis=1, keepdims=True)."
     dropped = "the first of the list is dropped. With two equal films it may be the other one: exclude the film itself."
     return [
         (
@@ -69,9 +66,7 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
         ),
         (found.T, "the table is transposed; one row per item."),
         (np.argsort(-_without_self(cosines), axis=0)[:, :k], "a sort down every column; sort each row, axis=1."),
-        (_order(_without_self(squared @ squared.T))[:, :k], no_root),
-        (_order(with_diagonal(cosines, 0))[:, :k], not_lowest),
-        (_order(with_diagonal(cosines, -1))[:, :k], not_lowest),
+        *((_order(scores)[:, first : first + k], text) for scores, first, text in similarities),
         (_order(by_value)[:, :k], "films with cosine 1 left out. Leave out the film by its place: two may be equal."),
         (with_itself[:, :k], "the item itself heads its own list. Set the diagonal to -inf before you sort."),
         (with_itself[:, : k + 1], "the item itself heads its own list, and one more than k is returned."),
@@ -80,14 +75,6 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
         (np.argsort(_without_self(cosines), axis=1)[::-1][:, :k], "`[::-1]` turns round the rows; use `[:, ::-1]`."),
         (_order(-cosines)[:, :k], farthest),
         (_order(-_without_self(cosines))[:, :k], "ascending order, so that -inf comes first. Highest cosine first."),
-        (_order(_without_self(dots))[:, :k], unnormalised),
-        (_order(dots)[:, :k], "dot products without dividing by the lengths, and the item itself is left in."),
-        (_order(dots)[:, 1 : k + 1], unnormalised),
-        (_order(_without_self(columns @ columns.T))[:, :k], by_column),
-        (_order(columns @ columns.T)[:, 1 : k + 1], by_column),
-        (_order(_without_self(-squares))[:, :k], "distances; this exercise asks for the angle, the cosine."),
-        (_order(_without_self(np.abs(cosines)))[:, :k], "absolute values: a negative cosine means far, not near."),
-        *((_order(_without_self(cosines.round(digits)))[:, :k], ROUNDED) for digits in (1, 2, 3)),
         (found + 1, "places counted from 1; the first row is row 0."),
         *(
             (_order(_without_self(cosines))[:, :n], "too many: only the first k of each row, `[:, :k]`.")
@@ -98,6 +85,43 @@ def _wrong_neighbours(vectors: np.ndarray, k: int, found: np.ndarray) -> list[tu
     ]
 
 
+def _wrong_similarities(vectors: np.ndarray) -> Iterator[tuple[np.ndarray, int, str]]:
+    """Tables of which a typical mistake takes the highest, from which place of its list on, and the cause."""
+    cosines, dots = unit_rows(vectors) @ unit_rows(vectors).T, vectors @ vectors.T
+    columns = vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-12)
+    squares = np.square(vectors[:, None] - vectors).sum(axis=2)
+    unnormalised = "dot products without dividing each row by its own length: long vectors win."
+    not_lowest = "a diagonal that is not low enough: a cosine may be as low as -1. Set it to -inf."
+    no_root = "rows divided by their squared length; divide by the length, its root."
+    squared = vectors / np.square(vectors).sum(axis=1, keepdims=True)
+    by_column = "columns divided by their length; a cosine divides every row by its own (axis=1, keepdims=True)."
+    yield _without_self(squared @ squared.T), 0, no_root
+    yield with_diagonal(cosines, 0), 0, not_lowest
+    yield with_diagonal(cosines, -1), 0, not_lowest
+    yield _without_self(dots), 0, unnormalised
+    yield dots, 0, "dot products without dividing by the lengths, and the item itself is left in."
+    yield dots, 1, unnormalised
+    yield with_diagonal(dots, 0), 0, unnormalised
+    yield _without_self(columns @ columns.T), 0, by_column
+    yield columns @ columns.T, 1, by_column
+    yield _without_self(-squares), 0, "distances; this exercise asks for the angle, the cosine."
+    yield _without_self(np.abs(cosines)), 0, "absolute values: a negative cosine means far, not near."
+    for digits in (1, 2, 3):
+        yield _without_self(cosines.round(digits)), 0, ROUNDED
+
+
+def _are_places(returned: Any, n: int, k: int) -> bool:
+    whole = isinstance(returned, np.ndarray) and returned.shape == (n, k) and returned.dtype.kind in "iu"
+    return whole and returned.min() >= 0 and returned.max() < n
+
+
+def _best_of(scores: np.ndarray, places: np.ndarray, first: int) -> bool:
+    """Whether the places are those of the highest scores, best first. Compared are scores: of equal ones a sort may
+    take either first."""
+    best = -np.sort(-scores, axis=1)[:, first : first + places.shape[1]]
+    return close(np.take_along_axis(scores, places, axis=1), best)
+
+
 def _look_at_many(returned: Any, case: Case) -> None:
     """Hundreds of neighbours, which no `argpartition` leaves sorted, whatever it does with a few.
 
@@ -105,8 +129,7 @@ def _look_at_many(returned: Any, case: Case) -> None:
     """
     vectors, k = case["vectors"], case["k"]
     cosines = _without_self(unit_rows(vectors) @ unit_rows(vectors).T)
-    whole = isinstance(returned, np.ndarray) and returned.shape == (len(vectors), k) and returned.dtype.kind in "iu"
-    if not whole or returned.min() < 0 or returned.max() >= len(vectors):
+    if not _are_places(returned, len(vectors), k):
         compare("neighbours", returned, neighbours.nearest(vectors, k), case)
     mine, right = np.take_along_axis(cosines, returned, axis=1), -np.sort(-cosines, axis=1)[:, :k]
     if not np.allclose(mine, right, atol=1e-4):

@@ -66,8 +66,9 @@ def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
     """The most telling mistake, whichever row showed it first."""
     sizes = torch.bincount(groups)[groups[codes]]
     drawn = (sizes > 1) & (returned != NO_POSITIVE)
-    if torch.equal(returned, groups[codes]):
-        return "the number of the group. Return a code that belongs to it."
+    # `groups` of the drawn code is this number as well, in the rows where one was drawn.
+    if torch.equal(returned, groups[codes]) or drawn.any() and (returned == groups[codes])[drawn].all():
+        return "the number of the group, where a code was meant. Return a code that belongs to it."
     if not drawn.any():
         if ((sizes == 1) & (returned != NO_POSITIVE)).any():
             return "the two cases are exchanged: `torch.where(condition, a, b)` takes `a` where the condition is true."

@@ -1,5 +1,6 @@
 """The values that exercises pass around: how they are shown, compared and copied."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -123,6 +124,19 @@ def close(a: Any, b: Any) -> bool:
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
     except (TypeError, ValueError, RuntimeError):
         return False  # such as a whole number of more than 64 bits, or a tensor without values
+
+
+def likeliest(actual: Any, causes: Iterable[tuple[Any, str]]) -> str:
+    """The cause whose value is nearest among those that are close, the first of equally near ones; "" where none is."""
+    near = [(_apart(actual, value), text) for value, text in causes if close(actual, value)]
+    return min(near, key=lambda one: one[0], default=(0, ""))[1]
+
+
+def _apart(a: Any, b: Any) -> float:
+    """How far a is from b, in tenths of what passes for close: what only rounding parts is equally near."""
+    a, b = (_as_tensor(one).detach().double().reshape(-1) for one in (a, b))
+    share = (a - b).abs() / (1e-5 + 1e-4 * b.abs())
+    return round(float(share.nan_to_num(0).amax()), 1) if len(share) else 0.0  # NaN: both NaN, or both infinite
 
 
 def _as_tensor(value: Any) -> Tensor:

@@ -71,6 +71,11 @@ def top(scores, k):
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
+def top_backwards(scores, k):
+    """Of equal scores the last comes first; in `top` it is the first."""
+    return np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :k]
+
+
 def nearest_by_partition(vectors, k):
     """The k highest in any order, and then in theirs."""
     cosines = without_self(cosines_of(vectors))
@@ -217,22 +222,36 @@ WRONG = [
     ("1.1", lambda s, m: total(s.mul_(m[..., None]), m) / m.sum(1, keepdim=True), "changed `states` in place"),
     ("1.1", lambda s, m: total(s, m) / (total(s, m) * 0 + (1 - m).sum(1, keepdim=True)), "wrong values"),
     ("1.1", lambda s, m: (s * m).sum(1) / m.sum(1), "`mask.unsqueeze(-1)`"),
+    ("1.1", lambda s, m: (s * m[..., None]).sum(2), "every token becomes a number"),
+    ("1.1", lambda s, m: (s * m[..., None]).sum(2) / m.sum(1, keepdim=True), "Add up over the tokens, dim=1"),
+    ("1.1", lambda s, m: (s * m[..., None]).sum(2) / m[..., None].sum(2), "a sum over the dimensions"),
+    ("1.1", lambda s, m: s.sum(-1), "a sum over the dimensions"),
+    ("1.1", lambda s, m: (s * m[..., None]).mean(-1), "a mean over the dimensions"),
     ("1.1", lambda s, m: pool_by_loop(s, m).numpy(), "a NumPy function on the way"),
     ("1.2", lambda v, k: top(cosines_of(v), k), "heads its own list"),
     ("1.2", lambda v, k: top(cosines_of(v), k + 1), "one more than k"),
     ("1.2", lambda v, k: top(cosines_of(v), k + 1)[:, 1:], "may be the other one"),
     ("1.2", lambda v, k: top(without_self(v @ v.T), k), "long vectors win"),
     ("1.2", lambda v, k: top(v @ v.T, k + 1)[:, 1:], "long vectors win"),
+    ("1.2", lambda v, k: top_backwards(without_self(np.round(v @ v.T, 4)), k), "each row by its own length"),
+    ("1.2", lambda v, k: top_backwards(with_diagonal(v @ v.T, 0), k), "each row by its own length"),
+    ("1.2", lambda v, k: top_backwards(without_self((v / np.linalg.norm(v)) @ v.T), k), "each row by its own length"),
     ("1.2", lambda v, k: np.argsort(cosines_of(v), axis=1)[:, :k], "upside down"),
     ("1.2", lambda v, k: np.argsort(without_self(cosines_of(v)), axis=1)[:, :k], "-inf comes first"),
     ("1.2", lambda v, k: np.argsort(without_self(cosines_of(v)), axis=1)[:, -k:], "best first"),
     ("1.2", lambda v, k: np.argsort(without_self(cosines_of(v)), axis=1)[::-1][:, :k], "turns round the rows"),
     ("1.2", lambda v, k: top(without_self(columns_of(v) @ columns_of(v).T), k), "columns divided"),
     ("1.2", lambda v, k: top(without_self(-((v[:, None] - v) ** 2).sum(2)), k), "the angle, the cosine"),
+    (
+        "1.2",
+        lambda v, k: top_backwards(without_self(-((v[:, None] - v) ** 2).sum(2).round(4)), k),
+        "the angle, the cosine",
+    ),
     ("1.2", lambda v, k: np.sort(without_self(cosines_of(v)), axis=1)[:, ::-1][:, :k], "the cosines themselves"),
     ("1.2", lambda v, k: nearest_by_torch(v, k).T, "transposed"),
     ("1.2", lambda v, k: top(with_diagonal(cosines_of(v), 0), k), "not low enough"),
     ("1.2", lambda v, k: top(with_diagonal(cosines_of(v), -1), k), "not low enough"),
+    ("1.2", lambda v, k: top_backwards(with_diagonal(cosines_of(v), 0), k), "not low enough"),
     ("1.2", lambda v, k: np.sort(nearest_by_torch(v, k), axis=1), "in the wrong order"),
     ("1.2", lambda v, k: np.argsort(-without_self(cosines_of(v)), axis=0)[:, :k], "each row, axis=1"),
     ("1.2", lambda v, k: top(without_self(np.abs(cosines_of(v))), k), "absolute values"),

@@ -48,7 +48,12 @@ def residual_recursive(z, codebooks):
     return torch.cat([code[:, None], rest], dim=1), vector + below
 
 
-def residual_with(update, total=lambda quantised, vector: quantised + vector, book=lambda books, level: books[level]):
+def residual_with(
+    update,
+    total=lambda quantised, vector: quantised + vector,
+    book=lambda books, level: books[level],
+    table=lambda codes: torch.stack(codes, 1),
+):
     """A residual quantiser with one of its steps replaced."""
 
     def answer(z, codebooks):
@@ -58,7 +63,7 @@ def residual_with(update, total=lambda quantised, vector: quantised + vector, bo
             codes.append(nearest_codes(left, codebook))
             vector = codebook[codes[-1]]
             quantised, left = total(quantised, vector), update(left, vector, z)
-        return torch.stack(codes, 1), quantised
+        return table(codes), quantised
 
     return answer
 
@@ -250,6 +255,16 @@ WRONG = [
     ("2.2", residual_in_place, "changed `z` in place"),
     ("2.2", lambda z, e: tuple(reversed(residual_recursive(z, e))), "other order"),
     ("2.2", lambda z, e: (residual_recursive(z, e)[0].T, residual_recursive(z, e)[1]), "first dimension"),
+    (
+        "2.2",
+        residual_with(right_residual, table=lambda codes: torch.stack(codes).reshape(len(codes[0]), -1)),
+        "cut anew",
+    ),
+    (
+        "2.2",
+        residual_with(right_residual, table=lambda codes: torch.cat(codes).view(-1, len(codes))),
+        "`torch.stack(codes, dim=1)`",
+    ),
     ("2.2", lambda z, e: (residual_recursive(z, e)[0], z - residual_recursive(z, e)[1]), "last residual"),
     ("2.2", lambda z, e: residual_recursive(z, e)[0], "return two things"),
     ("2.2", residual_with(right_residual, book=lambda books, level: books[0]), "first codebook at every level"),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from letterlib.tokenization.collisions import centre_distances
 from letterlib.tokenization.losses import NO_POSITIVE, diversity_loss, sample_positives
 
 NAMES = {"np": np, "torch": torch, "F": F, "NO_POSITIVE": NO_POSITIVE}
@@ -197,6 +198,11 @@ def place_in_the_group(codes, groups):
     return torch.where(drawn == NO_POSITIVE, drawn, place[drawn.clamp(min=0)])
 
 
+def group_of_the_draw(codes, groups):
+    drawn = sample_positives(codes, groups)
+    return torch.where(drawn == NO_POSITIVE, drawn, groups[drawn])
+
+
 # 4.3 diversity loss
 
 
@@ -275,6 +281,17 @@ def diversity_that_steps_back(codes, positives, codebook):
     loss = diversity_by_loop(codes, positives, codebook)
     loss.backward(retain_graph=True)
     return loss
+
+
+def every_positive_in_every_row(fill=-torch.inf, over=torch.mean):
+    """`[:, positives]` where one entry a row is meant."""
+
+    @of_those_kept
+    def answer(codes, positives, codebook, rows):
+        logits = (codebook[codes] @ codebook.T).masked_fill(F.one_hot(codes, len(codebook)).bool(), fill)
+        return -over(logits.log_softmax(1)[:, positives])
+
+    return answer
 
 
 @of_those_kept
@@ -415,6 +432,11 @@ def sinkhorn_by(
     return answer
 
 
+def mapped_once_more(distances, least=0):
+    middle = (distances.max() + distances.min()) / 2
+    return (distances - middle) / (distances.max() - middle + least)
+
+
 def always_the_first_table(distances, epsilon, iterations):
     for _ in range(iterations):
         q = np.exp(-distances / epsilon)
@@ -508,6 +530,8 @@ WRONG = [
     ("4.2", another_item_of_the_group, "rows of the batch are drawn"),
     ("4.2", place_in_the_group, "a place within the list"),
     ("4.2", lambda c, g: g[c], "number of the group"),
+    ("4.2", group_of_the_draw, "the number of the group, where a code was meant"),
+    ("4.2", lambda c, g: g[sample_positives(c, g)], "the number of the group, where a code was meant"),
     ("4.2", cases_exchanged, "the two cases are exchanged"),
     ("4.2", none_as_soon_as_one_is_alone, "Each row is to be looked at by itself"),
     ("4.2", lambda c, g: sample_positives(c, g).float(), "should be int64"),
@@ -541,6 +565,9 @@ WRONG = [
     ("4.3", diagonal_filled, "Bar one entry a row"),
     ("4.3", lambda c, p, e: diversity_by_ignore_index(c, p.clamp(min=0), e), "turned into code 0"),
     ("4.3", columns_barred, "Bar one entry a row"),
+    ("4.3", every_positive_in_every_row(), "`[torch.arange(len(codes)), positives]`"),
+    ("4.3", every_positive_in_every_row(fill=-1e9), "every item's positive in every row"),
+    ("4.3", every_positive_in_every_row(over=lambda log_p: log_p.sum() / len(log_p)), "every item's positive in every"),
     ("4.3", diversity_with(rows=lambda e, c, p: -e[c] @ e.T), "the sign of the dot products"),
     ("4.3", times_one_hot, "minus infinity times zero"),
     ("4.3", diversity_masked(times_the_mask), "not by a product with 0"),
@@ -571,6 +598,8 @@ WRONG = [
     ("4.4", lambda d, e, n: np.eye(d.shape[1])[sinkhorn_with()(d, e, n).argmax(1)], "table of shares"),
     ("4.4", sinkhorn_with(scale=lambda d, epsilon: d), "epsilon is missing"),
     ("4.4", sinkhorn_with(scale=lambda d, epsilon: d * epsilon), "divide"),
+    ("4.4", sinkhorn_with(scale=lambda d, epsilon: centre_distances(d) / epsilon), "mapped already"),
+    ("4.4", sinkhorn_with(scale=lambda d, epsilon: mapped_once_more(d) / epsilon), "mapped already"),
     ("4.4", sinkhorn_by(start=lambda d, epsilon: np.exp(-d) / epsilon), "outside `exp`"),
     ("4.4", sinkhorn_by(lambda q: q / q.sum(axis=0), lambda q: q / q.sum(axis=1, keepdims=True)), "two axes swapped"),
     ("4.4", sinkhorn_by(rows=lambda q: q / q.sum(axis=1)), "`keepdims=True` is missing"),

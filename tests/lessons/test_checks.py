@@ -142,6 +142,25 @@ def test_right_values_in_another_shape_or_kind_get_their_own_words(actual, words
     assert words in found.value.cause
 
 
+@pytest.mark.parametrize("others,words", [
+    ([(1 + 9e-5, "a neighbour"), (1 + 1e-8, "the nearest")], "the nearest"),
+    ([(1 + 9e-5, "a neighbour"), (1, "the first"), (1 - 1e-8, "parted by rounding")], "the first"),
+    ([(2, "far away")], ""),
+    ([(np.nan, "no number"), (1, "the nearest")], "the nearest"),
+])  # fmt: skip
+def test_of_several_causes_that_come_close_the_nearest_is_named(others, words):
+    with pytest.raises(Incorrect) as found:
+        compare("it", torch.ones(2), torch.zeros(2), {}, [(torch.tensor([1.0, value]), text) for value, text in others])
+    assert found.value.cause == words
+
+
+def test_causes_that_are_infinite_or_empty_are_compared_too():
+    for value in (torch.tensor([torch.inf, torch.nan]), torch.zeros(0)):
+        with pytest.raises(Incorrect) as found:
+            compare("it", value, torch.zeros(3), {}, [(value.clone(), "this one")])
+        assert found.value.cause == "this one"
+
+
 def test_fractions_may_be_wider_than_asked_for_and_not_narrower_and_whole_numbers_are_of_one_kind():
     compare("it", torch.ones(2).double(), torch.ones(2), {})
     for actual, expected in ((torch.ones(2).half(), torch.ones(2)), (torch.ones(2).int(), torch.ones(2).long()),
