@@ -15,6 +15,7 @@ from benchmarks.beauty import TEXT, require_files
 from benchmarks.common import Settings
 from benchmarks.table import print_table
 from letterlib.errors import LetterError
+from letterlib.experiments.run_options import at_home
 
 HERE = Path(__file__).parent
 BENCHMARKS = {
@@ -58,10 +59,14 @@ def run_one(name: str, settings: Settings, out: Path) -> bool:
 def main(
     quick: Annotated[bool, typer.Option(help="small samples, about three minutes: does everything run?")] = False,
     only: Annotated[list[str], typer.Option(help="run this benchmark alone; may be given several times")] = (),
-    data_dir: Annotated[Path, typer.Option(help="folder of the released Beauty files")] = Path("data/beauty"),
+    data_dir: Annotated[Path, typer.Option(help="folder of the released Beauty files", callback=at_home)] = Path(
+        "data/beauty"
+    ),
     out: Annotated[
         Path | None,
-        typer.Option(help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick"),
+        typer.Option(
+            help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick", callback=at_home
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 2,
     seed: Annotated[int, typer.Option(help="decides samples, weights and random identifiers")] = 0,

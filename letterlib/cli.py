@@ -14,7 +14,7 @@ import letterlib
 from letterlib.errors import LetterError
 from letterlib.experiments import commands
 from letterlib.experiments.data_commands import data_app
-from letterlib.experiments.run_options import note_unread, with_run_options
+from letterlib.experiments.run_options import at_home, note_unread, with_run_options
 from letterlib.processes import is_main, leave
 
 app = typer.Typer(
@@ -197,8 +197,8 @@ app.add_typer(data_app, name="data")
 
 @app.command()
 def doctor(
-    cache_dir: Annotated[Path, typer.Option("--cache-dir", help="where results will be kept")] = Path("runs"),
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="a released data set to check as well")] = None,
+    cache_dir: commands.CacheDir = Path("runs"),
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="a data set, too", callback=at_home)] = None,
 ) -> None:
     """Check this machine: Python, torch, memory, models and data. Each line says what to do."""
     from letterlib.doctor import examine

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,11 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from letterlib.errors import LetterError
+
+
+def expanded(path: str | Path) -> Path:
+    """`path` with the home folder for a leading ~, as a shell writes it unless it is in quotes or after a "="."""
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager
@@ -133,13 +139,11 @@ def _from_writing(error: OSError, folder: Path) -> bool:
 
 
 def _advice(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "free some disk space, or choose another folder, and run the command again"
-    if error.errno == errno.EIO:
-        return "the disk fails, or a network disk is away; run the command again, or choose a folder on another disk"
-    if error.errno == errno.ENOSYS:
-        return "this file system cannot lock files; choose a folder on another, or have it mounted with flock"
-    return "choose another folder, or make this one writable"
+    return {
+        errno.ENOSPC: "free some disk space, or choose another folder, and run the command again",
+        errno.EIO: "the disk fails, or a network disk is away; run the command again, or choose another disk",
+        errno.ENOSYS: "this file system cannot lock files; choose a folder on another, or have it mounted with flock",
+    }.get(error.errno, "choose another folder, or make this one writable")
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -191,11 +195,7 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """json keeps the last of two equal keys without a word; in our formats that hides a broken file."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _RepeatedKey(key)
-            seen.add(key)
+        raise _RepeatedKey(Counter(key for key, _ in pairs).most_common(1)[0][0])
     return result
 
 

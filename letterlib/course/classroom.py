@@ -10,7 +10,6 @@ import argparse
 import ast
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -18,7 +17,7 @@ from nbformat import NotebookNode
 
 from letterlib.course.hand_in import mended, misplaced, of_parameters, release_of, to_be_read
 from letterlib.errors import LetterError
-from letterlib.files import write_text
+from letterlib.files import expanded, write_text
 
 
 def set_parameters(notebook: NotebookNode, **values: Any) -> None:
@@ -59,9 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m letterlib.course.classroom")
     parser.add_argument("command", choices=["profile"])
     parser.add_argument("profile", choices=["smoke", "laptop", "paper"])
-    parser.add_argument("folder", type=Path, help="every notebook below it is changed, for instance submitted/")
+    parser.add_argument("folder", type=expanded, help="every notebook below it is changed, for instance submitted/")
     parser.add_argument(
-        "--cache-dir", type=Path, required=True, help="one cache for all students; the notebooks get its absolute path"
+        "--cache-dir", type=expanded, required=True, help="one cache for all students; notebooks get its absolute path"
     )
     options = parser.parse_args(arguments)
     found = [one for one in sorted(options.folder.rglob("*.ipynb")) if one.parent.name != ".ipynb_checkpoints"]

@@ -16,6 +16,7 @@ import nbformat
 
 from letterlib.course.build import REPOSITORY, execute, store, without_injected
 from letterlib.errors import LetterError
+from letterlib.files import expanded
 
 LARGEST = 400_000
 """Bytes of a stored project; less than a lesson, which has more to show."""
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m letterlib.course.projects", description=__doc__.split("\n")[0])
     parser.add_argument("project", nargs="*", help="beginnings of names, such as cold; all projects when left out")
     parser.add_argument("--profile", default="laptop", choices=["smoke", "laptop", "paper"])
-    parser.add_argument("--cache-dir", type=Path, default=REPOSITORY / "runs", help="where trained models are kept")
+    parser.add_argument("--cache-dir", type=expanded, default=REPOSITORY / "runs", help="where trained models are kept")
     options = parser.parse_args(arguments)
     chosen = [path for path in projects() if path.name.startswith(tuple(options.project or [""]))]
     try:

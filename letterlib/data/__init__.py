@@ -12,6 +12,7 @@ from letterlib.data.raw import RawSource, compare_with_paper, load_raw, raw_file
 from letterlib.data.released import load_released, released_identifiers
 from letterlib.data.yelp import YELP
 from letterlib.errors import LetterError
+from letterlib.files import expanded
 
 DATASETS = {"movielens": 5, "complete-journey": 5, "beauty": 1, "instruments": 1}
 """The data sets that have a name here: items that a user gives to test, and as many to validation."""
@@ -28,7 +29,8 @@ def load_dataset(name: str, data_dir: Path | None = None, cache_dir: Path | None
         with the installation and need none.
     cache_dir: where all but released files are kept as Parquet; $LETTERLIB_CACHE/data, else runs/data.
     """
-    kept = cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data"
+    kept = expanded(cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data")
+    data_dir = data_dir and expanded(data_dir)
     if is_raw(name, data_dir):
         source = raw_source(name)
         if data_dir is None:

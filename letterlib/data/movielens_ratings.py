@@ -11,7 +11,7 @@ from letterlib.data.dataset import Dataset
 from letterlib.data.movielens import PREPARATION, read_ratings
 from letterlib.data.preprocessing import k_core
 from letterlib.errors import LetterError
-from letterlib.files import digest, written_beside
+from letterlib.files import digest, expanded, written_beside
 
 
 def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
@@ -20,7 +20,7 @@ def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
     films: MovieLens as `load_movielens` gives it. cache_dir: where the stars are kept as Parquet, so that the
     package's file is opened once.
     """
-    path = Path(cache_dir) / f"movielens-{PREPARATION}.ratings.parquet"
+    path = expanded(cache_dir) / f"movielens-{PREPARATION}.ratings.parquet"
     try:
         kept = pq.read_table(path)
         table = kept.to_pandas()

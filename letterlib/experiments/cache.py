@@ -30,6 +30,7 @@ from letterlib.errors import LetterError
 from letterlib.files import (
     digest,
     disk_failure,
+    expanded,
     one_at_a_time,
     read_json,
     remove_scratch,
@@ -83,7 +84,7 @@ class Cache:
 
     def __init__(self, folder: str | Path, say: Callable[[str], None] = print, track: str | None = None):
         check_tracker(track)
-        self.folder = Path(folder)
+        self.folder = expanded(folder)
         self.say = say if is_main() else lambda line: None
         self.track = track
         self.finished: list[Artefact] = []

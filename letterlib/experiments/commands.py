@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from letterlib.experiments.run_options import at_home
+
 OutDir = Annotated[
     Path | None,
-    typer.Option("--out-dir", help="where the records of finished runs are; default: results/ in --cache-dir"),
+    typer.Option(
+        "--out-dir", help="where the records of finished runs are; default: results/ in --cache-dir", callback=at_home
+    ),
 ]
 Where = Annotated[
     list[str],
@@ -18,12 +22,21 @@ Where = Annotated[
 ]
 Metric = Annotated[str, typer.Option("--metric", help="R@5, R@10, N@5 or N@10")]
 History = Annotated[str, typer.Option("--history", help='left "in" the ranking, or filtered "out"')]
-Folder = Annotated[Path, typer.Argument(help="folder of results; those in folders below count as well")]
-Folders = Annotated[list[Path], typer.Argument(help="folders of results; those in folders below count as well")]
-DataRoot = Annotated[
-    Path, typer.Option("--data-root", help="folder that holds a folder for each released data set (beauty, ...)")
+Folder = Annotated[
+    Path, typer.Argument(help="folder of results; those in folders below count as well", callback=at_home)
 ]
-CacheDir = Annotated[Path, typer.Option("--cache-dir", help="where finished stages and read data sets are kept")]
+Folders = Annotated[
+    list[Path], typer.Argument(help="folders of results; those in folders below count as well", callback=at_home)
+]
+DataRoot = Annotated[
+    Path,
+    typer.Option(
+        "--data-root", help="folder that holds a folder for each released data set (beauty, ...)", callback=at_home
+    ),
+]
+CacheDir = Annotated[
+    Path, typer.Option("--cache-dir", help="where finished stages and read data sets are kept", callback=at_home)
+]
 RESULTS = Path("runs/results")
 
 results_app = typer.Typer(
@@ -34,13 +47,17 @@ results_app = typer.Typer(
 
 
 def grid(
-    file: Annotated[Path, typer.Argument(help="a grid, such as experiments/ablation.yaml")],
+    file: Annotated[Path, typer.Argument(help="a grid, such as experiments/ablation.yaml", callback=at_home)],
     run: Annotated[bool, typer.Option("--run", help="do, one after the other, the runs that are not done")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="keys, states and commands, for another program")] = False,
     out_dir: OutDir = None,
     also: Annotated[
         list[Path],
-        typer.Option("--also", help="records here and below count as done, as in experiments/results; repeatable"),
+        typer.Option(
+            "--also",
+            help="records here and below count as done, as in experiments/results; repeatable",
+            callback=at_home,
+        ),
     ] = [],  # noqa: B006
     cache_dir: CacheDir = Path("runs"),
     data_root: DataRoot = Path("data"),
@@ -188,7 +205,10 @@ def best(folders: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
 @results_app.command()
 def export(
     folder: Folder,
-    file: Annotated[Path, typer.Argument(help="ends in .csv or .parquet (one row a run), .md or .tex (one a setting)")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="ends in .csv or .parquet (one row a run), .md or .tex (one a setting)", callback=at_home),
+    ],
     where: Where = [],  # noqa: B006
 ) -> None:
     """Write the runs to a new file. A file that is there already is never overwritten."""

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from letterlib.experiments.run_options import at_home
+
 data_app = typer.Typer(rich_markup_mode=None)
 
 
@@ -14,10 +16,10 @@ def fetch(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="amazon-2014-beauty, amazon-2018-musical-instruments, yelp, ...")],
     given: Annotated[
-        list[Path], typer.Option("--from", help="a file that is on this machine already; repeatable")
+        list[Path], typer.Option("--from", help="a file that is on this machine already; repeatable", callback=at_home)
     ] = [],  # noqa: B006 (typer copies it)
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="where to put them; data/<name> if not given")
+        Path | None, typer.Option("--data-dir", help="where to put them; data/<name> if not given", callback=at_home)
     ] = None,
 ) -> None:
     """Get the raw files of a data set. They are checked; an interrupted download goes on where it stopped."""
@@ -33,10 +35,16 @@ def fetch(
 def import_tables(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="a name for the data set")],
-    interactions: Annotated[Path, typer.Argument(help="CSV with columns user, item, time; .tsv and .gz, too")],
-    items: Annotated[Path, typer.Argument(help="CSV with columns item, title, and perhaps description, genres")],
+    interactions: Annotated[
+        Path, typer.Argument(help="CSV with columns user, item, time; .tsv and .gz, too", callback=at_home)
+    ],
+    items: Annotated[
+        Path, typer.Argument(help="CSV with columns item, title, and perhaps description, genres", callback=at_home)
+    ],
     k: Annotated[int, typer.Option("--k", min=3, help="leave out users and items with fewer interactions")] = 5,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="where to; data/<name> if not given")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="where to; data/<name> if not given", callback=at_home)
+    ] = None,
 ) -> None:
     """Make a data set from two tables of your own. Checked, sorted by time, k-core, numbered."""
     from letterlib.data import DATASETS, is_raw

@@ -27,7 +27,7 @@ from letterlib.experiments.configuration import RANKED, TOKENIZER_ARMS, RunConfi
 from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.readiness import check_language_models
 from letterlib.experiments.systems import find_system
-from letterlib.files import content_of_folder, digest, read_json, sha256_of, write_json
+from letterlib.files import content_of_folder, digest, expanded, read_json, sha256_of, write_json
 from letterlib.hub import revision_of
 from letterlib.semantics import ItemEmbeddings, distinct, embed_texts, warnings_of
 from letterlib.tokenization.identifiers import Identifiers
@@ -41,7 +41,7 @@ class Pipeline:
     """One configuration's stages. Nothing runs before it is asked for."""
 
     def __init__(self, config: RunConfig, *, data_dir: Path | None = None, cache: Cache | None = None):
-        self.config, self.data_dir = config, data_dir
+        self.config, self.data_dir = config, data_dir and expanded(data_dir)
         self.cache = cache or Cache("runs")
         self.device = str(resolve_device(config.device))
         for name in ("_semantic", "_sasrec_32", "_tokenizer", "_identifiers", "_model", "_evaluated"):

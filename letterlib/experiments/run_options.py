@@ -12,7 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from letterlib.errors import LetterError
-from letterlib.files import read_json
+from letterlib.files import expanded, read_json
+
+
+def at_home(value: Any) -> Any:
+    """For every option that is a path, or several: with the home folder for a ~ that the shell has left."""
+    return [expanded(one) for one in value] if isinstance(value, list) else value and expanded(value)
+
 
 RUN_OPTIONS = {
     "dataset": (
@@ -30,7 +36,9 @@ RUN_OPTIONS = {
     "data_dir": (
         Path | None,
         None,
-        typer.Option("--data-dir", help="folder of released or raw files; data/<dataset> if not given"),
+        typer.Option(
+            "--data-dir", help="folder of released or raw files; data/<dataset> if not given", callback=at_home
+        ),
     ),
     "profile": (
         str,
@@ -51,7 +59,11 @@ RUN_OPTIONS = {
         "minilm",
         typer.Option("--encoder", help="minilm (installed), or any Hugging Face model id or folder"),
     ),
-    "cache_dir": (Path, Path("runs"), typer.Option("--cache-dir", help="where finished stages and reports are kept")),
+    "cache_dir": (
+        Path,
+        Path("runs"),
+        typer.Option("--cache-dir", help="where finished stages and reports are kept", callback=at_home),
+    ),
     "track": (
         str | None,
         None,
@@ -142,7 +154,12 @@ def keep_results(about: Path, profile: str, seeds: int) -> None:
 
 def run_script(main: Callable[..., None]) -> None:
     """Run a script of experiments/ as a command; a mistake that a user can mend is one line."""
+
+    @wraps(main)
+    def script(**values: Any) -> None:
+        main(**{name: at_home(value) if isinstance(value, Path) else value for name, value in values.items()})
+
     try:
-        typer.run(main)
+        typer.run(script)
     except (LetterError, OSError) as error:
         raise SystemExit(f"error: {error}") from error

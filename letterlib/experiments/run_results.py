@@ -22,7 +22,7 @@ from letterlib.experiments.brief import METRICS, PARAMETERS, RunResult, fault, i
 from letterlib.experiments.configuration import DATA_ROOT, data_dir_under, default_data_dir
 from letterlib.experiments.systems import find_system, place
 from letterlib.experiments.tables import RESAMPLING_SEED
-from letterlib.files import files_below, read_json
+from letterlib.files import expanded, files_below, read_json
 
 
 def load_results(*folders: str | Path) -> list[RunResult]:
@@ -34,7 +34,7 @@ def load_results(*folders: str | Path) -> list[RunResult]:
     found: dict[str, RunResult] = {}
     paths: dict[tuple[Any, ...], Path] = {}
     others: list[str] = []
-    for folder in map(Path, folders):
+    for folder in map(expanded, folders):
         if not folder.is_dir():
             raise LetterError(f"{folder}: no such folder of results; letterlib grid and papermill write there")
         for path in files_below(folder, ".json"):

@@ -30,6 +30,7 @@ from letterlib.experiments.systems import find_system
 from letterlib.files import (
     content_of_folder,
     disk_failure,
+    expanded,
     one_at_a_time,
     read_json,
     remove_scratch,
@@ -55,7 +56,7 @@ def run(
     share it compute what they have in common once. Two processes on one run: the second waits, and finds the record of
     the first. Processes that train together (`processes`) all do the run, and the main one keeps it.
     """
-    data_dir = data_dir or default_data_dir(parameters.dataset)
+    data_dir = expanded(data_dir) if data_dir else default_data_dir(parameters.dataset)
     path, what = record_path(parameters, out_dir), f"{parameters.label}, seed {parameters.seed}"
     resolve_device(parameters.device)  # where processes that train together meet
     say = say if is_main() else lambda line: None
@@ -157,7 +158,7 @@ def _keep(record: dict[str, Any], parameters: RunParameters, out_dir: Path) -> d
 
 def record_path(parameters: RunParameters, out_dir: Path) -> Path:
     """Where a run's record is, or will be."""
-    return Path(out_dir) / f"{parameters.key}.json"
+    return expanded(out_dir) / f"{parameters.key}.json"
 
 
 def failures(parameters: RunParameters, out_dir: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The command line as a newcomer meets it: help, one-line errors with exit code 2, nothing half-written."""
 
 import errno
+import inspect
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from letterlib.experiments.configuration import (
 )
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.profiles import PROFILES
+from letterlib.experiments.run_options import at_home
 from letterlib.experiments.systems import unread
 
 
@@ -305,6 +307,45 @@ def test_every_setting_says_what_it_is():
     assert all(field.description for name, field in RunConfig.model_fields.items() if name not in NOT_SET)
     named = [line for line in describe_settings(make_config()).splitlines() if "=" in line.split(" ")[0]]
     assert len(named) > 100 and all(re.fullmatch(r"\S+=.*  +\S.*", line) for line in named)
+
+
+def functions_of(group):
+    """Of every command, and of every command that has others below it."""
+    yield from (one.callback for one in group.registered_commands)
+    for one in group.registered_groups:
+        below = one.typer_instance
+        yield from [below.registered_callback.callback] if below.registered_callback else []
+        yield from functions_of(below)
+
+
+def test_every_path_may_begin_with_a_tilde_that_the_shell_has_left(monkeypatch):
+    """As in --cache-dir=~/x. What reads Parquet would know it, what makes folders would not."""
+    monkeypatch.setenv("HOME", "/home/she")
+    parameters = [one for function in functions_of(app) for one in inspect.signature(function).parameters.values()]
+    paths = [one.annotation for one in parameters if "pathlib.Path" in str(one.annotation)]
+    assert len(paths) > 25 and all(one.__metadata__[0].callback is at_home for one in paths)
+    assert at_home(Path("~/x")) == Path("/home/she/x") and at_home(None) is None
+    assert at_home([Path("~/x"), Path("y/~")]) == [Path("/home/she/x"), Path("y/~")]
+
+
+def test_a_tilde_is_no_folder_for_any_command(tmp_path, beauty):
+    """Nor for what asks data_dir of the command above it, nor for a script."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    beauty.rename(home / "made")
+    asked = ("--dataset=made", "--data-dir=~/made", "--profile=smoke", "--cache-dir=~/runs")
+    done = letterlib("evaluate", "popularity", *asked, cwd=here, HOME=str(home))
+    assert done.returncode == 0 and (home / "runs" / "evaluation-popularity").is_dir(), done.stderr
+    (here / "sales.csv").write_text("user,item,time\n" + "".join(f"{u},{i},{i}\n" for u in range(6) for i in range(6)))
+    (here / "things.csv").write_text("item,title\n" + "".join(f"{i},thing {i}\n" for i in range(6)))
+    tables = ("mine", "sales.csv", "things.csv")
+    done = letterlib("data", "--data-dir=~/mine", "import", *tables, cwd=here, HOME=str(home))
+    assert done.returncode == 0 and (home / "mine" / "mine.inter.json").is_file(), done.stderr
+    script = [sys.executable, str(REPOSITORY / "experiments" / "interval_coverage.py"), "--drawings=1"]
+    subprocess.run([*script, "--out=~/e.json"], cwd=here, env=os.environ | {"HOME": str(home)}, check=True)
+    assert (home / "e.json").is_file()
+    assert not list(here.glob("~*"))
 
 
 def test_an_override_may_be_a_list():

@@ -18,6 +18,7 @@ from made_runs import small_run
 
 from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.collaborative_signal import item_similarities, nearest_neighbours
+from letterlib.data import load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
 from letterlib.experiments import runs
@@ -33,6 +34,7 @@ from letterlib.experiments.cache import Cache
 from letterlib.experiments.grid import Grid, check_data
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.experiments.run_results import load_results
 from letterlib.experiments.runs import failures, record_path, run
 from letterlib.tokenization.identifiers import Identifiers
 
@@ -71,6 +73,20 @@ def test_a_record_holds_what_was_asked_what_came_out_and_what_it_cost(settings):
     assert {"python", "torch", "letterlib"} <= set(record["versions"]) and record["device"].startswith("cpu")
     assert record["validation N@10"] == max(score for _, score in record["validations"])
     assert {one["code"] for one in (record, *record["stages"])} == {runs.code()}
+
+
+def test_a_notebook_s_folders_may_begin_with_a_tilde(data, tmp_path, monkeypatch):
+    """papermill -r cache_dir '~/x' hands the text on as it is, and so does a cell."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(data, tmp_path / "made")
+    asked = RunParameters.checked(dataset="made", generator="mf", tokenizer="none", profile="smoke")
+    folders = {"data_dir": "~/made", "out_dir": "~/out", "cache_dir": "~/cache"}
+    record = run(asked, **{name: Path(one) for name, one in folders.items()})
+    assert record == json.loads((tmp_path / "out" / f"{asked.key}.json").read_text())
+    assert (tmp_path / "cache" / "mf").is_dir() and load_results("~/out")[0].record == record
+    assert load_dataset("movielens", None, Path("~/cache/data")).n_items and (tmp_path / "cache" / "data").is_dir()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cache", "made", "out"]
 
 
 def test_a_record_says_how_the_tokenizer_turned_out(settings, data):
