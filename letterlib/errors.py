@@ -11,9 +11,17 @@ class LetterError(Exception):
     Programming errors stay ordinary exceptions, because their traceback is the useful part.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: IPython asks an exception for the lines that stand for its traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class Unavailable(LetterError):
     """A system or figure needs what this data set does not have. Of many, the others can go on without it."""
+
+
+class NotRanked(LetterError, ValueError):
+    """Scores that have no order, from weights or from a function of the user's own."""
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:

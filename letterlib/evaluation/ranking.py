@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, NotRanked
 from letterlib.files import digest, written_beside
 from letterlib.progress import late_bar
 
@@ -126,9 +126,12 @@ def check_histories(cases: Cases, n_items: int) -> None:
 
 
 def refuse_nan(scores: torch.Tensor) -> None:
-    """ValueError for scores that have no order."""
+    """NotRanked, a LetterError and a ValueError, for scores that have no order."""
     if scores.isnan().any():
-        raise ValueError("some scores are NaN and cannot be ranked; a weight, or a division by zero, made them so")
+        raise NotRanked(
+            "some scores are NaN and cannot be ranked: the weights gave no number, so the training diverged; lower its "
+            "learning rate, or where a score is computed in another way, see that nothing is divided by zero"
+        )
 
 
 def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, exclude_history: bool) -> Ranking:

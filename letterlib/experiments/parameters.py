@@ -106,7 +106,7 @@ class RunParameters(Settings):
             first = error.errors()[0]
             a_list = "; write a list, [tiger.epochs=3] (with papermill -y 'options: [tiger.epochs=3]')"
             hint = {"string_type": "; in YAML, write it in quotes", "tuple_type": a_list}.get(first["type"], "")
-            raise LetterError(f"{first['loc'][0]}={first['input']!r}: {first['msg'].lower()}{hint}") from error
+            raise LetterError(f"{first['loc'][0]}={first['input']!r}: {first['msg'].lower()}{hint}") from None
         asked._check_names()
         asked._check_that_it_matters()
         _ = asked.config  # the configuration's own checks

@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from letterlib.errors import LetterError
 from letterlib.experiments.parameters import ROOMS, RunParameters
@@ -148,6 +150,22 @@ def test_a_notebook_is_read_name_by_name_and_a_misspelt_one_is_refused():
         RunParameters.from_notebook(given | {"alhpa": 0.1})
     with pytest.raises(LetterError, match="cache_dir=2024: .*-r cache_dir 2024"):
         RunParameters.from_notebook(given | {"cache_dir": 2024})
+
+
+def test_a_mistake_is_one_line_in_a_notebook_and_an_ordinary_traceback_in_python():
+    ask = "from letterlib.experiments.parameters import RunParameters\n"
+    ask += "def asked(): return RunParameters.checked(seed='x')\nasked()"
+    plain = "def broken(): raise ValueError('a bug')\nbroken()"
+    cells = [nbformat.v4.new_code_cell(source) for source in (ask, plain)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=300).execute()
+    said, bug = (cell.outputs[-1] for cell in notebook.cells)
+    assert said.ename == "LetterError" and said.traceback == [f"LetterError: {said.evalue}"]
+    assert said.evalue.startswith("seed='x': input should be a valid integer") and "\n" not in said.evalue
+    assert len("\n".join(bug.traceback).splitlines()) > 5, "of a bug the traceback is the useful part"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    assert "in asked" in done.stderr and "ValidationError" not in done.stderr
+    assert done.stderr.splitlines()[-1] == f"letterlib.errors.LetterError: {said.evalue}"
 
 
 def test_a_data_set_that_is_nowhere_is_refused_before_any_work(tmp_path, monkeypatch):

@@ -217,6 +217,22 @@ def test_catalogue_cross_entropy_of_large_logits_is_finite():
     )
 
 
+def test_weights_that_are_finite_and_give_no_number_are_one_line(monkeypatch):
+    """A rate of a million leaves such weights: the loss of the epoch is finite, and its validation is not."""
+
+    def too_large(module, *_, **options):
+        with torch.no_grad():
+            for weight in module.parameters():
+                weight.fill_(1e38)
+        options["validate"]()
+
+    monkeypatch.setattr("letterlib.collaborative.neural.train", too_large)
+    config = SASRecConfig(dimensions=8, n_heads=1, dtype="float32")
+    for kind in (LetterError, ValueError):  # whoever ranks by scores of their own expects the second
+        with pytest.raises(kind, match="some scores are NaN.*the training diverged; lower its learning rate"):
+            SASRec(config, 0, "cpu").fit(made([[0, 1, 2, 3, 4], [4, 3, 2, 1]], 5).split(1))
+
+
 def test_an_empty_history_cannot_be_packed():
     with pytest.raises(ValueError, match="history 1 of 3 is empty: leave it out"):
         pack(np.arange(6), np.array([0, 3, 3]), np.array([3, 3, 6]))
