@@ -13,8 +13,8 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from letterlib.experiments.cache import peak_memory_mb
 from letterlib.files import write_json
+from letterlib.processor import peak_memory_mb
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 
+import psutil
 import torch
 
 from letterlib.errors import LetterError
@@ -92,3 +93,18 @@ def _mkl_holds_back() -> bool:
 def _keeps_float32() -> bool:
     x = torch.full((64, 64), 1 + 2**-12, device="cpu")  # 1 in bfloat16, and then the product were 64
     return bool((x @ x > 64).all())
+
+
+def peak_memory_mb() -> int:
+    """The most memory this process has held so far, in MiB."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset // 2**20
+    import resource  # which Windows has not
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def peak_gpu_memory_mb(device: str) -> dict[str, int]:
+    """The most memory this process has taken of a GPU so far, in MiB, by the name that records have for it."""
+    return {"peak_gpu_memory_mb": torch.cuda.max_memory_reserved(device) // 2**20} if device.startswith("cuda") else {}

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from letterlib.errors import LetterError
@@ -40,10 +38,11 @@ from letterlib.files import (
     written_beside,
 )
 from letterlib.processes import from_main, is_main, n_processes
-from letterlib.processor import enough_memory, multiplies_bfloat16
+from letterlib.processor import enough_memory, multiplies_bfloat16, peak_gpu_memory_mb, peak_memory_mb
 from letterlib.tracking import check_tracker, tracked
 
 RECORD = "stage.json"
+BEGUN, SPENT = "code", "seconds"  # in <key>.partial, beside checkpoints
 ELSEWHERE = "--cache-dir names another, such as a copy of this one"
 LIBRARY = Path(__file__).parents[1]
 PACKAGES = (
@@ -158,9 +157,9 @@ class Cache:
         partial = folder.with_name(f"{key}.partial")
         if is_main():
             remove_scratch(partial)
-        begun, made_by = partial / "code", code()  # asked now: an edit while it works is no part of it
-        spent = partial / "seconds"
-        going_on = any(one not in (begun, spent) for one in partial.glob("*"))
+        begun, made_by = partial / BEGUN, code()  # asked now: an edit while it works is no part of it
+        spent = partial / SPENT
+        going_on = _holds_checkpoint(partial)
         if going_on and not (begun.is_file() and begun.read_text(encoding="utf-8") == made_by):
             made_by = None  # the checkpoint is by other code, or does not say by which; nor will the next one be by one
             begun.unlink(missing_ok=True)
@@ -195,18 +194,27 @@ class Cache:
 
 @contextmanager
 def _clock(kept: Path, going_on: bool) -> Iterator[Callable[[], float]]:
-    """Tells the seconds of this attempt and, when `going_on`, of those before it. One that is killed leaves none."""
+    """Tells the seconds of this attempt and, when `going_on`, of those before it. One that is killed leaves none.
+
+    One that ends in an error, as a refused value does, leaves no folder where that has no checkpoint to go on from.
+    """
     earlier = 0.0
     with suppress(ValueError, OSError):
         earlier = float(kept.read_text(encoding="utf-8")) if going_on else 0.0
     started = time.perf_counter() - earlier
     try:
         yield lambda: time.perf_counter() - started
-    except BaseException:
-        if is_main() and kept.parent.is_dir():
+    except BaseException as error:
+        if is_main() and isinstance(error, Exception) and not _holds_checkpoint(kept.parent):
+            shutil.rmtree(kept.parent, ignore_errors=True)
+        elif is_main() and kept.parent.is_dir():
             with suppress(LetterError, OSError):
                 write_text(kept, f"{time.perf_counter() - started:.3f}")
         raise
+
+
+def _holds_checkpoint(partial: Path) -> bool:
+    return any(one.name not in (BEGUN, SPENT) for one in partial.glob("*"))
 
 
 def _digest(record: dict[str, Any]) -> str:
@@ -226,21 +234,6 @@ def _dropped() -> Iterator[Path]:
     """A path whose content is not kept."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / "out"
-
-
-def peak_memory_mb() -> int:
-    """The most memory this process has held so far, in MiB."""
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset // 2**20
-    import resource  # which Windows has not
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
-
-
-def peak_gpu_memory_mb(device: str) -> dict[str, int]:
-    """The most memory this process has taken of a GPU so far, in MiB, by the name that records have for it."""
-    return {"peak_gpu_memory_mb": torch.cuda.max_memory_reserved(device) // 2**20} if device.startswith("cuda") else {}
 
 
 def device_in_words(device: str) -> str:

@@ -22,7 +22,7 @@ from letterlib.data import PACKAGED, identifiers_file, load_dataset
 from letterlib.errors import LetterError
 from letterlib.experiments.analysis_run import identifier_figures
 from letterlib.experiments.brief import RunResult, fault, hits_in_brief, signed, users_in_brief
-from letterlib.experiments.cache import Cache, code, peak_memory_mb, versions
+from letterlib.experiments.cache import Cache, code, versions
 from letterlib.experiments.configuration import REPOSITORY, default_data_dir
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
@@ -39,6 +39,7 @@ from letterlib.files import (
     write_text,
 )
 from letterlib.processes import from_main, is_main
+from letterlib.processor import peak_memory_mb
 from letterlib.training import resolve_device
 
 

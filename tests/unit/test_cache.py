@@ -195,6 +195,28 @@ def test_half_a_checkpoint_is_removed_before_a_stage_goes_on(cache):
     assert sorted(seen) == ["checkpoint", "code", "seconds"]
 
 
+@pytest.mark.parametrize(
+    ("error", "checkpoint", "kept"),
+    [
+        (LetterError("max_tokens=1: give 3 or more"), False, False),
+        (LetterError("training diverged"), True, True),
+        (OSError(errno.EIO, "Input/output error"), True, True),
+        (KeyboardInterrupt(), False, True),
+        (KeyboardInterrupt(), True, True),
+    ],
+)
+def test_an_error_leaves_a_folder_only_for_what_can_be_gone_on_from(cache, error, checkpoint, kept):
+    def work(out, partial):
+        if checkpoint:
+            (partial / "checkpoint").write_text("epoch 3")
+        raise error
+
+    for _ in range(2):
+        with pytest.raises((type(error), LetterError)):
+            stage(cache, work)
+        assert [name.endswith(".partial") for name in left_in(cache)] == ([True] if kept else [])
+
+
 @pytest.mark.parametrize(("checkpoint", "counted"), [(True, 111), (False, 1)])
 def test_seconds_are_those_of_all_attempts_that_are_gone_on_from(cache, monkeypatch, checkpoint, counted):
     clock = [0.0]
