@@ -61,8 +61,12 @@ def identifiers_file(name: str, data_dir: Path | None) -> Path | None:
 
 
 def is_raw(name: str, data_dir: Path | None) -> bool:
-    """Whether the name asks for raw files: Amazon's and Yelp's do, unless the folder holds released ones."""
-    released = data_dir is not None and any(Path(data_dir).glob("*.inter.json"))
+    """Whether the name asks for raw files: Amazon's and Yelp's do, unless the folder holds released ones of that name.
+
+    Those of another name, such as an own data set, are not what was asked for.
+    """
+    files = [] if data_dir is None else Path(data_dir).glob("*.inter.json")
+    released = any(file.name.lower() == f"{name.lower()}.inter.json" for file in files)
     return (name == "yelp" or name.startswith("amazon-")) and not released
 
 
@@ -85,4 +89,4 @@ def paper_counts(dataset: Dataset, data_dir: Path | None) -> str:
 def _file_name(name: str, data_dir: Path) -> str | None:
     """What <Name> in the released files has to be; None where the folder's one data set may be called anything."""
     several = len(list(Path(data_dir).glob("*.inter.json"))) > 1
-    return name if name in DATASETS or several else None
+    return name if name in DATASETS or several or is_raw(name, None) else None

@@ -85,12 +85,14 @@ def raw_files(name: str, source: RawSource, data_dir: Path) -> tuple[Path, Path]
     folder = Path(data_dir)
     mend = f"letterlib data fetch {name} --data-dir {shlex.quote(str(folder))} puts it there"
     if not folder.is_dir():
-        raise LetterError(f"{folder}: no such folder; {mend}")
-    found = []
+        is_file = "is a file, not a folder; name the folder of the raw files with --data-dir"
+        raise LetterError(f"{folder}: {is_file if folder.exists() else f'no such folder; {mend}'}")
+    found, other = [], next(iter(sorted(folder.glob("*.inter.json"))), None)
     for kind, names in (("reviews", source.reviews), ("metadata", source.metadata)):
         file = next((folder / one for one in possible_names(names) if (folder / one).is_file()), None)
         if file is None:
-            raise LetterError(f"{folder}: the {kind} of {source.release} are missing, {names[0]}.gz; {mend}")
+            beside = f" ({other.name} is another data set; --dataset names it)" if other else ""
+            raise LetterError(f"{folder}: the {kind} of {source.release} are missing, {names[0]}.gz{beside}; {mend}")
         found.append(file)
     return found[0], found[1]
 

@@ -107,7 +107,8 @@ def released_identifiers(data_dir: str | Path, name: str | None = None) -> Path:
 
 def _find(folder: Path, name: str | None) -> Path:
     if not folder.is_dir():
-        raise LetterError(f"{folder}: no such folder; name the one that holds <Name>{INTERACTIONS} with --data-dir")
+        what = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise LetterError(f"{folder}: {what}; name the one that holds <Name>{INTERACTIONS} with --data-dir")
     files = sorted(folder.glob("*" + INTERACTIONS))
     wanted = [f for f in files if name is None or f.name.lower() == name.lower() + INTERACTIONS]
     if len(wanted) == 1:

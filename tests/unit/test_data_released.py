@@ -194,6 +194,9 @@ def test_missing_folder_and_empty_folder(tmp_path):
         load_released(tmp_path / "gone")
     with pytest.raises(LetterError, match=r"there is none"):
         load_released(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(LetterError, match="file: is a file, not a folder.*--data-dir"):
+        load_released(tmp_path / "file")
 
 
 # Broken files

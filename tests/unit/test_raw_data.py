@@ -10,7 +10,7 @@ from made_raw import FILES, NAMES, block, block_items, item_line, review_line, w
 from typer.testing import CliRunner
 
 from letterlib.cli import app
-from letterlib.data import load_dataset, paper_counts, raw, raw_source
+from letterlib.data import identifiers_file, load_dataset, paper_counts, raw, raw_source
 from letterlib.data.amazon import CATEGORIES, amazon_source, slug
 from letterlib.data.raw_lines import LONGEST_LINE, Tally
 from letterlib.errors import LetterError
@@ -390,6 +390,9 @@ def test_a_missing_folder_or_file_says_how_to_fetch_it(tmp_path):
         load_dataset("yelp")
     with pytest.raises(LetterError, match=r"gone: no such folder; letterlib data fetch amazon-2014-beauty --data-dir"):
         load_dataset(NAMES[0], tmp_path / "gone")
+    (tmp_path / "file").touch()
+    with pytest.raises(LetterError, match="file: is a file, not a folder; name the folder of the raw files"):
+        load_dataset(NAMES[0], tmp_path / "file")
     folder = write_raw(tmp_path / "raw", NAMES[0], block(), block_items(NAMES[0]))
     (folder / FILES[NAMES[0]][1]).unlink()
     with pytest.raises(
@@ -452,6 +455,24 @@ def test_a_released_folder_may_have_a_raw_name(tmp_path):
     dataset = load_dataset("yelp", tmp_path)
     assert dataset.name == "yelp" and "released file" in dataset.source
     assert paper_counts(dataset, tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_data_set_s_files_are_not_evaluated_under_a_raw_name(name, tmp_path, load):
+    """Nor do they hide the raw files beside them; and two are not one."""
+    (tmp_path / "toy.inter.json").write_text('{"7": [0, 1, 2]}')
+    with pytest.raises(LetterError, match=r"reviews of .* are missing.*toy\.inter\.json is another data set"):
+        load_dataset(name, tmp_path)
+    assert identifiers_file(name, tmp_path) is None and load_dataset("toy", tmp_path).n_items == 3
+    raw_content = load(name).fingerprint
+    (tmp_path / name / "toy.inter.json").write_text('{"7": [0, 1, 2]}')
+    assert load_dataset(name, tmp_path / name, tmp_path / "cache").fingerprint == raw_content
+    own = tmp_path / name / f"{name}.inter.json"
+    own.write_text('{"7": [0, 1]}')
+    assert load_dataset(name, own.parent).n_items == 2
+    assert identifiers_file(name, own.parent) is None
+    (index := own.with_name(f"{name}.index.json")).touch()
+    assert identifiers_file(name, own.parent) == index
 
 
 # The paper's counts, and the command
