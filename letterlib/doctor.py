@@ -1,8 +1,10 @@
 """`letterlib doctor`: is this machine ready, and if not, what to do about it."""
 
 import importlib.util
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +82,17 @@ def _memory() -> tuple[State, str]:
 
 
 def _disk(cache_dir: Path) -> tuple[State, str]:
-    there = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if p.exists())
+    there = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if os.path.exists(p))
+    if not there.is_dir():
+        return "FAIL", f"{there} is no folder, and results are to be kept in {cache_dir}; name another with --cache-dir"
     free = shutil.disk_usage(there).free / 2**30
     if free < 1:
         return "FAIL", f"{free:.1f} GiB free where results are kept; free at least 1 GiB, or use --cache-dir"
+    try:
+        tempfile.TemporaryFile(dir=there).close()  # permissions alone do not tell: a disk may be mounted to be read
+    except OSError as error:
+        what = f"cannot write to {there} ({error.strerror}), where results are to be kept"
+        return "FAIL", f"{what}; name another folder with --cache-dir, or make this one writable"
     return "OK", f"{free:.0f} GiB free where results are kept ({cache_dir})"
 
 

@@ -1,9 +1,13 @@
 """The doctor finds what is wrong, says what to do, and does not faint."""
 
+import errno
 import importlib.util
+import os
 import sys
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 from letterlib import doctor
 from letterlib.errors import LetterError
@@ -33,6 +37,20 @@ def test_every_sickness_is_a_line_with_what_to_do(tmp_path, monkeypatch):
     assert doctor._memory()[0] == doctor._disk(tmp_path)[0] == doctor._python()[0] == "FAIL"
     assert "close other programs" in doctor._memory()[1] and "free at least" in doctor._disk(tmp_path)[1]
     assert "3.11 to 3.14" in doctor._python()[1]
+
+
+def test_a_place_where_nothing_can_be_written_is_not_well(tmp_path, monkeypatch):
+    """Looking at permissions would not do: root has them all, and a disk may be mounted to be read only."""
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "runs", Path(os.devnull)):
+        state, finding = doctor._disk(place)
+        assert state == "FAIL" and f"is no folder, and results are to be kept in {place}; name another" in finding
+    assert doctor._disk(tmp_path / "new" / "runs")[0] == "OK" and [one.name for one in tmp_path.iterdir()] == ["file"]
+    refused = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", Mock(side_effect=refused))
+    state, finding = doctor._disk(tmp_path / "new")
+    assert state == "FAIL" and f"cannot write to {tmp_path} (Read-only file system)" in finding
+    assert "--cache-dir" in finding
 
 
 def test_one_failure_hides_no_other(tmp_path, monkeypatch):
