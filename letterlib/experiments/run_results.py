@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from letterlib.data import load_dataset
+from letterlib.data import PACKAGED, load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
 from letterlib.evaluation.metrics import GROUPS, popularity_groups
@@ -199,12 +199,13 @@ def compare(
 def target_groups(run: RunResult, data_root: Path, cache_dir: Path) -> np.ndarray:
     """How popular in training the target of each of the split's test cases is, str [n]; records do not say it."""
     name, known = run.parameters["dataset"], run.record["dataset"]
-    dataset = load_dataset(name, data_dir_under(data_root, name) or default_data_dir(name), cache_dir / "data")
+    folder = data_dir_under(data_root, name) or default_data_dir(name)
+    if folder is None and name not in PACKAGED:  # load_dataset would speak of --data-dir
+        raise LetterError(f"{data_root / name}: no such folder; put its files there, or name another --data-root")
+    dataset = load_dataset(name, folder, cache_dir / "data")
     if dataset.fingerprint != known["fingerprint"]:
-        raise LetterError(
-            f"{name}: the runs are of other data ({known['fingerprint']}) than is here ({dataset.fingerprint}); "
-            "name the folder that holds theirs with --data-root"
-        )
+        raise LetterError(f"{name}: the runs are of other data ({known['fingerprint']}) than is here "
+                          f"({dataset.fingerprint}); name the folder that holds theirs with --data-root")  # fmt: skip
     split = dataset.split(known["held out"])
     return popularity_groups(split.train_counts)[split.cases("test").targets]
 

@@ -111,6 +111,16 @@ def test_the_groups_of_targets_are_read_from_the_data_below_the_root(tmp_path):
     assert counts[targets[groups == "head"]].min() >= counts[targets[groups == "middle"]].max()
 
 
+def test_the_data_of_targets_are_missed_in_the_words_of_the_command(tmp_path, monkeypatch):
+    """`letterlib results compare` has --data-root, and no --data-dir."""
+    monkeypatch.chdir(tmp_path)
+    record = {"parameters": {"dataset": "made"}, "dataset": {"fingerprint": "0", "held out": 2}}
+    for root, where in ((Path("data"), "data/made"), (tmp_path, f"{tmp_path}/made")):
+        with pytest.raises(LetterError, match=f"^{where}: no such folder; .*--data-root") as caught:
+            target_groups(RunResult(record), root, tmp_path / "cache")
+        assert "--data-dir" not in str(caught.value)
+
+
 def test_only_seeds_and_cases_that_both_have_are_compared():
     rows = sampled_rows(len(USERS), 50, seed=0)
     letter = several((0, 1, 2), 0.5)
