@@ -1,7 +1,7 @@
 """Models that others trained, from a folder, the hub's cache or the hub; what cannot be loaded is one line."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,15 +13,17 @@ from letterlib.errors import LetterError
 Loaded = TypeVar("Loaded")
 
 
-def check_model(option: str, name: str) -> None:
-    """LetterError for what is written as a folder and is none, or is one and holds no model. Ids are not looked up."""
+def check_model(option: str, name: str, own: Collection[str] = ()) -> None:
+    """LetterError for what is written as a folder and is none, or is one and holds no model. Ids are not looked up.
+
+    A folder goes before an id: transformers looks there first. own: names of ours, which no folder changes.
+    """
     folder = Path(name)
     if name.startswith("~"):
         raise LetterError(f"{option}={name}: ~ is not resolved here; write the whole path, {os.path.expanduser(name)}")
     if (name.startswith((".", "/")) or name.endswith("/")) and not folder.is_dir():
         raise LetterError(f"{option}={name}: no such folder; name one with a model in it, or the id of a model")
-    meant = name.startswith(".") or "/" in name or "\\" in name
-    if meant and folder.is_dir() and not (folder / "config.json").is_file():
+    if name and name not in own and os.path.isdir(name) and not (folder / "config.json").is_file():
         raise LetterError(f"{option}={name}: this folder holds no model (no config.json)")
 
 

@@ -15,11 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.collaborative.neural import Dropout, NeuralConfig
-from letterlib.collaborative.user_vectors import UserVectors, WindowRecommender
+from letterlib.collaborative.neural import Dropout
+from letterlib.collaborative.user_vectors import UserVectors, WindowConfig, WindowRecommender
 
 
-class HGNConfig(NeuralConfig):
+class HGNConfig(WindowConfig):
     """Size and training of one HGN."""
 
     window: int = Field(5, ge=1, description="items read, the most recent ones (L)")

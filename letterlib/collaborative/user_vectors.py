@@ -4,10 +4,11 @@ from typing import Self
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from letterlib.collaborative.neural import Batches, NeuralRecommender, softmax_loss
+from letterlib.collaborative.neural import Batches, NeuralConfig, NeuralRecommender, softmax_loss
 from letterlib.data.dataset import NO_ITEM, UNKNOWN_USER, Cases, Sequences, Split
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking
@@ -83,6 +84,12 @@ class UserRecommender(NeuralRecommender):
     def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
         check_users(cases, self.n_users)
         return super().recommend(cases, k, exclude_history)
+
+
+class WindowConfig(NeuralConfig):
+    """What Caser and HGN are asked: a step has whole windows, each with the one item after it."""
+
+    batch_size: int = Field(1024, ge=1, description="windows per step, at most; each predicts the item after it")
 
 
 class WindowRecommender(UserRecommender):

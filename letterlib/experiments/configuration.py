@@ -21,6 +21,7 @@ from letterlib.errors import LetterError, did_you_mean
 from letterlib.experiments.profiles import PROFILES, TUNED
 from letterlib.files import read_json
 from letterlib.generation.bigrec import BIGRecConfig
+from letterlib.generation.language_model import SMOLLM2, TINY
 from letterlib.generation.lcrec import LCRecConfig, check_tasks
 from letterlib.generation.tiger import TigerConfig
 from letterlib.hub import check_model
@@ -62,9 +63,9 @@ class RunConfig(Settings):
     profile: str = "laptop"
     seed: int = Field(0, ge=0, lt=SEEDS, description="decides what is random in training")
     held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
-    device: str = Field("auto", description="auto, cpu or cuda")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:NUMBER")
     encoder: str = Field(MINILM, description="minilm, or any Hugging Face model id or folder")
-    text_tokens: int = Field(128, ge=1, description="tokens of an item's text that the encoder reads; the rest is cut")
+    text_tokens: int = Field(128, ge=3, description="tokens of an item's text that the encoder reads; the rest is cut")
     sasrec_32: SASRecConfig = Field(description="the small SASRec whose item vectors L_CF aligns with")
     mf: MatrixFactorizationConfig = Field(description="matrix factorization with BPR")
     caser: CaserConfig = Field(description="Caser, convolutions over the last items")
@@ -118,9 +119,9 @@ def make_config(
 def _check_values(config: RunConfig) -> None:
     """LetterError for what would be found only when its turn comes, or would change nothing."""
     check_tasks(config.lcrec.tasks)
-    check_model("encoder", config.encoder)
+    check_model("encoder", config.encoder, (MINILM,))
     for room in ("lcrec", "bigrec"):
-        check_model(f"{room}.language_model", getattr(config, room).language_model)
+        check_model(f"{room}.language_model", getattr(config, room).language_model, (SMOLLM2, TINY))
     if (file := config.lcrec.intentions) and not Path(file).is_file():
         raise LetterError(f"lcrec.intentions={file}: no such file")
     if (d := config.sasrec_32.dimensions) != CODE_DIM:
@@ -244,7 +245,7 @@ def data_dir_under(root: Path, dataset: str) -> Path | None:
     if folder.is_dir():
         return folder
     if dataset not in PACKAGED and root != DATA_ROOT:
-        raise LetterError(f"{folder}: no such folder; --data-root holds one for each released data set of the grid")
+        raise LetterError(f"{folder}: no such folder; --data-root holds one for each released data set")
     return None
 
 

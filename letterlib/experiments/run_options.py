@@ -53,7 +53,11 @@ RUN_OPTIONS = {
         0,
         typer.Option("--seed", help="decides what is random in training; on a CPU the same seed gives the same result"),
     ),
-    "device": (str, "auto", typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one")),
+    "device": (
+        str,
+        "auto",
+        typer.Option("--device", help="auto, cpu, cuda or cuda:NUMBER; auto takes a GPU where there is one"),
+    ),
     "encoder": (
         str,
         "minilm",
@@ -114,12 +118,17 @@ def with_run_options(function: Callable) -> Callable:
 
 
 def note_unread(pipeline: Any, overrides: list[str], names: list[str]) -> None:
-    """Say which of what was said with --set changes nothing of any of these systems, or tokenizers."""
+    """Say which of what was said with --set or --encoder changes nothing of any of these systems, or tokenizers."""
     from letterlib.experiments.systems import unread
+    from letterlib.semantics import MINILM
 
+    said = [(f"--set {one}", one) for one in overrides]
+    if (encoder := pipeline.config.encoder) != MINILM and f"encoder={encoder}" not in overrides:
+        said.append((f"--encoder {encoder}", f"encoder={encoder}"))
     whom = ", ".join(names) if len(names) < 4 else f"any of the {len(names)} systems"
-    for one in unread(overrides, *names):
-        pipeline.cache.say(f"note: --set {one} changes nothing for {whom}")
+    nothing = unread([setting for _, setting in said], *names)
+    for written in [written for written, setting in said if setting in nothing]:
+        pipeline.cache.say(f"note: {written} changes nothing for {whom}")
 
 
 def make_pipeline(*, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any):

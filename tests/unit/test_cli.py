@@ -90,6 +90,7 @@ def test_help_names_every_command_and_explains_the_profiles():
         (["run", "--set", "device=cpu"], ["choose it with --device"]),
         (["run", "--set", "tiger=5"], ["tiger.OPTION=VALUE", "epochs"]),
         (["data", "--set", "held_out=0"], ["held_out"]),
+        (["embed", "--set", "text_tokens=2"], ["text_tokens='2'", "greater than or equal to 3"]),
         (["data", "--set", "lcrec.tasks=[seqrec]"], ["not a list", '["seqrec"]', "in single quotes for the shell"]),
         (["data", "--set", "lcrec.tasks=seqrec"], ["write a list, as [256, 128]", '["seqrec"]']),
         (["data", "--set", "sasrec.n_heads=3"], ["sasrec", "dimensions=50", "n_heads=3"]),
@@ -204,6 +205,19 @@ def test_an_option_that_changes_nothing_is_said(tmp_path, beauty):
         "note: --set tiger.epochs=1 changes nothing for plain",
         "note: --set tokenizer.n_groups=4 changes nothing for plain",
     ]
+
+
+def test_an_encoder_that_nobody_reads_is_said_however_it_was_given(tmp_path):
+    for given, note in (
+        (("--encoder", "x/y"), "note: --encoder x/y changes nothing for mf"),
+        (("--set", "encoder=x/y"), "note: --set encoder=x/y changes nothing for mf"),
+        (("--encoder", "minilm"), None),
+    ):
+        done = letterlib("evaluate", "mf", *given, "--profile=smoke", "--set=held_out=5000", cwd=tmp_path)
+        assert "no user has 10001 items" in done.stderr  # it stops there: what is said before is what counts here
+        assert [line for line in done.stdout.splitlines() if line.startswith("note")] == ([note] if note else [])
+    done = letterlib("evaluate", "tiger", "--encoder=x/y", "--profile=smoke", "--set=held_out=5000", cwd=tmp_path)
+    assert "note" not in done.stdout
 
 
 def test_an_option_that_none_of_several_systems_reads_is_said_once(tmp_path):
@@ -346,6 +360,15 @@ def test_a_tilde_is_no_folder_for_any_command(tmp_path, beauty):
     subprocess.run([*script, "--out=~/e.json"], cwd=here, env=os.environ | {"HOME": str(home)}, check=True)
     assert (home / "e.json").is_file()
     assert not list(here.glob("~*"))
+
+
+def test_a_step_is_described_as_it_is_taken():
+    """SASRec and BERT4Rec count the items that they predict, Caser and HGN windows."""
+    said = {line.split("=")[0]: line for line in describe_settings(make_config()).splitlines()}
+    for room in ("caser", "hgn"):
+        assert "windows per step, at most" in said[f"{room}.batch_size"]
+    for room in ("sasrec", "bert4rec"):
+        assert "items predicted per step, about" in said[f"{room}.batch_size"]
 
 
 def test_an_override_may_be_a_list():
