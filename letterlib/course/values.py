@@ -74,8 +74,8 @@ _CONVERTED = {
     ("an array", "a number"): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
     "`axis`: several numbers are asked for.",
     ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
-    ("a tensor", "a list"): "`torch.stack(...)` makes a tensor of tensors and keeps the gradient; `torch.tensor(...)` "
-    "is for numbers.",
+    ("a tensor", "a list"): "`torch.tensor(...)` makes a tensor of a list of numbers; of a list of tensors "
+    "`torch.stack(...)` does, and keeps the gradient.",
     ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, without a gradient.",
     ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
     **{("an array", what): "`.to_numpy()` makes an array of it." for what in ("a Series", "an Index", "a DataFrame")},
