@@ -15,6 +15,8 @@ from letterlib.course.values import telling
 
 SMALL = (1e-20, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, torch.finfo(torch.float32).eps, 1e-7, 1e-6, 1e-5)
 """What people add so that a logarithm has something to stand on."""
+BOUNDS = (1, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 88, 200)
+"""Where people cut a lead off, so that its exponential is no infinity; 88 is about the last that float32 has."""
 
 
 def bpr_cases(generator: Generator) -> list[Case]:
@@ -115,12 +117,16 @@ def _causes_of_loss(user: Tensor, liked: Tensor, other: Tensor) -> list[tuple[Te
            "and cuts large leads off. `F.logsigmoid` needs none.") for small in SMALL),
         *((-torch.sigmoid(lead).clamp(min=small).log().mean(), "a small number inside the logarithm, or a `clamp`. It "
            "cuts large leads off. `F.logsigmoid` needs none.") for small in SMALL),
-        (_cross_entropy(user, liked, other), "the logarithm is cut off at -100, as in `binary_cross_entropy`. "
-         "`F.logsigmoid` is exact."),
+        *((F.softplus(-lead.clamp(-most, top)).mean(), "large leads cut off by `clamp`. `F.logsigmoid` takes any lead.")
+          for most in BOUNDS for top in (most, None)),
+        (_cross_entropy(user, liked, other), "the logarithm is cut off at -100, as in `binary_cross_entropy`, or a "
+         "lead is by `clamp`. `F.logsigmoid` is exact."),
         (F.softplus(-(user * (liked - other))).mean(), "the sigmoid of every coordinate. Add the products up over "
          "the last dimension first: a score is one number."),
         ((F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))).mean(), "two losses, one for each "
          "film: that is binary cross-entropy. BPR looks at the difference of the scores."),
+        ((F.softplus(-(user * liked).sum(1)) - F.softplus(-(user * other).sum(1))).mean(), "the sigmoid of each score "
+         "by itself; it belongs around the difference."),
         (F.softplus(-(user * liked).sum(1)).mean(), "the other film is left out."),
         (F.softplus(-(user @ liked.T - user @ other.T)).mean(), "every user with every film (`@`). Row n belongs to "
          "row n: multiply elementwise and add up."),

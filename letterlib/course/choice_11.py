@@ -65,6 +65,8 @@ def choice(answer: Any, case: Case) -> None:
         ],
         "by_test": [
             (test.max(), "the highest figure of all repeats. Take each row's maximum, then the mean."),
+            (test.max(axis=0).mean(), of_columns := "the best repeat of each setting; a sweep is a row: `axis=1`."),
+            (test.max(axis=0), of_columns),
             (test.mean(axis=0).max(), "the mean over repeats first, then the maximum. In every repeat one looks at one "
              "sweep and takes *its* best."),
             (expected["by_validation"], "chosen on validation as well. The second number looks at test alone."),

@@ -8,9 +8,9 @@ import torch
 from torch import Generator
 
 from letterlib.collaborative.popularity import Popularity
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
+from letterlib.course.checks import Case, Exercise, call, compare
 from letterlib.course.hold_out_00 import drawn, hold_out, hold_out_cases, split_of
-from letterlib.course.values import kind_of
+from letterlib.course.one_number_00 import one_number
 from letterlib.data.dataset import NO_ITEM, Cases
 from letterlib.evaluation.metrics import ABSENT, gains_at, hits_at, ranks_of
 
@@ -28,7 +28,7 @@ def list_cases(generator: Generator) -> list[Case]:
 def recall(answer: Any, case: Case) -> None:
     """0.2: ranked int64 [n_cases, K], targets int64 [n_cases], k -> number."""
     ranked, targets, k = case.values()
-    returned = _one_number(call(answer, case), case)
+    returned = one_number(answer, case)
     ranks = ranks_of(ranked, targets)
     hits, found = hits_at(ranks, k), ranked == targets[:, None]
     everybody = "each target looked for in everybody's list, not in its own row."
@@ -65,7 +65,7 @@ def recall(answer: Any, case: Case) -> None:
 def ndcg(answer: Any, case: Case) -> None:
     """0.3: ranked int64 [n_cases, K], targets int64 [n_cases], k -> number."""
     ranked, targets, k = case.values()
-    returned = _one_number(call(answer, case), case)
+    returned = one_number(answer, case)
     ranks = ranks_of(ranked, targets)
     gains, hits = gains_at(ranks, k), hits_at(ranks, k)
     place = np.maximum(ranks, 0)
@@ -179,26 +179,6 @@ def _wrong_parts(sequences: Sequence[np.ndarray], n: int, n_items: int) -> Cause
         rest = [lambda one: one[~np.isin(one, one[-2 * n :])], lambda one: one[~np.isin(one, one[len(train(one)) :])]]
         parts = [(lambda one: np.unique(train(one)), text), *((part, by_id) for part in rest), *parts]
     return [(_ranked(_counts([part(one) for one in sequences], n_items)), text) for part, text in parts]
-
-
-def _one_number(returned: Any, case: Case) -> Any:
-    """What came, unless it is several numbers. Their shape says what they are numbers of."""
-    listed = isinstance(returned, list)
-    if not listed and not (isinstance(returned, (np.ndarray, torch.Tensor)) and returned.ndim):
-        return returned
-    shape = (len(returned),) if listed else tuple(returned.shape)
-    if listed and returned and isinstance(returned[0], list):
-        shape += (len(returned[0]),)
-    n_cases, places = len(case["targets"]), (case["k"], case["ranked"].shape[1])
-    cause = "a reduction that is missing, or `keepdims=True`."
-    if shape == (n_cases,):
-        cause = "a value per case; take the mean over cases."
-    elif len(shape) == 1 and shape[0] in places:
-        cause = "a value per place: `axis=0` goes over the cases. First make one value of every row, with `axis=1`."
-    elif len(shape) == 2 and shape[0] == n_cases and shape[1] in places:
-        cause = "a value per case and place. First make one value of every row, with `axis=1`, and then take the mean."
-    what = "a list" if listed else f"{kind_of(returned)} of shape {shape}"
-    raise Incorrect(f"One number is asked for, and {what} came.", case, cause=cause)
 
 
 def _wrong_cuts(measure: Any, ranks: np.ndarray, k: int, length: int) -> Causes:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.hardest_06 import auc, auc_cases
 from letterlib.course.negatives_06 import weight_cases, weights
-from letterlib.course.returned import gradients, several
+from letterlib.course.returned import called, gradients, several
 from letterlib.course.values import close, tenths
 from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.generation.ranking_loss import ranking_guided_loss
@@ -131,7 +131,7 @@ def loss(answer: Any, case: Case) -> None:
     expected = ranking_guided_loss(given, targets, tau)
     counted = targets != IGNORED
 
-    returned = _called(answer, case)
+    returned = called(answer, case, _STOPS)
     if isinstance(returned, Tensor) and not returned.isfinite().all():
         cause = "`exp` of a large number, or a logarithm of 0. `log_softmax` and `logsumexp` take care of both."
         raise Incorrect("The loss is no finite number.", case, expected=expected, actual=returned, cause=cause)
@@ -154,16 +154,6 @@ _STOPS = {
     "Expected target size": "`cross_entropy` wants [places, vocabulary]: flatten the first two dimensions.",
 }
 """What torch says where a function often stops, and what to do then."""
-
-
-def _called(answer: Any, case: Case) -> Any:
-    """What the answer returns. Where it stops as many do, what to do is said after the line."""
-    try:
-        return call(answer, case)
-    except Incorrect as found:
-        advice = [text for words, text in _STOPS.items() if found.stopped and words in found.message]
-        found.cause = " ".join([found.cause, *advice]).strip()
-        raise
 
 
 def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Tensor, str]]:

@@ -85,7 +85,8 @@ def _wrongly_hidden(histories: Tensor, draws: Tensor, share: float) -> list[tupl
     in_front = low & real
     in_front[empty, 0] = True
     return [
-        (low & real, "a history of which chance masks nothing teaches nothing. Mask its last film."),
+        (low & real, "a history of which chance masks nothing teaches nothing. Mask its last film. "
+         "`hidden[rows][:, -1] = True` changes a copy: write `hidden[rows, -1] = True`, with `any(dim=1)`."),
         (_kept_busy(low), "the filling is masked too. Only where `histories != -1`."),
         (_kept_busy(low & (histories > 0)), "film 0 taken for filling. Filling is -1."),
         (low, "the filling is masked, and a history without a mask is left as it is."),
@@ -150,7 +151,10 @@ def grounding(answer: Any, case: Case) -> None:
         (n_items - 1 - best(distance.flip(1)), "ties broken by the *higher* id."),
         *((best(score), text) for score, text in scores),
         (order[:, 1 : k + 1], "the nearest film is left out. Here it counts: nothing written is an item already."),
-        (distance.sort(dim=1).values[:, :k], "distances; return which films are nearest."),
+        *((sign * one, "the distances themselves; `.indices` of the sort are the films.") for sign in (1, -1)
+          for each in (distance, distance.square())
+          for one in (each, each.sort(dim=1).values, each.sort(dim=1).values[:, :k])),
+        (catalogue[order[:, :k]], "the films' vectors; return their numbers."),
         (order, "the whole catalogue, sorted; keep the first `k`."),
         (best(distance).T, "rows and columns exchanged. Each written vector has a row."),
         (best(distance).sort(dim=1).values, "the right films, sorted by id. The nearest comes first."),
@@ -159,7 +163,15 @@ def grounding(answer: Any, case: Case) -> None:
     if isinstance(returned, Tensor) and returned.shape == (len(written), k) and returned.dtype == torch.int64:
         _look_at_ties(returned, difference, order[:, :k], case)
         causes += [(returned, text) for score, text in scores if _sorted_by(returned, score)]  # ties in any order
+    elif _is_order_by_coordinate(returned, difference):
+        causes.append((returned, "the squares are not added up: `.sum(dim=-1)`."))
     compare("the nearest", returned, order[:, :k], case, causes)
+
+
+def _is_order_by_coordinate(returned: Any, difference: Tensor) -> bool:
+    """Whether these are whole numbers with a dimension too many, which is that of the coordinates [n, n_items, d]."""
+    whole = isinstance(returned, Tensor) and not returned.is_floating_point() and returned.ndim == 3
+    return whole and returned.shape[::2] == difference.shape[::2]
 
 
 def _sorted_by(returned: Tensor, score: Tensor) -> bool:

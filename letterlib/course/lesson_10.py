@@ -142,6 +142,7 @@ def _other_runs(case: Case) -> list[tuple[Entry, Entry, str]]:
          "called the one or the other."),
         *((given, given | {name: full[name] + 1}, "a parameter is left out of the key.")
           for name in ("levels", "alpha", "beta")),
+        (given | {"alpha": 0.1}, given | {"alpha": 0.9}, "numbers cut to whole ones by `int`; `float` keeps 0.1."),
         (given, given | {"alpha": full["beta"], "beta": full["alpha"]}, "values without their names, or sorted: alpha "
          "and beta have changed places."),
         (given, given | {"beta": math.nextafter(full["beta"], 1)}, "a rounded number. `repr` and `json.dumps` keep all "

@@ -12,7 +12,7 @@ from torch import Generator
 
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.choice_11 import choice, choice_cases
-from letterlib.course.returned import several
+from letterlib.course.returned import called, several
 from letterlib.course.values import close
 from letterlib.evaluation.multiple_comparisons import holm
 
@@ -21,10 +21,11 @@ def seeds_cases(generator: Generator) -> list[Case]:
     """Two seeds in order; three in another order, one of them missing on one side; five and six, out of order.
 
     At one common seed a is better, at another b, so that a sign that is lost is not taken for one that is turned. In
-    the second case b is better in the mean. Seeds of 10 and more have another order as texts, and in a set.
+    the second case b is better in the mean. Seeds of 10 and more have another order as texts, and in a set. The seeds
+    of the first two are beyond their rows by two and more, so that a seed used as a row's number is seen to be one.
     """
     cases = []
-    sides = (([0, 1], [0, 1], 4), ([2, 0, 1], [1, 2], 7), ([4, 1, 16, 3, 10], [3, 16, 9, 4, 10, 8], 40))
+    sides = (([4, 6], [4, 6], 4), ([7, 0, 4], [4, 7], 7), ([4, 1, 16, 3, 10], [3, 16, 9, 4, 10, 8], 40))
     for seeds_a, seeds_b, n_cases in sides:
         fits = False
         while not fits:
@@ -55,7 +56,7 @@ def seeds(answer: Any, case: Case) -> None:
     """11.1: a [n_a, n_cases], b [n_b, n_cases] and their seeds -> differences by seed, their mean, standard error."""
     a, b, seeds_a, seeds_b = case.values()
     names = ["differences", "mean", "error"]
-    returned = several(call(answer, case), names, case)
+    returned = several(called(answer, case, _stops(case)), names, case)
     means_a, means_b = a.mean(axis=1), b.mean(axis=1)
     common = np.intersect1d(seeds_a, seeds_b)
     of_a, of_b = ([list(own).index(seed) for seed in common] for own in (seeds_a, seeds_b))
@@ -98,6 +99,13 @@ def seeds(answer: Any, case: Case) -> None:
     ]
     compare("mean", returned[1], float(expected.mean()), case, causes)
     compare("error", returned[2], error, case, _wrong_errors(a[of_a], b[of_b], (len(a), len(b))))
+
+
+def _stops(case: Case) -> dict[str, str]:
+    """What NumPy says where a seed is no row's number, or the one before it is none."""
+    advice = "Seeds used as row numbers: where they stand in `seeds_a` is what `return_indices=True` says."
+    seeds = np.union1d(case["seeds_a"], case["seeds_b"])
+    return {f"index {one} is out of bounds for axis 0": advice for one in (*seeds, *(seeds - 1))}
 
 
 def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[tuple[Any, str]]:

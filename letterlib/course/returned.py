@@ -1,14 +1,28 @@
-"""What a function returned where more is asked of it than a value: several things, or a gradient."""
+"""What a function returned where more is asked of it than a value: several things, or a gradient; and what to do where
+it stopped as many do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.course.checks import Case, Incorrect
+from letterlib.course.checks import Case, Incorrect, call
 from letterlib.course.values import kind_of
+
+
+def called(answer: Any, case: Case, stops: Mapping[str, str]) -> Any:
+    """What the answer returns. Where it stops as many do, what to do is said after the line.
+
+    stops: what stands in the message of an error, and what to do then.
+    """
+    try:
+        return call(answer, case)
+    except Incorrect as found:
+        advice = [text for words, text in stops.items() if found.stopped and words in found.message]
+        found.cause = " ".join([found.cause, *dict.fromkeys(advice)]).strip()
+        raise
 
 
 def several(returned: Any, names: Sequence[str], case: Case, what: str = "things") -> tuple:

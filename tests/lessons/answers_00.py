@@ -113,12 +113,32 @@ def recall_of_the_first(ranked, targets, k):
         return float(target in row[:k])
 
 
+# Not written where they are listed: what stops is shown with its line, which would hold the words that are looked for.
+
+
+def recall_without_a_column(ranked, targets, k):
+    return (ranked[:, :k] == targets).any(axis=1).sum() / len(targets)
+
+
+def recall_with_the_row_first(ranked, targets, k):
+    return (targets == ranked[:, :k]).any(axis=1).sum() / len(targets)
+
+
+def in_torch(measure):
+    return lambda ranked, targets, k: measure(torch.from_numpy(ranked), torch.from_numpy(targets), k)
+
+
 # 0.3 NDCG
 
 
 def ndcg_by_discounts(ranked, targets, k):
     discounts = 1 / np.log2(np.arange(2, k + 2))
     return float(((ranked[:, :k] == targets.reshape(-1, 1)) * discounts[: ranked.shape[1]]).sum(axis=1).mean())
+
+
+def ndcg_without_a_column(ranked, targets, k):
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    return ((ranked[:, :k] == targets) * discounts).sum(axis=1).mean()
 
 
 def ndcg_by_loop(ranked, targets, k):
@@ -316,6 +336,11 @@ WRONG = [
     ("0.2", lambda r, t, k: int(recall_by_loop(r, t, k)), "none that we know"),
     ("0.2", ndcg_by_loop, "a discount by rank"),
     ("0.2", lambda r, t, k: 1 - recall_by_loop(r, t, k), "the misses counted"),
+    ("0.2", recall_without_a_column, "`targets` needs to be a column: `targets[:, None]`."),
+    ("0.2", recall_with_the_row_first, "`targets` needs to be a column"),
+    ("0.2", in_torch(recall_without_a_column), "`targets` needs to be a column"),
+    ("0.2", in_torch(recall_with_the_row_first), "`targets` needs to be a column"),
+    ("0.3", ndcg_without_a_column, "`targets` needs to be a column"),
     ("0.3", ndcg_with(lambda rank: 1 / np.log(rank + 2)), "natural logarithm"),
     ("0.3", ndcg_with(lambda rank: 1 / np.log10(rank + 2)), "base 10"),
     ("0.3", ndcg_with(lambda rank: 1 / np.log2(rank + 1)), "log2(1) = 0"),

@@ -54,6 +54,10 @@ def as_two_losses(user, liked, other):
     return (F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))).mean()
 
 
+def each_score_by_itself(user, liked, other):
+    return (-F.logsigmoid((user * liked).sum(1)) + F.logsigmoid((user * other).sum(1))).mean()
+
+
 # 9.2 masking
 
 
@@ -134,6 +138,16 @@ def row_where_empty(hidden, histories, draws, share):
 def all_where_empty(hidden, histories, draws, share):
     hidden[~hidden.any(1)] = True
     return hidden & (histories != -1)
+
+
+def last_of_a_copy(hidden, histories, draws, share):
+    hidden[~hidden.any(dim=1)][:, -1] = True
+    return hidden
+
+
+def last_where_all_are_empty(hidden, histories, draws, share):
+    hidden[~hidden.any(), -1] = True
+    return hidden
 
 
 def masks_in_place(histories, draws, share, mask):
@@ -284,10 +298,19 @@ WRONG = [
         "`binary_cross_entropy`",
     ),
     ("9.1", one_added_in_place, "an operation in place"),
+    *(
+        ("9.1", bpr_with(lambda lead, most=most: -F.logsigmoid(lead.clamp(-most, most)).mean()), "cut off by `clamp`")
+        for most in (5, 10, 20, 50)
+    ),
+    ("9.1", bpr_with(lambda lead: F.softplus(-lead.clamp(min=-100)).mean()), "or a lead is by `clamp`"),
+    ("9.1", bpr_with(lambda lead: -lead.clamp(min=-80).sigmoid().log().mean()), "large leads cut off by `clamp`."),
+    ("9.1", each_score_by_itself, "the sigmoid of each score by itself; it belongs around the difference."),
     ("9.2", masking_with(hide=lambda hidden, *_: hidden), "teaches nothing"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy(draws < share)), "filling is masked too"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy(draws < share) & (h != -1)), "came before"),
     ("9.2", masking_with(hide=lambda hidden, h, draws, share: busy((draws < share) & (h > 0))), "film 0 taken for"),
+    ("9.2", masking_with(hide=last_of_a_copy), "`hidden[rows][:, -1] = True` changes a copy"),
+    ("9.2", masking_with(hide=last_where_all_are_empty), "write `hidden[rows, -1] = True`, with `any(dim=1)`."),
     ("9.2", masking_with(hide=last_in_every_row), "in every row"),
     ("9.2", masking_with(hide=first_where_empty), "the *first* film"),
     ("9.2", masking_with(hide=all_where_empty), "whole history"),
@@ -324,7 +347,16 @@ WRONG = [
     ("9.3", grounding_with(squares, lambda order, k: order[:, 1 : k + 1]), "is left out"),
     ("9.3", grounding_with(squares, lambda order, k: order), "keep the first `k`"),
     ("9.3", grounding_with(squares, lambda order, k: order[:, :k].sort(dim=1).values), "sorted by id"),
-    ("9.3", lambda w, c, k: squares(w, c).sqrt().sort(dim=1).values[:, :k], "return which films"),
+    ("9.3", lambda w, c, k: squares(w, c).sqrt().sort(dim=1).values[:, :k], "the distances themselves"),
+    ("9.3", lambda w, c, k: squares(w, c).sort(dim=1)[0][:, :k], "`.indices` of the sort are the films."),
+    ("9.3", lambda w, c, k: torch.cdist(w, c).sort(dim=1)[0], "the distances themselves"),
+    ("9.3", lambda w, c, k: squares(w, c).topk(k, largest=False).values, "the distances themselves"),
+    ("9.3", lambda w, c, k: (-torch.cdist(w, c)).topk(k)[0], "the distances themselves"),
+    ("9.3", lambda w, c, k: c[grounding_by_loop(w, c, k)], "the films' vectors; return their numbers"),
+    ("9.3", lambda w, c, k: squares(w, c), "the distances themselves"),
+    ("9.3", grounding_with(lambda w, c: (w[:, None] - c).square()), "the squares are not added up: `.sum(dim=-1)`."),
+    ("9.3", lambda w, c, k: (w[:, None] - c).square().argsort(), "the squares are not added up"),
+    ("9.3", grounding_with(lambda w, c: squares(w, c)[..., None]), "the right values in a table of another shape"),
     ("9.3", lambda w, c, k: grounding_by_loop(w, c, k).numpy(), "should be a tensor"),
     ("9.4", paired_with(values=lambda a, b: b - a), "b - a"),
     ("9.4", paired_with(lambda d, s, n, draws: d[draws].mean(1)), "taken for cases"),

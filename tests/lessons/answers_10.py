@@ -215,6 +215,10 @@ def rounded_to_ten(full):
     return "".join(f"{k}={v:.10g};" if isinstance(v, float) else f"{k}={v};" for k, v in full.items())
 
 
+def cut_to_whole(full):
+    return json.dumps({k: int(v) if isinstance(v, float) else v for k, v in full.items()})
+
+
 def one_folder_too(given, defaults, folders):
     full = defaults | {k: number(v) for k, v in given.items() if v is not None and k != "out_dir"}
     return {name: number(full[name]) for name in sorted(full)}
@@ -334,6 +338,7 @@ WRONG = [
     ("10.2", key_with(rounded), "a rounded number"),
     ("10.2", key_with(rounded_to_six), "a rounded number"),
     ("10.2", key_with(rounded_to_ten), "a rounded number"),
+    ("10.2", key_with(cut_to_whole), "numbers cut to whole ones by `int`; `float` keeps 0.1."),
     ("10.2", key_with(lambda full: json.dumps(full, sort_keys=True).lower()), "capitals are made small"),
     ("10.2", key_with(of=one_folder_too), "a folder"),
     ("10.2", key_with(first_letters), "only a part of a text"),

@@ -87,6 +87,14 @@ def common_below_10(seeds_a, seeds_b):
     return [seed for seed in range(10) if seed in seeds_a and seed in seeds_b]
 
 
+def seeds_as_rows(before=0):
+    def answer(a, b, seeds_a, seeds_b):
+        rows = np.intersect1d(seeds_a, seeds_b) - before
+        return a[rows].mean(1) - b[rows].mean(1)
+
+    return answer
+
+
 def missing_as_zero(a, b, seeds_a, seeds_b):
     first, second = pd.Series(a.mean(1), seeds_a), pd.Series(b.mean(1), seeds_b)
     return first.sub(second, fill_value=0).sort_index().to_numpy()
@@ -233,6 +241,8 @@ WRONG = [
     ("11.1", seeds_with(in_order_of_a), "in the order of `seeds_a`"),
     ("11.1", seeds_with(in_order_of_b), "in the order of `seeds_b`"),
     ("11.1", seeds_with(common_ones_by_position), "the common seeds of each side"),
+    ("11.1", seeds_with(seeds_as_rows()), "Seeds used as row numbers: where they stand in `seeds_a` is what"),
+    ("11.1", seeds_with(seeds_as_rows(before=1)), "Seeds used as row numbers"),
     ("11.1", seeds_with(missing_as_zero), "seeds that only one side has, or common ones left out"),
     ("11.1", seeds_with(in_this_order(lambda a, b: {*a.tolist()} & {*b.tolist()})), "such as that of a `set`"),
     ("11.1", seeds_with(in_this_order(common_as_texts)), "sorted as texts"),
@@ -291,6 +301,8 @@ WRONG = [
     ("11.3", lambda *given: [choices_by_loop(*given)[i] for i in (1, 0, 2)], "the first two in the other order"),
     ("11.3", lambda *given: [choices_by_loop(*given)[i] for i in (0, 2, 1)], "It comes third"),
     ("11.3", choices_with(by_test=lambda truth, v, t: t.max()), "the highest figure of all repeats"),
+    ("11.3", choices_with(by_test=lambda truth, v, t: t.max(axis=0).mean()), "the best repeat of each setting"),
+    ("11.3", choices_with(by_test=lambda truth, v, t: t.max(axis=0)), "a sweep is a row: `axis=1`."),
     ("11.3", choices_with(by_test=lambda truth, v, t: t.mean(0).max()), "the mean over repeats first"),
     ("11.3", choices_with(by_test=lambda truth, v, t: truth[t.argmax(1)].mean()), "the truth of what test chose"),
     ("11.3", choices_with(true=lambda truth, v, t: truth.max()), "the truth of the best setting"),

@@ -215,6 +215,22 @@ def test_a_line_of_the_standard_library_is_not_called_the_learners():
     assert "`return statistics.mean([])`" in repr(check("2.1", looks_up_in_vain, 0))
 
 
+def test_what_stops_as_a_known_mistake_does_and_is_another_gets_its_line_alone():
+    def tables_of_other_lengths(ranked, targets, k):
+        return ANSWERS["00"].recall_by_loop(ranked, targets, k) if len(targets) == 1 else np.ones((4, 2)) + np.ones(3)
+
+    def paired_by_position(a, b, seeds_a, seeds_b):
+        return np.array([a[row].mean() - b[row].mean() for row in range(len(a))])
+
+    def rows_from_1(a, b, seeds_a, seeds_b):
+        return np.array([a[row].mean() - b[row].mean() for row in range(1, len(b) + 1)])
+
+    others = [ANSWERS["11"].seeds_with(one) for one in (paired_by_position, rows_from_1)]
+    for exercise, answer in [("0.2", tables_of_other_lengths), *(("11.1", one) for one in others)]:
+        result = check(exercise, answer, 0)
+        assert "stopped with" in result.lines[0] and result.lines[-1].endswith("`."), result
+
+
 def test_an_error_on_a_large_input_is_no_cause_of_wrong_values_on_a_small_one():
     def wrong_then_broken(z, e):
         return z + e if len(z) > 3 else torch.zeros(len(z), dtype=torch.int64) - 1
