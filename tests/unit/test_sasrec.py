@@ -303,7 +303,7 @@ class OnlyTraining:
 
     def __init__(self, split):
         self.train, self.train_counts = split.train, split.train_counts
-        self.n_users, self.n_items = split.n_users, split.n_items
+        self.n_users, self.n_items, self.fingerprint = split.n_users, split.n_items, split.fingerprint
 
     def cases(self, part: str) -> Cases:
         assert part == "valid", "training looked at the test part"
