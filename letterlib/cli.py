@@ -198,7 +198,7 @@ app.add_typer(data_app, name="data")
 @app.command()
 def doctor(
     cache_dir: commands.CacheDir = Path("runs"),
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="a data set, too", callback=at_home)] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="a data set to check", callback=at_home)] = None,
 ) -> None:
     """Check this machine: Python, torch, memory, models and data. Each line says what to do."""
     from letterlib.doctor import examine

@@ -332,14 +332,14 @@ def functions_of(group):
         yield from functions_of(below)
 
 
-def test_every_path_may_begin_with_a_tilde_that_the_shell_has_left(monkeypatch):
+def test_every_path_may_begin_with_a_tilde_that_the_shell_has_left(tmp_path, monkeypatch):
     """As in --cache-dir=~/x. What reads Parquet would know it, what makes folders would not."""
-    monkeypatch.setenv("HOME", "/home/she")
+    monkeypatch.setenv("HOME", str(tmp_path))
     parameters = [one for function in functions_of(app) for one in inspect.signature(function).parameters.values()]
     paths = [one.annotation for one in parameters if "pathlib.Path" in str(one.annotation)]
     assert len(paths) > 25 and all(one.__metadata__[0].callback is at_home for one in paths)
-    assert at_home(Path("~/x")) == Path("/home/she/x") and at_home(None) is None
-    assert at_home([Path("~/x"), Path("y/~")]) == [Path("/home/she/x"), Path("y/~")]
+    assert at_home(Path("~/x")) == tmp_path / "x" and at_home(None) is None
+    assert at_home([Path("~/x"), Path("y/~")]) == [tmp_path / "x", Path("y/~")]
 
 
 def test_a_tilde_is_no_folder_for_any_command(tmp_path, beauty):
