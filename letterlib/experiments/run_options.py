@@ -100,7 +100,8 @@ def with_run_options(function: Callable) -> Callable:
     @wraps(function)
     def command(**values: Any) -> None:
         options = {name: values.pop(name) for name in RUN_OPTIONS}
-        if "context" in values and values["context"].invoked_subcommand:
+        if "context" in values and (below := values["context"].invoked_subcommand):
+            refuse_unread(options, below)
             return  # `letterlib data fetch` comes through `letterlib data`
         pipeline = make_pipeline(**options)
         if isinstance(name := values.get("system", values.get("arm")), str):
@@ -115,6 +116,14 @@ def with_run_options(function: Callable) -> Callable:
     command.__signature__ = inspect.Signature(own + shared)
     command.__annotations__ = {p.name: p.annotation for p in own + shared}
     return command
+
+
+def refuse_unread(options: dict[str, Any], below: str) -> None:
+    """BadParameter for what stands before `fetch` or `import` in `letterlib data` and says nothing to them."""
+    for name, (_, default, _) in RUN_OPTIONS.items():
+        if name != "data_dir" and options[name] != default:
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"letterlib data {below} has no option {option}; leave it out")
 
 
 def note_unread(pipeline: Any, overrides: list[str], names: list[str]) -> None:

@@ -445,6 +445,12 @@ def test_the_command_puts_files_where_it_is_told(tmp_path, monkeypatch):
     assert not {"letterlib.experiments.pipeline"} & (set(sys.modules) - before), "nothing is trained here"
 
 
+def test_options_that_would_be_dropped_are_refused():
+    """Before a command of `data` stands what `data` itself reads, which `fetch` does not."""
+    done = CliRunner().invoke(app, ["data", "--cache-dir", "there", "fetch", NAME])
+    assert done.exit_code == 2 and "data fetch has no option --cache-dir" in " ".join(done.stderr.split())
+
+
 def test_a_folder_that_cannot_be_made(tmp_path, source):
     (tmp_path / "file").write_text("")
     with pytest.raises(LetterError, match="file/raw: cannot be made .*choose another --data-dir"):
