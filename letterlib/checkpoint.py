@@ -73,9 +73,7 @@ class Run:
 
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Load what `weights` gave; what is frozen stays."""
-        kept = self.weights().keys()
-        frozen = {name: v for name, v in self.module.state_dict().items() if name not in kept}
-        self.module.load_state_dict(frozen | weights)
+        self.module.load_state_dict(self.module.state_dict() | weights)
 
     def is_over(self, patience: int | None) -> bool:
         """Whether `patience` validations have passed without a new best score; never where it is None."""

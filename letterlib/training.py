@@ -75,6 +75,7 @@ def _take_gpu(device: str) -> None:
     if number:
         torch.cuda.set_device(int(number))
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False  # of convolutions (Caser), for which torch has it on
 
 
 def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
@@ -169,7 +170,7 @@ def train(
     The progress bar counts steps: a language model's epoch takes ten minutes, in which epochs would say nothing.
     """
     keep_freed_memory()
-    accelerator = _accelerator(on_cpu=next(module.parameters()).device.type == "cpu")
+    accelerator = _accelerator(next(module.parameters()).device)
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [{"params": [p], "size": first_size(p)} for p in trained] if relative_rate else trained
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
@@ -225,14 +226,16 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return seed * 1_000_003 + epoch
 
 
-def _accelerator(on_cpu: bool) -> Accelerator:
-    """Accelerate for one training. Whatever the environment says, it rounds nothing, which is for `dtype` to say, and
-    divides no loss by a number of steps to be accumulated."""
+def _accelerator(device: torch.device) -> Accelerator:
+    """Accelerate for one training. Whatever the environment says, it rounds nothing, which is for `dtype` to say,
+    compiles nothing, and divides no loss by a number of steps to be accumulated."""
     if n_processes() == 1:
         # Accelerate keeps one state for the whole process: a second training would get the device of the first.
         AcceleratorState._reset_state(reset_partial_state=True)
-    single = GradientAccumulationPlugin(num_steps=1)
-    return Accelerator(cpu=on_cpu, mixed_precision="no", gradient_accumulation_plugin=single, **accelerator_options())
+        if device.type == "cuda":  # it trains on the current one, which may be that of a model made later
+            torch.cuda.set_device(device)
+    options = {"gradient_accumulation_plugin": GradientAccumulationPlugin(num_steps=1), **accelerator_options()}
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no", dynamo_backend="no", **options)
 
 
 class _Loss(nn.Module):

@@ -3,7 +3,7 @@
 Two gates, one behind the other: the first lets through what matters to this user of every item's vector, the second
 what matters of the last L items. To their gated mean come the user's vector and the plain sum of the items. It is
 not a graph network, though its initials suggest one: no neighbour is visited. It knows a user's taste and
-the last L items; their order only through one learnt weight per place of the second gate.
+the last L items; their order only through the second gate, which has a learnt vector for each place.
 
 Three things differ from the original. The loss is softmax cross-entropy over the catalogue, as in our SASRec,
 instead of BPR with one sampled negative and the next three items as targets, so that networks are compared

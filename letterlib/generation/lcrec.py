@@ -103,7 +103,8 @@ class LCRec(IdentifierRecommender):
         tokenizer, model = load_to_adapt(config.language_model, self.device, dtype, config.gradient_checkpointing)
         self.vocabulary = Vocabulary.extend(tokenizer, model, identifiers)
         texts = list(titles) if titles is not None and config.words_first else None
-        initialise_new_tokens(model, self.vocabulary, texts, seed)
+        self.first_weights = digest(texts)
+        initialise_new_tokens(model, self.vocabulary, texts, self.seed)
         with seeded(seed):
             adapted = with_adapters(
                 model, self.vocabulary.new_tokens.tolist(), config.rank, config.lora_alpha, config.dropout
@@ -160,7 +161,7 @@ class LCRec(IdentifierRecommender):
                 seed=self.seed,
                 what="LC-Rec",
                 config=config,
-                data=digest(split.fingerprint, self.identifiers.codes),
+                data=digest(split.fingerprint, self.identifiers.codes, self.first_weights),
                 dtype=self.network.dtype,
                 checkpoint=self.checkpoint,
             )

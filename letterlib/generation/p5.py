@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from letterlib.checkpoint import content_of
 from letterlib.decoding.trie import EOS, PAD
 from letterlib.errors import LetterError
 from letterlib.generation.encoder_decoder import EncoderDecoder
@@ -57,8 +58,9 @@ def tiger_from_t5(
     weights = pretrained.state_dict()
     if len(pieces) and (n_words := len(weights["embedding.weight"])) <= (last := int(np.max(pieces))):
         raise LetterError(f'word piece {last}, but "{t5}" has {n_words:,}; use pieces of its own tokenizer')
-    weights["embedding.weight"] = _rows(weights["embedding.weight"], np.concatenate([[PAD, EOS], pieces]), seed)
+    weights["embedding.weight"] = _rows(weights["embedding.weight"], np.concatenate([[PAD, EOS], pieces]), tiger.seed)
     tiger.network.load_state_dict(weights)
+    tiger.first_weights = content_of("", weights)
     return tiger
 
 

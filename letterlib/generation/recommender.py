@@ -28,7 +28,8 @@ class IdentifierRecommender(ABC):
 
     Items that share an identifier share its score; their order is a permutation fixed by the seed.
     name: what it is called in errors. history: items read, the most recent ones. beam: prefixes kept per level.
-    n_tokens: what the network can write. n_heads: of its attention.
+    n_tokens: what the network can write. n_heads: of its attention. first_weights: a hash of what its training begins
+    from beside seed and settings (a T5's weights, titles), by which a checkpoint is told from others.
     """
 
     name: str
@@ -38,6 +39,7 @@ class IdentifierRecommender(ABC):
     n_tokens: int
     n_heads: int
     log: TrainingLog
+    first_weights: str = ""
 
     def __init__(self, identifiers: Identifiers, seed: int, device: torch.device):
         self.identifiers, self.seed, self.device = identifiers, index(seed), device

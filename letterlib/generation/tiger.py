@@ -153,7 +153,7 @@ class Tiger(IdentifierRecommender):
                 seed=self.seed,
                 what="TIGER",
                 config=config,
-                data=digest(split.fingerprint, self.identifiers.codes),
+                data=digest(split.fingerprint, self.identifiers.codes, self.first_weights),
                 dtype=resolve_dtype(config.dtype, self.device),
                 validate=validation_ndcg(split, self.recommend),
                 validate_every=config.validate_every,

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_data import made
+from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib import training
 from letterlib.collaborative.caser import Caser, CaserConfig
@@ -16,6 +18,7 @@ from letterlib.data.dataset import Dataset
 from letterlib.generation.bigrec import BIGRec, BIGRecConfig
 from letterlib.generation.language_model import TINY
 from letterlib.generation.lcrec import LCRec, LCRecConfig
+from letterlib.generation.p5 import tiger_from_t5
 from letterlib.generation.tiger import Tiger, TigerConfig
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.letter import LetterTokenizer
@@ -84,6 +87,33 @@ def test_a_generator_knows_the_identifiers_of_its_checkpoint(settings_of):
     for make in (lambda s: Tiger(identifiers(s), tiger), lambda s: LCRec(identifiers(s), None, lcrec)):
         first, other = (settings_of(lambda s=s, make=make: make(s).fit(split)) for s in (0, 1))
         assert first != other
+
+
+def test_a_generator_knows_what_it_began_from(settings_of, tmp_path):
+    split = dataset(0).split()
+    sizes = {
+        "vocab_size": 30,
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 32,
+        "num_layers": 1,
+        "num_heads": 2,
+        "decoder_start_token_id": 0,
+    }
+    for seed in range(2):
+        torch.manual_seed(seed)
+        T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(tmp_path / str(seed))
+
+    def p5(t5: int) -> Tiger:
+        return tiger_from_t5(str(tmp_path / str(t5)), identifiers(0), TigerConfig(epochs=1), np.int64(0), "cpu")
+
+    def lcrec(titles: list[str] | None) -> LCRec:
+        return LCRec(identifiers(0), titles, LCRecConfig(language_model=TINY, epochs=1), np.int64(0), device="cpu")
+
+    titles = dataset(0).titles()
+    for make, given in ((p5, (0, 0, 1)), (lcrec, (titles, titles, None))):
+        first, again, other = (settings_of(lambda one=one, make=make: make(one).fit(split)) for one in given)
+        assert first == again != other
 
 
 def test_a_tokenizer_knows_the_vectors_of_its_checkpoint(settings_of):

@@ -271,8 +271,18 @@ def test_on_a_gpu_products_of_float32_are_not_rounded_whatever_the_environment_s
     try:
         training._take_gpu("cuda")
         assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32, "Caser's convolutions"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_a_model_is_trained_on_its_own_gpu_though_another_one_was_made_later(monkeypatch):
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(training, "Accelerator", lambda **options: options)
+    options = training._accelerator(torch.device("cuda", 1))
+    assert current == [torch.device("cuda", 1)] and not options["cpu"]
+    assert training._accelerator(torch.device("cpu"))["cpu"] and len(current) == 1
 
 
 def test_seeded_draws_leave_the_caller_s_alone():
@@ -284,6 +294,12 @@ def test_seeded_draws_leave_the_caller_s_alone():
     assert torch.equal(torch.rand(3), expected)
     with seeded(0):
         assert torch.equal(torch.rand(3), first) and not torch.equal(first, expected)
+
+
+def test_no_compiler_comes_from_the_environment(monkeypatch):
+    """`accelerate launch --dynamo_backend` sets it; on a GPU Accelerate would then round float32, too."""
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
+    assert type(training._accelerator(torch.device("cpu")).prepare(torch.nn.Linear(2, 2))) is torch.nn.Linear
 
 
 def test_no_other_dtype_comes_from_the_environment(monkeypatch):
