@@ -7,6 +7,7 @@ The judges are not what anybody trained with: the collaborative vectors are thos
 than the one that our tokenizer was aligned with. Every stage is cached, so an interrupted run goes on where it stopped.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def main(
     cache_dir: Annotated[Path, typer.Option(help="where finished stages are kept")] = Path("runs"),
 ) -> None:
     cache = Cache(cache_dir)
-    pipeline = Pipeline(make_config(data_dir.resolve().name.lower(), profile, seed), data_dir=data_dir, cache=cache)
+    name = Path(os.path.abspath(data_dir)).name.lower()  # as it is called here, also where it is a link to elsewhere
+    pipeline = Pipeline(make_config(name, profile, seed), data_dir=data_dir, cache=cache)
     rows = compare_identifiers(pipeline)
     write_json(out / "comparison.json", {
         "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint,

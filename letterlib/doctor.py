@@ -122,4 +122,4 @@ def _data(name: str, data_dir: Path | None, cache_dir: Path) -> tuple[State, str
 def _released(data_dir: Path | None, cache_dir: Path) -> tuple[State, str]:
     if data_dir is None:
         return "--", "name a folder with --data-dir to check Beauty or Instruments; data/README.md says where they are"
-    return _data(data_dir.name, data_dir, cache_dir)
+    return _data(Path(os.path.abspath(data_dir)).name, data_dir, cache_dir)  # "." has no name

@@ -235,13 +235,13 @@ def disk_failure(error: LetterError) -> OSError | None:
     return why if isinstance(why, OSError) and not isinstance(why, (FileNotFoundError, IsADirectoryError)) else None
 
 
-def content_of_folder(path: str | Path) -> list[str]:
-    """A hash of the files in a model's folder, in a list; an empty list for a name that is no folder.
+def content_of_folder(path: str | Path, *own: str) -> list[str]:
+    """A hash of the files in a model's folder, in a list; empty for a name that is no folder, or one of our `own`.
 
     What is made with a model of a folder depends on what lies there, not on what the folder is called.
     """
     folder = Path(path)
-    if not path or not folder.is_dir():
+    if not path or path in own or not folder.is_dir():
         return []
     files = sorted(one for one in folder.rglob("*") if one.is_file())
     return [digest(*((one.relative_to(folder).as_posix(), sha256_of(one)) for one in files))]

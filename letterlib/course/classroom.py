@@ -32,7 +32,7 @@ def set_parameters(notebook: NotebookNode, **values: Any) -> None:
         for cell in cells:  # a student may have copied the cell, or a line of it; the last lines move nothing
             for one, node in reversed(_assigned(cell.source)):
                 if one == name:
-                    cell.source = _replaced(cell.source, node, json.dumps(value))
+                    cell.source = _replaced(cell.source, node, json.dumps(value, ensure_ascii=False))
 
 
 def _assigned(source: str) -> list[tuple[str, ast.expr]]:

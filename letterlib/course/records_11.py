@@ -16,7 +16,7 @@ from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.run_results import by_setting
 from letterlib.experiments.runs import REPOSITORY
 from letterlib.experiments.systems import find_system, place
-from letterlib.files import files_below
+from letterlib.files import expanded, files_below
 
 REPLICATION = RESULTS / "movielens-replication"
 """Ten seeds that were to answer the questions written down for them (lesson 10), and no others. Beside the seeds in
@@ -77,7 +77,7 @@ LONGEST = 60
 def folders(results_dir: str = "") -> list[Path]:
     """The folders to read: `results_dir`, or all of experiments/results that hold records of runs but REPLICATION."""
     if results_dir:
-        return [Path(results_dir)]
+        return [expanded(results_dir)]
     holding = {path.parent for path in files_below(RESULTS, ".json") if RECORD_NAME.fullmatch(path.name)}
     return sorted(holding - {REPLICATION})
 

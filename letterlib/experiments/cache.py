@@ -157,7 +157,7 @@ class Cache:
         partial = folder.with_name(f"{key}.partial")
         if is_main():
             remove_scratch(partial)
-        begun, made_by = partial / BEGUN, code()  # asked now: an edit while it works is no part of it
+        begun, made_by, made_with = partial / BEGUN, code(), versions()  # asked now: a later edit is no part of it
         spent = partial / SPENT
         going_on = _holds_checkpoint(partial)
         if going_on and not (begun.is_file() and begun.read_text(encoding="utf-8") == made_by):
@@ -180,7 +180,7 @@ class Cache:
                 "device": device_in_words(device),
                 "threads": torch.get_num_threads(),
                 "processes": n_processes(),
-                "versions": versions(),
+                "versions": made_with,
                 "code": made_by,
                 "files": {f.name: sha256_of(f) for f in sorted(out.iterdir())},
             }

@@ -178,8 +178,8 @@ def compare(
     one, other = select(chosen, first), select(chosen, second)
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError(
-            "both sides are one setting (runs are paired by seed, so that is no part of it); --first and --second say "
-            "in what else they differ"
+            "both sides are the same settings (runs are paired by seed, so that is no part of one); --first and "
+            "--second say in what else they differ"
         )
     found = compare(one, other, metric, history, targets=targets, data_root=data_root, cache_dir=cache_dir)
     print(f"{found}\n{found.origins}".rstrip())

@@ -146,7 +146,7 @@ def papermill_words(parameters: RunParameters) -> list[str]:
     # -r: papermill makes numbers of a data set that is called 2018, and None of one that is called so.
     flags = {"dataset": "-r"}
     words = [word for name, value in asked.items() for word in (flags.get(name, "-p"), name, str(value))]
-    return words + (["-y", json.dumps({"options": options})] if options else [])
+    return words + (["-y", json.dumps({"options": options}, ensure_ascii=False)] if options else [])
 
 
 def papermill_command(

@@ -28,8 +28,9 @@ from letterlib.experiments.identifier_schemes import SCHEMES
 from letterlib.experiments.readiness import check_language_models
 from letterlib.experiments.systems import find_system
 from letterlib.files import content_of_folder, digest, expanded, read_json, sha256_of, write_json
+from letterlib.generation.language_model import SMOLLM2, TINY
 from letterlib.hub import revision_of
-from letterlib.semantics import ItemEmbeddings, distinct, embed_texts, warnings_of
+from letterlib.semantics import MINILM, ItemEmbeddings, distinct, embed_texts, warnings_of
 from letterlib.tokenization.identifiers import Identifiers
 from letterlib.tokenization.letter import LetterTokenizer
 from letterlib.training import TrainingLog, resolve_device, resolve_dtype
@@ -76,7 +77,7 @@ class Pipeline:
             found = {"items": len(vectors), "dimensions": vectors.shape[1], "revision": revision_of(config.encoder)}
             return found | distinct(texts, vectors)
 
-        inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder)]
+        inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder, MINILM)]
         options = {"encoder": self.config.encoder, "text_tokens": self.config.text_tokens, "dtype": "auto"}
         made = self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
         for line in warnings_of(made.metrics, self.config.encoder):
@@ -168,7 +169,7 @@ class Pipeline:
         config = getattr(self.config, system.config)
         files = [sha256_of(config.intentions)] if getattr(config, "intentions", None) else []
         files += [digest(list(self.dataset.user_labels))] if files else []  # by which the file names users
-        files += content_of_folder(getattr(config, "language_model", ""))
+        files += content_of_folder(getattr(config, "language_model", ""), SMOLLM2, TINY)
         first, inputs = [], []
         if system.identifiers is not None:
             first, inputs = [self.identifiers(system.identifiers)], [self._identifiers(system.identifiers).key]
@@ -218,8 +219,7 @@ class Pipeline:
 
     def decoding(self, name: str) -> dict[str, float]:
         """Shares on a sample of cases: how many of the ten best items by exact scoring the beams find ("top 10"), and
-        how many of the ten best sequences of any tokens are identifiers ("valid without the trie").
-        """
+        how many of the ten best sequences of any tokens are identifiers ("valid without the trie")."""
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
             system = self.system(name)

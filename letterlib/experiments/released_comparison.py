@@ -10,6 +10,7 @@ from letterlib.analysis.collaborative_signal import nearest_neighbours, similari
 from letterlib.errors import LetterError
 from letterlib.experiments.configuration import default_data_dir
 from letterlib.experiments.pipeline import Pipeline
+from letterlib.files import expanded
 from letterlib.tokenization.identifiers import Identifiers
 
 OURS = {"plain": "our RQ-VAE", "letter": "our LETTER"}
@@ -65,5 +66,5 @@ def _released(pipeline: Pipeline) -> Identifiers:
 
 def released_folder(given: str = "") -> Path | None:
     """The folder of a released data set: `given`, or data/beauty if there is one; None where nothing is there."""
-    folder = Path(given) if given else default_data_dir("beauty")
+    folder = expanded(given) if given else default_data_dir("beauty")
     return folder if folder and any(folder.glob("*.index.json")) else None

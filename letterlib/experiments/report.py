@@ -110,7 +110,7 @@ def render(pipeline: Pipeline, results: dict[str, SystemResult], analysis: Token
 
 
 def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Section:
-    width = max(pipeline.config.tiger.beam, 10)  # a beam is never narrower than the list that is asked for
+    width, n_cases = pipeline.config.tiger.beam, min(EXACT_CASES, len(pipeline.split.cases("test")))
     decoding = {LABELS[name]: pipeline.decoding(name) for name in TIGERS}
     found = "; ".join(f"{name} finds {one['top 10']:.1%} of the ten best items" for name, one in decoding.items())
     valid = "; ".join(f"{name} {one['valid without the trie']:.1%}" for name, one in decoding.items())
@@ -120,15 +120,15 @@ def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Sec
     return Section(
         "Every system on one axis",
         [
-            f"Beams of {width} against exact scoring of the whole catalogue, on {EXACT_CASES} test cases: "
+            f"Beams of {width} against exact scoring of the whole catalogue, on {n_cases} test cases: "
             f"{html.escape(found)}.",
             f"Without the trie, so many of the ten best sequences of these cases are an item's identifier: "
             f"{html.escape(valid)}.",
         ],
         figures=[
             picture(forest, "Recall@10 with 95% intervals over users, history left in. Grey: the two floors."),
-            picture(groups, "Recall@10 by how popular the target was in training. Each group holds a third of the "
-                            "training interactions."),
+            picture(groups, "Recall@10 by how popular the target was in training. Head, middle and tail hold a third "
+                            "of the training interactions each."),
         ],
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from letterlib.errors import LetterError
 from letterlib.experiments.analysis_run import identifier_figures
 from letterlib.experiments.brief import RunResult, fault, hits_in_brief, signed, users_in_brief
 from letterlib.experiments.cache import Cache, code, versions
-from letterlib.experiments.configuration import REPOSITORY, default_data_dir
+from letterlib.experiments.configuration import MINILM, REPOSITORY, SMOLLM2, TINY, default_data_dir
 from letterlib.experiments.parameters import RunParameters
 from letterlib.experiments.pipeline import Pipeline
 from letterlib.experiments.systems import find_system
@@ -148,7 +148,7 @@ def _files_read(parameters: RunParameters, data_dir: Path | None) -> dict[str, s
         found["file of intentions"] = sha256_of(own.intentions)
     models = {"encoder": parameters.config.encoder} if "encoder" in parameters.rooms else {}
     models["language model"] = getattr(own, "language_model", "")
-    return found | {name: content[0] for name, model in models.items() if (content := content_of_folder(model))}
+    return found | {k: one for k, model in models.items() for one in content_of_folder(model, MINILM, SMOLLM2, TINY)}
 
 
 def _keep(record: dict[str, Any], parameters: RunParameters, out_dir: Path) -> dict[str, Any]:

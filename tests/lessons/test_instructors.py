@@ -91,6 +91,15 @@ def test_a_broken_hand_in_is_named_and_stops_no_other(tmp_path, capsys):
     ]  # fmt: skip
 
 
+def test_a_rare_letter_in_a_folder_s_name_stays_whole():
+    """JSON may write it in two halves, which Python does not join."""
+    cell = nbformat.v4.new_code_cell('cache_dir: str = "runs"', metadata={"tags": ["parameters"]})
+    set_parameters(nbformat.v4.new_notebook(cells=[cell]), cache_dir="\U00020bb7")
+    found: dict = {}
+    exec(cell.source, found)
+    assert found["cache_dir"] == "\U00020bb7"
+
+
 def test_copied_cells_and_files_in_the_wrong_place_are_said_before_anything_is_graded(tmp_path, capsys):
     source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
     hand_in(tmp_path / "in")

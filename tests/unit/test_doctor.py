@@ -53,6 +53,13 @@ def test_a_place_where_nothing_can_be_written_is_not_well(tmp_path, monkeypatch)
     assert "--cache-dir" in finding
 
 
+def test_the_folder_one_stands_in_has_a_name(tmp_path, monkeypatch):
+    (tmp_path / "yelp").mkdir()
+    monkeypatch.chdir(tmp_path / "yelp")
+    said = by_subject(doctor.examine(tmp_path, Path(".")))["released data"].finding
+    assert "the reviews of Yelp are missing" in said
+
+
 def test_one_failure_hides_no_other(tmp_path, monkeypatch):
     def ill():
         raise LetterError("the encoder is not installed; run: pip install it")

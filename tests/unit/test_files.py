@@ -251,6 +251,8 @@ def test_the_content_of_a_folder_is_its_files_and_not_its_name(tmp_path):
     (tmp_path / "a" / "deep" / "weights").write_text("2")
     assert content_of_folder(tmp_path / "a") != before
     assert content_of_folder(tmp_path / "none") == content_of_folder("minilm") == content_of_folder("") == []
+    assert content_of_folder(tmp_path / "a", "minilm")
+    assert content_of_folder(str(tmp_path / "a"), str(tmp_path / "a")) == [], "a name of ours, which no folder changes"
 
 
 def test_the_hash_of_a_missing_file_is_one_clear_line(tmp_path):

@@ -146,6 +146,14 @@ def test_papermill_gives_the_notebook_what_was_asked_for(values):
     assert scratch[3:] == [*papermill_words(asked), "-r", "out_dir", "runs/results", "-r", "cache_dir", "2024"]
 
 
+def test_papermill_gives_a_rare_letter_whole(tmp_path):
+    """YAML does not join the two halves in which JSON may write it."""
+    (tmp_path / "\U00020bb7").mkdir()
+    (tmp_path / "\U00020bb7" / "config.json").write_text("{}")
+    asked = RunParameters.checked(options=[f"encoder={tmp_path}/\U00020bb7"])
+    assert RunParameters.from_notebook(parsed_by_papermill(papermill_words(asked))).key == asked.key
+
+
 @pytest.mark.parametrize("name", ["2018", "007", "1e5", "None"])
 def test_a_data_set_that_is_called_like_a_number_keeps_its_name(name, tmp_path):
     asked = RunParameters.checked(dataset=name)

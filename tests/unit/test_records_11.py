@@ -196,7 +196,8 @@ def test_only_folders_of_records_are_read(monkeypatch, tmp_path):
     (tmp_path / "other" / "summary.json").write_text("{}")
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     assert records.folders() == [tmp_path / "runs"]
-    assert records.folders("mine") == [Path("mine")]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert records.folders("mine") == [Path("mine")] and records.folders("~/mine") == [tmp_path / "mine"]
 
 
 def test_seeds_that_answered_a_question_asked_before_are_not_among_those_that_raised_it():

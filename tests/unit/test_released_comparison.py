@@ -68,10 +68,11 @@ def test_a_folder_without_released_identifiers_is_one_clear_line(tmp_path):
             compare_identifiers(FakePipeline(folder))
 
 
-def test_the_released_folder_is_found_or_none(tmp_path):
+def test_the_released_folder_is_found_or_none(tmp_path, monkeypatch):
     assert released_folder(str(tmp_path)) is None and released_folder(str(tmp_path / "nowhere")) is None
     (tmp_path / "Beauty.index.json").write_text("{}")
-    assert released_folder(str(tmp_path)) == tmp_path
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert released_folder(str(tmp_path)) == released_folder(f"~/{tmp_path.name}") == tmp_path
 
 
 def test_rows_that_differ_in_rounding_only_are_one():
