@@ -126,7 +126,7 @@ def check_data_of(record: dict[str, Any], path: Path, data_dir: Path | None, the
         or_else = ", or call this data set something else" if data_dir else ""
         raise LetterError(
             f"{path}: the record of {record['parameters']['dataset']} with other content than "
-            f"{data_dir or 'its package'} has now; name another folder with --out-dir{or_else}"
+            f"{data_dir or 'its package'} has now; name another folder with --out-dir (papermill: -p out_dir){or_else}"
         )
 
 

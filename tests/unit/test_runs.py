@@ -385,7 +385,7 @@ def test_a_record_of_packaged_data_is_held_against_the_package(tmp_path):
     assert run(asked, cache_dir=tmp_path / "cache", **where) == record
     record["dataset"]["fingerprint"] = "of other data"
     (tmp_path / MOVIELENS.name).write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(LetterError, match="other content than its package has now.*--out-dir$"):
+    with pytest.raises(LetterError, match="other content than its package has now.*--out-dir .papermill: -p out_dir.$"):
         run(asked, cache_dir=tmp_path / "cache", **where)
     # Where nothing can be kept, nothing can be looked up, and what there is may be read all the same.
     assert run(asked, cache_dir=Path(os.devnull) / "cache", **where) == record
