@@ -5,8 +5,10 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +116,15 @@ def compare(ours: Callable[[], float], peer: Callable[[], float], repeats: int) 
     """Measure ours, the peer, ours, the peer, ...; each side returns its own measurement."""
     spreads = alternate({"ours": ours, "peer": peer}, repeats)
     return spreads["ours"], spreads["peer"]
+
+
+def alone(function: Callable[..., float], settings: Settings, *given: Any) -> float:
+    """What `function(settings, *given)` of a benchmark measures in a process of its own, with as many threads.
+
+    For a peer that would gain from the memory that our side keeps, which it keeps for its whole process.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (settings.threads,)) as pool:
+        return pool.submit(function, settings, *given).result()
 
 
 def named(package: str) -> str:

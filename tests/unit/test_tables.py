@@ -397,9 +397,11 @@ def test_the_reports_figures_by_popularity_have_the_history_left_in(monkeypatch)
     monkeypatch.setattr(report, "picture", lambda axes, caption: None)
     tiger = SimpleNamespace(beam=20)
     decoding = {"top 10": 1.0, "valid without the trie": 0.5}
-    pipeline = SimpleNamespace(decoding=lambda name: decoding, config=SimpleNamespace(tiger=tiger))
+    split, config = SimpleNamespace(cases=lambda part: range(25)), SimpleNamespace(tiger=tiger)
+    pipeline = SimpleNamespace(decoding=lambda name: decoding, config=config, split=split)
     one = result("mf", 0.2, out=0.8)
-    report.systems_section(pipeline, {"mf": one})
+    section = report.systems_section(pipeline, {"mf": one})
+    assert "Beams of 20 against exact scoring of the whole catalogue, on 25 test cases" in section.paragraphs[0]
     assert list(seen.values()) == [one.history_in[0].metrics()]
 
 
