@@ -48,7 +48,7 @@ def cornac_speed(settings: Settings, n: int) -> float:
     sessions.item_feature = FeatureModality(features=np.zeros((split.n_items, 1), np.float32))
     changed = {"gradient_accumulation_steps": 1, "batch_size": BATCH, "n_epochs": 1, "seed": settings.seed}
     codes = beauty.identifiers.codes
-    for n_rows in (BATCH, n):
+    for n_rows in settings.pick((BATCH, n), (n,)):
         model = SampledLetter(**{**LETTER_BEAUTY_CONFIG, **changed}, precomputed_semantic_ids=codes, device="cpu")
         model.n_rows = n_rows
         model.fit(sessions)
