@@ -118,7 +118,7 @@ def compare(ours: Callable[[], float], peer: Callable[[], float], repeats: int) 
     return spreads["ours"], spreads["peer"]
 
 
-def alone(function: Callable[..., float], settings: Settings, *given: Any) -> float:
+def alone(function: Callable[..., Any], settings: Settings, *given: Any) -> Any:
     """What `function(settings, *given)` of a benchmark measures in a process of its own, with as many threads.
 
     For a peer that would gain from the memory that our side keeps, which it keeps for its whole process.

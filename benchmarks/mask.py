@@ -1,5 +1,6 @@
 """One step of holding beams to the catalogue: what it costs beside transformers' prefix constraint."""
 
+import statistics
 from collections.abc import Callable
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from transformers.generation.logits_process import PrefixConstrainedLogitsProcessor
 
 from benchmarks.beauty import LEVEL_SIZES, Beauty
-from benchmarks.common import Row, Settings, compare, named, timed
+from benchmarks.common import Row, Settings, Spread, alone, named, timed
 from benchmarks.decode import BEAM, PrefixTable
 from letterlib.decoding import beam_search
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
@@ -43,45 +44,69 @@ class Beams:
         path = self.trie.path(self.nodes(level).flatten(), level)
         return torch.stack([self.trie.tokens(depth, one) for depth, one in enumerate(path)], dim=1)
 
-    def expansion(self, level: int) -> Callable[[], object]:
-        """A function that makes one step as `beam_search` does: the allowed children and their scores."""
-        nodes = self.nodes(level)
+    def masking(self, level: int) -> Callable[[], torch.Tensor]:
+        """A function that masks as `beam_search` does at this level; it returns the scores of the allowed children.
+
+        With a mask: scores of all tokens of the level, which a search has added up by then, the others -inf. Without
+        one: a list, children alone, added up in the same step.
+        """
+        nodes, mask = self.nodes(level), self.trie.masks[level]
         scores, log_probs = (one[:, : nodes.shape[1]].contiguous() for one in (self.scores, self.log_probs))
-        return lambda: beam_search._expand(self.trie, level, nodes, scores, log_probs)
+        if mask is None:
+            return lambda: beam_search._expand(self.trie, level, nodes, scores, log_probs).score
+        added = log_probs[:, :, mask.first : mask.first + mask.bias.shape[1]] + scores.unsqueeze(2)
+        return lambda: mask.apply(nodes, added)  # in place: once more changes nothing
+
+
+class Peer:
+    """transformers' processor, with the prefixes and scores that `generate` would give it."""
+
+    def __init__(self, settings: Settings):
+        codes = Beauty.load(settings).identifiers.codes
+        self.beams = Beams(Trie.build(codes, LEVEL_SIZES), USERS, settings.seed)
+        self.processor = PrefixConstrainedLogitsProcessor(PrefixTable(codes, LEVEL_SIZES), BEAM)
+        self.scores = self.beams.log_probs.flatten(0, 1)
+
+    def masked(self, length: int) -> torch.Tensor:
+        return self.processor(self.beams.prefixes(length), self.scores)
+
+
+def peer_ms(settings: Settings) -> list[float]:
+    """Milliseconds of the peer's steps, one for each of STEPS."""
+    peer = Peer(settings)
+    prefixes = [peer.beams.prefixes(length) for length in STEPS]
+    return [_ms(lambda one=one: peer.processor(one, peer.scores), settings.pick(3, 1)) for one in prefixes]
 
 
 def measure(settings: Settings) -> list[Row]:
-    keep_freed_memory()  # as `recommend` does before it searches; both sides have it
-    codes = Beauty.load(settings).identifiers.codes
-    beams = Beams(Trie.build(codes, LEVEL_SIZES), USERS, settings.seed)
-    ours = TrieLogitsProcessor(beams.trie)
-    peer = PrefixConstrainedLogitsProcessor(PrefixTable(codes, LEVEL_SIZES), BEAM)
+    keep_freed_memory()  # as `recommend` does before it searches
+    peer = Peer(settings)
+    beams, processor = peer.beams, TrieLogitsProcessor(peer.beams.trie)
+    prefixes = [beams.prefixes(length) for length in STEPS]
+    steps = [beams.masking(length) for length in STEPS]
+    masked = [peer.masked(length) for length in STEPS]
+    checks = [_same_scores(beams, *one) for one in zip(STEPS, [step() for step in steps], masked, strict=True)]
+    same = all(map(torch.equal, [processor(one, peer.scores) for one in prefixes], masked))
 
-    log_probs, prefixes = beams.log_probs.flatten(0, 1), {length: beams.prefixes(length) for length in STEPS}
-
-    def processed(processor) -> Callable[[int], torch.Tensor]:
-        return lambda length: processor(prefixes[length], log_probs)
-
-    expansions = {length: beams.expansion(length) for length in STEPS}
-    rows, repeats, like = [], settings.pick(7, 3), _same(processed(ours), processed(peer))
-    for length in STEPS:
-        children = _same_children(expansions[length](), processed(peer)(length))
-        spreads = compare(
-            lambda n=length: _ms(expansions[n], 20), lambda n=length: _ms(lambda: processed(peer)(n), 1), repeats
-        )
-        rows.append(_row(settings, f"after {length} code(s)", spreads, 200.0, _BEAM_NOTE, children))
-
-    def all_steps(processor) -> Callable[[], object]:
-        return lambda: [processed(processor)(length) for length in STEPS]
-
-    spreads = compare(lambda: _ms(all_steps(ours), 5) / 3, lambda: _ms(all_steps(peer), 1) / 3, repeats)
-    return [*rows, _row(settings, "mean of the three, as a LogitsProcessor", spreads, None, _PROCESSOR_NOTE, like)]
+    ours, theirs = [], []
+    for _ in range(settings.pick(5, 1)):
+        mean = _ms(lambda: [processor(one, peer.scores) for one in prefixes], 5) / len(STEPS)
+        ours.append([*(_ms(step, 20) for step in steps), mean])
+        times = alone(peer_ms, settings)
+        theirs.append([*times, statistics.mean(times)])
+    sides = [[Spread(column) for column in zip(*side, strict=True)] for side in (ours, theirs)]
+    *spreads, as_processor = zip(*sides, strict=True)
+    rows = []
+    for length, spread, check in zip(STEPS, spreads, checks, strict=True):
+        way = "a list" if beams.trie.masks[length] is None else "a mask"
+        rows.append(_row(settings, f"after {length} code(s), by {way}", spread, 200.0, _BEAM_NOTE, check))
+    like = f"masked scores {'' if same else 'NOT '}identical"
+    return [*rows, _row(settings, "mean of the three, as a LogitsProcessor", as_processor, None, _PROCESSOR_NOTE, like)]
 
 
 def _ms(step: Callable[[], object], rounds: int) -> float:
     """Milliseconds of one step, the mean of some rounds after one that is not counted."""
-    if rounds > 1:
-        step()
+    step()
     return timed(lambda: [step() for _ in range(rounds)]) * 1e3 / rounds
 
 
@@ -96,21 +121,19 @@ def _row(settings: Settings, which: str, spreads: tuple, goal: float | None, not
         goal=goal,
         threads=settings.threads,
         dtype="float32 on both sides",
-        note=f"640 users x 20 beams at random nodes; peer: a dictionary from prefix to allowed tokens. {note}",
+        note=f"640 users x 20 beams at random nodes; peer: a dictionary from prefix to allowed tokens, "
+        f"in a process of its own. {note}",
         check=check,
     )
 
 
-_BEAM_NOTE = "Ours: the step of beam_search, which looks only at children and also adds up their scores."
+_BEAM_NOTE = "Ours: what a step of beam_search does to 12,800 beams, sums of scores included where it is a list."
 _PROCESSOR_NOTE = "Ours: the same interface as the peer's, all 12,800 x 1,026 scores written on both sides."
 
 
-def _same(ours: Callable[[int], torch.Tensor], peer: Callable[[int], torch.Tensor]) -> str:
-    equal = all(torch.equal(ours(length), peer(length)) for length in STEPS)
-    return "masked scores identical" if equal else "masked scores NOT identical"
-
-
-def _same_children(expansion: beam_search._Children, masked: torch.Tensor) -> str:
-    """Whether the step of beam search finds as many children as the peer allows."""
-    mine, theirs = len(expansion.node), int(masked.isfinite().sum())
-    return f"allowed children {'equal' if mine == theirs else 'NOT equal'}: {mine:,} and {theirs:,}"
+def _same_scores(beams: Beams, length: int, found: torch.Tensor, masked: torch.Tensor) -> str:
+    """Whether our step leaves the same scores as the peer, which masks before scores are added up."""
+    nodes = beams.nodes(length)
+    sums = masked + beams.scores[:, : nodes.shape[1]].reshape(-1, 1)
+    mine, theirs = found[found.isfinite()], sums[sums.isfinite()]
+    return f"scores of allowed children {'' if torch.equal(mine, theirs) else 'NOT '}identical: {len(theirs):,}"

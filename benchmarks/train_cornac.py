@@ -40,7 +40,7 @@ def cornac_sessions(train: Sequences, n_items: int) -> SequentialDataset:
 
 
 def cornac_speed(settings: Settings, n: int) -> float:
-    """cornac's examples per second on n of them, after a first batch that is not counted."""
+    """cornac's examples per second on n of them; without --quick a first batch, not counted, comes before."""
     beauty = Beauty.load(settings)
     split = beauty.training_part()
     sessions = cornac_sessions(split.train, split.n_items)

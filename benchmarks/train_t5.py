@@ -50,7 +50,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def t5_speed(settings: Settings, dtype: str, n: int) -> float:
-    """T5's examples per second on n batches, after a first one that is not counted."""
+    """T5's examples per second on n batches; without --quick a first one, not counted, comes before."""
     beauty = Beauty.load(settings)
     cases, number = beauty.training_part().cases("train"), getattr(torch, dtype)
     t5 = T5ForConditionalGeneration(t5_config(sizes(0.1)))

@@ -124,5 +124,5 @@ class Step:
         return masked + self.scores.view(-1, 1)
 
     def by_arrays(self) -> Tensor:
-        """The step of `beam_search`: the children of all beams as one flat list."""
+        """The step of `beam_search` where few tokens are allowed: the children of all beams as one flat list."""
         return beam_search._expand(self.trie, self.level, self.nodes, self.scores, self.log_probs).score

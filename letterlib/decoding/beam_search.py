@@ -62,10 +62,15 @@ def beam_search(
     scores = torch.zeros(len(memory), 1, device=memory.device)
     for level in range(trie.n_levels):
         log_probs = _log_probs(model.step(trie.tokens(level, nodes), state), tau)
-        children = _expand(trie, level, nodes, scores, log_probs)
-        if dead is not None:
-            children.avoid(dead[level + 1])
-        nodes, parents, scores = children.best(min(beam, trie.n_nodes(level + 1)))
+        _check_shape(trie, nodes, log_probs)
+        k = min(beam, trie.n_nodes(level + 1))
+        found = _best_by_mask(trie, level, nodes, scores, log_probs, k) if dead is None else None
+        if found is None:
+            children = _expand(trie, level, nodes, scores, log_probs)
+            if dead is not None:
+                children.avoid(dead[level + 1])
+            found = children.best(k)
+        nodes, parents, scores = found
         state.follow(parents)
     ends = _log_probs(model.step(trie.tokens(trie.n_levels, nodes), state), tau)[:, :, EOS]
     scores, order = top_k(scores + ends, scores.shape[1])
@@ -74,6 +79,13 @@ def beam_search(
 
 def _log_probs(logits: Tensor, tau: float) -> Tensor:
     return torch.log_softmax(logits.float() / tau, dim=-1)
+
+
+def _check_shape(trie: Trie, nodes: Tensor, log_probs: Tensor) -> None:
+    """ValueError for log_probs of other beams or too few tokens: a step would read another beam's scores."""
+    if log_probs.shape[:2] != nodes.shape or log_probs.shape[2] < trie.vocabulary_size:
+        needed = f"[{', '.join(map(str, nodes.shape))}, {trie.vocabulary_size} or more]"
+        raise ValueError(f"the model's logits are {list(log_probs.shape)}; this search needs {needed}")
 
 
 @dataclass
@@ -113,13 +125,32 @@ def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Te
     nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
     """
     (batch, width), n_tokens = nodes.shape, log_probs.shape[2]
-    if log_probs.shape[:2] != nodes.shape or n_tokens < trie.vocabulary_size:  # or it would read another beam's scores
-        needed = f"[{batch}, {width}, {trie.vocabulary_size} or more]"
-        raise ValueError(f"the model's logits are {list(log_probs.shape)}; this search needs {needed}")
     counts, beam, node = trie.flat_children(level, nodes.flatten())
     score = log_probs.flatten().take((beam * n_tokens).add_(trie.token[level + 1].index_select(0, node)))
     score += scores.flatten().index_select(0, beam)
     return _Children(node, beam, score, counts.view(batch, width).sum(1), width)
+
+
+def _best_by_mask(
+    trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """What `_expand(...).best(k)` finds, by a mask over all tokens of the next level: faster where many are allowed.
+
+    None where the level has no mask, or where not all k scores are finite: then -inf would no longer tell a token that
+    does not follow from one that the model rules out.
+    """
+    mask = trie.masks[level]
+    if mask is None:
+        return None
+    n = mask.bias.shape[1]
+    table = mask.apply(nodes, log_probs[:, :, mask.first : mask.first + n] + scores.unsqueeze(2)).flatten(1)
+    best, places = top_k(table, k)
+    if not best.isfinite().all():
+        return None
+    # Parents ascend, and tokens do under each, so this is the order of the nodes, as in `best`.
+    places = places.sort(dim=1)[0]
+    parents = places // n
+    return mask.child[nodes.gather(1, parents), places % n].long(), parents, table.gather(1, places)
 
 
 def unconstrained_beam_search(

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from letterlib.decoding import exact as exact_scoring
 from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
-from letterlib.decoding.trie import EOS, Trie, tokens_of, vocabulary_size
+from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
 from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
 SIZES = (6, 4, 8)
@@ -230,3 +232,79 @@ def test_a_model_with_fewer_tokens_than_the_trie_is_refused(model, memory, codes
         beam_search(model, memory, wider, 3)
     with pytest.raises(ValueError, match="the model has 20 tokens, the trie 21"):
         TrieLogitsProcessor(wider)(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 20))
+
+
+class GivenLogits:
+    """A decoder that has no weights: the logits of a step depend on the row and the place alone."""
+
+    def __init__(self, logits: torch.Tensor):
+        self.logits = logits  # [levels + 1, batch, V]
+
+    def start(self, memory: torch.Tensor) -> "GivenLogits":
+        self.place = -1
+        return self
+
+    def follow(self, parents: torch.Tensor) -> None:
+        pass
+
+    def step(self, tokens: torch.Tensor, state: "GivenLogits") -> torch.Tensor:
+        self.place += 1
+        return self.logits[self.place].unsqueeze(1).expand(-1, tokens.shape[1], -1)
+
+
+def searched(logits: torch.Tensor, trie: Trie, beam: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return beam_search(GivenLogits(logits), torch.zeros(logits.shape[1], 1), trie, beam)
+
+
+def without_masks(codes: np.ndarray, sizes: tuple[int, ...], shared: bool) -> Trie:
+    trie = Trie.build(codes, sizes, shared_vocabulary=shared)
+    trie.__dict__["masks"] = [None] * len(sizes)
+    return trie
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), beam=st.integers(1, 30), shared=st.booleans(), n_items=st.integers(1, 150))
+def test_a_mask_finds_what_lists_of_children_find(seed, beam, shared, n_items):
+    """Bit for bit and in the same order, also among equal scores: logits of four values tie all the time."""
+    generator, sizes = np.random.default_rng(seed), (5, 6, 7)
+    codes = np.stack([generator.integers(0, size, n_items) for size in sizes], axis=1)
+    trie = Trie.build(codes, sizes, shared_vocabulary=shared)
+    assert trie.masks[0] is not None
+    logits = torch.from_numpy(generator.integers(0, 4, (4, 3, trie.vocabulary_size))).float()
+    for mine, listed in zip(
+        searched(logits, trie, beam), searched(logits, without_masks(codes, sizes, shared), beam), strict=True
+    ):
+        assert torch.equal(mine, listed)
+
+
+@pytest.mark.parametrize("ruled_out", [-torch.inf, torch.nan])
+def test_a_model_that_rules_a_token_out_leads_to_no_foreign_identifier(codes, trie, ruled_out):
+    """-inf of the model looks like -inf of the mask: then children are listed, and the lists are those without it."""
+    logits = torch.zeros(4, 2, trie.vocabulary_size)
+    logits[:, :, trie.token[1][1:].long()] = ruled_out
+    for mine, listed in zip(
+        searched(logits, trie, 20), searched(logits, without_masks(codes, SIZES, False), 20), strict=True
+    ):
+        assert torch.equal(mine.nan_to_num(), listed.nan_to_num())
+
+
+@pytest.mark.parametrize("at_a_time", [2048, 3])
+def test_masks_allow_what_the_dictionary_allows(at_a_time, monkeypatch):
+    monkeypatch.setattr("letterlib.decoding.trie._ROWS", at_a_time)
+    sizes = (4, 30, 40)
+    codes = np.random.default_rng(0).integers(0, sizes, (60, 3))
+    trie, dictionary = Trie.build(codes, sizes), DictTrie(codes, sizes)
+    assert [mask is None for mask in trie.masks] == [False, False, True]  # some 50 nodes of the last level have a child
+    for level, mask in enumerate(trie.masks[:2]):
+        nodes = torch.arange(trie.n_nodes(level))
+        prefixes = torch.stack([trie.tokens(i, one) for i, one in enumerate(trie.path(nodes, level))], dim=1)[:, 1:]
+        scores = torch.rand(len(nodes), mask.bias.shape[1])
+        masked = mask.apply(nodes, scores.clone())
+        assert torch.equal(masked[masked.isfinite()], scores[masked.isfinite()])
+        for prefix, row in zip(prefixes.tolist(), masked, strict=True):
+            assert (row.isfinite().nonzero().flatten() + mask.first).tolist() == dictionary.allowed(prefix)
+
+
+def test_a_mask_that_would_take_more_than_two_mebibytes_is_not_made():
+    codes = np.stack(np.divmod(np.arange(600 * 600), 600), axis=1)
+    assert [mask is None for mask in Trie.build(codes, (600, 600)).masks] == [False, True]
