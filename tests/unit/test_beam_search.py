@@ -294,7 +294,7 @@ def test_masks_allow_what_the_dictionary_allows(at_a_time, monkeypatch):
     sizes = (4, 30, 40)
     codes = np.random.default_rng(0).integers(0, sizes, (60, 3))
     trie, dictionary = Trie.build(codes, sizes), DictTrie(codes, sizes)
-    assert [mask is None for mask in trie.masks] == [False, False, True]  # some 50 nodes of the last level have a child
+    assert [mask is None for mask in trie.masks] == [False, False, True]  # the last would be mostly -inf
     for level, mask in enumerate(trie.masks[:2]):
         nodes = torch.arange(trie.n_nodes(level))
         prefixes = torch.stack([trie.tokens(i, one) for i, one in enumerate(trie.path(nodes, level))], dim=1)[:, 1:]
