@@ -1,1 +1,3 @@
-"""How fast letterlib is beside what one would otherwise use: both sides in one run, on one machine, alternating."""
+"""How fast letterlib is beside what one would otherwise use: both sides in one run, on one machine,
+alternating.
+"""

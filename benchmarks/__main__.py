@@ -15,7 +15,7 @@ from benchmarks.beauty import TEXT, require_files
 from benchmarks.common import Settings
 from benchmarks.table import print_table
 from letterlib.errors import LetterError
-from letterlib.experiments.run_options import at_home
+from letterlib.pipeline.run_options import at_home
 
 HERE = Path(__file__).parent
 BENCHMARKS = {
@@ -32,7 +32,12 @@ BENCHMARKS = {
     "scaling_items": "decoding against the size of the catalogue",
 }
 NO_DATA = {"trie", "scaling_items"}
-PEERS = {"train_cornac": "cornac", "tokenizer": "cornac", "sasrec": "cornac", "embed": "sentence_transformers"}
+PEERS = {
+    "train_cornac": "cornac",
+    "tokenizer": "cornac",
+    "sasrec": "cornac",
+    "embed": "sentence_transformers",
+}
 
 
 def check(names: list[str], data_dir: Path) -> None:
@@ -40,32 +45,53 @@ def check(names: list[str], data_dir: Path) -> None:
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         raise LetterError(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    absent = sorted({PEERS[name] for name in names if name in PEERS and find_spec(PEERS[name]) is None})
+    absent = sorted(
+        {PEERS[name] for name in names if name in PEERS and find_spec(PEERS[name]) is None}
+    )
     if absent:
-        raise LetterError(f"{', '.join(absent)} is not installed here; run: pip install -e '.[peers]'")
+        raise LetterError(
+            f"{', '.join(absent)} is not installed here; run: pip install -e '.[peers]'"
+        )
     if set(names) - NO_DATA:
         require_files(str(data_dir), text="embed" in names)
 
 
 def run_one(name: str, settings: Settings, out: Path) -> bool:
-    """Measure in a process of its own, so that one benchmark's memory and threads do not touch another's."""
+    """Measure in a process of its own, so that one benchmark's memory and threads do not touch
+    another's.
+    """
     threads = str(settings.threads)
     fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
     quiet = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    command = [sys.executable, "-m", "benchmarks.one", name, str(out.resolve()), json.dumps(asdict(settings))]
-    return subprocess.run(command, env={**os.environ, **fixed, **quiet}, cwd=HERE.parent).returncode == 0
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.one",
+        name,
+        str(out.resolve()),
+        json.dumps(asdict(settings)),
+    ]
+    return (
+        subprocess.run(command, env={**os.environ, **fixed, **quiet}, cwd=HERE.parent).returncode
+        == 0
+    )
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="small samples, about three minutes: does everything run?")] = False,
-    only: Annotated[list[str], typer.Option(help="run this benchmark alone; may be given several times")] = (),
-    data_dir: Annotated[Path, typer.Option(help="folder of the released Beauty files", callback=at_home)] = Path(
-        "data/beauty"
-    ),
+    quick: Annotated[
+        bool, typer.Option(help="small samples, about three minutes: does everything run?")
+    ] = False,
+    only: Annotated[
+        list[str], typer.Option(help="run this benchmark alone; may be given several times")
+    ] = (),
+    data_dir: Annotated[
+        Path, typer.Option(help="folder of the released Beauty files", callback=at_home)
+    ] = Path("data/beauty"),
     out: Annotated[
         Path | None,
         typer.Option(
-            help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick", callback=at_home
+            help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick",
+            callback=at_home,
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 2,

@@ -1,4 +1,6 @@
-"""What every benchmark shares: settings, alternating measurement, rows, and the JSON that they are kept in."""
+"""What every benchmark shares: settings, alternating measurement, rows, and the JSON that they are
+kept in.
+"""
 
 import os
 import platform
@@ -15,8 +17,8 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from letterlib.files import write_json
-from letterlib.processor import peak_memory_mb
+from letterlib.hardware import peak_memory_mb
+from letterlib.store import write_json
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,12 @@ class Spread:
         return statistics.median(self.values)
 
     def as_json(self) -> dict[str, Any]:
-        return {"median": self.median, "min": min(self.values), "max": max(self.values), "values": list(self.values)}
+        return {
+            "median": self.median,
+            "min": min(self.values),
+            "max": max(self.values),
+            "values": list(self.values),
+        }
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,12 @@ class Row:
 
     what: the task. unit: of `ours` and `peer`. better: which direction of the unit is better.
     ours, peer: the two sides' measurements, value i of one taken beside value i of the other.
-    goal: with a peer, the ratio that we want at least; without, the value that `ours` should not exceed.
-    dtype: what each side computed in. note: what exactly was run, and what differs between the sides.
-    check: whether the two sides computed the same thing, in words. series: points of a curve, for the figures.
+    goal: with a peer, the ratio that we want at least; without, the value that `ours` should not
+    exceed.
+    dtype: what each side computed in. note: what exactly was run, and what differs between the
+    sides.
+    check: whether the two sides computed the same thing, in words. series: points of a curve, for
+    the figures.
     """
 
     what: str
@@ -77,14 +87,18 @@ class Row:
         if self.peer is None:
             return None
         pairs = zip(self.ours.values, self.peer.values, strict=True)
-        return Spread(tuple(our / their if self.better == "more" else their / our for our, their in pairs))
+        return Spread(
+            tuple(our / their if self.better == "more" else their / our for our, their in pairs)
+        )
 
     @property
     def met(self) -> bool | None:
         """Whether the medians reach the goal; None where there is none."""
         if self.goal is None:
             return None
-        return self.ours.median <= self.goal if self.ratio is None else self.ratio.median >= self.goal
+        return (
+            self.ours.median <= self.goal if self.ratio is None else self.ratio.median >= self.goal
+        )
 
     def as_json(self) -> dict[str, Any]:
         spreads = {name: getattr(self, name) for name in ("ours", "peer", "ratio")}
@@ -101,9 +115,11 @@ def timed(run: Callable[[], Any]) -> float:
 
 
 def alternate(runs: dict[str, Callable[[], float]], repeats: int) -> dict[str, Spread]:
-    """Call every run in turn, `repeats` times round, so that a slow minute of the machine meets all of them.
+    """Call every run in turn, `repeats` times round, so that a slow minute of the machine meets all
+    of them.
 
-    A run returns its own measurement (seconds, or things per second), and so can leave preparation out of it.
+    A run returns its own measurement (seconds, or things per second), and so can leave preparation
+    out of it.
     """
     values: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
@@ -112,18 +128,24 @@ def alternate(runs: dict[str, Callable[[], float]], repeats: int) -> dict[str, S
     return {name: Spread(tuple(of_one)) for name, of_one in values.items()}
 
 
-def compare(ours: Callable[[], float], peer: Callable[[], float], repeats: int) -> tuple[Spread, Spread]:
+def compare(
+    ours: Callable[[], float], peer: Callable[[], float], repeats: int
+) -> tuple[Spread, Spread]:
     """Measure ours, the peer, ours, the peer, ...; each side returns its own measurement."""
     spreads = alternate({"ours": ours, "peer": peer}, repeats)
     return spreads["ours"], spreads["peer"]
 
 
 def alone(function: Callable[..., Any], settings: Settings, *given: Any) -> Any:
-    """What `function(settings, *given)` of a benchmark measures in a process of its own, with as many threads.
+    """What `function(settings, *given)` of a benchmark measures in a process of its own, with as
+    many threads.
 
-    For a peer that would gain from the memory that our side keeps, which it keeps for its whole process.
+    For a peer that would gain from the memory that our side keeps, which it keeps for its whole
+    process.
     """
-    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (settings.threads,)) as pool:
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), torch.set_num_threads, (settings.threads,)
+    ) as pool:
         return pool.submit(function, settings, *given).result()
 
 
@@ -157,13 +179,19 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor()
-    lines = (line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines() if ":" in line)
+    lines = (
+        line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines() if ":" in line
+    )
     said = {key.strip(): value.strip() for key, value in reversed(list(lines))}
     return f"{said.get('model name', platform.processor())}, family {said.get('cpu family')} model {said.get('model')}"
 
 
-def write_result(path: Path, name: str, settings: Settings, about: dict, seconds: float, rows: Sequence[Row]) -> None:
-    """One benchmark's JSON, written beside and renamed. about: `machine()`, taken before the measurement."""
+def write_result(
+    path: Path, name: str, settings: Settings, about: dict, seconds: float, rows: Sequence[Row]
+) -> None:
+    """One benchmark's JSON, written beside and renamed. about: `machine()`, taken before the
+    measurement.
+    """
     chosen = {"quick": settings.quick, "threads": settings.threads, "seed": settings.seed}
     write_json(
         path,

@@ -14,15 +14,16 @@ from benchmarks.common import Row, Settings, alone, compare, named, timed
 from letterlib.data.dataset import NO_ITEM, Cases
 from letterlib.decoding.beam_search import expand_leaves
 from letterlib.decoding.trie import EOS, PAD, tokens_of
-from letterlib.generation.t5_weights import to_transformers
-from letterlib.generation.tiger import Tiger
+from letterlib.generators.t5_weights import to_transformers
+from letterlib.generators.tiger import Tiger
 
 BEAM, K = 20, 10
 PEER_BATCH = 32
 
 
 class PrefixTable:
-    """What one writes for `prefix_allowed_tokens_fn`: a dictionary from every prefix to its allowed tokens.
+    """What one writes for `prefix_allowed_tokens_fn`: a dictionary from every prefix to its allowed
+    tokens.
 
     One look-up per beam and step, so it is the fastest that a dictionary can be.
     """
@@ -33,7 +34,9 @@ class PrefixTable:
             whole = [*row, EOS]
             for level, token in enumerate(whole):
                 following = self.table.setdefault(tuple(whole[:level]), [])
-                if not following or following[-1] != token:  # rows are sorted: a repeat is the last one
+                if (
+                    not following or following[-1] != token
+                ):  # rows are sorted: a repeat is the last one
                     following.append(token)
 
     def __call__(self, batch_id: int, prefix: torch.Tensor) -> list[int]:
@@ -47,18 +50,28 @@ def generate(t5, cases: Cases, item_tokens: np.ndarray, allowed: PrefixTable) ->
     for start in range(0, len(cases), PEER_BATCH):
         tokens, mask, _ = padded_batch(cases[start : start + PEER_BATCH], item_tokens)
         out = t5.generate(
-            input_ids=tokens, attention_mask=mask, num_beams=BEAM, num_return_sequences=K, length_penalty=0.0,
-            max_new_tokens=item_tokens.shape[1] + 1, do_sample=False, prefix_allowed_tokens_fn=allowed,
-        )  # fmt: skip
+            input_ids=tokens,
+            attention_mask=mask,
+            num_beams=BEAM,
+            num_return_sequences=K,
+            length_penalty=0.0,
+            max_new_tokens=item_tokens.shape[1] + 1,
+            do_sample=False,
+            prefix_allowed_tokens_fn=allowed,
+        )
         found.append(out.view(-1, K, out.shape[1])[:, :, 1 : 1 + item_tokens.shape[1]])
     return torch.cat(found).numpy()
 
 
 def items_of(tiger: Tiger, sequences: np.ndarray) -> np.ndarray:
-    """The items of generated sequences, int64 [n_cases, K]; items that share an identifier in our order."""
+    """The items of generated sequences, int64 [n_cases, K]; items that share an identifier in our
+    order.
+    """
     n, k, length = sequences.shape
     leaves = tiger.trie.walk(torch.from_numpy(sequences.reshape(-1, length))).view(n, k).numpy()
-    falling = np.broadcast_to(-np.arange(k, dtype=np.float32), (n, k))  # best first; the scores are not needed
+    falling = np.broadcast_to(
+        -np.arange(k, dtype=np.float32), (n, k)
+    )  # best first; the scores are not needed
     return expand_leaves(tiger.trie, leaves, falling, K)[0]
 
 
@@ -70,9 +83,14 @@ def some_cases(beauty: Beauty, settings: Settings) -> tuple[Cases, Cases]:
 
 
 def generate_speed(settings: Settings, folder: str) -> float:
-    """Users per second of the T5 in `folder`, after a first batch that is not counted; what it wrote goes there."""
+    """Users per second of the T5 in `folder`, after a first batch that is not counted; what it
+    wrote goes there.
+    """
     beauty = Beauty.load(settings)
-    cases, allowed = some_cases(beauty, settings)[1], PrefixTable(beauty.identifiers.codes, LEVEL_SIZES)
+    cases, allowed = (
+        some_cases(beauty, settings)[1],
+        PrefixTable(beauty.identifiers.codes, LEVEL_SIZES),
+    )
     t5 = T5ForConditionalGeneration.from_pretrained(folder)
     if not settings.quick:
         generate(t5, cases[:PEER_BATCH], beauty.item_tokens, allowed)
@@ -93,7 +111,9 @@ def measure(settings: Settings) -> list[Row]:
     def ours() -> float:
         return n_ours / timed(lambda: tiger.recommend(ours_cases, K, beam=BEAM))
 
-    tiger.recommend(ours_cases[:PEER_BATCH], K, beam=BEAM)  # the first batch of either is not counted
+    tiger.recommend(
+        ours_cases[:PEER_BATCH], K, beam=BEAM
+    )  # the first batch of either is not counted
     with tempfile.TemporaryDirectory() as folder:
         t5.save_pretrained(folder)
         peer = partial(alone, generate_speed, settings, folder)

@@ -7,8 +7,8 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks.beauty import Beauty
 from benchmarks.common import Row, Settings, alternate, named, timed
-from letterlib import semantics
-from letterlib.training import resolve_device, resolve_dtype
+from letterlib import text
+from letterlib.train import resolve_device, resolve_dtype
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -22,13 +22,13 @@ def measure(settings: Settings) -> list[Row]:
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(titles))[:n])
     texts = [titles[i] for i in chosen]
     # Both sides with their model in memory; `embed_texts` would load it at every call.
-    semantics.load_encoder = cache(semantics.load_encoder)
-    model = SentenceTransformer(semantics.find_encoder(), device="cpu")
+    text.load_encoder = cache(text.load_encoder)
+    model = SentenceTransformer(text.find_encoder(), device="cpu")
     vectors: dict[str, np.ndarray] = {}
 
     def ours(dtype: str) -> float:
         def run() -> None:
-            vectors[dtype] = semantics.embed_texts(texts, dtype=dtype, device="cpu")
+            vectors[dtype] = text.embed_texts(texts, dtype=dtype, device="cpu")
 
         return n / timed(run)
 
@@ -38,7 +38,7 @@ def measure(settings: Settings) -> list[Row]:
 
         return n / timed(run)
 
-    semantics.embed_texts(texts[:64], device="cpu"), model.encode(texts[:64], show_progress_bar=False)
+    text.embed_texts(texts[:64], device="cpu"), model.encode(texts[:64], show_progress_bar=False)
     runs = {"auto": lambda: ours("auto"), "float32": lambda: ours("float32"), "peer": peer}
     spreads = alternate(runs, settings.pick(5, 2))
     similar = {dtype: cosines(vectors[dtype], vectors["peer"]) for dtype in ("auto", "float32")}
@@ -48,7 +48,8 @@ def measure(settings: Settings) -> list[Row]:
 def _row(settings: Settings, n: int, dtype: str, spreads: dict, similar: np.ndarray) -> Row:
     used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
     return Row(
-        what="Text embedding, Beauty titles, MiniLM-L6" + ("" if dtype == "auto" else ", ours in float32"),
+        what="Text embedding, Beauty titles, MiniLM-L6"
+        + ("" if dtype == "auto" else ", ours in float32"),
         unit="texts/s",
         ours=spreads[dtype],
         peer=spreads["peer"],

@@ -8,22 +8,31 @@ import torch
 from benchmarks.beauty import Beauty, padded_batch, short_tiger
 from benchmarks.common import Row, Settings, alternate, named, timed
 from letterlib.data.dataset import Cases
-from letterlib.generation.t5_weights import to_transformers
+from letterlib.generators.t5_weights import to_transformers
 
 PAIRS = (1, 256)
-"""(user, item) pairs in one forward pass of the peer: as the words say, and as one would rather do it."""
+"""(user, item) pairs in one forward pass of the peer: as the words say, and as one would rather do
+it.
+"""
 
 
 @torch.no_grad()
-def pair_scores(t5, case: Cases, items: np.ndarray, item_tokens: np.ndarray, pairs_at_once: int) -> np.ndarray:
-    """log P(item | history of the one case) for every item, float32 [n], encoder and decoder for each pair."""
+def pair_scores(
+    t5, case: Cases, items: np.ndarray, item_tokens: np.ndarray, pairs_at_once: int
+) -> np.ndarray:
+    """log P(item | history of the one case) for every item, float32 [n], encoder and decoder for
+    each pair.
+    """
     scores = []
     for start in range(0, len(items), pairs_at_once):
         part = items[start : start + pairs_at_once]
         pairs = Cases(
-            np.repeat(case.users, len(part)), case.values, np.repeat(case.starts, len(part)),
-            np.repeat(case.ends, len(part)), part,
-        )  # fmt: skip
+            np.repeat(case.users, len(part)),
+            case.values,
+            np.repeat(case.starts, len(part)),
+            np.repeat(case.ends, len(part)),
+            part,
+        )
         tokens, mask, targets = padded_batch(pairs, item_tokens)
         logits = t5(input_ids=tokens, attention_mask=mask, labels=targets).logits
         scores.append(logits.log_softmax(-1).gather(2, targets[:, :, None]).sum((1, 2)))
@@ -62,7 +71,10 @@ def measure(settings: Settings) -> list[Row]:
         pair_scores(t5, one, items[: max(PAIRS)], beauty.item_tokens, max(PAIRS))
     runs = {"ours": ours} | {f"peer {pairs}": partial(peer, pairs) for pairs in PAIRS}
     spreads = alternate(runs, settings.pick(3, 1))
-    gaps = {pairs: float(np.abs(mine[items[: len(scores)]] - scores).max()) for pairs, scores in theirs.items()}
+    gaps = {
+        pairs: float(np.abs(mine[items[: len(scores)]] - scores).max())
+        for pairs, scores in theirs.items()
+    }
     return [
         Row(
             what=f"Exact scoring of the whole catalogue, 12,101 items; peer with {pairs} pair(s) at a time",

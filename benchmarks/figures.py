@@ -1,4 +1,6 @@
-"""The two figures of docs/performance.md, from the JSON of a run: python -m benchmarks.figures [RESULTS] [FOLDER]."""
+"""The two figures of docs/performance.md, from the JSON of a run: python -m benchmarks.figures
+[RESULTS] [FOLDER].
+"""
 
 import sys
 from pathlib import Path
@@ -11,8 +13,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
 from letterlib.errors import LetterError  # noqa: E402
-from letterlib.files import read_json, written_beside  # noqa: E402
 from letterlib.plots import GREY, PALETTE  # noqa: E402
+from letterlib.store import read_json, written_beside  # noqa: E402
 
 
 def draw(results: Path, folder: Path) -> list[Path]:
@@ -34,12 +36,18 @@ def draw(results: Path, folder: Path) -> list[Path]:
 def _users(axes: list[Axes], points: list[dict[str, float]]) -> None:
     users = [p["users"] for p in points]
     left, right = axes
-    _line(left, users, [p["epoch_s"] for p in points], "training, one epoch (scaled from a sample)", 0)
-    _line(left, users, [p["decode_all_s"] for p in points], "recommending to every user (scaled)", 1)
+    _line(
+        left, users, [p["epoch_s"] for p in points], "training, one epoch (scaled from a sample)", 0
+    )
+    _line(
+        left, users, [p["decode_all_s"] for p in points], "recommending to every user (scaled)", 1
+    )
     _line(left, users, [p["prepare_s"] for p in points], "split and cases (measured whole)", 2)
     change = points[-1]["examples_per_s"] / points[0]["examples_per_s"]
     left.set(xscale="log", yscale="log", xlabel="users", ylabel="seconds")
-    left.set_title(f"Training runs at {users[-1]:,} users at {change:.2f}\nof its speed at {users[0]:,}")
+    left.set_title(
+        f"Training runs at {users[-1]:,} users at {change:.2f}\nof its speed at {users[0]:,}"
+    )
     left.set_ylim(top=left.get_ylim()[1] * 1e4)  # room for the legend above the curves
     left.legend(frameon=False, loc="upper left")
     _memory(right, users, points, "users")
@@ -51,7 +59,9 @@ def _items(axes: list[Axes], points: list[dict[str, float]]) -> None:
     _line(left, items, speed, "beam 20, 10 items", 0)
     left.set(xscale="log", xlabel="items", ylabel="users per second", ylim=(0, 1.15 * max(speed)))
     change = speed[-1] / speed[0]
-    left.set_title(f"With {items[-1] // items[0]:,} times the items decoding runs\nat {change:.2f} of its speed")
+    left.set_title(
+        f"With {items[-1] // items[0]:,} times the items decoding runs\nat {change:.2f} of its speed"
+    )
     _memory(right, items, points, "items")
 
 
@@ -59,7 +69,9 @@ def _memory(ax: Axes, x: list[float], points: list[dict[str, float]], what: str)
     memory = [p["peak_memory_gb"] for p in points]
     _line(ax, x, memory, "peak memory", 3)
     ax.set(xscale="log", xlabel=what, ylabel="GB, whole process", ylim=(0, 1.15 * max(memory)))
-    ax.set_title(f"{x[-1]:,} {what} take {memory[-1]:.1f} GB,\n{memory[-1] - memory[0]:.1f} GB more than {x[0]:,}")
+    ax.set_title(
+        f"{x[-1]:,} {what} take {memory[-1]:.1f} GB,\n{memory[-1] - memory[0]:.1f} GB more than {x[0]:,}"
+    )
 
 
 def _line(ax: Axes, x: list[float], y: list[float], label: str, colour: int) -> None:

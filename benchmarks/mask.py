@@ -13,15 +13,17 @@ from benchmarks.decode import BEAM, PrefixTable
 from letterlib.decoding import beam_search
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import Trie
-from letterlib.processor import keep_freed_memory
+from letterlib.hardware import keep_freed_memory
 
 USERS = 640
 STEPS = (1, 2, 3)
-"""Lengths of the prefixes: the steps after the first, at which every beam has a place of its own."""
+"""Lengths of the prefixes: the steps after the first, at which every beam has a place of its own.
+"""
 
 
 class Beams:
-    """Users with 20 beams each, which stand at different random nodes of a level, as the beams of a search do.
+    """Users with 20 beams each, which stand at different random nodes of a level, as the beams of a
+    search do.
 
     A level with fewer than 20 nodes has one beam at each.
     """
@@ -33,25 +35,33 @@ class Beams:
         self.scores = torch.randn(n_users, BEAM)
 
     def nodes(self, level: int) -> torch.Tensor:
-        """Where the beams stand, int64 [n_users, beam], ascending as in a search: one in each twentieth of a level."""
+        """Where the beams stand, int64 [n_users, beam], ascending as in a search: one in each
+        twentieth of a level.
+        """
         n_nodes = self.trie.n_nodes(level)
         edges = np.linspace(0, n_nodes, min(BEAM, n_nodes) + 1).astype(np.int64)
         drawn = np.random.default_rng([self.seed, level]).random((self.n_users, len(edges) - 1))
         return torch.from_numpy(edges[:-1] + (drawn * np.diff(edges)).astype(np.int64))
 
     def prefixes(self, level: int) -> torch.Tensor:
-        """What `generate` would have decoded to get there, int64 [n_users * beam, 1 + level], the start token first."""
+        """What `generate` would have decoded to get there, int64 [n_users * beam, 1 + level], the
+        start token first.
+        """
         path = self.trie.path(self.nodes(level).flatten(), level)
         return torch.stack([self.trie.tokens(depth, one) for depth, one in enumerate(path)], dim=1)
 
     def masking(self, level: int) -> Callable[[], torch.Tensor]:
-        """A function that masks as `beam_search` does at this level; it returns the scores of the allowed children.
+        """A function that masks as `beam_search` does at this level; it returns the scores of the
+        allowed children.
 
-        With a mask: scores of all tokens of the level, which a search has added up by then, the others -inf. Without
+        With a mask: scores of all tokens of the level, which a search has added up by then, the
+        others -inf. Without
         one: a list, children alone, added up in the same step.
         """
         nodes, mask = self.nodes(level), self.trie.masks[level]
-        scores, log_probs = (one[:, : nodes.shape[1]].contiguous() for one in (self.scores, self.log_probs))
+        scores, log_probs = (
+            one[:, : nodes.shape[1]].contiguous() for one in (self.scores, self.log_probs)
+        )
         if mask is None:
             return lambda: beam_search._expand(self.trie, level, nodes, scores, log_probs).score
         added = log_probs[:, :, mask.first : mask.first + mask.bias.shape[1]] + scores.unsqueeze(2)
@@ -75,7 +85,10 @@ def peer_ms(settings: Settings) -> list[float]:
     """Milliseconds of the peer's steps, one for each of STEPS."""
     peer = Peer(settings)
     prefixes = [peer.beams.prefixes(length) for length in STEPS]
-    return [_ms(lambda one=one: peer.processor(one, peer.scores), settings.pick(3, 1)) for one in prefixes]
+    return [
+        _ms(lambda one=one: peer.processor(one, peer.scores), settings.pick(3, 1))
+        for one in prefixes
+    ]
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -85,7 +98,10 @@ def measure(settings: Settings) -> list[Row]:
     prefixes = [beams.prefixes(length) for length in STEPS]
     steps = [beams.masking(length) for length in STEPS]
     masked = [peer.masked(length) for length in STEPS]
-    checks = [_same_scores(beams, *one) for one in zip(STEPS, [step() for step in steps], masked, strict=True)]
+    checks = [
+        _same_scores(beams, *one)
+        for one in zip(STEPS, [step() for step in steps], masked, strict=True)
+    ]
     same = all(map(torch.equal, [processor(one, peer.scores) for one in prefixes], masked))
 
     ours, theirs = [], []
@@ -99,9 +115,21 @@ def measure(settings: Settings) -> list[Row]:
     rows = []
     for length, spread, check in zip(STEPS, spreads, checks, strict=True):
         way = "a list" if beams.trie.masks[length] is None else "a mask"
-        rows.append(_row(settings, f"after {length} code(s), by {way}", spread, 200.0, _BEAM_NOTE, check))
+        rows.append(
+            _row(settings, f"after {length} code(s), by {way}", spread, 200.0, _BEAM_NOTE, check)
+        )
     like = f"masked scores {'' if same else 'NOT '}identical"
-    return [*rows, _row(settings, "mean of the three, as a LogitsProcessor", as_processor, None, _PROCESSOR_NOTE, like)]
+    return [
+        *rows,
+        _row(
+            settings,
+            "mean of the three, as a LogitsProcessor",
+            as_processor,
+            None,
+            _PROCESSOR_NOTE,
+            like,
+        ),
+    ]
 
 
 def _ms(step: Callable[[], object], rounds: int) -> float:
@@ -110,7 +138,9 @@ def _ms(step: Callable[[], object], rounds: int) -> float:
     return timed(lambda: [step() for _ in range(rounds)]) * 1e3 / rounds
 
 
-def _row(settings: Settings, which: str, spreads: tuple, goal: float | None, note: str, check: str) -> Row:
+def _row(
+    settings: Settings, which: str, spreads: tuple, goal: float | None, note: str, check: str
+) -> Row:
     return Row(
         what=f"One masking step, 12,800 beams, 12,101 items, {which}",
         unit="ms",
@@ -128,7 +158,9 @@ def _row(settings: Settings, which: str, spreads: tuple, goal: float | None, not
 
 
 _BEAM_NOTE = "Ours: what a step of beam_search does to 12,800 beams, sums of scores included where it is a list."
-_PROCESSOR_NOTE = "Ours: the same interface as the peer's, all 12,800 x 1,026 scores written on both sides."
+_PROCESSOR_NOTE = (
+    "Ours: the same interface as the peer's, all 12,800 x 1,026 scores written on both sides."
+)
 
 
 def _same_scores(beams: Beams, length: int, found: torch.Tensor, masked: torch.Tensor) -> str:

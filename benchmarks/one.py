@@ -1,4 +1,6 @@
-"""Run one benchmark in this process: python -m benchmarks.one NAME OUT SETTINGS (as JSON). For `__main__`."""
+"""Run one benchmark in this process: python -m benchmarks.one NAME OUT SETTINGS (as JSON). For
+`__main__`.
+"""
 
 import importlib
 import json
@@ -21,7 +23,9 @@ def main() -> None:
         rows = importlib.import_module(f"benchmarks.{name}").measure(settings)
     except LetterError as error:
         raise SystemExit(f"{name}: {error}") from error
-    write_result(Path(out) / f"{name}.json", name, settings, about, time.perf_counter() - started, rows)
+    write_result(
+        Path(out) / f"{name}.json", name, settings, about, time.perf_counter() - started, rows
+    )
 
 
 if __name__ == "__main__":

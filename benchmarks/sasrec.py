@@ -8,9 +8,9 @@ from cornac.models import SASRec as CornacSASRec
 from benchmarks.beauty import Beauty, nothing_held_out
 from benchmarks.common import Row, Settings, alternate, named, timed
 from benchmarks.train_cornac import cornac_sessions
-from letterlib.collaborative.sasrec import SASRec, SASRecConfig
+from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Sequences
-from letterlib.training import resolve_device, resolve_dtype
+from letterlib.train import resolve_device, resolve_dtype
 
 WIDTH, LAYERS, HEADS, DROPOUT, LENGTH, BATCH = 128, 2, 2, 0.2, 50, 512
 
@@ -33,20 +33,37 @@ def measure(settings: Settings) -> list[Row]:
 
     def ours(dtype: str) -> float:
         config = SASRecConfig(
-            dimensions=WIDTH, n_layers=LAYERS, n_heads=HEADS, dropout=DROPOUT, history=LENGTH, batch_size=BATCH,
-            epochs=1, dtype=dtype,
-        )  # fmt: skip
+            dimensions=WIDTH,
+            n_layers=LAYERS,
+            n_heads=HEADS,
+            dropout=DROPOUT,
+            history=LENGTH,
+            batch_size=BATCH,
+            epochs=1,
+            dtype=dtype,
+        )
         model = SASRec(config, settings.seed, "cpu")
         return n_examples / timed(lambda: model.fit(split))
 
     def peer(loss: str) -> float:
         model = CornacSASRec(
-            embedding_dim=WIDTH, num_blocks=LAYERS, num_heads=HEADS, dropout=DROPOUT, max_len=LENGTH, loss=loss,
-            batch_size=BATCH, n_epochs=1, seed=settings.seed,
-        )  # fmt: skip
+            embedding_dim=WIDTH,
+            num_blocks=LAYERS,
+            num_heads=HEADS,
+            dropout=DROPOUT,
+            max_len=LENGTH,
+            loss=loss,
+            batch_size=BATCH,
+            n_epochs=1,
+            seed=settings.seed,
+        )
         return n_sample / timed(lambda: model.fit(sessions))
 
-    runs = {"auto": lambda: ours("auto"), "float32": lambda: ours("float32"), "peer": lambda: peer("ce")}
+    runs = {
+        "auto": lambda: ours("auto"),
+        "float32": lambda: ours("float32"),
+        "peer": lambda: peer("ce"),
+    }
     if settings.quick:
         del runs["float32"]
     spreads = alternate(runs, settings.pick(3, 1))
@@ -54,7 +71,9 @@ def measure(settings: Settings) -> list[Row]:
     return [_row(settings, dtype, spreads, *counts) for dtype in runs if dtype != "peer"]
 
 
-def _row(settings: Settings, dtype: str, spreads: dict, n_ours: int, n_peer: int, n_users: int) -> Row:
+def _row(
+    settings: Settings, dtype: str, spreads: dict, n_ours: int, n_peer: int, n_users: int
+) -> Row:
     used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
     return Row(
         what="SASRec training, Beauty" + ("" if dtype == "auto" else ", ours in float32"),

@@ -7,11 +7,13 @@ import numpy as np
 from benchmarks.beauty import BATCH, Beauty, nothing_held_out
 from benchmarks.common import Row, Settings, Spread, peak_memory, timed
 from letterlib.data.dataset import Dataset, Sequences
-from letterlib.generation.tiger import Tiger, TigerConfig
+from letterlib.generators.tiger import Tiger, TigerConfig
 
 
 def synthetic(beauty: Beauty, n_users: int, seed: int) -> Dataset:
-    """n users with as many items as users of Beauty have, the items drawn from its catalogue by popularity."""
+    """n users with as many items as users of Beauty have, the items drawn from its catalogue by
+    popularity.
+    """
     generator = np.random.default_rng([seed, n_users])
     lengths = generator.choice(beauty.dataset.sequences.lengths, n_users)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -34,14 +36,21 @@ def measure(settings: Settings) -> list[Row]:
     return _rows(points, n_examples, n_decoded, settings)
 
 
-def _point(beauty: Beauty, n: int, config: TigerConfig, n_decoded: int, seed: int) -> dict[str, float]:
-    """Everything about one number of users. Seconds of an epoch and of decoding are scaled from the sample."""
+def _point(
+    beauty: Beauty, n: int, config: TigerConfig, n_decoded: int, seed: int
+) -> dict[str, float]:
+    """Everything about one number of users. Seconds of an epoch and of decoding are scaled from the
+    sample.
+    """
     dataset = synthetic(beauty, n, seed)
     held: dict[str, object] = {}
 
     def structures() -> None:
         split = dataset.split()
-        held.update(split=nothing_held_out(replace(dataset, sequences=split.train)), test=split.cases("test"))
+        held.update(
+            split=nothing_held_out(replace(dataset, sequences=split.train)),
+            test=split.cases("test"),
+        )
         held.update(cases=len(held["split"].cases("train")))
 
     prepare = timed(structures)
@@ -62,7 +71,9 @@ def _point(beauty: Beauty, n: int, config: TigerConfig, n_decoded: int, seed: in
     }
 
 
-def _rows(points: list[dict[str, float]], n_examples: int, n_decoded: int, settings: Settings) -> list[Row]:
+def _rows(
+    points: list[dict[str, float]], n_examples: int, n_decoded: int, settings: Settings
+) -> list[Row]:
     most, shared = points[-1], {"threads": settings.threads}
     sample = "synthetic users with Beauty's lengths and popularities, the paper's TIGER, Beauty's identifiers; no peer."
 
@@ -72,15 +83,30 @@ def _rows(points: list[dict[str, float]], n_examples: int, n_decoded: int, setti
     def row(what: str, unit: str, key: str, better: str, note: str) -> Row:
         dtype = "auto" if key == "examples_per_s" else "float32"
         return Row(
-            f"{what}, {most['users']:,} users", unit, Spread((most[key],)), better=better, dtype=dtype,
-            note=f"{sample} {note}", check=told(key), series=points if key == "examples_per_s" else [], **shared,
-        )  # fmt: skip
+            f"{what}, {most['users']:,} users",
+            unit,
+            Spread((most[key],)),
+            better=better,
+            dtype=dtype,
+            note=f"{sample} {note}",
+            check=told(key),
+            series=points if key == "examples_per_s" else [],
+            **shared,
+        )
 
     measured = f"Tiger.fit on {n_examples:,} of the cases; an epoch's seconds in the curve are scaled from it."
-    decoded = f"Tiger.recommend (10 items, beam 20) for {n_decoded} users; the curve is scaled from it."
+    decoded = (
+        f"Tiger.recommend (10 items, beam 20) for {n_decoded} users; the curve is scaled from it."
+    )
     return [
         row("Training", "examples/s", "examples_per_s", "more", measured),
         row("Decoding", "users/s", "users_per_s", "more", decoded),
         row("Split and cases", "s", "prepare_s", "less", "All users, nothing sampled."),
-        row("Peak memory", "GB", "peak_memory_gb", "less", "Of the whole process, all sizes up to this one."),
+        row(
+            "Peak memory",
+            "GB",
+            "peak_memory_gb",
+            "less",
+            "Of the whole process, all sizes up to this one.",
+        ),
     ]

@@ -5,23 +5,37 @@ from typing import Any
 
 from tabulate import tabulate
 
-from letterlib.files import read_json
+from letterlib.store import read_json
 
 HEADERS = ("benchmark", "unit", "ours", "peer", "times", "goal", "met")
 
 
 def print_table(out: Path, names: list[str]) -> None:
-    """Print what `names` left in `out`: one line per row, then each row's check and what exactly was run."""
+    """Print what `names` left in `out`: one line per row, then each row's check and what exactly
+    was run.
+    """
     results = [read_json(out / f"{name}.json") for name in names]
     rows = [row for result in results for row in result["rows"]]
     if not rows:
         return
     about = results[0]["machine"]
-    print(f"\n{about['processor']}, {about['cores']} cores, {about['memory_gb']} GB; torch {about['torch']}, ", end="")
-    print(f"threads {results[0]['settings']['threads']}; {sum(r['seconds'] for r in results):.0f} s in all")
+    print(
+        f"\n{about['processor']}, {about['cores']} cores, {about['memory_gb']} GB; torch {about['torch']}, ",
+        end="",
+    )
+    print(
+        f"threads {results[0]['settings']['threads']}; {sum(r['seconds'] for r in results):.0f} s in all"
+    )
     print("median [lowest, highest]; above 1 times we are ahead\n")
     lines = [(f"{i}. {row['what']}", row["unit"], *_numbers(row)) for i, row in enumerate(rows, 1)]
-    print(tabulate(lines, HEADERS, disable_numparse=True, maxcolwidths=[44, None, None, None, None, None, None]))
+    print(
+        tabulate(
+            lines,
+            HEADERS,
+            disable_numparse=True,
+            maxcolwidths=[44, None, None, None, None, None, None],
+        )
+    )
     print()
     for i, row in enumerate(rows, 1):
         against = f"beside {row['peer_name']}; " if row["peer_name"] else ""

@@ -11,17 +11,18 @@ from cornac.models.letter import letter as cornac_letter
 
 from benchmarks.beauty import Beauty
 from benchmarks.common import Row, Settings, alternate, named, timed
-from letterlib.semantics import embed_texts
-from letterlib.tokenization import letter as our_letter
-from letterlib.tokenization.item_vectors import standardize, to_unit_mean_norm
-from letterlib.training import resolve_device, resolve_dtype, train
+from letterlib.text import embed_texts
+from letterlib.tokenizer import letter as our_letter
+from letterlib.tokenizer.item_vectors import standardize, to_unit_mean_norm
+from letterlib.train import resolve_device, resolve_dtype, train
 
 ALPHA, BETA = 0.1, 1e-4
 
 
 class StartedRQVAE(cornac_letter.LETTERRQVAE):
-    """cornac's RQ-VAE, started from given codebooks, so that an epoch is timed and not the constrained k-means
-    on the whole catalogue that comes before the first."""
+    """cornac's RQ-VAE, started from given codebooks, so that an epoch is timed and not the
+    constrained k-means on the whole catalogue that comes before the first.
+    """
 
     books: list[torch.Tensor] = []
     started = 0.0
@@ -51,18 +52,23 @@ def measure(settings: Settings) -> list[Row]:
     start = our_letter.LetterTokenizer(config, settings.seed, "cpu")._new_module(x.shape[1])
     start.initialise_codebooks(x, settings.seed)
     StartedRQVAE.books = [book.detach().clone() for book in start.codebooks]
-    # Both sides without validation: in the paper's 20,000 epochs ours looks at its collision rate 21 times.
+    # Both sides without validation: in the paper's 20,000 epochs ours looks at its collision rate
+    # 21 times.
     our_letter.train = partial(_without_validation, train)
     cornac_letter.LETTERRQVAE = StartedRQVAE
     last: dict[str, float] = {}
 
     def ours(dtype: str) -> float:
-        tokenizer = our_letter.LetterTokenizer(config.model_copy(update={"dtype": dtype}), settings.seed, "cpu")
+        tokenizer = our_letter.LetterTokenizer(
+            config.model_copy(update={"dtype": dtype}), settings.seed, "cpu"
+        )
         module = tokenizer._new_module(x.shape[1])
         module.load_state_dict(start.state_dict())
 
         def run() -> None:
-            last[dtype] = tokenizer._train(module, x, torch.from_numpy(collaborative)).losses[-1]["reconstruction"]
+            last[dtype] = tokenizer._train(module, x, torch.from_numpy(collaborative)).losses[-1][
+                "reconstruction"
+            ]
 
         return timed(run) / config.epochs
 
@@ -83,13 +89,20 @@ def measure(settings: Settings) -> list[Row]:
         for run in runs.values():
             run()  # the first pass of any is not counted
     spreads = alternate(runs, settings.pick(3, 1))
-    return [_row(settings, dtype, spreads, config.epochs, vectors, last) for dtype in runs if dtype != "peer"]
+    return [
+        _row(settings, dtype, spreads, config.epochs, vectors, last)
+        for dtype in runs
+        if dtype != "peer"
+    ]
 
 
-def _row(settings: Settings, dtype: str, spreads: dict, epochs: int, vectors: str, last: dict[str, float]) -> Row:
+def _row(
+    settings: Settings, dtype: str, spreads: dict, epochs: int, vectors: str, last: dict[str, float]
+) -> Row:
     used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
     return Row(
-        what="LETTER tokenizer, one epoch, 12,101 items x 384" + ("" if dtype == "auto" else ", ours in float32"),
+        what="LETTER tokenizer, one epoch, 12,101 items x 384"
+        + ("" if dtype == "auto" else ", ours in float32"),
         unit="s",
         ours=spreads[dtype],
         peer=spreads["peer"],
@@ -111,11 +124,19 @@ def _vectors(settings: Settings) -> tuple[np.ndarray, np.ndarray, str]:
     """Item vectors, and what they are in words: MiniLM of the titles; random ones with --quick."""
     beauty = Beauty.load(settings)
     n, generator = beauty.dataset.n_items, np.random.default_rng(settings.seed)
-    collaborative = to_unit_mean_norm(generator.standard_normal((n, our_letter.CODE_DIM), dtype=np.float32))
+    collaborative = to_unit_mean_norm(
+        generator.standard_normal((n, our_letter.CODE_DIM), dtype=np.float32)
+    )
     if settings.quick:
-        semantic, what = generator.standard_normal((n, 384), dtype=np.float32), "random item vectors"
+        semantic, what = (
+            generator.standard_normal((n, 384), dtype=np.float32),
+            "random item vectors",
+        )
     else:
-        semantic, what = embed_texts(beauty.dataset.titles(), device="cpu"), "MiniLM vectors of the titles"
+        semantic, what = (
+            embed_texts(beauty.dataset.titles(), device="cpu"),
+            "MiniLM vectors of the titles",
+        )
     return standardize(semantic), collaborative, what + ", random collaborative ones"
 
 

@@ -11,14 +11,15 @@ from benchmarks.beauty import BATCH, Beauty
 from benchmarks.common import Row, Settings, alone, alternate, named, timed
 from letterlib.data.dataset import Sequences
 from letterlib.data.flat_arrays import places_within
-from letterlib.generation.tiger import Tiger, TigerConfig
-from letterlib.training import resolve_device, resolve_dtype
+from letterlib.generators.tiger import Tiger, TigerConfig
+from letterlib.train import resolve_device, resolve_dtype
 
 
 class SampledLetter(LETTER):
     """cornac's LETTER, trained by its own code on a fixed number of its own training rows.
 
-    `started` is when the rows were ready and the model was built: what follows in `fit` is training alone.
+    `started` is when the rows were ready and the model was built: what follows in `fit` is training
+    alone.
     """
 
     n_rows = BATCH
@@ -35,21 +36,34 @@ class SampledLetter(LETTER):
 def cornac_sessions(train: Sequences, n_items: int) -> SequentialDataset:
     """Every user's training part as one session; cornac's item numbers are ours."""
     users, within = train.owners, places_within(train.lengths)
-    rows = list(zip(users.tolist(), users.tolist(), train.values.tolist(), within.tolist(), strict=True))
-    return SequentialDataset.build(rows, fmt="USIT", global_iid_map={item: item for item in range(n_items)})
+    rows = list(
+        zip(users.tolist(), users.tolist(), train.values.tolist(), within.tolist(), strict=True)
+    )
+    return SequentialDataset.build(
+        rows, fmt="USIT", global_iid_map={item: item for item in range(n_items)}
+    )
 
 
 def cornac_speed(settings: Settings, n: int) -> float:
-    """cornac's examples per second on n of them; without --quick a first batch, not counted, comes before."""
+    """cornac's examples per second on n of them; without --quick a first batch, not counted, comes
+    before.
+    """
     beauty = Beauty.load(settings)
     split = beauty.training_part()
     sessions = cornac_sessions(split.train, split.n_items)
     # With identifiers given, cornac reads no features, but asks for some.
     sessions.item_feature = FeatureModality(features=np.zeros((split.n_items, 1), np.float32))
-    changed = {"gradient_accumulation_steps": 1, "batch_size": BATCH, "n_epochs": 1, "seed": settings.seed}
+    changed = {
+        "gradient_accumulation_steps": 1,
+        "batch_size": BATCH,
+        "n_epochs": 1,
+        "seed": settings.seed,
+    }
     codes = beauty.identifiers.codes
     for n_rows in settings.pick((BATCH, n), (n,)):
-        model = SampledLetter(**{**LETTER_BEAUTY_CONFIG, **changed}, precomputed_semantic_ids=codes, device="cpu")
+        model = SampledLetter(
+            **{**LETTER_BEAUTY_CONFIG, **changed}, precomputed_semantic_ids=codes, device="cpu"
+        )
         model.n_rows = n_rows
         model.fit(sessions)
         seconds = time.perf_counter() - model.started
@@ -59,7 +73,11 @@ def cornac_speed(settings: Settings, n: int) -> float:
 def measure(settings: Settings) -> list[Row]:
     beauty = Beauty.load(settings)
     split = beauty.training_part()
-    batches = {"auto": settings.pick(32, 2), "float32": settings.pick(8, 1), "peer": settings.pick(4, 1)}
+    batches = {
+        "auto": settings.pick(32, 2),
+        "float32": settings.pick(8, 1),
+        "peer": settings.pick(4, 1),
+    }
 
     def ours(dtype: str, n: int) -> float:
         config = TigerConfig(epochs=1, examples=n, batch_size=BATCH, dtype=dtype)
@@ -79,7 +97,8 @@ def measure(settings: Settings) -> list[Row]:
 def _row(settings: Settings, dtype: str, spreads: dict, batches: dict[str, int]) -> Row:
     used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
     return Row(
-        what="TIGER training, Beauty, authors' identifiers" + ("" if dtype == "auto" else ", ours in float32"),
+        what="TIGER training, Beauty, authors' identifiers"
+        + ("" if dtype == "auto" else ", ours in float32"),
         unit="examples/s",
         ours=spreads[dtype],
         peer=spreads["peer"],

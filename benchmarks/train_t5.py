@@ -1,4 +1,6 @@
-"""Training TIGER beside transformers' T5 of the same size: examples per second, and the same losses."""
+"""Training TIGER beside transformers' T5 of the same size: examples per second, and the same
+losses.
+"""
 
 import numpy as np
 import torch
@@ -8,10 +10,10 @@ from benchmarks.beauty import BATCH, LEVEL_SIZES, Beauty, padded_batch
 from benchmarks.common import Row, Settings, alone, compare, named, timed
 from letterlib.data.dataset import Cases
 from letterlib.decoding.trie import vocabulary_size
-from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from letterlib.generation.t5_weights import t5_config, to_transformers
-from letterlib.generation.tiger import Tiger, TigerConfig, next_identifiers_loss
-from letterlib.training import autocast, train
+from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators.t5_weights import t5_config, to_transformers
+from letterlib.generators.tiger import Tiger, TigerConfig, next_identifiers_loss
+from letterlib.train import autocast, train
 
 RATE, DECAY, CLIP = 5e-4, 0.01, 1.0
 
@@ -21,7 +23,9 @@ def sizes(dropout: float) -> EncoderDecoderConfig:
     return EncoderDecoderConfig(vocabulary_size(LEVEL_SIZES), 128, 1024, 6, 64, 4, dropout)
 
 
-def t5_loop(t5: T5ForConditionalGeneration, batches: list[tuple], dtype: torch.dtype) -> list[float]:
+def t5_loop(
+    t5: T5ForConditionalGeneration, batches: list[tuple], dtype: torch.dtype
+) -> list[float]:
     """The plain loop that one writes for transformers; the loss of every step."""
     optimizer = torch.optim.AdamW(t5.parameters(), lr=RATE, weight_decay=DECAY)
     t5.train()
@@ -50,13 +54,19 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def t5_speed(settings: Settings, dtype: str, n: int) -> float:
-    """T5's examples per second on n batches; without --quick a first one, not counted, comes before."""
+    """T5's examples per second on n batches; without --quick a first one, not counted, comes
+    before.
+    """
     beauty = Beauty.load(settings)
     cases, number = beauty.training_part().cases("train"), getattr(torch, dtype)
     t5 = T5ForConditionalGeneration(t5_config(sizes(0.1)))
 
     def seconds(n_batches: int) -> float:
-        return timed(lambda: t5_loop(t5, shuffled(cases, beauty.item_tokens, n_batches, BATCH, settings.seed), number))
+        return timed(
+            lambda: t5_loop(
+                t5, shuffled(cases, beauty.item_tokens, n_batches, BATCH, settings.seed), number
+            )
+        )
 
     if not settings.quick:
         seconds(1)
@@ -73,7 +83,9 @@ def _speed(beauty: Beauty, settings: Settings, dtype: str, check: str) -> Row:
         return n * BATCH / timed(lambda: tiger.fit(split))
 
     ours(1)  # the first pass of either is not counted
-    our_spread, peer_spread = compare(ours, lambda: alone(t5_speed, settings, dtype, n_peer), settings.pick(3, 1))
+    our_spread, peer_spread = compare(
+        ours, lambda: alone(t5_speed, settings, dtype, n_peer), settings.pick(3, 1)
+    )
     return Row(
         what=f"TIGER training, Beauty, {dtype}",
         unit="examples/s",
@@ -92,12 +104,16 @@ def _speed(beauty: Beauty, settings: Settings, dtype: str, check: str) -> Row:
 
 
 def _loss_curve(beauty: Beauty, settings: Settings) -> str:
-    """The same weights, batches and optimiser on both sides, without dropout: how far do the losses part?"""
+    """The same weights, batches and optimiser on both sides, without dropout: how far do the losses
+    part?
+    """
     n, batch = settings.pick((20, BATCH // 2), (5, 16))
     torch.manual_seed(settings.seed)
     network = EncoderDecoder(sizes(0.0))
     t5 = to_transformers(network)
-    batches = shuffled(beauty.training_part().cases("train"), beauty.item_tokens, n, batch, settings.seed + 1)
+    batches = shuffled(
+        beauty.training_part().cases("train"), beauty.item_tokens, n, batch, settings.seed + 1
+    )
     ours, minimised = [], next_identifiers_loss(1.0)
 
     def loss(wrapped, one: tuple) -> dict[str, torch.Tensor]:
@@ -107,9 +123,17 @@ def _loss_curve(beauty: Beauty, settings: Settings) -> str:
         return parts
 
     train(
-        network, lambda _: iter(batches), loss, epochs=1, steps_per_epoch=n, learning_rate=RATE,
-        weight_decay=DECAY, clip_norm=CLIP, seed=settings.seed, what="loss curve",
-    )  # fmt: skip
+        network,
+        lambda _: iter(batches),
+        loss,
+        epochs=1,
+        steps_per_epoch=n,
+        learning_rate=RATE,
+        weight_decay=DECAY,
+        clip_norm=CLIP,
+        seed=settings.seed,
+        what="loss curve",
+    )
     theirs = t5_loop(t5, batches, torch.float32)
     gap = float(np.abs(np.array(ours) - np.array(theirs)).max())
     verdict = "equal within 1e-3" if gap < 1e-3 else "NOT equal within 1e-3"

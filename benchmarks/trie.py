@@ -1,4 +1,6 @@
-"""What a trie costs as the catalogue grows from a thousand to ten million identifiers: building, memory, a step."""
+"""What a trie costs as the catalogue grows from a thousand to ten million identifiers: building,
+memory, a step.
+"""
 
 from dataclasses import fields
 
@@ -27,16 +29,24 @@ def random_codes(n: int, level_sizes: tuple[int, ...], seed: int) -> np.ndarray:
 def bytes_of(trie: Trie) -> int:
     """The bytes of all its arrays."""
     values = [getattr(trie, field.name) for field in fields(trie)]
-    arrays = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    arrays = [
+        one for value in values for one in (value if isinstance(value, list | tuple) else [value])
+    ]
     return sum(one.nbytes for one in arrays if isinstance(one, np.ndarray | torch.Tensor))
 
 
 def measure(settings: Settings) -> list[Row]:
     sizes = [10**power for power in range(3, settings.pick(8, 6))]
-    return [row for shape, level_sizes in SHAPES.items() for row in _rows(shape, level_sizes, sizes, settings)]
+    return [
+        row
+        for shape, level_sizes in SHAPES.items()
+        for row in _rows(shape, level_sizes, sizes, settings)
+    ]
 
 
-def _rows(shape: str, level_sizes: tuple[int, ...], sizes: list[int], settings: Settings) -> list[Row]:
+def _rows(
+    shape: str, level_sizes: tuple[int, ...], sizes: list[int], settings: Settings
+) -> list[Row]:
     points, skipped = [], ""
     for n in sizes:
         # Codes, tokens, their sorted copy, and several arrays of up to n numbers for every level.
@@ -49,29 +59,46 @@ def _rows(shape: str, level_sizes: tuple[int, ...], sizes: list[int], settings: 
     costs = {p["items"]: p["ns_per_child"] for p in points if p["items"] >= FLAT_FROM}
     growth = max(cost / costs[FLAT_FROM] for cost in costs.values())
     shared = {"better": "less", "threads": settings.threads, "dtype": "int16, int32"}
-    told = "; ".join(f"{p['items']:,}: {p['step_us']:.0f} us, {p['ns_per_child']:.1f} ns a child" for p in points)
+    told = "; ".join(
+        f"{p['items']:,}: {p['step_us']:.0f} us, {p['ns_per_child']:.1f} ns a child" for p in points
+    )
     return [
         Row(
-            f"Trie {shape}, build from {largest['items']:,} random identifiers", "s", Spread((largest["build_s"],)),
-            goal=60.0, series=points, note=f"no peer.{skipped}", check="; ".join(
-                f"{p['items']:,}: {p['build_s']:.3g} s" for p in points), **shared,
+            f"Trie {shape}, build from {largest['items']:,} random identifiers",
+            "s",
+            Spread((largest["build_s"],)),
+            goal=60.0,
+            series=points,
+            note=f"no peer.{skipped}",
+            check="; ".join(f"{p['items']:,}: {p['build_s']:.3g} s" for p in points),
+            **shared,
         ),
         Row(
-            f"Trie {shape}, memory at {largest['items']:,}", "bytes/item", Spread((largest["bytes_per_item"],)),
+            f"Trie {shape}, memory at {largest['items']:,}",
+            "bytes/item",
+            Spread((largest["bytes_per_item"],)),
             goal=24.0 if shape == "4 x 256" else None,
             note="all arrays, those that name the items of a leaf included. Not the masks that the first "
-            f"search adds: {max(p['mask_mb'] for p in points):.1f} MB at most.", check="; ".join(
-                f"{p['items']:,}: {p['bytes_per_item']:.0f}" for p in points), **shared,
+            f"search adds: {max(p['mask_mb'] for p in points):.1f} MB at most.",
+            check="; ".join(f"{p['items']:,}: {p['bytes_per_item']:.0f}" for p in points),
+            **shared,
         ),
         Row(
-            f"Trie {shape}, a step per allowed child, dearest size over {FLAT_FROM:,}", "times", Spread((growth,)),
-            goal=3.0, note=_STEP_NOTE, check=told, **shared,
+            f"Trie {shape}, a step per allowed child, dearest size over {FLAT_FROM:,}",
+            "times",
+            Spread((growth,)),
+            goal=3.0,
+            note=_STEP_NOTE,
+            check=told,
+            **shared,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _point(n: int, level_sizes: tuple[int, ...], settings: Settings) -> dict[str, float]:
-    """Everything about one size. step_us: microseconds of a step of 64 users x 20 beams, mean over the levels."""
+    """Everything about one size. step_us: microseconds of a step of 64 users x 20 beams, mean over
+    the levels.
+    """
     codes = random_codes(n, level_sizes, settings.seed)
     tries: list[Trie] = []
 
@@ -88,7 +115,8 @@ def _point(n: int, level_sizes: tuple[int, ...], settings: Settings) -> dict[str
         "items": n,
         "build_s": seconds,
         "bytes_per_item": bytes_of(tries[0]) / n,
-        "mask_mb": sum(mask.bias.nbytes + mask.child.nbytes for mask in tries[0].masks if mask) / 1e6,
+        "mask_mb": sum(mask.bias.nbytes + mask.child.nbytes for mask in tries[0].masks if mask)
+        / 1e6,
         "step_us": step * 1e6 / len(steps),
         "ns_per_child": step * 1e9 / children,
     }

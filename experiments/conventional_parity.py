@@ -1,10 +1,11 @@
-"""MF and BERT4Rec beside cornac's, on one split of MovieLens: the same size, the same epochs, the same cases.
+"""MF and BERT4Rec beside cornac's, on one split of MovieLens: the same size, the same epochs, the
+same cases.
 
     .venv-peers/bin/python experiments/conventional_parity.py \\
         --out experiments/results/movielens-conventional-parity.json
 
-`.venv-peers` is the environment of `make bench`, with cornac. Neither side chooses its epoch on validation: both keep
-their last weights. What still differs is in the result, in words.
+`.venv-peers` is the environment of `make bench`, with cornac. Neither side chooses its epoch on
+validation: both keep their last weights. What still differs is in the result, in words.
 """
 
 import importlib.util
@@ -18,16 +19,16 @@ import numpy as np
 import torch
 import typer
 
-from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig
-from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
+from letterlib.baselines.bert4rec import BERT4Rec, BERT4RecConfig
+from letterlib.baselines.mf import MatrixFactorization, MatrixFactorizationConfig
 from letterlib.data import load_dataset
 from letterlib.data.dataset import Cases, Split
 from letterlib.data.flat_arrays import places_within
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.experiments.run_options import run_script
-from letterlib.files import write_json
+from letterlib.pipeline.run_options import run_script
+from letterlib.store import write_json
 
 DIMENSIONS, HISTORY, LAYERS, HEADS, DROPOUT, MASKED = 64, 50, 2, 2, 0.2, 0.2
 
@@ -51,19 +52,25 @@ class WithoutValidation(Split):
 def cornac_bpr(split: Split, epochs: int, seed: int) -> Callable[[Cases], torch.Tensor]:
     """Trained; scores of cases."""
     users = split.train.owners
-    triples = list(zip(users.tolist(), split.train.values.tolist(), [1.0] * len(users), strict=True))
+    triples = list(
+        zip(users.tolist(), split.train.values.tolist(), [1.0] * len(users), strict=True)
+    )
     from cornac.data import Dataset as CornacDataset
     from cornac.models import BPR
 
     data = CornacDataset.build(triples)
-    model = BPR(k=DIMENSIONS, max_iter=epochs, learning_rate=0.05, lambda_reg=0.01, seed=seed).fit(data)
+    model = BPR(k=DIMENSIONS, max_iter=epochs, learning_rate=0.05, lambda_reg=0.01, seed=seed).fit(
+        data
+    )
     rows = np.array([data.uid_map[user] for user in range(split.n_users)])
     known = np.array(list(data.iid_map))  # cornac numbers items in the order in which it sees them
     columns = np.array(list(data.iid_map.values()))
 
     def scores(cases: Cases) -> torch.Tensor:
         out = np.full((len(cases), split.n_items), -np.inf, np.float32)
-        out[:, known] = (model.u_factors[rows[cases.users]] @ model.i_factors.T + model.i_biases)[:, columns]
+        out[:, known] = (model.u_factors[rows[cases.users]] @ model.i_factors.T + model.i_biases)[
+            :, columns
+        ]
         return torch.from_numpy(out)
 
     return scores
@@ -73,40 +80,66 @@ def cornac_bert4rec(split: Split, epochs: int, seed: int) -> Callable[[Cases], t
     """Trained on pieces of HISTORY items; scores of cases."""
     users, within = split.train.owners, places_within(split.train.lengths)
     pieces = users * 10_000 + within // HISTORY
-    rows = zip(users.tolist(), pieces.tolist(), split.train.values.tolist(), within.tolist(), strict=True)
+    rows = zip(
+        users.tolist(), pieces.tolist(), split.train.values.tolist(), within.tolist(), strict=True
+    )
     from cornac.data import SequentialDataset
     from cornac.models import TransformerRec
 
-    data = SequentialDataset.build(list(rows), fmt="USIT", global_iid_map={item: item for item in range(split.n_items)})
+    data = SequentialDataset.build(
+        list(rows), fmt="USIT", global_iid_map={item: item for item in range(split.n_items)}
+    )
     model = TransformerRec(
-        backbone="bert", objective="mlm", embedding_dim=DIMENSIONS, batch_size=32, n_epochs=epochs, max_len=HISTORY,
-        num_blocks=LAYERS, num_heads=HEADS, dropout=DROPOUT, mask_prob=MASKED, seed=seed,
-    ).fit(data)  # fmt: skip
+        backbone="bert",
+        objective="mlm",
+        embedding_dim=DIMENSIONS,
+        batch_size=32,
+        n_epochs=epochs,
+        max_len=HISTORY,
+        num_blocks=LAYERS,
+        num_heads=HEADS,
+        dropout=DROPOUT,
+        mask_prob=MASKED,
+        seed=seed,
+    ).fit(data)
     return lambda cases: torch.from_numpy(
-        np.stack([model.score(0, cases.history(i).tolist())[: split.n_items] for i in range(len(cases))])
+        np.stack(
+            [model.score(0, cases.history(i).tolist())[: split.n_items] for i in range(len(cases))]
+        )
     ).float()
 
 
-def measured(recommend: Callable[[Cases, int, bool], Ranking], cases: Cases, split: Split) -> dict[str, float]:
+def measured(
+    recommend: Callable[[Cases, int, bool], Ranking], cases: Cases, split: Split
+) -> dict[str, float]:
     """R@10 and N@10 with the history left in and filtered out."""
     found = {}
     for history, exclude in (("in", False), ("out", True)):
         metrics = evaluate(recommend(cases.without_targets(), 20, exclude), cases, split).metrics()
-        found |= {f"{name}, history {history}": round(metrics[name], 4) for name in ("R@10", "N@10")}
+        found |= {
+            f"{name}, history {history}": round(metrics[name], 4) for name in ("R@10", "N@10")
+        }
     return found
 
 
-def compared(name: str, ours: Any, peer: Callable, epochs: int, split: Split, cases: Cases, seed: int) -> dict:
+def compared(
+    name: str, ours: Any, peer: Callable, epochs: int, split: Split, cases: Cases, seed: int
+) -> dict:
     """One system's row: both sides' figures and seconds."""
     began = time.perf_counter()
     ours.fit(split)
     trained = time.perf_counter()
     scores = peer(split, epochs, seed)
-    seconds = {"letterlib": round(trained - began, 1), "cornac": round(time.perf_counter() - trained, 1)}
+    seconds = {
+        "letterlib": round(trained - began, 1),
+        "cornac": round(time.perf_counter() - trained, 1),
+    }
     return {
         "epochs": epochs,
         "letterlib": measured(ours.recommend, cases, split),
-        "cornac": measured(lambda c, k, exclude: rank_by_score(scores, c, k, exclude), cases, split),
+        "cornac": measured(
+            lambda c, k, exclude: rank_by_score(scores, c, k, exclude), cases, split
+        ),
         "training seconds": seconds,
         "differences": DIFFERENCES[name],
     }
@@ -120,12 +153,23 @@ def main(
     seed: int = 0,
 ) -> None:
     if importlib.util.find_spec("cornac") is None:
-        raise LetterError("cornac is not installed here; make bench-quick makes .venv-peers, which has it")
+        raise LetterError(
+            "cornac is not installed here; make bench-quick makes .venv-peers, which has it"
+        )
     dataset = load_dataset("movielens", None, Path("runs") / "data")
     split = WithoutValidation(dataset, 5)
     cases = split.cases("test").sample(n_cases, seed=0)
-    mf = MatrixFactorization(MatrixFactorizationConfig(dimensions=DIMENSIONS, epochs=mf_epochs), seed, "cpu")
-    sizes = dict(dimensions=DIMENSIONS, n_layers=LAYERS, n_heads=HEADS, dropout=DROPOUT, history=HISTORY, masked=MASKED)
+    mf = MatrixFactorization(
+        MatrixFactorizationConfig(dimensions=DIMENSIONS, epochs=mf_epochs), seed, "cpu"
+    )
+    sizes = dict(
+        dimensions=DIMENSIONS,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        dropout=DROPOUT,
+        history=HISTORY,
+        masked=MASKED,
+    )
     # As many histories a step as cornac takes: 32 of 50 items, a fifth of them masked.
     bert = BERT4Rec(BERT4RecConfig(**sizes, epochs=bert_epochs, batch_size=320), seed, "cpu")
     rows = {
@@ -133,7 +177,10 @@ def main(
         "BERT4Rec": compared("BERT4Rec", bert, cornac_bert4rec, bert_epochs, split, cases, seed),
     }
     about = {"data": dataset.source, "cases": len(cases), "seed": seed, "dimensions": DIMENSIONS}
-    write_json(out, {**about, "cornac": version("cornac"), "threads": torch.get_num_threads(), "systems": rows})
+    write_json(
+        out,
+        {**about, "cornac": version("cornac"), "threads": torch.get_num_threads(), "systems": rows},
+    )
     for name, row in rows.items():
         print(name, row["letterlib"], row["cornac"], row["training seconds"])
 

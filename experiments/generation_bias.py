@@ -1,11 +1,14 @@
-"""Does L_Div change which first codes TIGER writes? TIGER on identifiers of three weights beta: what lesson 06 reads.
+"""Does L_Div change which first codes TIGER writes? TIGER on identifiers of three weights beta:
+what lesson 06 reads.
 
-    python experiments/generation_bias.py --profile laptop --out experiments/results/movielens-generation-bias
+    python experiments/generation_bias.py --profile laptop --out
+    experiments/results/movielens-generation-bias
 
-beta is 0 (L_CF alone), the profile's (LETTER) and 1, where the sweep of lesson 04 saw an effect; everything else is
-the profile's. Tokenizers, models and evaluations are cached stages, so an interrupted run goes on where it stopped.
-`runs.csv` has one row a model; `counts.safetensors` has how often each first code was generated (in the first ten
-places of every list), how many items have it, and how many targets. Both are written whenever a seed is whole.
+beta is 0 (L_CF alone), the profile's (LETTER) and 1, where the sweep of lesson 04 saw an effect;
+everything else is the profile's. Tokenizers, models and evaluations are cached stages, so an
+interrupted run goes on where it stopped. `runs.csv` has one row a model; `counts.safetensors` has
+how often each first code was generated (in the first ten places of every list), how many items have
+it, and how many targets. Both are written whenever a seed is whole.
 """
 
 from pathlib import Path
@@ -19,12 +22,12 @@ from safetensors.numpy import load_file, save_file
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.exposure import first_code_counts, generation_bias
 from letterlib.evaluation.evaluate import LISTED, evaluate
-from letterlib.experiments.cache import Artefact, Cache
-from letterlib.experiments.configuration import RANKED, make_config
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_options import keep_results, run_script
-from letterlib.files import write_json, written_beside
+from letterlib.pipeline.cache import Artefact, Cache
+from letterlib.pipeline.config import RANKED, make_config
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
+from letterlib.store import write_json, written_beside
 
 BETAS = (0.0, 1e-4, 1.0)
 
@@ -40,17 +43,26 @@ def listed(pipeline: Pipeline) -> Artefact:
         items, n_codes = ranking.items[:, :LISTED], identifiers.level_sizes[0]
         counts = first_code_counts(identifiers.codes, items, cases.targets, n_codes)
         bias = {f"KL from {name}": value for name, value in generation_bias(counts).items()}
-        usage = code_usage(identifiers.codes, identifiers.level_sizes).loc[1, ["in_use", "perplexity"]].to_dict()
-        save_file({name: counts[name].to_numpy(np.int32) for name in counts}, out / "counts.safetensors")
+        usage = (
+            code_usage(identifiers.codes, identifiers.level_sizes)
+            .loc[1, ["in_use", "perplexity"]]
+            .to_dict()
+        )
+        save_file(
+            {name: counts[name].to_numpy(np.int32) for name in counts}, out / "counts.safetensors"
+        )
         return bias | usage | {"R@10": metrics["R@10"], "coverage": metrics["coverage"]}
 
-    # The model's key stands for all that it was made of: data, identifiers, settings, and the versions of its stages.
+    # The model's key stands for all that it was made of: data, identifiers, settings, and the
+    # versions of its stages.
     inputs = [pipeline._model("letter-tiger").key]
     return pipeline._stage("generation-bias", 1, {"ranked": RANKED, "listed": LISTED}, inputs, work)
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for runs.csv, counts.safetensors and bias.json")],
+    out: Annotated[
+        Path, typer.Option(help="folder for runs.csv, counts.safetensors and bias.json")
+    ],
     profile: str = "laptop",
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
     cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
@@ -70,11 +82,20 @@ def main(
             pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
         with written_beside(out / "counts.safetensors") as beside:
             save_file(kept, beside)
-        write_json(out / "bias.json", {
-            "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint, "profile": profile,
-            "seeds": seed + 1, "betas": BETAS, "listed": LISTED, "device": pipeline.device,
-            "alpha": config.tokenizer.alpha, "tiger": config.tiger.model_dump(mode="json"),
-        })  # fmt: skip
+        write_json(
+            out / "bias.json",
+            {
+                "dataset": pipeline.dataset.name,
+                "fingerprint": pipeline.dataset.fingerprint,
+                "profile": profile,
+                "seeds": seed + 1,
+                "betas": BETAS,
+                "listed": LISTED,
+                "device": pipeline.device,
+                "alpha": config.tokenizer.alpha,
+                "tiger": config.tiger.model_dump(mode="json"),
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Does a small language model learn to recommend on two cores? LETTER-LC-Rec on MovieLens, before and after.
+"""Does a small language model learn to recommend on two cores? LETTER-LC-Rec on MovieLens, before
+and after.
 
     python experiments/language_model.py --out experiments/results/movielens-lc-rec
 
-Training is the stage `letter-lc-rec` of the profile, found or made in --cache-dir, with a checkpoint after every epoch;
-a seed that is done is not done again, and one that was done with other settings, such as another profile's, is an
-error. Before is the same model with its new tokens initialised and nothing trained.
+Training is the stage `letter-lc-rec` of the profile, found or made in --cache-dir, with a
+checkpoint after every epoch; a seed that is done is not done again, and one that was done with
+other settings, such as another profile's, is an error. Before is the same model with its new tokens
+initialised and nothing trained.
 """
 
 from pathlib import Path
@@ -14,23 +16,24 @@ import numpy as np
 import torch
 import typer
 
-from letterlib.collaborative.popularity import Popularity
+from letterlib.baselines.popularity import Popularity
 from letterlib.data.dataset import sampled_rows
 from letterlib.evaluation.bootstrap import interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation, evaluate
-from letterlib.experiments.cache import Cache, versions
-from letterlib.experiments.configuration import check_settings, make_config
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_options import run_script
-from letterlib.files import read_json, write_json
-from letterlib.generation.lcrec import LCRec
+from letterlib.generators.lcrec import LCRec
+from letterlib.pipeline.cache import Cache, versions
+from letterlib.pipeline.config import check_settings, make_config
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.run_options import run_script
+from letterlib.store import read_json, write_json
 
 SYSTEM = "letter-lc-rec"
 FREE_CASES = 100
 """Cases of the sample that are also decoded without the trie."""
 SHOWN = 10
-"""Users of whom one case's lists are kept, for people to look at; the case by its number, because the data set may not
-be handed on."""
+"""Users of whom one case's lists are kept, for people to look at; the case by its number, because
+the data set may not be handed on.
+"""
 
 
 def main(
@@ -38,10 +41,14 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
     profile: Annotated[str, typer.Option(help="smoke, laptop or paper")] = "laptop",
     cache_dir: Annotated[Path, typer.Option(help="where stages are kept")] = Path("runs"),
-    only: Annotated[int | None, typer.Option(help="this seed alone, to run several side by side")] = None,
+    only: Annotated[
+        int | None, typer.Option(help="this seed alone, to run several side by side")
+    ] = None,
 ) -> None:
     if only is not None and not 0 <= only < seeds:
-        raise typer.BadParameter(f"--only {only}: with --seeds {seeds} the seeds are 0 to {seeds - 1}")
+        raise typer.BadParameter(
+            f"--only {only}: with --seeds {seeds} the seeds are 0 to {seeds - 1}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"seed{seed}.json" for seed in range(seeds)]
     for file in files:  # all of them before anything is trained
@@ -49,7 +56,9 @@ def main(
     for seed, file in enumerate(files):
         if not file.exists() and only in (None, seed):
             pipeline = Pipeline(make_config("movielens", profile, seed), cache=Cache(cache_dir))
-            if seed == 0:  # lesson 07 loads it; saved before the file that says that this seed is done
+            if (
+                seed == 0
+            ):  # lesson 07 loads it; saved before the file that says that this seed is done
                 pipeline.system(SYSTEM).save(out / "adapter.safetensors", dtype=torch.float16)
             write_json(file, one_seed(pipeline))
     # Looked for after training: processes for other seeds may have finished in the meantime.
@@ -71,9 +80,13 @@ def one_seed(pipeline: Pipeline) -> dict:
         "training seconds": pipeline.trained_seconds(SYSTEM),
         "device": pipeline.cache.devices(),
         "versions": versions(),
-        "shown": sampled_rows(len(pipeline.split.cases("test")), len(cases), seed=0)[shown].tolist(),
+        "shown": sampled_rows(len(pipeline.split.cases("test")), len(cases), seed=0)[
+            shown
+        ].tolist(),
     }
-    untrained = LCRec(trained.identifiers, pipeline.dataset.titles(), config.lcrec, config.seed, config.device)
+    untrained = LCRec(
+        trained.identifiers, pipeline.dataset.titles(), config.lcrec, config.seed, config.device
+    )
     popularity = Popularity().fit(pipeline.split)
     for name, system in (("popularity", popularity), ("before", untrained), ("after", trained)):
         ranking = system.recommend(histories, 20)
@@ -98,8 +111,12 @@ def one_seed(pipeline: Pipeline) -> dict:
 def summarise(runs: list[dict]) -> dict:
     """R@10 of all three with intervals over users and seeds, and the two differences that matter."""
     systems = ("popularity", "before", "after")
-    read = {name: [Evaluation.from_json(run[name]["evaluation"]) for run in runs] for name in systems}
-    hits = {name: np.stack([one.hits(10) for one in evaluations]) for name, evaluations in read.items()}
+    read = {
+        name: [Evaluation.from_json(run[name]["evaluation"]) for run in runs] for name in systems
+    }
+    hits = {
+        name: np.stack([one.hits(10) for one in evaluations]) for name, evaluations in read.items()
+    }
     users = read["after"][0].users
     summary: dict = {"cases": len(users), "seeds": len(runs)}
     for name, one in hits.items():

@@ -1,12 +1,13 @@
-"""LETTER-TIGER trained at several tau, several seeds each, decoded with raw logits and with logits / tau: lesson 06.
+"""LETTER-TIGER trained at several tau, several seeds each, decoded with raw logits and with logits
+/ tau: lesson 06.
 
     python experiments/tau_sweep.py --profile laptop --out experiments/results/movielens-tau-sweep
 
-The identifiers are the profile's LETTER identifiers of the same seed; tau and seed are all that changes. Every trained
-model and every evaluation is a cached stage, so an interrupted sweep goes on where it stopped. `runs.csv` has one row
-a model and way of decoding, with what the loss did to the first code's logits on the test cases; `ranks.safetensors`
-has each target's rank, from which intervals and paired differences are computed. Both are written whenever a seed is
-whole.
+The identifiers are the profile's LETTER identifiers of the same seed; tau and seed are all that
+changes. Every trained model and every evaluation is a cached stage, so an interrupted sweep goes on
+where it stopped. `runs.csv` has one row a model and way of decoding, with what the loss did to the
+first code's logits on the test cases; `ranks.safetensors` has each target's rank, from which
+intervals and paired differences are computed. Both are written whenever a seed is whole.
 """
 
 from pathlib import Path
@@ -21,14 +22,14 @@ from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.hard_negatives import negative_weights, target_logits
 from letterlib.data.dataset import Cases
 from letterlib.evaluation.evaluate import evaluate
-from letterlib.experiments.cache import Artefact, Cache
-from letterlib.experiments.configuration import RANKED, make_config
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_options import keep_results, run_script
-from letterlib.files import write_json, written_beside
-from letterlib.generation.ranking_loss import ranking_guided_loss
-from letterlib.generation.tiger import Tiger
+from letterlib.generators.ranking_loss import ranking_guided_loss
+from letterlib.generators.tiger import Tiger
+from letterlib.pipeline.cache import Artefact, Cache
+from letterlib.pipeline.config import RANKED, make_config
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
+from letterlib.store import write_json, written_beside
 
 TAUS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 """The paper's grid, in which 1 is plain cross-entropy."""
@@ -37,7 +38,9 @@ HARDEST = 10
 
 
 def decoded(pipeline: Pipeline) -> Artefact:
-    """The ranks of one model's test targets, its metrics and what `pushed` says, by raw logits and by logits / tau."""
+    """The ranks of one model's test targets, its metrics and what `pushed` says, by raw logits and
+    by logits / tau.
+    """
 
     def work(out: Path, partial: Path) -> dict[str, Any]:
         tiger, cases = pipeline.system("letter-tiger"), pipeline.split.cases("test")
@@ -53,16 +56,19 @@ def decoded(pipeline: Pipeline) -> Artefact:
         about = {"validations": tiger.log.validations, "losses": tiger.log.losses}
         return metrics | about | {"pushed": pushed(tiger, cases, ways)}
 
-    # The model's key stands for all that it was made of: data, identifiers, settings, and the versions of its stages.
+    # The model's key stands for all that it was made of: data, identifiers, settings, and the
+    # versions of its stages.
     inputs = [pipeline._model("letter-tiger").key]
     return pipeline._stage("tau-sweep", 2, {"ranked": RANKED, "hardest": HARDEST}, inputs, work)
 
 
 def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict[str, float]]:
-    """What one model's logits look like in each way, that is divided by its tau: losses, and who takes the gradient.
+    """What one model's logits look like in each way, that is divided by its tau: losses, and who
+    takes the gradient.
 
-    loss: mean over the tokens of all targets. Of the first code alone: top share, of the push that the ten hardest
-    negatives take; effective, the number of equally pushed negatives with the same entropy.
+    loss: mean over the tokens of all targets. Of the first code alone: top share, of the push that
+    the ten hardest negatives take; effective, the number of equally pushed negatives with the same
+    entropy.
     """
     logits, targets = target_logits(tiger, cases)
     found = {}
@@ -77,7 +83,9 @@ def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict
     return found
 
 
-def write(out: Path, rows: list[dict[str, Any]], ranks: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+def write(
+    out: Path, rows: list[dict[str, Any]], ranks: dict[str, np.ndarray], about: dict[str, Any]
+) -> None:
     with written_beside(out / "runs.csv") as beside:
         pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
     with written_beside(out / "ranks.safetensors") as beside:
@@ -86,7 +94,9 @@ def write(out: Path, rows: list[dict[str, Any]], ranks: dict[str, np.ndarray], a
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for runs.csv, ranks.safetensors and sweep.json")],
+    out: Annotated[
+        Path, typer.Option(help="folder for runs.csv, ranks.safetensors and sweep.json")
+    ],
     profile: str = "laptop",
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
     cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
@@ -96,18 +106,35 @@ def main(
     rows, ranks = [], {}
     for seed in progress(range(seeds), what="seeds"):
         for tau in TAUS:
-            pipeline = Pipeline(make_config("movielens", profile, seed, overrides=[f"tiger.tau={tau}"]), cache=cache)
+            pipeline = Pipeline(
+                make_config("movielens", profile, seed, overrides=[f"tiger.tau={tau}"]), cache=cache
+            )
             done = decoded(pipeline)
             for way, found in load_file(done.path("ranks.safetensors")).items():
                 ranks[f"{way} tau={tau:g} seed={seed}"] = found
                 wanted = {name: done.metrics[way][name] for name in ("R@5", "R@10", "N@5", "N@10")}
-                rows.append({"seed": seed, "tau": tau, "decoded": way} | wanted | done.metrics["pushed"][way])
+                rows.append(
+                    {"seed": seed, "tau": tau, "decoded": way}
+                    | wanted
+                    | done.metrics["pushed"][way]
+                )
         users = pipeline.split.cases("test").users
-        write(out, rows, ranks | {"users": users.astype(np.int32)}, {
-            "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint, "profile": profile,
-            "seeds": seed + 1, "taus": TAUS, "ranked": RANKED, "hardest": HARDEST, "device": pipeline.device,
-            "tiger": pipeline.config.tiger.model_dump(mode="json", exclude={"tau"}),
-        })  # fmt: skip
+        write(
+            out,
+            rows,
+            ranks | {"users": users.astype(np.int32)},
+            {
+                "dataset": pipeline.dataset.name,
+                "fingerprint": pipeline.dataset.fingerprint,
+                "profile": profile,
+                "seeds": seed + 1,
+                "taus": TAUS,
+                "ranked": RANKED,
+                "hardest": HARDEST,
+                "device": pipeline.device,
+                "tiger": pipeline.config.tiger.model_dump(mode="json", exclude={"tau"}),
+            },
+        )
 
 
 if __name__ == "__main__":

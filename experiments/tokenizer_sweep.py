@@ -1,9 +1,12 @@
-"""LETTER's tokenizer over a grid of alpha and beta, several seeds each: what lessons 03, 04 and 05 read.
+"""LETTER's tokenizer over a grid of alpha and beta, several seeds each: what lessons 03, 04 and 05
+read.
 
-    python experiments/tokenizer_sweep.py --profile laptop --out experiments/results/movielens-tokenizer-sweep
+    python experiments/tokenizer_sweep.py --profile laptop --out
+    experiments/results/movielens-tokenizer-sweep
 
-Every tokenizer is a cached stage, so an interrupted sweep goes on where it stopped. `runs.csv` has one row a
-tokenizer; `codes.safetensors` has the codes of the first seed's tokenizers, which the explorer of lesson 05 shows.
+Every tokenizer is a cached stage, so an interrupted sweep goes on where it stopped. `runs.csv` has
+one row a tokenizer; `codes.safetensors` has the codes of the first seed's tokenizers, which the
+explorer of lesson 05 shows.
 """
 
 from itertools import product
@@ -19,21 +22,24 @@ from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
 from letterlib.analysis.neighbours import neighbour_overlap
 from letterlib.analysis.purity import genre_purity
-from letterlib.experiments.analysis_run import ranking_recall
-from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import make_config
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_options import keep_results, run_script
-from letterlib.files import write_json, written_beside
+from letterlib.pipeline.analysis_run import ranking_recall
+from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.config import make_config
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
+from letterlib.store import write_json, written_beside
 
 ALPHAS = (0.0, 1e-3, 1e-2, 2e-2, 1e-1, 1.0)
 BETAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """The paper's grids, with 0 (the regularizer off) below and values that are too large above."""
 
-GRID = tuple(pair for pair in product(ALPHAS, BETAS) if pair[1] in (0.0, 1e-4) or pair[0] in (0.0, 1e-1))
-"""Settings (alpha, beta) with several seeds: every alpha without L_Div and with the paper's beta, every beta without
-L_CF and with the profile's alpha."""
+GRID = tuple(
+    pair for pair in product(ALPHAS, BETAS) if pair[1] in (0.0, 1e-4) or pair[0] in (0.0, 1e-1)
+)
+"""Settings (alpha, beta) with several seeds: every alpha without L_Div and with the paper's beta,
+every beta without L_CF and with the profile's alpha.
+"""
 
 SHOWN = tuple(product((0.0, 2e-2, 1e-1, 1.0), (0.0, 1e-2, 1.0)))
 """Settings whose codes are kept for the first seed, so that one can see how an identifier moves."""
@@ -44,7 +50,11 @@ NEIGHBOURS = 10
 def measure(pipeline: Pipeline) -> tuple[dict[str, Any], np.ndarray]:
     """One row of the table, and the codes before the repair of collisions."""
     tokenizer = pipeline.tokenizer("letter")
-    codes, report, quantised = tokenizer.codes_before_repair(), tokenizer.report, tokenizer.quantised()
+    codes, report, quantised = (
+        tokenizer.codes_before_repair(),
+        tokenizer.report,
+        tokenizer.quantised(),
+    )
     semantic, cf = pipeline.semantic().vectors, pipeline.collaborative().vectors
     row: dict[str, Any] = {
         "alpha": tokenizer.config.alpha,
@@ -54,26 +64,39 @@ def measure(pipeline: Pipeline) -> tuple[dict[str, Any], np.ndarray]:
         "colliding_before": report.collisions.colliding_before,
         "colliding_after": report.collisions.colliding_after,
         "similarity": similarity_experiment(codes, nearest_neighbours(cf)).mean,
-        "semantic_overlap": neighbour_overlap(quantised, semantic - semantic.mean(axis=0), NEIGHBOURS).mean(),
+        "semantic_overlap": neighbour_overlap(
+            quantised, semantic - semantic.mean(axis=0), NEIGHBOURS
+        ).mean(),
         "collaborative_overlap": neighbour_overlap(quantised, cf, NEIGHBOURS).mean(),
         "ranking_recall_10": ranking_recall(pipeline, {"letter": tokenizer})["letter"],
-        "genre_purity_1": genre_purity(codes, pipeline.dataset.items["genres"].tolist(), 0).loc[1, "purity"],
+        "genre_purity_1": genre_purity(codes, pipeline.dataset.items["genres"].tolist(), 0).loc[
+            1, "purity"
+        ],
     }
     for level, values in code_usage(codes, tokenizer.identifiers().level_sizes).iterrows():
-        row |= {f"{name}_{level}": values[name] for name in ("in_use", "perplexity", "gini", "max_share")}
+        row |= {
+            f"{name}_{level}": values[name]
+            for name in ("in_use", "perplexity", "gini", "max_share")
+        }
     return row, codes
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for runs.csv, codes.safetensors and sweep.json")],
+    out: Annotated[
+        Path, typer.Option(help="folder for runs.csv, codes.safetensors and sweep.json")
+    ],
     profile: str = "laptop",
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 5,
-    cache_dir: Annotated[Path, typer.Option(help="where finished tokenizers are kept")] = Path("runs"),
+    cache_dir: Annotated[Path, typer.Option(help="where finished tokenizers are kept")] = Path(
+        "runs"
+    ),
 ) -> None:
     keep_results(out / "sweep.json", profile, seeds)
     cache = Cache(cache_dir, say=lambda line: None)
     only_shown = tuple(pair for pair in SHOWN if pair not in GRID)
-    grid = [(seed, *pair) for seed in range(seeds) for pair in GRID + (only_shown if seed == 0 else ())]
+    grid = [
+        (seed, *pair) for seed in range(seeds) for pair in GRID + (only_shown if seed == 0 else ())
+    ]
     rows, kept = [], {}
     for seed, alpha, beta in progress(grid, what="tokenizers"):
         chosen = [f"tokenizer.alpha={alpha}", f"tokenizer.beta={beta}"]
@@ -87,10 +110,18 @@ def main(
     with written_beside(out / "codes.safetensors") as beside:
         save_file(kept, beside)
     last = pipeline.tokenizer("letter").config.model_dump(mode="json", exclude={"alpha", "beta"})
-    write_json(out / "sweep.json", {
-        "dataset": pipeline.dataset.name, "fingerprint": pipeline.dataset.fingerprint, "profile": profile,
-        "seeds": seeds, "neighbours": NEIGHBOURS, "tokenizer": last, "device": pipeline.device,
-    })  # fmt: skip
+    write_json(
+        out / "sweep.json",
+        {
+            "dataset": pipeline.dataset.name,
+            "fingerprint": pipeline.dataset.fingerprint,
+            "profile": profile,
+            "seeds": seeds,
+            "neighbours": NEIGHBOURS,
+            "tokenizer": last,
+            "device": pipeline.device,
+        },
+    )
 
 
 if __name__ == "__main__":

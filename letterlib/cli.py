@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 import letterlib
+from letterlib.distributed import is_main, leave
 from letterlib.errors import LetterError
-from letterlib.experiments import commands
-from letterlib.experiments.data_commands import data_app
-from letterlib.experiments.run_options import at_home, note_unread, with_run_options
-from letterlib.processes import is_main, leave
+from letterlib.pipeline import commands
+from letterlib.pipeline.data_commands import data_app
+from letterlib.pipeline.run_options import at_home, note_unread, with_run_options
 
 app = typer.Typer(
     help="LETTER: from an item's title to a ranked list, on real data.",
@@ -35,7 +35,10 @@ def _say_version(wanted: bool) -> None:
 @app.callback(help=app.info.help)
 def options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="print the version, and stop")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_say_version, help="print the version, and stop"
+        ),
     ] = False,
 ) -> None:
     pass
@@ -59,11 +62,11 @@ def run(
 ) -> None:
     """Run LETTER-TIGER beside other systems, and write a report.
 
-    Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it anywhere and run it
-    again, and it goes on from the last finished stage or checkpoint.
+    Finished stages are kept in --cache-dir. Run it again and it takes seconds; interrupt it
+    anywhere and run it again, and it goes on from the last finished stage or checkpoint.
     """
-    from letterlib.experiments.report import run_all
-    from letterlib.experiments.systems import FIRST_RUN
+    from letterlib.pipeline.report import run_all
+    from letterlib.pipeline.systems import FIRST_RUN
 
     more = ("lc-rec", "letter-lc-rec") if language_models else ()
     note_unread(pipeline, overrides, [*FIRST_RUN, *more])
@@ -75,7 +78,9 @@ def run(
 def table(
     pipeline,
     overrides,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")] = 3,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")
+    ] = 3,
     language_models: Annotated[
         bool,
         typer.Option(
@@ -97,10 +102,11 @@ def table(
 ) -> None:
     """Compare the systems over several seeds, with intervals.
 
-    Goes on where it was interrupted; once all is there it takes seconds. Markdown, CSV, LaTeX, JSON and a figure.
+    Goes on where it was interrupted; once all is there it takes seconds. Markdown, CSV, LaTeX, JSON
+    and a figure.
     """
-    from letterlib.experiments.systems import QUICK, SYSTEMS
-    from letterlib.experiments.table import seeds_table
+    from letterlib.pipeline.systems import QUICK, SYSTEMS
+    from letterlib.pipeline.table import seeds_table
 
     if system and language_models:
         raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
@@ -114,12 +120,14 @@ def table(
 def data(pipeline, context: typer.Context) -> None:
     """Check a data set and print its counts; fetch or import one.
 
-    `letterlib data fetch` gets raw files; `letterlib data import` makes a data set of two tables of your own.
+    `letterlib data fetch` gets raw files; `letterlib data import` makes a data set of two tables of
+    your own.
 
-    amazon-<year>-<category> and yelp are made from raw files, and their counts are compared with the paper's.
+    amazon-<year>-<category> and yelp are made from raw files, and their counts are compared with
+    the paper's.
     """
     from letterlib.data import paper_counts
-    from letterlib.experiments.tables import describe_data
+    from letterlib.pipeline.tables import describe_data
 
     print(describe_data(pipeline.dataset, pipeline.split))
     if note := paper_counts(pipeline.dataset, pipeline.data_dir):
@@ -130,10 +138,12 @@ def data(pipeline, context: typer.Context) -> None:
 @with_run_options
 def settings(
     pipeline,
-    rooms: Annotated[list[str] | None, typer.Argument(help="tiger, tokenizer, ...; all when none is named")] = None,
+    rooms: Annotated[
+        list[str] | None, typer.Argument(help="tiger, tokenizer, ...; all when none is named")
+    ] = None,
 ) -> None:
     """List what --set may change, with values and meanings. Nothing is run."""
-    from letterlib.experiments.configuration import describe_settings
+    from letterlib.pipeline.config import describe_settings
 
     print(describe_settings(pipeline.config, rooms or ()))
 
@@ -143,7 +153,9 @@ def settings(
 def embed(pipeline) -> None:
     """Make the text embeddings and the collaborative ones (SASRec)."""
     for embeddings in (pipeline.semantic(), pipeline.collaborative()):
-        print(f"{embeddings.source}: {embeddings.vectors.shape[0]:,} x {embeddings.vectors.shape[1]}")
+        print(
+            f"{embeddings.source}: {embeddings.vectors.shape[0]:,} x {embeddings.vectors.shape[1]}"
+        )
     print_folders(pipeline)
 
 
@@ -152,11 +164,14 @@ def embed(pipeline) -> None:
 def tokenize(
     pipeline,
     arm: Annotated[
-        str, typer.Option("--arm", help="letter (both regularizers), cf or div (only that one), plain (neither)")
+        str,
+        typer.Option(
+            "--arm", help="letter (both regularizers), cf or div (only that one), plain (neither)"
+        ),
     ] = "letter",
 ) -> None:
     """Train a tokenizer and write the identifiers of the items. They are in <Name>.index.json."""
-    from letterlib.experiments.tables import describe_tokenizer
+    from letterlib.pipeline.tables import describe_tokenizer
 
     print(describe_tokenizer(pipeline.tokenizer(arm)))
     print_folders(pipeline)
@@ -166,7 +181,9 @@ def tokenize(
 @with_run_options
 def train(
     pipeline,
-    system: Annotated[str, typer.Argument(help="caser, sasrec-tuned, letter-tiger, ...; a wrong name lists all")],
+    system: Annotated[
+        str, typer.Argument(help="caser, sasrec-tuned, letter-tiger, ...; a wrong name lists all")
+    ],
 ) -> None:
     """Train one system, and before it whatever it needs."""
     pipeline.system(system)
@@ -177,9 +194,13 @@ def train(
 
 @app.command()
 @with_run_options
-def evaluate(pipeline, system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")]) -> None:
-    """Rank the catalogue for every test case of one system. Prints metrics with intervals, beside two floors."""
-    from letterlib.experiments.sentences import evaluated
+def evaluate(
+    pipeline, system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")]
+) -> None:
+    """Rank the catalogue for every test case of one system. Prints metrics with intervals, beside
+    two floors.
+    """
+    from letterlib.pipeline.sentences import evaluated
 
     print(evaluated(pipeline, system))
     print_folders(pipeline)
@@ -198,7 +219,9 @@ app.add_typer(data_app, name="data")
 @app.command()
 def doctor(
     cache_dir: commands.CacheDir = Path("runs"),
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="a data set to check", callback=at_home)] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="a data set to check", callback=at_home)
+    ] = None,
 ) -> None:
     """Check this machine: Python, torch, memory, models and data. Each line says what to do."""
     from letterlib.doctor import examine
@@ -208,15 +231,23 @@ def doctor(
     for check in examine(cache_dir, data_dir):
         print(check, flush=True)
         failed += check.state == "FAIL"
-    print("\nAll is well." if not failed else f"\n{failed} check(s) failed; each line says what to do.")
+    print(
+        "\nAll is well."
+        if not failed
+        else f"\n{failed} check(s) failed; each line says what to do."
+    )
     raise typer.Exit(code=1 if failed else 0)
 
 
 def main() -> None:
-    """Run the command line. Mistakes are one line on stderr and exit code 2; an interruption is 130."""
+    """Run the command line. Mistakes are one line on stderr and exit code 2; an interruption is
+    130.
+    """
     if not is_main():  # of several processes one prints; all say what went wrong
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a title must not end a run where the terminal is ASCII
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a title must not end a run where the terminal is ASCII
         sys.stdout.reconfigure(errors="backslashreplace")
     _heed("SIGTERM", "SIGHUP")
     command = typer.main.get_command(app)
@@ -233,25 +264,44 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try to write the rest at its end
-        code = _fail(f"what it says could not be written ({error.strerror}); free some disk space, and run it again")
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 1
+        )  # or Python would try to write the rest at its end
+        code = _fail(
+            f"what it says could not be written ({error.strerror}); free some disk space, and run it again"
+        )
     except Exception as error:
-        if not hasattr(error, "format_message"):  # click's usage errors have one; all else is a bug of ours
+        if not hasattr(
+            error, "format_message"
+        ):  # click's usage errors have one; all else is a bug of ours
             raise
         where = getattr(getattr(error, "ctx", None), "command_path", "letterlib")
-        helps = type(error).__name__ == "NoArgsIsHelpError"  # then its message is the help, and nothing went wrong
-        code = print(error.format_message()) if helps else _fail(f"{error.format_message()} (see {where} --help)")
+        helps = (
+            type(error).__name__ == "NoArgsIsHelpError"
+        )  # then its message is the help, and nothing went wrong
+        code = (
+            print(error.format_message())
+            if helps
+            else _fail(f"{error.format_message()} (see {where} --help)")
+        )
     if code == INTERRUPTED:  # typer catches Ctrl-C itself, and returns its code
-        print("\nInterrupted. The same command goes on from what is finished, and from checkpoints.", file=sys.stderr)
+        print(
+            "\nInterrupted. The same command goes on from what is finished, and from checkpoints.",
+            file=sys.stderr,
+        )
         leave(code)
     sys.exit(code or 0)
 
 
 def _heed(*names: str) -> None:
-    """What a batch system sends at the end of its time, or a terminal that is closed, ends a run as Ctrl-C does."""
+    """What a batch system sends at the end of its time, or a terminal that is closed, ends a run as
+    Ctrl-C does.
+    """
     for name in names:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` ignores SIGHUP, and means it
+        if (
+            number and signal.getsignal(number) == signal.SIG_DFL
+        ):  # `nohup` ignores SIGHUP, and means it
             signal.signal(number, signal.default_int_handler)
 
 

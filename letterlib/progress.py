@@ -7,14 +7,15 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from letterlib.processes import is_main
+from letterlib.distributed import is_main
 
 
 class Bar(tqdm):
     """A bar that leaves nothing behind in a notebook.
 
-    tqdm hides its widget when it is done, and the cell's output goes on naming it: in the saved file it is an error, or
-    a bar that stands still. Here the output is emptied. So is that of training that stops early, which tqdm leaves red.
+    tqdm hides its widget when it is done, and the cell's output goes on naming it: in the saved
+    file it is an error, or a bar that stands still. Here the output is emptied. So is that of
+    training that stops early, which tqdm leaves red.
     """
 
     _output = None  # of the notebook's cell; stays None in a terminal
@@ -38,11 +39,13 @@ class Bar(tqdm):
 _IN_NOTEBOOK = any(kind.__module__ == "tqdm.notebook" for kind in Bar.__mro__)
 
 
-def progress(iterable: Iterable[Any] | None = None, *, what: str, total: int | None = None, **options: Any) -> Bar:
+def progress(
+    iterable: Iterable[Any] | None = None, *, what: str, total: int | None = None, **options: Any
+) -> Bar:
     """A tqdm bar labelled `what`; it moves every ten seconds where nobody is watching.
 
-    Set TQDM_DISABLE=1 to silence every bar (nbgrader gives zero to a cell that writes to stderr). Of several processes
-    only the main one shows bars.
+    Set TQDM_DISABLE=1 to silence every bar (nbgrader gives zero to a cell that writes to stderr).
+    Of several processes only the main one shows bars.
     """
     nowhere = sys.stderr is None  # a daemon's, or after `2>&-`
     watched = "ipykernel" in sys.modules or not nowhere and sys.stderr.isatty()
@@ -57,5 +60,7 @@ def progress(iterable: Iterable[Any] | None = None, *, what: str, total: int | N
 
 
 def late_bar(what: str, total: int) -> Bar:
-    """A bar that shows itself after two seconds: for rankings, which a validation does in less, and a test may not."""
+    """A bar that shows itself after two seconds: for rankings, which a validation does in less, and
+    a test may not.
+    """
     return progress(what=what, total=total, delay=2)

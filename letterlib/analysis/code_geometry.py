@@ -1,4 +1,6 @@
-"""Where the codes of one level lie: the picture of LETTER's figure on code embeddings, with and without L_Div."""
+"""Where the codes of one level lie: the picture of LETTER's figure on code embeddings, with and
+without L_Div.
+"""
 
 import numpy as np
 
@@ -6,10 +8,11 @@ from letterlib.errors import LetterError
 
 
 def sphere_projection(codebook: np.ndarray) -> np.ndarray:
-    """Project code embeddings to their first three principal components and from there to the unit sphere.
+    """Project code embeddings to their first three principal components and from there to the unit
+    sphere.
 
-    codebook: float [n_codes, d], d >= 3. Returns points [n_codes, 3] of length 1 (a code at the very centre stays
-    there).
+    codebook: float [n_codes, d], d >= 3. Returns points [n_codes, 3] of length 1 (a code at the
+    very centre stays there).
     """
     codebook = np.asarray(codebook)
     rounding = 4 * np.finfo(np.result_type(codebook, np.float32)).eps
@@ -20,7 +23,9 @@ def sphere_projection(codebook: np.ndarray) -> np.ndarray:
         )
     if not np.isfinite(codebook).all():
         row = int(np.argmin(np.isfinite(codebook).all(axis=1)))
-        raise LetterError(f"codebook: code {row} holds NaN or infinity; a projection to a sphere needs finite numbers")
+        raise LetterError(
+            f"codebook: code {row} holds NaN or infinity; a projection to a sphere needs finite numbers"
+        )
     centred = codebook - codebook.mean(axis=0)
     directions = np.linalg.svd(centred, full_matrices=False)[2]
     # A singular vector's sign is arbitrary; fixing it keeps the picture the same on every machine.

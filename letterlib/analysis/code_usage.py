@@ -1,4 +1,6 @@
-"""How evenly a tokenizer uses its codes. The diversity loss is there to make this more even (LETTER section 3.1.3)."""
+"""How evenly a tokenizer uses its codes. The diversity loss is there to make this more even (LETTER
+section 3.1.3).
+"""
 
 from collections.abc import Sequence
 
@@ -33,12 +35,14 @@ def perplexity(loads: np.ndarray) -> np.ndarray:
 def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:
     """One row a level (index "level", 1 first).
 
-    codes: how many there are; in_use: how many some item has; perplexity; gini: of the loads of all codes, dead ones
-    included; max_share: of the items, with the most frequent code.
+    codes: how many there are; in_use: how many some item has; perplexity; gini: of the loads of all
+    codes, dead ones included; max_share: of the items, with the most frequent code.
     codes: int64 [n_items, L]; level_sizes: L numbers.
     """
     if codes.shape[1] != len(level_sizes):
-        raise LetterError(f"codes of {codes.shape[1]} levels, but {len(level_sizes)} level sizes; give one for each")
+        raise LetterError(
+            f"codes of {codes.shape[1]} levels, but {len(level_sizes)} level sizes; give one for each"
+        )
     rows = []
     for level, size in enumerate(level_sizes):
         loads = code_loads(codes, level, size)
@@ -56,11 +60,12 @@ def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:
 
 
 def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> Interval:
-    """Interval of perplexity(first) - perplexity(second) at one level, over resampled items and runs.
+    """Interval of perplexity(first) - perplexity(second) at one level, over resampled items and
+    runs.
 
-    first, second: int64 [n_runs, n_items], the codes that two tokenizers gave the same items, row r with the same
-    seed. seed: of the resampling. Only the spread is taken from the resamples, not their centre: a resample leaves
-    rare codes out, so its perplexity is too low on average.
+    first, second: int64 [n_runs, n_items], the codes that two tokenizers gave the same items, row r
+    with the same seed. seed: of the resampling. Only the spread is taken from the resamples, not
+    their centre: a resample leaves rare codes out, so its perplexity is too low on average.
     """
     first, second = np.atleast_2d(first), np.atleast_2d(second)
     if first.shape != second.shape:
@@ -70,20 +75,29 @@ def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> I
     everything = np.ones((1, n_items), dtype=np.float32)
 
     def differences(of_items: np.ndarray) -> np.ndarray:
-        return np.stack([_perplexities(a, of_items) - _perplexities(b, of_items)
-                         for a, b in zip(first, second, strict=True)], axis=1)  # fmt: skip
+        return np.stack(
+            [
+                _perplexities(a, of_items) - _perplexities(b, of_items)
+                for a, b in zip(first, second, strict=True)
+            ],
+            axis=1,
+        )
 
     observed = float(differences(everything).mean())
     of_runs = np.empty((RESAMPLES, n_runs))
     step = max(1, CHUNK // n_items)
     for start in range(0, RESAMPLES, step):
         n = min(step, RESAMPLES - start)
-        weights = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=n).astype(np.float32)
+        weights = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=n).astype(
+            np.float32
+        )
         of_runs[start : start + n] = differences(weights)
     runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=RESAMPLES) / n_runs
     resampled = (of_runs * runs).sum(axis=1)
     # Perplexities are in the hundreds, so three digits fewer are left after the point.
-    low, high = (observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])).round(DIGITS - 3)
+    low, high = (observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])).round(
+        DIGITS - 3
+    )
     return Interval(observed, float(low), float(high))
 
 

@@ -1,4 +1,6 @@
-"""Generation bias: does a generator favour some first codes? LETTER section 4.3.2, and the reason for L_Div."""
+"""Generation bias: does a generator favour some first codes? LETTER section 4.3.2, and the reason
+for L_Div.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,21 +8,28 @@ import pandas as pd
 from letterlib.analysis.code_usage import code_loads
 
 
-def first_code_counts(codes: np.ndarray, lists: np.ndarray, targets: np.ndarray, n_codes: int) -> pd.DataFrame:
+def first_code_counts(
+    codes: np.ndarray, lists: np.ndarray, targets: np.ndarray, n_codes: int
+) -> pd.DataFrame:
     """How often each first code occurs: one row per code, columns generated, catalogue, targets.
 
-    codes: int64 [n_items, L]; lists: int64 [n_cases, K], the items shown, negative where there is none;
+    codes: int64 [n_items, L]; lists: int64 [n_cases, K], the items shown, negative where there is
+    none;
     targets: int64 [n_cases]; n_codes: of the first level. A column divided by its sum gives shares.
     """
     parts = {"generated": lists[lists >= 0], "catalogue": np.arange(len(codes)), "targets": targets}
-    return pd.DataFrame({name: code_loads(codes[items], 0, n_codes) for name, items in parts.items()})
+    return pd.DataFrame(
+        {name: code_loads(codes[items], 0, n_codes) for name, items in parts.items()}
+    )
 
 
 def kl_divergence(counts: np.ndarray, reference: np.ndarray) -> float:
-    """KL(p || q) in nats of two tables of counts over the same codes; 0 where the counts are the same.
+    """KL(p || q) in nats of two tables of counts over the same codes; 0 where the counts are the
+    same.
 
-    counts, reference: [n_codes], not negative. Half a count is added to every cell, without which a code that the
-    reference lacks would make it infinite; so equal shares of few and of many are not quite 0.
+    counts, reference: [n_codes], not negative. Half a count is added to every cell, without which a
+    code that the reference lacks would make it infinite; so equal shares of few and of many are not
+    quite 0.
     """
     p, q = np.asarray(counts) + 0.5, np.asarray(reference) + 0.5
     p, q = p / p.sum(), q / q.sum()
@@ -28,9 +37,13 @@ def kl_divergence(counts: np.ndarray, reference: np.ndarray) -> float:
 
 
 def generation_bias(counts: pd.DataFrame) -> dict[str, float]:
-    """KL divergence in nats of the generated first codes from those of the catalogue and of the targets.
+    """KL divergence in nats of the generated first codes from those of the catalogue and of the
+    targets.
 
-    counts: from `first_code_counts`. Codes that no item has can never be generated and are left out.
+    counts: from `first_code_counts`. Codes that no item has can never be generated and are left
+    out.
     """
     alive = counts[counts["catalogue"] > 0]
-    return {name: kl_divergence(alive["generated"], alive[name]) for name in ("catalogue", "targets")}
+    return {
+        name: kl_divergence(alive["generated"], alive[name]) for name in ("catalogue", "targets")
+    }

@@ -1,4 +1,6 @@
-"""What changes when items are given other first codes than their nearest: distance, later codes, reconstruction."""
+"""What changes when items are given other first codes than their nearest: distance, later codes,
+reconstruction.
+"""
 
 from dataclasses import dataclass
 
@@ -6,16 +8,17 @@ import numpy as np
 import torch
 
 from letterlib.errors import LetterError
-from letterlib.tokenization.letter import LetterTokenizer
-from letterlib.tokenization.losses import reconstruction_loss
-from letterlib.tokenization.residual_quantizer import residual_quantize
+from letterlib.tokenizer.letter import LetterTokenizer
+from letterlib.tokenizer.losses import reconstruction_loss
+from letterlib.tokenizer.residual_quantizer import residual_quantize
 
 
 @dataclass(frozen=True)
 class Reassignment:
     """codes: int64 [n_items, L], the given first codes and the nearest later ones.
 
-    distance: squared Euclidean distance between an item's z and the vector of its first code, mean over items.
+    distance: squared Euclidean distance between an item's z and the vector of its first code, mean
+    over items.
     error: L_Recon from all levels.
     """
 
@@ -24,8 +27,11 @@ class Reassignment:
     error: float
 
 
-def with_first_codes(tokenizer: LetterTokenizer, semantic: np.ndarray, first: np.ndarray) -> Reassignment:
-    """Keep a trained tokenizer as it is, give every item the first code in `first`, and code the rest as usual.
+def with_first_codes(
+    tokenizer: LetterTokenizer, semantic: np.ndarray, first: np.ndarray
+) -> Reassignment:
+    """Keep a trained tokenizer as it is, give every item the first code in `first`, and code the
+    rest as usual.
 
     semantic: float [n_items, d], as `fit` got them; first: int64 [n_items].
     """

@@ -1,10 +1,11 @@
 """From the one source of a lesson, `solutions/NN_name.ipynb`, to what is committed.
 
-    python -m letterlib.course.build                  generate student copies, execute and store both kinds
-    python -m letterlib.course.build --check          only compare: fail if a student copy differs from its source
-    python -m letterlib.course.build 02 --profile smoke
+    python -m letterlib.course.build                  generate student copies, execute and store
+    both kinds python -m letterlib.course.build --check          only compare: fail if a student
+    copy differs from its source python -m letterlib.course.build 02 --profile smoke
 
-Student copies are made by nbgrader's own preprocessors, so they are what an instructor's release would be.
+Student copies are made by nbgrader's own preprocessors, so they are what an instructor's release
+would be.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from nbgrader.preprocessors import (
 
 from letterlib.course.kernels import execute_notebook
 from letterlib.errors import LetterError
-from letterlib.files import write_text
+from letterlib.store import write_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LESSON = re.compile(r"\d\d_\w+\.ipynb")
@@ -43,12 +44,18 @@ TIMEOUT = 600  # seconds for one cell
 
 def lessons() -> list[Path]:
     """The sources, in the order of the course."""
-    return sorted(path for path in (REPOSITORY / "solutions").glob("*.ipynb") if LESSON.fullmatch(path.name))
+    return sorted(
+        path for path in (REPOSITORY / "solutions").glob("*.ipynb") if LESSON.fullmatch(path.name)
+    )
 
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
-    """Remove, in place, what differs between two machines or two runs, and name cells by their content."""
-    CoalesceStreamsPreprocessor().preprocess(notebook, {})  # chance decides where a kernel cuts what is printed
+    """Remove, in place, what differs between two machines or two runs, and name cells by their
+    content.
+    """
+    CoalesceStreamsPreprocessor().preprocess(
+        notebook, {}
+    )  # chance decides where a kernel cuts what is printed
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         name = sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
@@ -57,13 +64,16 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
         for key in ("execution", "papermill", "collapsed", "scrolled"):
             cell.metadata.pop(key, None)
         for output in cell.get("outputs", []):
-            # A stored widget is dead without its kernel, and its id is random: the table beside it is what stays.
+            # A stored widget is dead without its kernel, and its id is random: the table beside it
+            # is what stays.
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             _without_paths(output)
-    notebook.metadata = nbformat.from_dict({
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    })  # fmt: skip
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 
@@ -89,30 +99,48 @@ def student_copy(source: NotebookNode) -> NotebookNode:
     """Solutions and hidden tests taken out, as `nbgrader generate_assignment` does. No outputs."""
     notebook = nbformat.from_dict(source)  # a deep copy
     steps = (
-        LockCells, ClearSolutions, ClearOutputPreprocessor, CheckCellMetadata,
-        ClearHiddenTests, ClearMarkScheme, ComputeChecksums,
-    )  # fmt: skip
+        LockCells,
+        ClearSolutions,
+        ClearOutputPreprocessor,
+        CheckCellMetadata,
+        ClearHiddenTests,
+        ClearMarkScheme,
+        ComputeChecksums,
+    )
     for step in steps:
         notebook, _ = step(enabled=True).preprocess(notebook, {})
     return tidy(notebook)
 
 
 def execute(source: Path, target: Path, **parameters: Any) -> None:
-    """Run `source` as if it lay in notebooks/, without progress bars, and write the executed copy to `target`.
+    """Run `source` as if it lay in notebooks/, without progress bars, and write the executed copy
+    to `target`.
 
-    An unknown parameter, a cell that raises, writes to stderr, takes too long or does not run is a LetterError.
+    An unknown parameter, a cell that raises, writes to stderr, takes too long or does not run is a
+    LetterError.
     """
     known = papermill.inspect_notebook(str(source))
     for name in parameters:
         if name not in known:
-            raise LetterError(f"{source.name}: no parameter {name!r}; its parameters cell has {', '.join(known)}")
-    os.environ["TQDM_DISABLE"] = "1"  # the kernel inherits it: bars would store the speed of this machine
+            raise LetterError(
+                f"{source.name}: no parameter {name!r}; its parameters cell has {', '.join(known)}"
+            )
+    os.environ["TQDM_DISABLE"] = (
+        "1"  # the kernel inherits it: bars would store the speed of this machine
+    )
     try:
         execute_notebook(
-            str(source), str(target), parameters=parameters, kernel_name="python3", progress_bar=False,
-            cwd=str(REPOSITORY / "notebooks"), execution_timeout=TIMEOUT,
-            extra_arguments=["--IPKernelApp.log_level=40"],  # errors; a warning about local sockets hides our lines
-        )  # fmt: skip
+            str(source),
+            str(target),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(REPOSITORY / "notebooks"),
+            execution_timeout=TIMEOUT,
+            extra_arguments=[
+                "--IPKernelApp.log_level=40"
+            ],  # errors; a warning about local sockets hides our lines
+        )
     except papermill.PapermillExecutionError as error:
         raise LetterError(
             f"{source.name}: code cell {error.exec_count} stopped with {error.ename}: {error.evalue}; "
@@ -120,7 +148,9 @@ def execute(source: Path, target: Path, **parameters: Any) -> None:
         ) from error
     except TimeoutError as error:
         hint = "give it a quiet machine, or the profile smoke"
-        raise LetterError(f"{source.name}: a cell took more than {TIMEOUT} seconds; {hint}") from error
+        raise LetterError(
+            f"{source.name}: a cell took more than {TIMEOUT} seconds; {hint}"
+        ) from error
     confirm_ran(nbformat.read(target, as_version=4), source.name)
 
 
@@ -130,23 +160,31 @@ def confirm_ran(notebook: NotebookNode, name: str) -> None:
     for count, cell in enumerate(code, start=1):
         first = cell.source.splitlines()[0]
         if cell.execution_count != count:
-            raise LetterError(f"{name}: code cell {count} ({first!r}) did not run in its turn; run all cells")
+            raise LetterError(
+                f"{name}: code cell {count} ({first!r}) did not run in its turn; run all cells"
+            )
         for output in cell.outputs:
             if output.output_type == "error" or output.get("name") == "stderr":
                 text = output.get("evalue") or output.get("text")
-                raise LetterError(f"{name}: code cell {count} ({first!r}) wrote to stderr: {text.strip()[:200]}")
+                raise LetterError(
+                    f"{name}: code cell {count} ({first!r}) wrote to stderr: {text.strip()[:200]}"
+                )
 
 
 def store(notebook: NotebookNode, path: Path, largest: int = LARGEST) -> None:
     """Write a notebook, if it is small enough for a repository. largest: bytes."""
     text = nbformat.writes(tidy(notebook)) + "\n"
     if (size := len(text.encode())) > largest:
-        raise LetterError(f"{path.name}: {size:,} bytes; keep it below {largest:,} (smaller figures and tables)")
+        raise LetterError(
+            f"{path.name}: {size:,} bytes; keep it below {largest:,} (smaller figures and tables)"
+        )
     write_text(path, text)
 
 
 def build(source: Path, notebooks: Path, profile: str) -> list[float]:
-    """Execute the source and its student copy at `profile`, store both when both have run; returns their seconds."""
+    """Execute the source and its student copy at `profile`, store both when both have run; returns
+    their seconds.
+    """
     lesson = nbformat.reads(text := source.read_text(encoding="utf-8"), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         copy, ran, seconds = Path(folder) / source.name, {}, []
@@ -157,17 +195,23 @@ def build(source: Path, notebooks: Path, profile: str) -> list[float]:
             seconds.append(time.perf_counter() - started)
             ran[kind] = without_injected(nbformat.read(copy, as_version=4), notebook)
     if source.read_text(encoding="utf-8") != text:
-        raise LetterError(f"{source.name}: was changed while it ran, and is left as it is; build it again")
+        raise LetterError(
+            f"{source.name}: was changed while it ran, and is left as it is; build it again"
+        )
     for path, notebook in ran.items():
         store(notebook, path)
     return seconds
 
 
 def promised_seconds(notebook: NotebookNode) -> int:
-    """What a lesson's first cell says of its running time at `laptop`, once earlier artefacts are cached."""
+    """What a lesson's first cell says of its running time at `laptop`, once earlier artefacts are
+    cached.
+    """
     found = re.search(r"(\d+) seconds to run", notebook.cells[0].source)
     if not found:
-        raise LetterError("the first cell promises no running time; write it like `..., 40 seconds to run`")
+        raise LetterError(
+            "the first cell promises no running time; write it like `..., 40 seconds to run`"
+        )
     return int(found[1])
 
 
@@ -182,8 +226,14 @@ def _timed(source: Path, seconds: list[float], profile: str) -> str:
 
 
 def without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNode:
-    """The source's cells with the outputs of the executed copy, whose extra cell sets the parameters."""
-    cells = [cell for cell in executed.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    """The source's cells with the outputs of the executed copy, whose extra cell sets the
+    parameters.
+    """
+    cells = [
+        cell
+        for cell in executed.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
     count = 0
     for cell, original in zip(cells, source.cells, strict=True):
         cell.source = original.source
@@ -198,48 +248,79 @@ def without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNo
 
 
 def differences(sources: Iterable[Path], notebooks: Path) -> list[str]:
-    """Student copies that are missing, or whose cells differ from what their source gives. Outputs are ignored."""
+    """Student copies that are missing, or whose cells differ from what their source gives. Outputs
+    are ignored.
+    """
     found = []
     for source in sources:
         copy = notebooks / source.name
         if not copy.exists():
             found.append(f"{copy.name}: missing from {notebooks.name}/")
             continue
-        wanted, there = student_copy(nbformat.read(source, as_version=4)), nbformat.read(copy, as_version=4)
+        wanted, there = (
+            student_copy(nbformat.read(source, as_version=4)),
+            nbformat.read(copy, as_version=4),
+        )
         for i, (a, b) in enumerate(zip(wanted.cells, there.cells, strict=False), start=1):
-            if any(a.get(key) != b.get(key) for key in ("id", "cell_type", "source", "attachments", "metadata")):
-                found.append(f"{copy.name}: cell {i} ({b.source[:40]!r}) is not what the source gives")
+            if any(
+                a.get(key) != b.get(key)
+                for key in ("id", "cell_type", "source", "attachments", "metadata")
+            ):
+                found.append(
+                    f"{copy.name}: cell {i} ({b.source[:40]!r}) is not what the source gives"
+                )
         if len(wanted.cells) != len(there.cells):
-            found.append(f"{copy.name}: {len(there.cells)} cells, the source gives {len(wanted.cells)}")
+            found.append(
+                f"{copy.name}: {len(there.cells)} cells, the source gives {len(wanted.cells)}"
+            )
     return found
 
 
 def orphans(sources: Iterable[Path], notebooks: Path) -> list[Path]:
     """Student copies whose source is gone. Other notebooks in the folder are left alone."""
     names = {source.name for source in sources}
-    return [path for path in sorted(notebooks.glob("*.ipynb"))
-            if LESSON.fullmatch(path.name) and path.name not in names]  # fmt: skip
+    return [
+        path
+        for path in sorted(notebooks.glob("*.ipynb"))
+        if LESSON.fullmatch(path.name) and path.name not in names
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 where copies differ from their sources, 2 where something has to be mended."""
-    parser = argparse.ArgumentParser(prog="python -m letterlib.course.build", description=__doc__.split("\n")[0])
-    parser.add_argument("lesson", nargs="*", help="beginnings of names, such as 02; all lessons when left out")
-    parser.add_argument("--check", action="store_true", help="compare only, execute and write nothing")
+    """Returns the exit code: 0, 1 where copies differ from their sources, 2 where something has to
+    be mended.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m letterlib.course.build", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "lesson", nargs="*", help="beginnings of names, such as 02; all lessons when left out"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare only, execute and write nothing"
+    )
     parser.add_argument("--profile", default="laptop", choices=["smoke", "laptop", "paper"])
     options = parser.parse_args(arguments)
     notebooks, everything = REPOSITORY / "notebooks", lessons()
     chosen = [path for path in everything if path.name.startswith(tuple(options.lesson or [""]))]
     try:
         if not chosen:
-            names = ", ".join(path.stem for path in everything) or "none (a student copy has no solutions/)"
-            raise LetterError(f"no lesson begins with {' or '.join(options.lesson) or 'anything'}; there are {names}")
+            names = (
+                ", ".join(path.stem for path in everything)
+                or "none (a student copy has no solutions/)"
+            )
+            raise LetterError(
+                f"no lesson begins with {' or '.join(options.lesson) or 'anything'}; there are {names}"
+            )
         if options.check:
             return _report(chosen, everything, notebooks)
         for orphan in orphans(everything, notebooks):
             print(f"{orphan.name}: has no source in solutions/, and is left as it is")
         for source in chosen:
-            print(_timed(source, build(source, notebooks, options.profile), options.profile), flush=True)
+            print(
+                _timed(source, build(source, notebooks, options.profile), options.profile),
+                flush=True,
+            )
     except LetterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -248,7 +329,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(chosen: list[Path], everything: list[Path], notebooks: Path) -> int:
     found = differences(chosen, notebooks)
-    found += [f"{orphan.name}: has no source in solutions/" for orphan in orphans(everything, notebooks)]
+    found += [
+        f"{orphan.name}: has no source in solutions/" for orphan in orphans(everything, notebooks)
+    ]
     for line in found:
         print(line)
     as_they_should = f"{len(chosen)} lesson(s): the student copies are what the sources give"

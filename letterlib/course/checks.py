@@ -1,8 +1,9 @@
 """Exercise checks with three outcomes: correct, incorrect (with the likely cause), not attempted.
 
-`check` is what learners call: it returns a `Result` and never raises, but for nbgrader's button "Validate". `require`
-is what nbgrader's hidden tests call: it shows nothing and raises unless the answer is correct. The exercises are in
-`lesson_NN.py`: inputs of growing size, and a function that compares an answer with the reference on one.
+`check` is what learners call: it returns a `Result` and never raises, but for nbgrader's button
+"Validate". `require` is what nbgrader's hidden tests call: it shows nothing and raises unless the
+answer is correct. The exercises are in `lesson_NN.py`: inputs of growing size, and a function that
+compares an answer with the reference on one.
 """
 
 import contextlib
@@ -40,7 +41,9 @@ Outcome = Literal["correct", "incorrect", "not attempted"]
 Case = dict[str, Any]
 
 GRADING_SEED = 2024
-"""`require` draws the same inputs every time, so that grading a submission twice gives the same mark."""
+"""`require` draws the same inputs every time, so that grading a submission twice gives the same
+mark.
+"""
 
 _STUB = "Replace `raise NotImplementedError()`, which was reached, by your answer. Run that cell, and then this one."
 _STOPPED = "Your function stopped with"
@@ -49,13 +52,21 @@ _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#888
 
 
 class Incorrect(Exception):
-    """The answer is wrong: what differs, on which input, expected against actual, and the likely cause.
+    """The answer is wrong: what differs, on which input, expected against actual, and the likely
+    cause.
 
     sure: the cause is plain on this input, and no larger one has to confirm it.
     """
 
     def __init__(
-        self, message: str, case: Case, *, expected: Any = None, actual: Any = None, cause: str = "", sure: bool = False
+        self,
+        message: str,
+        case: Case,
+        *,
+        expected: Any = None,
+        actual: Any = None,
+        cause: str = "",
+        sure: bool = False,
     ):
         super().__init__(message)
         self.message, self.case, self.cause, self.sure = message, case, cause, sure
@@ -108,19 +119,29 @@ class Result:
     lines: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return "\n".join([f"{self.exercise}: {self.outcome}", *(f"    {line}" for line in self.lines)])
+        return "\n".join(
+            [f"{self.exercise}: {self.outcome}", *(f"    {line}" for line in self.lines)]
+        )
 
     def _repr_html_(self) -> str:
         colour = _COLOURS[self.outcome]
         head = f"<b>{html.escape(self.exercise)}: {self.outcome}</b>"  # in the theme's own colour: also a dark one's
         body = html.escape("\n".join(self.lines))
-        details = f'<pre style="margin:4px 0 0 0;font-family:monospace;word-break:normal">{body}</pre>' if body else ""
+        details = (
+            f'<pre style="margin:4px 0 0 0;font-family:monospace;word-break:normal">{body}</pre>'
+            if body
+            else ""
+        )
         return f'<div style="border-left:4px solid {colour};padding:4px 10px">{head}{details}</div>'
 
 
 def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
-    """Check an answer, as in `check("2.1", nearest_code)`, on fresh random inputs or on those of `seed`."""
-    if os.environ.get("NBGRADER_VALIDATING") == "1":  # its button "Validate" takes a cell without an error for solved
+    """Check an answer, as in `check("2.1", nearest_code)`, on fresh random inputs or on those of
+    `seed`.
+    """
+    if (
+        os.environ.get("NBGRADER_VALIDATING") == "1"
+    ):  # its button "Validate" takes a cell without an error for solved
         require(exercise, answer)
     try:
         _examine(exercise, answer, secrets.randbits(32) if seed is None else seed)
@@ -131,12 +152,16 @@ def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
     except LetterError as error:
         return Result(exercise, "not attempted", [str(error)])
     except Exception as error:  # a fault of ours must not stop a learner's notebook
-        return Result(exercise, "not attempted", [f"The check itself failed, please report it: {error!r}"])
+        return Result(
+            exercise, "not attempted", [f"The check itself failed, please report it: {error!r}"]
+        )
     return Result(exercise, "correct")
 
 
 def require(exercise: str, answer: Any, seed: int = GRADING_SEED) -> None:
-    """Raise AssertionError unless the answer is correct. For hidden tests: shows and returns nothing."""
+    """Raise AssertionError unless the answer is correct. For hidden tests: shows and returns
+    nothing.
+    """
     try:
         with drawing_from(seed):
             _examine(exercise, answer, seed)
@@ -155,14 +180,14 @@ def _examine(name: str, answer: Any, seed: int) -> None:
         try:
             exercise.examine(answer, case)
         except Incorrect as found:
-            # The smallest failing input is the one to show. It may fit several mistakes by coincidence; the largest
-            # tells, also where it tells that the mistake is none that we know. What stops a function on one of them
-            # says nothing of what happens on the other.
+            # The smallest failing input is the one to show. It may fit several mistakes by
+            # coincidence; the largest tells, also where it tells that the mistake is none that we
+            # know. What stops a function on one of them says nothing of what happens on the other.
             largest = found if case is cases[-1] else _found_on(exercise, answer, cases[-1])
             if largest is None or largest.stopped or found.stopped or found.sure:
                 raise
-            # Its cause would speak of another value than the message, unless it is the same one. Where it has none,
-            # nothing speaks for a large input, which nobody works out by hand.
+            # Its cause would speak of another value than the message, unless it is the same one.
+            # Where it has none, nothing speaks for a large input, which nobody works out by hand.
             if largest.about != found.about and largest.cause not in ("", found.cause):
                 raise largest from None
             found.cause = largest.cause
@@ -183,7 +208,9 @@ def _find(name: str) -> Exercise:
     try:
         module = importlib.import_module(f"letterlib.course.lesson_{int(lesson):02d}")
     except (ValueError, ModuleNotFoundError) as error:
-        raise LetterError(f'there is no exercise "{name}"; exercises are named like "2.1"') from error
+        raise LetterError(
+            f'there is no exercise "{name}"; exercises are named like "2.1"'
+        ) from error
     if name not in module.EXERCISES:
         known = ", ".join(module.EXERCISES)
         raise LetterError(f'there is no exercise "{name}"; lesson {int(lesson):02d} has {known}')
@@ -191,14 +218,17 @@ def _find(name: str) -> Exercise:
 
 
 def call(answer: Any, case: Case) -> Any:
-    """Call the learner's function on copies of a case's values, and turn whatever goes wrong into a finding.
+    """Call the learner's function on copies of a case's values, and turn whatever goes wrong into a
+    finding.
 
-    A function that changes a tensor, array or list it was given, or what becomes of a tensor's gradient, is reported:
-    the caller still needs it.
+    A function that changes a tensor, array or list it was given, or what becomes of a tensor's
+    gradient, is reported: the caller still needs it.
     """
     if not callable(answer):
         cause = "pass the function itself, without calling it."
-        raise Incorrect(f"This exercise asks for a function, and got {in_words(answer)}.", case, cause=cause)
+        raise Incorrect(
+            f"This exercise asks for a function, and got {in_words(answer)}.", case, cause=cause
+        )
     given = {name: copied(value) for name, value in case.items()}
     before = {name: remembered(value) for name, value in case.items()}
     try:
@@ -206,46 +236,73 @@ def call(answer: Any, case: Case) -> Any:
         with contextlib.redirect_stderr(io.StringIO()):
             returned = answer(*given.values())
     except (Exception, SystemExit) as error:
-        if isinstance(error, NotImplementedError) and not error.args:  # torch raises it, too, and says for what
+        if (
+            isinstance(error, NotImplementedError) and not error.args
+        ):  # torch raises it, too, and says for what
             raise NotAttempted(other_stub(answer, error)) from None
         what = f"{_STOPPED} {type(error).__name__}: {error}"
         raise Incorrect(what, case, cause=where(error)) from None
     if returned is Ellipsis:
         raise NotAttempted
     if returned is None:
-        raise Incorrect("Your function returned None.", case, cause="a missing `return`, or one with nothing after it.")
+        raise Incorrect(
+            "Your function returned None.",
+            case,
+            cause="a missing `return`, or one with nothing after it.",
+        )
     parts = returned if isinstance(returned, (tuple, list)) else [returned]
     if any(isinstance(one, torch.Tensor) and one.layout != torch.strided for one in parts):
-        raise Incorrect("Your function returned a sparse tensor.", case, cause="`.to_dense()` is missing at the end.")
+        raise Incorrect(
+            "Your function returned a sparse tensor.",
+            case,
+            cause="`.to_dense()` is missing at the end.",
+        )
     for name, value in before.items():
         if effect := effect_on(name, value, given[name]):
             raise Incorrect(effect[0], before, cause=effect[1])
     return returned
 
 
-def compare(name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()) -> None:
-    """Type, shape, dtype and values of one tensor, array or number, in this order; the first difference is the finding.
+def compare(
+    name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()
+) -> None:
+    """Type, shape, dtype and values of one tensor, array or number, in this order; the first
+    difference is the finding.
 
-    expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or fractions), and a
-    tensor of fractions may be wider than asked for: what was computed in float64 is no mistake.
+    expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or
+    fractions), and a tensor of fractions may be wider than asked for: what was computed in float64
+    is no mistake.
     causes: pairs (value that a typical mistake gives, what the mistake is).
     """
     wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
     kind = kind_of(expected)
-    comparable = kind_of(actual) in ("a tensor", "an array", "a number") or getattr(actual, "shape", None) == ()
+    comparable = (
+        kind_of(actual) in ("a tensor", "an array", "a number")
+        or getattr(actual, "shape", None) == ()
+    )
     likely = likeliest(actual, causes) if comparable else ""
-    if kind_of(actual) != kind and not (kind == "a number" and getattr(actual, "shape", None) == ()):
+    if kind_of(actual) != kind and not (
+        kind == "a number" and getattr(actual, "shape", None) == ()
+    ):
         what = f"`{name}` should be {kind} and is {kind_of(actual)}."
-        if comparable and close(actual, expected):  # so no mistake that gives these values is the cause
+        if comparable and close(
+            actual, expected
+        ):  # so no mistake that gives these values is the cause
             likely = ""
         raise wrong(what, cause=likely or cause_of_kind(actual, expected))
     if kind != "a number":
         if actual.shape != expected.shape:
-            what = f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
+            what = (
+                f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
+            )
             raise wrong(what, cause=likely or cause_of_shape(actual, expected))
         if dtype_of(actual) != dtype_of(expected) and not wider(actual, expected):
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
             raise wrong(what, cause=likely or cause_of_dtype(actual, expected))
     if not close(actual, expected):
-        shaped = "the wrong value" if getattr(expected, "shape", ()) == () else "the right shape, and wrong values"
+        shaped = (
+            "the wrong value"
+            if getattr(expected, "shape", ()) == ()
+            else "the right shape, and wrong values"
+        )
         raise wrong(f"`{name}` has {shaped}.", cause=likely)

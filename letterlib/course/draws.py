@@ -6,12 +6,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from letterlib.training import seeded
+from letterlib.train import seeded
 
 
 @contextmanager
 def drawing_from(seed: int) -> Iterator[None]:
-    """Inside, what draws with torch, `np.random` or `random` draws the same each time; afterwards as if nothing was.
+    """Inside, what draws with torch, `np.random` or `random` draws the same each time; afterwards
+    as if nothing was.
 
     So grading twice gives the same marks. An answer with a generator of its own is its own affair.
     """

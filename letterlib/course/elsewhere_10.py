@@ -1,7 +1,8 @@
-"""What a learner's function returns in other processes, where texts have other hashes and sets another order.
+"""What a learner's function returns in other processes, where texts have other hashes and sets
+another order.
 
-No process can import what was written in a notebook. So the function's code is sent, with all that it refers to; this
-file, run as a script, is the other end.
+No process can import what was written in a notebook. So the function's code is sent, with all that
+it refers to; this file, run as a script, is the other end.
 """
 
 import contextlib
@@ -19,14 +20,18 @@ _MODULES = sys.stdlib_module_names - {"__main__"}
 
 
 def elsewhere(answer: FunctionType, values: list) -> list[Any]:
-    """What `answer(*values)` returns in two processes; less where it cannot be sent, or stops there."""
+    """What `answer(*values)` returns in two processes; less where it cannot be sent, or stops
+    there.
+    """
     try:
         sent = marshal.dumps((_described(answer), _globals_of(answer), values))
     except (ValueError, AttributeError, RecursionError):
         return []
     known, found = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}, []
     for seed in ("1", "2"):
-        with contextlib.suppress(subprocess.SubprocessError, OSError, ValueError, EOFError, TypeError):
+        with contextlib.suppress(
+            subprocess.SubprocessError, OSError, ValueError, EOFError, TypeError
+        ):
             done = subprocess.run(
                 [sys.executable, "-S", __file__],
                 input=sent,
@@ -40,11 +45,16 @@ def elsewhere(answer: FunctionType, values: list) -> list[Any]:
 
 
 def _described(value: Any) -> tuple:
-    """A value in words that the other process can make it of again; ValueError where there are none."""
+    """A value in words that the other process can make it of again; ValueError where there are
+    none.
+    """
     if isinstance(value, ModuleType):
         return "module", value.__name__
     module = getattr(value, "__module__", None) or ""
-    if module.split(".")[0] in _MODULES and getattr(sys.modules.get(module), value.__name__, None) is value:
+    if (
+        module.split(".")[0] in _MODULES
+        and getattr(sys.modules.get(module), value.__name__, None) is value
+    ):
         return "member", module, value.__name__
     if isinstance(value, FunctionType):
         defaults = [_described(one) for one in value.__defaults__ or ()]
@@ -66,7 +76,9 @@ def _globals_of(answer: FunctionType) -> dict[str, tuple]:
         functions += [one for one in (*inner, *given) if isinstance(one, FunctionType)]
         for name in _names_in(function.__code__) & function.__globals__.keys() - found.keys():
             value = function.__globals__[name]
-            with contextlib.suppress(ValueError, AttributeError):  # perhaps the name of an attribute, and not read
+            with contextlib.suppress(
+                ValueError, AttributeError
+            ):  # perhaps the name of an attribute, and not read
                 found[name] = _described(value)
                 if found[name][0] == "function":
                     functions.append(value)
@@ -74,7 +86,9 @@ def _globals_of(answer: FunctionType) -> dict[str, tuple]:
 
 
 def _names_in(code: CodeType) -> set[str]:
-    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
+    return set(code.co_names).union(
+        *(_names_in(one) for one in code.co_consts if isinstance(one, CodeType))
+    )
 
 
 def _rebuilt(described: tuple, names: dict[str, Any]) -> Any:
@@ -87,7 +101,9 @@ def _rebuilt(described: tuple, names: dict[str, Any]) -> Any:
         return getattr(importlib.import_module(what[0]), what[1])
     code, defaults, named, cells = what
     closure = tuple(CellType(_rebuilt(one, names)) for one in cells)
-    function = FunctionType(code, names, None, tuple(_rebuilt(one, names) for one in defaults), closure)
+    function = FunctionType(
+        code, names, None, tuple(_rebuilt(one, names) for one in defaults), closure
+    )
     function.__kwdefaults__ = {name: _rebuilt(one, names) for name, one in named.items()}
     return function
 

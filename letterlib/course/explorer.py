@@ -1,6 +1,8 @@
-"""The identifier explorer of lesson 05: a film, the films that share its first codes, and how alpha and beta move them.
+"""The identifier explorer of lesson 05: a film, the films that share its first codes, and how alpha
+and beta move them.
 
-`company` and `movement` are pure and return HTML; `Explorer` puts the same behind a search field and two sliders.
+`company` and `movement` are pure and return HTML; `Explorer` puts the same behind a search field
+and two sliders.
 """
 
 import html
@@ -16,8 +18,8 @@ from safetensors.numpy import load_file
 
 from letterlib.data.dataset import Dataset
 from letterlib.errors import LetterError
-from letterlib.files import read_json
-from letterlib.tokenization.identifiers import token
+from letterlib.store import read_json
+from letterlib.tokenizer.identifiers import token
 
 NAMED = 4
 """How many films of a group are named, the best known first."""
@@ -30,7 +32,8 @@ _ARTICLE = re.compile(r"^(the|an?) ")  # the catalogue has it at the end: "Matri
 class Sweep:
     """The codes of one catalogue under several settings.
 
-    codes: (alpha, beta) -> int64 [n_items, L]. known: how often each item was watched, int64 [n_items].
+    codes: (alpha, beta) -> int64 [n_items, L]. known: how often each item was watched, int64
+    [n_items].
     """
 
     codes: Mapping[tuple[float, float], np.ndarray]
@@ -39,7 +42,9 @@ class Sweep:
 
     @classmethod
     def load(cls, folder: Path, dataset: Dataset) -> "Sweep":
-        """Read `codes.safetensors` and `sweep.json`. Codes of other items than the data set's are a LetterError."""
+        """Read `codes.safetensors` and `sweep.json`. Codes of other items than the data set's are a
+        LetterError.
+        """
         about = read_json(folder / "sweep.json")
         if about["fingerprint"] != dataset.fingerprint:
             raise LetterError(
@@ -51,7 +56,9 @@ class Sweep:
         try:
             tables = load_file(path)
         except (SafetensorError, OSError) as error:
-            raise LetterError(f"{path}: not readable ({error}); fetch it from the repository again") from error
+            raise LetterError(
+                f"{path}: not readable ({error}); fetch it from the repository again"
+            ) from error
         codes = {_setting(key): table.astype(np.int64) for key, table in tables.items()}
         watched = np.bincount(dataset.sequences.values, minlength=dataset.n_items)
         return cls(codes, dataset.titles(), watched)
@@ -65,12 +72,16 @@ class Sweep:
         return sorted({beta for _, beta in self.codes})
 
     def item(self, title: str) -> int:
-        """The item with this title, or the best known one that contains it, in any case, without a leading article."""
+        """The item with this title, or the best known one that contains it, in any case, without a
+        leading article.
+        """
         words = title.strip().lower()
         part = _ARTICLE.sub("", words)
         found = [i for i, one in enumerate(self.titles) if part and part in one.lower()]
         if not found:
-            raise LetterError(f'no film is called "{title}"; type a part of its title, one word is enough')
+            raise LetterError(
+                f'no film is called "{title}"; type a part of its title, one word is enough'
+            )
         exact = [i for i in found if self.titles[i].lower() == words]
         return max(exact or found, key=lambda i: self.known[i])
 
@@ -88,7 +99,9 @@ def _setting(key: str) -> tuple[float, float]:
 
 
 def sharing(codes: np.ndarray, item: int) -> list[np.ndarray]:
-    """The other items whose first l codes are the item's, and no more, for l = 1, ..., L. codes: [n_items, L]."""
+    """The other items whose first l codes are the item's, and no more, for l = 1, ..., L. codes:
+    [n_items, L].
+    """
     common = np.logical_and.accumulate(codes == codes[item], axis=1).sum(axis=1)
     common[item] = 0
     return [np.flatnonzero(common == length) for length in range(1, codes.shape[1] + 1)]
@@ -99,17 +112,23 @@ def identifier(codes: np.ndarray, item: int) -> str:
 
 
 def company(sweep: Sweep, item: int, alpha: float, beta: float) -> str:
-    """HTML: the item's identifier under one setting, and the items that share four, three, two codes or one."""
+    """HTML: the item's identifier under one setting, and the items that share four, three, two
+    codes or one.
+    """
     codes = sweep.at(alpha, beta)
-    rows = [(f"{length} of {codes.shape[1]}", f"{len(others):,}", _named(sweep, others))
-            for length, others in reversed(list(enumerate(sharing(codes, item), start=1)))]  # fmt: skip
+    rows = [
+        (f"{length} of {codes.shape[1]}", f"{len(others):,}", _named(sweep, others))
+        for length, others in reversed(list(enumerate(sharing(codes, item), start=1)))
+    ]
     head = f"<b>{html.escape(sweep.titles[item])}</b> at alpha {alpha:g}, beta {beta:g}: "
     head += f"<code>{html.escape(identifier(codes, item))}</code>"
     return f"<p>{head}</p>" + _table(["first codes shared", "films", "the best known"], rows)
 
 
 def movement(sweep: Sweep, item: int) -> str:
-    """HTML: for every setting the identifier and the items nearest in it, one row an alpha, one column a beta."""
+    """HTML: for every setting the identifier and the items nearest in it, one row an alpha, one
+    column a beta.
+    """
     rows = []
     for alpha in sweep.alphas:
         cells = [_nearest(sweep, item, alpha, beta) for beta in sweep.betas]
@@ -122,7 +141,9 @@ def _nearest(sweep: Sweep, item: int, alpha: float, beta: float) -> str:
     """One cell of `movement`: the longest prefix that anybody shares, and who."""
     codes = sweep.at(alpha, beta)
     groups = sharing(codes, item)
-    longest = max((length for length, others in enumerate(groups, start=1) if len(others)), default=0)
+    longest = max(
+        (length for length, others in enumerate(groups, start=1) if len(others)), default=0
+    )
     written = f"<code>{html.escape(identifier(codes, item))}</code>"
     if not longest:
         return f"{written}<br>no other film has its first code"
@@ -138,12 +159,16 @@ def _named(sweep: Sweep, items: np.ndarray) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Cells are HTML already."""
     first = "".join(f"<th {_CELL}>{one}</th>" for one in head)
-    below = "".join("<tr>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    below = "".join(
+        "<tr>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in row) + "</tr>" for row in rows
+    )
     return f"<table><thead><tr>{first}</tr></thead><tbody>{below}</tbody></table>"
 
 
 class Explorer:
-    """A search field, two sliders and the table of `company`. Where widgets cannot live, the table alone is shown."""
+    """A search field, two sliders and the table of `company`. Where widgets cannot live, the table
+    alone is shown.
+    """
 
     def __init__(self, sweep: Sweep, title: str):
         import ipywidgets as widgets  # the course has it, the library alone does not need it
@@ -151,9 +176,15 @@ class Explorer:
         self.sweep, self.shown = sweep, sweep.item(title)
         titles = sorted(sweep.titles)
         style = {"continuous_update": False, "layout": widgets.Layout(width="32em")}
-        self.film = widgets.Combobox(value=sweep.titles[self.shown], options=titles, description="film", **style)
-        self.alpha = widgets.SelectionSlider(options=_options(sweep.alphas), description="alpha", **style)
-        self.beta = widgets.SelectionSlider(options=_options(sweep.betas), description="beta", **style)
+        self.film = widgets.Combobox(
+            value=sweep.titles[self.shown], options=titles, description="film", **style
+        )
+        self.alpha = widgets.SelectionSlider(
+            options=_options(sweep.alphas), description="alpha", **style
+        )
+        self.beta = widgets.SelectionSlider(
+            options=_options(sweep.betas), description="beta", **style
+        )
         self.page = widgets.HTML()
         for control in (self.film, self.alpha, self.beta):
             control.observe(lambda change: self.refresh(), "value")
@@ -161,7 +192,9 @@ class Explorer:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the controls say; a title that no film has leaves the last film, with a line that says so."""
+        """Show what the controls say; a title that no film has leaves the last film, with a line
+        that says so.
+        """
         said = ""
         try:
             self.shown = self.sweep.item(self.film.value)

@@ -17,26 +17,42 @@ DPI = 84  # so that the notebook stays small
 def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -> Axes:
     """The encoder-decoder as boxes: what it reads, what the decoder hears, what it is to write."""
     ax = plt.subplots(figsize=(9, 3.7), layout="constrained", dpi=DPI)[1]
-    boxes = {"encoder\n(self-attention, feed-forward)": (0, 5.6), "decoder\n(self-attention, attention to the memory, "
-             "feed-forward)": (6.6, 5.4)}  # fmt: skip
+    boxes = {
+        "encoder\n(self-attention, feed-forward)": (0, 5.6),
+        "decoder\n(self-attention, attention to the memory, feed-forward)": (6.6, 5.4),
+    }
     for i, (name, (left, width)) in enumerate(boxes.items()):
-        ax.add_patch(plt.Rectangle((left, 1.2), width, 1.1, facecolor=PALETTE[i], alpha=0.18, edgecolor=PALETTE[i]))
+        ax.add_patch(
+            plt.Rectangle(
+                (left, 1.2), width, 1.1, facecolor=PALETTE[i], alpha=0.18, edgecolor=PALETTE[i]
+            )
+        )
         ax.text(left + width / 2, 1.75, name, ha="center", va="center", fontsize=9)
 
     def row(words: Sequence[str], left: float, width: float, y: float, up: bool) -> None:
         for i, word in enumerate(words):
             x = left + (i + 0.5) * width / len(words)
-            ax.text(x, y, word, ha="center", va="center", fontsize=8, rotation=90, family="monospace")
+            ax.text(
+                x, y, word, ha="center", va="center", fontsize=8, rotation=90, family="monospace"
+            )
             ends = ((x, y + 0.52), (x, 1.18)) if up else ((x, 2.32), (x, y - 0.52))
-            ax.annotate("", ends[1], ends[0], arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 0.7})
+            ax.annotate(
+                "",
+                ends[1],
+                ends[0],
+                arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 0.7},
+            )
 
     row(read, 0, 5.6, 0.2, True)
     row(heard, 6.6, 5.4, 0.2, True)
     row(written, 6.6, 5.4, 3.3, False)
     ax.annotate("", (6.55, 1.75), (5.65, 1.75), arrowprops={"arrowstyle": "->", "linewidth": 1.6})
     ax.text(6.1, 1.87, "memory", ha="center", fontsize=8.5)
-    notes = [(2.8, -0.72, "what was watched"), (9.3, -0.72, "one step behind what is to be written"),
-             (9.3, 4.25, "the next film's tokens, each to be told from those before it")]  # fmt: skip
+    notes = [
+        (2.8, -0.72, "what was watched"),
+        (9.3, -0.72, "one step behind what is to be written"),
+        (9.3, 4.25, "the next film's tokens, each to be told from those before it"),
+    ]
     for x, y, text in notes:
         ax.text(x, y, text, ha="center", va="center", fontsize=9, color=GREY)
     ax.set(xlim=(-0.1, 12.1), ylim=(-0.95, 4.45))
@@ -50,7 +66,13 @@ def leak(losses: Mapping[str, Sequence[float]]) -> Axes:
     """Training loss by step, one line a way of feeding the decoder."""
     ax = plt.subplots(figsize=(7, 3.1), layout="constrained", dpi=DPI)[1]
     for i, (name, values) in enumerate(losses.items()):
-        ax.plot(range(1, len(values) + 1), values, color=PALETTE[i], label=name, linestyle=("-", "--")[i % 2])
+        ax.plot(
+            range(1, len(values) + 1),
+            values,
+            color=PALETTE[i],
+            label=name,
+            linestyle=("-", "--")[i % 2],
+        )
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(frameon=False)
     last = ", ".join(f"{np.mean(values[-10:]):.2f} {name}" for name, values in losses.items())
@@ -63,13 +85,17 @@ def learning_curves(logs: Mapping[str, object]) -> np.ndarray:
     said, last = [], []
     for i, (name, log) in enumerate(logs.items()):
         losses = [epoch["loss"] for epoch in log.losses]
-        axes[0].plot(range(1, len(losses) + 1), losses, f"{MARKERS[i]}-", color=PALETTE[i], label=name)
+        axes[0].plot(
+            range(1, len(losses) + 1), losses, f"{MARKERS[i]}-", color=PALETTE[i], label=name
+        )
         epochs, scores = zip(*log.validations, strict=True)
         axes[1].plot(epochs, scores, f"{MARKERS[i]}-", color=PALETTE[i], label=name)
         said.append(f"{name} {scores[-1]:.3f}")
         last.append(f"{name} {losses[-1]:.2f}")
     axes[0].set(xlabel="epoch", ylabel="loss on training pairs")
-    axes[1].set(xlabel="epoch", ylabel="NDCG@10 on validation", xlim=axes[0].get_xlim(), ylim=(0, None))
+    axes[1].set(
+        xlabel="epoch", ylabel="NDCG@10 on validation", xlim=axes[0].get_xlim(), ylim=(0, None)
+    )
     for ax in axes:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(frameon=False)
@@ -84,8 +110,16 @@ def attention_of_one(
     """Attention to the memory, one panel a head, for one case. weights: [heads, written, read]."""
     n, columns = len(weights), 2
     rows = -(-n // columns)
-    axes = plt.subplots(rows, columns, figsize=(9.4, 0.9 + 1.75 * rows), layout="constrained", dpi=DPI, squeeze=False,
-                        sharex=True, sharey=True)[1]  # fmt: skip
+    axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(9.4, 0.9 + 1.75 * rows),
+        layout="constrained",
+        dpi=DPI,
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )[1]
     per_film = (len(read) - 1) // len(films)
     for head, ax in enumerate(axes.flat):
         if head >= n:
@@ -98,33 +132,59 @@ def attention_of_one(
             ax.axvline(edge - 0.5, color="white", linewidth=1)
         ax.set_ylabel(f"head {head + 1}", fontsize=9)
     for i, film in enumerate(film.split(" (")[0] for film in films):
-        place, label = ((i + 0.5) * per_film - 0.5, 1.03), film if len(film) < 16 else f"{film[:14].strip()}…"
+        place, label = (
+            ((i + 0.5) * per_film - 0.5, 1.03),
+            film if len(film) < 16 else f"{film[:14].strip()}…",
+        )
         for ax in axes[0]:
-            ax.annotate(label, place, xycoords=("data", "axes fraction"), ha="center", fontsize=7, color=GREY)
+            ax.annotate(
+                label,
+                place,
+                xycoords=("data", "axes fraction"),
+                ha="center",
+                fontsize=7,
+                color=GREY,
+            )
     axes[0, 0].figure.colorbar(image, ax=axes, shrink=0.8, label="attention")
     on_end = weights[:, :, -1].mean()
-    axes[0, 0].figure.suptitle(f"{on_end:.0%} of the attention in this case lies on the end token", fontsize=11)
+    axes[0, 0].figure.suptitle(
+        f"{on_end:.0%} of the attention in this case lies on the end token", fontsize=11
+    )
     return axes
 
 
 def attention_shares(by_film: np.ndarray, by_level: np.ndarray) -> np.ndarray:
-    """Where the decoder looks while it writes each token: by film, oldest first, and by code level; then the end token.
+    """Where the decoder looks while it writes each token: by film, oldest first, and by code level;
+    then the end token.
 
     by_film: [written, films + 1]; by_level: [written, levels + 1].
     """
     axes = plt.subplots(1, 2, figsize=(9.4, 3), layout="constrained", dpi=DPI, sharey=True)[1]
     n_films, n_levels = by_film.shape[1] - 1, by_level.shape[1] - 1
     names = [f"{n_films - i} films ago" if i < n_films - 1 else "last film" for i in range(n_films)]
-    panels = [(by_film, [*names, "end token"]), (by_level, [*[f"code {i + 1}" for i in range(n_levels)], "end token"])]
+    panels = [
+        (by_film, [*names, "end token"]),
+        (by_level, [*[f"code {i + 1}" for i in range(n_levels)], "end token"]),
+    ]
     for ax, (shares, labels) in zip(axes, panels, strict=True):
         shades = [*plt.get_cmap("viridis")(np.linspace(0.15, 0.95, len(labels) - 1)), "#d0d0d0"]
         left = np.zeros(len(shares))
         for values, label, shade in zip(shares.T, labels, shades, strict=True):
-            ax.barh(range(len(shares)), values, left=left, color=shade, label=label, edgecolor="white", linewidth=0.5)
+            ax.barh(
+                range(len(shares)),
+                values,
+                left=left,
+                color=shade,
+                label=label,
+                edgecolor="white",
+                linewidth=0.5,
+            )
             left = left + values
         ax.set_yticks(range(len(shares)), [f"code {i + 1}" for i in range(len(shares))])
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8)
+        ax.legend(
+            frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8
+        )
     axes[0].invert_yaxis()
     axes[0].set_ylabel("while it writes")
     films = by_film[0, :-1] / by_film[0, :-1].sum()
@@ -136,8 +196,9 @@ def attention_shares(by_film: np.ndarray, by_level: np.ndarray) -> np.ndarray:
 
 
 def weight_by_rank(weights: Mapping[float, np.ndarray]) -> np.ndarray:
-    """Mean weight of the negative at each rank, and the share of the hardest so many. weights: tau -> [n, negatives],
-    hardest first."""
+    """Mean weight of the negative at each rank, and the share of the hardest so many. weights: tau
+    -> [n, negatives], hardest first.
+    """
     axes = plt.subplots(1, 2, figsize=(9, 3.1), layout="constrained", dpi=DPI)[1]
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(weights)))
     said = {}
@@ -149,7 +210,12 @@ def weight_by_rank(weights: Mapping[float, np.ndarray]) -> np.ndarray:
         said[tau] = mean[:10].sum()
     axes[0].axhline(1 / len(mean), color=GREY, linestyle=":", linewidth=1)
     axes[0].annotate(
-        "all alike", (1.1, 1 / len(mean)), xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=8
+        "all alike",
+        (1.1, 1 / len(mean)),
+        xytext=(0, 3),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=8,
     )
     axes[0].set(xscale="log", yscale="log", ylim=(1e-6, 1), ylabel="weight")
     axes[1].set(xscale="log", ylim=(0, 1.02), ylabel="weight of the hardest, together")
@@ -161,17 +227,34 @@ def weight_by_rank(weights: Mapping[float, np.ndarray]) -> np.ndarray:
     axes[1].legend(frameon=False, fontsize=8, loc="lower right")
     low, high = min(said), max(said)
     titled(axes[0], "The lower tau, the steeper", "y")
-    titled(axes[1], f"Ten hardest: {said[low]:.0%} at tau {low:g}, {said[high]:.0%} at tau {high:g}", "y")
+    titled(
+        axes[1],
+        f"Ten hardest: {said[low]:.0%} at tau {low:g}, {said[high]:.0%} at tau {high:g}",
+        "y",
+    )
     return axes
 
 
 def rewards(curves: Mapping[str, np.ndarray]) -> Axes:
-    """What a target earns at each rank under several measures. curves: name -> value at rank 0, 1, 2, ..."""
+    """What a target earns at each rank under several measures. curves: name -> value at rank 0, 1,
+    2, ...
+    """
     ax = plt.subplots(figsize=(7, 3), layout="constrained", dpi=DPI)[1]
     for i, (name, values) in enumerate(curves.items()):
-        ax.plot(range(len(values)), values, MARKERS[i], color=PALETTE[i], label=name, markersize=4,
-                linestyle=("-", "--", "-.", ":")[i % 4])  # fmt: skip
-    ax.set(xlabel="rank of the target (0 is the first place)", ylabel="what it earns", ylim=(-0.03, 1.06))
+        ax.plot(
+            range(len(values)),
+            values,
+            MARKERS[i],
+            color=PALETTE[i],
+            label=name,
+            markersize=4,
+            linestyle=("-", "--", "-.", ":")[i % 4],
+        )
+    ax.set(
+        xlabel="rank of the target (0 is the first place)",
+        ylabel="what it earns",
+        ylim=(-0.03, 1.06),
+    )
     ax.legend(frameon=False, loc="center right")
     last = {name: values[-1] for name, values in curves.items()}
     flat = max(last, key=last.get)
@@ -179,17 +262,32 @@ def rewards(curves: Mapping[str, np.ndarray]) -> Axes:
 
 
 def followed(table: pd.DataFrame) -> Axes:
-    """Correlation over cases, rows tau, columns how many negatives count; each column's highest is framed."""
+    """Correlation over cases, rows tau, columns how many negatives count; each column's highest is
+    framed.
+    """
     ax = plt.subplots(figsize=(7, 3.3), layout="constrained", dpi=DPI)[1]
     values = table.to_numpy()
-    image = ax.imshow(values, cmap="viridis", aspect="auto", vmin=np.floor(values.min() * 20) / 20, vmax=1)
+    image = ax.imshow(
+        values, cmap="viridis", aspect="auto", vmin=np.floor(values.min() * 20) / 20, vmax=1
+    )
     middle = (values.min() + 1) / 2
     for row, column in np.ndindex(*values.shape):
-        ax.text(column, row, f"{values[row, column]:.3f}", ha="center", va="center", fontsize=8,
-                color="white" if values[row, column] < middle else "black")  # fmt: skip
+        ax.text(
+            column,
+            row,
+            f"{values[row, column]:.3f}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if values[row, column] < middle else "black",
+        )
     best = values.argmax(axis=0)
     for column, row in enumerate(best):
-        ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=PALETTE[3], linewidth=2.5))
+        ax.add_patch(
+            plt.Rectangle(
+                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=PALETTE[3], linewidth=2.5
+            )
+        )
     ax.set_xticks(range(values.shape[1]), [f"{k:,}" for k in table.columns])
     ax.set_yticks(range(len(values)), [f"{tau:g}" for tau in table.index])
     ax.set(xlabel="how many of the hardest negatives count", ylabel="tau of the loss")
@@ -200,27 +298,47 @@ def followed(table: pd.DataFrame) -> Axes:
 
 
 def recall_against_tau(
-    recall: Mapping[str, Mapping[float, Interval]], share: Mapping[str, Mapping[float, float]], n_seeds: int
+    recall: Mapping[str, Mapping[float, Interval]],
+    share: Mapping[str, Mapping[float, float]],
+    n_seeds: int,
 ) -> np.ndarray:
-    """Recall@10 by tau and way of decoding, with intervals; and the share of the push on the ten hardest negatives."""
+    """Recall@10 by tau and way of decoding, with intervals; and the share of the push on the ten
+    hardest negatives.
+    """
     axes = plt.subplots(1, 2, figsize=(9.2, 3.4), layout="constrained", dpi=DPI)[1]
     for i, (way, by_tau) in enumerate(recall.items()):
         taus = np.array(list(by_tau)) + (i - 0.5) * 0.012
         low, mean, high = (
-            np.array([getattr(one, name) for one in by_tau.values()]) for name in ("low", "mean", "high")
+            np.array([getattr(one, name) for one in by_tau.values()])
+            for name in ("low", "mean", "high")
         )
-        axes[0].errorbar(taus, mean, [mean - low, high - mean], fmt=f"{MARKERS[i]}-", color=PALETTE[i], label=way,
-                         capsize=3, linewidth=1.4)  # fmt: skip
+        axes[0].errorbar(
+            taus,
+            mean,
+            [mean - low, high - mean],
+            fmt=f"{MARKERS[i]}-",
+            color=PALETTE[i],
+            label=way,
+            capsize=3,
+            linewidth=1.4,
+        )
     spans = {
-        way: max(one.mean for one in v.values()) - min(one.mean for one in v.values()) for way, v in recall.items()
+        way: max(one.mean for one in v.values()) - min(one.mean for one in v.values())
+        for way, v in recall.items()
     }
     axes[0].set(xlabel="tau in training", ylabel="Recall@10", ylim=(0, None))
     axes[0].legend(frameon=False, loc="lower right")
     said = ", ".join(f"{span:.4f} {way}" for way, span in spans.items())
     titled(axes[0], f"Highest minus lowest mean, {n_seeds} seed{'s' * (n_seeds > 1)}:\n{said}", "y")
     for i, (name, by_tau) in enumerate(share.items()):
-        axes[1].plot(list(by_tau), list(by_tau.values()), MARKERS[i], color=PALETTE[i + 2], label=name,
-                     linestyle=("-", "--")[i % 2])  # fmt: skip
+        axes[1].plot(
+            list(by_tau),
+            list(by_tau.values()),
+            MARKERS[i],
+            color=PALETTE[i + 2],
+            label=name,
+            linestyle=("-", "--")[i % 2],
+        )
     axes[1].set(xlabel="tau", ylabel="push on the ten hardest negatives", ylim=(0, 1))
     axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[1].legend(frameon=False, loc="lower left")
@@ -231,14 +349,20 @@ def recall_against_tau(
 
 
 def first_codes(counts: Mapping[str, pd.DataFrame], bias: Mapping[str, float]) -> np.ndarray:
-    """Share of each first code in the generated lists against its share of the targets, one panel an arm.
+    """Share of each first code in the generated lists against its share of the targets, one panel
+    an arm.
 
-    counts: arm -> columns generated, catalogue, targets; bias: arm -> KL of generated from targets, mean over seeds.
+    counts: arm -> columns generated, catalogue, targets; bias: arm -> KL of generated from targets,
+    mean over seeds.
     """
-    axes = plt.subplots(1, len(counts), figsize=(9.2, 3.3), layout="constrained", dpi=DPI, sharex=True, sharey=True)[1]
+    axes = plt.subplots(
+        1, len(counts), figsize=(9.2, 3.3), layout="constrained", dpi=DPI, sharex=True, sharey=True
+    )[1]
     for i, (ax, (name, table)) in enumerate(zip(np.atleast_1d(axes), counts.items(), strict=True)):
         alive = table[table["catalogue"] > 0]
-        shares = (alive + 0.5) / (alive + 0.5).sum()  # half a count, so that a code never written has a place
+        shares = (alive + 0.5) / (
+            alive + 0.5
+        ).sum()  # half a count, so that a code never written has a place
         ax.scatter(shares["targets"], shares["generated"], s=10, color=PALETTE[i], alpha=0.7)
         ax.plot([1e-4, 0.1], [1e-4, 0.1], color=GREY, linewidth=1)
         ax.set(xscale="log", yscale="log", xlabel="share of the targets")

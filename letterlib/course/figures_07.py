@@ -1,4 +1,6 @@
-"""The figures and tables of lesson 07. Each takes data and draws; figures return Axes, tables return HTML."""
+"""The figures and tables of lesson 07. Each takes data and draws; figures return Axes, tables
+return HTML.
+"""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -9,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from letterlib.generation.alignment import TASKS, Example
-from letterlib.generation.language_model import Vocabulary
+from letterlib.generators.alignment import TASKS, Example
+from letterlib.generators.language_model import Vocabulary
 from letterlib.plots import GREY, MARKERS, PALETTE, spanned
 
 _RESPONSE = "background:#0072B2;color:white;border-radius:3px;padding:1px 3px 3px"
@@ -25,8 +27,12 @@ def items_in(tokens: Sequence[int], vocabulary: Vocabulary) -> list[int]:
     return [of[window] for window in windows if window in of]
 
 
-def prompts_and_responses(examples: Sequence[Example], vocabulary: Vocabulary, titles: Sequence[str]) -> str:
-    """One example a row: the prompt plain, the response on blue, and the titles of the identifiers in both."""
+def prompts_and_responses(
+    examples: Sequence[Example], vocabulary: Vocabulary, titles: Sequence[str]
+) -> str:
+    """One example a row: the prompt plain, the response on blue, and the titles of the identifiers
+    in both.
+    """
     rows = []
     for one in examples:
         said = vocabulary.tokenizer.decode(one.tokens[~one.response])
@@ -41,12 +47,16 @@ def prompts_and_responses(examples: Sequence[Example], vocabulary: Vocabulary, t
 
 
 def learnt_tokens(one: Example, losses: Sequence[float], vocabulary: Vocabulary) -> str:
-    """Every token of an example: those that are only read plain, those that are learnt on blue with their loss."""
+    """Every token of an example: those that are only read plain, those that are learnt on blue with
+    their loss.
+    """
     left, cells = iter(losses), []
     for token, response in zip(one.tokens.tolist(), one.response, strict=True):
         text = html.escape(repr(vocabulary.tokenizer.decode([token]))[1:-1])
         below = f"{next(left):.1f}" if response else "&nbsp;"
-        style = _RESPONSE if response else "background:#eeeeee;border-radius:3px;padding:1px 3px 3px"
+        style = (
+            _RESPONSE if response else "background:#eeeeee;border-radius:3px;padding:1px 3px 3px"
+        )
         cells.append(
             f'<span style="display:inline-block;text-align:center;margin:2px">'
             f'<code style="display:inline-block;{style}">{text}</code><br><small>{below}</small></span>'
@@ -65,7 +75,10 @@ def lists_side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
         body += "<tr>"
         for name, films in row.items():
             right = () if name in ("history", "came next") else row["came next"]
-            lines = [f"<b>{html.escape(film)}</b>" if film in right else html.escape(film) for film in films]
+            lines = [
+                f"<b>{html.escape(film)}</b>" if film in right else html.escape(film)
+                for film in films
+            ]
             body += f'<td style="{_CELL};border-top:1px solid #ccc">{"<br>".join(lines)}</td>'
         body += "</tr>"
     return f'<table style="font-size:85%"><tr>{head}</tr>{body}</table>'
@@ -83,12 +96,30 @@ def adapter_to_scale(d_out: int, d_in: int, rank: int) -> Axes:
     for x, y, width, height, colour, _ in boxes:
         ax.add_patch(Rectangle((x, y), width, height, color=colour))
     ax.text(d_in / 2, d_out / 2, boxes[0][5], ha="center", va="center")
-    ax.text(d_in + gap + thick + 0.02 * d_in, d_out * 0.3, boxes[1][5], ha="left", va="center", color=PALETTE[1])
-    ax.text(2 * d_in + 1.5 * gap, d_out - thick - 0.07 * d_out, boxes[2][5], ha="right", va="center", color=PALETTE[0])
+    ax.text(
+        d_in + gap + thick + 0.02 * d_in,
+        d_out * 0.3,
+        boxes[1][5],
+        ha="left",
+        va="center",
+        color=PALETTE[1],
+    )
+    ax.text(
+        2 * d_in + 1.5 * gap,
+        d_out - thick - 0.07 * d_out,
+        boxes[2][5],
+        ha="right",
+        va="center",
+        color=PALETTE[0],
+    )
     ax.text(d_in + gap / 2, d_out / 2, "+", ha="center", va="center", fontsize=20)
     share = rank * (d_in + d_out) / (d_in * d_out)
     ax.set_title(f"The adapter has {share:.1%} of the matrix's numbers", loc="left", fontsize=11)
-    ax.set(xlim=(-0.02 * d_in, 2.1 * d_in + 1.5 * gap), ylim=(-0.02 * d_out, 1.02 * d_out), aspect="equal")
+    ax.set(
+        xlim=(-0.02 * d_in, 2.1 * d_in + 1.5 * gap),
+        ylim=(-0.02 * d_out, 1.02 * d_out),
+        aspect="equal",
+    )
     ax.axis("off")
     return ax
 
@@ -97,14 +128,31 @@ def loss_curves(curves: Mapping[str, Sequence[float]], floor: tuple[str, float])
     """Loss by step, one line each, and a dotted line at the loss of an even guess."""
     ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")[1]
     for i, (name, losses) in enumerate(curves.items()):
-        ax.plot(range(1, len(losses) + 1), losses, color=PALETTE[i], linestyle=("-", "--")[i % 2], label=name)
-        ax.annotate(f"{losses[-1]:.2f}", (len(losses), losses[-1]), xytext=(5, 0), textcoords="offset points",
-                    va="center", color=PALETTE[i], fontsize=9)  # fmt: skip
+        ax.plot(
+            range(1, len(losses) + 1),
+            losses,
+            color=PALETTE[i],
+            linestyle=("-", "--")[i % 2],
+            label=name,
+        )
+        ax.annotate(
+            f"{losses[-1]:.2f}",
+            (len(losses), losses[-1]),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            color=PALETTE[i],
+            fontsize=9,
+        )
     ax.axhline(floor[1], color=GREY, linestyle=":", linewidth=1.2, label=floor[0])
     last = {name: losses[-1] for name, losses in curves.items()}
     best, worst = min(last, key=last.get), max(last, key=last.get)
     ax.legend(frameon=False)
-    ax.set_title(f"After equal steps: {best} {last[best]:.2f}, {worst} {last[worst]:.2f}", loc="left", fontsize=11)
+    ax.set_title(
+        f"After equal steps: {best} {last[best]:.2f}, {worst} {last[worst]:.2f}",
+        loc="left",
+        fontsize=11,
+    )
     return _finish(ax, "step", "loss of a response token")
 
 
@@ -116,8 +164,16 @@ def before_and_after(before: Mapping[str, float], after: Mapping[str, float], st
         arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
         ax.annotate("", (after[task], row), (before[task], row), arrowprops=arrow)
         ax.plot(before[task], row, "o", color=GREY, markersize=6)
-        ax.annotate(f"{after[task]:.1f}", (after[task], row), xytext=(-6, 0), textcoords="offset points", ha="right",
-                    va="center", fontsize=9, color=colour)  # fmt: skip
+        ax.annotate(
+            f"{after[task]:.1f}",
+            (after[task], row),
+            xytext=(-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=9,
+            color=colour,
+        )
     fell = sum(after[task] < before[task] for task in before)
     tasks = f"{fell} task{'s' * (fell != 1)} of {len(before)}"
     ax.set_title(f"{steps} steps: the loss of {tasks} has fallen", loc="left", fontsize=11)
@@ -128,15 +184,28 @@ def before_and_after(before: Mapping[str, float], after: Mapping[str, float], st
 
 
 def valid_mass(steps: Sequence[int], mass: np.ndarray) -> np.ndarray:
-    """The probability of valid tokens by step; mass [steps, 3, L + 1] as `letterlib.analysis.valid_mass` gives it."""
+    """The probability of valid tokens by step; mass [steps, 3, L + 1] as
+    `letterlib.analysis.valid_mass` gives it.
+    """
     axes = plt.subplots(1, 3, figsize=(11.5, 3.5), layout="constrained", sharey=True)[1]
     levels = mass.shape[2] - 1
     kinds = ("a code of any level", "a code of the level due", "a code that continues some film")
     for row, (ax, kind) in enumerate(zip(axes, kinds, strict=True)):
         for place in range(levels + 1):
             label = f"code {place + 1}" if place < levels else "end token"
-            ax.plot(steps, mass[:, row, place], f"{MARKERS[place]}-", color=PALETTE[place], markersize=4, label=label)
-        ax.set_title(f"{kind}:\ncodes {spanned(mass[-1, row, :levels], '.2f')} at the end", loc="left", fontsize=10.5)
+            ax.plot(
+                steps,
+                mass[:, row, place],
+                f"{MARKERS[place]}-",
+                color=PALETTE[place],
+                markersize=4,
+                label=label,
+            )
+        ax.set_title(
+            f"{kind}:\ncodes {spanned(mass[-1, row, :levels], '.2f')} at the end",
+            loc="left",
+            fontsize=10.5,
+        )
         ax.set_ylim(-0.03, 1.03)
         _finish(ax, "step", "mean probability" if row == 0 else "")
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -144,17 +213,36 @@ def valid_mass(steps: Sequence[int], mass: np.ndarray) -> np.ndarray:
 
 
 def losses_by_epoch(losses: Mapping[str, np.ndarray]) -> Axes:
-    """Loss by task and epoch; losses: task -> [seeds, epochs]. Lines are means, bands reach from least to most."""
+    """Loss by task and epoch; losses: task -> [seeds, epochs]. Lines are means, bands reach from
+    least to most.
+    """
     ax = plt.subplots(figsize=(8, 3.8), layout="constrained")[1]
     for i, (task, values) in enumerate(losses.items()):
         epochs = np.arange(1, values.shape[1] + 1)
-        ax.plot(epochs, values.mean(axis=0), f"{MARKERS[i]}-", color=PALETTE[i], markersize=5, label=task)
-        ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=PALETTE[i], alpha=0.15, linewidth=0)
+        ax.plot(
+            epochs,
+            values.mean(axis=0),
+            f"{MARKERS[i]}-",
+            color=PALETTE[i],
+            markersize=5,
+            label=task,
+        )
+        ax.fill_between(
+            epochs,
+            values.min(axis=0),
+            values.max(axis=0),
+            color=PALETTE[i],
+            alpha=0.15,
+            linewidth=0,
+        )
     mean = {task: values.mean(axis=0) for task, values in losses.items()}
     low = min(mean, key=lambda task: mean[task][-1])
     high = max(mean, key=lambda task: mean[task][-1])
-    ax.set_title(f"Lowest in the end: {low} ({mean[low][-1]:.1f}); highest: {high} ({mean[high][-1]:.1f})",
-                 loc="left", fontsize=11)  # fmt: skip
+    ax.set_title(
+        f"Lowest in the end: {low} ({mean[low][-1]:.1f}); highest: {high} ({mean[high][-1]:.1f})",
+        loc="left",
+        fontsize=11,
+    )
     ax.set_xticks(epochs)
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return _finish(ax, "epoch", "mean loss of a response token")

@@ -22,12 +22,31 @@ def validity(table: pd.DataFrame) -> Axes:
     ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")[1]
     places = np.arange(len(table))
     for i, (name, values) in enumerate(table.items()):
-        ax.plot(places, values, f"{MARKERS[i]}-", color=PALETTE[i], linewidth=2, label=name, clip_on=False)
+        ax.plot(
+            places,
+            values,
+            f"{MARKERS[i]}-",
+            color=PALETTE[i],
+            linewidth=2,
+            label=name,
+            clip_on=False,
+        )
     for place, value in zip(places, table.iloc[:, -1], strict=True):
-        ax.annotate(f"{value:.0%}", (place, value), xytext=(5, -14), textcoords="offset points",
-                    fontsize=8.5, color=PALETTE[table.shape[1] - 1])  # fmt: skip
+        ax.annotate(
+            f"{value:.0%}",
+            (place, value),
+            xytext=(5, -14),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=PALETTE[table.shape[1] - 1],
+        )
     ax.set_xticks(places, [f"{steps:,}" for steps in table.index])
-    ax.set(xlabel="training steps", ylabel="share that are films", ylim=(-0.14, 1.04), xlim=(-0.1, len(table) - 0.7))
+    ax.set(
+        xlabel="training steps",
+        ylabel="share that are films",
+        ylim=(-0.14, 1.04),
+        xlim=(-0.1, len(table) - 0.7),
+    )
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -38,7 +57,9 @@ def validity(table: pd.DataFrame) -> Axes:
 
 @dataclass
 class _Node:
-    """A kept prefix in the drawing. first: which first code it comes from, counted in the beam's order."""
+    """A kept prefix in the drawing. first: which first code it comes from, counted in the beam's
+    order.
+    """
 
     tokens: tuple[int, ...]
     score: float
@@ -51,12 +72,17 @@ Beams = Sequence[tuple[float, tuple[int, ...]]]
 
 
 def unfolding(
-    steps: Sequence[Beams], choices: Callable[[tuple[int, ...]], int], name_of: Callable[[int], str], label: Callable
+    steps: Sequence[Beams],
+    choices: Callable[[tuple[int, ...]], int],
+    name_of: Callable[[int], str],
+    label: Callable,
 ) -> np.ndarray:
-    """A beam search of four levels, one panel each: what is kept, what it came from, what was given up.
+    """A beam search of four levels, one panel each: what is kept, what it came from, what was given
+    up.
 
-    steps: per level the beams that were kept, best first, each (log-probability, tokens so far); the scores of the
-    last step include the end token. choices: how many tokens may follow a prefix. name_of: a token in words.
+    steps: per level the beams that were kept, best first, each (log-probability, tokens so far);
+    the scores of the last step include the end token. choices: how many tokens may follow a prefix.
+    name_of: a token in words.
     label: what stands beside a prefix, from its tokens.
     """
     axes = plt.subplots(2, 2, figsize=(12.6, 7.2), layout="constrained")[1]
@@ -64,7 +90,10 @@ def unfolding(
     for depth, ax in enumerate(axes.flat, start=1):
         _edges(ax, levels, depth, choices)
         _names(ax, levels[depth], depth, name_of, label, ranked=depth == len(levels) - 1)
-        kept, considered = len(levels[depth]), sum(choices(node.tokens) for node in levels[depth - 1])
+        kept, considered = (
+            len(levels[depth]),
+            sum(choices(node.tokens) for node in levels[depth - 1]),
+        )
         what = f"{depth} code{'s' * (depth > 1)}{' and the end token' * (depth == len(levels) - 1)}"
         ax.set_title(f"{what}: {kept} of {considered:,} kept", loc="left", fontsize=10.5)
         ax.set(xlim=(-0.3, 8.6), ylim=(len(steps[-1]) - 0.45, -0.6))
@@ -78,7 +107,9 @@ def unfolding(
 
 
 def _grow(steps: Sequence[Beams]) -> list[list[_Node]]:
-    """The kept prefixes by level, each level in the order of its parents, so that no two edges cross."""
+    """The kept prefixes by level, each level in the order of its parents, so that no two edges
+    cross.
+    """
     root = _Node((), 0.0, 0, (len(steps[0]) - 1) / 2)
     levels = [[root]]
     for beams in steps:
@@ -98,62 +129,128 @@ def _grow(steps: Sequence[Beams]) -> list[list[_Node]]:
 def _edges(ax: Axes, levels: list[list[_Node]], depth: int, choices: Callable) -> None:
     alive = {id(node) for node in levels[depth]}
     for level in range(depth - 1, -1, -1):
-        alive |= {id(node) for node in levels[level] if any(id(child) in alive for child in node.children)}
+        alive |= {
+            id(node) for node in levels[level] if any(id(child) in alive for child in node.children)
+        }
     for level in range(depth):
         for node in levels[level]:
             if level == depth - 1:  # what else could have followed here, and was not kept
-                for slope in np.linspace(-0.34, 0.34, min(choices(node.tokens) - len(node.children), 9) + 2)[1:-1]:
-                    ax.plot([level, level + 0.32], [node.y, node.y + slope], color=FAINT, linewidth=0.7, zorder=0)
+                for slope in np.linspace(
+                    -0.34, 0.34, min(choices(node.tokens) - len(node.children), 9) + 2
+                )[1:-1]:
+                    ax.plot(
+                        [level, level + 0.32],
+                        [node.y, node.y + slope],
+                        color=FAINT,
+                        linewidth=0.7,
+                        zorder=0,
+                    )
             for child in node.children:
                 lives = id(child) in alive
                 colour, width = (PALETTE[child.first % 10], 2.2) if lives else (FAINT, 1.1)
-                ax.plot([level, level + 1], [node.y, child.y], color=colour, linewidth=width, zorder=1 + lives)
+                ax.plot(
+                    [level, level + 1],
+                    [node.y, child.y],
+                    color=colour,
+                    linewidth=width,
+                    zorder=1 + lives,
+                )
     for level in range(depth + 1):
         for node in levels[level]:
             lives = id(node) in alive
             colour = "black" if level == 0 else PALETTE[node.first % 10] if lives else FAINT
             face = colour if lives else "white"
-            size = 9 if level == 0 else 4.5 + 24 * np.exp(node.score / 2)  # the area grows with the probability
-            ax.plot(level, node.y, "o", color=colour, markerfacecolor=face, markersize=size, zorder=4)
-    ax.annotate("history", (0, levels[0][0].y), xytext=(0, 12), textcoords="offset points", ha="center", fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.85}, zorder=5)  # fmt: skip
+            size = (
+                9 if level == 0 else 4.5 + 24 * np.exp(node.score / 2)
+            )  # the area grows with the probability
+            ax.plot(
+                level, node.y, "o", color=colour, markerfacecolor=face, markersize=size, zorder=4
+            )
+    ax.annotate(
+        "history",
+        (0, levels[0][0].y),
+        xytext=(0, 12),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.85},
+        zorder=5,
+    )
 
 
-def _names(ax: Axes, nodes: list[_Node], depth: int, name_of: Callable, label: Callable, ranked: bool) -> None:
+def _names(
+    ax: Axes, nodes: list[_Node], depth: int, name_of: Callable, label: Callable, ranked: bool
+) -> None:
     order = sorted(range(len(nodes)), key=lambda i: -nodes[i].score)
     for i, node in enumerate(nodes):
         place = f"{order.index(i) + 1}. " if ranked else ""
-        ax.annotate(name_of(node.tokens[-1]), (depth, node.y), xytext=(9, 5), textcoords="offset points", fontsize=8.5,
-                    color=PALETTE[node.first % 10], va="center", weight="bold")  # fmt: skip
+        ax.annotate(
+            name_of(node.tokens[-1]),
+            (depth, node.y),
+            xytext=(9, 5),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=PALETTE[node.first % 10],
+            va="center",
+            weight="bold",
+        )
         text = f"{place}{label(node.tokens)}   {np.exp(node.score):.1%}"
-        ax.annotate(text, (depth, node.y), xytext=(9, -6), textcoords="offset points", fontsize=8.5, va="center",
-                    weight="bold" if ranked else "normal")  # fmt: skip
+        ax.annotate(
+            text,
+            (depth, node.y),
+            xytext=(9, -6),
+            textcoords="offset points",
+            fontsize=8.5,
+            va="center",
+            weight="bold" if ranked else "normal",
+        )
 
 
 def numbered_trie(trie: Trie, names: Sequence[str]) -> Axes:
-    """A small trie: a node's number within its level inside the node, its token on the edge, names at the leaves."""
+    """A small trie: a node's number within its level inside the node, its token on the edge, names
+    at the leaves.
+    """
     ax = plt.subplots(figsize=(8.5, 3.5), layout="constrained")[1]
     n_leaves = trie.n_nodes(trie.n_levels)
     heights = [np.arange(n_leaves, dtype=float)]
     for firsts in reversed(trie.first_child):
-        heights.append(np.array([heights[-1][a:b].mean() for a, b in zip(firsts[:-1], firsts[1:], strict=True)]))
+        heights.append(
+            np.array(
+                [heights[-1][a:b].mean() for a, b in zip(firsts[:-1], firsts[1:], strict=True)]
+            )
+        )
     heights = heights[::-1]
     for level, firsts in enumerate(trie.first_child):
         for node, (a, b) in enumerate(zip(firsts[:-1], firsts[1:], strict=True)):
             for child in range(a, b):
                 x, y = (level, level + 1), (heights[level][node], heights[level + 1][child])
                 ax.plot(x, y, color=FAINT, linewidth=1.5, zorder=0)
-                ax.annotate(int(trie.token[level + 1][child]), (np.mean(x), np.mean(y)), fontsize=8.5, color=GREY,
-                            ha="center", va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
-                            )  # fmt: skip
+                ax.annotate(
+                    int(trie.token[level + 1][child]),
+                    (np.mean(x), np.mean(y)),
+                    fontsize=8.5,
+                    color=GREY,
+                    ha="center",
+                    va="center",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+                )
     for level, ys in enumerate(heights):
         ax.plot(np.full(len(ys), level), ys, "o", color=PALETTE[0], markersize=15)
         for node, y in enumerate(ys):
-            ax.annotate(node, (level, y), color="white", ha="center", va="center", weight="bold", fontsize=9)
+            ax.annotate(
+                node, (level, y), color="white", ha="center", va="center", weight="bold", fontsize=9
+            )
         ax.annotate(f"level {level}", (level, -0.75), ha="center", fontsize=9, color=GREY)
     for leaf, (a, b) in enumerate(zip(trie.first_item[:-1], trie.first_item[1:], strict=True)):
         text = ", ".join(names[item] for item in trie.items[a:b])
-        ax.annotate(text, (trie.n_levels, leaf), xytext=(14, 0), textcoords="offset points", va="center", fontsize=9.5)
+        ax.annotate(
+            text,
+            (trie.n_levels, leaf),
+            xytext=(14, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9.5,
+        )
     ax.set(xlim=(-0.2, trie.n_levels + 1.6), ylim=(n_leaves - 0.5, -1))
     ax.axis("off")
     counts = " + ".join(str(trie.n_nodes(level)) for level in range(trie.n_levels + 1))
@@ -162,16 +259,28 @@ def numbered_trie(trie: Trie, names: Sequence[str]) -> Axes:
 
 
 def masking_cost(costs: Sequence[Cost]) -> Sequence[Axes]:
-    """Milliseconds of a masking step, and seconds to build the trie, against the catalogue; both axes logarithmic."""
+    """Milliseconds of a masking step, and seconds to build the trie, against the catalogue; both
+    axes logarithmic.
+    """
     axes = plt.subplots(1, 2, figsize=(11, 3.9), layout="constrained", width_ratios=[1.35, 1])[1]
     sizes = [cost.n_items for cost in costs]
-    step = [cost.seconds for cost in costs], 1e3, f"milliseconds, a step of {HISTORIES * BEAM:,} beams"
+    step = (
+        [cost.seconds for cost in costs],
+        1e3,
+        f"milliseconds, a step of {HISTORIES * BEAM:,} beams",
+    )
     build = [cost.build for cost in costs], 1, "seconds to build the trie"
     for ax, (values, scale, unit) in zip(axes, (step, build), strict=True):
         for i, name in enumerate(sorted(costs[0].seconds, key=lambda one: -costs[-1].seconds[one])):
             if name in values[0]:
-                ax.plot(sizes, [scale * one[name] for one in values], f"{MARKERS[i]}-", color=PALETTE[i], linewidth=2,
-                        label=name)  # fmt: skip
+                ax.plot(
+                    sizes,
+                    [scale * one[name] for one in values],
+                    f"{MARKERS[i]}-",
+                    color=PALETTE[i],
+                    linewidth=2,
+                    label=name,
+                )
         ax.set(xscale="log", yscale="log", xlabel="items in the catalogue", ylabel=unit)
         plain(ax, "both")
     axes[0].legend(frameon=False, fontsize=9)
@@ -179,7 +288,9 @@ def masking_cost(costs: Sequence[Cost]) -> Sequence[Axes]:
     axes[0].set_ylim(low, high * 6)
     last = costs[-1].seconds
     slower = listed(f"{name} {last[name] / last[ARRAYS]:.0f}" for name in last if name != ARRAYS)
-    axes[0].set_title(f"At {sizes[-1]:,} items, times as slow as the arrays:\n{slower}", loc="left", fontsize=11)
+    axes[0].set_title(
+        f"At {sizes[-1]:,} items, times as slow as the arrays:\n{slower}", loc="left", fontsize=11
+    )
     return axes
 
 
@@ -188,7 +299,8 @@ def beam_width(
 ) -> Sequence[Axes]:
     """Recall with intervals, and agreement with exact scoring, by beam width.
 
-    agreement: beam -> (share of cases whose first film is the exact first, share of the exact ten that were found).
+    agreement: beam -> (share of cases whose first film is the exact first, share of the exact ten
+    that were found).
     """
     axes = plt.subplots(1, 2, figsize=(11, 3.7), layout="constrained")[1]
     places, names = np.arange(len(recall)), [str(beam) for beam in recall]
@@ -198,17 +310,30 @@ def beam_width(
     axes[0].set(xlabel="beam width", ylabel="R@10 (bar: 95% interval)", ylim=(0, None))
     axes[0].set_xticks(places, names)
     first, last = next(iter(recall)), list(recall)[-1]
-    axes[0].set_title(f"R@10 {recall[first].mean:.3f} at width {first}, {recall[last].mean:.3f} at {last}", loc="left",
-                      fontsize=11)  # fmt: skip
+    axes[0].set_title(
+        f"R@10 {recall[first].mean:.3f} at width {first}, {recall[last].mean:.3f} at {last}",
+        loc="left",
+        fontsize=11,
+    )
     for i, what in enumerate(("the exact first film is first", "exact ten that are found")):
         values = [one[i] for one in agreement.values()]
-        axes[1].plot(places, values, f"{MARKERS[i]}-", color=PALETTE[i + 1], linewidth=2, label=what, clip_on=False)
+        axes[1].plot(
+            places,
+            values,
+            f"{MARKERS[i]}-",
+            color=PALETTE[i + 1],
+            linewidth=2,
+            label=what,
+            clip_on=False,
+        )
     axes[1].set_xticks(places, names)
     axes[1].set(xlabel="beam width", ylabel=f"share, {n_exact} cases", ylim=(0, 1.03))
     axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[1].legend(frameon=False, loc="lower right")
     at = 20 if 20 in agreement else last
-    axes[1].set_title(f"At width {at}, {agreement[at][1]:.0%} of the exact ten are found", loc="left", fontsize=11)
+    axes[1].set_title(
+        f"At width {at}, {agreement[at][1]:.0%} of the exact ten are found", loc="left", fontsize=11
+    )
     for ax in axes:
         plain(ax, "y")
     return axes

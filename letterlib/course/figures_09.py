@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.experiments.systems import FAMILIES, FLOOR, LABELS
+from letterlib.pipeline.systems import FAMILIES, FLOOR, LABELS
 from letterlib.plots import GREY, PALETTE, titled
 
 COLOUR_OF = dict(zip(FAMILIES, (GREY, *(PALETTE[i] for i in (0, 1, 2, 3, 4))), strict=True))
@@ -30,7 +30,9 @@ def what_it_knows(table: pd.DataFrame, families: Sequence[str]) -> Axes:
         label.set_color(COLOUR_OF[family])
     reached = {name.replace("\n", " "): (table[name] > 0).sum() for name in table.columns}
     least = min(reached, key=reached.get)
-    title = f"The rarest source is {least}: {reached[least]} of {len(table)} systems, at least in part"
+    title = (
+        f"The rarest source is {least}: {reached[least]} of {len(table)} systems, at least in part"
+    )
     ax.set_title(title, loc="left", fontsize=11)
     return ax
 
@@ -55,8 +57,21 @@ def forest(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str
     for row, ((inside, outside), family) in enumerate(zip(both.values(), families, strict=True)):
         for one, place, filled in ((inside, row - 0.14, True), (outside, row + 0.14, False)):
             colour = COLOUR_OF[family]
-            ax.plot([one.low, one.high], [place, place], color=colour, linewidth=1.8, alpha=1 if filled else 0.6)
-            ax.plot(one.mean, place, "o", color=colour, markersize=6, markerfacecolor=colour if filled else "white")
+            ax.plot(
+                [one.low, one.high],
+                [place, place],
+                color=colour,
+                linewidth=1.8,
+                alpha=1 if filled else 0.6,
+            )
+            ax.plot(
+                one.mean,
+                place,
+                "o",
+                color=colour,
+                markersize=6,
+                markerfacecolor=colour if filled else "white",
+            )
         if row and families[row - 1] != family:
             ax.axhline(row - 0.5, color="#c8c8c8", linewidth=0.8)
     if MARKOV in both:
@@ -65,10 +80,15 @@ def forest(both: Mapping[str, tuple[Interval, Interval]], families: Sequence[str
     ax.set_yticks(range(len(both)), list(both))
     for label, family in zip(ax.get_yticklabels(), families, strict=True):
         label.set_color(COLOUR_OF[family])
-    ax.set(ylim=(len(both) - 0.4, -0.6), xlabel="Recall@10 (bar: 95% bootstrap interval over users and seeds)")
+    ax.set(
+        ylim=(len(both) - 0.4, -0.6),
+        xlabel="Recall@10 (bar: 95% bootstrap interval over users and seeds)",
+    )
     ax.set_xlim(left=0)
-    marks = [Line2D([], [], marker="o", color=GREY, markerfacecolor=face, label=text)
-             for face, text in ((GREY, "history in"), ("white", "history out"))]  # fmt: skip
+    marks = [
+        Line2D([], [], marker="o", color=GREY, markerfacecolor=face, label=text)
+        for face, text in ((GREY, "history in"), ("white", "history out"))
+    ]
     used = [family for family in FAMILIES if family in families]
     marks += [Line2D([], [], color=COLOUR_OF[family], linewidth=2, label=family) for family in used]
     ax.figure.legend(handles=marks, frameon=False, loc="outside lower center", ncols=4, fontsize=9)
@@ -87,7 +107,9 @@ def _forest_title(both: Mapping[str, tuple[Interval, Interval]], families: Seque
 
 
 def by_part(table: pd.DataFrame) -> Axes:
-    """Recall@10 of systems by part of the cases, in figures; each column has its own scale of colour."""
+    """Recall@10 of systems by part of the cases, in figures; each column has its own scale of
+    colour.
+    """
     ax = plt.subplots(figsize=(7.2, 0.29 * len(table) + 1.2), layout="constrained")[1]
     values = table.to_numpy(float)
     share = values / values.max(axis=0).clip(min=1e-9)
@@ -95,11 +117,23 @@ def by_part(table: pd.DataFrame) -> Axes:
     _cells(ax, table)
     for (row, column), value in np.ndenumerate(values):
         dark = share[row, column] > 0.7
-        ax.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize=8.5, color="white" if dark else "black")
+        ax.text(
+            column,
+            row,
+            f"{value:.3f}",
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            color="white" if dark else "black",
+        )
     ax.axvline(2.5, color="black", linewidth=1.5)
     poor = int((table["tail"] < 0.01).sum())
     verb = "finds" if poor == 1 else "find"
-    ax.set_title(f"{poor} of {len(table)} systems {verb} less than one tail film in 100", loc="left", fontsize=11)
+    ax.set_title(
+        f"{poor} of {len(table)} systems {verb} less than one tail film in 100",
+        loc="left",
+        fontsize=11,
+    )
     return ax
 
 
@@ -115,9 +149,14 @@ def differences_by_seed(rows: Mapping[str, Sequence[Interval]]) -> Axes:
             ax.plot(one.mean, place, "o", color=colour, markerfacecolor=face, markersize=6)
     ax.axvline(0, color="black", linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference of Recall@10 (bar: 95% interval over users)")
+    ax.set(
+        ylim=(len(rows) - 0.4, -0.6),
+        xlabel="difference of Recall@10 (bar: 95% interval over users)",
+    )
     unsure = sum(not all(one.excludes_zero for one in pair) for pair in rows.values())
-    turned = sum(min(one.mean for one in pair) < 0 < max(one.mean for one in pair) for pair in rows.values())
+    turned = sum(
+        min(one.mean for one in pair) < 0 < max(one.mean for one in pair) for pair in rows.values()
+    )
     most = max(map(len, rows.values()))
     said = f"{unsure} of {len(rows)} contests {'has' if unsure == 1 else 'have'} a seed whose interval includes 0,\n"
     changed = "1 changes its winner" if turned == 1 else f"{turned} change their winner"

@@ -1,4 +1,6 @@
-"""Exercises 2.3 and 2.4: the straight-through gradient and the RQ-VAE loss; value and gradients are checked."""
+"""Exercises 2.3 and 2.4: the straight-through gradient and the RQ-VAE loss; value and gradients are
+checked.
+"""
 
 from typing import Any
 
@@ -8,7 +10,7 @@ from torch import Generator, Tensor
 from letterlib.course.checks import Case, Incorrect, call, compare
 from letterlib.course.returned import gradients
 from letterlib.course.values import tenths
-from letterlib.tokenization import losses
+from letterlib.tokenizer import losses
 
 
 def straight_through_cases(generator: Generator) -> list[Case]:
@@ -26,7 +28,10 @@ def straight_through(answer: Any, case: Case) -> None:
     z, quantised = case["z"], case["quantised"]
     returned = call(answer, case)
     causes = [
-        (z, "the value of z: z itself, or the two in each other's place. The decoder must see the quantised vector."),
+        (
+            z,
+            "the value of z: z itself, or the two in each other's place. The decoder must see the quantised vector.",
+        ),
         (quantised - z, "the step from z to the quantised vector; z has to be added back."),
         (z + quantised, "a sum of the two: one z too many."),
         (2 * z - quantised, "the step the wrong way round: it is `quantised - z`."),
@@ -46,9 +51,13 @@ def straight_through(answer: Any, case: Case) -> None:
             cause = "everything is detached. z must stand once outside `detach()`."
         raise Incorrect(what, case, expected=weight, actual=of_z, cause=cause)
     if of_quantised.any():
-        what = "The value is right and the gradient passes to z, but it reaches `quantised` as well."
+        what = (
+            "The value is right and the gradient passes to z, but it reaches `quantised` as well."
+        )
         cause = "`detach()` on z only. Detach the whole step `quantised - z`: codebooks have their own loss."
-        raise Incorrect(what, case, expected=torch.zeros_like(weight), actual=of_quantised, cause=cause)
+        raise Incorrect(
+            what, case, expected=torch.zeros_like(weight), actual=of_quantised, cause=cause
+        )
 
 
 def rq_loss_cases(generator: Generator) -> list[Case]:
@@ -65,7 +74,9 @@ def rq_loss_cases(generator: Generator) -> list[Case]:
 
 
 def rq_loss(answer: Any, case: Case) -> None:
-    """2.4: L residuals and L code vectors [batch, dim], mu -> scalar with the two one-sided gradients."""
+    """2.4: L residuals and L code vectors [batch, dim], mu -> scalar with the two one-sided
+    gradients.
+    """
     residuals, vectors, mu = case.values()
     returned = call(answer, case)
     reference = losses.rq_loss(residuals, vectors, mu)
@@ -78,8 +89,10 @@ def rq_loss(answer: Any, case: Case) -> None:
     whole = [(1 + mu) / mu * g for g in wanted[:levels]] + [(1 + mu) * g for g in wanted[levels:]]
     swapped = [g / mu for g in wanted[:levels]] + [g * mu for g in wanted[levels:]]
     if not any(g.any() for g in found):
-        cause = "no gradient arrives, so the loss teaches nothing: `detach()` on both sides, `torch.no_grad()` or " \
-                "`torch.tensor(...)`."  # fmt: skip
+        cause = (
+            "no gradient arrives, so the loss teaches nothing: `detach()` on both sides, `torch.no_grad()` or "
+            "`torch.tensor(...)`."
+        )
     elif _all_close(found, whole):
         cause = "no `detach()`: each term moves both sides. The formula's sg[.] is `detach()`."
     elif _all_close(found, swapped):
@@ -91,7 +104,9 @@ def rq_loss(answer: Any, case: Case) -> None:
     raise Incorrect(what, case, expected=wanted, actual=found, cause=cause)
 
 
-def _wrong_losses(residuals: list[Tensor], vectors: list[Tensor], mu: float) -> list[tuple[Tensor, str]]:
+def _wrong_losses(
+    residuals: list[Tensor], vectors: list[Tensor], mu: float
+) -> list[tuple[Tensor, str]]:
     steps = (torch.stack(residuals) - torch.stack(vectors)).detach()
     per_level, (levels, rows, dim) = steps.square().mean(dim=(1, 2)), steps.shape
     mean = per_level.mean()

@@ -1,7 +1,9 @@
-"""A hand-in as nbgrader can grade it: every graded cell of the release in it once, each test below its answer.
+"""A hand-in as nbgrader can grade it: every graded cell of the release in it once, each test below
+its answer.
 
-Students delete cells, copy them, write them anew, and open notebooks in editors that drop nbgrader's marks. nbgrader
-then stops at the whole lesson, or puts an empty answer in the place of theirs.
+Students delete cells, copy them, write them anew, and open notebooks in editors that drop
+nbgrader's marks. nbgrader then stops at the whole lesson, or puts an empty answer in the place of
+theirs.
 """
 
 import re
@@ -17,7 +19,11 @@ FORGING = ("letterlib.course", "displayhook", "__torch_function__")
 
 def graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
     """The cells that nbgrader knows, by their grade_id."""
-    return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
+    return {
+        cell.metadata.nbgrader.grade_id: cell
+        for cell in notebook.cells
+        if "nbgrader" in cell.metadata
+    }
 
 
 def of_parameters(cell: NotebookNode) -> bool:
@@ -30,7 +36,9 @@ def _submitted(path: Path) -> Path | None:
 
 
 def release_of(path: Path) -> NotebookNode | None:
-    """What was released of the lesson that a file below `submitted` hands in; None where there is nothing."""
+    """What was released of the lesson that a file below `submitted` hands in; None where there is
+    nothing.
+    """
     submitted = _submitted(path)
     file = submitted and submitted.with_name("release") / path.parent.name / path.name
     return nbformat.read(file, as_version=4) if file and file.is_file() else None
@@ -43,11 +51,13 @@ def mended(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
 
 
 def without_repeats(notebook: NotebookNode) -> list[str]:
-    """Take nbgrader's mark off cells that repeat another's name, or have none, in place. Returns what was done.
+    """Take nbgrader's mark off cells that repeat another's name, or have none, in place. Returns
+    what was done.
 
-    A student who copies a cell copies its mark. nbgrader empties one of the two marks, takes what is left for one of an
-    old format, and cannot grade that copy. The last cell keeps its mark, as nbgrader has it: it is the one that counts
-    when the notebook is run, and a test that stands before the answer would find none.
+    A student who copies a cell copies its mark. nbgrader empties one of the two marks, takes what
+    is left for one of an old format, and cannot grade that copy. The last cell keeps its mark, as
+    nbgrader has it: it is the one that counts when the notebook is run, and a test that stands
+    before the answer would find none.
     """
     seen: set[str] = set()
     done = []
@@ -81,7 +91,11 @@ def _as_released(notebook: NotebookNode, release: NotebookNode) -> list[str]:
         now = graded(notebook)
         above = _above(notebook, asked[name], now[name], now.get(test))
         if above is not None:
-            cell = notebook.cells.pop(_place(notebook, now[test])) if test in now else _copy(asked[test], notebook)
+            cell = (
+                notebook.cells.pop(_place(notebook, now[test]))
+                if test in now
+                else _copy(asked[test], notebook)
+            )
             notebook.cells.insert(_place(notebook, above) + 1, cell)
             done.append(f"the test of {name!r} was put below it")
     return done
@@ -90,11 +104,14 @@ def _as_released(notebook: NotebookNode, release: NotebookNode) -> list[str]:
 def _above(
     notebook: NotebookNode, asked: NotebookNode, marked: NotebookNode, test: NotebookNode | None
 ) -> NotebookNode | None:
-    """Below which cell a test should be put; None where it stands well: the last definition above it is an answer.
+    """Below which cell a test should be put; None where it stands well: the last definition above
+    it is an answer.
 
     marked: the cell with the answer's mark, which may hold a part of it, or a copy of the stub.
     """
-    defining = [cell for cell in notebook.cells if cell.cell_type == "code" and _defines(cell, asked)] or [marked]
+    defining = [
+        cell for cell in notebook.cells if cell.cell_type == "code" and _defines(cell, asked)
+    ] or [marked]
     answers = [cell for cell in defining if "raise NotImplementedError" not in cell.source]
     if test is not None:
         before = [cell for cell in defining if _place(notebook, cell) < _place(notebook, test)]
@@ -109,10 +126,14 @@ def _free(
     found: dict[str, NotebookNode | None],
     asked: dict[str, NotebookNode],
 ) -> None:
-    """Take marks off cells over which nbgrader would write its own: a test's in which an answer stands, and a stub's
-    that became a note, which nbgrader makes code again, while the answer stands elsewhere."""
+    """Take marks off cells over which nbgrader would write its own: a test's in which an answer
+    stands, and a stub's that became a note, which nbgrader makes code again, while the answer
+    stands elsewhere.
+    """
     for name, cell in there.items():
-        inside = [one for one in tests if _defines(cell, asked[one])] if name in tests.values() else []
+        inside = (
+            [one for one in tests if _defines(cell, asked[one])] if name in tests.values() else []
+        )
         note = name in tests and cell.cell_type != "code" and found[name] is not None
         if inside or note:
             cell.metadata.pop("nbgrader", None)
@@ -122,7 +143,9 @@ def _free(
 
 
 def _tests_of_answers(release: NotebookNode) -> dict[str, str]:
-    """For every answer that a test below it grades, the first such test; what is graded by hand is left to nbgrader."""
+    """For every answer that a test below it grades, the first such test; what is graded by hand is
+    left to nbgrader.
+    """
     found, answer = {}, None
     for name, cell in graded(release).items():
         mark = cell.metadata.nbgrader
@@ -138,7 +161,9 @@ def _place(notebook: NotebookNode, cell: NotebookNode) -> int:
 
 
 def _answer_to(asked: NotebookNode, notebook: NotebookNode) -> NotebookNode | None:
-    """The cell in which a student answers: the last that defines the function, or else the one of the same id."""
+    """The cell in which a student answers: the last that defines the function, or else the one of
+    the same id.
+    """
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     defining = [one for one in code if _defines(one, asked)]
     return (defining or [one for one in code if one.get("id") == asked.get("id")] or [None])[-1]
@@ -152,7 +177,10 @@ def _defines(cell: NotebookNode, asked: NotebookNode) -> bool:
 
 
 def _put_back(
-    notebook: NotebookNode, asked: NotebookNode, found: NotebookNode | None, test: NotebookNode | None
+    notebook: NotebookNode,
+    asked: NotebookNode,
+    found: NotebookNode | None,
+    test: NotebookNode | None,
 ) -> str:
     """Give an answer that nbgrader would miss its mark again; in words, what was done."""
     name, mark = asked.metadata.nbgrader.grade_id, asked.metadata.nbgrader
@@ -192,21 +220,39 @@ def _tagged(notebook: NotebookNode, release: NotebookNode) -> list[str]:
 def to_be_read(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
     """What a person should look at before believing the marks, in words."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    given = {line.strip() for cell in release.cells for line in cell.source.splitlines()} if release else None
-    own = [] if given is None else [line for cell in code for line in cell.source.splitlines()
-                                    if line.strip() not in given]  # fmt: skip
-    said = [f"a cell mentions {word}: read it before you believe the marks"
-            for word in FORGING if any(word in line for line in own)]  # fmt: skip
+    given = (
+        {line.strip() for cell in release.cells for line in cell.source.splitlines()}
+        if release
+        else None
+    )
+    own = (
+        []
+        if given is None
+        else [
+            line for cell in code for line in cell.source.splitlines() if line.strip() not in given
+        ]
+    )
+    said = [
+        f"a cell mentions {word}: read it before you believe the marks"
+        for word in FORGING
+        if any(word in line for line in own)
+    ]
     others = "\n".join(cell.source for cell in code if not of_parameters(cell))
-    sets = [name for name in ("profile", "cache_dir") if re.search(rf"^{name}\b[^=!<>\n]*=[^=]", others, re.MULTILINE)]
-    return said + [f"another cell than that of the parameters sets {name}, and wins" for name in sets]
+    sets = [
+        name
+        for name in ("profile", "cache_dir")
+        if re.search(rf"^{name}\b[^=!<>\n]*=[^=]", others, re.MULTILINE)
+    ]
+    return said + [
+        f"another cell than that of the parameters sets {name}, and wins" for name in sets
+    ]
 
 
 def misplaced(path: Path, notebook: NotebookNode, release: NotebookNode | None) -> str:
     """Why nbgrader would give a copy no marks; "" where it would, or where nothing was released.
 
-    It looks for submitted/STUDENT/LESSON/NAME.ipynb, and the cells that are graded must be those of the release beside
-    `submitted`.
+    It looks for submitted/STUDENT/LESSON/NAME.ipynb, and the cells that are graded must be those of
+    the release beside `submitted`.
     """
     submitted = _submitted(path)
     released = sorted(submitted.with_name("release").glob("*/*.ipynb")) if submitted else []

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.collaborative.popularity import Popularity
+from letterlib.baselines.popularity import Popularity
 from letterlib.course.checks import Case, Exercise, call, compare
 from letterlib.course.hold_out_00 import drawn, hold_out, hold_out_cases, split_of
 from letterlib.course.one_number_00 import one_number
@@ -18,11 +18,47 @@ Causes = list[tuple[Any, str]]
 
 
 def list_cases(generator: Generator) -> list[Case]:
-    """Ranked lists with the target at chosen places: the last that counts, the first that does not, nowhere."""
-    small = [_lists(generator, length, k, places) for length, k, places in [(1, 1, [0]), (2, 1, [1]), (3, 2, [1])]]
-    middle = [_lists(generator, 3, 2, [0, 1, 2, None]), _lists(generator, 6, 2, [1, 2, 0, 3, 5, 4, None])]
-    found = [2, None, 9, 4, 19, 0, 3, 10, None, None, 8, 9, 1, 11, 4, None, 15, None, 12, None, 0, 12, 15]
-    return [*small, *middle, _lists(generator, 20, 10, [*found, None, 7, None])]  # no two mistakes have one figure
+    """Ranked lists with the target at chosen places: the last that counts, the first that does not,
+    nowhere.
+    """
+    small = [
+        _lists(generator, length, k, places)
+        for length, k, places in [(1, 1, [0]), (2, 1, [1]), (3, 2, [1])]
+    ]
+    middle = [
+        _lists(generator, 3, 2, [0, 1, 2, None]),
+        _lists(generator, 6, 2, [1, 2, 0, 3, 5, 4, None]),
+    ]
+    found = [
+        2,
+        None,
+        9,
+        4,
+        19,
+        0,
+        3,
+        10,
+        None,
+        None,
+        8,
+        9,
+        1,
+        11,
+        4,
+        None,
+        15,
+        None,
+        12,
+        None,
+        0,
+        12,
+        15,
+    ]
+    return [
+        *small,
+        *middle,
+        _lists(generator, 20, 10, [*found, None, 7, None]),
+    ]  # no two mistakes have one figure
 
 
 def recall(answer: Any, case: Case) -> None:
@@ -34,30 +70,57 @@ def recall(answer: Any, case: Case) -> None:
     everybody = "each target looked for in everybody's list, not in its own row."
     causes = [
         *_wrong_cuts(hits_at, ranks, k, ranked.shape[1]),
-        (hits.mean() / k, "a division by k, as a mean over k places makes one. That is precision; use `.any(axis=1)`."),
+        (
+            hits.mean() / k,
+            "a division by k, as a mean over k places makes one. That is precision; use `.any(axis=1)`.",
+        ),
         (hits.sum() / k, "the hits divided by k. Divide by the number of cases."),
         *(
             (hits.sum() / max(1, answered.sum()), "lists with a -1 left out. They are cases, too.")
             for part in (ranked != NO_ITEM, ranked[:, :k] != NO_ITEM)
             for answered in (part.all(axis=1), part.any(axis=1))
         ),
-        (hits.sum() / ranked.shape[1], "the hits divided by the length of a list. Divide by the number of cases."),
-        (1.0, "the first list alone (a `return` inside the loop), the hits alone, or one `any` for the whole table."),
+        (
+            hits.sum() / ranked.shape[1],
+            "the hits divided by the length of a list. Divide by the number of cases.",
+        ),
+        (
+            1.0,
+            "the first list alone (a `return` inside the loop), the hits alone, or one `any` for the whole table.",
+        ),
         (hits.sum(), "a sum over cases; take the mean."),
-        (found[:k].any(axis=1).mean(), "`ranked[:k]`, the first k cases. The first k places are `ranked[:, :k]`."),
+        (
+            found[:k].any(axis=1).mean(),
+            "`ranked[:k]`, the first k cases. The first k places are `ranked[:, :k]`.",
+        ),
         (np.isin(targets, ranked[:, :k]).mean(), everybody),
         (np.isin(targets, ranked).mean(), everybody),
         *(
-            (found[:, :k].any(axis=0).sum() / n, "`any` along the wrong axis. One list is a row: `.any(axis=1)`.")
+            (
+                found[:, :k].any(axis=0).sum() / n,
+                "`any` along the wrong axis. One list is a row: `.any(axis=1)`.",
+            )
             for n in (k, len(targets))
         ),
-        (found.mean(), "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`."),
+        (
+            found.mean(),
+            "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`.",
+        ),
         (found[:, -k:].any(axis=1).mean(), "the last k places. The first k are `ranked[:, :k]`."),
-        ((found.argmax(axis=1) < k).mean(), "a miss becomes a hit: `argmax` gives it 0, and -1 is below k."),
-        (hits.sum() / max(1, found.any(axis=1).sum()), "a mean over the targets in the lists. A miss counts as 0."),
+        (
+            (found.argmax(axis=1) < k).mean(),
+            "a miss becomes a hit: `argmax` gives it 0, and -1 is below k.",
+        ),
+        (
+            hits.sum() / max(1, found.any(axis=1).sum()),
+            "a mean over the targets in the lists. A miss counts as 0.",
+        ),
         (hits.mean() * 100, "a percentage. A share lies between 0 and 1."),
         (1 - hits.mean(), "the misses counted."),
-        (gains_at(ranks, k).mean(), "a discount by rank. Recall does not ask where in the first k the target stands."),
+        (
+            gains_at(ranks, k).mean(),
+            "a discount by rank. Recall does not ask where in the first k the target stands.",
+        ),
     ]
     compare("recall", returned, float(hits.mean()), case, causes)
 
@@ -69,30 +132,59 @@ def ndcg(answer: Any, case: Case) -> None:
     ranks = ranks_of(ranked, targets)
     gains, hits = gains_at(ranks, k), hits_at(ranks, k)
     place = np.maximum(ranks, 0)
-    first_is_infinite = np.divide(hits, np.log2(place + 1), out=np.zeros_like(hits), where=place > 0)
+    first_is_infinite = np.divide(
+        hits, np.log2(place + 1), out=np.zeros_like(hits), where=place > 0
+    )
     first_is_infinite[(place == 0) & (hits > 0)] = np.inf
     found = ranked == targets[:, None]
     argmax, argmax_of_k = found.argmax(axis=1), found[:, :k].argmax(axis=1)
     no_rank = "`argmax`, which is 0 for a row without the target: a miss becomes a first place."
     causes = [
-        ((gains / np.log(2)).mean(), "the natural logarithm; the discount is `np.log2`. The first place is worth 1."),
+        (
+            (gains / np.log(2)).mean(),
+            "the natural logarithm; the discount is `np.log2`. The first place is worth 1.",
+        ),
         ((gains / np.log10(2)).mean(), "the logarithm to base 10; the discount is `np.log2`."),
         *(
             (value, "log2(rank + 1) with ranks from 0: the first place divides by log2(1) = 0.")
             for value in (first_is_infinite.mean(), np.nan)
         ),
-        ((hits / np.log2(place + 3)).mean(), "a rank that is one too high: the first place is worth 1 / log2(2) = 1."),
-        ((hits / (place + 1)).mean(), "1 / (rank + 1), the reciprocal rank; the logarithm is missing."),
+        (
+            (hits / np.log2(place + 3)).mean(),
+            "a rank that is one too high: the first place is worth 1 / log2(2) = 1.",
+        ),
+        (
+            (hits / (place + 1)).mean(),
+            "1 / (rank + 1), the reciprocal rank; the logarithm is missing.",
+        ),
         *_wrong_cuts(gains_at, ranks, k, ranked.shape[1]),
-        ((hits * np.log2(place + 2)).mean(), "log2(rank + 2) as it is. Divide by it, so that lower places count less."),
+        (
+            (hits * np.log2(place + 2)).mean(),
+            "log2(rank + 2) as it is. Divide by it, so that lower places count less.",
+        ),
         (np.where(argmax < k, 1 / np.log2(argmax + 2), 0).mean(), no_rank),
         ((1 / np.log2(argmax_of_k + 2)).mean(), no_rank),
-        (gains.mean() / k, "a division by k, as a mean over k places makes one. Take the sum over places instead."),
-        (gains.sum() / k, "a sum over cases and a mean over places. Sum along each list: `.sum(axis=1)`."),
-        (gains.mean() / (1 / np.log2(np.arange(k) + 2)).sum(), "the ideal list of k targets. With one it is worth 1."),
+        (
+            gains.mean() / k,
+            "a division by k, as a mean over k places makes one. Take the sum over places instead.",
+        ),
+        (
+            gains.sum() / k,
+            "a sum over cases and a mean over places. Sum along each list: `.sum(axis=1)`.",
+        ),
+        (
+            gains.mean() / (1 / np.log2(np.arange(k) + 2)).sum(),
+            "the ideal list of k targets. With one it is worth 1.",
+        ),
         (hits.mean(), "no discount: this is recall. A target far down should count for less."),
-        (gains.sum() / max(1, hits.sum()), "a mean over the cases that were found. A miss counts as 0, and counts."),
-        (gains.sum() / max(1, (ranked != NO_ITEM).any(axis=1).sum()), "empty lists left out. They are cases, too."),
+        (
+            gains.sum() / max(1, hits.sum()),
+            "a mean over the cases that were found. A miss counts as 0, and counts.",
+        ),
+        (
+            gains.sum() / max(1, (ranked != NO_ITEM).any(axis=1).sum()),
+            "empty lists left out. They are cases, too.",
+        ),
         (gains.sum(), "a sum over cases; take the mean."),
         (float(gains[0]), "the first list alone: a `return` inside the loop."),
     ]
@@ -100,14 +192,19 @@ def ndcg(answer: Any, case: Case) -> None:
 
 
 def popularity_cases(generator: Generator) -> list[Case]:
-    """(lengths, n, n_items). Lists of 2n and of 2n + 1, shorter and longer; many items tie, and nobody has the last.
+    """(lengths, n, n_items). Lists of 2n and of 2n + 1, shorter and longer; many items tie, and
+    nobody has the last.
 
     In the last but one a user has an item three times.
     """
     longer = [_between(generator, 6, 14) for _ in range(8)]
     shapes = [([3], 1, 4), ([3, 4], 1, 5), ([5, 4, 3], 2, 6), ([6, 7, 5, 14, *longer], 3, 40)]
     *few, many = [
-        {"sequences": [_skewed(generator, n_items - 1, length) for length in lengths], "n": n, "n_items": n_items}
+        {
+            "sequences": [_skewed(generator, n_items - 1, length) for length in lengths],
+            "n": n,
+            "n_items": n_items,
+        }
         for lengths, n, n_items in shapes
     ]
     again = [np.array([0, 2, 2, 2, 1, 0]), np.array([0, 1, 0, 2]), np.array([0, 3, 1])]
@@ -126,26 +223,68 @@ def popularity(answer: Any, case: Case) -> None:
     upwards, everything = np.argsort(train, kind="stable"), _counts(sequences, n_items)
     causes = [
         *_wrong_parts(sequences, n, n_items),
-        *((order, "the least popular first.") for order in (upwards, np.argsort(train), wanted[::-1])),
-        *((order[::-1], "ties by the higher item id: `[::-1]` turns ties round too.")
-          for order in (upwards, np.argsort(train))),
-        (np.argsort(-train), "`np.argsort` leaves the order of ties open. Use `kind=\"stable\"`."),
-        *((counts, "the counts themselves. Return item ids, the most popular first: `np.argsort` gives ids.")
-          for counts in (train, np.sort(train)[::-1])),
-        (np.argsort(wanted), "the place of every item. Return the items in the order of their places."),
-        (_ranked(np.trim_zeros(train, "b")), "a count that stops at the highest id in the lists: `minlength=n_items`."),
-        (wanted[train[wanted] > 0], "items without an interaction left out. They come last, by their id."),
-        *((_ranked(counts > 0), "items marked as seen or not; `counts[items] += 1` adds 1 once. Use `np.bincount`.")
-          for counts in (train, everything)),
-        (wanted.astype(np.float64), "`np.zeros` without `dtype=int`, or a conversion to fractions. Item ids are whole "
-         "numbers."),
-    ]  # fmt: skip
+        *(
+            (order, "the least popular first.")
+            for order in (upwards, np.argsort(train), wanted[::-1])
+        ),
+        *(
+            (order[::-1], "ties by the higher item id: `[::-1]` turns ties round too.")
+            for order in (upwards, np.argsort(train))
+        ),
+        (np.argsort(-train), '`np.argsort` leaves the order of ties open. Use `kind="stable"`.'),
+        *(
+            (
+                counts,
+                "the counts themselves. Return item ids, the most popular first: `np.argsort` gives ids.",
+            )
+            for counts in (train, np.sort(train)[::-1])
+        ),
+        (
+            np.argsort(wanted),
+            "the place of every item. Return the items in the order of their places.",
+        ),
+        (
+            _ranked(np.trim_zeros(train, "b")),
+            "a count that stops at the highest id in the lists: `minlength=n_items`.",
+        ),
+        (
+            wanted[train[wanted] > 0],
+            "items without an interaction left out. They come last, by their id.",
+        ),
+        *(
+            (
+                _ranked(counts > 0),
+                "items marked as seen or not; `counts[items] += 1` adds 1 once. Use `np.bincount`.",
+            )
+            for counts in (train, everything)
+        ),
+        (
+            wanted.astype(np.float64),
+            "`np.zeros` without `dtype=int`, or a conversion to fractions. Item ids are whole "
+            "numbers.",
+        ),
+    ]
     if whole and np.array_equal(train[returned], train[wanted]):
-        causes.append((returned, "ties in another order. Of films with equal counts the lower id comes first."))
+        causes.append(
+            (
+                returned,
+                "ties in another order. Of films with equal counts the lower id comes first.",
+            )
+        )
     if an_array and returned.size < n_items:
-        causes.append((returned, "items left out. All n_items are asked for; those that nobody has come last."))
+        causes.append(
+            (
+                returned,
+                "items left out. All n_items are asked for; those that nobody has come last.",
+            )
+        )
     if an_array and returned.size > n_items:
-        causes.append((returned, "more than n_items entries. Each of the items 0 to n_items - 1 stands there once."))
+        causes.append(
+            (
+                returned,
+                "more than n_items entries. Each of the items 0 to n_items - 1 stands there once.",
+            )
+        )
     compare("ranking", returned, wanted, case, causes)
 
 
@@ -157,36 +296,75 @@ def _wrong_parts(sequences: Sequence[np.ndarray], n: int, n_items: int) -> Cause
 
     too_many = "counting the validation items too. Training ends 2n before the end, not n."
     parts: list[tuple[Callable[[np.ndarray], np.ndarray], str]] = [
-        (lambda one: one, "counting on all interactions: the held-out items have helped to rank themselves."),
+        (
+            lambda one: one,
+            "counting on all interactions: the held-out items have helped to rank themselves.",
+        ),
         (lambda one: one[:-n] if len(one) > 2 * n else one, too_many),
         (lambda one: one[:-n], too_many),
-        (lambda one: one[: -2 * n], "forgetting the short lists. A list with fewer than 2n + 1 items is training as a "
-         "whole."),
-        (lambda one: one[: -2 * n] if len(one) >= 2 * n else one, "a list of 2n items cut to nothing. With fewer than "
-         "2n + 1 items all are training."),
-        (lambda one: one[: -2 * n] if len(one) > 2 * n + 1 else one, "a list of 2n + 1 items taken for too short. One "
-         "item is left for training."),
-        (lambda one: one[: len(one) - 2 * n], "a list with fewer than 2n items cut as well: `len(items) - 2 * n` is "
-         "below 0 there, and counts from the end. With fewer than 2n + 1 items all are training."),
-        (lambda one: one[len(train(one)) :], "counting the held-out items instead of the training part."),
-        (lambda one: one[2 * n :] if len(one) > 2 * n else one, "the first items held out. The lists are oldest first, "
-         "and the end is what we ask for."),
-        (lambda one: one[:-10] if len(one) > 10 else one, "5 written into the function; use its argument n."),
-    ]  # fmt: skip
+        (
+            lambda one: one[: -2 * n],
+            "forgetting the short lists. A list with fewer than 2n + 1 items is training as a "
+            "whole.",
+        ),
+        (
+            lambda one: one[: -2 * n] if len(one) >= 2 * n else one,
+            "a list of 2n items cut to nothing. With fewer than 2n + 1 items all are training.",
+        ),
+        (
+            lambda one: one[: -2 * n] if len(one) > 2 * n + 1 else one,
+            "a list of 2n + 1 items taken for too short. One item is left for training.",
+        ),
+        (
+            lambda one: one[: len(one) - 2 * n],
+            "a list with fewer than 2n items cut as well: `len(items) - 2 * n` is "
+            "below 0 there, and counts from the end. With fewer than 2n + 1 items all are training.",
+        ),
+        (
+            lambda one: one[len(train(one)) :],
+            "counting the held-out items instead of the training part.",
+        ),
+        (
+            lambda one: one[2 * n :] if len(one) > 2 * n else one,
+            "the first items held out. The lists are oldest first, and the end is what we ask for.",
+        ),
+        (
+            lambda one: one[:-10] if len(one) > 10 else one,
+            "5 written into the function; use its argument n.",
+        ),
+    ]
     if any(len(np.unique(one)) < len(one) for one in sequences):
         text = "an item counted once that a list has twice: `counts[items] += 1` adds 1 once. Use `np.bincount`."
         by_id = "items taken out by their id: an item may stand in both parts. Cut by place."
-        rest = [lambda one: one[~np.isin(one, one[-2 * n :])], lambda one: one[~np.isin(one, one[len(train(one)) :])]]
-        parts = [(lambda one: np.unique(train(one)), text), *((part, by_id) for part in rest), *parts]
-    return [(_ranked(_counts([part(one) for one in sequences], n_items)), text) for part, text in parts]
+        rest = [
+            lambda one: one[~np.isin(one, one[-2 * n :])],
+            lambda one: one[~np.isin(one, one[len(train(one)) :])],
+        ]
+        parts = [
+            (lambda one: np.unique(train(one)), text),
+            *((part, by_id) for part in rest),
+            *parts,
+        ]
+    return [
+        (_ranked(_counts([part(one) for one in sequences], n_items)), text) for part, text in parts
+    ]
 
 
 def _wrong_cuts(measure: Any, ranks: np.ndarray, k: int, length: int) -> Causes:
     return [
         (measure(ranks, 10).mean(), "10 written into the function; use its argument k."),
-        (measure(np.where(ranks > 0, ranks - 1, ABSENT), k).mean(), "places 1 to k. Python counts from 0: `[:, :k]`."),
-        (measure(ranks, k + 1).mean(), "one place too many. The first k places have ranks 0 to k - 1."),
-        (measure(ranks, k - 1).mean(), "one place too few. The first k places are `ranked[:, :k]`."),
+        (
+            measure(np.where(ranks > 0, ranks - 1, ABSENT), k).mean(),
+            "places 1 to k. Python counts from 0: `[:, :k]`.",
+        ),
+        (
+            measure(ranks, k + 1).mean(),
+            "one place too many. The first k places have ranks 0 to k - 1.",
+        ),
+        (
+            measure(ranks, k - 1).mean(),
+            "one place too few. The first k places are `ranked[:, :k]`.",
+        ),
         (measure(ranks, length).mean(), "the whole list read. Only the first k places count."),
     ]
 
@@ -202,11 +380,15 @@ def _skewed(generator: Generator, n_items: int, length: int) -> np.ndarray:
 
 
 def _lists(generator: Generator, length: int, k: int, places: Sequence[int | None]) -> Case:
-    """One ranked list per place, its target there (None: not in it). A list may end in NO_ITEM, or be nothing else."""
+    """One ranked list per place, its target there (None: not in it). A list may end in NO_ITEM, or
+    be nothing else.
+    """
     n_items = 3 * length + 2
     ranked = np.stack([drawn(generator, n_items, length) for _ in places])
-    targets = [_absent(row, n_items) if place is None else int(row[place])
-               for row, place in zip(ranked, places, strict=True)]  # fmt: skip
+    targets = [
+        _absent(row, n_items) if place is None else int(row[place])
+        for row, place in zip(ranked, places, strict=True)
+    ]
     if places[1:2] == [None]:
         ranked[1] = NO_ITEM
     if places[-1] is None:

@@ -1,6 +1,8 @@
-"""The exercises of lesson 02: nearest code, residual quantisation, straight-through gradient, RQ-VAE loss.
+"""The exercises of lesson 02: nearest code, residual quantisation, straight-through gradient,
+RQ-VAE loss.
 
-Rows whose two nearest codes are almost equally far are left out: there the answer would hang on rounding.
+Rows whose two nearest codes are almost equally far are left out: there the answer would hang on
+rounding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +12,15 @@ import torch
 from torch import Generator, Tensor
 
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
-from letterlib.course.gradients_02 import rq_loss, rq_loss_cases, straight_through, straight_through_cases
+from letterlib.course.gradients_02 import (
+    rq_loss,
+    rq_loss_cases,
+    straight_through,
+    straight_through_cases,
+)
 from letterlib.course.returned import several
 from letterlib.course.values import tenths
-from letterlib.tokenization import residual_quantizer
+from letterlib.tokenizer import residual_quantizer
 
 CLEAR = 0.02  # least difference of squared distance between the nearest code and the next
 
@@ -33,11 +40,19 @@ def nearest_code(answer: Any, case: Case) -> None:
     returned = call(answer, case)
     if isinstance(returned, torch.return_types.min):
         cause = "`min(dim=1)`, which gives values and `.indices`; the code is the second of them."
-        raise Incorrect("Your function should return one tensor, and returned two.", case, cause=cause)
+        raise Incorrect(
+            "Your function should return one tensor, and returned two.", case, cause=cause
+        )
     distance_itself = "the distance itself. Return the position of the least one, `argmin`."
     causes = [
-        (distances.argmax(dim=1), "`argmax`, which takes the farthest code; the least distance is `argmin`."),
-        ((z @ codebook.T).argmax(dim=1), "the largest dot product: it prefers long vectors. Use distances."),
+        (
+            distances.argmax(dim=1),
+            "`argmax`, which takes the farthest code; the least distance is `argmin`.",
+        ),
+        (
+            (z @ codebook.T).argmax(dim=1),
+            "the largest dot product: it prefers long vectors. Use distances.",
+        ),
         ((z @ codebook.T).argmin(dim=1), "the smallest dot product; compare distances."),
         (
             (codebook.square().sum(1) - z @ codebook.T).argmin(1),
@@ -47,23 +62,38 @@ def nearest_code(answer: Any, case: Case) -> None:
             (z[:, None] - codebook).square().sum(1).argmin(1),
             "squares summed over the codes. The numbers of a vector are in the last dimension: `sum(dim=2)`.",
         ),
-        ((z[:, None] - codebook).sum(2).argmin(1), "differences summed without squaring: they cancel."),
+        (
+            (z[:, None] - codebook).sum(2).argmin(1),
+            "differences summed without squaring: they cancel.",
+        ),
         (
             distances.argmin(dim=0),
             "`argmin` over the items: `dim=0`, or the two in each other's place in `cdist`. An item looks at codes.",
         ),
         (nearest[:, None], "`keepdim=True`, or a stray dimension; one number per row is enough."),
-        (nearest.float(), "a table made without `dtype=torch.int64`, or a conversion. Codes are counted: int64."),
+        (
+            nearest.float(),
+            "a table made without `dtype=torch.int64`, or a conversion. Codes are counted: int64.",
+        ),
         (nearest + 1, "codes counted from 1. The first row of the codebook is code 0."),
         (
             distances.argmin(),
             "`argmin()` without `dim`, or `.squeeze()`, which drops a batch of one. One place a row: `argmin(dim=1)`.",
         ),
-        (torch.cosine_similarity(z[:, None], codebook, dim=2).argmax(1), "cosines, which look at directions only."),
-        ((z[:, None] - codebook).abs().sum(2).argmin(1), "absolute differences; square them before summing."),
+        (
+            torch.cosine_similarity(z[:, None], codebook, dim=2).argmax(1),
+            "cosines, which look at directions only.",
+        ),
+        (
+            (z[:, None] - codebook).abs().sum(2).argmin(1),
+            "absolute differences; square them before summing.",
+        ),
         (distances.min(dim=1).values, distance_itself),
         (distances.min(dim=1).values.sqrt(), distance_itself),
-        *((one, "a `return` inside the loop, after the first row.") for one in (nearest[:1], nearest[0])),
+        *(
+            (one, "a `return` inside the loop, after the first row.")
+            for one in (nearest[:1], nearest[0])
+        ),
         (codebook[nearest], "the code vector itself. Return its row number in the codebook."),
     ]
     compare("codes", returned, nearest, case, causes)
@@ -83,20 +113,35 @@ def residual_quantize(answer: Any, case: Case) -> None:
     returned = several(returned, ["codes", "quantised"], case)
     codes, quantised = residual_quantizer.residual_quantize(z, codebooks)
     causes = [
-        (codes.T, "codes stacked along the first dimension; one row per item is `torch.stack(..., dim=1)`."),
+        (
+            codes.T,
+            "codes stacked along the first dimension; one row per item is `torch.stack(..., dim=1)`.",
+        ),
         (
             codes.T.reshape(codes.shape),
             "a table of one row per level, cut anew: its rows mix items. `torch.stack(codes, dim=1)` makes columns.",
         ),
-        (torch.cat(list(codes.T)), "`torch.cat`, which makes one long row; `torch.stack(codes, dim=1)` makes columns."),
+        (
+            torch.cat(list(codes.T)),
+            "`torch.cat`, which makes one long row; `torch.stack(codes, dim=1)` makes columns.",
+        ),
         (codes[:, :1], "a `return` inside the loop, after the first level."),
-        (codes.float(), "a table made without `dtype=torch.int64`, or a conversion. Codes are int64."),
+        (
+            codes.float(),
+            "a table made without `dtype=torch.int64`, or a conversion. Codes are int64.",
+        ),
         (quantised, "the two results in the other order."),
     ]
     compare("codes", returned[0], codes, case, [*_wrong_residuals(z, codebooks), *causes])
     causes = [
-        (codebooks[-1][codes[:, -1]], "the last level's vector alone. Quantised is the sum over all levels."),
-        (codebooks[0][codes[:, 0]], "the first level's vector alone. Quantised is the sum over all levels."),
+        (
+            codebooks[-1][codes[:, -1]],
+            "the last level's vector alone. Quantised is the sum over all levels.",
+        ),
+        (
+            codebooks[0][codes[:, 0]],
+            "the first level's vector alone. Quantised is the sum over all levels.",
+        ),
         (
             quantised - codebooks[-1][codes[:, -1]],
             "the last level's vector is missing. `z - residual` is the whole sum only after the last subtraction.",
@@ -115,11 +160,23 @@ def _wrong_residuals(z: Tensor, codebooks: Sequence[Tensor]) -> Iterator[tuple[T
     r: what the level coded, v: the vector of the code it chose.
     """
     updates = [
-        (lambda r, v: r, "every level codes z. From the second level on, code the residual: what is left."),
-        (lambda r, v: z - v, "the residual is z minus this level's vector. Subtract all levels so far."),
+        (
+            lambda r, v: r,
+            "every level codes z. From the second level on, code the residual: what is left.",
+        ),
+        (
+            lambda r, v: z - v,
+            "the residual is z minus this level's vector. Subtract all levels so far.",
+        ),
         (lambda r, v: r + v, "the residual adds the code's vector. Subtract it."),
-        (lambda r, v: v - r, "the residual has the wrong sign: it is the input minus the code's vector."),
-        (lambda r, v: v, "the next level codes the code's vector. It should code input minus vector."),
+        (
+            lambda r, v: v - r,
+            "the residual has the wrong sign: it is the input minus the code's vector.",
+        ),
+        (
+            lambda r, v: v,
+            "the next level codes the code's vector. It should code input minus vector.",
+        ),
     ]
     for update, text in updates:
         residual, codes = z, []
@@ -132,19 +189,27 @@ def _wrong_residuals(z: Tensor, codebooks: Sequence[Tensor]) -> Iterator[tuple[T
         codes.append(torch.cdist(residual, codebook).argmin(dim=1))
         total = total + codebook[codes[-1]]
         residual = residual - total
-    yield torch.stack(codes, dim=1), "the sum so far taken from the residual; earlier vectors are out of it already."
+    yield (
+        torch.stack(codes, dim=1),
+        "the sum so far taken from the residual; earlier vectors are out of it already.",
+    )
     codes, _ = residual_quantizer.residual_quantize(z, [codebooks[0]] * len(codebooks))
     yield codes, "the first codebook at every level; each level has its own."
 
 
-def _draw(generator: Generator, rows: int, dim: int, sizes: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+def _draw(
+    generator: Generator, rows: int, dim: int, sizes: Sequence[int]
+) -> tuple[Tensor, list[Tensor]]:
     """Rows and codebooks in which the nearest code is nearest by at least CLEAR, at every level.
 
-    Few rows are to be read and are in tenths. Many are not: in tenths a wrong answer's distances would often be equal.
+    Few rows are to be read and are in tenths. Many are not: in tenths a wrong answer's distances
+    would often be equal.
     """
     shown = tenths if rows < 10 else torch.clone
     while True:
-        codebooks = [shown(torch.randn(n, dim, generator=generator) * 0.7**i) for i, n in enumerate(sizes)]
+        codebooks = [
+            shown(torch.randn(n, dim, generator=generator) * 0.7**i) for i, n in enumerate(sizes)
+        ]
         z = shown(torch.randn(8 * rows, dim, generator=generator) * 1.5)
         clear, residual = torch.ones(len(z), dtype=torch.bool), z
         for codebook in codebooks:

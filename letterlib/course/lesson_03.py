@@ -1,6 +1,8 @@
-"""The exercises of lesson 03: LightGCN's propagation, next-item pairs, overlap of neighbours, the loss L_CF.
+"""The exercises of lesson 03: LightGCN's propagation, next-item pairs, overlap of neighbours, the
+loss L_CF.
 
-The largest input of each exercise tells the typical mistakes apart; the corner cases stand before it.
+The largest input of each exercise tells the typical mistakes apart; the corner cases stand before
+it.
 """
 
 from collections.abc import Iterator
@@ -12,24 +14,33 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Generator, Tensor
 
-from letterlib.collaborative.lightgcn import normalized_adjacency
+from letterlib.baselines.lightgcn import normalized_adjacency
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.pairs_03 import next_items, next_items_cases
 from letterlib.course.returned import gradients, several
 from letterlib.course.values import close, kind_of, tenths
-from letterlib.tokenization.losses import collaborative_loss
+from letterlib.tokenizer.losses import collaborative_loss
 
 Causes = Iterator[tuple[Any, str]]
 
 
 def propagate_cases(generator: Generator) -> list[Case]:
     """(users, items, dim, whether someone has nothing). An item that nobody has hears nothing."""
-    shapes = [(1, 1, 1, False), (2, 1, 1, False), (2, 3, 2, False), (1, 2, 2, True), (3, 2, 1, True), (8, 12, 4, False)]
+    shapes = [
+        (1, 1, 1, False),
+        (2, 1, 1, False),
+        (2, 3, 2, False),
+        (1, 2, 2, True),
+        (3, 2, 1, True),
+        (8, 12, 4, False),
+    ]
     return [_graph(generator, *shape) for shape in shapes]
 
 
 def _graph(generator: Generator, n_users: int, n_items: int, dim: int, lonely: bool) -> Case:
-    """Everyone has an edge, or (lonely) the last item and, where there are several, the last user have none."""
+    """Everyone has an edge, or (lonely) the last item and, where there are several, the last user
+    have none.
+    """
     interactions = torch.zeros(n_users, n_items)
     while not (interactions.any(dim=0).all() and interactions.any(dim=1).all()):
         interactions = (torch.rand(n_users, n_items, generator=generator) < 0.6).float()
@@ -45,10 +56,14 @@ def propagate(answer: Any, case: Case) -> None:
     interactions, users, items = case.values()
     new_users, new_items = several(call(answer, case), ["new_users", "new_items"], case)
     nodes = torch.cat([users, items]).numpy()
-    expected = torch.from_numpy(normalized_adjacency(sparse.csr_matrix(interactions.numpy())) @ nodes)
+    expected = torch.from_numpy(
+        normalized_adjacency(sparse.csr_matrix(interactions.numpy())) @ nodes
+    )
     right_users, right_items = expected.split([len(users), len(items)])
-    sides = [("new_users", new_users, right_users, interactions, users, items, right_items),
-             ("new_items", new_items, right_items, interactions.T, items, users, right_users)]  # fmt: skip
+    sides = [
+        ("new_users", new_users, right_users, interactions, users, items, right_items),
+        ("new_items", new_items, right_items, interactions.T, items, users, right_users),
+    ]
     for name, actual, right, edges, own, others, heard in sides:
         if isinstance(actual, Tensor) and not actual.isfinite().all():
             cause = "a division by zero: somebody without an edge. Their sum is zero; divide it by at least 1."
@@ -58,33 +73,64 @@ def propagate(answer: Any, case: Case) -> None:
                 what = f"`{name}` has values that are not finite numbers."
             raise Incorrect(what, case, expected=right, actual=actual, cause=cause)
         causes = _wrong_rounds(edges, own, others, heard, right)
-        compare(name, actual, right, case, [(value, text) for value, text in causes if not close(value, right)])
+        compare(
+            name,
+            actual,
+            right,
+            case,
+            [(value, text) for value, text in causes if not close(value, right)],
+        )
 
 
-def _wrong_rounds(edges: Tensor, own: Tensor, others: Tensor, heard: Tensor, right: Tensor) -> Causes:
+def _wrong_rounds(
+    edges: Tensor, own: Tensor, others: Tensor, heard: Tensor, right: Tensor
+) -> Causes:
     """edges: [own, others]; heard: the others after the round."""
     mine, theirs = (edges.sum(dim=dim).clamp(min=1)[:, None] for dim in (1, 0))
     yield edges @ others, "a plain sum: neither degree divides it."
-    yield edges @ others / mine, "a mean over neighbours. Divide by the square roots of both degrees."
+    yield (
+        edges @ others / mine,
+        "a mean over neighbours. Divide by the square roots of both degrees.",
+    )
     yield edges @ (others / theirs), "the neighbours' degrees alone, and without a square root."
     yield edges @ (others / theirs) / mine, "the square roots are missing: divide by sqrt(n_u n_i)."
-    yield edges @ others / mine.sqrt(), "only the receiver's degree divides; the neighbours' belong there too."
-    yield edges @ (others / theirs.sqrt()), "only the neighbours' degrees divide; the receiver's belongs there too."
+    yield (
+        edges @ others / mine.sqrt(),
+        "only the receiver's degree divides; the neighbours' belong there too.",
+    )
+    yield (
+        edges @ (others / theirs.sqrt()),
+        "only the neighbours' degrees divide; the receiver's belongs there too.",
+    )
     yield heard, "the two results in the other order."
     yield own, "this side is handed back as it came: users hear items, and items hear users."
-    yield (edges / (mine + theirs.T).sqrt()) @ others, "the two degrees are added under the root. Multiply them."
-    yield right.where(edges.any(dim=1)[:, None], own), "who has no edge keeps the old vector. Nothing is heard: zero."
-    yield (right + own) / 2, "the mean with the old vector. One round hands back what was heard, and nothing else."
-    yield right + own, "the node's own vector is added. In LightGCN a node hears its neighbours alone."
+    yield (
+        (edges / (mine + theirs.T).sqrt()) @ others,
+        "the two degrees are added under the root. Multiply them.",
+    )
+    yield (
+        right.where(edges.any(dim=1)[:, None], own),
+        "who has no edge keeps the old vector. Nothing is heard: zero.",
+    )
+    yield (
+        (right + own) / 2,
+        "the mean with the old vector. One round hands back what was heard, and nothing else.",
+    )
+    yield (
+        right + own,
+        "the node's own vector is added. In LightGCN a node hears its neighbours alone.",
+    )
     again = edges @ (heard / theirs.sqrt()) / mine.sqrt()
     yield again, "the other side's new vectors are heard. Both sides hear the old ones."
 
 
 def overlap_cases(generator: Generator) -> list[Case]:
-    """(items, neighbours, ids they are drawn from). No id twice in a row, as in lists of neighbours.
+    """(items, neighbours, ids they are drawn from). No id twice in a row, as in lists of
+    neighbours.
 
-    In the second the larger id is in the second list, in the last in the first: neither tells how many ids there are.
-    In the last a row has the same ids in another order: sets agree there, and places do not.
+    In the second the larger id is in the second list, in the last in the first: neither tells how
+    many ids there are. In the last a row has the same ids in another order: sets agree there, and
+    places do not.
     """
 
     def lists(n: int, k: int, ids: int) -> np.ndarray:
@@ -102,28 +148,48 @@ def overlap(answer: Any, case: Case) -> None:
     """3.3: first, second int [n, k], no id twice in a row -> share of common ids, float [n]."""
     first, second = case["first"], case["second"]
     k = first.shape[1]
-    common = np.array([len(set(a) & set(b)) for a, b in zip(first.tolist(), second.tolist(), strict=True)])
+    common = np.array(
+        [len(set(a) & set(b)) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+    )
     share, union = common / k, 2 * k - common
     same_place = (first == second).mean(axis=1)
     causes = [
-        (same_place, "the order counts: rank 1 is compared with rank 1 only. Two lists are compared as sets."),
+        (
+            same_place,
+            "the order counts: rank 1 is compared with rank 1 only. Two lists are compared as sets.",
+        ),
         (common / union, "the union in the denominator (the Jaccard index). Divide by k."),
         (common, "a count. Divide it by k, so that 1 means the same neighbours."),
         (common / len(first), "a division by the number of items; each list has k entries."),
-        (np.isin(first, second).mean(axis=1), "`isin` on whole tables: an id counts if any item's list has it."),
+        (
+            np.isin(first, second).mean(axis=1),
+            "`isin` on whole tables: an id counts if any item's list has it.",
+        ),
         (1 - share, "the share of neighbours that differ."),
-        ((common > 0).astype(float), "whether there is any common neighbour; we want how many of the k."),
+        (
+            (common > 0).astype(float),
+            "whether there is any common neighbour; we want how many of the k.",
+        ),
         (
             common // k,
             "a division by `//`, which cuts fractions off; a table of whole numbers, such as "
             "`np.zeros_like(first)`; or whole sets compared: count what is in both.",
         ),
-        (common / k**2, "a mean over all pairs of neighbours. First ask of each whether it is in the other list."),
+        (
+            common / k**2,
+            "a mean over all pairs of neighbours. First ask of each whether it is in the other list.",
+        ),
         (common / (2 * k), "both lists in the denominator. Each has k entries; divide by k."),
         (common / 10, "a division by 10. Here k is the length of a row."),
         (100 * share, "a percentage. We want fractions from 0 to 1."),
-        ((np.sort(first) == np.sort(second)).mean(axis=1), "sorted lists compared place by place; compare as sets."),
-        ((first[:, :, None] == second[:, None, :]).any(axis=2), "which neighbours are in both: now take their mean."),
+        (
+            (np.sort(first) == np.sort(second)).mean(axis=1),
+            "sorted lists compared place by place; compare as sets.",
+        ),
+        (
+            (first[:, :, None] == second[:, None, :]).any(axis=2),
+            "which neighbours are in both: now take their mean.",
+        ),
     ]
     returned = call(answer, case)
     if kind_of(returned) == "a number" or getattr(returned, "shape", None) == ():
@@ -137,9 +203,15 @@ def cf_loss_cases(generator: Generator) -> list[Case]:
     """(batch, dim). With one item in the batch there is nothing to choose from, and the loss is 0."""
     cases = []
     for shape in [(1, 1), (2, 1), (2, 2), (13, 5)]:
-        quantised, collaborative = (tenths(torch.randn(shape, generator=generator)) for _ in range(2))
-        if len(quantised) > 2:  # one row's own vector is so improbable that anything added to its probability shows
-            row = int(collaborative.norm(dim=1).argmax())  # the longest: no logit is beyond 30, and exp holds them all
+        quantised, collaborative = (
+            tenths(torch.randn(shape, generator=generator)) for _ in range(2)
+        )
+        if (
+            len(quantised) > 2
+        ):  # one row's own vector is so improbable that anything added to its probability shows
+            row = int(
+                collaborative.norm(dim=1).argmax()
+            )  # the longest: no logit is beyond 30, and exp holds them all
             quantised[row] = tenths(-30 * collaborative[row] / collaborative[row].square().sum())
         cases.append({"quantised": quantised.requires_grad_(), "collaborative": collaborative})
     return cases
@@ -171,34 +243,64 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
     off = logits.masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
     unit = F.normalize(z, dim=1) @ F.normalize(h, dim=1).T
     forward, backward = F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)
-    yield (off.logsumexp(dim=1) - logits.diag()).mean(), "the item's own h is left out; j runs over all of the batch."
+    yield (
+        (off.logsumexp(dim=1) - logits.diag()).mean(),
+        "the item's own h is left out; j runs over all of the batch.",
+    )
     yield backward, "transposed logits: each h looks for its z^. Rows are z^, columns are h."
     yield forward + backward, "both directions. The paper's loss has one: each z^ looks for its h."
-    yield (forward + backward) / 2, "both directions. The paper's loss has one: each z^ looks for its h."
+    yield (
+        (forward + backward) / 2,
+        "both directions. The paper's loss has one: each z^ looks for its h.",
+    )
     yield forward * len(z), "a sum over the batch; take the mean."
     yield -forward, "the minus sign is missing."
     yield F.cross_entropy(unit, own), "cosines. The paper's logits are plain dot products."
     for one_side in (F.normalize(z, dim=1) @ h.T, z @ F.normalize(h, dim=1).T):
-        yield F.cross_entropy(one_side, own), "vectors scaled to length 1. The paper's logits are plain dot products."
+        yield (
+            F.cross_entropy(one_side, own),
+            "vectors scaled to length 1. The paper's logits are plain dot products.",
+        )
     for scale in (z.shape[1] ** -0.5, 1 / 0.07, 10.0, 5.0, 2.0, 0.5):
-        yield F.cross_entropy(logits * scale, own), "a temperature. The paper's loss divides the logits by nothing."
-    yield F.cross_entropy(logits, torch.zeros_like(own)), "target 0 for every row. The target of row i is i."
+        yield (
+            F.cross_entropy(logits * scale, own),
+            "a temperature. The paper's loss divides the logits by nothing.",
+        )
+    yield (
+        F.cross_entropy(logits, torch.zeros_like(own)),
+        "target 0 for every row. The target of row i is i.",
+    )
     for distance in (torch.cdist(z, h), torch.cdist(z, h) ** 2):
         yield F.cross_entropy(-distance, own), "distances as logits; use dot products."
     yield -logits.diag().mean(), "the item's own dot product alone: nothing pushes from the others."
     yield logits.softmax(dim=1).diag().mean(), "the probability itself. Take minus its logarithm."
     yield -logits.log_softmax(dim=1).mean(), "the mean over all columns: the target is missing."
-    yield logits.logsumexp(dim=1).mean(), "the item's own logit is not subtracted: the target is missing."
+    yield (
+        logits.logsumexp(dim=1).mean(),
+        "the item's own logit is not subtracted: the target is missing.",
+    )
     yield F.cross_entropy(logits, own, reduction="none"), "one loss per item; take their mean."
     yield F.mse_loss(z, h), "a distance to the item's own vector, without the others."
-    yield F.cross_entropy(-logits, own), "logits of the wrong sign: the item's own dot product should be the largest."
-    yield F.cross_entropy(logits.softmax(dim=1), own), "a softmax too many: `F.cross_entropy` takes one itself."
+    yield (
+        F.cross_entropy(-logits, own),
+        "logits of the wrong sign: the item's own dot product should be the largest.",
+    )
+    yield (
+        F.cross_entropy(logits.softmax(dim=1), own),
+        "a softmax too many: `F.cross_entropy` takes one itself.",
+    )
     yield F.cross_entropy(z @ z.T, own), "`quantised` on both sides. The columns are the h."
     yield F.cross_entropy(h @ h.T, own), "`collaborative` on both sides. The rows are the z^."
     yes_or_no = F.binary_cross_entropy_with_logits(logits, torch.eye(len(z)))
     yield yes_or_no, "a yes or no for every pair. Each row is one question with B possible answers."
-    yield -logits.softmax(dim=1).diag().mean().log(), "the logarithm of a mean. Take the mean of logarithms."
-    yield -logits.softmax(dim=1).diag().mean(), "the logarithm is missing; `F.nll_loss` wants `log_softmax`."
+    yield (
+        -logits.softmax(dim=1).diag().mean().log(),
+        "the logarithm of a mean. Take the mean of logarithms.",
+    )
+    yield (
+        -logits.softmax(dim=1).diag().mean(),
+        "the logarithm is missing; `F.nll_loss` wants `log_softmax`.",
+    )
     for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
         yield (
             -(logits.softmax(dim=1).diag() + small).log().mean(),

@@ -1,7 +1,9 @@
-"""The exercises of lesson 05: similarity experiment, rank of a target, shared identifiers, the release format.
+"""The exercises of lesson 05: similarity experiment, rank of a target, shared identifiers, the
+release format.
 
-Vectors are of very different lengths, so that cosine and dot product disagree, and scores are whole numbers, or these
-divided by a power of 2, where a tie matters, so that equal scores are equal in every order of adding up.
+Vectors are of very different lengths, so that cosine and dot product disagree, and scores are whole
+numbers, or these divided by a power of 2, where a tie matters, so that equal scores are equal in
+every order of adding up.
 """
 
 from collections import Counter
@@ -12,19 +14,26 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment, target_ranks
+from letterlib.analysis.collaborative_signal import (
+    nearest_neighbours,
+    similarity_experiment,
+    target_ranks,
+)
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.nearest_01 import with_diagonal
 from letterlib.course.release_05 import table, table_cases
 from letterlib.course.returned import several
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenizer.identifiers import Identifiers
 
 
 def similarity_cases(generator: Generator) -> list[Case]:
-    """Two items that look in opposite directions, neighbours all the same; twins, of whom either may be the first of
-    its own list; then more, at random."""
+    """Two items that look in opposite directions, neighbours all the same; twins, of whom either
+    may be the first of its own list; then more, at random.
+    """
     opposite = np.array([[3.0, 4.0], [-6.0, -8.0]])  # a cosine of -1: only -infinity is lower
-    twins = np.array([[2.0, 0.0], [-1.0, 3.0], [2.0, 0.0], [-2.0, 5.0]])  # on an axis, where no rounding parts them
+    twins = np.array(
+        [[2.0, 0.0], [-1.0, 3.0], [2.0, 0.0], [-2.0, 5.0]]
+    )  # on an axis, where no rounding parts them
     cases = [
         {"codes": np.array([[0, 1], [1, 1]]), "cf_vectors": opposite},
         {"codes": np.array([[0, 1], [2, 0], [1, 1], [2, 1]]), "cf_vectors": twins},
@@ -48,22 +57,44 @@ def similarity(answer: Any, case: Case) -> None:
     by_value = np.where(cosines > 1 - 1e-5, -np.inf, cosines)
     second = np.argsort(-unit @ unit.T, axis=1, kind="stable")[:, 1]
     causes = [
-        ((codes == codes[second]).mean(axis=0), "the first of the list is dropped. With two equal films it may be the "
-         "other one: exclude the film itself."),
-        *(((codes == codes[one.argmax(axis=1)]).mean(axis=0), "a diagonal that is not low enough: a cosine may be as "
-           "low as -1. Use `-np.inf`.") for one in (with_diagonal(cosines, 0), with_diagonal(cosines, -1))),
-        ((codes == codes[by_value.argmax(axis=1)]).mean(axis=0), "all with cosine 1 are left out. Leave out the item "
-         "by its place: two may be equal."),
-        (np.ones(codes.shape[1]), "every item is its own nearest neighbour. Leave it out before looking for the best; "
-         "the best is `argmax`."),
-        (equal.mean(axis=1), "a mean over levels, one number per item. Average over items: one number per level."),
+        (
+            (codes == codes[second]).mean(axis=0),
+            "the first of the list is dropped. With two equal films it may be the "
+            "other one: exclude the film itself.",
+        ),
+        *(
+            (
+                (codes == codes[one.argmax(axis=1)]).mean(axis=0),
+                "a diagonal that is not low enough: a cosine may be as low as -1. Use `-np.inf`.",
+            )
+            for one in (with_diagonal(cosines, 0), with_diagonal(cosines, -1))
+        ),
+        (
+            (codes == codes[by_value.argmax(axis=1)]).mean(axis=0),
+            "all with cosine 1 are left out. Leave out the item by its place: two may be equal.",
+        ),
+        (
+            np.ones(codes.shape[1]),
+            "every item is its own nearest neighbour. Leave it out before looking for the best; "
+            "the best is `argmax`.",
+        ),
+        (
+            equal.mean(axis=1),
+            "a mean over levels, one number per item. Average over items: one number per level.",
+        ),
         (equal.sum(axis=0), "a sum; the share is the mean over items."),
-        (np.logical_and.accumulate(equal, axis=1).mean(axis=0), "prefixes: this level *and all before it* agree. "
-         "Here each level is compared by itself."),
+        (
+            np.logical_and.accumulate(equal, axis=1).mean(axis=0),
+            "prefixes: this level *and all before it* agree. "
+            "Here each level is compared by itself.",
+        ),
         *_other_neighbours(codes, vectors),
         (1 - expected, "the share of *different* codes."),
-        (np.abs(codes - codes[neighbours]).mean(axis=0), "a difference of codes. They are names: equal or not."),
-    ]  # fmt: skip
+        (
+            np.abs(codes - codes[neighbours]).mean(axis=0),
+            "a difference of codes. They are names: equal or not.",
+        ),
+    ]
     returned = call(answer, case)
     if isinstance(returned, np.ndarray) and returned.dtype.kind == "b":
         causes = []  # true and false have an error of their own, whatever they resemble as numbers
@@ -80,14 +111,23 @@ def _other_neighbours(codes: np.ndarray, vectors: np.ndarray) -> list[tuple[np.n
     centred = vectors - vectors.mean(axis=0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     scores = [
-        (vectors @ vectors.T, "dot products of vectors as they are, or all divided by one number: long vectors win. "
-         "Divide each row by its own length first (`np.linalg.norm` without `axis=1` is one number for the whole "
-         "table)."),
+        (
+            vectors @ vectors.T,
+            "dot products of vectors as they are, or all divided by one number: long vectors win. "
+            "Divide each row by its own length first (`np.linalg.norm` without `axis=1` is one number for the whole "
+            "table).",
+        ),
         (-distances, "Euclidean distances; the experiment compares directions, by cosine."),
-        (columns @ columns.T, "columns divided by their lengths. Every *row* is a vector: `axis=1`."),
+        (
+            columns @ columns.T,
+            "columns divided by their lengths. Every *row* is a vector: `axis=1`.",
+        ),
         (-unit @ unit.T, "the neighbour with the *lowest* cosine."),
-        (centred @ centred.T, "vectors with their mean taken away, as in lesson 03. Here they stay as they are."),
-    ]  # fmt: skip
+        (
+            centred @ centred.T,
+            "vectors with their mean taken away, as in lesson 03. Here they stay as they are.",
+        ),
+    ]
     found = []
     for score, cause in scores:
         np.fill_diagonal(score, -np.inf)
@@ -96,20 +136,36 @@ def _other_neighbours(codes: np.ndarray, vectors: np.ndarray) -> list[tuple[np.n
 
 
 def rank_cases(generator: Generator) -> list[Case]:
-    """First three states and two items with equal scores; then two states and scores that are no whole numbers; then
-    (cases, items, dimensions), the last with scores of which many differ by a thousandth."""
-    tied = {"states": np.array([[1.0], [-1], [3]]), "vectors": np.array([[2.0], [2]]), "targets": np.array([1, 0, 1])}
-    fractions = {"states": np.array([[0.5], [0.25]]), "vectors": np.array([[1.0], [1.5]]), "targets": np.array([0, 0])}
+    """First three states and two items with equal scores; then two states and scores that are no
+    whole numbers; then (cases, items, dimensions), the last with scores of which many differ by a
+    thousandth.
+    """
+    tied = {
+        "states": np.array([[1.0], [-1], [3]]),
+        "vectors": np.array([[2.0], [2]]),
+        "targets": np.array([1, 0, 1]),
+    }
+    fractions = {
+        "states": np.array([[0.5], [0.25]]),
+        "vectors": np.array([[1.0], [1.5]]),
+        "targets": np.array([0, 0]),
+    }
     drawn = []
     for n, items, dim in [(1, 3, 1), (2, 4, 2), (40, 30, 2)]:
-        states, vectors = (_whole(generator, (rows, dim), 7).astype(np.float64) - 3 for rows in (n, items))
-        drawn.append({"states": states, "vectors": vectors, "targets": _whole(generator, (n,), items)})
+        states, vectors = (
+            _whole(generator, (rows, dim), 7).astype(np.float64) - 3 for rows in (n, items)
+        )
+        drawn.append(
+            {"states": states, "vectors": vectors, "targets": _whole(generator, (n,), items)}
+        )
     drawn[-1]["states"] /= 1024
     return [tied, fractions, *drawn]
 
 
 def rank(answer: Any, case: Case) -> None:
-    """5.2: states [n, d], vectors [n_items, d], targets int64 [n] -> ranks int64 [n], 0 first, ties by lower id."""
+    """5.2: states [n, d], vectors [n_items, d], targets int64 [n] -> ranks int64 [n], 0 first, ties
+    by lower id.
+    """
     states, vectors, targets = case.values()
     expected = target_ranks(states, vectors, targets)
     scores, rows = states @ vectors.T, np.arange(len(states))
@@ -119,38 +175,87 @@ def rank(answer: Any, case: Case) -> None:
     later = ((scores == own) & (ids > targets[:, None])).sum(axis=1)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     with np.errstate(invalid="ignore"):  # a vector of zeros has no direction
-        cosines = scores / (np.linalg.norm(states, axis=1)[:, None] * np.linalg.norm(vectors, axis=1))
+        cosines = scores / (
+            np.linalg.norm(states, axis=1)[:, None] * np.linalg.norm(vectors, axis=1)
+        )
     its = cosines[rows, targets][:, None]
     returned = call(answer, case)
     causes = [
-        (targets, "the order of the ids alone: scores that are rounded or made whole numbers, a large number per id "
-         "taken away, or the targets themselves."),
+        (
+            targets,
+            "the order of the ids alone: scores that are rounded or made whole numbers, a large number per id "
+            "taken away, or the targets themselves.",
+        ),
         (expected + 1, "counting from 1, or the target itself counted. The best item has rank 0."),
-        ((scores > own).sum(axis=1), "ties all go to the target: count the items with an equal score and a lower id."),
-        ((scores >= own).sum(axis=1) - 1, "ties all go against the target. Only those with a lower id come before it."),
+        (
+            (scores > own).sum(axis=1),
+            "ties all go to the target: count the items with an equal score and a lower id.",
+        ),
+        (
+            (scores >= own).sum(axis=1) - 1,
+            "ties all go against the target. Only those with a lower id come before it.",
+        ),
         ((scores >= own).sum(axis=1), "the target comes after itself, and ties all go against it."),
         ((scores > own).sum(axis=1) + later, "ties broken by the *higher* id."),
-        (((scores > own) | (ids < targets[:, None])).sum(axis=1), "every lower id counted; only those with an *equal* "
-         "score come before the target."),
-        ((scores < own).sum(axis=1), "items with a *lower* score counted; those with a higher one come before it."),
-        (order[rows, targets], "`argsort` says which item is at a place; you need the place of an item."),
-        (np.argsort(scores, axis=1, kind="stable").argsort(axis=1)[rows, targets], "sorted upwards: best comes last."),
-        ((np.argsort(-scores, axis=1) == targets[:, None]).argmax(axis=1), "`np.argsort` leaves the order of ties "
-         "open. Use `kind=\"stable\"`."),
+        (
+            ((scores > own) | (ids < targets[:, None])).sum(axis=1),
+            "every lower id counted; only those with an *equal* score come before the target.",
+        ),
+        (
+            (scores < own).sum(axis=1),
+            "items with a *lower* score counted; those with a higher one come before it.",
+        ),
+        (
+            order[rows, targets],
+            "`argsort` says which item is at a place; you need the place of an item.",
+        ),
+        (
+            np.argsort(scores, axis=1, kind="stable").argsort(axis=1)[rows, targets],
+            "sorted upwards: best comes last.",
+        ),
+        (
+            (np.argsort(-scores, axis=1) == targets[:, None]).argmax(axis=1),
+            '`np.argsort` leaves the order of ties open. Use `kind="stable"`.',
+        ),
         (order, "the whole ranking. Return the target's place in it."),
-        (((cosines > its) | ((cosines == its) & (ids < targets[:, None]))).sum(axis=1), "cosines. SASRec scores with "
-         "the dot product, so lengths count."),
-        (target_ranks(states, unit, targets), "cosines. SASRec scores with the dot product, so lengths count."),
+        (
+            ((cosines > its) | ((cosines == its) & (ids < targets[:, None]))).sum(axis=1),
+            "cosines. SASRec scores with the dot product, so lengths count.",
+        ),
+        (
+            target_ranks(states, unit, targets),
+            "cosines. SASRec scores with the dot product, so lengths count.",
+        ),
         (own[:, 0], "the target's score; its rank is how many items come before it."),
-        *((_rank_by(scores.round(digits), targets), "scores that are rounded or made whole numbers, so that "
-           "unequal ones tie.") for digits in (0, 2)),
-        *((_rank_by(scores - small * ids, targets), "a number per id taken from the scores: it outweighs small "
-           "differences. Compare ids only where scores are equal.") for small in (1, 0.1, 0.01, 1e-3, 1e-4)),
-    ]  # fmt: skip
-    whole = isinstance(returned, np.ndarray) and returned.shape == expected.shape and returned.dtype.kind in "iu"
+        *(
+            (
+                _rank_by(scores.round(digits), targets),
+                "scores that are rounded or made whole numbers, so that unequal ones tie.",
+            )
+            for digits in (0, 2)
+        ),
+        *(
+            (
+                _rank_by(scores - small * ids, targets),
+                "a number per id taken from the scores: it outweighs small "
+                "differences. Compare ids only where scores are equal.",
+            )
+            for small in (1, 0.1, 0.01, 1e-3, 1e-4)
+        ),
+    ]
+    whole = (
+        isinstance(returned, np.ndarray)
+        and returned.shape == expected.shape
+        and returned.dtype.kind in "iu"
+    )
     ahead, at_most = (scores > own).sum(axis=1), (scores >= own).sum(axis=1) - 1
     if whole and ((ahead <= returned) & (returned <= at_most)).all():
-        causes.append((returned, "ties in another order. Of films with equal scores the lower id comes first."))
+        causes.append(
+            (
+                returned,
+                "ties in another order. Of films with equal scores the lower id comes first.",
+            )
+        )
     compare("the ranks", returned, expected, case, causes)
 
 
@@ -160,7 +265,8 @@ def _rank_by(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def sharing_cases(generator: Generator) -> list[Case]:
-    """No item shares, though some identifiers look alike; two do; then groups of two, three and five among many.
+    """No item shares, though some identifiers look alike; two do; then groups of two, three and
+    five among many.
 
     Each has another number of levels.
     """
@@ -170,7 +276,8 @@ def sharing_cases(generator: Generator) -> list[Case]:
     for n_levels, sizes in zip((3, 4, 5), groups, strict=True):
         picked = torch.randperm(3**n_levels, generator=generator)[: len(sizes)].numpy()
         distinct = picked[:, None] // 3 ** np.arange(n_levels) % 3
-        # Codes of one, two and three digits: joined without a sign between them, two identifiers may look alike.
+        # Codes of one, two and three digits: joined without a sign between them, two identifiers
+        # may look alike.
         names = np.array([1, 11, 111])[distinct]
         names[-1] = 2  # and one, which is alone, may not,
         names[-2, 0] = 3  # nor one that has codes in common with others
@@ -194,13 +301,22 @@ def sharing(answer: Any, case: Case) -> None:
     joined = Counter("".join(map(str, row)) for row in case["codes"].tolist())
     causes = [
         (rate, "the two results in the other order."),
-        (sum(comb(size, 2) for size in sizes), "pairs. Five items with one identifier are ten pairs and five items."),
+        (
+            sum(comb(size, 2) for size in sizes),
+            "pairs. Five items with one identifier are ten pairs and five items.",
+        ),
         (2 * sum(comb(size, 2) for size in sizes), "pairs, each counted twice. Count items."),
-        (n - len(sizes), "items beyond the first of each identifier. The first one shares its identifier too."),
+        (
+            n - len(sizes),
+            "items beyond the first of each identifier. The first one shares its identifier too.",
+        ),
         (shared, "identifiers that are shared. Count the items that have them."),
         (sum(size == 1 for size in sizes), "the items that are *alone*; count the others."),
         *((counts.sum(), single) for counts in (numbers, numbers[numbers > 1])),
-        (in_part, "items that have *one* code in common with another. All of them have to be equal: `all`, not `any`."),
+        (
+            in_part,
+            "items that have *one* code in common with another. All of them have to be equal: `all`, not `any`.",
+        ),
         (n, "all items. Compare whole rows, and count only those that more than one item has."),
         (sharing / n, "a share; a number of items is asked for."),
         (
@@ -212,15 +328,27 @@ def sharing(answer: Any, case: Case) -> None:
     compare("sharing", returned[0], sharing, case, causes)
     causes = [
         (sharing, "the two results are the same number."),
-        (sharing / n, "sharing items / items. The rate of the papers is 1 - distinct identifiers / items."),
-        *((shared / total, "how many identifiers are shared, divided. The rate of the papers is 1 - distinct "
-           "identifiers / items.") for total in (len(sizes), n)),
+        (
+            sharing / n,
+            "sharing items / items. The rate of the papers is 1 - distinct identifiers / items.",
+        ),
+        *(
+            (
+                shared / total,
+                "how many identifiers are shared, divided. The rate of the papers is 1 - distinct "
+                "identifiers / items.",
+            )
+            for total in (len(sizes), n)
+        ),
         (len(sizes) / n, "distinct identifiers / items. Take it from 1."),
         *((1 - len(numbers) / total, single) for total in (n, case["codes"].size)),
         (n - len(sizes), "a count; divide by the number of items."),
-        (1 - len(joined) / n, "codes joined without a sign between them: 1, 11 and 11, 1 become one name."),
+        (
+            1 - len(joined) / n,
+            "codes joined without a sign between them: 1, 11 and 11, 1 become one name.",
+        ),
         (100 * rate, "a percentage; a share from 0 to 1 is asked for."),
-    ]  # fmt: skip
+    ]
     compare("rate", returned[1], rate, case, causes)
 
 

@@ -1,4 +1,6 @@
-"""The exercises of lesson 07: first values of new tokens, a batch of prompts and responses, windows of a list, LoRA."""
+"""The exercises of lesson 07: first values of new tokens, a batch of prompts and responses, windows
+of a list, LoRA.
+"""
 
 from typing import Any
 
@@ -12,8 +14,9 @@ from letterlib.course.values import telling, tenths
 
 
 def values_cases(generator: Generator) -> list[Case]:
-    """One item; fewer items than codes, most of them unused; words that cancel; then many items, with unused codes at
-    both ends and between."""
+    """One item; fewer items than codes, most of them unused; words that cancel; then many items,
+    with unused codes at both ends and between.
+    """
     drawn = [([0], 1, 2), ([2, 2], 3, 2)]
     spread = torch.tensor([1, 2, 4, 5])[torch.randint(4, (14,), generator=generator)].tolist()
     drawn.append(([1, 1, 2, 4, 5, 4, *spread], 7, 3))
@@ -47,7 +50,9 @@ def values(answer: Any, case: Case) -> None:
     returned = call(answer, case)
     if isinstance(returned, Tensor) and returned.isnan().any():
         cause = "0 / 0: a code without items has no mean. It keeps its random row."
-        raise Incorrect("The rows are not all numbers.", case, expected=expected, actual=returned, cause=cause)
+        raise Incorrect(
+            "The rows are not all numbers.", case, expected=expected, actual=returned, cause=cause
+        )
     causes = telling(_causes_of_values(expected, sums, counts, **case), expected)
     compare("the table of rows", returned, expected, case, causes)
 
@@ -68,33 +73,77 @@ def _causes_of_values(
     compacted, counted = random.clone(), expected.clone()
     compacted[:n_used], counted[n_used:] = means[used[:, 0]], random[n_used:]
     by_items = torch.cat([expected[: len(codes)], random[len(codes) :]])
-    zero_is_none = "a mean of 0 taken for no films: the words of a code's films may cancel. Count its films."
+    zero_is_none = (
+        "a mean of 0 taken for no films: the words of a code's films may cancel. Count its films."
+    )
     causes = [
-        (by_items, "only the codes below the number of *films*. Codes have numbers of their own: go through "
-         "`codes.unique()`."),
-        (means, "zeros where a code has no items. Two such codes could never be told apart; keep the random rows."),
-        (torch.where(used, sums, random), "sums. Codes with many items would get long vectors; take the mean."),
+        (
+            by_items,
+            "only the codes below the number of *films*. Codes have numbers of their own: go through "
+            "`codes.unique()`.",
+        ),
+        (
+            means,
+            "zeros where a code has no items. Two such codes could never be told apart; keep the random rows.",
+        ),
+        (
+            torch.where(used, sums, random),
+            "sums. Codes with many items would get long vectors; take the mean.",
+        ),
         (sums, "sums, and zeros where a code has no items."),
-        (last, "the last item of each code. `rows[codes] = words` writes one item over the other; take their mean."),
+        (
+            last,
+            "the last item of each code. `rows[codes] = words` writes one item over the other; take their mean.",
+        ),
         (first, "the first item of each code only. The others count as much; take the mean."),
-        (torch.where(used, one_number, random), "one number for all of a row. The mean runs over the code's items: "
-         "`.mean(0)`."),
-        (torch.where(used, added / counts.clamp(min=1), random), "the random row is added to the words."),
-        (torch.where(used, added / (counts + 1), random), "the random row counts as one more item."),
+        (
+            torch.where(used, one_number, random),
+            "one number for all of a row. The mean runs over the code's items: `.mean(0)`.",
+        ),
+        (
+            torch.where(used, added / counts.clamp(min=1), random),
+            "the random row is added to the words.",
+        ),
+        (
+            torch.where(used, added / (counts + 1), random),
+            "the random row counts as one more item.",
+        ),
         (added, "words added to random rows, and no mean."),
-        (torch.where(used, words.mean(0), random), "the mean of *all* items at every code: all codes would be one."),
-        (torch.where(used, sums / len(codes), random), "divided by all items. Divide by those that have the code."),
-        (torch.where(used, random + means, random), "the mean is added to the random row. Put it in its place."),
-        (compacted, "the k-th code in use stands in row k. Code 5 belongs in row 5, whether or not 3 and 4 occur."),
-        (counted, "only the codes below the *number* of codes in use. Codes have gaps: go through `codes.unique()`."),
-        (random, "the random rows, unchanged." + ("" if highest else " Is code 0 among those that you go through?")),
+        (
+            torch.where(used, words.mean(0), random),
+            "the mean of *all* items at every code: all codes would be one.",
+        ),
+        (
+            torch.where(used, sums / len(codes), random),
+            "divided by all items. Divide by those that have the code.",
+        ),
+        (
+            torch.where(used, random + means, random),
+            "the mean is added to the random row. Put it in its place.",
+        ),
+        (
+            compacted,
+            "the k-th code in use stands in row k. Code 5 belongs in row 5, whether or not 3 and 4 occur.",
+        ),
+        (
+            counted,
+            "only the codes below the *number* of codes in use. Codes have gaps: go through `codes.unique()`.",
+        ),
+        (
+            random,
+            "the random rows, unchanged."
+            + ("" if highest else " Is code 0 among those that you go through?"),
+        ),
         (stops_early, "the highest code that occurs is left out. `range(n)` stops before n."),
         (torch.where(means != 0, means, random), zero_is_none),
         (torch.where((means != 0).any(1, keepdim=True), means, random), zero_is_none),
         (expected[codes], "one row per item; one per code is asked for."),
         (expected[used[:, 0]], "rows for codes in use only. The table has one row for every code."),
-        (expected[: highest + 1], "no rows above the highest code in use. The table has one row for every code."),
-    ]  # fmt: skip
+        (
+            expected[: highest + 1],
+            "no rows above the highest code in use. The table has one row for every code.",
+        ),
+    ]
     if len(words) >= len(random):
         mistaken = "`words[code]`, but row i of `words` belongs to item i. A code's items are `words[codes == code]`."
         causes.append((torch.where(used, words[: len(random)], random), mistaken))
@@ -102,29 +151,56 @@ def _causes_of_values(
 
 
 def window_cases(generator: Generator) -> list[Case]:
-    """Lists of 2, of exactly one window, of one item more, of exactly two windows, and of two and a half."""
+    """Lists of 2, of exactly one window, of one item more, of exactly two windows, and of two and a
+    half.
+    """
     sizes = [(2, 3), (4, 3), (5, 3), (7, 3), (8, 1), (23, 5)]
-    return [{"items": torch.randperm(90, generator=generator)[:n].tolist(), "history": h} for n, h in sizes]
+    return [
+        {"items": torch.randperm(90, generator=generator)[:n].tolist(), "history": h}
+        for n, h in sizes
+    ]
 
 
 def windows(answer: Any, case: Case) -> None:
-    """7.3: items (list), history -> list of lists of at most history + 1 items; neighbours share one item."""
+    """7.3: items (list), history -> list of lists of at most history + 1 items; neighbours share
+    one item.
+    """
     expected = _cut(**case)
     returned = call(answer, case)
-    if not isinstance(returned, (list, tuple)) or not all(isinstance(one, (list, tuple)) for one in returned):
+    if not isinstance(returned, (list, tuple)) or not all(
+        isinstance(one, (list, tuple)) for one in returned
+    ):
         cause = "one window after another without brackets, or another kind than lists."
-        raise Incorrect("The windows should be a list of lists.", case, expected=expected, actual=returned, cause=cause)
+        raise Incorrect(
+            "The windows should be a list of lists.",
+            case,
+            expected=expected,
+            actual=returned,
+            cause=cause,
+        )
     found = [list(one) for one in returned]
     if found == expected and any(isinstance(item, float) for one in found for item in one):
-        raise Incorrect("Item numbers should be whole.", case, expected=expected, actual=found,
-                        cause="a division or an array of fractions on the way.")  # fmt: skip
+        raise Incorrect(
+            "Item numbers should be whole.",
+            case,
+            expected=expected,
+            actual=found,
+            cause="a division or an array of fractions on the way.",
+        )
     if not found:
         cause = "no window at all. Every list has at least two items, so at least one window. The last may be "
         cause += "shorter: without it items are never learnt."
-        raise Incorrect("There is no window.", case, expected=expected, actual=found, cause=cause, sure=True)
+        raise Incorrect(
+            "There is no window.", case, expected=expected, actual=found, cause=cause, sure=True
+        )
     if found != expected:
-        raise Incorrect("These are not the windows.", case, expected=expected, actual=found,
-                        cause=_cause_of_windows(found, **case))  # fmt: skip
+        raise Incorrect(
+            "These are not the windows.",
+            case,
+            expected=expected,
+            actual=found,
+            cause=_cause_of_windows(found, **case),
+        )
 
 
 def _cut(items: list[int], history: int) -> list[list[int]]:
@@ -141,35 +217,63 @@ def _cause_of_windows(found: list[list[int]], items: list[int], history: int) ->
         return "items that are not in the list, or places in place of items."
     right = _cut(items, history)
     causes = [
-        (found == _cut(sorted(items), history), "items sorted by their numbers. They stand in the order of time; leave "
-         "it."),
+        (
+            found == _cut(sorted(items), history),
+            "items sorted by their numbers. They stand in the order of time; leave it.",
+        ),
         (any(not one for one in found), "an empty window."),
-        ([sorted(one) for one in found] == [sorted(one) for one in right], "the right items in each window, in another "
-         "order; keep the oldest first."),
+        (
+            [sorted(one) for one in found] == [sorted(one) for one in right],
+            "the right items in each window, in another order; keep the oldest first.",
+        ),
         (longest > history + 1, "a window longer than history + 1 items."),
-        (longest <= history < n, "windows of `history` items. One more fits: the last one is written, not read."),
-        (sum(map(len, found)) > n and any(len(one) < 2 for one in found), "a window of one item: it teaches nothing, "
-         "since nothing comes after it. Stop the starts at `len(items) - 1`."),
-        (taught != sorted(set(taught)), "items that are learnt more than once: the next window starts `history` "
-         "further on, at the last item of the one before."),
-        (sum(map(len, found)) == n, "windows that share nothing: the first item of each would never be learnt."),
-        (set(taught) < set(items[1:]), "items at the end, or between windows, that are never learnt. A shorter last "
-         "window is allowed."),
-        (sorted(found) == sorted(right), "the right windows in another order; begin with the oldest."),
-    ]  # fmt: skip
-    return next((text for wrong, text in causes if wrong), "windows are cut from the front, each as long as it can be.")
+        (
+            longest <= history < n,
+            "windows of `history` items. One more fits: the last one is written, not read.",
+        ),
+        (
+            sum(map(len, found)) > n and any(len(one) < 2 for one in found),
+            "a window of one item: it teaches nothing, "
+            "since nothing comes after it. Stop the starts at `len(items) - 1`.",
+        ),
+        (
+            taught != sorted(set(taught)),
+            "items that are learnt more than once: the next window starts `history` "
+            "further on, at the last item of the one before.",
+        ),
+        (
+            sum(map(len, found)) == n,
+            "windows that share nothing: the first item of each would never be learnt.",
+        ),
+        (
+            set(taught) < set(items[1:]),
+            "items at the end, or between windows, that are never learnt. A shorter last "
+            "window is allowed.",
+        ),
+        (
+            sorted(found) == sorted(right),
+            "the right windows in another order; begin with the oldest.",
+        ),
+    ]
+    return next(
+        (text for wrong, text in causes if wrong),
+        "windows are cut from the front, each as long as it can be.",
+    )
 
 
 def lora_cases(generator: Generator) -> list[Case]:
-    """(rows, in, out, rank); single numbers with two ranks, for whoever works it out by hand; at the end a square
-    matrix, where a transposed one fits as well.
+    """(rows, in, out, rank); single numbers with two ranks, for whoever works it out by hand; at
+    the end a square matrix, where a transposed one fits as well.
 
-    The last rank is 3, so that alpha, 2 alpha / r, alpha / r rounded down and the lesson's own 32 / r all differ.
+    The last rank is 3, so that alpha, 2 alpha / r, alpha / r rounded down and the lesson's own 32 /
+    r all differ.
     """
     cases = []
     for n, d_in, d_out, rank in [(1, 1, 1, 1), (2, 3, 2, 1), (4, 5, 5, 3)]:
         shapes = {"x": (n, d_in), "weight": (d_out, d_in), "a": (rank, d_in), "b": (d_out, rank)}
-        drawn = {name: tenths(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
+        drawn = {
+            name: tenths(torch.randn(shape, generator=generator)) for name, shape in shapes.items()
+        }
         cases.append(drawn | {"alpha": 4.0 * rank + 5})
     two = {"x": [[2.0]], "weight": [[1.0]], "a": [[1.0], [2.0]], "b": [[3.0, 1.0]]}
     by_hand = {name: torch.tensor(value) for name, value in two.items()} | {"alpha": 4.0}
@@ -177,7 +281,9 @@ def lora_cases(generator: Generator) -> list[Case]:
 
 
 def lora(answer: Any, case: Case) -> None:
-    """7.4: x [n, in], weight [out, in], a [r, in], b [out, r], alpha -> output [n, out], merged [out, in]."""
+    """7.4: x [n, in], weight [out, in], a [r, in], b [out, r], alpha -> output [n, out], merged
+    [out, in].
+    """
     x, weight, a, b, alpha = case.values()
     output, merged = several(call(answer, case), ["output", "merged"], case, "tensors")
     delta, rank = b @ a, len(a)
@@ -189,26 +295,55 @@ def lora(answer: Any, case: Case) -> None:
     unscaled = "the alpha / r is missing."
     causes = [
         (weights(1), unscaled),
-        (weights(alpha), "not divided by the rank r. With it, a larger r does not mean larger steps."),
-        (weights(alpha / rank**0.5), "divided by the square root of r, as rsLoRA does. Here it is r itself."),
-        (weights(2 * alpha / rank), "the adapter is added twice. W + alpha / r B A holds it already."),
-        (weights(32 / rank), "32, the lesson's alpha. Take the `alpha` that your function is given."),
+        (
+            weights(alpha),
+            "not divided by the rank r. With it, a larger r does not mean larger steps.",
+        ),
+        (
+            weights(alpha / rank**0.5),
+            "divided by the square root of r, as rsLoRA does. Here it is r itself.",
+        ),
+        (
+            weights(2 * alpha / rank),
+            "the adapter is added twice. W + alpha / r B A holds it already.",
+        ),
+        (
+            weights(32 / rank),
+            "32, the lesson's alpha. Take the `alpha` that your function is given.",
+        ),
         (weights(alpha / 8), "divided by 8, the lesson's rank. Here the rank is `len(a)`."),
         (weights(rank / alpha), "r / alpha; it should be alpha / r."),
-        (weights(alpha / a.shape[1]), "divided by the number of inputs or outputs; the rank is `len(a)`."),
-        (weights(alpha / len(b)), "divided by the number of inputs or outputs; the rank is `len(a)`."),
+        (
+            weights(alpha / a.shape[1]),
+            "divided by the number of inputs or outputs; the rank is `len(a)`.",
+        ),
+        (
+            weights(alpha / len(b)),
+            "divided by the number of inputs or outputs; the rank is `len(a)`.",
+        ),
         (weights(alpha // rank), "`//` rounds down; divide with `/`."),
         (alpha / rank * delta, "W is missing: LoRA is added to what the layer does already."),
         (delta, "W is missing, and so is alpha / r."),
         (weight, "W alone; the adapter is missing."),
         (alpha / rank * right, "W multiplied by alpha / r as well. Only the adapter is."),
-        (alpha / rank * (weight + delta), "W multiplied by alpha / r as well. Only the adapter is."),
+        (
+            alpha / rank * (weight + delta),
+            "W multiplied by alpha / r as well. Only the adapter is.",
+        ),
     ]
     if delta.shape == delta.T.shape:
-        causes.append((weight + alpha / rank * delta.T, "the adapter is transposed: B A, with A first to touch x."))
+        causes.append(
+            (
+                weight + alpha / rank * delta.T,
+                "the adapter is transposed: B A, with A first to touch x.",
+            )
+        )
     sideways = [(x @ w, text) for w, text in causes if w.shape[0] == x.shape[1]]
-    sideways.append((x @ right, "x times W; a linear layer computes x times the *transpose* of W.")
-                    if len(right) == x.shape[1] else (torch.empty(0), ""))  # fmt: skip
+    sideways.append(
+        (x @ right, "x times W; a linear layer computes x times the *transpose* of W.")
+        if len(right) == x.shape[1]
+        else (torch.empty(0), "")
+    )
     sideways += [
         (right, "the merged weight where the output belongs: return the output first."),
         ((x @ right.T).T, "the output is transposed: one row for every row of x."),

@@ -1,7 +1,7 @@
 """The exercises of lesson 11: differences seed by seed, Holm's correction, choosing on validation.
 
-Seeds are out of order and not all in common, so that pairing by position shows; p-values have ties, large ones, and
-steps that would fall. The choice is in `choice_11`.
+Seeds are out of order and not all in common, so that pairing by position shows; p-values have ties,
+large ones, and steps that would fall. The choice is in `choice_11`.
 """
 
 from typing import Any
@@ -18,18 +18,27 @@ from letterlib.evaluation.multiple_comparisons import holm
 
 
 def seeds_cases(generator: Generator) -> list[Case]:
-    """Two seeds in order; three in another order, one of them missing on one side; five and six, out of order.
+    """Two seeds in order; three in another order, one of them missing on one side; five and six,
+    out of order.
 
-    At one common seed a is better, at another b, so that a sign that is lost is not taken for one that is turned. In
-    the second case b is better in the mean. Seeds of 10 and more have another order as texts, and in a set. The seeds
-    of the first two are beyond their rows by two and more, so that a seed used as a row's number is seen to be one.
+    At one common seed a is better, at another b, so that a sign that is lost is not taken for one
+    that is turned. In the second case b is better in the mean. Seeds of 10 and more have another
+    order as texts, and in a set. The seeds of the first two are beyond their rows by two and more,
+    so that a seed used as a row's number is seen to be one.
     """
     cases = []
-    sides = (([4, 6], [4, 6], 4), ([7, 0, 4], [4, 7], 7), ([4, 1, 16, 3, 10], [3, 16, 9, 4, 10, 8], 40))
+    sides = (
+        ([4, 6], [4, 6], 4),
+        ([7, 0, 4], [4, 7], 7),
+        ([4, 1, 16, 3, 10], [3, 16, 9, 4, 10, 8], 40),
+    )
     for seeds_a, seeds_b, n_cases in sides:
         fits = False
         while not fits:
-            a, b = _hits(generator, len(seeds_a), n_cases, 0.8), _hits(generator, len(seeds_b), n_cases, 0.6)
+            a, b = (
+                _hits(generator, len(seeds_a), n_cases, 0.8),
+                _hits(generator, len(seeds_b), n_cases, 0.6),
+            )
             case = {"a": a, "b": b, "seeds_a": np.array(seeds_a), "seeds_b": np.array(seeds_b)}
             by_seed = _by_seed(**case)
             fits = by_seed.min() < 0 < by_seed.max() and (len(cases) != 1 or by_seed.mean() < 0)
@@ -41,7 +50,9 @@ def seeds_cases(generator: Generator) -> list[Case]:
 
 
 def _hits(generator: Generator, n_runs: int, n_cases: int, best: float) -> np.ndarray:
-    """Runs with different numbers of hits, in no order, so that every pairing has a difference of its own."""
+    """Runs with different numbers of hits, in no order, so that every pairing has a difference of
+    its own.
+    """
     hits = torch.linspace(0.1, best, n_runs)[torch.randperm(n_runs, generator=generator)] * n_cases
     places = torch.rand(n_runs, n_cases, generator=generator).argsort(dim=1)
     return (places < hits.round()[:, None]).double().numpy()
@@ -53,7 +64,9 @@ def _by_seed(a: np.ndarray, b: np.ndarray, seeds_a: np.ndarray, seeds_b: np.ndar
 
 
 def seeds(answer: Any, case: Case) -> None:
-    """11.1: a [n_a, n_cases], b [n_b, n_cases] and their seeds -> differences by seed, their mean, standard error."""
+    """11.1: a [n_a, n_cases], b [n_b, n_cases] and their seeds -> differences by seed, their mean,
+    standard error.
+    """
     a, b, seeds_a, seeds_b = case.values()
     names = ["differences", "mean", "error"]
     returned = several(called(answer, case, _stops(case)), names, case)
@@ -70,18 +83,33 @@ def seeds(answer: Any, case: Case) -> None:
         (-expected, "b - a. A positive number should say that a is better."),
         (expected[order], "in the order of `seeds_a`. Sort by seed."),
         (expected[order_b], "in the order of `seeds_b`. Sort by seed."),
-        (means_a[np.isin(seeds_a, common)] - means_b[np.isin(seeds_b, common)], "the common seeds of each side, paired "
-         "by position. They stand in another order in a than in b."),
+        (
+            means_a[np.isin(seeds_a, common)] - means_b[np.isin(seeds_b, common)],
+            "the common seeds of each side, paired "
+            "by position. They stand in another order in a than in b.",
+        ),
         (expected[::-1], "the highest seed first. Sort upwards."),
-        (expected[np.argsort(common.astype(str))], "seeds sorted as texts, where 10 comes before 3. Sort numbers."),
-        (means_a[:m] - means_b[:m], "paired by position. Row i of a and row i of b may have different seeds."),
-        (sorted_a[:m] - sorted_b[:m], "each side sorted, then paired by position. Some seeds are on one side only: "
-         "`np.intersect1d` finds those in common."),
+        (
+            expected[np.argsort(common.astype(str))],
+            "seeds sorted as texts, where 10 comes before 3. Sort numbers.",
+        ),
+        (
+            means_a[:m] - means_b[:m],
+            "paired by position. Row i of a and row i of b may have different seeds.",
+        ),
+        (
+            sorted_a[:m] - sorted_b[:m],
+            "each side sorted, then paired by position. Some seeds are on one side only: "
+            "`np.intersect1d` finds those in common.",
+        ),
         ((a[of_a] - b[of_b]).sum(axis=1), "sums; take the mean over cases."),
         (np.abs(expected), "absolute differences: where b is better it is negative."),
-        ((a[of_a] - b[of_b]).mean(axis=0), "the mean over seeds, one a case. Take the mean over cases, `axis=1`."),
+        (
+            (a[of_a] - b[of_b]).mean(axis=0),
+            "the mean over seeds, one a case. Take the mean over cases, `axis=1`.",
+        ),
         (common, "the seeds themselves; asked for is the difference at each."),
-    ]  # fmt: skip
+    ]
     one = returned[0]
     unknown = not any(close(one, value) for value, _ in causes if isinstance(one, np.ndarray))
     if unknown and isinstance(one, np.ndarray) and one.ndim == 1 and len(one) != n:
@@ -89,13 +117,21 @@ def seeds(answer: Any, case: Case) -> None:
         what = f"There are {n} seeds in common, and `differences` has {len(one)} values."
         raise Incorrect(what, case, expected=expected, actual=one, cause=cause)
     if isinstance(one, np.ndarray) and one.shape == (n,) and close(np.sort(one), np.sort(expected)):
-        causes.append((one, "another order, such as that of a `set`, which has none. Sort by seed."))
+        causes.append(
+            (one, "another order, such as that of a `set`, which has none. Sort by seed.")
+        )
     compare("differences", one, expected, case, causes)
     causes = [
         (abs(expected.mean()), "an absolute value. Where b is better the mean is negative."),
-        (means_a.mean() - means_b.mean(), "the means of all runs. A seed that only one side has is no pair."),
+        (
+            means_a.mean() - means_b.mean(),
+            "the means of all runs. A seed that only one side has is no pair.",
+        ),
         (np.median(expected), "the median."),
-        (error := float(expected.std(ddof=1) / np.sqrt(n)), "the standard error. The mean comes before it."),
+        (
+            error := float(expected.std(ddof=1) / np.sqrt(n)),
+            "the standard error. The mean comes before it.",
+        ),
     ]
     compare("mean", returned[1], float(expected.mean()), case, causes)
     compare("error", returned[2], error, case, _wrong_errors(a[of_a], b[of_b], (len(a), len(b))))
@@ -109,31 +145,61 @@ def _stops(case: Case) -> dict[str, str]:
 
 
 def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[tuple[Any, str]]:
-    """a, b: the runs of common seeds, float [n, n_cases]. runs: how many there are of each side in all."""
+    """a, b: the runs of common seeds, float [n, n_cases]. runs: how many there are of each side in
+    all.
+    """
     expected, cells, n = (a - b).mean(axis=1), (a - b).mean(axis=0), len(a)
     spread = expected.std(ddof=1)
     unpaired = np.sqrt(a.mean(axis=1).var(ddof=1) / n + b.mean(axis=1).var(ddof=1) / n)
     return [
-        (spread, "the spread of single seeds. The mean of n of them moves less: divide by the root of n."),
-        (expected.std() / np.sqrt(n), "`std` without `ddof=1`: it divides by n, and few seeds look more alike than "
-         "they are."),
+        (
+            spread,
+            "the spread of single seeds. The mean of n of them moves less: divide by the root of n.",
+        ),
+        (
+            expected.std() / np.sqrt(n),
+            "`std` without `ddof=1`: it divides by n, and few seeds look more alike than they are.",
+        ),
         (expected.std(), "`std` with neither `ddof=1` nor the root of n."),
         (spread / n, "divided by n; it is the root of n."),
-        (spread / np.sqrt(a.shape[1]), "divided by the root of the number of cases. Here the seeds are the sample."),
-        *((spread / np.sqrt(one), "divided by the root of all runs of one side. Only common seeds were used.")
-          for one in runs if one != n),
+        (
+            spread / np.sqrt(a.shape[1]),
+            "divided by the root of the number of cases. Here the seeds are the sample.",
+        ),
+        *(
+            (
+                spread / np.sqrt(one),
+                "divided by the root of all runs of one side. Only common seeds were used.",
+            )
+            for one in runs
+            if one != n
+        ),
         (spread**2 / n, "a variance. Take its root."),
         (1.96 * spread / np.sqrt(n), "half an interval. The standard error itself is asked for."),
-        (unpaired, "the spreads of a and of b, added. What the two share at a seed cancels: take the spread of the "
-         "differences."),
-        (cells.std(ddof=1) / np.sqrt(len(cells)), "the spread over cases. Here the seeds are the sample."),
-        *(((a - b).std(ddof=1) / np.sqrt(one), "the spread of the whole table. Take each seed's mean first: the seeds "
-           "are the sample.") for one in (a.size, n)),
-    ]  # fmt: skip
+        (
+            unpaired,
+            "the spreads of a and of b, added. What the two share at a seed cancels: take the spread of the "
+            "differences.",
+        ),
+        (
+            cells.std(ddof=1) / np.sqrt(len(cells)),
+            "the spread over cases. Here the seeds are the sample.",
+        ),
+        *(
+            (
+                (a - b).std(ddof=1) / np.sqrt(one),
+                "the spread of the whole table. Take each seed's mean first: the seeds "
+                "are the sample.",
+            )
+            for one in (a.size, n)
+        ),
+    ]
 
 
 def holm_cases(generator: Generator) -> list[Case]:
-    """One; four, one of whose steps is above 1; three whose steps fall twice; a tie, whose step would fall; many."""
+    """One; four, one of whose steps is above 1; three whose steps fall twice; a tie, whose step
+    would fall; many.
+    """
     few = [[0.04], [0.03, 0.6, 0.02, 0.7], [0.022, 0.02, 0.021], [0.01, 0.04, 0.01, 0.3]]
     many = (torch.rand(12, generator=generator).double() ** 3).numpy()
     many[:4] = many[:4] / 20
@@ -156,50 +222,100 @@ def holms(answer: Any, case: Case) -> None:
     expected = holm(p)
     upwards = np.minimum.accumulate
     causes = [
-        ((p * m).clip(max=1), "Bonferroni: every p-value times m. Holm's factor falls from m to 1 as p grows."),
+        (
+            (p * m).clip(max=1),
+            "Bonferroni: every p-value times m. Holm's factor falls from m to 1 as p grows.",
+        ),
         (p * m, "Bonferroni, and not cut at 1."),
-        (back(steps).clip(max=1), "the running maximum is missing: a larger p-value may not come out smaller than the "
-         "one before it."),
+        (
+            back(steps).clip(max=1),
+            "the running maximum is missing: a larger p-value may not come out smaller than the "
+            "one before it.",
+        ),
         (back(steps), "neither the running maximum nor the cut at 1."),
-        (back(np.maximum.accumulate(steps)), "values above 1. Cut them at 1: they are probabilities."),
-        (back(np.maximum(steps, np.append(0, steps[:-1])).clip(max=1)), "only the step before is looked at. The "
-         "maximum runs over *all* smaller p-values: `np.maximum.accumulate`."),
-        (expected[order], "sorted by size. Put every adjusted value back to the place of its p-value."),
-        (np.maximum.accumulate(steps).clip(max=1)[order], "put back by `[order]` once more; that is not the way back. "
-         "Use `adjusted[order] = steps`."),
-        (back(np.maximum.accumulate(ordered * np.arange(1, m + 1)).clip(max=1)), "the factors the wrong way round: the "
-         "smallest p-value gets m, the largest 1."),
-        (back(np.maximum.accumulate(ordered * (left - 1)).clip(max=1)), "factors from m - 1 to 0. They go from m to "
-         "1."),
-        (back(upwards((ordered * m / np.arange(1, m + 1))[::-1])[::-1].clip(max=1)), "Benjamini and Hochberg: m over "
-         "the rank. It bounds the share of false findings, not the risk of any."),
-        (1 - (1 - p) ** m, "Šidák's correction, for independent questions, and with one factor for all."),
-        (back(np.maximum.accumulate(1 - (1 - ordered) ** left)), "Holm's steps with Šidák's formula, which asks for "
-         "independence. Multiply instead."),
+        (
+            back(np.maximum.accumulate(steps)),
+            "values above 1. Cut them at 1: they are probabilities.",
+        ),
+        (
+            back(np.maximum(steps, np.append(0, steps[:-1])).clip(max=1)),
+            "only the step before is looked at. The "
+            "maximum runs over *all* smaller p-values: `np.maximum.accumulate`.",
+        ),
+        (
+            expected[order],
+            "sorted by size. Put every adjusted value back to the place of its p-value.",
+        ),
+        (
+            np.maximum.accumulate(steps).clip(max=1)[order],
+            "put back by `[order]` once more; that is not the way back. "
+            "Use `adjusted[order] = steps`.",
+        ),
+        (
+            back(np.maximum.accumulate(ordered * np.arange(1, m + 1)).clip(max=1)),
+            "the factors the wrong way round: the smallest p-value gets m, the largest 1.",
+        ),
+        (
+            back(np.maximum.accumulate(ordered * (left - 1)).clip(max=1)),
+            "factors from m - 1 to 0. They go from m to 1.",
+        ),
+        (
+            back(upwards((ordered * m / np.arange(1, m + 1))[::-1])[::-1].clip(max=1)),
+            "Benjamini and Hochberg: m over "
+            "the rank. It bounds the share of false findings, not the risk of any.",
+        ),
+        (
+            1 - (1 - p) ** m,
+            "Šidák's correction, for independent questions, and with one factor for all.",
+        ),
+        (
+            back(np.maximum.accumulate(1 - (1 - ordered) ** left)),
+            "Holm's steps with Šidák's formula, which asks for independence. Multiply instead.",
+        ),
         *_with_ties_as_one(p),
-        (back(upwards(steps[::-1])[::-1].clip(max=1)), "a running minimum from the largest (Hochberg). Holm takes the "
-         "running maximum from the smallest."),
+        (
+            back(upwards(steps[::-1])[::-1].clip(max=1)),
+            "a running minimum from the largest (Hochberg). Holm takes the "
+            "running maximum from the smallest.",
+        ),
         (np.maximum.accumulate(p * left).clip(max=1), "the p-values were not sorted first."),
-        (np.full(m, min(1.0, steps.max())), "one maximum for all: `np.max` in the place of the running one, or sorted "
-         "from the largest. Sort upwards, then `np.maximum.accumulate`."),
-        ((p * (m - order)).clip(max=1), "`np.argsort` taken for ranks. `order[k]` says *which* p-value is the k-th: "
-         "sort with `p_values[order]`."),
+        (
+            np.full(m, min(1.0, steps.max())),
+            "one maximum for all: `np.max` in the place of the running one, or sorted "
+            "from the largest. Sort upwards, then `np.maximum.accumulate`.",
+        ),
+        (
+            (p * (m - order)).clip(max=1),
+            "`np.argsort` taken for ranks. `order[k]` says *which* p-value is the k-th: "
+            "sort with `p_values[order]`.",
+        ),
         (p, "the p-values as they were."),
         (expected < 0.05, "true and false; return the adjusted values."),
-    ]  # fmt: skip
+    ]
     compare("adjusted", call(answer, case), expected, case, causes)
 
 
 def _with_ties_as_one(p: np.ndarray) -> list[tuple[np.ndarray, str]]:
-    """What comes out where equal p-values count as one, or all have the last of their ranks, or their mean."""
+    """What comes out where equal p-values count as one, or all have the last of their ranks, or
+    their mean.
+    """
     distinct, last = np.unique(p), np.array([(p <= one).sum() for one in p])
-    as_one = np.maximum.accumulate(distinct * np.arange(len(distinct), 0, -1))[np.searchsorted(distinct, p)]
+    as_one = np.maximum.accumulate(distinct * np.arange(len(distinct), 0, -1))[
+        np.searchsorted(distinct, p)
+    ]
     mean = last - np.array([(p == one).sum() - 1 for one in p]) / 2
-    ranked = [np.array([(p * (len(p) - rank + 1))[p <= one].max() for one in p]) for rank in (last, mean)]
+    ranked = [
+        np.array([(p * (len(p) - rank + 1))[p <= one].max() for one in p]) for rank in (last, mean)
+    ]
     rule = "Of two equal ones the first gets the larger factor, and the running maximum gives it to both."
-    text, between = "equal p-values are taken for one.", "equal p-values share a mean rank, as `rank()` gives it."
-    return [(found.clip(max=1), f"{words} {rule}")
-            for found, words in zip([as_one, *ranked], [text, text, between], strict=True)]  # fmt: skip
+    text, between = (
+        "equal p-values are taken for one.",
+        "equal p-values share a mean rank, as `rank()` gives it.",
+    )
+    return [
+        (found.clip(max=1), f"{words} {rule}")
+        for found, words in zip([as_one, *ranked], [text, text, between], strict=True)
+    ]
 
 
 EXERCISES = {

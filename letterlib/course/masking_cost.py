@@ -1,7 +1,8 @@
-"""What one step of masked beam search costs in lesson 08: a dictionary, transformers' prefix function, arrays.
+"""What one step of masked beam search costs in lesson 08: a dictionary, transformers' prefix
+function, arrays.
 
-The same beams in all three: histories whose beams stand at different nodes of one level, as in a search. Each
-implementation finds the allowed children of every beam and their scores.
+The same beams in all three: histories whose beams stand at different nodes of one level, as in a
+search. Each implementation finds the allowed children of every beam and their scores.
 """
 
 import gc
@@ -27,7 +28,9 @@ DICTIONARY, PREFIX_FUNCTION, ARRAYS = "dictionary", "transformers, prefix functi
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: of one step, by implementation. children: allowed in a step. build: seconds, by kind of trie."""
+    """seconds: of one step, by implementation. children: allowed in a step. build: seconds, by kind
+    of trie.
+    """
 
     n_items: int
     seconds: dict[str, float]
@@ -36,12 +39,16 @@ class Cost:
 
 
 def measure(n_items: int, seed: int, repeats: int = 5) -> Cost:
-    """One catalogue of random identifiers; means over the steps after one, two and three codes, medians of repeats."""
+    """One catalogue of random identifiers; means over the steps after one, two and three codes,
+    medians of repeats.
+    """
     generator = np.random.default_rng([seed, n_items])
     codes = generator.integers(0, 256, (n_items, len(LEVEL_SIZES)))
     tries, build = {}, {}
     for kind in (DictTrie, Trie.build):
-        kind(codes[:1000], LEVEL_SIZES)  # not counted: the first time, much is loaded that later ones find loaded
+        kind(
+            codes[:1000], LEVEL_SIZES
+        )  # not counted: the first time, much is loaded that later ones find loaded
     for name, kind in ((DICTIONARY, DictTrie), (ARRAYS, Trie.build)):
         gc.disable()  # or it looks through millions of young dictionaries again and again
         try:
@@ -67,23 +74,35 @@ def _timed(work: list[Callable[[], object]]) -> float:
 
 
 class Step:
-    """Beams that stand at nodes of `level`, and the log-probabilities that a model would give for what follows."""
+    """Beams that stand at nodes of `level`, and the log-probabilities that a model would give for
+    what follows.
+    """
 
-    def __init__(self, dictionary: DictTrie, trie: Trie, level: int, generator: np.random.Generator):
+    def __init__(
+        self, dictionary: DictTrie, trie: Trie, level: int, generator: np.random.Generator
+    ):
         self.dictionary, self.trie, self.level = dictionary, trie, level
         n_nodes = trie.n_nodes(level)
         width = min(BEAM, n_nodes)
-        edges = np.linspace(0, n_nodes, width + 1).astype(np.int64)  # one beam in each twentieth of the level
+        edges = np.linspace(0, n_nodes, width + 1).astype(
+            np.int64
+        )  # one beam in each twentieth of the level
         drawn = generator.random((HISTORIES, width)) * np.diff(edges)
         self.nodes = torch.from_numpy(edges[:-1] + drawn.astype(np.int64))
-        values = generator.standard_normal((HISTORIES, width, trie.vocabulary_size), dtype=np.float32)
+        values = generator.standard_normal(
+            (HISTORIES, width, trie.vocabulary_size), dtype=np.float32
+        )
         self.log_probs = torch.from_numpy(values).log_softmax(-1)
-        self.scores = torch.from_numpy(generator.standard_normal((HISTORIES, width), dtype=np.float32))
+        self.scores = torch.from_numpy(
+            generator.standard_normal((HISTORIES, width), dtype=np.float32)
+        )
         self.prefixes = self._prefixes()
         self.width = width
 
     def _prefixes(self) -> Tensor:
-        """What was decoded to get to each node, int64 [histories * width, 1 + level], the start token first."""
+        """What was decoded to get to each node, int64 [histories * width, 1 + level], the start
+        token first.
+        """
         path = self.trie.path(self.nodes.flatten(), self.level)
         return torch.stack([self.trie.tokens(depth, one) for depth, one in enumerate(path)], dim=1)
 
@@ -94,12 +113,20 @@ class Step:
 
     def work(self, name: str) -> Callable[[], Tensor]:
         """A function that makes the step with one implementation and returns its children's scores."""
-        return {DICTIONARY: self.by_dictionary, PREFIX_FUNCTION: self.by_function, ARRAYS: self.by_arrays}[name]
+        return {
+            DICTIONARY: self.by_dictionary,
+            PREFIX_FUNCTION: self.by_function,
+            ARRAYS: self.by_arrays,
+        }[name]
 
     def by_dictionary(self) -> Tensor:
-        """Every beam has its node at hand; the scores of its children are read out one beam at a time."""
+        """Every beam has its node at hand; the scores of its children are read out one beam at a
+        time.
+        """
         found = []
-        for node, row, score in zip(self._standing, self.log_probs.flatten(0, 1), self.scores.flatten(), strict=True):
+        for node, row, score in zip(
+            self._standing, self.log_probs.flatten(0, 1), self.scores.flatten(), strict=True
+        ):
             found.append(row[list(node)] + score)
         return torch.cat(found)
 
@@ -114,7 +141,9 @@ class Step:
         return node
 
     def by_function(self) -> Tensor:
-        """transformers asks for the tokens allowed after every prefix, and writes -inf everywhere else."""
+        """transformers asks for the tokens allowed after every prefix, and writes -inf everywhere
+        else.
+        """
 
         def allowed(history: int, prefix: Tensor) -> list[int]:
             return self.dictionary.allowed(prefix.tolist()[1:])
@@ -124,5 +153,9 @@ class Step:
         return masked + self.scores.view(-1, 1)
 
     def by_arrays(self) -> Tensor:
-        """The step of `beam_search` where few tokens are allowed: the children of all beams as one flat list."""
-        return beam_search._expand(self.trie, self.level, self.nodes, self.scores, self.log_probs).score
+        """The step of `beam_search` where few tokens are allowed: the children of all beams as one
+        flat list.
+        """
+        return beam_search._expand(
+            self.trie, self.level, self.nodes, self.scores, self.log_probs
+        ).score

@@ -1,4 +1,6 @@
-"""What an answer to 0.2 or 0.3 returns of ranked lists: one number, and what to say where it stops or returns more."""
+"""What an answer to 0.2 or 0.3 returns of ranked lists: one number, and what to say where it stops
+or returns more.
+"""
 
 from typing import Any
 
@@ -11,8 +13,13 @@ from letterlib.course.values import kind_of
 
 
 def _stops(case: Case) -> dict[str, str]:
-    """What NumPy and torch say of the row of all targets beside a table of lists; other rows have other lengths."""
-    said = [words.format(len(case["targets"])) for words in ("({},)", "tensor a ({}) must", "tensor b ({}) at")]
+    """What NumPy and torch say of the row of all targets beside a table of lists; other rows have
+    other lengths.
+    """
+    said = [
+        words.format(len(case["targets"]))
+        for words in ("({},)", "tensor a ({}) must", "tensor b ({}) at")
+    ]
     return dict.fromkeys(said, "`targets` needs to be a column: `targets[:, None]`.")
 
 

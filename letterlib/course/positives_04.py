@@ -1,4 +1,6 @@
-"""Exercise 4.2: draw a positive for each item. A draw has no one right answer, so its properties are checked."""
+"""Exercise 4.2: draw a positive for each item. A draw has no one right answer, so its properties
+are checked.
+"""
 
 from typing import Any
 
@@ -7,16 +9,20 @@ from scipy.stats import chi2
 from torch import Generator, Tensor
 
 from letterlib.course.checks import Case, Incorrect, call, compare
-from letterlib.tokenization import losses
-from letterlib.tokenization.losses import NO_POSITIVE
+from letterlib.tokenizer import losses
+from letterlib.tokenizer.losses import NO_POSITIVE
 
 CHANCE = 1e-9
 """How often a fair draw is taken for an uneven one."""
 
 
 def positives_cases(generator: Generator) -> list[Case]:
-    """A pair, a code alone, and a level with groups of 1, 2, 3 and 6 in which one code is no item's."""
-    groups = torch.tensor([0] + [1] * 2 + [2] * 3 + [3] * 6)[torch.randperm(12, generator=generator)]
+    """A pair, a code alone, and a level with groups of 1, 2, 3 and 6 in which one code is no
+    item's.
+    """
+    groups = torch.tensor([0] + [1] * 2 + [2] * 3 + [3] * 6)[
+        torch.randperm(12, generator=generator)
+    ]
     biggest = torch.argwhere(groups == 3)[:, 0]
     unused = biggest[torch.randint(6, (1,), generator=generator)]
     codes = torch.arange(12)[torch.arange(12) != unused].repeat(600)
@@ -25,18 +31,32 @@ def positives_cases(generator: Generator) -> list[Case]:
     return [
         {"codes": torch.tensor([1]), "groups": torch.tensor([0, 0])},
         {"codes": torch.tensor([0, 1]), "groups": torch.tensor([1, 0])},
-        {"codes": few[:2], "groups": torch.tensor([0, 0, 1, 1])[torch.randperm(4, generator=generator)]},
+        {
+            "codes": few[:2],
+            "groups": torch.tensor([0, 0, 1, 1])[torch.randperm(4, generator=generator)],
+        },
         {"codes": codes, "groups": groups},
     ]
 
 
 def positives(answer: Any, case: Case) -> None:
-    """4.2: codes int64 [batch], groups int64 [n_codes] -> int64 [batch]; a random draw, so properties are checked."""
+    """4.2: codes int64 [batch], groups int64 [n_codes] -> int64 [batch]; a random draw, so
+    properties are checked.
+    """
     codes, groups = case.values()
     returned, example = call(answer, case), losses.sample_positives(codes, groups)
-    if not (isinstance(returned, Tensor) and returned.shape == codes.shape and returned.dtype == torch.int64):
+    if not (
+        isinstance(returned, Tensor)
+        and returned.shape == codes.shape
+        and returned.dtype == torch.int64
+    ):
         column = getattr(returned, "shape", None) == (len(codes), 1)
-        causes = [(returned, "a column: `multinomial(..., 1)` gives one number in every row. Take it: `[:, 0]`.")]
+        causes = [
+            (
+                returned,
+                "a column: `multinomial(..., 1)` gives one number in every row. Take it: `[:, 0]`.",
+            )
+        ]
         compare("positives", returned, example, case, causes if column else [])
     alone = torch.bincount(groups)[groups[codes]] == 1
     wild = (returned >= len(groups)) | (returned < 0) & (returned != NO_POSITIVE)
@@ -51,10 +71,20 @@ def positives(answer: Any, case: Case) -> None:
     for wrong, what in findings:
         if wrong.any():
             row = int(wrong.nonzero()[0])
-            possible = [k for k in range(len(groups)) if groups[k] == groups[codes[row]] and k != codes[row]]
-            message = f"Row {row}: code {int(codes[row])}, of group {int(groups[codes[row]])}, is {what}"
+            possible = [
+                k for k in range(len(groups)) if groups[k] == groups[codes[row]] and k != codes[row]
+            ]
+            message = (
+                f"Row {row}: code {int(codes[row])}, of group {int(groups[codes[row]])}, is {what}"
+            )
             cause = _cause_of_draw(codes, groups, returned)
-            raise Incorrect(message, case, expected=possible or NO_POSITIVE, actual=int(returned[row]), cause=cause)
+            raise Incorrect(
+                message,
+                case,
+                expected=possible or NO_POSITIVE,
+                actual=int(returned[row]),
+                cause=cause,
+            )
     if len(codes) > len(groups):
         _evenly_drawn(codes, groups, returned, case)
         if torch.equal(returned, call(answer, case)):
@@ -67,7 +97,11 @@ def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
     sizes = torch.bincount(groups)[groups[codes]]
     drawn = (sizes > 1) & (returned != NO_POSITIVE)
     # `groups` of the drawn code is this number as well, in the rows where one was drawn.
-    if torch.equal(returned, groups[codes]) or drawn.any() and (returned == groups[codes])[drawn].all():
+    if (
+        torch.equal(returned, groups[codes])
+        or drawn.any()
+        and (returned == groups[codes])[drawn].all()
+    ):
         return "the number of the group, where a code was meant. Return a code that belongs to it."
     if not drawn.any():
         if ((sizes == 1) & (returned != NO_POSITIVE)).any():
@@ -89,11 +123,13 @@ def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
 
 
 def _evenly_drawn(codes: Tensor, groups: Tensor, returned: Tensor, case: Case) -> None:
-    """Pearson's chi-square over all codes together, which sees a favour that no code alone would show.
+    """Pearson's chi-square over all codes together, which sees a favour that no code alone would
+    show.
 
-    Caught for sure is a member that the other codes of the largest group draw twice as often as each other member, or
-    never. One that they draw by a fifth more often is not: it passes 999 checks of 1000. In between chance decides. To
-    see less, it would take more rows, or more fair draws taken for uneven ones.
+    Caught for sure is a member that the other codes of the largest group draw twice as often as
+    each other member, or never. One that they draw by a fifth more often is not: it passes 999
+    checks of 1000. In between chance decides. To see less, it would take more rows, or more fair
+    draws taken for uneven ones.
     """
     kept, drawn = returned != NO_POSITIVE, torch.zeros(len(groups), len(groups))
     drawn.index_put_((codes[kept], returned[kept]), torch.ones(int(kept.sum())), accumulate=True)
@@ -111,8 +147,12 @@ def _evenly_drawn(codes: Tensor, groups: Tensor, returned: Tensor, case: Case) -
         if (counts > 0).sum() == 1:
             cause = "one partner for all items of a code: draw anew for every item, at random."
         elif (counts == 0).any() and not torch.isin(others[counts == 0], codes).any():
-            cause = "only codes of the batch are drawn. A code that no item has can be a positive too."
+            cause = (
+                "only codes of the batch are drawn. A code that no item has can be a positive too."
+            )
         else:
             cause = "a draw that favours some members; every other code of the group has the same chance."
         what = f"Not every other code of its group is drawn equally often for code {code} (in {counts.sum():.0f} rows)."
-        raise Incorrect(what, case, expected=[round(mean, 1)] * len(others), actual=counts, cause=cause)
+        raise Incorrect(
+            what, case, expected=[round(mean, 1)] * len(others), actual=counts, cause=cause
+        )

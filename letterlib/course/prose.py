@@ -39,7 +39,10 @@ def slug(heading: str) -> str:
 def documents() -> list[Path]:
     """Everything that readers read."""
     folders = ("", "benchmarks", "data", "docs", "experiments", "experiments/workflow")
-    return [*lessons(), *sorted(page for folder in folders for page in (REPOSITORY / folder).glob("*.md"))]
+    return [
+        *lessons(),
+        *sorted(page for folder in folders for page in (REPOSITORY / folder).glob("*.md")),
+    ]
 
 
 def is_external(link: str) -> bool:
@@ -47,7 +50,9 @@ def is_external(link: str) -> bool:
 
 
 def external_links(paths: Iterable[Path]) -> list[str]:
-    return sorted({link for path in paths for link in links_of(markdown_of(path)) if is_external(link)})
+    return sorted(
+        {link for path in paths for link in links_of(markdown_of(path)) if is_external(link)}
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The records of finished runs as lesson 11 reads them: one change at a time, and what has not been run."""
+"""The records of finished runs as lesson 11 reads them: one change at a time, and what has not been
+run.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count, product
@@ -10,17 +12,19 @@ import numpy as np
 import pandas as pd
 
 from letterlib.course.results import RESULTS
-from letterlib.experiments.brief import RECORD_NAME, RunResult
-from letterlib.experiments.grid import load_grid
-from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.run_results import by_setting
-from letterlib.experiments.runs import REPOSITORY
-from letterlib.experiments.systems import find_system, place
-from letterlib.files import expanded, files_below
+from letterlib.pipeline.brief import RECORD_NAME, RunResult
+from letterlib.pipeline.grid import load_grid
+from letterlib.pipeline.parameters import RunParameters
+from letterlib.pipeline.run_results import by_setting
+from letterlib.pipeline.runs import REPOSITORY
+from letterlib.pipeline.systems import find_system, place
+from letterlib.store import expanded, files_below
 
 REPLICATION = RESULTS / "movielens-replication"
-"""Ten seeds that were to answer the questions written down for them (lesson 10), and no others. Beside the seeds in
-which those questions were found they would be a part of what they are held against."""
+"""Ten seeds that were to answer the questions written down for them (lesson 10), and no others.
+Beside the seeds in which those questions were found they would be a part of what they are held
+against.
+"""
 
 PLAIN, CF, DIV, LETTER, RANKING = VARIANTS = (
     "plain RQ-VAE",
@@ -42,7 +46,11 @@ _ASKED: dict[str, dict[str, Any]] = {
 AGAINST_PLAIN = {name: (name, PLAIN) for name in VARIANTS[1:]}
 """Rows of the paper's table: each variant, and what it is compared with."""
 
-ONE_STEP = {"CF, beside Div": (LETTER, DIV), "Div, beside CF": (LETTER, CF), "tau 0.8, beside both": (RANKING, LETTER)}
+ONE_STEP = {
+    "CF, beside Div": (LETTER, DIV),
+    "Div, beside CF": (LETTER, CF),
+    "tau 0.8, beside both": (RANKING, LETTER),
+}
 """One part more than the other. CF and Div beside nothing are in `AGAINST_PLAIN`."""
 
 SWEPT = {
@@ -58,15 +66,29 @@ SWEPT = {
 
 RECIPES = {
     "an hour": {
-        "tiger.n_layers=2", "tiger.d_ff=512", "tiger.dropout=0.1", "tiger.history=20", "tiger.targets=1",
-        "tiger.batch_size=128", "tiger.warmup=0.02", "tiger.epochs=24",
+        "tiger.n_layers=2",
+        "tiger.d_ff=512",
+        "tiger.dropout=0.1",
+        "tiger.history=20",
+        "tiger.targets=1",
+        "tiger.batch_size=128",
+        "tiger.warmup=0.02",
+        "tiger.epochs=24",
     },
     "the paper's size": {
-        "tiger.n_layers=4", "tiger.d_ff=1024", "tiger.n_heads=6", "tiger.d_head=64", "tiger.dropout=0.1",
-        "tiger.history=20", "tiger.targets=1", "tiger.batch_size=256", "tiger.warmup=0.02",
+        "tiger.n_layers=4",
+        "tiger.d_ff=1024",
+        "tiger.n_heads=6",
+        "tiger.d_head=64",
+        "tiger.dropout=0.1",
+        "tiger.history=20",
+        "tiger.targets=1",
+        "tiger.batch_size=256",
+        "tiger.warmup=0.02",
     },
-}  # fmt: skip
-"""What the grids call many options together. They also take all examples, and validate less often."""
+}
+"""What the grids call many options together. They also take all examples, and validate less often.
+"""
 
 _OF_RECIPES = ("tiger.examples=", "tiger.validate_every=")
 
@@ -75,31 +97,49 @@ LONGEST = 60
 
 
 def folders(results_dir: str = "") -> list[Path]:
-    """The folders to read: `results_dir`, or all of experiments/results that hold records of runs but REPLICATION."""
+    """The folders to read: `results_dir`, or all of experiments/results that hold records of runs
+    but REPLICATION.
+    """
     if results_dir:
         return [expanded(results_dir)]
-    holding = {path.parent for path in files_below(RESULTS, ".json") if RECORD_NAME.fullmatch(path.name)}
+    holding = {
+        path.parent for path in files_below(RESULTS, ".json") if RECORD_NAME.fullmatch(path.name)
+    }
     return sorted(holding - {REPLICATION})
 
 
 def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
-    """Runs that may be compared with each other: one data set, one profile, the same options. Most runs first.
+    """Runs that may be compared with each other: one data set, one profile, the same options. Most
+    runs first.
 
-    "movielens, laptop" -> its runs. Options are in the name, "movielens, laptop, tokenizer.epochs=2000", or a letter
-    where they are many, "movielens, laptop, options A". So have other data of the same name: "..., data A".
+    "movielens, laptop" -> its runs. Options are in the name, "movielens, laptop,
+    tokenizer.epochs=2000", or a letter where they are many, "movielens, laptop, options A". So have
+    other data of the same name: "..., data A".
     """
     found: dict[tuple, list[RunResult]] = {}
     for one in results:
         said = one.parameters
-        name = ", ".join([said["dataset"], said["profile"], *([said["device"]] if said["device"] != "auto" else [])])
-        found.setdefault((name, tuple(said["options"]), one.record["dataset"]["fingerprint"]), []).append(one)
+        name = ", ".join(
+            [
+                said["dataset"],
+                said["profile"],
+                *([said["device"]] if said["device"] != "auto" else []),
+            ]
+        )
+        found.setdefault(
+            (name, tuple(said["options"]), one.record["dataset"]["fingerprint"]), []
+        ).append(one)
     named: dict[str, list[RunResult]] = {}
     called: dict[str, dict[tuple, str]] = {}  # of the options that go with each name
     for (name, options, _), runs in sorted(found.items(), key=lambda pair: -len(pair[1])):
         if options:
             known, words = called.setdefault(name, {}), in_words(options)
             if options not in known and (len(words) > LONGEST or words in known.values()):
-                words = next(one for letter in _letters() if (one := f"options {letter}") not in known.values())
+                words = next(
+                    one
+                    for letter in _letters()
+                    if (one := f"options {letter}") not in known.values()
+                )
             name += f", {known.setdefault(options, words)}"
         names = chain([name], (f"{name}, data {letter}" for letter in _letters()))
         named[next(one for one in names if one not in named)] = runs
@@ -113,36 +153,51 @@ def in_words(options: Sequence[str]) -> str:
         if recipe <= set(rest):
             words = [name]
             rest = [one for one in rest if one not in recipe and not one.startswith(_OF_RECIPES)]
-    rate = next((one.partition("=")[2] for one in rest if one.startswith("tiger.learning_rate=")), "")
+    rate = next(
+        (one.partition("=")[2] for one in rest if one.startswith("tiger.learning_rate=")), ""
+    )
     if rate and "tiger.relative_rate=false" in rest:
         words.append(f"one rate of {rate}")
-        rest = [one for one in rest if not one.startswith(("tiger.learning_rate=", "tiger.relative_rate="))]
+        rest = [
+            one
+            for one in rest
+            if not one.startswith(("tiger.learning_rate=", "tiger.relative_rate="))
+        ]
     return ", ".join(words + rest)
 
 
 def _letters() -> Iterator[str]:
     """A, B, ..., Z, AA, AB, ..."""
-    return ("".join(some) for length in count(1) for some in product(ascii_uppercase, repeat=length))
+    return (
+        "".join(some) for length in count(1) for some in product(ascii_uppercase, repeat=length)
+    )
 
 
 def runs_of(league: Sequence[RunResult], **asked: Any) -> list[RunResult]:
-    """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for all else.
+    """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for
+    all else.
 
-    A league has options, and some mean nothing to another generator or tokenizer: what nobody ran is not resolved.
+    A league has options, and some mean nothing to another generator or tokenizer: what nobody ran
+    is not resolved.
     """
     system = RunParameters(**asked)
     named = {"generator": system.generator, "tokenizer": system.tokenizer}
     same = _having(named, league)
-    return sorted(_having(_resolved(league, **asked), same), key=lambda one: one.seed) if same else []
+    return (
+        sorted(_having(_resolved(league, **asked), same), key=lambda one: one.seed) if same else []
+    )
 
 
 def _having(wanted: dict[str, Any], runs: Iterable[RunResult]) -> list[RunResult]:
-    return [one for one in runs if all(one.parameters[name] == value for name, value in wanted.items())]
+    return [
+        one for one in runs if all(one.parameters[name] == value for name, value in wanted.items())
+    ]
 
 
 def _resolved(league: Sequence[RunResult], **asked: Any) -> dict[str, Any]:
     said = league[0].parameters
-    # No option is a parameter, so none changes another's value; one may name a folder that is on another machine.
+    # No option is a parameter, so none changes another's value; one may name a folder that is on
+    # another machine.
     common = {name: said[name] for name in ("dataset", "profile", "device")}
     values = RunParameters.checked(**common | asked).resolved | {"options": said["options"]}
     return {name: value for name, value in values.items() if name != "seed"}
@@ -162,7 +217,8 @@ def changes(runs: Sequence[RunResult], others: Sequence[RunResult]) -> dict[str,
 
 
 def sweeps(league: Sequence[RunResult]) -> dict[str, dict[float, list[RunResult]]]:
-    """LETTER-TIGER with one parameter changed: parameter -> value -> runs, the profile's own value among them.
+    """LETTER-TIGER with one parameter changed: parameter -> value -> runs, the profile's own value
+    among them.
 
     Empty where the profile's own LETTER-TIGER has not been run: there is nothing to compare with.
     """
@@ -184,7 +240,9 @@ def own_value(league: Sequence[RunResult], parameter: str) -> float:
 
 
 def at_own_settings(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
-    """Every system with the profile's own settings: label -> runs, in the order of the course's table."""
+    """Every system with the profile's own settings: label -> runs, in the order of the course's
+    table.
+    """
     found = {}
     for runs in by_setting(league):
         said = runs[0].parameters
@@ -197,27 +255,38 @@ def at_own_settings(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
 
 def by_case(runs: Sequence[RunResult], metric: str, history: str) -> pd.DataFrame:
     """A metric case by case: one row a seed, one column a test case."""
-    values = np.stack([one.values(metric, history) for one in runs])  # of a list pandas would look at every number
+    values = np.stack(
+        [one.values(metric, history) for one in runs]
+    )  # of a list pandas would look at every number
     return pd.DataFrame(values, index=[one.seed for one in runs], columns=runs[0].cases)
 
 
-def by_seed(runs: Sequence[RunResult], others: Sequence[RunResult], metric: str, history: str) -> pd.Series:
+def by_seed(
+    runs: Sequence[RunResult], others: Sequence[RunResult], metric: str, history: str
+) -> pd.Series:
     """Mean difference, first minus second, seed by seed, over the seeds and cases that both have."""
-    first, second = by_case(runs, metric, history).align(by_case(others, metric, history), join="inner")
+    first, second = by_case(runs, metric, history).align(
+        by_case(others, metric, history), join="inner"
+    )
     return (first - second).mean(axis=1)
 
 
 def grids(read_folders: Iterable[Path]) -> pd.DataFrame:
     """The repository's grids: how many runs each has, how many are done, and what does the others.
 
-    read_folders: where records are looked for. Column "missing" holds the parameters of the runs that are not there.
+    read_folders: where records are looked for. Column "missing" holds the parameters of the runs
+    that are not there.
     """
     there = {path.stem for folder in read_folders for path in files_below(folder, ".json")}
     rows = {}
     for path in sorted((REPOSITORY / "experiments").glob("*.yaml")):
         grid = load_grid(path)
         missing = [one for one in grid.runs if one.key not in there]
-        rows[path.stem] = {"runs": len(grid.runs), "done": len(grid.runs) - len(missing), "missing": missing}
+        rows[path.stem] = {
+            "runs": len(grid.runs),
+            "done": len(grid.runs) - len(missing),
+            "missing": missing,
+        }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["runs", "done", "missing"])
 
 

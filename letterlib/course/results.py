@@ -1,4 +1,6 @@
-"""Results of long experiments that lessons read instead of training: `experiments/results/` of this repository."""
+"""Results of long experiments that lessons read instead of training: `experiments/results/` of this
+repository.
+"""
 
 from pathlib import Path
 

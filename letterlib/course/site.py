@@ -1,10 +1,12 @@
-"""The course as web pages, to be read without installing anything, or to be put on a server for a class.
+"""The course as web pages, to be read without installing anything, or to be put on a server for a
+class.
 
     python -m letterlib.course.site
 
-writes `site/`, with a page for every lesson, project and document and for every file they link to. Lessons are the
-student copies: worked solutions are left out. Formulas are MathML, which a browser sets without a network; with one it
-fetches MathJax, which sets them better.
+writes `site/`, with a page for every lesson, project and document and for every file they link to.
+Lessons are the
+student copies: worked solutions are left out. Formulas are MathML, which a browser sets without a
+network; with one it fetches MathJax, which sets them better.
 """
 
 import html
@@ -24,27 +26,31 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from letterlib.course.build import LESSON, REPOSITORY
 from letterlib.course.prose import documents, is_external, links_of, markdown_of, slug
 from letterlib.errors import LetterError
-from letterlib.files import written_beside
 from letterlib.progress import progress
+from letterlib.store import written_beside
 
 SITE = REPOSITORY / "site"
 _IMAGES = (".png", ".svg", ".gif", ".jpg")
 _TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 _HEADING = re.compile(r'(?<= id=")[^"]+(?=">)|(?<=class="anchor-link" href="#)[^"]+')
-# Code, which is left alone; a formula in a paragraph of its own; one in a line, where a dollar may also be a dollar.
+# Code, which is left alone; a formula in a paragraph of its own; one in a line, where a dollar may
+# also be a dollar.
 _FORMULA = re.compile(
-    r"(```.*?```|~~~.*?~~~|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$])\$(?!\s)([^$`\n]+?)(?<!\s)\$(?![\d$])", re.DOTALL
+    r"(```.*?```|~~~.*?~~~|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$])\$(?!\s)([^$`\n]+?)(?<!\s)\$(?![\d$])",
+    re.DOTALL,
 )
-# The converter has no \\arg; browsers have script letters from Unicode alone, and lay a wide arrow's words over others.
+# The converter has no \\arg; browsers have script letters from Unicode alone, and lay a wide
+# arrow's words over others.
 _OTHERWISE = (
     (r"\\arg\\min", r"\\text{arg min}"),
     (r"\\mathcal L", "ℒ"),
     (r"\\xrightarrow(\{.*?\}\})", r"\\overset\1{\\longrightarrow}"),
 )
 _MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=TeX-MML-AM_CHTML,Safe"  # reads MathML
-# A line of text as long as a wide screen cannot be read, and a broken line of code no better; on a narrow one code and
-# tables are moved sideways, and what a cell or a check has to say is broken between words. Links are underlined for
-# those who do not see colours. Small letters that nbconvert leaves pale get a contrast of 4.5 or more.
+# A line of text as long as a wide screen cannot be read, and a broken line of code no better; on a
+# narrow one code and tables are moved sideways, and what a cell or a check has to say is broken
+# between words. Links are underlined for those who do not see colours. Small letters that nbconvert
+# leaves pale get a contrast of 4.5 or more.
 _STYLE = """<style>
 body {--jp-mirror-editor-comment-color: #2f6666; --jp-mirror-editor-number-color: #007000}
 body {--jp-mirror-editor-operator-color: #8f12dd}
@@ -61,7 +67,8 @@ body .jp-RenderedMarkdown pre code {background: none; padding: 0}
 
 
 def pages() -> list[Path]:
-    """What becomes a page: lessons, projects, documents, and all they link to, folders as well; images are copied.
+    """What becomes a page: lessons, projects, documents, and all they link to, folders as well;
+    images are copied.
 
     Other notebooks that lie beside the lessons may be copies with answers, and are left out.
     """
@@ -89,14 +96,22 @@ def address(path: Path) -> Path:
         return (inside if path.is_dir() else inside.parent) / "index.html"
     if path.suffix in _IMAGES:
         return inside
-    return inside.with_suffix(".html") if path.suffix in (".md", ".ipynb") else inside.with_name(f"{inside.name}.html")
+    return (
+        inside.with_suffix(".html")
+        if path.suffix in (".md", ".ipynb")
+        else inside.with_name(f"{inside.name}.html")
+    )
 
 
 def notebook_of(path: Path) -> NotebookNode:
-    """What the page shows: a lesson as it is, a document as one text, a file as code, of a folder the names in it."""
+    """What the page shows: a lesson as it is, a document as one text, a file as code, of a folder
+    the names in it.
+    """
     if path.suffix == ".ipynb":
         notebook = read(path, as_version=4)
-        notebook.metadata.pop("widgets", None)  # Colab's are not as nbconvert wants them, and no page shows one
+        notebook.metadata.pop(
+            "widgets", None
+        )  # Colab's are not as nbconvert wants them, and no page shows one
         return notebook
     heading = f"# {path.relative_to(REPOSITORY).as_posix()}\n\n"
     if path.suffix == ".md":
@@ -111,14 +126,25 @@ def notebook_of(path: Path) -> NotebookNode:
 
 
 def navigation(path: Path) -> str:
-    """Links, in Markdown, to the lesson before, to the list of lessons, and to the lesson after, named as there."""
+    """Links, in Markdown, to the lesson before, to the list of lessons, and to the lesson after,
+    named as there.
+    """
     contents = REPOSITORY / "README.md"
-    listed = re.findall(r"^\| \[([^\]]+)\]\((notebooks/\d\d_\w+\.ipynb)\)", markdown_of(contents), re.MULTILINE)
-    lessons, links = [(name, REPOSITORY / lesson) for name, lesson in listed], [("All lessons", contents)]
+    listed = re.findall(
+        r"^\| \[([^\]]+)\]\((notebooks/\d\d_\w+\.ipynb)\)", markdown_of(contents), re.MULTILINE
+    )
+    lessons, links = (
+        [(name, REPOSITORY / lesson) for name, lesson in listed],
+        [("All lessons", contents)],
+    )
     for place, (_, lesson) in enumerate(lessons):
         if lesson == path:
             before, after = lessons[max(place - 1, 0) : place], lessons[place + 1 : place + 2]
-            links = [(f"← {name}", one) for name, one in before] + links + [(f"{name} →", one) for name, one in after]
+            links = (
+                [(f"← {name}", one) for name, one in before]
+                + links
+                + [(f"{name} →", one) for name, one in after]
+            )
     return " · ".join(f"[{name}]({_link(one, path.parent)})" for name, one in links)
 
 
@@ -128,7 +154,9 @@ def _link(target: Path, folder: Path) -> str:
 
 
 def html_of(path: Path, addresses: dict[Path, Path]) -> str:
-    """The page of a file. addresses: of everything that has one; links to anything else stay as they are."""
+    """The page of a file. addresses: of everything that has one; links to anything else stay as
+    they are.
+    """
 
     def moved(link: re.Match) -> str:
         file, sign, anchor = link[0].partition("#")
@@ -148,7 +176,9 @@ def html_of(path: Path, addresses: dict[Path, Path]) -> str:
     named = {"metadata": {"name": title[1] if title else path.stem}}
     page, _ = HTMLExporter(mathjax_url=_MATHJAX).from_notebook_node(notebook, named)
     # Links name headings as code hosts number them, in small letters.
-    return _HEADING.sub(lambda found: slug(unquote(html.unescape(found[0]))), page).replace("</head>", _STYLE, 1)
+    return _HEADING.sub(lambda found: slug(unquote(html.unescape(found[0]))), page).replace(
+        "</head>", _STYLE, 1
+    )
 
 
 def with_formulas(text: str) -> str:
@@ -167,15 +197,21 @@ def with_formulas(text: str) -> str:
 
 
 def _say_what_it_shows(output: NotebookNode) -> None:
-    """A picture as HTML with its alternative text, which nbconvert's page leaves out (and JupyterLab, too)."""
+    """A picture as HTML with its alternative text, which nbconvert's page leaves out (and
+    JupyterLab, too).
+    """
     words = output.get("metadata", {}).get("image/png", {}).get("alt")
     if words:
         source = f"data:image/png;base64,{output.data['image/png']}"
-        output.data = NotebookNode({"text/html": f'<img alt="{html.escape(words)}" src="{source}">'})
+        output.data = NotebookNode(
+            {"text/html": f'<img alt="{html.escape(words)}" src="{source}">'}
+        )
 
 
 def build_site(folder: Path) -> int:
-    """Write all pages into `folder`, which must be new or empty; returns how many. About half a minute."""
+    """Write all pages into `folder`, which must be new or empty; returns how many. About half a
+    minute.
+    """
     addresses = {path: address(path) for path in pages()}
     with written_beside(folder) as beside:
         for path, place in progress(addresses.items(), what="pages"):

@@ -1,4 +1,6 @@
-"""Exercise 8.1: a trie of dictionaries. Many containers nest, so what is wrong with one is looked for in turn."""
+"""Exercise 8.1: a trie of dictionaries. Many containers nest, so what is wrong with one is looked
+for in turn.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +15,9 @@ from letterlib.decoding.trie import EOS, PAD
 
 
 def trie_cases(generator: Generator) -> list[Case]:
-    """One name; two that part at their second token; a name of two items; unequal lengths; then many, at random."""
+    """One name; two that part at their second token; a name of two items; unequal lengths; then
+    many, at random.
+    """
     random = 2 + torch.randint(3, (14, 3), generator=generator) + torch.tensor([0, 3, 6])
     random[-1, 0] = 2 + (random[0, 0] - 1) % 3  # not the first name once more
     many = [[*row, EOS] for row in random.tolist()]
@@ -32,30 +36,57 @@ def trie(answer: Any, case: Case) -> None:
     wanted = _nested(names)
     if not isinstance(returned, dict):
         what = f"The trie should be a dictionary and is {kind_of(returned)}."
-        raise Incorrect(what, case, cause="another kind of container. A node is a dictionary: token -> next node.")
+        raise Incorrect(
+            what,
+            case,
+            cause="another kind of container. A node is a dictionary: token -> next node.",
+        )
     if returned == wanted:
         return
     causes = [
-        (_nested(names, overwrite=True), "a new node although one was there: what earlier names had put below it is "
-         "lost. `setdefault(token, {})` keeps it."),
-        ({}, "the last node returned (it is a leaf, {}), or new nodes that are never put under their token, as with "
-         "`get`. Keep the root under a name of its own, and use `setdefault`."),
-        (_nested(names, from_root=False), "every name is hung below the one before. Go back to the root for each."),
-        (_nested([name[:-1] for name in names]), "the end token is missing: it is a token like the others."),
+        (
+            _nested(names, overwrite=True),
+            "a new node although one was there: what earlier names had put below it is "
+            "lost. `setdefault(token, {})` keeps it.",
+        ),
+        (
+            {},
+            "the last node returned (it is a leaf, {}), or new nodes that are never put under their token, as with "
+            "`get`. Keep the root under a name of its own, and use `setdefault`.",
+        ),
+        (
+            _nested(names, from_root=False),
+            "every name is hung below the one before. Go back to the root for each.",
+        ),
+        (
+            _nested([name[:-1] for name in names]),
+            "the end token is missing: it is a token like the others.",
+        ),
         (_nested([name[::-1] for name in names]), "names are read backwards."),
         ({PAD: wanted}, "the start token in front. The names are all that belongs into the trie."),
         (_nested([name[1:] for name in names]), "the first token of every name is missing."),
-        (_nested(names[:1]), "only the first name is in it. Does the `return` stand inside the loop?"),
+        (
+            _nested(names[:1]),
+            "only the first name is in it. Does the `return` stand inside the loop?",
+        ),
         (_nested(names[-1:]), "only the last name is in it. Make the root once, before the loop."),
-    ]  # fmt: skip
+    ]
     if any(isinstance(key, tuple) for key in returned):
-        cause = "whole beginnings as keys. Here each node is a dictionary with single tokens as keys."
+        cause = (
+            "whole beginnings as keys. Here each node is a dictionary with single tokens as keys."
+        )
     elif not all(isinstance(key, (int, np.integer)) for key in returned):
         cause = "keys that are not whole numbers. Use the tokens as they stand in the names."
     elif _shared(returned, set()):
-        cause = "one and the same dictionary in several places. Make a new one, `{}`, for every node."
+        cause = (
+            "one and the same dictionary in several places. Make a new one, `{}`, for every node."
+        )
     elif _emptied(returned) == wanted:
-        what = "None" if set(map(id, _ends(returned))) == {id(None)} else "something that is not a dictionary"
+        what = (
+            "None"
+            if set(map(id, _ends(returned))) == {id(None)}
+            else "something that is not a dictionary"
+        )
         cause = f"{what} after the end token, and {{}} is asked for."
     else:
         unknown = "names are missing, or hang in the wrong place. Follow one name from the root, token by token."
@@ -77,7 +108,11 @@ def _shared(node: Any, seen: set[int]) -> bool:
 
 def _ends(node: Any) -> list:
     """What a nest of dictionaries has at its ends and is not a dictionary."""
-    return [end for child in node.values() for end in _ends(child)] if isinstance(node, dict) else [node]
+    return (
+        [end for child in node.values() for end in _ends(child)]
+        if isinstance(node, dict)
+        else [node]
+    )
 
 
 def _emptied(node: Any) -> dict:
@@ -85,7 +120,9 @@ def _emptied(node: Any) -> dict:
     return {key: _emptied(child) for key, child in node.items()} if isinstance(node, dict) else {}
 
 
-def _nested(names: Sequence[Sequence[int]], overwrite: bool = False, from_root: bool = True) -> dict:
+def _nested(
+    names: Sequence[Sequence[int]], overwrite: bool = False, from_root: bool = True
+) -> dict:
     """The trie, or what a mistake makes of it."""
     root: dict = {}
     node = root

@@ -22,7 +22,9 @@ def kind_of(value: Any) -> str:
 
 def in_words(value: Any) -> str:
     """A value as a learner can read it: small tensors in full, large ones by shape and first row."""
-    if isinstance(value, (list, tuple)) and any(isinstance(one, (Tensor, np.ndarray)) for one in value):
+    if isinstance(value, (list, tuple)) and any(
+        isinstance(one, (Tensor, np.ndarray)) for one in value
+    ):
         rest = f", ... ({len(value)} in all)" if len(value) > 5 else ""
         return "[" + ", ".join(in_words(one) for one in value[: 3 if rest else None]) + rest + "]"
     try:
@@ -67,24 +69,43 @@ def wider(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> bool:
 
 
 _CONVERTED = {
-    ("a number", "an array"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
+    (
+        "a number",
+        "an array",
+    ): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
     "for.",
-    ("a number", "a tensor"): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
+    (
+        "a number",
+        "a tensor",
+    ): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
     "for.",
-    ("an array", "a number"): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
+    (
+        "an array",
+        "a number",
+    ): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
     "`axis`: several numbers are asked for.",
     ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
-    ("a tensor", "a list"): "`torch.tensor(...)` makes a tensor of a list of numbers; of a list of tensors "
+    (
+        "a tensor",
+        "a list",
+    ): "`torch.tensor(...)` makes a tensor of a list of numbers; of a list of tensors "
     "`torch.stack(...)` does, and keeps the gradient.",
-    ("a tensor", "an array"): "a NumPy function on the way; `torch.from_numpy` leads back, without a gradient.",
+    (
+        "a tensor",
+        "an array",
+    ): "a NumPy function on the way; `torch.from_numpy` leads back, without a gradient.",
     ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
-    **{("an array", what): "`.to_numpy()` makes an array of it." for what in ("a Series", "an Index", "a DataFrame")},
+    **{
+        ("an array", what): "`.to_numpy()` makes an array of it."
+        for what in ("a Series", "an Index", "a DataFrame")
+    },
     **{
         (what, "a tuple"): f"one of its parts is asked for, or {what[2:].strip()} made of them."
         for what in ("a tensor", "an array")
     },
 }
-"""What usually turns one kind of value into another, by (kind that is asked for, kind that came)."""
+"""What usually turns one kind of value into another, by (kind that is asked for, kind that came).
+"""
 
 
 def cause_of_kind(actual: Any, expected: Any) -> str:
@@ -96,29 +117,45 @@ def cause_of_kind(actual: Any, expected: Any) -> str:
 
 
 def cause_of_shape(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> str:
-    """What usually gives a tensor or an array another shape than it should have: in words, for a finding."""
-    keep, zeros = ("`keepdim`", "torch.zeros") if isinstance(expected, Tensor) else ("`keepdims`", "np.zeros")
+    """What usually gives a tensor or an array another shape than it should have: in words, for a
+    finding.
+    """
+    keep, zeros = (
+        ("`keepdim`", "torch.zeros") if isinstance(expected, Tensor) else ("`keepdims`", "np.zeros")
+    )
     if tuple(actual.shape) == (1,) and tuple(expected.shape) == ():
         return f"something that began as `{zeros}(1)`: begin with the number 0, or with `{zeros}(())`. Or {keep}."
     count = int(np.prod(tuple(expected.shape)))
-    if count and int(np.prod(tuple(actual.shape))) == count and close(actual.reshape(expected.shape), expected):
+    if (
+        count
+        and int(np.prod(tuple(actual.shape))) == count
+        and close(actual.reshape(expected.shape), expected)
+    ):
         return f"the right values in a table of another shape: {keep}, or an index such as `[0]` that is missing."
     return "a reduction over the wrong dimension, or a slice of another length."
 
 
 def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> str:
-    """What usually gives a tensor or an array another dtype than it should have: in words, for a finding."""
+    """What usually gives a tensor or an array another dtype than it should have: in words, for a
+    finding.
+    """
     tensor = isinstance(expected, Tensor)
     conversion = "`.float()`, `.double()` or `.int()`" if tensor else "`.astype(...)`, `/` or `//`"
     otherwise = f"a conversion such as {conversion}, or another quantity."
     if "float" not in str(actual.dtype) or "float" in str(expected.dtype):
         return otherwise
-    zeros, dtype = ("torch", expected.dtype) if tensor else ("np", "bool" if expected.dtype.kind == "b" else "int")
+    zeros, dtype = (
+        ("torch", expected.dtype)
+        if tensor
+        else ("np", "bool" if expected.dtype.kind == "b" else "int")
+    )
     return f"`{zeros}.zeros` or its like, which hold fractions unless they are given `dtype={dtype}`. Or {otherwise}"
 
 
 def close(a: Any, b: Any) -> bool:
-    """Equal in shape, and in value but for rounding. Never an error, whatever a learner returns; False for complex."""
+    """Equal in shape, and in value but for rounding. Never an error, whatever a learner returns;
+    False for complex.
+    """
     try:
         a, b = (_as_tensor(one).detach().double() for one in (a, b))
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
@@ -127,16 +164,22 @@ def close(a: Any, b: Any) -> bool:
 
 
 def likeliest(actual: Any, causes: Iterable[tuple[Any, str]]) -> str:
-    """The cause whose value is nearest among those that are close, the first of equally near ones; "" where none is."""
+    """The cause whose value is nearest among those that are close, the first of equally near ones;
+    "" where none is.
+    """
     near = [(_apart(actual, value), text) for value, text in causes if close(actual, value)]
     return min(near, key=lambda one: one[0], default=(0, ""))[1]
 
 
 def _apart(a: Any, b: Any) -> float:
-    """How far a is from b, in tenths of what passes for close: what only rounding parts is equally near."""
+    """How far a is from b, in tenths of what passes for close: what only rounding parts is equally
+    near.
+    """
     a, b = (_as_tensor(one).detach().double().reshape(-1) for one in (a, b))
     share = (a - b).abs() / (1e-5 + 1e-4 * b.abs())
-    return round(float(share.nan_to_num(0).amax()), 1) if len(share) else 0.0  # NaN: both NaN, or both infinite
+    return (
+        round(float(share.nan_to_num(0).amax()), 1) if len(share) else 0.0
+    )  # NaN: both NaN, or both infinite
 
 
 def _as_tensor(value: Any) -> Tensor:
@@ -144,7 +187,8 @@ def _as_tensor(value: Any) -> Tensor:
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind not in "biuf":
             raise TypeError(value.dtype)
-        # A copy, because torch takes no array that is read backwards; and it has no numbers of more than 64 bits.
+        # A copy, because torch takes no array that is read backwards; and it has no numbers of more
+        # than 64 bits.
         value = np.array(value, dtype=np.float64 if value.dtype.itemsize > 8 else None, order="C")
     tensor = torch.as_tensor(value)
     if tensor.is_complex():
@@ -158,7 +202,9 @@ def telling(causes: list[tuple[Any, str]], right: Any) -> list[tuple[Any, str]]:
 
 
 def copied(value: Any) -> Any:
-    """A copy to hand out. A tensor that requires a gradient is handed out itself: the gradient is looked at."""
+    """A copy to hand out. A tensor that requires a gradient is handed out itself: the gradient is
+    looked at.
+    """
     if isinstance(value, Tensor):
         return value if value.requires_grad else value.clone()
     if isinstance(value, list):
@@ -167,7 +213,9 @@ def copied(value: Any) -> Any:
 
 
 def remembered(value: Any) -> Any:
-    """A copy that nothing done to the value can reach. A tensor's asks for a gradient where the tensor did."""
+    """A copy that nothing done to the value can reach. A tensor's asks for a gradient where the
+    tensor did.
+    """
     if isinstance(value, Tensor):
         return value.detach().clone().requires_grad_(value.requires_grad)
     return [remembered(one) for one in value] if isinstance(value, list) else deepcopy(value)
@@ -190,21 +238,41 @@ def same(a: Any, b: Any) -> bool:
 
 
 _CHANGES = {
-    Tensor: ("`x[...] = ...`, `-=` or a method that ends in `_`", "`x.clone()` at the start gives you one of your own"),
-    np.ndarray: ("`x[...] = ...`, `-=` or `.sort()`", "`x.copy()` at the start gives you one of your own"),
-    list: ("`.append`, `.pop`, `.sort()` or `x[...] = ...`", "`list(x)` at the start gives you one of your own"),
-    dict: ("`.pop`, `.update` or `x[...] = ...`", "`dict(x)` at the start gives you one of your own"),
+    Tensor: (
+        "`x[...] = ...`, `-=` or a method that ends in `_`",
+        "`x.clone()` at the start gives you one of your own",
+    ),
+    np.ndarray: (
+        "`x[...] = ...`, `-=` or `.sort()`",
+        "`x.copy()` at the start gives you one of your own",
+    ),
+    list: (
+        "`.append`, `.pop`, `.sort()` or `x[...] = ...`",
+        "`list(x)` at the start gives you one of your own",
+    ),
+    dict: (
+        "`.pop`, `.update` or `x[...] = ...`",
+        "`dict(x)` at the start gives you one of your own",
+    ),
 }
 """How a value is changed in place, and what to do instead."""
 
 
 def effect_on(name: str, before: Any, after: Any) -> tuple[str, str] | None:
-    """What a function did to a value of its caller's, and the likely cause; None where it left it as it was."""
+    """What a function did to a value of its caller's, and the likely cause; None where it left it
+    as it was.
+    """
     if not same(before, after):
         how, copy = _CHANGES.get(type(before), _CHANGES[Tensor])
-        return f"Your function changed `{name}` in place.", f"{how} on `{name}`, or on a part of it; {copy}."
-    values = zip(*(value if isinstance(value, list) else [value] for value in (before, after)), strict=True)
-    # A tensor that asked for no gradient was handed out as a copy: what it asks for is the function's own affair.
+        return (
+            f"Your function changed `{name}` in place.",
+            f"{how} on `{name}`, or on a part of it; {copy}.",
+        )
+    values = zip(
+        *(value if isinstance(value, list) else [value] for value in (before, after)), strict=True
+    )
+    # A tensor that asked for no gradient was handed out as a copy: what it asks for is the
+    # function's own affair.
     asked = [now for then, now in values if isinstance(then, Tensor) and then.requires_grad]
     if not all(one.requires_grad for one in asked):
         cause = "`detach_()` or `requires_grad_(False)`, which change the caller's tensor. `detach()` makes a new one."

@@ -1,21 +1,24 @@
-"""Where data comes from: one schema (`dataset`), one file per source, `load_dataset` for all of them."""
+"""Where data comes from: one schema (`dataset`), one file per source, `load_dataset` for all of
+them.
+"""
 
 import os
 from dataclasses import replace
 from pathlib import Path
 
 from letterlib.data.amazon import amazon_source
-from letterlib.data.complete_journey import load_complete_journey
 from letterlib.data.dataset import Dataset
+from letterlib.data.groceries import load_complete_journey
 from letterlib.data.movielens import load_movielens
 from letterlib.data.raw import RawSource, compare_with_paper, load_raw, raw_files
 from letterlib.data.released import load_released, released_identifiers
 from letterlib.data.yelp import YELP
 from letterlib.errors import LetterError
-from letterlib.files import expanded
+from letterlib.store import expanded
 
 DATASETS = {"movielens": 5, "complete-journey": 5, "beauty": 1, "instruments": 1}
-"""The data sets that have a name here: items that a user gives to test, and as many to validation."""
+"""The data sets that have a name here: items that a user gives to test, and as many to validation.
+"""
 
 PACKAGED = {"movielens": load_movielens, "complete-journey": load_complete_journey}
 
@@ -23,11 +26,14 @@ PACKAGED = {"movielens": load_movielens, "complete-journey": load_complete_journ
 def load_dataset(name: str, data_dir: Path | None = None, cache_dir: Path | None = None) -> Dataset:
     """Load a data set by name.
 
-    name: one of DATASETS; amazon-<year>-<category> or yelp, made from raw files; or with `data_dir` any
+    name: one of DATASETS; amazon-<year>-<category> or yelp, made from raw files; or with `data_dir`
+    any
         name for the one released data set in that folder.
-    data_dir: folder with <Name>.inter.json, or with raw files. "movielens" and "complete-journey" come
+    data_dir: folder with <Name>.inter.json, or with raw files. "movielens" and "complete-journey"
+    come
         with the installation and need none.
-    cache_dir: where all but released files are kept as Parquet; $LETTERLIB_CACHE/data, else runs/data.
+    cache_dir: where all but released files are kept as Parquet; $LETTERLIB_CACHE/data, else
+    runs/data.
     """
     kept = expanded(cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data")
     data_dir = data_dir and expanded(data_dir)
@@ -61,7 +67,8 @@ def identifiers_file(name: str, data_dir: Path | None) -> Path | None:
 
 
 def is_raw(name: str, data_dir: Path | None) -> bool:
-    """Whether the name asks for raw files: Amazon's and Yelp's do, unless the folder holds released ones of that name.
+    """Whether the name asks for raw files: Amazon's and Yelp's do, unless the folder holds released
+    ones of that name.
 
     Those of another name, such as an own data set, are not what was asked for.
     """
@@ -71,15 +78,23 @@ def is_raw(name: str, data_dir: Path | None) -> bool:
 
 
 def raw_source(name: str) -> RawSource:
-    """What the raw files of a data set are called and how they are read. LetterError for a name without any."""
+    """What the raw files of a data set are called and how they are read. LetterError for a name
+    without any.
+    """
     if name in DATASETS:
-        where = "comes with the installation" if name in PACKAGED else "is a release of files, not of raw reviews"
+        where = (
+            "comes with the installation"
+            if name in PACKAGED
+            else "is a release of files, not of raw reviews"
+        )
         raise LetterError(f"{name} {where}: there is nothing to fetch; data/README.md says more")
     return YELP if name == "yelp" else amazon_source(name)
 
 
 def paper_counts(dataset: Dataset, data_dir: Path | None) -> str:
-    """Counts of a data set from raw files beside those of LETTER's paper, in words; empty for all others."""
+    """Counts of a data set from raw files beside those of LETTER's paper, in words; empty for all
+    others.
+    """
     if data_dir is None or not is_raw(dataset.name, data_dir):
         return ""
     source = raw_source(dataset.name)
@@ -87,6 +102,8 @@ def paper_counts(dataset: Dataset, data_dir: Path | None) -> str:
 
 
 def _file_name(name: str, data_dir: Path) -> str | None:
-    """What <Name> in the released files has to be; None where the folder's one data set may be called anything."""
+    """What <Name> in the released files has to be; None where the folder's one data set may be
+    called anything.
+    """
     several = len(list(Path(data_dir).glob("*.inter.json"))) > 1
     return name if name in DATASETS or several or is_raw(name, None) else None

@@ -1,7 +1,9 @@
-"""Amazon reviews of 2014, 2018 and 2023 (McAuley lab, UCSD): three releases, three data sets, never one column.
+"""Amazon reviews of 2014, 2018 and 2023 (McAuley lab, UCSD): three releases, three data sets, never
+one column.
 
-2014: McAuley et al., SIGIR 2015. 2018: Ni et al., EMNLP 2019. 2023: Hou et al., arXiv:2403.03952.
-A data set is called amazon-<year>-<category>, the category being the file's, in lower case with hyphens.
+2014: McAuley et al., SIGIR 2015. 2018: Ni et al., EMNLP 2019. 2023: Hou et al., arXiv:2403.03952. A
+data set is called amazon-<year>-<category>, the category being the file's, in lower case with
+hyphens.
 """
 
 import difflib
@@ -19,9 +21,7 @@ _IN_ALL = (
     "Grocery_and_Gourmet_Food Home_and_Kitchen Kindle_Store Movies_and_TV Musical_Instruments Office_Products "
     "Patio_Lawn_and_Garden Pet_Supplies Sports_and_Outdoors Tools_and_Home_Improvement Toys_and_Games Video_Games"
 )
-_SINCE_2018 = (
-    "All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Industrial_and_Scientific Magazine_Subscriptions Software"
-)
+_SINCE_2018 = "All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Industrial_and_Scientific Magazine_Subscriptions Software"
 CATEGORIES = {
     2014: f"{_IN_ALL} Amazon_Instant_Video Apps_for_Android Baby Beauty Health_and_Personal_Care".split(),
     2018: f"{_IN_ALL} {_SINCE_2018} AMAZON_FASHION Luxury_Beauty Prime_Pantry".split(),
@@ -68,12 +68,16 @@ EVERY_REVIEW = (
     "every review counts as an interaction, whatever its stars, the first of a user for an item alone; 5-core; "
     "ordered by timestamp, then by item id"
 )
-BY_DAY = EVERY_REVIEW + ", because these timestamps are whole days, and a user's reviews often share one"
+BY_DAY = (
+    EVERY_REVIEW + ", because these timestamps are whole days, and a user's reviews often share one"
+)
 WITHOUT_ENTRY = "items that the metadata do not name left out first, as LC-Rec does"
 
 
 def amazon_source(name: str) -> RawSource:
-    """The raw files of "amazon-2014-beauty" and its like. LetterError with what is possible for other names."""
+    """The raw files of "amazon-2014-beauty" and its like. LetterError with what is possible for
+    other names.
+    """
     match = re.fullmatch(r"amazon-(\d{4})(?:-(.+))?", name)
     if match is None or int(match[1]) not in CATEGORIES:
         raise LetterError(
@@ -83,10 +87,16 @@ def amazon_source(name: str) -> RawSource:
     year, wanted = int(match[1]), match[2] or ""
     names = {slug(category): category for category in CATEGORIES[year]}
     if wanted not in names:
-        close = difflib.get_close_matches(wanted, names, n=1) or [one for one in names if wanted and wanted in one]
+        close = difflib.get_close_matches(wanted, names, n=1) or [
+            one for one in names if wanted and wanted in one
+        ]
         hint = f"did you mean amazon-{year}-{close[0]}? " if close else ""
-        trouble = f"Amazon {year} has no category {wanted!r}" if wanted else f"{name} needs a category"
-        raise LetterError(f"{trouble}; {hint}write amazon-{year}-<category>, one of: {', '.join(sorted(names))}")
+        trouble = (
+            f"Amazon {year} has no category {wanted!r}" if wanted else f"{name} needs a category"
+        )
+        raise LetterError(
+            f"{trouble}; {hint}write amazon-{year}-<category>, one of: {', '.join(sorted(names))}"
+        )
     return _source(name, year, names[wanted])
 
 
@@ -104,7 +114,9 @@ def _source(name: str, year: int, category: str) -> RawSource:
     reviews = small_first[year]
     metadata = (f"meta_{category}.jsonl" if year == 2023 else f"meta_{category}.json",)
     wanted = zip(FOLDERS[year], (reviews[0], metadata[0]), strict=True)
-    addresses = [tuple(f"{host}/{folder}/{file}.gz" for host in HOSTS[year]) for folder, file in wanted]
+    addresses = [
+        tuple(f"{host}/{folder}/{file}.gz" for host in HOSTS[year]) for folder, file in wanted
+    ]
     return RawSource(
         release=f"Amazon {year}, {category.replace('_', ' ')}",
         reviews=reviews,
@@ -123,14 +135,24 @@ def _source(name: str, year: int, category: str) -> RawSource:
 
 def _review(year: int) -> Callable[[dict[str, Any]], Review]:
     if year == 2023:
-        return lambda f: Review(text_field(f, "user_id"), text_field(f, "parent_asin"), time_of(f, "timestamp", 1000))
-    return lambda f: Review(text_field(f, "reviewerID"), text_field(f, "asin"), time_of(f, "unixReviewTime", 1))
+        return lambda f: Review(
+            text_field(f, "user_id"), text_field(f, "parent_asin"), time_of(f, "timestamp", 1000)
+        )
+    return lambda f: Review(
+        text_field(f, "reviewerID"), text_field(f, "asin"), time_of(f, "unixReviewTime", 1)
+    )
 
 
 def item_2014(fields: dict[str, Any]) -> ItemText:
-    """`description` is one text; `categories` is a list of paths from the root, which share their beginnings."""
+    """`description` is one text; `categories` is a list of paths from the root, which share their
+    beginnings.
+    """
     paths = fields.get("categories")
-    flat = [label for path in paths if isinstance(path, list) for label in path] if isinstance(paths, list) else []
+    flat = (
+        [label for path in paths if isinstance(path, list) for label in path]
+        if isinstance(paths, list)
+        else []
+    )
     return ItemText(clean(fields.get("title")), clean(fields.get("description")), labels_of(flat))
 
 
@@ -146,11 +168,15 @@ def item_2018(fields: dict[str, Any]) -> ItemText:
     labels = labels if isinstance(labels, list) else []
     end = next((i for i, label in enumerate(labels) if "</span>" in str(label)), len(labels))
     described = clean(fields.get("description")) or clean(fields.get("feature"))
-    return ItemText("" if "getTime" in str(title) else clean(title), described, labels_of(labels[:end]))
+    return ItemText(
+        "" if "getTime" in str(title) else clean(title), described, labels_of(labels[:end])
+    )
 
 
 def item_2023(fields: dict[str, Any]) -> ItemText:
     """Where there is no `description`, the list `features` describes the item."""
     labels = fields.get("categories")
     described = clean(fields.get("description")) or clean(fields.get("features"))
-    return ItemText(clean(fields.get("title")), described, labels_of(labels if isinstance(labels, list) else []))
+    return ItemText(
+        clean(fields.get("title")), described, labels_of(labels if isinstance(labels, list) else [])
+    )

@@ -1,6 +1,7 @@
 """The values that carry interactions: `Dataset`, `Split` and `Cases`.
 
-All of them are flat integer arrays with offsets: a user's history is a slice, and a million users are two arrays.
+All of them are flat integer arrays with offsets: a user's history is a slice, and a million users
+are two arrays.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 
 from letterlib.data.flat_arrays import Sequences, positions_of, read_only
 from letterlib.errors import LetterError, Unavailable
-from letterlib.files import digest
+from letterlib.store import digest
 
 NO_ITEM = -1
 UNKNOWN_USER = -1
@@ -29,10 +30,12 @@ class Dataset:
 
     sequences: one row per user, item ids 0..n_items-1, oldest first.
     items: row i is item i, with columns `title` (for people) and `text` (for the encoder), and
-        where known `genres` (labels separated by "|"). Empty of columns when no text was released. Not to be changed
+        where known `genres` (labels separated by "|"). Empty of columns when no text was released.
+        Not to be changed
         in place: `dataclasses.replace(dataset, items=...)` makes a data set of its own.
     source: the release and the rules it was prepared with, in words, for reports.
-    user_labels, item_labels: the ids that users and items had in the source, in row order; items may have none.
+    user_labels, item_labels: the ids that users and items had in the source, in row order; items
+    may have none.
     """
 
     name: str
@@ -54,9 +57,14 @@ class Dataset:
                 f"{self.name}: row i of items is item i, and their index says otherwise; put the rows in the order of "
                 "the ids, then items.reset_index(drop=True)"
             )
-        for what, labels, n in (("user", self.user_labels, self.n_users), ("item", self.item_labels, self.n_items)):
+        for what, labels, n in (
+            ("user", self.user_labels, self.n_users),
+            ("item", self.item_labels, self.n_items),
+        ):
             if len(labels) != n and (len(labels) or what == "user"):
-                raise LetterError(f"{self.name}: {len(labels):,} {what}_labels for {n:,} {what}s; give one for each")
+                raise LetterError(
+                    f"{self.name}: {len(labels):,} {what}_labels for {n:,} {what}s; give one for each"
+                )
 
     @property
     def n_users(self) -> int:
@@ -73,14 +81,18 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that a model could learn from; the cache is keyed by it."""
-        table = self.items.to_csv(index=False, lineterminator="\n")  # elsewhere the system's own, and another hash
+        table = self.items.to_csv(
+            index=False, lineterminator="\n"
+        )  # elsewhere the system's own, and another hash
         return digest(self.name, self.sequences.values, self.sequences.offsets, table)
 
     def texts(self) -> list[str]:
         """What the text encoder reads, one string per item id."""
         if "text" not in self.items:
-            raise Unavailable(f"{self.name}: this release has no item text, so nothing can be embedded; put "
-                              "<Name>.item.json beside the interactions, or use the released identifiers")  # fmt: skip
+            raise Unavailable(
+                f"{self.name}: this release has no item text, so nothing can be embedded; put "
+                "<Name>.item.json beside the interactions, or use the released identifiers"
+            )
         return self.items["text"].tolist()
 
     def titles(self) -> list[str]:
@@ -89,9 +101,11 @@ class Dataset:
         return [title or f"item {i}" for i, title in enumerate(titles)]
 
     def split(self, held_out: int = 1) -> "Split":
-        """Hold out each user's last `held_out` items for test and the `held_out` before them for validation.
+        """Hold out each user's last `held_out` items for test and the `held_out` before them for
+        validation.
 
-        1 is leave-one-out (research data sets), 5 is leave-five-out (few users with long histories).
+        1 is leave-one-out (research data sets), 5 is leave-five-out (few users with long
+        histories).
         """
         return Split(self, held_out)
 
@@ -146,15 +160,21 @@ class Split:
         lengths = self.dataset.sequences.lengths - np.where(self._has_cases, 2 * self.held_out, 0)
         starts = self.dataset.sequences.offsets[:-1]
         kept = positions_of(starts, starts + lengths)
-        return Sequences(self.dataset.sequences.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
+        return Sequences(
+            self.dataset.sequences.values[kept], np.concatenate([[0], np.cumsum(lengths)])
+        )
 
     @cached_property
     def train_counts(self) -> np.ndarray:
-        """How often each item was interacted with in the training part: int64 [n_items], to be read only."""
+        """How often each item was interacted with in the training part: int64 [n_items], to be read
+        only.
+        """
         return read_only(np.bincount(self.train.values, minlength=self.n_items))
 
     def cases(self, part: Part) -> "Cases":
-        """Every case of a part, with targets. For "train": each item of that part but the first, and all before it."""
+        """Every case of a part, with targets. For "train": each item of that part but the first,
+        and all before it.
+        """
         if part not in get_args(Part):
             raise LetterError(f'no part "{part}"; there are {", ".join(get_args(Part))}')
         starts, ends = self.dataset.sequences.offsets[:-1], self.dataset.sequences.offsets[1:]
@@ -172,7 +192,8 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Questions to a recommender: a user (or UNKNOWN_USER) with a history; the answer is the target.
+    """Questions to a recommender: a user (or UNKNOWN_USER) with a history; the answer is the
+    target.
 
     History i is `values[starts[i]:ends[i]]`, oldest first, whole; each system takes as much of its
     end as it reads. Recommenders are given `without_targets()`, which holds histories alone.
@@ -185,12 +206,22 @@ class Cases:
     targets: np.ndarray | None = None  # int64 [n]
 
     @classmethod
-    def from_histories(cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None) -> "Cases":
-        """Cases from plain lists, for instance one learner's favourite films; users default to unknown."""
+    def from_histories(
+        cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None
+    ) -> "Cases":
+        """Cases from plain lists, for instance one learner's favourite films; users default to
+        unknown.
+        """
         flat = Sequences.from_lists(histories)
-        who = np.full(len(flat), UNKNOWN_USER) if users is None else Sequences.from_lists([users]).values.copy()
+        who = (
+            np.full(len(flat), UNKNOWN_USER)
+            if users is None
+            else Sequences.from_lists([users]).values.copy()
+        )
         if len(who) != len(flat):
-            raise LetterError(f"histories: {len(flat)}, users: {len(who)}; give one user per history, or none at all")
+            raise LetterError(
+                f"histories: {len(flat)}, users: {len(who)}; give one user per history, or none at all"
+            )
         return cls(who, flat.values, flat.offsets[:-1], flat.offsets[1:])
 
     def __len__(self) -> int:
@@ -209,7 +240,9 @@ class Cases:
         return self.values[self.starts[index] : self.ends[index]]
 
     def recent(self, length: int) -> np.ndarray:
-        """The last `length` items of every history, right-aligned: int64 [n, length], NO_ITEM in front."""
+        """The last `length` items of every history, right-aligned: int64 [n, length], NO_ITEM in
+        front.
+        """
         positions = self.ends[:, None] - np.arange(length, 0, -1)
         inside = positions >= self.starts[:, None]
         if not len(self.values):
@@ -218,7 +251,9 @@ class Cases:
 
     def flat_histories(self) -> tuple[np.ndarray, np.ndarray]:
         """All histories as pairs (case index, item id), for masking whole histories at once."""
-        return np.repeat(np.arange(len(self)), self.lengths), self.values[positions_of(self.starts, self.ends)]
+        return np.repeat(np.arange(len(self)), self.lengths), self.values[
+            positions_of(self.starts, self.ends)
+        ]
 
     def without_targets(self) -> "Cases":
         """A copy that holds the histories and nothing later, so that no recommender can look ahead."""
@@ -233,4 +268,8 @@ class Cases:
 
 def sampled_rows(total: int, n: int, seed: int) -> np.ndarray:
     """The rows that `Cases.sample` takes of `total` cases, ascending."""
-    return np.sort(np.random.default_rng(seed).choice(total, n, replace=False)) if n < total else np.arange(total)
+    return (
+        np.sort(np.random.default_rng(seed).choice(total, n, replace=False))
+        if n < total
+        else np.arange(total)
+    )

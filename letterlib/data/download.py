@@ -1,4 +1,6 @@
-"""One file from one address, going on where the connection broke: a downloader for pooch, which has none that does."""
+"""One file from one address, going on where the connection broke: a downloader for pooch, which has
+none that does.
+"""
 
 import gzip
 import sys
@@ -12,8 +14,8 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from letterlib.files import read_json, replace, write_json
 from letterlib.progress import progress
+from letterlib.store import read_json, replace, write_json
 
 ATTEMPTS = 5
 """Without a byte gained. As long as a connection brings something, it is tried again."""
@@ -30,10 +32,11 @@ class NotGiven(Exception):
 
 
 def resuming(part: Path) -> Callable[[str, str, Any], None]:
-    """A downloader in pooch's sense that collects the bytes in `part` and keeps them when it is interrupted.
+    """A downloader in pooch's sense that collects the bytes in `part` and keeps them when it is
+    interrupted.
 
-    Beside it, `<part>.json` notes the address and what marks this version of the file there (ETag or
-    Last-Modified): the server is asked to go on only with the same version, else it begins anew.
+    Beside it, `<part>.json` notes the address and what marks this version of the file there (ETag
+    or Last-Modified): the server is asked to go on only with the same version, else it begins anew.
     What has come whole must also be whole gzip, whose own checksum covers all of its content.
     """
 
@@ -102,7 +105,8 @@ def _receive(url: str, part: Path) -> int | None:
             write_json(note_of(part), {"url": url, "version": _version(response)})
         units = dict(unit="B", unit_scale=True, unit_divisor=1024, initial=start)
         with open(part, "ab") as file, progress(what=part.stem, total=total, **units) as bar:
-            # Not decoded: some servers call a .gz file a gzipped answer, and requests would unpack it.
+            # Not decoded: some servers call a .gz file a gzipped answer, and requests would unpack
+            # it.
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -132,7 +136,9 @@ def _check_gzip(part: Path) -> None:
         with open(part, "rb") as file:
             begins = file.read(40)
         discard(part)
-        raise NotGiven(f"what came is not whole gzip ({error}); it begins {begins!r:.60}") from error
+        raise NotGiven(
+            f"what came is not whole gzip ({error}); it begins {begins!r:.60}"
+        ) from error
 
 
 def _refusal(status: int) -> str:

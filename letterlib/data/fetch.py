@@ -1,4 +1,6 @@
-"""Fetching raw files through pooch: mirrors in order, resumed, checked, never half a file under a good name."""
+"""Fetching raw files through pooch: mirrors in order, resumed, checked, never half a file under a
+good name.
+"""
 
 import os
 import re
@@ -15,18 +17,21 @@ from letterlib.data.raw import RawSource, possible_names
 from letterlib.data.raw_lines import read_lines
 from letterlib.data.raw_release import check_metadata, check_reviews
 from letterlib.errors import LetterError
-from letterlib.files import one_at_a_time, read_json, sha256_of, write_json, written_beside
+from letterlib.store import one_at_a_time, read_json, sha256_of, write_json, written_beside
 
 RECORD = "fetched.json"
-"""Hashes of what was fetched first, which later copies are held against. No published hash is known to us."""
+"""Hashes of what was fetched first, which later copies are held against. No published hash is known
+to us.
+"""
 
 
 def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> list[str]:
     """Have both raw files of a data set in `data_dir`, whole and checked; a line about each.
 
-    given: files that are on this machine already; they are linked into `data_dir`, or copied where it
-        is on another disk. What is neither given nor there is downloaded. A file whose bytes are not
-        those expected is a LetterError, and is never overwritten.
+    given: files that are on this machine already; they are linked into `data_dir`, or copied where
+    it
+        is on another disk. What is neither given nor there is downloaded. A file whose bytes are
+        not those expected is a LetterError, and is never overwritten.
     """
     data_dir = Path(data_dir)
     pooch.get_logger().setLevel("WARNING")
@@ -43,7 +48,9 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
         if len(mine) > 1:
             raise LetterError(f"{mine[0]} and {mine[1]}: only one of them would be read; give one")
         if mine and there and possible.index(there.name) < possible.index(mine[0].name):
-            raise LetterError(f"{there}: is read before {mine[0].name}; move it away, or leave the other out")
+            raise LetterError(
+                f"{there}: is read before {mine[0].name}; move it away, or leave the other out"
+            )
         if mine:
             lines.append(_take(mine[0], data_dir, source, reviews=names == source.reviews))
         elif there is not None:
@@ -74,13 +81,16 @@ def _take(file: Path, data_dir: Path, source: RawSource, *, reviews: bool) -> st
     if not target.exists():
         _make_folder(data_dir)
         try:
-            # At once: `written_beside` sets permissions, and a link has those of the user's own file.
+            # At once: `written_beside` sets permissions, and a link has those of the user's own
+            # file.
             os.link(file.resolve(), target)
         except OSError:
             with written_beside(target) as beside:
                 shutil.copyfile(file, beside)
     elif not target.samefile(file) and sha256_of(target) != sha256:
-        raise LetterError(f"{target}: another file is there already; move it away, or choose another --data-dir")
+        raise LetterError(
+            f"{target}: another file is there already; move it away, or choose another --data-dir"
+        )
     return _record(target, sha256, f"given as {file}")
 
 
@@ -91,7 +101,9 @@ def _keep(file: Path, source: RawSource, *, reviews: bool) -> str:
 
 
 def _check(file: Path, source: RawSource, reviews: bool) -> str:
-    """Read a file to its end, as gzip's own checksum asks, and its first lines for what they are; its SHA-256."""
+    """Read a file to its end, as gzip's own checksum asks, and its first lines for what they are;
+    its SHA-256.
+    """
     if not file.is_file():
         raise LetterError(f"{file}: no such file; check the path")
     if not sum(1 for _ in read_lines(file)):
@@ -103,7 +115,9 @@ def _check(file: Path, source: RawSource, reviews: bool) -> str:
 def _compare(file: Path, sha256: str, data_dir: Path) -> None:
     expected = _expected(file.name, data_dir)
     if expected not in (None, sha256):
-        raise LetterError(f"{file}: SHA-256 is {sha256}, expected {expected}; {_mend(file.name, data_dir)}")
+        raise LetterError(
+            f"{file}: SHA-256 is {sha256}, expected {expected}; {_mend(file.name, data_dir)}"
+        )
 
 
 def _expected(file: str, data_dir: Path) -> str | None:
@@ -119,7 +133,9 @@ def _mend(file: str, data_dir: Path) -> str:
 
 
 def _download(file: str, addresses: tuple[str, ...], source: RawSource, data_dir: Path) -> str:
-    """The file from the first address that gives it whole, with the expected bytes, unless it has come by now."""
+    """The file from the first address that gives it whole, with the expected bytes, unless it has
+    come by now.
+    """
     part = data_dir / f"{file}.part"
     expected = _expected(file, data_dir)
     reasons = []
@@ -136,10 +152,16 @@ def _download(file: str, addresses: tuple[str, ...], source: RawSource, data_dir
             )
         except OSError as error:
             kept = f"; the same command goes on from {part.name}" if part.exists() else ""
-            raise LetterError(f"{part}: cannot be written ({error.strerror}); free some disk space{kept}") from error
+            raise LetterError(
+                f"{part}: cannot be written ({error.strerror}); free some disk space{kept}"
+            ) from error
         else:
             return _record(data_dir / file, sha256_of(data_dir / file), url)
-    kept = f"; {part.stat().st_size:,} bytes are in {part.name}, try again later" if part.exists() else ""
+    kept = (
+        f"; {part.stat().st_size:,} bytes are in {part.name}, try again later"
+        if part.exists()
+        else ""
+    )
     raise LetterError(
         f"{file}: no address gave it ({'; '.join(reasons)}){kept}; or get it by hand, {source.page} says where, "
         f"and name it with --from"
@@ -149,7 +171,12 @@ def _download(file: str, addresses: tuple[str, ...], source: RawSource, data_dir
 def _record(file: Path, sha256: str, origin: str) -> str:
     record, compared = _read_record(file.parent), f"as recorded in {RECORD}"
     if file.name not in record:
-        entry = {"sha256": sha256, "bytes": file.stat().st_size, "origin": origin, "first seen": str(date.today())}
+        entry = {
+            "sha256": sha256,
+            "bytes": file.stat().st_size,
+            "origin": origin,
+            "first seen": str(date.today()),
+        }
         write_json(file.parent / RECORD, record | {file.name: entry})
         compared = f"now recorded in {RECORD}; no published hash is known to hold it against"
     return f"{file}: {file.stat().st_size:,} bytes, SHA-256 {sha256}, {compared}"
@@ -159,7 +186,9 @@ def _read_record(data_dir: Path) -> dict[str, dict[str, str]]:
     path = data_dir / RECORD
     record = read_json(path) if path.exists() else {}
     if not isinstance(record, dict) or not all(isinstance(one, dict) for one in record.values()):
-        raise LetterError(f'{path}: is no record of files, {{"FILE": {{"sha256": "..."}}}}; mend it, or delete it')
+        raise LetterError(
+            f'{path}: is no record of files, {{"FILE": {{"sha256": "..."}}}}; mend it, or delete it'
+        )
     return record
 
 
@@ -167,4 +196,6 @@ def _make_folder(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LetterError(f"{data_dir}: cannot be made ({error.strerror}); choose another --data-dir") from error
+        raise LetterError(
+            f"{data_dir}: cannot be made ({error.strerror}); choose another --data-dir"
+        ) from error

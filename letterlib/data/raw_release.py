@@ -16,20 +16,28 @@ MARKS = {
 
 
 def check_reviews(file: Path, release: str) -> None:
-    """LetterError where the first line that is JSON is a review of another release. release: see `RawSource`."""
+    """LetterError where the first line that is JSON is a review of another release. release: see
+    `RawSource`.
+    """
     shown, own = _release_of_reviews(file), release.partition(",")[0]
     if shown and own not in shown:
-        raise LetterError(f"{file}: holds reviews of {shown[0]}, not of {own}; check --dataset and the file")
+        raise LetterError(
+            f"{file}: holds reviews of {shown[0]}, not of {own}; check --dataset and the file"
+        )
 
 
 def check_metadata(file: Path, release: str) -> None:
     """LetterError where the first line that is JSON is a review, in the place of the metadata."""
     if shown := _release_of_reviews(file):
-        raise LetterError(f"{file}: holds reviews of {shown[0]}, and should hold the metadata of {release}")
+        raise LetterError(
+            f"{file}: holds reviews of {shown[0]}, and should hold the metadata of {release}"
+        )
 
 
 def _release_of_reviews(file: Path) -> list[str]:
-    """The releases whose reviews look like the first line that is a JSON object; empty where it is no review."""
+    """The releases whose reviews look like the first line that is a JSON object; empty where it is
+    no review.
+    """
     for line in islice(read_lines(file, disable=True), 100):
         try:
             fields = json_object(line).keys()

@@ -1,4 +1,6 @@
-"""Item text of raw files made readable: HTML, white space, lists; and what stands in where there is none."""
+"""Item text of raw files made readable: HTML, white space, lists; and what stands in where there is
+none.
+"""
 
 import html
 import re
@@ -18,12 +20,15 @@ class ItemText(NamedTuple):
 
     @property
     def preference(self) -> tuple:
-        """Of several entries for one item the largest is kept: one with a title, then the longest, then by alphabet."""
+        """Of several entries for one item the largest is kept: one with a title, then the longest,
+        then by alphabet.
+        """
         return bool(self.title), len(self.title) + len(self.description), self
 
 
 def clean(value: Any) -> str:
-    """Text without HTML tags and entities, white space single; a list's parts are joined; anything else is empty.
+    """Text without HTML tags and entities, white space single; a list's parts are joined; anything
+    else is empty.
 
     Entities can hide tags and further entities ("&amp;lt;b&amp;gt;"), so it goes on until nothing
     changes: cleaning twice gives what cleaning once gives.
@@ -42,20 +47,24 @@ def clean(value: Any) -> str:
 
 
 def whole_letters(text: str) -> str:
-    """The text with "?" for half of a letter, as an emoji cut in two leaves it; no file could hold that."""
+    """The text with "?" for half of a letter, as an emoji cut in two leaves it; no file could hold
+    that.
+    """
     return text.encode(errors="replace").decode()
 
 
 def labels_of(values: Iterable[Any]) -> tuple[str, ...]:
-    """Clean labels, each once, in order. "|" separates them in `Dataset.items`, so inside one it becomes "/"."""
+    """Clean labels, each once, in order. "|" separates them in `Dataset.items`, so inside one it
+    becomes "/".
+    """
     return tuple(filter(None, dict.fromkeys(clean(value).replace("|", "/") for value in values)))
 
 
 def item_row(item: str, text: ItemText | None) -> dict[str, str]:
     """The item's row of `Dataset.items`.
 
-    An item without a title is called "item B00..."; one without title and description is described to
-    the encoder by its labels, and where it has none, by that same stand-in.
+    An item without a title is called "item B00..."; one without title and description is described
+    to the encoder by its labels, and where it has none, by that same stand-in.
     """
     title, description, labels = text or ("", "", ())
     name = title or f"item {item}"
@@ -64,7 +73,9 @@ def item_row(item: str, text: ItemText | None) -> dict[str, str]:
 
 
 def genres_of(labels: Iterable[str]) -> str:
-    """Labels as `Dataset.items` has them: without white space around them, without empty ones, separated by "|"."""
+    """Labels as `Dataset.items` has them: without white space around them, without empty ones,
+    separated by "|".
+    """
     return "|".join(one.strip() for one in labels if one.strip())
 
 

@@ -8,7 +8,8 @@ from letterlib.data.raw_lines import BadLine, json_object
 from letterlib.data.raw_text import ItemText, clean, labels_of
 
 FIRST, LAST = "2019-01-01 00:00:00", "2019-12-31 00:00:00"
-"""Reviews outside are left out. S3-Rec (Zhou et al., CIKM 2020) cut so, and LETTER's counts are its counts.
+"""Reviews outside are left out. S3-Rec (Zhou et al., CIKM 2020) cut so, and LETTER's counts are its
+counts.
 
 The last day of the year falls out; that too is theirs.
 """
@@ -29,7 +30,9 @@ def review_of_2019(fields: dict[str, Any]) -> Review | None:
 
 
 def business(fields: dict[str, Any]) -> ItemText:
-    """The name, and the categories as its description, as LETTER's release of Yelp has it; no city, no attributes."""
+    """The name, and the categories as its description, as LETTER's release of Yelp has it; no city,
+    no attributes.
+    """
     categories = clean(fields.get("categories"))
     return ItemText(clean(fields.get("name")), categories, labels_of(categories.split(",")))
 

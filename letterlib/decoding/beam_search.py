@@ -1,6 +1,7 @@
 """Beam search for identifiers, held to the catalogue's trie or free.
 
-The score of an identifier is the sum of the log-probabilities of its tokens and of the end token over the
+The score of an identifier is the sum of the log-probabilities of its tokens and of the end token
+over the
 whole vocabulary: not renormalised over the trie, not divided by the length.
 """
 
@@ -20,21 +21,27 @@ class DecodingState(Protocol):
     """What a model has read and written so far of every history, n sequences each."""
 
     def follow(self, parents: Tensor) -> None:
-        """From now on sequence i of a history goes on from what was its sequence parents[:, i]; parents [batch, n]."""
+        """From now on sequence i of a history goes on from what was its sequence parents[:, i];
+        parents [batch, n].
+        """
 
 
 class IncrementalDecoder(Protocol):
-    """What beam search asks of a model; TIGER's `EncoderDecoder` and LC-Rec's `CausalNetwork` have it.
+    """What beam search asks of a model; TIGER's `EncoderDecoder` and LC-Rec's `CausalNetwork` have
+    it.
 
-    A search calls `start`, then for every place `step` and `follow` of the state: the first step has one sequence, the
-    start token (PAD), and from then on there are as many as beams. It leaves `torch.no_grad` and `eval` to its caller.
+    A search calls `start`, then for every place `step` and `follow` of the state: the first step
+    has one sequence, the start token (PAD), and from then on there are as many as beams. It leaves
+    `torch.no_grad` and `eval` to its caller.
     """
 
     def start(self, memory: Tensor) -> DecodingState:
         """Get ready to write after these histories, one empty sequence each."""
 
     def step(self, tokens: Tensor, state: DecodingState) -> Tensor:
-        """Append tokens [batch, n] to the sequences of `state`. Returns the logits after them, [batch, n, V]."""
+        """Append tokens [batch, n] to the sequences of `state`. Returns the logits after them,
+        [batch, n, V].
+        """
 
 
 def beam_search(
@@ -48,14 +55,17 @@ def beam_search(
 ) -> tuple[Tensor, Tensor]:
     """The best identifiers of the catalogue for each history.
 
-    memory: what `model.start` reads, without padding: encoded histories [batch, S, d_model], or prompts [batch, S] of a
+    memory: what `model.start` reads, without padding: encoded histories [batch, S, d_model], or
+    prompts [batch, S] of a
         causal model.
-    beam: prefixes kept per level. Where a level has fewer, all are kept; so a beam at least as wide as the
+    beam: prefixes kept per level. Where a level has fewer, all are kept; so a beam at least as wide
+    as the
         catalogue scores the whole catalogue exactly, each shared prefix computed once.
-    tau: divides the logits first (the paper's P_theta); 1 decodes with raw logits, as the released code does.
-    dead: per level, bool [batch, n_nodes(level)], nodes to avoid (see `Trie.dead_nodes`).
-    Returns leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal scores in the
-    order of the leaves. A score of -inf says that nothing (more) was allowed.
+    tau: divides the logits first (the paper's P_theta); 1 decodes with raw logits, as the released
+    code does.
+    dead: per level, bool [batch, n_nodes(level)], nodes to avoid (see `Trie.dead_nodes`). Returns
+    leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal scores in
+    the order of the leaves. A score of -inf says that nothing (more) was allowed.
     """
     state = model.start(memory)
     nodes = torch.zeros(len(memory), 1, dtype=torch.int64, device=memory.device)
@@ -82,18 +92,22 @@ def _log_probs(logits: Tensor, tau: float) -> Tensor:
 
 
 def _check_shape(trie: Trie, nodes: Tensor, log_probs: Tensor) -> None:
-    """ValueError for log_probs of other beams or too few tokens: a step would read another beam's scores."""
+    """ValueError for log_probs of other beams or too few tokens: a step would read another beam's
+    scores.
+    """
     if log_probs.shape[:2] != nodes.shape or log_probs.shape[2] < trie.vocabulary_size:
         needed = f"[{', '.join(map(str, nodes.shape))}, {trie.vocabulary_size} or more]"
-        raise ValueError(f"the model's logits are {list(log_probs.shape)}; this search needs {needed}")
+        raise ValueError(
+            f"the model's logits are {list(log_probs.shape)}; this search needs {needed}"
+        )
 
 
 @dataclass
 class _Children:
     """The children of all beams, history after history, ascending: node, beam and score, all [n].
 
-    beam: row of the parent among the batch x width beams. counts: int64 [batch], how many children a history has;
-    never fewer than the beams that it goes on with.
+    beam: row of the parent among the batch x width beams. counts: int64 [batch], how many children
+    a history has; never fewer than the beams that it goes on with.
     """
 
     node: Tensor
@@ -107,26 +121,32 @@ class _Children:
         self.score.masked_fill_(dead[torch.repeat_interleave(self.counts), self.node], -torch.inf)
 
     def best(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The k best of every history: nodes (ascending), which of its beams they continue, scores; [batch, k]."""
-        # A row for each history: the scores of its children, and behind them, up to the longest row, -inf. (Until that
-        # is written, the next history's stand there.)
+        """The k best of every history: nodes (ascending), which of its beams they continue, scores;
+        [batch, k].
+        """
+        # A row for each history: the scores of its children, and behind them, up to the longest
+        # row, -inf. (Until that is written, the next history's stand there.)
         first = (self.counts.cumsum(0) - self.counts)[:, None]
         columns = torch.arange(int(self.counts.max()), device=first.device)
         table = self.score.take((first + columns).clamp_(max=len(self.score) - 1))
         table.masked_fill_(columns >= self.counts[:, None], -torch.inf)
-        # Put in ascending order of nodes, so that "the lower index first" is the lower leaf first in the end.
+        # Put in ascending order of nodes, so that "the lower index first" is the lower leaf first
+        # in the end.
         chosen = first + top_k(table, k)[1].sort(dim=1)[0]
         return self.node[chosen], self.beam[chosen].remainder_(self.width), self.score[chosen]
 
 
 def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor) -> _Children:
-    """The children of every beam, with their scores; nothing is computed for tokens that no child has.
+    """The children of every beam, with their scores; nothing is computed for tokens that no child
+    has.
 
     nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
     """
     (batch, width), n_tokens = nodes.shape, log_probs.shape[2]
     counts, beam, node = trie.flat_children(level, nodes.flatten())
-    score = log_probs.flatten().take((beam * n_tokens).add_(trie.token[level + 1].index_select(0, node)))
+    score = log_probs.flatten().take(
+        (beam * n_tokens).add_(trie.token[level + 1].index_select(0, node))
+    )
     score += scores.flatten().index_select(0, beam)
     return _Children(node, beam, score, counts.view(batch, width).sum(1), width)
 
@@ -134,16 +154,19 @@ def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Te
 def _best_by_mask(
     trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor, k: int
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """What `_expand(...).best(k)` finds, by a mask over all tokens of the next level: faster where many are allowed.
+    """What `_expand(...).best(k)` finds, by a mask over all tokens of the next level: faster where
+    many are allowed.
 
-    None where the level has no mask, or where not all k scores are finite: then -inf would no longer tell a token that
-    does not follow from one that the model rules out.
+    None where the level has no mask, or where not all k scores are finite: then -inf would no
+    longer tell a token that does not follow from one that the model rules out.
     """
     mask = trie.masks[level]
     if mask is None:
         return None
     n = mask.bias.shape[1]
-    table = mask.apply(nodes, log_probs[:, :, mask.first : mask.first + n] + scores.unsqueeze(2)).flatten(1)
+    table = mask.apply(
+        nodes, log_probs[:, :, mask.first : mask.first + n] + scores.unsqueeze(2)
+    ).flatten(1)
     best, places = top_k(table, k)
     if not best.isfinite().all():
         return None
@@ -158,9 +181,10 @@ def unconstrained_beam_search(
 ) -> tuple[Tensor, Tensor]:
     """The best sequences of L + 1 tokens for each history, any token anywhere.
 
-    It measures what the trie is for: how many of the sequences that the model prefers are identifiers at all.
-    Returns leaves int64, -1 for a sequence that is no item's identifier followed by the end token, and scores
-    float32, both [batch, min(beam, number of sequences)], best first.
+    It measures what the trie is for: how many of the sequences that the model prefers are
+    identifiers at all. Returns leaves int64, -1 for a sequence that is no item's identifier
+    followed by the end token, and scores float32, both [batch, min(beam, number of sequences)],
+    best first.
     """
     state = model.start(memory)
     sequences = torch.full((len(memory), 1, 1), PAD, dtype=torch.int64, device=memory.device)
@@ -187,8 +211,8 @@ def expand_leaves(
     """From identifiers to items: every item of a leaf takes the leaf's score, in the trie's order.
 
     leaves, scores [batch, width], best first; entries with score -inf or leaf -1 are skipped.
-    excluded: pairs (row, item) to leave out.
-    Returns items int64 [batch, k], -1 where there are fewer than k, and their scores float32 [batch, k].
+    excluded: pairs (row, item) to leave out. Returns items int64 [batch, k], -1 where there are
+    fewer than k, and their scores float32 [batch, k].
     """
     batch, width = leaves.shape
     usable = (leaves >= 0) & np.isfinite(scores)

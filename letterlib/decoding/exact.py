@@ -1,9 +1,9 @@
 """The score of every identifier of the catalogue, exactly, each shared prefix computed once.
 
-Beam search with a beam as wide as the catalogue would give the same scores. Here the trie is read as some long
-sequences instead of many short ones: a run of neighbouring leaves and everything above them stand in one sequence,
-in which a node sees its ancestors and itself. So neighbours share what they have in common, and the work is done in
-a few large matrix products.
+Beam search with a beam as wide as the catalogue would give the same scores. Here the trie is read
+as some long sequences instead of many short ones: a run of neighbouring leaves and everything above
+them stand in one sequence, in which a node sees its ancestors and itself. So neighbours share what
+they have in common, and the work is done in a few large matrix products.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,17 @@ from torch.nn.utils.rnn import pad_sequence
 from letterlib.decoding.trie import EOS, Trie
 
 RUN = 48
-"""Leaves in one sequence. Attention grows with it; what neighbouring sequences both compute, with its inverse."""
+"""Leaves in one sequence. Attention grows with it; what neighbouring sequences both compute, with
+its inverse.
+"""
 RUNS = 4
 """Sequences computed together: few, so that a CPU's caches hold what a layer computes."""
 
 
 class TreeDecoder(Protocol):
-    """What exact scoring asks of a model; `letterlib.generation.encoder_decoder.EncoderDecoder` has it."""
+    """What exact scoring asks of a model; `letterlib.generators.encoder_decoder.EncoderDecoder` has
+    it.
+    """
 
     def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor: ...
 
@@ -32,7 +36,8 @@ class TreeDecoder(Protocol):
 def score_catalogue(model: TreeDecoder, memory: Tensor, trie: Trie, *, tau: float = 1.0) -> Tensor:
     """The log-probability of every identifier and its end token, float32 [batch, n_leaves].
 
-    memory [batch, S, d_model]: the encoded histories, without padding. tau: divides the logits first.
+    memory [batch, S, d_model]: the encoded histories, without padding. tau: divides the logits
+    first.
     """
     scores = torch.empty(len(memory), trie.n_nodes(trie.n_levels), device=memory.device)
     for part in _parts(trie):
@@ -44,11 +49,13 @@ def score_catalogue(model: TreeDecoder, memory: Tensor, trie: Trie, *, tau: floa
 
 @dataclass
 class _Part:
-    """Some runs of leaves with the nodes above them, as sequences of up to T nodes; a sequence begins with the root.
+    """Some runs of leaves with the nodes above them, as sequences of up to T nodes; a sequence
+    begins with the root.
 
-    tokens: int64 [runs, T], the token that leads to each node. parents: int64 [runs, T], where the parent stands;
-    the root's is the root. steps_up: int64 [runs, T, T], levels from node t up to its ancestor s, -1 where s is no
-    ancestor of t. sequence, place: int64 [n], where each of the leaves stands.
+    tokens: int64 [runs, T], the token that leads to each node. parents: int64 [runs, T], where the
+    parent stands; the root's is the root. steps_up: int64 [runs, T, T], levels from node t up to
+    its ancestor s, -1 where s is no ancestor of t. sequence, place: int64 [n], where each of the
+    leaves stands.
     """
 
     leaves: slice
@@ -77,7 +84,10 @@ def _parts(trie: Trie) -> Iterator[_Part]:
         tokens, parents, steps_up = zip(*(_sequence(trie, run) for run in runs), strict=True)
         longest = max(len(one) for one in tokens)
         # The leaves of a run stand at the end of its sequence.
-        places = [torch.arange(len(one), device=device)[-run.shape[1] :] for one, run in zip(tokens, runs, strict=True)]
+        places = [
+            torch.arange(len(one), device=device)[-run.shape[1] :]
+            for one, run in zip(tokens, runs, strict=True)
+        ]
         yield _Part(
             slice(start, start + sum(map(len, places))),
             pad_sequence(list(tokens), batch_first=True),
@@ -89,14 +99,20 @@ def _parts(trie: Trie) -> Iterator[_Part]:
 
 
 def _sequence(trie: Trie, path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The nodes on the ways to neighbouring leaves, level by level: their tokens [T], parents [T], steps up [T, T].
+    """The nodes on the ways to neighbouring leaves, level by level: their tokens [T], parents [T],
+    steps up [T, T].
 
     path: int64 [L + 1, n], from `Trie.path`. The leaves stand at the end.
     """
-    tokens = [trie.token[level][nodes[0] : nodes[-1] + 1].long() for level, nodes in enumerate(path)]
+    tokens = [
+        trie.token[level][nodes[0] : nodes[-1] + 1].long() for level, nodes in enumerate(path)
+    ]
     sizes = [len(one) for one in tokens]
-    # Neighbouring leaves have neighbouring nodes above them, so a level is a range and its parents are, too.
-    places = path - path[:, :1] + torch.tensor([0, *sizes[:-1]], device=path.device).cumsum(0)[:, None]
+    # Neighbouring leaves have neighbouring nodes above them, so a level is a range and its parents
+    # are, too.
+    places = (
+        path - path[:, :1] + torch.tensor([0, *sizes[:-1]], device=path.device).cumsum(0)[:, None]
+    )
     parents = torch.zeros(sum(sizes), dtype=torch.int64, device=path.device)
     parents[places[1:]] = places[:-1]
     steps_up = torch.full((len(parents), len(parents)), -1, device=path.device)

@@ -1,8 +1,9 @@
 """The catalogue's identifiers as a prefix tree: a dictionary to read, arrays to run.
 
-Tokens are numbered 0 for padding (it also starts the decoder), 1 for the end of a sequence, then level by
-level: code c of level l is token 2 + (sizes of the levels before l) + c. Where the levels share one vocabulary,
-code c is token 2 + c at every level.
+Tokens are numbered 0 for padding (it also starts the decoder), 1 for the end of a sequence, then
+level by
+level: code c of level l is token 2 + (sizes of the levels before l) + c. Where the levels share one
+vocabulary, code c is token 2 + c at every level.
 """
 
 from collections.abc import Sequence
@@ -23,23 +24,34 @@ def vocabulary_size(level_sizes: Sequence[int], shared_vocabulary: bool = False)
     return _FIRST_CODE + (max(level_sizes) if shared_vocabulary else sum(level_sizes))
 
 
-def tokens_of(codes: np.ndarray, level_sizes: Sequence[int], shared_vocabulary: bool = False) -> np.ndarray:
-    """Codes [..., L] as tokens, int64 [..., L]. A code that its level does not have is a ValueError."""
+def tokens_of(
+    codes: np.ndarray, level_sizes: Sequence[int], shared_vocabulary: bool = False
+) -> np.ndarray:
+    """Codes [..., L] as tokens, int64 [..., L]. A code that its level does not have is a
+    ValueError.
+    """
     codes = np.asarray(codes, dtype=np.int64)
-    if codes.size and (codes.min() < 0 or (codes.reshape(-1, len(level_sizes)).max(axis=0) >= level_sizes).any()):
-        raise ValueError(f"a code is below 0, or not below its level's size in {tuple(level_sizes)}")
+    if codes.size and (
+        codes.min() < 0 or (codes.reshape(-1, len(level_sizes)).max(axis=0) >= level_sizes).any()
+    ):
+        raise ValueError(
+            f"a code is below 0, or not below its level's size in {tuple(level_sizes)}"
+        )
     before = 0 if shared_vocabulary else np.concatenate([[0], np.cumsum(level_sizes)[:-1]])
     return codes + _FIRST_CODE + before
 
 
 _ROWS = 2048
-"""Beams masked at a time: a search on a CPU has 1,280. Ten times as many in one piece, for no cache, take longer."""
+"""Beams masked at a time: a search on a CPU has 1,280. Ten times as many in one piece, for no
+cache, take longer.
+"""
 
 
 class Mask(NamedTuple):
     """What follows the nodes of a level, as tables: token `first` + j after node i, [n_nodes, n].
 
-    bias: float32, 0 where the token follows, -inf where it does not. child: int32, the node that it leads to, or -1.
+    bias: float32, 0 where the token follows, -inf where it does not. child: int32, the node that it
+    leads to, or -1.
     """
 
     first: int
@@ -47,7 +59,9 @@ class Mask(NamedTuple):
     child: Tensor
 
     def apply(self, nodes: Tensor, scores: Tensor) -> Tensor:
-        """Scores [..., n] of the tokens from `first` on become -inf where a token does not follow its node [...]."""
+        """Scores [..., n] of the tokens from `first` on become -inf where a token does not follow
+        its node [...].
+        """
         rows = scores.view(-1, scores.shape[-1])
         for part, at in zip(rows.split(_ROWS), nodes.flatten().split(_ROWS), strict=True):
             part += self.bias.index_select(0, at)
@@ -55,7 +69,8 @@ class Mask(NamedTuple):
 
 
 class DictTrie:
-    """The trie as one would explain it: a dictionary per node, from the next token to the next node.
+    """The trie as one would explain it: a dictionary per node, from the next token to the next
+    node.
 
     Each level has tokens of its own; `Trie` knows levels that share one vocabulary, too.
     """
@@ -68,7 +83,9 @@ class DictTrie:
                 node = node.setdefault(token, {})
 
     def allowed(self, prefix: Sequence[int]) -> list[int]:
-        """The tokens that follow `prefix` in some item's identifier, ascending; none for a foreign prefix."""
+        """The tokens that follow `prefix` in some item's identifier, ascending; none for a foreign
+        prefix.
+        """
         node = self.root
         for token in prefix:
             node = node.get(token, {})
@@ -77,13 +94,16 @@ class DictTrie:
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """The same trie as arrays: nodes numbered breadth-first, from 0 in each level; the root alone is level 0.
+    """The same trie as arrays: nodes numbered breadth-first, from 0 in each level; the root alone
+    is level 0.
 
-    token[l]: int16 or int32 [n_nodes(l)], the token that leads to each node of level l (the root's is PAD).
-    first_child[l]: int32 [n_nodes(l) + 1]; the children of node i are the nodes first_child[l][i] up to, without,
+    token[l]: int16 or int32 [n_nodes(l)], the token that leads to each node of level l (the root's
+    is PAD). first_child[l]: int32 [n_nodes(l) + 1]; the children of node i are the nodes
+    first_child[l][i] up to, without,
         first_child[l][i + 1] of level l + 1, in ascending order of their tokens.
     The nodes of level L are the leaves, one per distinct identifier, in lexicographic order.
-    items: int32 [n_items], sorted by identifier; items that share one stand in an order fixed by the seed.
+    items: int32 [n_items], sorted by identifier; items that share one stand in an order fixed by
+    the seed.
     first_item: int32 [n_leaves + 1]; leaf i's items are items[first_item[i]:first_item[i + 1]].
     """
 
@@ -108,9 +128,14 @@ class Trie:
         tokens = tokens.astype(np.int16 if n_tokens < 2**15 else np.int32)
         shuffled = np.random.default_rng(seed).permutation(len(tokens))
         order = shuffled[np.lexsort(tokens[shuffled].T[::-1])].astype(np.int32)
-        # new[row]: this row, in sorted order, starts a new prefix of the length that the loop has come to
+        # new[row]: this row, in sorted order, starts a new prefix of the length that the loop has
+        # come to
         new = np.arange(len(tokens)) == 0
-        starts, token, first_child = np.zeros(1, dtype=np.int32), [np.full(1, PAD, dtype=tokens.dtype)], []
+        starts, token, first_child = (
+            np.zeros(1, dtype=np.int32),
+            [np.full(1, PAD, dtype=tokens.dtype)],
+            [],
+        )
         for column in tokens.T:
             column = column[order]
             new[1:] |= column[1:] != column[:-1]
@@ -146,8 +171,8 @@ class Trie:
     def flat_children(self, level: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The children of all nodes [n] of `level` in one list of m, node after node.
 
-        Returns, int64, how many each node has [n], whose child each is [m], a place in `nodes`, and which node of
-        the next level [m].
+        Returns, int64, how many each node has [n], whose child each is [m], a place in `nodes`, and
+        which node of the next level [m].
         """
         first, end = self.children(level, nodes)
         counts = end - first
@@ -159,10 +184,12 @@ class Trie:
 
     @cached_property
     def masks(self) -> list[Mask | None]:
-        """A mask for each level where, on average, at least an eighth of the tokens follow a node; else None.
+        """A mask for each level where, on average, at least an eighth of the tokens follow a node;
+        else None.
 
-        There adding a mask to the scores of all tokens is faster than listing children. That is the case at the root,
-        and in a large catalogue after one code, too. No mask is made where its tables would take more than 2 MiB.
+        There adding a mask to the scores of all tokens is faster than listing children. That is the
+        case at the root, and in a large catalogue after one code, too. No mask is made where its
+        tables would take more than 2 MiB.
         """
         return [self._mask(level) for level in range(self.n_levels)]
 
@@ -181,7 +208,8 @@ class Trie:
         return Mask(first, bias, child)
 
     def child(self, level: int, nodes: Tensor, tokens: Tensor) -> Tensor:
-        """The child of each node of `level` by its token, or -1 where there is none (or the node is -1).
+        """The child of each node of `level` by its token, or -1 where there is none (or the node is
+        -1).
 
         nodes, tokens: int64, same shape. A binary search among each node's children.
         """
@@ -195,14 +223,18 @@ class Trie:
         return torch.where(found, low, -1)
 
     def walk(self, prefixes: Tensor) -> Tensor:
-        """The node that each prefix leads to, -1 for a foreign one. prefixes: int64 [n, length <= L]."""
+        """The node that each prefix leads to, -1 for a foreign one. prefixes: int64 [n, length <=
+        L].
+        """
         nodes = torch.zeros(len(prefixes), dtype=torch.int64, device=prefixes.device)
         for level in range(prefixes.shape[1]):
             nodes = self.child(level, nodes, prefixes[:, level])
         return nodes
 
     def path(self, nodes: Tensor, level: int | None = None) -> list[Tensor]:
-        """The way to each node of `level`, by default a leaf: from level 0 on, the node above it, int64."""
+        """The way to each node of `level`, by default a leaf: from level 0 on, the node above it,
+        int64.
+        """
         way = [nodes]
         for firsts in reversed(self.first_child[:level]):
             way.append(torch.searchsorted(firsts, way[-1].to(firsts.dtype), right=True) - 1)
@@ -212,7 +244,9 @@ class Trie:
     def leaf_of_item(self) -> np.ndarray:
         """int64 [n_items], the leaf of each item."""
         leaves = np.empty(len(self.items), dtype=np.int64)
-        leaves[self.items] = np.repeat(np.arange(len(self.first_item) - 1), np.diff(self.first_item))
+        leaves[self.items] = np.repeat(
+            np.arange(len(self.first_item) - 1), np.diff(self.first_item)
+        )
         return leaves
 
     def allowed(self, prefix: Sequence[int]) -> list[int]:
@@ -220,7 +254,9 @@ class Trie:
         level = len(prefix)
         if level > self.n_levels:
             return []
-        node = self.walk(torch.tensor([list(prefix)], dtype=torch.int64, device=self.token[0].device))
+        node = self.walk(
+            torch.tensor([list(prefix)], dtype=torch.int64, device=self.token[0].device)
+        )
         if int(node) < 0:
             return []
         if level == self.n_levels:
@@ -231,8 +267,9 @@ class Trie:
     def dead_nodes(self, rows: np.ndarray, items: np.ndarray, n_rows: int) -> list[np.ndarray]:
         """Where nothing is left when each row's `items` are left out.
 
-        rows, items: int64 [n], pairs (row, item). Returns, per level 0..L, bool [n_rows, n_nodes(level)]:
-        True for a node all of whose items are left out. A search that avoids these never ends up empty-handed.
+        rows, items: int64 [n], pairs (row, item). Returns, per level 0..L, bool [n_rows,
+        n_nodes(level)]: True for a node all of whose items are left out. A search that avoids these
+        never ends up empty-handed.
         """
         rows, items = np.divmod(np.unique(rows * len(self.items) + items), len(self.items))
         path = self.path(torch.from_numpy(self.leaf_of_item[items]).to(self.token[0].device))
@@ -241,7 +278,8 @@ class Trie:
             if level < self.n_levels:  # a node's items begin where those of its first child do
                 first_item = first_item[self.first_child[level].cpu().numpy()]
             n_nodes, nodes = self.n_nodes(level), path[level].cpu().numpy()
-            # Only nodes above an item that is left out can be dead: few, where a table of counts would be large.
+            # Only nodes above an item that is left out can be dead: few, where a table of counts
+            # would be large.
             places, left_out = np.unique(rows * n_nodes + nodes, return_counts=True)
             one = np.zeros(n_rows * n_nodes, dtype=bool)
             one[places] = left_out == np.diff(first_item)[places % n_nodes]

@@ -17,11 +17,14 @@ LISTED = 10
 class Evaluation:
     """Per-case results of one system, from which every figure and interval is computed.
 
-    ranks: int64 [n_cases], the target's place in the list, 0 first, metrics.ABSENT where it is not in it.
+    ranks: int64 [n_cases], the target's place in the list, 0 first, metrics.ABSENT where it is not
+    in it.
     users: int64 [n_cases]. groups: str [n_cases], popularity group of the target.
-    lists: validity, coverage, exposure Gini; figures of the lists that do not depend on the targets. A place for which
+    lists: validity, coverage, exposure Gini; figures of the lists that do not depend on the
+    targets. A place for which
         filtering the history out has left no item counts as invalid.
-    identifier_ranks: as ranks, with items that share an identifier counted as one; None without identifiers.
+    identifier_ranks: as ranks, with items that share an identifier counted as one; None without
+    identifiers.
     places: of every list. What is beyond them nobody has seen.
     """
 
@@ -35,7 +38,14 @@ class Evaluation:
     def __getitem__(self, rows: np.ndarray) -> "Evaluation":
         """Some of the cases; the figures of the lists stay those of all."""
         identifiers = None if self.identifier_ranks is None else self.identifier_ranks[rows]
-        return Evaluation(self.ranks[rows], self.users[rows], self.groups[rows], self.lists, identifiers, self.places)
+        return Evaluation(
+            self.ranks[rows],
+            self.users[rows],
+            self.groups[rows],
+            self.lists,
+            identifiers,
+            self.places,
+        )
 
     def hits(self, k: int) -> np.ndarray:
         """Per-case Recall@k, float64 [n_cases]. A k above `places` is a ValueError."""
@@ -47,11 +57,15 @@ class Evaluation:
 
     def _within(self, k: int) -> int:
         if k > self.places:
-            raise ValueError(f"the lists have {self.places} places; recommend(cases, k) needs a k of {k} or more")
+            raise ValueError(
+                f"the lists have {self.places} places; recommend(cases, k) needs a k of {k} or more"
+            )
         return k
 
     def metrics(self) -> dict[str, float]:
-        """R@5, R@10, N@5, N@10, the figures of the lists, and R@10 by popularity group with its cases."""
+        """R@5, R@10, N@5, N@10, the figures of the lists, and R@10 by popularity group with its
+        cases.
+        """
         result = {f"R@{k}": float(self.hits(k).mean()) for k in (5, 10)}
         result |= {f"N@{k}": float(self.gains(k).mean()) for k in (5, 10)}
         if self.identifier_ranks is not None:
@@ -80,15 +94,19 @@ class Evaluation:
         return cls(*arrays, value["lists"], shared, places)
 
 
-def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None) -> Evaluation:
+def evaluate(
+    ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None
+) -> Evaluation:
     """Hold a ranking against the targets of its cases.
 
     identifier_of_item: int64 [n_items], for generative systems: adds the identifier-level figures.
-    A ranking of another length, of fewer than 10 places, with an item twice or with one outside the catalogue is
-    a mistake in the recommender, and a target outside it one in the cases: ValueError.
+    A ranking of another length, of fewer than 10 places, with an item twice or with one outside the
+    catalogue is a mistake in the recommender, and a target outside it one in the cases: ValueError.
     """
     if cases.targets is None:
-        raise ValueError("these cases have no targets; recommend for cases.without_targets(), and evaluate with cases")
+        raise ValueError(
+            "these cases have no targets; recommend for cases.without_targets(), and evaluate with cases"
+        )
     if not len(cases) or len(ranking) != len(cases):
         raise ValueError(f"{len(ranking)} ranked lists cannot be held against {len(cases)} cases")
     if len(foreign := np.flatnonzero((cases.targets < 0) | (cases.targets >= split.n_items))):
@@ -101,7 +119,9 @@ def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: n
     listed = items[:, :LISTED]
     shown = np.bincount(listed[listed >= 0], minlength=split.n_items)
     lists = {
-        "validity": float(ranking.valid[:, : split.n_items].mean()),  # a small catalogue cannot fill every place
+        "validity": float(
+            ranking.valid[:, : split.n_items].mean()
+        ),  # a small catalogue cannot fill every place
         "coverage": m.coverage(listed, split.n_items),
         "exposure Gini": m.gini(shown),
     }
@@ -109,16 +129,22 @@ def evaluate(ranking: Ranking, cases: Cases, split: Split, identifier_of_item: n
     if identifier_of_item is not None:
         shared = m.identifier_ranks(items, cases.targets, identifier_of_item)
     groups = m.popularity_groups(split.train_counts)[cases.targets]
-    return Evaluation(m.ranks_of(items, cases.targets), cases.users, groups, lists, shared, items.shape[1])
+    return Evaluation(
+        m.ranks_of(items, cases.targets), cases.users, groups, lists, shared, items.shape[1]
+    )
 
 
 def _check_lists(items: np.ndarray, n_items: int) -> None:
     if items.shape[1] < LISTED:
-        raise ValueError(f"lists have {items.shape[1]} places; recommend(cases, k) needs a k of {LISTED} or more")
+        raise ValueError(
+            f"lists have {items.shape[1]} places; recommend(cases, k) needs a k of {LISTED} or more"
+        )
     outside = (items >= n_items) | (items < NO_ITEM)
     if outside.any():
         case, place = np.argwhere(outside)[0]
-        raise ValueError(f"case {case}: item {items[case, place]} is not in the catalogue (ids 0-{n_items - 1})")
+        raise ValueError(
+            f"case {case}: item {items[case, place]} is not in the catalogue (ids 0-{n_items - 1})"
+        )
     ordered = np.sort(items, axis=1)
     twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
     if twice.any():

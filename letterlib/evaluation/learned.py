@@ -10,7 +10,9 @@ class NotLearned(LetterError, AttributeError):
 
 
 class Learned:
-    """An attribute that `fit` and `load` set; reading it before is a LetterError that says what to do."""
+    """An attribute that `fit` and `load` set; reading it before is a LetterError that says what to
+    do.
+    """
 
     def __get__(self, model: Any, kind: type) -> Any:
         # Python comes here only while the model has no attribute of this name itself.

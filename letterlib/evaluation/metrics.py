@@ -23,15 +23,19 @@ def hits_at(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def gains_at(ranks: np.ndarray, k: int) -> np.ndarray:
-    """1 / log2(rank + 2) where the target is among the first k, else 0. Its mean is NDCG@k (one target a case)."""
+    """1 / log2(rank + 2) where the target is among the first k, else 0. Its mean is NDCG@k (one
+    target a case).
+    """
     return hits_at(ranks, k) / np.log2(np.maximum(ranks, 0) + 2)
 
 
-def identifier_ranks(items: np.ndarray, targets: np.ndarray, identifier_of_item: np.ndarray) -> np.ndarray:
+def identifier_ranks(
+    items: np.ndarray, targets: np.ndarray, identifier_of_item: np.ndarray
+) -> np.ndarray:
     """The target's rank when items that share an identifier count as one, at their first place.
 
-    Lists end after K items: where many items share the identifiers in front, fewer than ten identifiers are looked at,
-    and Recall@10 of the identifiers is a lower bound.
+    Lists end after K items: where many items share the identifiers in front, fewer than ten
+    identifiers are looked at, and Recall@10 of the identifiers is a lower bound.
 
     items: int64 [n, K], negative where there is none (such a place still counts as a place);
     identifier_of_item: int64 [n_items]. Returns int64 [n].
@@ -51,7 +55,9 @@ def coverage(items: np.ndarray, n_items: int) -> float:
 
 
 def gini(counts: np.ndarray) -> float:
-    """Inequality of counts: 0 when all are equal, towards 1 when one has everything. counts: [n] >= 0."""
+    """Inequality of counts: 0 when all are equal, towards 1 when one has everything. counts: [n] >=
+    0.
+    """
     counts = np.sort(np.asarray(counts, dtype=np.float64))
     n, total = len(counts), counts.sum()
     if total == 0:
@@ -60,10 +66,11 @@ def gini(counts: np.ndarray) -> float:
 
 
 def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
-    """The group of every item: HEAD, MIDDLE and TAIL each hold about a third of the training interactions.
+    """The group of every item: HEAD, MIDDLE and TAIL each hold about a third of the training
+    interactions.
 
-    Items are taken from the most popular down (ties by item id), and each is in the third in which its first
-    interaction falls; UNSEEN ones have none. Returns str [n_items].
+    Items are taken from the most popular down (ties by item id), and each is in the third in which
+    its first interaction falls; UNSEEN ones have none. Returns str [n_items].
     """
     order = np.argsort(-train_counts, kind="stable")
     before = np.cumsum(train_counts[order]) - train_counts[order]

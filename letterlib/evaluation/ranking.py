@@ -12,11 +12,13 @@ import torch
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.errors import LetterError, NotRanked
-from letterlib.files import digest, written_beside
 from letterlib.progress import late_bar
+from letterlib.store import digest, written_beside
 
 ROWS = 256
-"""Cases scored at a time: with a million items their scores take one or two gigabytes. 1,024 are no faster."""
+"""Cases scored at a time: with a million items their scores take one or two gigabytes. 1,024 are no
+faster.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,8 @@ class Ranking:
 
     items: int64 [n_cases, K]; NO_ITEM where a system had nothing (more) to say.
     scores: float32 [n_cases, K]; -inf where there is no item.
-    valid: bool [n_cases, K]; False where a generated identifier belongs to no item, or nothing was generated.
+    valid: bool [n_cases, K]; False where a generated identifier belongs to no item, or nothing was
+    generated.
     """
 
     items: np.ndarray
@@ -34,11 +37,15 @@ class Ranking:
 
     @classmethod
     def of_items(cls, items: np.ndarray, scores: np.ndarray) -> "Ranking":
-        """Lists of a system that answers with items, so that all are valid. Other shapes or dtypes are a ValueError."""
+        """Lists of a system that answers with items, so that all are valid. Other shapes or dtypes
+        are a ValueError.
+        """
         try:
             items, scores = np.asarray(items), np.asarray(scores, dtype=np.float32)
         except ValueError as error:
-            advice = f"; fill shorter lists up with {NO_ITEM}" if "inhomogeneous" in str(error) else ""
+            advice = (
+                f"; fill shorter lists up with {NO_ITEM}" if "inhomogeneous" in str(error) else ""
+            )
             raise ValueError(f"{error}{advice}") from error
         if items.ndim != 2 or items.dtype.kind not in "iu" or items.shape != scores.shape:
             found = f"items are {items.dtype} {list(items.shape)}, scores {list(scores.shape)}"
@@ -66,7 +73,9 @@ class Ranking:
             if not len(table):
                 nothing = np.zeros((0, int(known[b"places"])), dtype=np.int64)
                 return cls.of_items(nothing, nothing)
-            items, scores, valid = (np.stack(table[n].to_numpy()) for n in ("items", "scores", "valid"))
+            items, scores, valid = (
+                np.stack(table[n].to_numpy()) for n in ("items", "scores", "valid")
+            )
             content = known.get(b"content", b"").decode()
             if content not in ("", digest(items, scores, valid)):  # files had none at first
                 raise ValueError("its content is not what was saved")
@@ -77,7 +86,9 @@ class Ranking:
             raise LetterError(f"{path}: no such file; check the path") from error
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LetterError(f"{path}: not readable as a ranking ({reason}); make the ranking again") from error
+            raise LetterError(
+                f"{path}: not readable as a ranking ({reason}); make the ranking again"
+            ) from error
         return cls(found.items, found.scores, valid)
 
 
@@ -134,11 +145,13 @@ def refuse_nan(scores: torch.Tensor) -> None:
         )
 
 
-def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, exclude_history: bool) -> Ranking:
+def rank_by_score(
+    score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, exclude_history: bool
+) -> Ranking:
     """Rank the whole catalogue from dense scores.
 
-    score: a function from `Cases` to a float tensor [len(cases), n_items]. Scores of -inf are never returned, and NaN,
-    which torch sorts above all numbers, is a ValueError.
+    score: a function from `Cases` to a float tensor [len(cases), n_items]. Scores of -inf are never
+    returned, and NaN, which torch sorts above all numbers, is a ValueError.
     """
     all_items = np.full((len(cases), k), NO_ITEM)
     all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
@@ -148,7 +161,9 @@ def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, 
             scores = score(batch)
             if scores.ndim != 2 or len(scores) != len(batch):
                 found = f"scores {list(scores.shape)} of {len(batch)} cases"
-                raise ValueError(f"{found}; a row for each case is needed, with the score of every item")
+                raise ValueError(
+                    f"{found}; a row for each case is needed, with the score of every item"
+                )
             refuse_nan(scores)
             if exclude_history:
                 rows, items = batch.flat_histories()
@@ -156,7 +171,9 @@ def rank_by_score(score: Callable[[Cases], torch.Tensor], cases: Cases, k: int, 
                 scores[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
             values, indices = (one.cpu().numpy() for one in top_k(scores, k))
             width = values.shape[1]
-            all_items[start : start + len(batch), :width] = np.where(np.isneginf(values), NO_ITEM, indices)
+            all_items[start : start + len(batch), :width] = np.where(
+                np.isneginf(values), NO_ITEM, indices
+            )
             all_scores[start : start + len(batch), :width] = values
             bar.update(len(batch))
     return Ranking.of_items(all_items, all_scores)

@@ -1,4 +1,6 @@
-"""Answers to lesson 00: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 00: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import numpy as np
 import pandas as pd
@@ -61,7 +63,11 @@ def hold_out_by_id_twice(items, n):
 
 def hold_out_by_sets(items, n):
     rest = np.setdiff1d(items, items[-n:])
-    return np.setdiff1d(rest, items[-2 * n : -n]), np.unique(items[-2 * n : -n]), np.unique(items[-n:])
+    return (
+        np.setdiff1d(rest, items[-2 * n : -n]),
+        np.unique(items[-2 * n : -n]),
+        np.unique(items[-n:]),
+    )
 
 
 # 0.2 recall
@@ -79,7 +85,12 @@ def recall_by_comparison(ranked, targets, k):
 
 
 def recall_in_torch(ranked, targets, k):
-    return (torch.from_numpy(ranked)[:, :k] == torch.from_numpy(targets)[:, None]).any(dim=1).float().mean()
+    return (
+        (torch.from_numpy(ranked)[:, :k] == torch.from_numpy(targets)[:, None])
+        .any(dim=1)
+        .float()
+        .mean()
+    )
 
 
 def recall_by_argmax(ranked, targets, k):
@@ -87,7 +98,10 @@ def recall_by_argmax(ranked, targets, k):
 
 
 def recall_by_index(ranked, targets, k):
-    ranks = [row.index(target) if target in row else -1 for row, target in zip(ranked.tolist(), targets, strict=True)]
+    ranks = [
+        row.index(target) if target in row else -1
+        for row, target in zip(ranked.tolist(), targets, strict=True)
+    ]
     return (np.array(ranks) < k).mean()
 
 
@@ -113,7 +127,8 @@ def recall_of_the_first(ranked, targets, k):
         return float(target in row[:k])
 
 
-# Not written where they are listed: what stops is shown with its line, which would hold the words that are looked for.
+# Not written where they are listed: what stops is shown with its line, which would hold the words
+# that are looked for.
 
 
 def recall_without_a_column(ranked, targets, k):
@@ -125,7 +140,9 @@ def recall_with_the_row_first(ranked, targets, k):
 
 
 def in_torch(measure):
-    return lambda ranked, targets, k: measure(torch.from_numpy(ranked), torch.from_numpy(targets), k)
+    return lambda ranked, targets, k: measure(
+        torch.from_numpy(ranked), torch.from_numpy(targets), k
+    )
 
 
 # 0.3 NDCG
@@ -133,7 +150,11 @@ def in_torch(measure):
 
 def ndcg_by_discounts(ranked, targets, k):
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    return float(((ranked[:, :k] == targets.reshape(-1, 1)) * discounts[: ranked.shape[1]]).sum(axis=1).mean())
+    return float(
+        ((ranked[:, :k] == targets.reshape(-1, 1)) * discounts[: ranked.shape[1]])
+        .sum(axis=1)
+        .mean()
+    )
 
 
 def ndcg_without_a_column(ranked, targets, k):
@@ -265,46 +286,106 @@ RIGHT = {
 }
 
 WRONG = [
-    ("0.1", lambda items, n: (items[: -2 * n], items[-2 * n : -n], items[-n:]), "a list that is too short"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-n:], x[-2 * n : -n])), "validation and test swapped"),
-    ("0.1", long_enough(lambda x, n: (x[:-n], x[-2 * n : -n], x[-n:])), "left in the training part"),
+    (
+        "0.1",
+        lambda items, n: (items[: -2 * n], items[-2 * n : -n], items[-n:]),
+        "a list that is too short",
+    ),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], x[-n:], x[-2 * n : -n])),
+        "validation and test swapped",
+    ),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[:-n], x[-2 * n : -n], x[-n:])),
+        "left in the training part",
+    ),
     ("0.1", long_enough(lambda x, n: (x, x[-2 * n : -n], x[-n:])), "nothing taken away"),
-    ("0.1", long_enough(lambda x, n: (x[2 * n :], x[n : 2 * n], x[:n])), "the first items held out"),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[2 * n :], x[n : 2 * n], x[:n])),
+        "the first items held out",
+    ),
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n :], x[-n:])), "runs to the end"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-2 * n :])), "validation items in the test part"),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-2 * n :])),
+        "validation items in the test part",
+    ),
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-1:])), "the last item alone"),
     ("0.1", lambda x, n: hold_out_by_parts(np.sort(x), n), "sorted list"),
     ("0.1", lambda x, n: hold_out_by_parts(x, n)[::2], "three things"),
     ("0.1", lambda x, n: (x[:-2], x[-2], x[-1]), "two items held out"),
-    ("0.1", lambda x, n: tuple(part.tolist() for part in hold_out_by_parts(x, n)), "should be an array"),
+    (
+        "0.1",
+        lambda x, n: tuple(part.tolist() for part in hold_out_by_parts(x, n)),
+        "should be an array",
+    ),
     ("0.1", hold_out_with(lambda length, n: length < 2 * n), "a list that is too short"),
     ("0.1", hold_out_with(lambda length, n: length < 2 * n + 2), "taken for too short"),
     ("0.1", hold_out_with(right_length, lambda items: np.array([])), "made for fractions"),
     ("0.1", hold_out_with(right_length, lambda items: []), "an empty list"),
-    ("0.1", lambda x, n: tuple(np.isin(x, part) for part in hold_out_by_parts(x, n)), "where it is true"),
+    (
+        "0.1",
+        lambda x, n: tuple(np.isin(x, part) for part in hold_out_by_parts(x, n)),
+        "where it is true",
+    ),
     ("0.1", hold_out_with(right_length, lambda items: None), "`None` for an empty part"),
-    ("0.1", lambda x, n: tuple(part.astype(float) for part in hold_out_by_parts(x, n)), "conversion to fractions"),
+    (
+        "0.1",
+        lambda x, n: tuple(part.astype(float) for part in hold_out_by_parts(x, n)),
+        "conversion to fractions",
+    ),
     ("0.1", lambda x, n: tuple(part[::-1] for part in hold_out_by_parts(x, n)), "read backwards"),
     ("0.1", lambda x, n: hold_out_by_parts(x, n)[::-1], "another order"),
     ("0.1", lambda x, n: hold_out_by_parts(x, 1), "whatever n is"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n - 1], x[-n:])), "stops one too early"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n - 1 : -n - 1], x[-n:])), "one place too far"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-n:-1])), "the last item left out"),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n - 1], x[-n:])),
+        "stops one too early",
+    ),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], x[-2 * n - 1 : -n - 1], x[-n:])),
+        "one place too far",
+    ),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-n:-1])),
+        "the last item left out",
+    ),
     ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-1], x[-n:])), "a place instead of a slice"),
     ("0.1", lambda x, n: hold_out_by_parts(np.arange(len(x)), n), "Number the items"),
     ("0.1", lambda x, n: hold_out_by_parts(x, 5), "5 written into the function"),
     ("0.1", lambda x, n: (x[:-10], x[-10:-5], x[-5:]), "5 written into the function"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-10:-5], x[-n:])), "5 written into the function"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-5:])), "5 written into the function"),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], x[-10:-5], x[-n:])),
+        "5 written into the function",
+    ),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], x[-2 * n : -n], x[-5:])),
+        "5 written into the function",
+    ),
     ("0.1", long_enough(hold_out_by_id), "taken out by their id"),
     ("0.1", long_enough(hold_out_by_id_twice), "taken out by their id"),
     ("0.1", long_enough(hold_out_by_sets), "a sorted part"),
-    ("0.1", long_enough(lambda x, n: (x[: -2 * n], np.unique(x[-2 * n : -n]), x[-n:])), "a sorted part"),
+    (
+        "0.1",
+        long_enough(lambda x, n: (x[: -2 * n], np.unique(x[-2 * n : -n]), x[-n:])),
+        "a sorted part",
+    ),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, 10), "10 written into the function"),
     ("0.2", of_lists_filled_to_k, "lists with a -1 left out"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k + 1), "one place too many"),
     ("0.2", lambda r, t, k: recall_by_loop(r, t, k - 1), "one place too few"),
-    ("0.2", lambda r, t, k: (r[:, 1 : k + 1] == t[:, None]).any(axis=1).mean(), "Python counts from 0"),
+    (
+        "0.2",
+        lambda r, t, k: (r[:, 1 : k + 1] == t[:, None]).any(axis=1).mean(),
+        "Python counts from 0",
+    ),
     ("0.2", of_answered_lists(recall_by_comparison), "lists with a -1 left out"),
     ("0.2", of_whole_lists, "lists with a -1 left out"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=0).sum() / len(t), "the wrong axis"),
@@ -320,8 +401,16 @@ WRONG = [
     ("0.2", lambda r, t, k: (r == t[:, None]).mean(axis=0).tolist(), "a value per place"),
     ("0.2", lambda r, t, k: r[:, :k] == t[:, None], "a value per case and place"),
     ("0.2", lambda r, t, k: (r == t[:, None]).tolist(), "a value per case and place"),
-    ("0.2", lambda r, t, k: np.array([recall_by_loop(r, t, k)]), "a reduction that is missing, or `keepdims=True`"),
-    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1, keepdims=True), "or `keepdims=True`"),
+    (
+        "0.2",
+        lambda r, t, k: np.array([recall_by_loop(r, t, k)]),
+        "a reduction that is missing, or `keepdims=True`",
+    ),
+    (
+        "0.2",
+        lambda r, t, k: (r[:, :k] == t[:, None]).any(axis=1, keepdims=True),
+        "or `keepdims=True`",
+    ),
     ("0.2", lambda r, t, k: (r[:k] == t[:k, None]).any(axis=1).mean(), "the first k cases"),
     ("0.2", lambda r, t, k: (r[:, -k:] == t[:, None]).any(axis=1).mean(), "the last k places"),
     ("0.2", lambda r, t, k: (r == t[:, None]).mean(), "a mean over all places"),
@@ -332,7 +421,11 @@ WRONG = [
     ("0.2", recall_of_the_first, "a `return` inside the loop"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).any().mean(), "one `any` for the whole table"),
     ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).sum() / k, "the hits divided by k"),
-    ("0.2", lambda r, t, k: (r[:, :k] == t[:, None]).sum() / r.shape[1], "divided by the length of a list"),
+    (
+        "0.2",
+        lambda r, t, k: (r[:, :k] == t[:, None]).sum() / r.shape[1],
+        "divided by the length of a list",
+    ),
     ("0.2", lambda r, t, k: int(recall_by_loop(r, t, k)), "none that we know"),
     ("0.2", ndcg_by_loop, "a discount by rank"),
     ("0.2", lambda r, t, k: 1 - recall_by_loop(r, t, k), "the misses counted"),
@@ -350,8 +443,16 @@ WRONG = [
     ("0.3", ndcg_with(right_discount, cut=lambda k: 10**6), "whole list"),
     ("0.3", ndcg_with(right_discount, cut=lambda k: k + 1), "one place too many"),
     ("0.3", ndcg_with(right_discount, over=lambda gains, k: gains.sum()), "sum over cases"),
-    ("0.3", ndcg_with(right_discount, over=lambda g, k: g.sum() / max(1, (g > 0).sum())), "A miss counts as 0"),
-    ("0.3", ndcg_with(right_discount, over=lambda g, k: g.mean() / right_discount(np.arange(k)).sum()), "ideal list"),
+    (
+        "0.3",
+        ndcg_with(right_discount, over=lambda g, k: g.sum() / max(1, (g > 0).sum())),
+        "A miss counts as 0",
+    ),
+    (
+        "0.3",
+        ndcg_with(right_discount, over=lambda g, k: g.mean() / right_discount(np.arange(k)).sum()),
+        "ideal list",
+    ),
     ("0.3", ndcg_with(lambda rank: np.log2(rank + 2)), "Divide by it"),
     ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=0).mean(), "along each list"),
     ("0.3", lambda r, t, k: gains_at_places(r, t, k).sum(axis=1), "a value per case"),
@@ -364,14 +465,34 @@ WRONG = [
     ("0.3", ndcg_with(lambda rank: 1 - rank / 100), "none that we know"),
     ("0.3", lambda r, t, k: ndcg_by_loop(r, t, 10), "10 written into the function"),
     ("0.3", recall_by_loop, "this is recall"),
-    ("0.4", lambda s, n, m: torch.from_numpy(popularity_by_sort(s, n, m)), "a torch function on the way"),
+    (
+        "0.4",
+        lambda s, n, m: torch.from_numpy(popularity_by_sort(s, n, m)),
+        "a torch function on the way",
+    ),
     ("0.4", ranked_by(lambda one, n: one), "counting on all interactions"),
-    ("0.4", ranked_by(lambda one, n: one[:-n] if len(one) > 2 * n else one), "validation items too"),
+    (
+        "0.4",
+        ranked_by(lambda one, n: one[:-n] if len(one) > 2 * n else one),
+        "validation items too",
+    ),
     ("0.4", ranked_by(lambda one, n: one[:-n]), "validation items too"),
-    ("0.4", ranked_by(lambda one, n: one[2 * n :] if len(one) > 2 * n else one), "the first items held out"),
+    (
+        "0.4",
+        ranked_by(lambda one, n: one[2 * n :] if len(one) > 2 * n else one),
+        "the first items held out",
+    ),
     ("0.4", ranked_by(lambda one, n: one if len(one) < 2 * n else one[: -2 * n]), "cut to nothing"),
-    ("0.4", ranked_by(lambda one, n: one if len(one) < 2 * n + 2 else one[: -2 * n]), "taken for too short"),
-    ("0.4", lambda s, n, m: np.argsort(-np.trim_zeros(training_counts(s, n, m), "b"), kind="stable"), "minlength"),
+    (
+        "0.4",
+        ranked_by(lambda one, n: one if len(one) < 2 * n + 2 else one[: -2 * n]),
+        "taken for too short",
+    ),
+    (
+        "0.4",
+        lambda s, n, m: np.argsort(-np.trim_zeros(training_counts(s, n, m), "b"), kind="stable"),
+        "minlength",
+    ),
     ("0.4", lambda s, n, m: popularity_by_sort(s, n, m)[:3], "items left out"),
     ("0.4", lambda s, n, m: np.argsort(popularity_by_sort(s, n, m)), "the place of every item"),
     ("0.4", lambda s, n, m: np.sort(training_counts(s, n, m))[::-1], "counts themselves"),
@@ -381,23 +502,60 @@ WRONG = [
     ("0.4", lambda s, n, m: popularity_by_sort(s, 5, m), "5 written into the function"),
     ("0.4", marked_list_by_list, "an item counted once that a list has twice"),
     ("0.4", ranked_by(lambda one, n: one[: -2 * n]), "forgetting the short lists"),
-    ("0.4", ranked_by(lambda one, n: one[: len(one) - 2 * n]), "With fewer than 2n + 1 items all are training"),
+    (
+        "0.4",
+        ranked_by(lambda one, n: one[: len(one) - 2 * n]),
+        "With fewer than 2n + 1 items all are training",
+    ),
     ("0.4", marked_by(lambda one, n: one[: -2 * n] if len(one) > 2 * n else one), "adds 1 once"),
     ("0.4", marked_by(lambda one, n: one), "adds 1 once"),
-    ("0.4", ranked_by(lambda one, n: one[~np.isin(one, one[-2 * n :])] if len(one) > 2 * n else one), "by their id"),
-    ("0.4", ranked_by(lambda one, n: one[~np.isin(one, one[-2 * n :])]), "forgetting the short lists"),
+    (
+        "0.4",
+        ranked_by(lambda one, n: one[~np.isin(one, one[-2 * n :])] if len(one) > 2 * n else one),
+        "by their id",
+    ),
+    (
+        "0.4",
+        ranked_by(lambda one, n: one[~np.isin(one, one[-2 * n :])]),
+        "forgetting the short lists",
+    ),
     ("0.4", lambda s, n, m: popularity_by_sort(s, n, m).astype(float), "conversion to fractions"),
-    ("0.4", ranked_by(lambda one, n: one[-2 * n :] if len(one) > 2 * n else one[:0]), "instead of the training part"),
+    (
+        "0.4",
+        ranked_by(lambda one, n: one[-2 * n :] if len(one) > 2 * n else one[:0]),
+        "instead of the training part",
+    ),
     ("0.4", lambda s, n, m: popularity_by_sort(s, n, m)[::-1], "least popular first"),
-    ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable"), "least popular first"),
-    ("0.4", lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable")[::-1], "higher item id"),
+    (
+        "0.4",
+        lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable"),
+        "least popular first",
+    ),
+    (
+        "0.4",
+        lambda s, n, m: np.argsort(training_counts(s, n, m), kind="stable")[::-1],
+        "higher item id",
+    ),
     ("0.4", lambda s, n, m: np.argsort(-training_counts(s, n, m)), "order of ties open"),
     ("0.4", training_counts, "counts themselves"),
-    ("0.4", lambda s, n, m: np.lexsort((-np.arange(m) % 7, -training_counts(s, n, m))), "ties in another order"),
-    ("0.4", lambda s, n, m: [x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]], "be an array"),
-    ("0.4", lambda s, n, m: np.array([x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]]),
-     "without an interaction left out"),
-]  # fmt: skip
+    (
+        "0.4",
+        lambda s, n, m: np.lexsort((-np.arange(m) % 7, -training_counts(s, n, m))),
+        "ties in another order",
+    ),
+    (
+        "0.4",
+        lambda s, n, m: [x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]],
+        "be an array",
+    ),
+    (
+        "0.4",
+        lambda s, n, m: np.array(
+            [x for x in popularity_by_sort(s, n, m) if training_counts(s, n, m)[x]]
+        ),
+        "without an interaction left out",
+    ),
+]
 
 HALF_RIGHT = {
     "hold-out": """

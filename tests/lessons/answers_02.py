@@ -1,9 +1,11 @@
-"""Answers to lesson 02: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 02: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import torch
 import torch.nn.functional as F
 
-from letterlib.tokenization.residual_quantizer import nearest_codes
+from letterlib.tokenizer.residual_quantizer import nearest_codes
 
 NAMES = {"torch": torch, "F": F, "nearest_codes": nearest_codes}
 """What the notebook has imported by the time it reaches its exercises."""
@@ -16,7 +18,9 @@ def by_expansion(z, codebook):
 
 
 def by_loop(z, codebook):
-    return torch.tensor([min(range(len(codebook)), key=lambda k: float((row - codebook[k]).norm())) for row in z])
+    return torch.tensor(
+        [min(range(len(codebook)), key=lambda k: float((row - codebook[k]).norm())) for row in z]
+    )
 
 
 def by_broadcast(z, codebook):
@@ -167,7 +171,10 @@ def loss_by_level(residuals, vectors, mu):
 
 def loss_with(codes_term, encoder_term, over_levels=lambda parts: parts.mean()):
     def answer(residuals, vectors, mu):
-        parts = [codes_term(r, e) + mu * encoder_term(r, e) for r, e in zip(residuals, vectors, strict=True)]
+        parts = [
+            codes_term(r, e) + mu * encoder_term(r, e)
+            for r, e in zip(residuals, vectors, strict=True)
+        ]
         return over_levels(torch.stack(parts))
 
     return answer
@@ -237,10 +244,18 @@ WRONG = [
     ("2.1", lambda z, e: torch.cdist(z, e).min(1), "gives values and `.indices`"),
     ("2.1", lambda z, e: torch.cdist(z, e).argmin(1).int(), "int64"),
     ("2.1", lambda z, e: torch.cdist(z, e).argmin(1) + 1, "counted from 1"),
-    ("2.1", lambda z, e: torch.stack([(row - e).square().sum(1).argmin() for row in z[:1]]), "a `return` inside"),
+    (
+        "2.1",
+        lambda z, e: torch.stack([(row - e).square().sum(1).argmin() for row in z[:1]]),
+        "a `return` inside",
+    ),
     ("2.1", lambda z, e: F.cosine_similarity(z[:, None], e, dim=-1).argmax(1), "directions only"),
     ("2.1", lambda z, e: torch.cdist(z, e, p=1).argmin(1), "absolute differences"),
-    ("2.1", lambda z, e: (z[:, None] - e).square().sum(1).argmin(1), "squares summed over the codes"),
+    (
+        "2.1",
+        lambda z, e: (z[:, None] - e).square().sum(1).argmin(1),
+        "squares summed over the codes",
+    ),
     ("2.1", by_expansion_without_two, "the dot product without its 2"),
     ("2.1", lambda z, e: z @ e, "stopped with RuntimeError"),
     ("2.1", lambda z, e: None, "missing `return`"),
@@ -251,13 +266,23 @@ WRONG = [
     ("2.2", residual_with(lambda left, vector, z: left + vector), "adds the code's vector"),
     ("2.2", residual_with(lambda left, vector, z: vector - left), "wrong sign"),
     ("2.2", residual_with(lambda left, vector, z: vector), "codes the code's vector"),
-    ("2.2", residual_with(right_residual, total=lambda quantised, vector: vector), "last level's vector alone"),
-    ("2.2", residual_in_place, "changed `z` in place"),
-    ("2.2", lambda z, e: tuple(reversed(residual_recursive(z, e))), "other order"),
-    ("2.2", lambda z, e: (residual_recursive(z, e)[0].T, residual_recursive(z, e)[1]), "first dimension"),
     (
         "2.2",
-        residual_with(right_residual, table=lambda codes: torch.stack(codes).reshape(len(codes[0]), -1)),
+        residual_with(right_residual, total=lambda quantised, vector: vector),
+        "last level's vector alone",
+    ),
+    ("2.2", residual_in_place, "changed `z` in place"),
+    ("2.2", lambda z, e: tuple(reversed(residual_recursive(z, e))), "other order"),
+    (
+        "2.2",
+        lambda z, e: (residual_recursive(z, e)[0].T, residual_recursive(z, e)[1]),
+        "first dimension",
+    ),
+    (
+        "2.2",
+        residual_with(
+            right_residual, table=lambda codes: torch.stack(codes).reshape(len(codes[0]), -1)
+        ),
         "cut anew",
     ),
     (
@@ -265,16 +290,48 @@ WRONG = [
         residual_with(right_residual, table=lambda codes: torch.cat(codes).view(-1, len(codes))),
         "`torch.stack(codes, dim=1)`",
     ),
-    ("2.2", lambda z, e: (residual_recursive(z, e)[0], z - residual_recursive(z, e)[1]), "last residual"),
+    (
+        "2.2",
+        lambda z, e: (residual_recursive(z, e)[0], z - residual_recursive(z, e)[1]),
+        "last residual",
+    ),
     ("2.2", lambda z, e: residual_recursive(z, e)[0], "return two things"),
-    ("2.2", residual_with(right_residual, book=lambda books, level: books[0]), "first codebook at every level"),
+    (
+        "2.2",
+        residual_with(right_residual, book=lambda books, level: books[0]),
+        "first codebook at every level",
+    ),
     ("2.2", residual_first_level_only, "inside the loop"),
-    ("2.2", lambda z, e: (torch.cat(list(residual_recursive(z, e)[0].T)), residual_recursive(z, e)[1]), "one long row"),
-    ("2.2", lambda z, e: (residual_recursive(z, e)[0].float(), residual_recursive(z, e)[1]), "dtype=torch.int64"),
-    ("2.2", lambda z, e: (residual_recursive(z, e)[0].int(), residual_recursive(z, e)[1]), "or a conversion"),
-    ("2.2", lambda z, e: (residual_recursive(z, e)[0].numpy(), residual_recursive(z, e)[1]), "a NumPy function"),
-    ("2.2", lambda z, e: (residual_recursive(z, e)[0], z + residual_recursive(z, e)[1]), "Start from zeros"),
-    ("2.2", residual_with(right_residual, total=lambda quantised, vector: quantised - vector), "add them up"),
+    (
+        "2.2",
+        lambda z, e: (torch.cat(list(residual_recursive(z, e)[0].T)), residual_recursive(z, e)[1]),
+        "one long row",
+    ),
+    (
+        "2.2",
+        lambda z, e: (residual_recursive(z, e)[0].float(), residual_recursive(z, e)[1]),
+        "dtype=torch.int64",
+    ),
+    (
+        "2.2",
+        lambda z, e: (residual_recursive(z, e)[0].int(), residual_recursive(z, e)[1]),
+        "or a conversion",
+    ),
+    (
+        "2.2",
+        lambda z, e: (residual_recursive(z, e)[0].numpy(), residual_recursive(z, e)[1]),
+        "a NumPy function",
+    ),
+    (
+        "2.2",
+        lambda z, e: (residual_recursive(z, e)[0], z + residual_recursive(z, e)[1]),
+        "Start from zeros",
+    ),
+    (
+        "2.2",
+        residual_with(right_residual, total=lambda quantised, vector: quantised - vector),
+        "add them up",
+    ),
     ("2.2", residual_before_the_last_step, "only after the last subtraction"),
     ("2.3", lambda z, q: q, "returned as it is"),
     ("2.3", values_written_into_z, "changed `z` in place"),
@@ -300,12 +357,28 @@ WRONG = [
     ("2.4", lambda r, e, mu: [loss_stacked(r[:1], e[:1], mu)], "keeps the gradient"),
     ("2.4", lambda r, e, mu: torch.tensor(loss_stacked(r, e, mu).item()), "`torch.tensor(...)`"),
     ("2.4", lambda r, e, mu: loss_stacked(r[:1], e[:1], mu), "the first level alone"),
-    ("2.4", lambda r, e, mu: loss_stacked(r[-1:], e[-1:], mu) / len(r), "overwrites the one before"),
-    ("2.4", loss_with(right_codes_term, right_encoder_term, lambda parts: parts.sum()), "sum over levels"),
-    ("2.4", loss_with(right_codes_term, right_encoder_term, lambda parts: parts), "one loss per level"),
+    (
+        "2.4",
+        lambda r, e, mu: loss_stacked(r[-1:], e[-1:], mu) / len(r),
+        "overwrites the one before",
+    ),
+    (
+        "2.4",
+        loss_with(right_codes_term, right_encoder_term, lambda parts: parts.sum()),
+        "sum over levels",
+    ),
+    (
+        "2.4",
+        loss_with(right_codes_term, right_encoder_term, lambda parts: parts),
+        "one loss per level",
+    ),
     ("2.4", loss_with(right_codes_term, lambda r, e: 0 * r.mean()), "term with mu is missing"),
     ("2.4", lambda r, e, mu: mu * loss_stacked(r, e, 0), "term without mu is missing"),
-    ("2.4", lambda r, e, mu: loss_stacked(r, e, mu) - mu * loss_stacked(r, e, 0), "weighted by 1 - mu"),
+    (
+        "2.4",
+        lambda r, e, mu: loss_stacked(r, e, mu) - mu * loss_stacked(r, e, 0),
+        "weighted by 1 - mu",
+    ),
     ("2.4", lambda r, e, mu: mu * loss_stacked(r, e, 1), "mu multiplies both terms"),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, 1), "mu is missing"),
     ("2.4", loss_with(right_codes_term, F.mse_loss), "one `detach()` is missing"),
@@ -313,7 +386,11 @@ WRONG = [
     ("2.4", loss_of_steps(lambda step: step.square().sum()), "over films and dimensions"),
     ("2.4", loss_of_steps(lambda step: step.abs().mean()), "square them"),
     ("2.4", loss_of_steps(lambda step: step.norm(dim=1).mean()), "not squared"),
-    ("2.4", lambda r, e, mu: loss_stacked(r, e, 0) * (len(r) - 1) + loss_stacked(r, e, mu), "one of the two terms"),
+    (
+        "2.4",
+        lambda r, e, mu: loss_stacked(r, e, 0) * (len(r) - 1) + loss_stacked(r, e, mu),
+        "one of the two terms",
+    ),
     ("2.4", lambda r, e, mu: loss_stacked(r, e, 0.25), "its argument mu"),
     ("2.4", lambda r, e, mu: loss_stacked(r[:1], e[:1], mu) / len(r), "inside the loop"),
     ("2.4", loss_squared_in_place, "an operation in place"),

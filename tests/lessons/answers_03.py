@@ -1,4 +1,6 @@
-"""Answers to lesson 03: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 03: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import numpy as np
 import torch
@@ -16,7 +18,9 @@ def propagate_as_one_graph(interactions, users, items):
     adjacency[:n_users, n_users:] = interactions
     adjacency[n_users:, :n_users] = interactions.T
     scale = adjacency.sum(1).clamp(min=1) ** -0.5
-    return (scale[:, None] * adjacency * scale @ torch.cat([users, items])).split([n_users, n_items])
+    return (scale[:, None] * adjacency * scale @ torch.cat([users, items])).split(
+        [n_users, n_items]
+    )
 
 
 def propagate_by_loop(interactions, users, items):
@@ -35,13 +39,18 @@ def propagate_with_nan_to_num(interactions, users, items):
 
 
 def propagate_with(weight, floor=1):
-    """One round with another weight of an edge. weight: (edges, degrees of the receivers, of the senders)."""
+    """One round with another weight of an edge. weight: (edges, degrees of the receivers, of the
+    senders).
+    """
 
     def answer(interactions, users, items):
         sides = [(interactions, items), (interactions.T, users)]
         out = []
         for edges, others in sides:
-            mine, theirs = edges.sum(1, keepdim=True).clamp(min=floor), edges.sum(0, keepdim=True).clamp(min=floor)
+            mine, theirs = (
+                edges.sum(1, keepdim=True).clamp(min=floor),
+                edges.sum(0, keepdim=True).clamp(min=floor),
+            )
             out.append(weight(edges, mine, theirs) @ others)
         return tuple(out)
 
@@ -49,7 +58,10 @@ def propagate_with(weight, floor=1):
 
 
 def propagate_one_after_the_other(interactions, users, items):
-    n_u, n_i = interactions.sum(1, keepdim=True).clamp(min=1), interactions.sum(0, keepdim=True).clamp(min=1)
+    n_u, n_i = (
+        interactions.sum(1, keepdim=True).clamp(min=1),
+        interactions.sum(0, keepdim=True).clamp(min=1),
+    )
     weights = interactions / (n_u * n_i).sqrt()
     users = weights @ items
     return users, weights.T @ users
@@ -87,7 +99,9 @@ def pairs_by_index(history, held_out, window):
 
 
 def pairs_with_zeros_before(history, held_out, window):
-    return tuple(F.pad(items, (window - len(items), 0)) for items in pairs_by_loop(history, held_out, window))
+    return tuple(
+        F.pad(items, (window - len(items), 0)) for items in pairs_by_loop(history, held_out, window)
+    )
 
 
 def pairs_in_a_loop_over_the_window(history, held_out, window):
@@ -147,7 +161,12 @@ def right_inputs(train, history, window):
 
 
 def overlap_by_sets(first, second):
-    return np.array([len(set(a) & set(b)) / len(a) for a, b in zip(first.tolist(), second.tolist(), strict=True)])
+    return np.array(
+        [
+            len(set(a) & set(b)) / len(a)
+            for a, b in zip(first.tolist(), second.tolist(), strict=True)
+        ]
+    )
 
 
 def overlap_by_isin(first, second):
@@ -155,7 +174,9 @@ def overlap_by_isin(first, second):
 
 
 def overlap_by_counting(first, second):
-    return 2 - np.array([len(np.unique(row)) for row in np.hstack([first, second])]) / first.shape[1]
+    return (
+        2 - np.array([len(np.unique(row)) for row in np.hstack([first, second])]) / first.shape[1]
+    )
 
 
 def in_both(first, second):
@@ -169,7 +190,9 @@ def overlap_of_sorted_rows(first, second):
 
 
 def overlap_by_one_hot(which):
-    """Every row as a row of 0 and 1 with a column per id; which: the lists that say how many ids there are."""
+    """Every row as a row of 0 and 1 with a column per id; which: the lists that say how many ids
+    there are.
+    """
 
     def answer(first, second):
         size = which(first, second).max() + 1
@@ -229,7 +252,11 @@ RIGHT = {
         propagate_with(symmetric),
         lambda a, p, q: [one.double() for one in propagate_by_loop(a, p, q)],
     ],
-    "3.2": [pairs_by_loop, pairs_by_index, lambda h, n, w: (h[:-n][:-n][-w - 1 : -1], h[:-n][:-n][1:][-w:])],
+    "3.2": [
+        pairs_by_loop,
+        pairs_by_index,
+        lambda h, n, w: (h[:-n][:-n][-w - 1 : -1], h[:-n][:-n][1:][-w:]),
+    ],
     "3.3": [
         overlap_by_sets,
         overlap_by_isin,
@@ -250,22 +277,53 @@ WRONG = [
     ("3.1", propagate_with(lambda edges, mine, theirs: edges), "plain sum"),
     ("3.1", propagate_with(lambda edges, mine, theirs: edges / mine), "mean over neighbours"),
     ("3.1", propagate_with(lambda edges, mine, theirs: edges / theirs), "without a square root"),
-    ("3.1", propagate_with(lambda edges, mine, theirs: edges / (mine * theirs)), "square roots are missing"),
-    ("3.1", propagate_with(lambda edges, mine, theirs: edges / mine.sqrt()), "only the receiver's degree"),
-    ("3.1", propagate_with(lambda edges, mine, theirs: edges / theirs.sqrt()), "only the neighbours' degrees"),
+    (
+        "3.1",
+        propagate_with(lambda edges, mine, theirs: edges / (mine * theirs)),
+        "square roots are missing",
+    ),
+    (
+        "3.1",
+        propagate_with(lambda edges, mine, theirs: edges / mine.sqrt()),
+        "only the receiver's degree",
+    ),
+    (
+        "3.1",
+        propagate_with(lambda edges, mine, theirs: edges / theirs.sqrt()),
+        "only the neighbours' degrees",
+    ),
     ("3.1", propagate_with(symmetric, floor=0), "division by zero"),
-    ("3.1", lambda a, p, q: [one.half() for one in propagate_by_loop(a, p, q)], "a conversion such as"),
+    (
+        "3.1",
+        lambda a, p, q: [one.half() for one in propagate_by_loop(a, p, q)],
+        "a conversion such as",
+    ),
     ("3.1", propagate_through_pairs_without_an_edge, "a pair without an edge"),
     ("3.1", lambda a, p, q: (p, propagate_by_loop(a, p, q)[1]), "handed back as it came"),
     ("3.1", lambda a, p, q: (propagate_by_loop(a, p, q)[0], q), "handed back as it came"),
-    ("3.1", lambda a, p, q: tuple(x + y for x, y in zip(propagate_by_loop(a, p, q), (p, q), strict=True)), "is added"),
+    (
+        "3.1",
+        lambda a, p, q: tuple(
+            x + y for x, y in zip(propagate_by_loop(a, p, q), (p, q), strict=True)
+        ),
+        "is added",
+    ),
     ("3.1", propagate_one_after_the_other, "new vectors are heard"),
     ("3.1", lambda a, p, q: torch.cat(propagate_by_loop(a, p, q)), "return two things"),
     ("3.1", lambda a, p, q: propagate_by_loop(a, p, q)[::-1], "other order"),
-    ("3.1", propagate_with(lambda edges, mine, theirs: edges / (mine + theirs).sqrt()), "Multiply them"),
+    (
+        "3.1",
+        propagate_with(lambda edges, mine, theirs: edges / (mine + theirs).sqrt()),
+        "Multiply them",
+    ),
     ("3.1", propagate_and_keep_the_lonely, "keeps the old vector"),
-    ("3.1", lambda a, p, q: tuple((x + y) / 2 for x, y in zip(propagate_by_loop(a, p, q), (p, q), strict=True)),
-     "mean with the old vector"),
+    (
+        "3.1",
+        lambda a, p, q: tuple(
+            (x + y) / 2 for x, y in zip(propagate_by_loop(a, p, q), (p, q), strict=True)
+        ),
+        "mean with the old vector",
+    ),
     ("3.2", pairs_with(right_inputs, cut=0), "held-out items"),
     ("3.2", pairs_with(right_inputs, cut=1), "Take away 2 * held_out"),
     ("3.2", pairs_with(lambda t, h, w: t[-w:]), "has no label"),
@@ -279,23 +337,56 @@ WRONG = [
     ("3.2", pairs_with(right_inputs, lambda t, h, w: t[-1:]), "last label alone"),
     ("3.2", pairs_with(right_inputs, lambda t, h, w: t[-1]), "last label alone"),
     ("3.2", pairs_with(right_inputs, lambda t, h, w: t[1:]), "no window"),
-    ("3.2", lambda h, n, w: (pairs_by_loop(h, n, w)[0], h[:-n][1:][-w:]), "validation items among the labels"),
-    ("3.2", lambda h, n, w: (pairs_by_loop(h, n, w)[0], h[1:][-w:]), "held-out items among the labels"),
-    ("3.2", pairs_of_the_window_first(lambda window: window), "the window cut before the held-out items were"),
-    ("3.2", pairs_of_the_window_first(lambda window: window + 1), "the window cut before the held-out items were"),
+    (
+        "3.2",
+        lambda h, n, w: (pairs_by_loop(h, n, w)[0], h[:-n][1:][-w:]),
+        "validation items among the labels",
+    ),
+    (
+        "3.2",
+        lambda h, n, w: (pairs_by_loop(h, n, w)[0], h[1:][-w:]),
+        "held-out items among the labels",
+    ),
+    (
+        "3.2",
+        pairs_of_the_window_first(lambda window: window),
+        "the window cut before the held-out items were",
+    ),
+    (
+        "3.2",
+        pairs_of_the_window_first(lambda window: window + 1),
+        "the window cut before the held-out items were",
+    ),
     ("3.2", pairs_without_one_more, "2 * held_out + 1 items taken away"),
     ("3.2", pairs_for_histories_longer_than_the_window, "has nothing before it"),
     ("3.2", pairs_by_id, "taken out by their id"),
     ("3.2", pairs_with(right_inputs, labels_by_id), "labels looked up by id"),
-    ("3.2", pairs_with(lambda t, h, w: t[1:-1][-w:], lambda t, h, w: t[2:][-w:]), "the first training item left out"),
+    (
+        "3.2",
+        pairs_with(lambda t, h, w: t[1:-1][-w:], lambda t, h, w: t[2:][-w:]),
+        "the first training item left out",
+    ),
     ("3.2", pairs_with_zeros_before, "padding"),
-    ("3.2", lambda h, n, w: tuple(torch.tensor(x.tolist()) for x in pairs_by_loop(h, n, w)), "an empty list"),
+    (
+        "3.2",
+        lambda h, n, w: tuple(torch.tensor(x.tolist()) for x in pairs_by_loop(h, n, w)),
+        "an empty list",
+    ),
     ("3.2", pairs_in_a_loop_over_the_window, "counts from the end"),
     ("3.2", lambda h, n, w: pairs_by_loop(h, n, w)[0], "return two things"),
-    ("3.2", lambda h, n, w: tuple(x.tolist() for x in pairs_by_loop(h, n, w)), "should be a tensor"),
+    (
+        "3.2",
+        lambda h, n, w: tuple(x.tolist() for x in pairs_by_loop(h, n, w)),
+        "should be a tensor",
+    ),
     ("3.3", lambda a, b: (a == b).mean(axis=1), "order counts"),
-    ("3.3", lambda a, b: np.array([len(set(x) & set(y)) / len(set(x) | set(y)) for x, y in zip(a, b, strict=True)]),
-     "union"),
+    (
+        "3.3",
+        lambda a, b: np.array(
+            [len(set(x) & set(y)) / len(set(x) | set(y)) for x, y in zip(a, b, strict=True)]
+        ),
+        "union",
+    ),
     ("3.3", lambda a, b: overlap_by_sets(a, b) * a.shape[1], "a count"),
     ("3.3", lambda a, b: overlap_by_sets(a, b) * a.shape[1] / len(a), "number of items"),
     ("3.3", lambda a, b: overlap_by_sets(a, b).mean(), "one share for every row"),
@@ -306,8 +397,13 @@ WRONG = [
     ("3.3", lambda a, b: in_both(a, b).any(axis=2), "now take their mean"),
     ("3.3", lambda a, b: in_both(a, b).mean(axis=(1, 2)), "all pairs of neighbours"),
     ("3.3", lambda a, b: in_both(a, b).sum(axis=(1, 2)) // a.shape[1], "cuts fractions off"),
-    ("3.3", lambda a, b: np.array([float(set(x) == set(y)) for x, y in zip(a.tolist(), b.tolist(), strict=True)]),
-     "whole sets compared"),
+    (
+        "3.3",
+        lambda a, b: np.array(
+            [float(set(x) == set(y)) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+        ),
+        "whole sets compared",
+    ),
     ("3.3", overlap_by_one_hot(lambda a, b: a), "stopped with IndexError"),
     ("3.3", overlap_by_one_hot(lambda a, b: b), "stopped with IndexError"),
     ("3.3", lambda a, b: overlap_by_sets(a, b) / 2, "both lists in the denominator"),
@@ -323,7 +419,11 @@ WRONG = [
     ("3.4", cf_with(lambda z, h: dots(z, h).T), "transposed"),
     ("3.4", lambda z, h: (cf_by_hand(z, h) + cf_by_hand(h, z)) / 2, "both directions"),
     ("3.4", cf_with(dots, reduction="sum"), "sum over the batch"),
-    ("3.4", lambda z, h: -(dots(z, h).softmax(1).diag() + 1e-8).log().mean(), "a small number inside"),
+    (
+        "3.4",
+        lambda z, h: -(dots(z, h).softmax(1).diag() + 1e-8).log().mean(),
+        "a small number inside",
+    ),
     ("3.4", cf_with(lambda z, h: F.normalize(z, dim=1) @ F.normalize(h, dim=1).T), "cosines"),
     ("3.4", cf_with(lambda z, h: dots(z, h) / 0.07), "temperature"),
     ("3.4", cf_with(lambda z, h: dots(z, h) / z.shape[1] ** 0.5), "temperature"),
@@ -340,17 +440,29 @@ WRONG = [
     ("3.4", cf_with(lambda z, h: z @ F.normalize(h, dim=1).T), "length 1"),
     ("3.4", cf_with(lambda z, h: dots(z, h) / 0.2), "temperature"),
     ("3.4", cf_with(lambda z, h: dots(z, h).softmax(1)), "softmax too many"),
-    ("3.4", lambda z, h: F.nll_loss(dots(z, h).softmax(1), torch.arange(len(z))), "logarithm is missing"),
+    (
+        "3.4",
+        lambda z, h: F.nll_loss(dots(z, h).softmax(1), torch.arange(len(z))),
+        "logarithm is missing",
+    ),
     ("3.4", lambda z, h: -dots(z, h).softmax(1).diag().mean().log(), "logarithm of a mean"),
-    ("3.4", lambda z, h: F.binary_cross_entropy_with_logits(dots(z, h), torch.eye(len(z))), "yes or no"),
+    (
+        "3.4",
+        lambda z, h: F.binary_cross_entropy_with_logits(dots(z, h), torch.eye(len(z))),
+        "yes or no",
+    ),
     ("3.4", cf_with(lambda z, h: -dots(z, h)), "wrong sign"),
     ("3.4", cf_with(lambda z, h: dots(z, z)), "`quantised` on both sides"),
     ("3.4", cf_with(lambda z, h: dots(h, h)), "`collaborative` on both sides"),
-    ("3.4", cf_with(lambda z, h: -torch.cdist(z, h) ** 2), "distances as logits"),
+    ("3.4", cf_with(lambda z, h: -(torch.cdist(z, h) ** 2)), "distances as logits"),
     ("3.4", lambda z, h: cf_by_hand(z.detach(), h), "teaches nothing"),
-    ("3.4", lambda z, h: (dots(z, h).logsumexp(1).detach() - (z * h).sum(1)).mean(), "others do not push"),
+    (
+        "3.4",
+        lambda z, h: (dots(z, h).logsumexp(1).detach() - (z * h).sum(1)).mean(),
+        "others do not push",
+    ),
     ("3.4", lambda z, h: cf_by_hand(z, h).item(), "should be a tensor"),
-]  # fmt: skip
+]
 
 HALF_RIGHT = {
     "cf-loss": """

@@ -1,4 +1,6 @@
-"""Answers to lesson 04: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 04: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import functools
 
@@ -6,8 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from letterlib.tokenization.collisions import centre_distances
-from letterlib.tokenization.losses import NO_POSITIVE, diversity_loss, sample_positives
+from letterlib.tokenizer.collisions import centre_distances
+from letterlib.tokenizer.losses import NO_POSITIVE, diversity_loss, sample_positives
 
 NAMES = {"np": np, "torch": torch, "F": F, "NO_POSITIVE": NO_POSITIVE}
 """What the notebook has imported by the time it reaches its exercises."""
@@ -79,7 +81,9 @@ def positives_by_largest_noise(codes, groups):
 
 
 def positives_with(allowed, alone=NO_POSITIVE):
-    """Drawn by multinomial from where `allowed(codes, groups)` is true; a row without any gets `alone`."""
+    """Drawn by multinomial from where `allowed(codes, groups)` is true; a row without any gets
+    `alone`.
+    """
 
     def answer(codes, groups):
         weights = allowed(codes, groups).float()
@@ -120,7 +124,11 @@ def positives_by_neighbours_on_self(codes, groups):
     for code in codes.tolist():
         members = [k for k in range(len(groups)) if groups[k] == groups[code]]
         place = np.random.randint(len(members))
-        drawn.append(members[(place + (members[place] == code)) % len(members)] if len(members) > 1 else NO_POSITIVE)
+        drawn.append(
+            members[(place + (members[place] == code)) % len(members)]
+            if len(members) > 1
+            else NO_POSITIVE
+        )
     return torch.tensor(drawn)
 
 
@@ -149,7 +157,9 @@ def whole_columns_barred(codes, groups):
 
 
 def the_ends_half_as_often(codes, groups):
-    """A rounded number between the first place and the last: the two ends get half of what the others get."""
+    """A rounded number between the first place and the last: the two ends get half of what the
+    others get.
+    """
     drawn = torch.full_like(codes, NO_POSITIVE)
     for row, code in enumerate(codes.tolist()):
         others = [k for k in range(len(groups)) if groups[k] == groups[code] and k != code]
@@ -249,7 +259,9 @@ def diversity_by_ignore_index(codes, positives, codebook):
 
 
 def logits_of_others(codes, codebook):
-    return (codebook[codes] @ codebook.T).masked_fill(F.one_hot(codes, len(codebook)).bool(), -torch.inf)
+    return (codebook[codes] @ codebook.T).masked_fill(
+        F.one_hot(codes, len(codebook)).bool(), -torch.inf
+    )
 
 
 def diversity_masked(left_out, target=lambda positives: positives, per_item=None):
@@ -258,7 +270,9 @@ def diversity_masked(left_out, target=lambda positives: positives, per_item=None
     def answer(codes, positives, codebook):
         has, logits = positives != NO_POSITIVE, logits_of_others(codes, codebook)
         log_p = per_item(logits) if per_item else logits.log_softmax(1)
-        return left_out(-log_p[torch.arange(len(codes)), target(positives)], has).sum() / has.sum().clamp(min=1)
+        return left_out(
+            -log_p[torch.arange(len(codes)), target(positives)], has
+        ).sum() / has.sum().clamp(min=1)
 
     return answer
 
@@ -288,7 +302,9 @@ def every_positive_in_every_row(fill=-torch.inf, over=torch.mean):
 
     @of_those_kept
     def answer(codes, positives, codebook, rows):
-        logits = (codebook[codes] @ codebook.T).masked_fill(F.one_hot(codes, len(codebook)).bool(), fill)
+        logits = (codebook[codes] @ codebook.T).masked_fill(
+            F.one_hot(codes, len(codebook)).bool(), fill
+        )
         return -over(logits.log_softmax(1)[:, positives])
 
     return answer
@@ -301,7 +317,9 @@ def barred_in_place(codes, positives, codebook, rows):
     return -(powers[rows, positives] / powers.sum(1)).log().mean()
 
 
-def diversity_with(rows=lambda e, c, p: e[c] @ e.T, fill=-torch.inf, barred=lambda c, p: c, reduce=None):
+def diversity_with(
+    rows=lambda e, c, p: e[c] @ e.T, fill=-torch.inf, barred=lambda c, p: c, reduce=None
+):
     """A diversity loss with one of its steps replaced."""
 
     def answer(codes, positives, codebook):
@@ -337,7 +355,9 @@ def softmax_twice(codes, positives, codebook):
     kept = positives != NO_POSITIVE
     if not kept.any():
         return codebook.sum() * 0
-    logits = (codebook[codes] @ codebook.T).masked_fill(F.one_hot(codes, len(codebook)).bool(), -torch.inf)
+    logits = (codebook[codes] @ codebook.T).masked_fill(
+        F.one_hot(codes, len(codebook)).bool(), -torch.inf
+    )
     return F.cross_entropy(logits[kept].softmax(1), positives[kept])
 
 
@@ -345,7 +365,9 @@ def diagonal_filled(codes, positives, codebook):
     kept = positives != NO_POSITIVE
     if not kept.any():
         return codebook.sum() * 0
-    return F.cross_entropy((codebook[codes[kept]] @ codebook.T).fill_diagonal_(-torch.inf), positives[kept])
+    return F.cross_entropy(
+        (codebook[codes[kept]] @ codebook.T).fill_diagonal_(-torch.inf), positives[kept]
+    )
 
 
 def columns_barred(codes, positives, codebook):
@@ -368,12 +390,16 @@ def minus_one_as_a_code(codes, positives, codebook):
 
 def mean_of_none(codes, positives, codebook):
     kept = positives != NO_POSITIVE
-    logits = (codebook[codes] @ codebook.T).masked_fill(F.one_hot(codes, len(codebook)).bool(), -torch.inf)
+    logits = (codebook[codes] @ codebook.T).masked_fill(
+        F.one_hot(codes, len(codebook)).bool(), -torch.inf
+    )
     return F.cross_entropy(logits[kept], positives[kept])
 
 
 def times_one_hot(codes, positives, codebook):
-    logits = (codebook[codes] @ codebook.T).masked_fill(F.one_hot(codes, len(codebook)).bool(), -torch.inf)
+    logits = (codebook[codes] @ codebook.T).masked_fill(
+        F.one_hot(codes, len(codebook)).bool(), -torch.inf
+    )
     return -(logits.log_softmax(1) * F.one_hot(positives.clamp(min=0), len(codebook))).sum(1).mean()
 
 
@@ -384,7 +410,9 @@ def cosines(e, c, p):
 # 4.4 Sinkhorn
 
 
-def sinkhorn_with(steps="rc", sign=-1, mass=None, rounds=lambda n: n, scale=lambda d, epsilon: d / epsilon):
+def sinkhorn_with(
+    steps="rc", sign=-1, mass=None, rounds=lambda n: n, scale=lambda d, epsilon: d / epsilon
+):
     """Alternate scaling, one step a letter: rows or columns."""
 
     def answer(distances, epsilon, iterations):
@@ -462,7 +490,9 @@ def sinkhorn_until_nothing_changes(distances, epsilon, iterations):
 
 
 def columns_of_one_scaled_at_the_end(distances, epsilon, iterations):
-    return sinkhorn_with(mass=1)(distances, epsilon, iterations) * len(distances) / distances.shape[1]
+    return (
+        sinkhorn_with(mass=1)(distances, epsilon, iterations) * len(distances) / distances.shape[1]
+    )
 
 
 def diversity_without_exp(codes, positives, codebook):
@@ -473,16 +503,28 @@ def diversity_without_exp(codes, positives, codebook):
 
 
 RIGHT = {
-    "4.1": [perplexity_by_loop, perplexity_in_torch, lambda loads: 2 ** entropy(loads, np.log2),
-            lambda loads: np.prod((loads / loads.sum()) ** (-loads / loads.sum()))],
+    "4.1": [
+        perplexity_by_loop,
+        perplexity_in_torch,
+        lambda loads: 2 ** entropy(loads, np.log2),
+        lambda loads: np.prod((loads / loads.sum()) ** (-loads / loads.sum())),
+    ],
     "4.2": [positives_by_loop, positives_by_largest_noise, positives_by_steps, sample_positives],
-    "4.3": [diversity_by_loop, diversity_by_ignore_index, lambda c, p, e: diversity_loss(c[:, None], p[:, None], [e]),
-            diversity_or(0), diversity_or(0.0), diversity_or(torch.tensor(0)), diversity_as_written,
-            diversity_by_probabilities, diversity_masked(chosen_by_where),
-            diversity_masked(lambda per_item, has: per_item[has]),
-            lambda c, p, e: diversity_by_loop(c, p, e.double())],
+    "4.3": [
+        diversity_by_loop,
+        diversity_by_ignore_index,
+        lambda c, p, e: diversity_loss(c[:, None], p[:, None], [e]),
+        diversity_or(0),
+        diversity_or(0.0),
+        diversity_or(torch.tensor(0)),
+        diversity_as_written,
+        diversity_by_probabilities,
+        diversity_masked(chosen_by_where),
+        diversity_masked(lambda per_item, has: per_item[has]),
+        lambda c, p, e: diversity_by_loop(c, p, e.double()),
+    ],
     "4.4": [sinkhorn_by_two_vectors, sinkhorn_in_logarithms, columns_of_one_scaled_at_the_end],
-}  # fmt: skip
+}
 
 WRONG = [
     ("4.1", entropy, "the entropy itself; the perplexity"),
@@ -492,8 +534,16 @@ WRONG = [
     ("4.1", lambda loads: np.exp(-entropy(loads)), "minus sign"),
     ("4.1", perplexity_with_dead_codes, "dead code"),
     ("4.1", perplexity_of_trimmed_loads, "dead code"),
-    ("4.1", lambda loads: exp_entropy((p := loads / loads.sum())[p > 1e-3]), "small shares left out"),
-    ("4.1", lambda loads: np.exp((loads / loads.sum() * np.log(-loads / loads.sum())).sum()), "a negative number"),
+    (
+        "4.1",
+        lambda loads: exp_entropy((p := loads / loads.sum())[p > 1e-3]),
+        "small shares left out",
+    ),
+    (
+        "4.1",
+        lambda loads: np.exp((loads / loads.sum() * np.log(-loads / loads.sum())).sum()),
+        "a negative number",
+    ),
     ("4.1", perplexity_of_counts, "Divide by their sum"),
     ("4.1", lambda loads: 1 / ((loads / loads.sum()) ** 2).sum(), "another measure"),
     ("4.1", lambda loads: int((loads > 0).sum()), "number of codes in use"),
@@ -501,23 +551,43 @@ WRONG = [
     ("4.1", lambda loads: loads / loads.sum(), "should be a number"),
     ("4.1", lambda loads: perplexity_parts(loads).sum(), "First the sum, then `exp`"),
     ("4.1", perplexity_parts, "a reduction such as `.sum()` or `.mean()` is missing"),
-    ("4.1", lambda loads: torch.from_numpy(perplexity_parts(loads)), "a reduction such as `.sum()` or `.mean()` is"),
+    (
+        "4.1",
+        lambda loads: torch.from_numpy(perplexity_parts(loads)),
+        "a reduction such as `.sum()` or `.mean()` is",
+    ),
     ("4.1", lambda loads: np.exp(entropy(loads, np.log10)), "`log10` undone by `exp`"),
     ("4.1", lambda loads: int(np.exp(entropy(loads))), "made a whole number"),
     ("4.1", lambda loads: round(np.exp(entropy(loads))), "made a whole number"),
     ("4.1", lambda loads: np.exp(entropy(loads)) / len(loads), "divided by the number of codes"),
     ("4.1", lambda loads: exp_entropy(loads / len(loads)), "loads divided by the number of codes"),
     ("4.1", lambda loads: exp_entropy(loads / loads.max()), "loads divided by the largest"),
-    ("4.1", lambda loads: np.exp(-np.log(loads[loads > 0] / loads.sum()).mean()), "weighted by its share"),
+    (
+        "4.1",
+        lambda loads: np.exp(-np.log(loads[loads > 0] / loads.sum()).mean()),
+        "weighted by its share",
+    ),
     ("4.1", lambda loads: exp_entropy((loads + 1) / (loads + 1).sum()), "1 added to the loads"),
     ("4.1", lambda loads: np.exp(entropy(np.maximum(loads, 1))), "counted as if it had an item"),
     ("4.1", logarithm_of_counts, "the logarithm of the loads"),
-    ("4.1", lambda loads: np.prod(loads[loads > 0] / loads.sum()), "is a weight missing, or the minus sign?"),
-    ("4.1", lambda loads: np.exp(-entropy(loads) * loads.max()), "nearly 0, where a perplexity is at least 1"),
+    (
+        "4.1",
+        lambda loads: np.prod(loads[loads > 0] / loads.sum()),
+        "is a weight missing, or the minus sign?",
+    ),
+    (
+        "4.1",
+        lambda loads: np.exp(-entropy(loads) * loads.max()),
+        "nearly 0, where a perplexity is at least 1",
+    ),
     ("4.2", positives_with(lambda c, g: g[c][:, None] == g), "among those that can be drawn"),
     ("4.2", positives_with(others_of_group, alone="itself"), "nothing to draw"),
     ("4.2", positives_with(others_of_group, alone=0), "nothing to draw"),
-    ("4.2", positives_with(lambda c, g: c[:, None] != torch.arange(len(g))), "over all other codes"),
+    (
+        "4.2",
+        positives_with(lambda c, g: c[:, None] != torch.arange(len(g))),
+        "over all other codes",
+    ),
     ("4.2", drawn_then_thrown_away, "thrown away"),
     ("4.2", always_the_next, "draw anew for every item"),
     ("4.2", once_per_code, "draw anew for every item"),
@@ -531,13 +601,21 @@ WRONG = [
     ("4.2", place_in_the_group, "a place within the list"),
     ("4.2", lambda c, g: g[c], "number of the group"),
     ("4.2", group_of_the_draw, "the number of the group, where a code was meant"),
-    ("4.2", lambda c, g: g[sample_positives(c, g)], "the number of the group, where a code was meant"),
+    (
+        "4.2",
+        lambda c, g: g[sample_positives(c, g)],
+        "the number of the group, where a code was meant",
+    ),
     ("4.2", cases_exchanged, "the two cases are exchanged"),
     ("4.2", none_as_soon_as_one_is_alone, "Each row is to be looked at by itself"),
     ("4.2", lambda c, g: sample_positives(c, g).float(), "should be int64"),
     ("4.2", lambda c, g: sample_positives(c, g)[:, None], "a column: `multinomial"),
     ("4.2", lambda c, g: sample_positives(c, g).tolist(), "should be a tensor"),
-    ("4.2", lambda c, g: torch.multinomial(others_of_group(c, g).float(), 1)[:, 0], "stopped with RuntimeError"),
+    (
+        "4.2",
+        lambda c, g: torch.multinomial(others_of_group(c, g).float(), 1)[:, 0],
+        "stopped with RuntimeError",
+    ),
     ("4.3", lambda c, p, e: diversity_by_loop(c, p, e)[None], "`keepdim`"),
     ("4.3", diversity_with(fill=None), "left among the logits"),
     ("4.3", diversity_with(fill=0.0), "exp(0) = 1 still counts"),
@@ -553,10 +631,18 @@ WRONG = [
     ("4.3", diversity_with(rows=lambda e, c, p: e[c] @ e.detach().T), "`detach()` on one side"),
     ("4.3", diversity_with(rows=lambda e, c, p: (e[c] @ e.T).detach()), "teaches nothing"),
     ("4.3", diversity_with(reduce=lambda per_item, codes: per_item.sum()), "a sum over items"),
-    ("4.3", diversity_with(reduce=lambda per_item, codes: per_item.sum() / len(codes)), "positive are counted"),
+    (
+        "4.3",
+        diversity_with(reduce=lambda per_item, codes: per_item.sum() / len(codes)),
+        "positive are counted",
+    ),
     ("4.3", diversity_with(reduce=lambda per_item, codes: per_item), "one loss per item"),
     ("4.3", diversity_with(reduce=lambda per_item, codes: -per_item.mean()), "minus sign"),
-    ("4.3", diversity_with(reduce=lambda per_item, codes: (-per_item).exp().mean()), "logarithm is missing"),
+    (
+        "4.3",
+        diversity_with(reduce=lambda per_item, codes: (-per_item).exp().mean()),
+        "logarithm is missing",
+    ),
     ("4.3", from_the_positives, "the positives' rows"),
     ("4.3", minus_one_as_a_code, "taken for a positive"),
     ("4.3", mean_of_none, "0 / 0"),
@@ -567,12 +653,20 @@ WRONG = [
     ("4.3", columns_barred, "Bar one entry a row"),
     ("4.3", every_positive_in_every_row(), "`[torch.arange(len(codes)), positives]`"),
     ("4.3", every_positive_in_every_row(fill=-1e9), "every item's positive in every row"),
-    ("4.3", every_positive_in_every_row(over=lambda log_p: log_p.sum() / len(log_p)), "every item's positive in every"),
+    (
+        "4.3",
+        every_positive_in_every_row(over=lambda log_p: log_p.sum() / len(log_p)),
+        "every item's positive in every",
+    ),
     ("4.3", diversity_with(rows=lambda e, c, p: -e[c] @ e.T), "the sign of the dot products"),
     ("4.3", times_one_hot, "minus infinity times zero"),
     ("4.3", diversity_masked(times_the_mask), "not by a product with 0"),
     ("4.3", cross_entropy_times_the_mask, "not by a product with 0"),
-    ("4.3", diversity_masked(chosen_by_where, per_item=lambda logits: logits.softmax(1).log()), "0 times infinity"),
+    (
+        "4.3",
+        diversity_masked(chosen_by_where, per_item=lambda logits: logits.softmax(1).log()),
+        "0 times infinity",
+    ),
     ("4.3", barred_in_place, "its gradient cannot be computed"),
     ("4.3", barred_in_place, "an operation in place"),
     ("4.3", lambda c, p, e: diversity_by_ignore_index(c, p, e).item(), "should be a tensor"),
@@ -587,21 +681,49 @@ WRONG = [
     ("4.4", sinkhorn_with(mass=1.0), "columns that sum to 1"),
     ("4.4", sinkhorn_with(rounds=lambda n: 1), "one round only"),
     ("4.4", always_the_first_table, "always the first table"),
-    ("4.4", lambda d, e, n: sinkhorn_with("r" * n + "c" * n, rounds=lambda n: 1)(d, e, n), "before all columns"),
+    (
+        "4.4",
+        lambda d, e, n: sinkhorn_with("r" * n + "c" * n, rounds=lambda n: 1)(d, e, n),
+        "before all columns",
+    ),
     ("4.4", sinkhorn_with(rounds=lambda n: n + 1), "one round too many"),
     ("4.4", sinkhorn_with(rounds=lambda n: n - 1), "one round too few"),
-    ("4.4", lambda d, e, n: (q := sinkhorn_with()(d, e, n)) / q.sum(1, keepdims=True), "rows scaled once more"),
+    (
+        "4.4",
+        lambda d, e, n: (q := sinkhorn_with()(d, e, n)) / q.sum(1, keepdims=True),
+        "rows scaled once more",
+    ),
     ("4.4", lambda d, e, n: sinkhorn_with(mass=d.shape[1] / len(d))(d, e, n), "turn it over"),
     ("4.4", lambda d, e, n: sinkhorn_with(mass=len(d) // d.shape[1])(d, e, n), "Keep its fraction"),
-    ("4.4", lambda d, e, n: sinkhorn_with(mass=round(len(d) / d.shape[1]))(d, e, n), "Keep its fraction"),
+    (
+        "4.4",
+        lambda d, e, n: sinkhorn_with(mass=round(len(d) / d.shape[1]))(d, e, n),
+        "Keep its fraction",
+    ),
     ("4.4", lambda d, e, n: sinkhorn_with(mass=len(d))(d, e, n), "sum to the items"),
-    ("4.4", lambda d, e, n: np.eye(d.shape[1])[sinkhorn_with()(d, e, n).argmax(1)], "table of shares"),
+    (
+        "4.4",
+        lambda d, e, n: np.eye(d.shape[1])[sinkhorn_with()(d, e, n).argmax(1)],
+        "table of shares",
+    ),
     ("4.4", sinkhorn_with(scale=lambda d, epsilon: d), "epsilon is missing"),
     ("4.4", sinkhorn_with(scale=lambda d, epsilon: d * epsilon), "divide"),
-    ("4.4", sinkhorn_with(scale=lambda d, epsilon: centre_distances(d) / epsilon), "mapped already"),
-    ("4.4", sinkhorn_with(scale=lambda d, epsilon: mapped_once_more(d) / epsilon), "mapped already"),
+    (
+        "4.4",
+        sinkhorn_with(scale=lambda d, epsilon: centre_distances(d) / epsilon),
+        "mapped already",
+    ),
+    (
+        "4.4",
+        sinkhorn_with(scale=lambda d, epsilon: mapped_once_more(d) / epsilon),
+        "mapped already",
+    ),
     ("4.4", sinkhorn_by(start=lambda d, epsilon: np.exp(-d) / epsilon), "outside `exp`"),
-    ("4.4", sinkhorn_by(lambda q: q / q.sum(axis=0), lambda q: q / q.sum(axis=1, keepdims=True)), "two axes swapped"),
+    (
+        "4.4",
+        sinkhorn_by(lambda q: q / q.sum(axis=0), lambda q: q / q.sum(axis=1, keepdims=True)),
+        "two axes swapped",
+    ),
     ("4.4", sinkhorn_by(rows=lambda q: q / q.sum(axis=1)), "`keepdims=True` is missing"),
     ("4.4", lambda d, e, n: sinkhorn_with()(d, e, n) / len(d), "a total of 1"),
     ("4.4", lambda d, e, n: np.log(sinkhorn_with()(d, e, n)), "`exp` at the end"),

@@ -1,4 +1,6 @@
-"""Answers to lesson 05: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 05: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import json
 from collections import Counter
@@ -7,7 +9,7 @@ import numpy as np
 import torch
 
 from letterlib.analysis.collaborative_signal import target_ranks
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenizer.identifiers import Identifiers
 
 NAMES = {"np": np, "torch": torch, "Identifiers": Identifiers}
 """What the notebook has imported by the time it reaches its exercises."""
@@ -63,7 +65,10 @@ def second_of_the_list(codes, cf_vectors):
 
 def first_of_the_list_but_itself(codes, cf_vectors):
     unit = cf_vectors / np.linalg.norm(cf_vectors, axis=1, keepdims=True)
-    nearest = [[j for j in row if j != i][0] for i, row in enumerate(np.argsort(-(unit @ unit.T), axis=1).tolist())]
+    nearest = [
+        [j for j in row if j != i][0]
+        for i, row in enumerate(np.argsort(-(unit @ unit.T), axis=1).tolist())
+    ]
     return (codes == codes[nearest]).mean(axis=0)
 
 
@@ -129,7 +134,9 @@ def rank_of_scores(change):
     """The rank by the scores after a change of them."""
 
     def answer(states, vectors, targets):
-        return rank_in(lambda scores: np.argsort(-change(scores), axis=1, kind="stable"))(states, vectors, targets)
+        return rank_in(lambda scores: np.argsort(-change(scores), axis=1, kind="stable"))(
+            states, vectors, targets
+        )
 
     return answer
 
@@ -180,7 +187,9 @@ def table_by_loop(codes):
     for item in range(len(codes)):
         table[str(item)] = []
         for level in range(codes.shape[1]):
-            table[str(item)].append("<" + chr(ord("a") + level) + "_" + str(codes[item, level]) + ">")
+            table[str(item)].append(
+                "<" + chr(ord("a") + level) + "_" + str(codes[item, level]) + ">"
+            )
     return table
 
 
@@ -192,7 +201,10 @@ def table_of_library(codes):
 def table_with(token, row=lambda tokens: tokens, key=str, codes_of=lambda codes: codes):
     def answer(codes):
         codes = codes_of(codes)
-        return {key(i): row([token(chr(97 + k), int(c)) for k, c in enumerate(one)]) for i, one in enumerate(codes)}
+        return {
+            key(i): row([token(chr(97 + k), int(c)) for k, c in enumerate(one)])
+            for i, one in enumerate(codes)
+        }
 
     return answer
 
@@ -214,15 +226,21 @@ def right_token(letter, code):
 
 RIGHT = {
     "5.1": [similarity_by_loop, similarity_in_torch, first_of_the_list_but_itself],
-    "5.2": [rank_by_counting, rank_by_loop, lambda s, v, t: np.argsort(order_of(s, v), axis=1)[np.arange(len(t)), t]],
+    "5.2": [
+        rank_by_counting,
+        rank_by_loop,
+        lambda s, v, t: np.argsort(order_of(s, v), axis=1)[np.arange(len(t)), t],
+    ],
     "5.3": [sharing_by_counter, sharing_by_comparison],
     "5.4": [
         table_by_loop,
         table_of_library,
         lambda codes: json.loads(json.dumps(table_by_loop(codes))),
         lambda codes: dict(reversed(table_by_loop(codes).items())),
-        table_with(right_token, row=lambda tokens: list(np.array(tokens))),  # NumPy's strings are strings, for JSON too
-    ],  # fmt: skip
+        table_with(
+            right_token, row=lambda tokens: list(np.array(tokens))
+        ),  # NumPy's strings are strings, for JSON too
+    ],
 }
 
 WRONG = [
@@ -237,7 +255,11 @@ WRONG = [
     ("5.1", similarity_with(shares=lambda equal: equal.mean(axis=1)), "mean over levels"),
     ("5.1", similarity_with(shares=lambda equal: equal.mean()), "keep the levels apart"),
     ("5.1", similarity_with(shares=lambda equal: equal.sum(axis=0)), "a sum"),
-    ("5.1", similarity_with(shares=lambda equal: np.cumprod(equal, axis=1).mean(axis=0)), "all before it"),
+    (
+        "5.1",
+        similarity_with(shares=lambda equal: np.cumprod(equal, axis=1).mean(axis=0)),
+        "all before it",
+    ),
     ("5.1", similarity_with(shares=lambda equal: 1 - equal.mean(axis=0)), "*different* codes"),
     ("5.1", lambda codes, v: torch.from_numpy(similarity_with()(codes, v)), "should be an array"),
     ("5.1", changes_its_input, "in place"),
@@ -245,66 +267,152 @@ WRONG = [
     ("5.1", similarity_with(itself=0), "not low enough"),
     ("5.1", similarity_with(itself=-1), "not low enough"),
     ("5.1", without_all_that_are_equal, "by its place"),
-    ("5.1", lambda codes, v: np.float64(similarity_with()(codes, v)[0]), "a `return` inside the loop"),
+    (
+        "5.1",
+        lambda codes, v: np.float64(similarity_with()(codes, v)[0]),
+        "a `return` inside the loop",
+    ),
     ("5.1", lambda codes, v: similarity_with()(codes, v - v.mean(axis=0)), "their mean taken away"),
     ("5.1", similarity_with(lambda v: cosines_by_column(v)), "Every *row* is a vector"),
     ("5.1", similarity_with(shares=lambda equal: equal.any(axis=0)), "is true or false"),
-    ("5.2", rank_with(lambda scores, own, ids, t: (scores > own).sum(axis=1)), "ties all go to the target"),
+    (
+        "5.2",
+        rank_with(lambda scores, own, ids, t: (scores > own).sum(axis=1)),
+        "ties all go to the target",
+    ),
     ("5.2", lambda *case: target_ranks(*case).astype(float), "a conversion such as `.astype(...)`"),
-    ("5.2", lambda *case: target_ranks(*case).astype(float), "hold fractions unless they are given `dtype=int`"),
-    ("5.2", rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1) - 1), "ties all go against"),
-    ("5.2", rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1)), "comes after itself"),
+    (
+        "5.2",
+        lambda *case: target_ranks(*case).astype(float),
+        "hold fractions unless they are given `dtype=int`",
+    ),
+    (
+        "5.2",
+        rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1) - 1),
+        "ties all go against",
+    ),
+    (
+        "5.2",
+        rank_with(lambda scores, own, ids, t: (scores >= own).sum(axis=1)),
+        "comes after itself",
+    ),
     ("5.2", lambda s, v, t: rank_by_counting(s, v, t) + 1, "counting from 1"),
     ("5.2", lambda s, v, t: order_of(s, v)[np.arange(len(t)), t], "which item is at a place"),
     ("5.2", lambda s, v, t: order_of(s, v), "whole ranking"),
     ("5.2", rank_with(lambda scores, own, ids, t: (scores < own).sum(axis=1)), "*lower* score"),
     ("5.2", rank_with(lambda scores, own, ids, t: own[:, 0]), "target's score"),
     ("5.2", lambda s, v, t: rank_by_counting(s, v, t).tolist(), "should be an array"),
-    ("5.2", rank_with(lambda scores, own, ids, t: ((scores > own) | (ids < t)).sum(axis=1)), "every lower id counted"),
+    (
+        "5.2",
+        rank_with(lambda scores, own, ids, t: ((scores > own) | (ids < t)).sum(axis=1)),
+        "every lower id counted",
+    ),
     ("5.2", lambda s, v, t: rank_by_counting(s, v, t).astype(float), "is fractions"),
     ("5.2", without_a_new_axis, "stopped with"),
     ("5.2", rank_by_cosines, "cosines"),
     ("5.2", rank_in(lambda scores: np.argsort(scores, axis=1)[:, ::-1]), "ties"),
     ("5.2", rank_in(ties_by_last_digit), "ties in another order"),
-    ("5.2", rank_in(lambda scores: torch.from_numpy(scores).topk(scores.shape[1]).indices.numpy()), "ties"),
     (
         "5.2",
-        rank_with(lambda scores, own, ids, t: ((scores > own) | ((scores == own) & (ids > t))).sum(axis=1)),
+        rank_in(lambda scores: torch.from_numpy(scores).topk(scores.shape[1]).indices.numpy()),
+        "ties",
+    ),
+    (
+        "5.2",
+        rank_with(
+            lambda scores, own, ids, t: ((scores > own) | ((scores == own) & (ids > t))).sum(axis=1)
+        ),
         "*higher* id",
     ),
     ("5.2", rank_of_scores(lambda scores: scores.astype(int)), "made whole numbers"),
     ("5.2", rank_of_scores(np.round), "made whole numbers"),
     ("5.2", rank_of_scores(lambda scores: scores.round(2)), "scores that are rounded"),
-    ("5.2", rank_of_scores(lambda scores: scores - np.arange(scores.shape[1])), "the order of the ids alone"),
+    (
+        "5.2",
+        rank_of_scores(lambda scores: scores - np.arange(scores.shape[1])),
+        "the order of the ids alone",
+    ),
     ("5.2", lambda states, vectors, targets: targets, "or the targets themselves"),
-    ("5.2", rank_of_scores(lambda scores: scores - 0.01 * np.arange(scores.shape[1])), "a number per id"),
-    ("5.2", rank_of_scores(lambda scores: scores - 1e-4 * np.arange(scores.shape[1])), "a number per id"),
-    ("5.3", sharing_with(lambda codes, sizes: (sizes * (sizes - 1) // 2).sum()), "pairs and five items"),
+    (
+        "5.2",
+        rank_of_scores(lambda scores: scores - 0.01 * np.arange(scores.shape[1])),
+        "a number per id",
+    ),
+    (
+        "5.2",
+        rank_of_scores(lambda scores: scores - 1e-4 * np.arange(scores.shape[1])),
+        "a number per id",
+    ),
+    (
+        "5.3",
+        sharing_with(lambda codes, sizes: (sizes * (sizes - 1) // 2).sum()),
+        "pairs and five items",
+    ),
     ("5.3", sharing_with(lambda codes, sizes: (sizes * (sizes - 1)).sum()), "each counted twice"),
     ("5.3", sharing_with(lambda codes, sizes: len(codes) - len(sizes)), "beyond the first"),
     ("5.3", sharing_with(lambda codes, sizes: (sizes > 1).sum()), "identifiers that are shared"),
-    ("5.3", lambda codes: sharing_by_counter(np.array([(a, b, c, d) for a, b, c, d in codes])), "stopped with"),
+    (
+        "5.3",
+        lambda codes: sharing_by_counter(np.array([(a, b, c, d) for a, b, c, d in codes])),
+        "stopped with",
+    ),
     ("5.3", lambda codes: sharing_by_counter(codes[:, :4]), ""),
     ("5.3", sharing_with(lambda codes, sizes: (sizes == 1).sum()), "*alone*"),
-    ("5.3", sharing_with(rate=lambda found, n, sizes: found / n), "1 - distinct identifiers / items"),
+    (
+        "5.3",
+        sharing_with(rate=lambda found, n, sizes: found / n),
+        "1 - distinct identifiers / items",
+    ),
     ("5.3", sharing_with(rate=lambda found, n, sizes: len(sizes) / n), "Take it from 1"),
-    ("5.3", sharing_with(rate=lambda found, n, sizes: (sizes > 1).sum() / len(sizes)), "are shared, divided"),
-    ("5.3", sharing_with(rate=lambda found, n, sizes: (sizes > 1).sum() / n), "how many identifiers are shared"),
+    (
+        "5.3",
+        sharing_with(rate=lambda found, n, sizes: (sizes > 1).sum() / len(sizes)),
+        "are shared, divided",
+    ),
+    (
+        "5.3",
+        sharing_with(rate=lambda found, n, sizes: (sizes > 1).sum() / n),
+        "how many identifiers are shared",
+    ),
     ("5.3", shared_numbers, "compares whole rows"),
     ("5.3", any_code_shared, "`all`, not `any`"),
-    ("5.3", lambda codes: (sharing_by_counter(codes)[0], shared_numbers(codes)[1]), "compares whole rows"),
-    ("5.3", lambda codes: (sharing_by_counter(codes)[0], 1 - len(np.unique(codes)) / codes.size), "whole rows"),
-    ("5.3", lambda codes: sharing_by_counter((codes @ 10 ** np.arange(codes.shape[1])[::-1])[:, None]), ""),
-    ("5.3", lambda codes: sharing_by_counter((codes @ 100 ** np.arange(codes.shape[1])[::-1])[:, None]), ""),
+    (
+        "5.3",
+        lambda codes: (sharing_by_counter(codes)[0], shared_numbers(codes)[1]),
+        "compares whole rows",
+    ),
+    (
+        "5.3",
+        lambda codes: (sharing_by_counter(codes)[0], 1 - len(np.unique(codes)) / codes.size),
+        "whole rows",
+    ),
+    (
+        "5.3",
+        lambda codes: sharing_by_counter((codes @ 10 ** np.arange(codes.shape[1])[::-1])[:, None]),
+        "",
+    ),
+    (
+        "5.3",
+        lambda codes: sharing_by_counter((codes @ 100 ** np.arange(codes.shape[1])[::-1])[:, None]),
+        "",
+    ),
     ("5.3", sharing_with(lambda codes, sizes: sizes.sum()), "more than one item has"),
     ("5.3", lambda codes: sharing_by_counter(codes)[0], "return two numbers"),
     ("5.3", lambda codes: tuple(reversed(sharing_by_counter(codes))), "other order"),
-    ("5.3", lambda codes: sharing_by_counter(np.array([["".join(map(str, row))] for row in codes])), "codes joined"),
+    (
+        "5.3",
+        lambda codes: sharing_by_counter(np.array([["".join(map(str, row))] for row in codes])),
+        "codes joined",
+    ),
     ("5.3", sharing_with(rate=lambda found, n, sizes: 100 * (1 - len(sizes) / n)), "a percentage"),
     ("5.4", table_with(lambda letter, code: f"<{code}>"), "letter is missing"),
     ("5.4", table_with(lambda letter, code: f"<a_{code}>"), "the letter a at every level"),
     ("5.4", table_with_letters_of_items, "the letter of the item's row"),
-    ("5.4", table_with(lambda letter, code: f"<{'_abcdefghijklmnopqrstuvwxyz'.index(letter)}_{code}>"), "a number for"),
+    (
+        "5.4",
+        table_with(lambda letter, code: f"<{'_abcdefghijklmnopqrstuvwxyz'.index(letter)}_{code}>"),
+        "a number for",
+    ),
     ("5.4", table_with(lambda letter, code: str(code)), "codes as strings"),
     ("5.4", table_with(lambda letter, code: code), "the codes themselves"),
     ("5.4", table_with(right_token, row=lambda tokens: tokens[::-1]), "wrong order"),
@@ -318,13 +426,28 @@ WRONG = [
     ("5.4", table_with(right_token, key=int), "numbers as keys"),
     ("5.4", lambda codes: {}, "up to the last item"),
     ("5.4", table_of_columns, "a token of another kind: ndarray"),
-    ("5.4", table_with(right_token, row=lambda tokens: list(map(np.array, tokens))), "another kind: ndarray"),
-    ("5.4", table_with(right_token, row=lambda tokens: [one.encode() for one in tokens]), "another kind: bytes"),
-    ("5.4", lambda codes: {str(i): row for i, row in enumerate(codes)}, "the codes themselves"),
-    ("5.4", lambda codes: {str(i): list(row) for i, row in enumerate(codes)}, "the codes themselves"),
     (
         "5.4",
-        lambda codes: {str(i): [f"<{a}_{c}>" for a, c in zip("abcd", r, strict=False)] for i, r in enumerate(codes)},
+        table_with(right_token, row=lambda tokens: list(map(np.array, tokens))),
+        "another kind: ndarray",
+    ),
+    (
+        "5.4",
+        table_with(right_token, row=lambda tokens: [one.encode() for one in tokens]),
+        "another kind: bytes",
+    ),
+    ("5.4", lambda codes: {str(i): row for i, row in enumerate(codes)}, "the codes themselves"),
+    (
+        "5.4",
+        lambda codes: {str(i): list(row) for i, row in enumerate(codes)},
+        "the codes themselves",
+    ),
+    (
+        "5.4",
+        lambda codes: {
+            str(i): [f"<{a}_{c}>" for a, c in zip("abcd", r, strict=False)]
+            for i, r in enumerate(codes)
+        },
         "fewer tokens than levels",
     ),
     ("5.4", lambda codes: json.dumps(table_by_loop(codes)), "JSON text"),

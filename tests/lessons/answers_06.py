@@ -1,4 +1,6 @@
-"""Answers to lesson 06: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 06: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import numpy as np
 import torch
@@ -36,7 +38,9 @@ def pair_with(read=None, shift=None, targets=None):
             shift and shift(item_tokens[target], parts[2]),
             targets and targets(item_tokens[target], target),
         )
-        return tuple(right if other is None else other for right, other in zip(parts, wrong, strict=True))
+        return tuple(
+            right if other is None else other for right, other in zip(parts, wrong, strict=True)
+        )
 
     return answer
 
@@ -75,7 +79,11 @@ def loss_by_loop(logits, targets, tau):
 def loss_with(scaled=lambda x, tau: x / tau, mean=None, after=lambda loss, tau: loss):
     def answer(logits, targets, tau):
         counted = targets != -100
-        logs = scaled(logits, tau).log_softmax(dim=2).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+        logs = (
+            scaled(logits, tau)
+            .log_softmax(dim=2)
+            .gather(2, targets.clamp(min=0)[..., None])[..., 0]
+        )
         loss = (-logs * counted).sum() / counted.sum() if mean is None else mean(-logs, counted)
         return after(loss, tau)
 
@@ -112,7 +120,9 @@ def only_the_target_scaled(logits, targets, tau):
 def only_the_others_summed(logits, targets, tau):
     counted = targets != -100
     scaled, own = (logits / tau)[counted], targets[counted][:, None]
-    return (scaled.scatter(1, own, -torch.inf).logsumexp(dim=1) - scaled.gather(1, own)[:, 0]).mean()
+    return (
+        scaled.scatter(1, own, -torch.inf).logsumexp(dim=1) - scaled.gather(1, own)[:, 0]
+    ).mean()
 
 
 def summed_over_places(logits, targets, tau):
@@ -135,7 +145,9 @@ def probabilities_divided_in_place(logits, targets, tau):
     scaled, counted = logits / tau, targets != -100
     p = (scaled - scaled.detach().amax(dim=2, keepdim=True)).exp()
     p /= p.sum(dim=2, keepdim=True)
-    return -p.gather(2, targets.clamp(min=0)[..., None])[..., 0][counted].clamp(min=1e-38).log().mean()
+    return (
+        -p.gather(2, targets.clamp(min=0)[..., None])[..., 0][counted].clamp(min=1e-38).log().mean()
+    )
 
 
 def places_taken_for_tokens(logits, targets, tau):
@@ -239,7 +251,9 @@ def auc_by_loop(positive, negatives, k):
     found = []
     for own, row in zip(positive.tolist(), negatives.tolist(), strict=True):
         hardest = sorted(row)[-k:]
-        found.append(sum(1.0 if other < own else 0.5 if other == own else 0.0 for other in hardest) / k)
+        found.append(
+            sum(1.0 if other < own else 0.5 if other == own else 0.0 for other in hardest) / k
+        )
     return torch.tensor(found, dtype=torch.float64)
 
 
@@ -282,19 +296,43 @@ RIGHT = {
 }
 
 WRONG = [
-    ("6.1", pair_with(films(lambda h, t, n: h[-n:], end=False)), "end token is missing after the history"),
+    (
+        "6.1",
+        pair_with(films(lambda h, t, n: h[-n:], end=False)),
+        "end token is missing after the history",
+    ),
     ("6.1", pair_with(films(lambda h, t, n: h)), "whole history"),
-    ("6.1", lambda *case: tuple(part.float() for part in pair_by_loop(*case)), "they are given `dtype=torch.int64`"),
+    (
+        "6.1",
+        lambda *case: tuple(part.float() for part in pair_by_loop(*case)),
+        "they are given `dtype=torch.int64`",
+    ),
     ("6.1", pair_with(films(lambda h, t, n: h[:n])), "*first* films"),
     ("6.1", pair_with(films(lambda h, t, n: h[-n:][::-1])), "most recent film first"),
     ("6.1", pair_with(films(lambda h, t, n: [*h, t][-n:])), "It is the answer"),
     ("6.1", pair_with(films(lambda h, t, n: list(dict.fromkeys(h))[-n:])), "watched twice"),
-    ("6.1", pair_with(films(lambda h, t, n: [one for one in h if one != t][-n:])), "taken out of the history"),
-    ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].T.flatten(), END])), "codes together"),
+    (
+        "6.1",
+        pair_with(films(lambda h, t, n: [one for one in h if one != t][-n:])),
+        "taken out of the history",
+    ),
+    (
+        "6.1",
+        pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].T.flatten(), END])),
+        "codes together",
+    ),
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h].flatten()[-n:], END])), "you cut tokens"),
     ("6.1", pair_with(lambda h, t, x, n: torch.cat([END, x[h[-n:]].flatten()])), "stands in front"),
-    ("6.1", pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].flatten(), START])), "a pad (0) at the end"),
-    ("6.1", pair_with(lambda h, t, x, n: torch.cat([START, x[h[-n:]].flatten(), END])), "only the decoder has one"),
+    (
+        "6.1",
+        pair_with(lambda h, t, x, n: torch.cat([x[h[-n:]].flatten(), START])),
+        "a pad (0) at the end",
+    ),
+    (
+        "6.1",
+        pair_with(lambda h, t, x, n: torch.cat([START, x[h[-n:]].flatten(), END])),
+        "only the decoder has one",
+    ),
     ("6.1", pair_with(lambda h, t, x, n: torch.tensor([*h[-n:], 1])), "film numbers"),
     ("6.1", pair_with(lambda h, t, x, n: x[h[-n:]]), "one row of it"),
     ("6.1", pair_with(films(lambda h, t, n: h[-n - 1 : -1])), "the most recent film is left out"),
@@ -304,11 +342,27 @@ WRONG = [
     ("6.1", lambda *case: tuple(pair_by_loop(*case)[i] for i in (0, 2, 1)), "the wrong way round"),
     ("6.1", pair_with(shift=lambda own, targets: targets), "Shift them"),
     ("6.1", pair_with(shift=lambda own, targets: own), "without the start token"),
-    ("6.1", pair_with(shift=lambda own, targets: torch.cat([END, own])), "starts with the end token"),
-    ("6.1", pair_with(shift=lambda own, targets: torch.cat([START, own[:-1]])), "last code is missing"),
-    ("6.1", pair_with(shift=lambda own, targets: torch.cat([START, own, END])), "nothing is written after it"),
+    (
+        "6.1",
+        pair_with(shift=lambda own, targets: torch.cat([END, own])),
+        "starts with the end token",
+    ),
+    (
+        "6.1",
+        pair_with(shift=lambda own, targets: torch.cat([START, own[:-1]])),
+        "last code is missing",
+    ),
+    (
+        "6.1",
+        pair_with(shift=lambda own, targets: torch.cat([START, own, END])),
+        "nothing is written after it",
+    ),
     ("6.1", pair_with(targets=lambda own, target: own), "where to stop"),
-    ("6.1", pair_with(targets=lambda own, target: torch.cat([START, own])), "Only the decoder's input"),
+    (
+        "6.1",
+        pair_with(targets=lambda own, target: torch.cat([START, own])),
+        "Only the decoder's input",
+    ),
     ("6.1", lambda *case: pair_by_loop(*case)[0], "return three tensors"),
     ("6.1", lambda *case: pair_by_loop(*case)[:2], "What came is a tensor and a tensor."),
     ("6.1", lambda *case: (*pair_by_loop(*case)[:2], ...), "still to be written"),
@@ -329,8 +383,16 @@ WRONG = [
     ("6.2", loss_with(after=lambda loss, tau: -loss), "the sign"),
     ("6.2", loss_with(scaled=lambda x, tau: x), "tau is not used"),
     ("6.2", loss_with(scaled=lambda x, tau: x * tau), "*times* tau"),
-    ("6.2", loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss / tau), "loss divided by tau"),
-    ("6.2", loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss * tau), "loss times tau"),
+    (
+        "6.2",
+        loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss / tau),
+        "loss divided by tau",
+    ),
+    (
+        "6.2",
+        loss_with(scaled=lambda x, tau: x, after=lambda loss, tau: loss * tau),
+        "loss times tau",
+    ),
     ("6.2", loss_with(after=lambda loss, tau: tau * loss), "on top of the division"),
     ("6.2", loss_with(after=lambda loss, tau: loss / tau), "divided by tau twice"),
     ("6.2", loss_of(counts=lambda targets: targets > 0), "token 0 is left out"),
@@ -349,25 +411,59 @@ WRONG = [
     ("6.2", probabilities_divided_in_place, "an operation in place"),
     ("6.2", flattened_too_far, "stopped with ValueError"),
     ("6.3", weights_with(fill=None), "It is no negative"),
-    ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=None), "Divide by its sum"),
-    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / tau), "target included"),
-    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls), "target included"),
-    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / pulls.sum(1, keepdim=True)), "sum of the whole row"),
-    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / tau / (pulls / tau).sum(1)[:, None]), "adds up to 0"),
     (
         "6.3",
-        weights_of_pulls(lambda pulls, here, tau: (pulls / pulls.sum(1, keepdim=True)).masked_fill(here, 0)),
+        weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=None),
+        "Divide by its sum",
+    ),
+    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / tau), "target included"),
+    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls), "target included"),
+    (
+        "6.3",
+        weights_of_pulls(lambda pulls, here, tau: pulls / pulls.sum(1, keepdim=True)),
         "sum of the whole row",
     ),
-    ("6.3", weights_of_pulls(lambda pulls, here, tau: pulls / -pulls[here][:, None]), "the target has -1"),
-    ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0) / tau, fill=None), "the gradient itself"),
+    (
+        "6.3",
+        weights_of_pulls(lambda pulls, here, tau: pulls / tau / (pulls / tau).sum(1)[:, None]),
+        "adds up to 0",
+    ),
+    (
+        "6.3",
+        weights_of_pulls(
+            lambda pulls, here, tau: (pulls / pulls.sum(1, keepdim=True)).masked_fill(here, 0)
+        ),
+        "sum of the whole row",
+    ),
+    (
+        "6.3",
+        weights_of_pulls(lambda pulls, here, tau: pulls / -pulls[here][:, None]),
+        "the target has -1",
+    ),
+    (
+        "6.3",
+        weights_with(lambda p, here, tau: p.masked_fill(here, 0) / tau, fill=None),
+        "the gradient itself",
+    ),
     ("6.3", weights_with(scaled=lambda x, tau: x), "tau is not used"),
     ("6.3", weights_with(scaled=lambda x, tau: x * tau), "*times* tau"),
     ("6.3", weights_with(fill=0.0), "still gets weight"),
-    ("6.3", weights_with(lambda p, here, tau: p / (1 - p[here])[:, None], fill=None), "the target still has weight"),
+    (
+        "6.3",
+        weights_with(lambda p, here, tau: p / (1 - p[here])[:, None], fill=None),
+        "the target still has weight",
+    ),
     ("6.3", weights_with(fill=-100), "-100 at the target"),
-    ("6.3", weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=-100), "-100 at the target"),
-    ("6.3", weights_with(lambda p, here, tau: p[:, :-1]), "`the table of weights` should have shape"),
+    (
+        "6.3",
+        weights_with(lambda p, here, tau: p.masked_fill(here, 0), fill=-100),
+        "-100 at the target",
+    ),
+    (
+        "6.3",
+        weights_with(lambda p, here, tau: p[:, :-1]),
+        "`the table of weights` should have shape",
+    ),
     ("6.3", weights_with(dim=0), "each row is a case"),
     ("6.3", weights_with(lambda p, here, tau: p.sort(dim=1, descending=True).values), "sorted"),
     ("6.3", weights_with(lambda p, here, tau: p.log()), "logarithms"),
@@ -375,16 +471,30 @@ WRONG = [
     ("6.3", weights_with(lambda p, here, tau: p / p.sum()), "shares of the whole batch"),
     (
         "6.3",
-        weights_with(lambda p, here, tau: p.masked_fill(here, 0) / p.masked_fill(here, 0).sum(), fill=None),
+        weights_with(
+            lambda p, here, tau: p.masked_fill(here, 0) / p.masked_fill(here, 0).sum(), fill=None
+        ),
         "shares of the whole batch",
     ),
     ("6.3", lambda x, t, tau: (x / tau).exp() * (1 - F.one_hot(t, x.shape[1])), "not yet divided"),
-    ("6.3", lambda x, t, tau: (x / tau).index_fill(1, t, -torch.inf).softmax(1), "targets of all rows"),
+    (
+        "6.3",
+        lambda x, t, tau: (x / tau).index_fill(1, t, -torch.inf).softmax(1),
+        "targets of all rows",
+    ),
     ("6.3", weights_with(lambda p, here, tau: p[~here].view(len(p), -1)), "column is gone"),
     ("6.3", weights_with(lambda p, here, tau: p.numpy()), "should be a tensor"),
     ("6.3", weights_in_place, "in place"),
-    ("6.3", lambda x, t, tau: ((x - torch.inf * F.one_hot(t, x.shape[1])) / tau).softmax(1), "infinity times 0"),
-    ("6.3", lambda x, t, tau: (x / tau + F.one_hot(t, x.shape[1]) * -torch.inf).softmax(1), "infinity times 0"),
+    (
+        "6.3",
+        lambda x, t, tau: ((x - torch.inf * F.one_hot(t, x.shape[1])) / tau).softmax(1),
+        "infinity times 0",
+    ),
+    (
+        "6.3",
+        lambda x, t, tau: (x / tau + F.one_hot(t, x.shape[1]) * -torch.inf).softmax(1),
+        "infinity times 0",
+    ),
     (
         "6.3",
         weights_of_pulls(lambda pulls, here, tau: F.normalize(pulls.abs(), p=1, dim=1)),
@@ -394,10 +504,18 @@ WRONG = [
     ("6.4", auc_by_counts, "ties beyond the k hardest"),
     (
         "6.4",
-        auc_with(lambda others, own: ((others < own).sum(1) + 0.5 * (others == own).any(1)) / others.shape[1]),
+        auc_with(
+            lambda others, own: (
+                ((others < own).sum(1) + 0.5 * (others == own).any(1)) / others.shape[1]
+            )
+        ),
         "*Each* tie counts half",
     ),
-    ("6.4", auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1, largest=False).values), "*easiest*"),
+    (
+        "6.4",
+        auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1, largest=False).values),
+        "*easiest*",
+    ),
     ("6.4", auc_with(chosen=lambda negatives, k: negatives[:, :k]), "the first k columns"),
     ("6.4", auc_with(lambda others, own: (others < own).float().mean(dim=1)), "ties count as lost"),
     ("6.4", auc_with(lambda others, own: (others <= own).float().mean(dim=1)), "ties count as won"),
@@ -410,7 +528,11 @@ WRONG = [
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k) * k, "a count"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k) * k / n.shape[1], "only k take part"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k).mean(), "one number per case"),
-    ("6.4", auc_with(lambda others, own: (others < own).any(dim=1).float()), "whether any is beaten"),
+    (
+        "6.4",
+        auc_with(lambda others, own: (others < own).any(dim=1).float()),
+        "whether any is beaten",
+    ),
     ("6.4", auc_with(lambda others, own: (others < own).all(dim=1)), "true or false"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, max(1, k - 1)), "k - 1 negatives"),
     ("6.4", lambda p, n, k: auc_by_sort(p, n, k + 1), "k + 1 negatives"),
@@ -419,11 +541,23 @@ WRONG = [
         lambda p, n, k: auc_by_sort(p, torch.cat([p[:, None], n], dim=1), k),
         "the target among the negatives",
     ),
-    ("6.4", auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1).indices), "the columns of the hardest"),
-    ("6.4", auc_with(chosen=lambda negatives, k: negatives.flatten().topk(k).values[None]), "of all cases together"),
+    (
+        "6.4",
+        auc_with(chosen=lambda negatives, k: negatives.topk(k, dim=1).indices),
+        "the columns of the hardest",
+    ),
+    (
+        "6.4",
+        auc_with(chosen=lambda negatives, k: negatives.flatten().topk(k).values[None]),
+        "of all cases together",
+    ),
     ("6.4", auc_with(lambda others, own: torch.sigmoid(own - others).mean(dim=1)), "a sigmoid"),
     ("6.4", lambda p, n, k: ((n > p[:, None]).sum(dim=1) < k).float(), "whether any is beaten"),
-    ("6.4", auc_with(lambda others, own: (others < own[:, 0]).float().mean(dim=1)), "must match the size"),
+    (
+        "6.4",
+        auc_with(lambda others, own: (others < own[:, 0]).float().mean(dim=1)),
+        "must match the size",
+    ),
     (
         "6.4",
         lambda p, n, k: (auc_by_sort(p, n, k) + 1) / 2,

@@ -1,4 +1,6 @@
-"""Answers to lesson 08: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 08: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import itertools
 from collections import defaultdict
@@ -25,7 +27,10 @@ def trie_by_if(names):
 
 def trie_by_recursion(names):
     first = {name[0] for name in names if name}
-    return {token: trie_by_recursion([name[1:] for name in names if name and name[0] == token]) for token in first}
+    return {
+        token: trie_by_recursion([name[1:] for name in names if name and name[0] == token])
+        for token in first
+    }
 
 
 def overwriting(names):
@@ -172,7 +177,9 @@ def step_with(table=None, forbidden=-torch.inf, keep=True, divisor=None, last=la
 
     def answer(scores, log_probs, allowed, beam):
         summed = scores[:, None] + log_probs if table is None else table(scores, log_probs, allowed)
-        values, index = summed.masked_fill(~allowed, forbidden).flatten().sort(descending=True, stable=True)
+        values, index = (
+            summed.masked_fill(~allowed, forbidden).flatten().sort(descending=True, stable=True)
+        )
         values, index = values[:beam], index[:beam]
         if keep:
             index, values = index[values > -torch.inf], values[values > -torch.inf]
@@ -187,7 +194,9 @@ def step_by_numpy(scores, log_probs, allowed, beam):
     order = np.argsort(-table, kind="stable")[:beam]
     order = order[np.isfinite(table[order])]
     n_tokens = log_probs.shape[1]
-    return tuple(torch.from_numpy(one) for one in (table[order], order // n_tokens, order % n_tokens))
+    return tuple(
+        torch.from_numpy(one) for one in (table[order], order // n_tokens, order % n_tokens)
+    )
 
 
 def step_without(dropped):
@@ -212,7 +221,11 @@ def cut_before_the_mask(scores, log_probs, allowed, beam):
 
 
 def of_every_beam(scores, log_probs, allowed, beam):
-    values, tokens = (scores[:, None] + log_probs).masked_fill(~allowed, -torch.inf).topk(min(beam, len(log_probs[0])))
+    values, tokens = (
+        (scores[:, None] + log_probs)
+        .masked_fill(~allowed, -torch.inf)
+        .topk(min(beam, len(log_probs[0])))
+    )
     return values, torch.arange(len(scores))[:, None].expand_as(tokens), tokens
 
 
@@ -222,7 +235,10 @@ def zeros_for_a_mask(scores, log_probs, allowed, beam):
 
 def sums_times_the_mask(scores, log_probs, allowed, beam):
     return step_by_sort(
-        torch.zeros_like(scores), (scores[:, None] + log_probs) * allowed, torch.ones_like(allowed), beam
+        torch.zeros_like(scores),
+        (scores[:, None] + log_probs) * allowed,
+        torch.ones_like(allowed),
+        beam,
     )
 
 
@@ -328,10 +344,15 @@ def ranges_by_counting(codes, level):
 
 
 def joined_to_a_number(base_of):
-    """The right ranges, of beginnings written as numbers. base_of: codes -> base; in 10, 0, 10 and 1, 0 are one."""
+    """The right ranges, of beginnings written as numbers. base_of: codes -> base; in 10, 0, 10 and
+    1, 0 are one.
+    """
 
     def answer(codes, level):
-        numbers = [codes[:, :length] @ base_of(codes) ** np.arange(length)[::-1] for length in (level, level + 1)]
+        numbers = [
+            codes[:, :length] @ base_of(codes) ** np.arange(length)[::-1]
+            for length in (level, level + 1)
+        ]
         starts, below = (np.flatnonzero(np.diff(one, prepend=-1)) for one in numbers)
         return np.append(np.searchsorted(below, starts), len(below))
 
@@ -340,7 +361,9 @@ def joined_to_a_number(base_of):
 
 def searched_by_number(base):
     def answer(codes, level):
-        nodes, below = (np.unique(codes[:, :n] @ base ** np.arange(n)[::-1]) for n in (level, level + 1))
+        nodes, below = (
+            np.unique(codes[:, :n] @ base ** np.arange(n)[::-1]) for n in (level, level + 1)
+        )
         return np.append(np.searchsorted(below, nodes * base), len(below))
 
     return answer
@@ -380,7 +403,9 @@ def without_row_0(codes, level):
 
 
 def ranges_of(starts, below=prefix_starts):
-    """The ranges from functions of (codes, length) -> the rows at which beginnings of this length start."""
+    """The ranges from functions of (codes, length) -> the rows at which beginnings of this length
+    start.
+    """
 
     def answer(codes, level):
         children = below(codes, level + 1)
@@ -429,12 +454,16 @@ def dead_by_counting(first_child, dead):
 
 
 def dead_by_loop(first_child, dead):
-    return np.array([bool(dead[a:b].all()) for a, b in zip(first_child, first_child[1:], strict=False)])
+    return np.array(
+        [bool(dead[a:b].all()) for a, b in zip(first_child, first_child[1:], strict=False)]
+    )
 
 
 def dead_with(one, more=0):
     def answer(first_child, dead):
-        return np.array([one(dead[a : b + more]) for a, b in zip(first_child, first_child[1:], strict=False)])
+        return np.array(
+            [one(dead[a : b + more]) for a, b in zip(first_child, first_child[1:], strict=False)]
+        )
 
     return answer
 
@@ -447,7 +476,7 @@ RIGHT = {
         ranges_by_sets,
         ranges_by_counting,
         joined_to_a_number(lambda codes: codes.max() + 1),
-    ],  # fmt: skip
+    ],
     "8.4": [dead_by_reduceat, dead_by_counting, dead_by_loop],
 }
 
@@ -466,13 +495,25 @@ WRONG = [
     ("8.1", with_the_item, "not a dictionary after the end token"),
     ("8.1", never_put_in, "never put under their token"),
     ("8.1", one_for_all, "the same dictionary in several places"),
-    ("8.1", lambda names: trie_by_if([[str(token) for token in name] for name in names]), "not whole numbers"),
+    (
+        "8.1",
+        lambda names: trie_by_if([[str(token) for token in name] for name in names]),
+        "not whole numbers",
+    ),
     ("8.1", lambda names: {0: trie_by_if(names)}, "start token in front"),
     ("8.1", as_long_as_the_first, ""),
     ("8.1", grouped_as_they_stand, ""),
     ("8.1", by_position, "from the next token to the next node"),
-    ("8.2", step_with(table=lambda scores, log_probs, allowed: log_probs), "own score is not added"),
-    ("8.2", lambda s, p, allowed, beam: step_by_sort(s, p, torch.ones_like(allowed), beam), "not allowed"),
+    (
+        "8.2",
+        step_with(table=lambda scores, log_probs, allowed: log_probs),
+        "own score is not added",
+    ),
+    (
+        "8.2",
+        lambda s, p, allowed, beam: step_by_sort(s, p, torch.ones_like(allowed), beam),
+        "not allowed",
+    ),
     ("8.2", zeros_for_a_mask, "0 is the *highest*"),
     ("8.2", sums_times_the_mask, "a mask of zeros: 0 is the *highest*"),
     ("8.2", step_with(table=renormalised), "renormalised over the allowed"),
@@ -481,42 +522,110 @@ WRONG = [
     ("8.2", of_every_beam, "of *every* beam"),
     ("8.2", step_with(forbidden=-1e9), "Return fewer than `beam`"),
     ("8.2", all_of_them, "more than `beam`"),
-    ("8.2", as_many_as_forbidden(lambda table, allowed: table == -torch.inf), "what is not allowed was counted"),
-    ("8.2", as_many_as_forbidden(lambda table, allowed: ~allowed), "what is not allowed was counted"),
+    (
+        "8.2",
+        as_many_as_forbidden(lambda table, allowed: table == -torch.inf),
+        "what is not allowed was counted",
+    ),
+    (
+        "8.2",
+        as_many_as_forbidden(lambda table, allowed: ~allowed),
+        "what is not allowed was counted",
+    ),
     ("8.2", best_of_each_beam, "the best continuation of each beam"),
-    ("8.2", step_with(last=lambda *found: tuple(one[:-1] for one in found)), "the last one is missing"),
+    (
+        "8.2",
+        step_with(last=lambda *found: tuple(one[:-1] for one in found)),
+        "the last one is missing",
+    ),
     ("8.2", in_a_loop_over_the_beam, "stopped with IndexError"),
     ("8.2", cut_before_the_mask, "cut to `beam` before the mask"),
-    ("8.2", step_with(table=lambda scores, log_probs, allowed: scores[:, None] * log_probs), "a product"),
-    ("8.2", step_with(table=lambda s, p, allowed: s.exp()[:, None] + p.exp()), "a sum of probabilities"),
+    (
+        "8.2",
+        step_with(table=lambda scores, log_probs, allowed: scores[:, None] * log_probs),
+        "a product",
+    ),
+    (
+        "8.2",
+        step_with(table=lambda s, p, allowed: s.exp()[:, None] + p.exp()),
+        "a sum of probabilities",
+    ),
     ("8.2", lambda *given: (lambda v, p, t: (p, t, v))(*step_by_sort(*given)), "scores come first"),
     ("8.2", lambda *given: (lambda v, p, t: (v, p / 1, t))(*step_by_sort(*given)), "parents"),
-    ("8.2", lambda s, p, a, beam: step_by_sort(s, p.masked_fill_(~a, -torch.inf), a, beam), "in place"),
+    (
+        "8.2",
+        lambda s, p, a, beam: step_by_sort(s, p.masked_fill_(~a, -torch.inf), a, beam),
+        "in place",
+    ),
     ("8.2", step_without(lambda scores, allowed: scores.isinf()), "numbered among all beams"),
     ("8.2", step_without(lambda scores, allowed: ~allowed.any(1)), "numbered among all beams"),
-    ("8.2", step_without(lambda scores, allowed: scores.isinf() | ~allowed.any(1)), "numbered among all beams"),
+    (
+        "8.2",
+        step_without(lambda scores, allowed: scores.isinf() | ~allowed.any(1)),
+        "numbered among all beams",
+    ),
     ("8.2", later_first, "leaves ties to chance"),
     ("8.2", in_order_of_the_table, "the order of the table"),
     ("8.2", all_above_the_last, "the order of the table"),
     ("8.2", allowed_below_a_dead_beam, "Return fewer than `beam`"),
-    ("8.2", step_with(last=lambda values, parents, tokens: (values, parents * 0, tokens)), "parents"),
+    (
+        "8.2",
+        step_with(last=lambda values, parents, tokens: (values, parents * 0, tokens)),
+        "parents",
+    ),
     ("8.2", lambda s, p, a, beam: step_by_sort(s, p, ~a, beam), "with the `~`"),
-    ("8.2", lambda s, p, a, beam: (s[step_by_sort(s, p, a, beam)[1]], *step_by_sort(s, p, a, beam)[1:]), "continued"),
+    (
+        "8.2",
+        lambda s, p, a, beam: (s[step_by_sort(s, p, a, beam)[1]], *step_by_sort(s, p, a, beam)[1:]),
+        "continued",
+    ),
     ("8.2", turned, "one row a token"),
-    ("8.2", step_with(divisor=lambda scores, log_probs: len(scores)), "divided by the number of beams"),
+    (
+        "8.2",
+        step_with(divisor=lambda scores, log_probs: len(scores)),
+        "divided by the number of beams",
+    ),
     ("8.2", step_with(last=lambda values, parents, tokens: (values, tokens, parents)), "exchanged"),
-    ("8.2", step_with(last=lambda values, parents, tokens: (values.flip(0), parents, tokens)), "worst of the chosen"),
-    ("8.2", step_with(last=lambda values, parents, tokens: (values.exp(), parents, tokens)), "probabilities"),
-    ("8.2", step_with(last=lambda values, parents, tokens: (values, tokens)), "return three tensors"),
-    ("8.2", step_with(last=lambda values, parents, tokens: (values, parents.int(), tokens)), "should be int64"),
+    (
+        "8.2",
+        step_with(last=lambda values, parents, tokens: (values.flip(0), parents, tokens)),
+        "worst of the chosen",
+    ),
+    (
+        "8.2",
+        step_with(last=lambda values, parents, tokens: (values.exp(), parents, tokens)),
+        "probabilities",
+    ),
+    (
+        "8.2",
+        step_with(last=lambda values, parents, tokens: (values, tokens)),
+        "return three tensors",
+    ),
+    (
+        "8.2",
+        step_with(last=lambda values, parents, tokens: (values, parents.int(), tokens)),
+        "should be int64",
+    ),
     ("8.3", lambda codes, level: ranges_by_search(codes, level)[:-1], "last entry is missing"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level)[1:], "first entry is missing"),
-    ("8.3", lambda codes, level: np.append(prefix_starts(codes, level), len(codes)), "rows of `codes`"),
+    (
+        "8.3",
+        lambda codes, level: np.append(prefix_starts(codes, level), len(codes)),
+        "rows of `codes`",
+    ),
     ("8.3", lambda codes, level: np.diff(ranges_by_search(codes, level)), "how many children"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level) + 1, "counted from 1"),
     ("8.3", lambda codes, level: sizes_and_total(ranges_by_search(codes, level)), "and the total"),
-    ("8.3", lambda codes, level: ranges_by_search(np.pad(codes, ((0, 0), (0, 1))), level + 1), "the next level"),
-    ("8.3", lambda codes, level: np.append(ranges_by_search(codes, level)[:-1], len(codes)), "in the last entry"),
+    (
+        "8.3",
+        lambda codes, level: ranges_by_search(np.pad(codes, ((0, 0), (0, 1))), level + 1),
+        "the next level",
+    ),
+    (
+        "8.3",
+        lambda codes, level: np.append(ranges_by_search(codes, level)[:-1], len(codes)),
+        "in the last entry",
+    ),
     ("8.3", without_row_0, "row 0 left out"),
     *(
         ("8.3", joined_to_a_number(lambda codes, base=base: base), "made into numbers")
@@ -530,21 +639,31 @@ WRONG = [
     ("8.3", ranges_of(starts_one_too_small, starts_one_too_small), "speaks of row `i + 1`"),
     ("8.3", ranges_of(prefix_starts, starts_one_too_small), "speaks of row `i + 1`"),
     ("8.3", ranges_of(starts_one_too_small), "speaks of row `i + 1`"),
-    ("8.3", ranges_of(starts_where_all_differ, starts_where_all_differ), "when *any* of their codes does"),
+    (
+        "8.3",
+        ranges_of(starts_where_all_differ, starts_where_all_differ),
+        "when *any* of their codes does",
+    ),
     ("8.3", ranges_of(prefix_starts, starts_where_all_differ), "when *any* of their codes does"),
     ("8.3", ranges_of(starts_where_all_differ), "when *any* of their codes does"),
     ("8.3", searched_to_the_right, "one too large"),
     ("8.3", exchanged, "exchanged in `searchsorted`"),
     (
         "8.3",
-        lambda codes, level: np.lib.stride_tricks.sliding_window_view(ranges_by_search(codes, level), 2),
+        lambda codes, level: np.lib.stride_tricks.sliding_window_view(
+            ranges_by_search(codes, level), 2
+        ),
         "both ends",
     ),
     ("8.3", last_column_alone, "`level + 1` codes"),
     ("8.3", nodes_by_one_column, "one column compared"),
     ("8.3", children_by_two_columns, ""),
     ("8.3", grouped_by_last_code, "end in the same code"),
-    ("8.3", lambda codes, level: np.append(prefix_starts(codes, level + 1), len(codes)), "begin among the rows"),
+    (
+        "8.3",
+        lambda codes, level: np.append(prefix_starts(codes, level + 1), len(codes)),
+        "begin among the rows",
+    ),
     ("8.3", lambda codes, level: ranges_by_search(codes, level).tolist(), "should be an array"),
     ("8.3", lambda codes, level: ranges_by_search(codes, level).astype(float), "is fractions"),
     (
@@ -554,7 +673,11 @@ WRONG = [
         ),
         "parent of every child",
     ),
-    ("8.3", lambda codes, level: ranges_by_search(codes, min(level + 1, codes.shape[1] - 1)), "first_child"),
+    (
+        "8.3",
+        lambda codes, level: ranges_by_search(codes, min(level + 1, codes.shape[1] - 1)),
+        "first_child",
+    ),
     ("8.4", dead_with(np.any), "as soon as *one* child"),
     ("8.4", dead_with(lambda children: children.mean() >= 0.5), "half of its children"),
     ("8.4", dead_with(lambda children: False), ""),
@@ -566,12 +689,24 @@ WRONG = [
     ("8.4", dead_with(lambda children: children[:2].all()), "only the first two"),
     ("8.4", dead_with(lambda children: children[-2:].all()), "only the last two"),
     ("8.4", lambda first_child, dead: dead_by_loop(first_child, dead)[:-1], "last node is missing"),
-    ("8.4", lambda first_child, dead: np.flatnonzero(dead_by_loop(first_child, dead)), "numbers of the dead nodes"),
-    ("8.4", lambda first_child, dead: ~dead_with(np.any)(first_child, dead), "none of whose children"),
+    (
+        "8.4",
+        lambda first_child, dead: np.flatnonzero(dead_by_loop(first_child, dead)),
+        "numbers of the dead nodes",
+    ),
+    (
+        "8.4",
+        lambda first_child, dead: ~dead_with(np.any)(first_child, dead),
+        "none of whose children",
+    ),
     ("8.4", dead_with(np.sum), "how many children are dead"),
     ("8.4", lambda first_child, dead: dead, "the children themselves"),
     ("8.4", dead_with(np.mean), "share of dead children"),
-    ("8.4", lambda first_child, dead: dead_by_loop(first_child, dead).tolist(), "`the dead nodes` should be an array"),
+    (
+        "8.4",
+        lambda first_child, dead: dead_by_loop(first_child, dead).tolist(),
+        "`the dead nodes` should be an array",
+    ),
 ]
 
 HALF_RIGHT = {

@@ -1,4 +1,6 @@
-"""Answers to lesson 10: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 10: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import hashlib
 import itertools
@@ -34,24 +36,37 @@ def grid_by_recursion(entry):
 
 def grid_with(choices=as_list, combine=itertools.product):
     def answer(entry):
-        return [dict(zip(entry, chosen)) for chosen in combine(*[choices(v) for v in entry.values()])]  # noqa: B905
+        return [
+            dict(zip(entry, chosen)) for chosen in combine(*[choices(v) for v in entry.values()])
+        ]  # noqa: B905
 
     return answer
 
 
 def grid_side_by_side(entry):
-    longest = max(len(as_list(value)) for value in entry.values() if isinstance(value, list) or len(entry) == 1)
+    longest = max(
+        len(as_list(value))
+        for value in entry.values()
+        if isinstance(value, list) or len(entry) == 1
+    )
     lists = {name: value for name, value in entry.items() if isinstance(value, list)}
     rows = zip(*lists.values()) if lists else [()] * longest  # noqa: B905
-    return [{name: v for name, v in entry.items() if name not in lists} | dict(zip(lists, row)) for row in rows]  # noqa: B905
+    return [
+        {name: v for name, v in entry.items() if name not in lists} | dict(zip(lists, row))
+        for row in rows
+    ]  # noqa: B905
 
 
 def grid_without_lists_is_none(entry):
-    return grid_by_growing(entry) if any(isinstance(value, list) for value in entry.values()) else []
+    return (
+        grid_by_growing(entry) if any(isinstance(value, list) for value in entry.values()) else []
+    )
 
 
 def grid_in_order_of(order):
-    return lambda entry: grid_by_growing({k: order(v) if isinstance(v, list) else v for k, v in entry.items()})
+    return lambda entry: grid_by_growing(
+        {k: order(v) if isinstance(v, list) else v for k, v in entry.items()}
+    )
 
 
 def grid_first_fastest(entry):
@@ -84,7 +99,9 @@ def grid_of_texts(entry):
 
 
 def grid_of_lists_only(entry):
-    return grid_by_growing({name: value for name, value in entry.items() if isinstance(value, list)})
+    return grid_by_growing(
+        {name: value for name, value in entry.items() if isinstance(value, list)}
+    )
 
 
 def grid_without_empty(entry):
@@ -134,7 +151,9 @@ def only_given(given, defaults, folders):
 
 
 def folders_too(given, defaults, folders):
-    return dict(sorted((defaults | {k: number(v) for k, v in given.items() if v is not None}).items()))
+    return dict(
+        sorted((defaults | {k: number(v) for k, v in given.items() if v is not None}).items())
+    )
 
 
 def zero_is_nothing(given, defaults, folders):
@@ -148,11 +167,19 @@ def none_stays(given, defaults, folders):
 
 
 def numbers_as_written(given, defaults, folders):
-    return dict(sorted((defaults | {k: v for k, v in given.items() if v is not None and k not in folders}).items()))
+    return dict(
+        sorted(
+            (
+                defaults | {k: v for k, v in given.items() if v is not None and k not in folders}
+            ).items()
+        )
+    )
 
 
 def in_order_of_defaults(given, defaults, folders):
-    return {k: number(given[k]) if given.get(k) is not None else number(v) for k, v in defaults.items()}
+    return {
+        k: number(given[k]) if given.get(k) is not None else number(v) for k, v in defaults.items()
+    }
 
 
 def defaults_win(given, defaults, folders):
@@ -185,7 +212,11 @@ def key_by_another_name(given, defaults, folders):
 
 
 def key_by_a_set(given, defaults, folders):
-    return sha(";".join({f"{name}={value!r}" for name, value in settings(given, defaults, folders).items()}))
+    return sha(
+        ";".join(
+            {f"{name}={value!r}" for name, value in settings(given, defaults, folders).items()}
+        )
+    )
 
 
 def key_by_a_sorted_set(given, defaults, folders):
@@ -212,7 +243,9 @@ def rounded_to_six(full):
 
 
 def rounded_to_ten(full):
-    return "".join(f"{k}={v:.10g};" if isinstance(v, float) else f"{k}={v};" for k, v in full.items())
+    return "".join(
+        f"{k}={v:.10g};" if isinstance(v, float) else f"{k}={v};" for k, v in full.items()
+    )
 
 
 def cut_to_whole(full):
@@ -289,7 +322,7 @@ RIGHT = {
         key_with(lambda full: repr(list(full.items())), digest=lambda text: sha(text).upper()),
         key_by_a_sorted_set,
         key_by_a_method_called_hash,
-    ],  # fmt: skip
+    ],
     "10.3": [parts_by_sums_of_squares, parts_by_loop, lambda d: np.array(parts_by_loop(d))],
 }
 
@@ -303,12 +336,36 @@ WRONG = [
     ("10.1", grid_without_empty, "an empty list"),
     ("10.1", grid_of_two_groups, "another order than the entry's"),
     ("10.1", lambda entry: grid_by_growing(dict(sorted(entry.items()))), "names sorted"),
-    ("10.1", grid_with(choices=lambda v: (v or [None]) if isinstance(v, list) else [v]), "an empty list became None"),
-    ("10.1", lambda e: grid_by_growing({k: v for k, v in e.items() if v is not None}), "a value None was left out"),
-    ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, tuple)) else [v]), "a tuple was taken apart"),
-    ("10.1", grid_with(choices=lambda v: list(v) if isinstance(v, (list, tuple)) else [v]), "There should be"),
-    ("10.1", grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]), "into its letters"),
-    ("10.1", grid_with(choices=lambda v: [one for one in v if one] if isinstance(v, list) else [v]), "a 0 in a list"),
+    (
+        "10.1",
+        grid_with(choices=lambda v: (v or [None]) if isinstance(v, list) else [v]),
+        "an empty list became None",
+    ),
+    (
+        "10.1",
+        lambda e: grid_by_growing({k: v for k, v in e.items() if v is not None}),
+        "a value None was left out",
+    ),
+    (
+        "10.1",
+        grid_with(choices=lambda v: v if isinstance(v, (list, tuple)) else [v]),
+        "a tuple was taken apart",
+    ),
+    (
+        "10.1",
+        grid_with(choices=lambda v: list(v) if isinstance(v, (list, tuple)) else [v]),
+        "There should be",
+    ),
+    (
+        "10.1",
+        grid_with(choices=lambda v: v if isinstance(v, (list, str)) else [v]),
+        "into its letters",
+    ),
+    (
+        "10.1",
+        grid_with(choices=lambda v: [one for one in v if one] if isinstance(v, list) else [v]),
+        "a 0 in a list",
+    ),
     ("10.1", lambda entry: grid_by_growing(entry)[::-1], "The right runs, in another order"),
     ("10.1", grid_in_order_of(sorted), "They keep the order of their list"),
     ("10.1", grid_in_order_of(lambda values: values[::-1]), "They keep the order of their list"),
@@ -319,13 +376,27 @@ WRONG = [
         lambda entry: [run | {0: 1} for run in grid_by_growing(entry)],
         "The right number of runs, and other runs",
     ),
-    ("10.1", lambda entry: [{n: np.array([v]) for n, v in run.items()} for run in grid_by_growing(entry)], "an array"),
+    (
+        "10.1",
+        lambda entry: [
+            {n: np.array([v]) for n, v in run.items()} for run in grid_by_growing(entry)
+        ],
+        "an array",
+    ),
     ("10.1", grid_of_texts, "The right number of runs, and other runs. The first that differs:"),
     ("10.1", lambda entry: [entry], "the entry itself"),
     ("10.1", grid_of_one_dictionary, "one dictionary in all places"),
     ("10.1", lambda entry: (run for run in grid_by_growing(entry)), "`list(...)` around it"),
-    ("10.1", lambda entry: [tuple(run.values()) for run in grid_by_growing(entry)], "with a tuple in it"),
-    ("10.1", lambda entry: grid_by_growing(entry)[0] if grid_by_growing(entry) else {}, "returned a dict"),
+    (
+        "10.1",
+        lambda entry: [tuple(run.values()) for run in grid_by_growing(entry)],
+        "with a tuple in it",
+    ),
+    (
+        "10.1",
+        lambda entry: grid_by_growing(entry)[0] if grid_by_growing(entry) else {},
+        "returned a dict",
+    ),
     ("10.2", key_with(of=in_given_order), "order in which parameters were given"),
     ("10.2", key_with(of=in_order_of_defaults), "order of the names in `defaults`"),
     ("10.2", key_with(of=defaults_win), "nothing of what was given"),
@@ -339,14 +410,26 @@ WRONG = [
     ("10.2", key_with(rounded_to_six), "a rounded number"),
     ("10.2", key_with(rounded_to_ten), "a rounded number"),
     ("10.2", key_with(cut_to_whole), "numbers cut to whole ones by `int`; `float` keeps 0.1."),
-    ("10.2", key_with(lambda full: json.dumps(full, sort_keys=True).lower()), "capitals are made small"),
+    (
+        "10.2",
+        key_with(lambda full: json.dumps(full, sort_keys=True).lower()),
+        "capitals are made small",
+    ),
     ("10.2", key_with(of=one_folder_too), "a folder"),
     ("10.2", key_with(first_letters), "only a part of a text"),
     ("10.2", key_with(without("seed")), "the seed is left out"),
     ("10.2", key_with(without("levels")), "a parameter is left out"),
     ("10.2", key_with(numbers_only), "only numbers"),
-    ("10.2", key_with(lambda full: json.dumps(sorted(map(str, full.values())))), "without their names"),
-    ("10.2", key_with(lambda full: "".join(str(v) for v in full.values())), "look like 1.01 and 1.0"),
+    (
+        "10.2",
+        key_with(lambda full: json.dumps(sorted(map(str, full.values())))),
+        "without their names",
+    ),
+    (
+        "10.2",
+        key_with(lambda full: "".join(str(v) for v in full.values())),
+        "look like 1.01 and 1.0",
+    ),
     ("10.2", key_of_this_process, "process to process"),
     ("10.2", key_through_a_helper, "process to process"),
     ("10.2", key_by_another_name, "process to process"),
@@ -355,23 +438,51 @@ WRONG = [
     ("10.2", key_with(without("beta")), "a parameter is left out"),
     ("10.2", key_with(lambda full: str(set(full.items()))), "process to process"),
     ("10.2", key_with(of=lambda g, d, f: settings(g, d, ["cache_dir", "out_dir"])), "a folder"),
-    ("10.2", key_with(digest=lambda text: sha(text + str(time.perf_counter_ns()))), "a time, a random number"),
-    ("10.2", key_with(digest=lambda text: hashlib.sha256(text.encode()).hexdigest()), "64 hexadecimal"),
+    (
+        "10.2",
+        key_with(digest=lambda text: sha(text + str(time.perf_counter_ns()))),
+        "a time, a random number",
+    ),
+    (
+        "10.2",
+        key_with(digest=lambda text: hashlib.sha256(text.encode()).hexdigest()),
+        "64 hexadecimal",
+    ),
     ("10.2", key_with(digest=lambda text: hashlib.sha256(text.encode()).digest()), "gives text"),
     ("10.2", key_that_empties, "in place"),
     ("10.2", key_that_empties, "`dict(x)` at the start"),
-    ("10.2", key_with(digest=lambda text: f"{int(sha(text), 16) % 16**15:x}"), "loses zeros in front"),
+    (
+        "10.2",
+        key_with(digest=lambda text: f"{int(sha(text), 16) % 16**15:x}"),
+        "loses zeros in front",
+    ),
     ("10.3", parts_with(rest=lambda d, left, n, m: (left**2).mean()), "a mean of squares"),
     ("10.3", parts_with(rest=lambda d, left, n, m: left.var(ddof=1)), "used up more"),
     ("10.3", parts_with(rest=lambda d, left, n, m: d.var(ddof=1)), "variance of all values"),
     ("10.3", parts_with(rest=mean_taken_twice), "Add it back"),
     ("10.3", parts_with(seeds=lambda d, r, n, m: d.mean(1).var(ddof=1)), "`rest / n_users` away"),
     ("10.3", parts_with(seeds=lambda d, r, n, m: d.mean(1).var(ddof=1) - r / m), "none seen"),
-    ("10.3", parts_with(seeds=lambda d, r, n, m: max(0, d.mean(1).var() - r / m)), "by the number of rows"),
-    ("10.3", parts_with(seeds=lambda d, r, n, m: max(0, d.mean(1).var(ddof=1) - r / n)), "over `n_users` values"),
+    (
+        "10.3",
+        parts_with(seeds=lambda d, r, n, m: max(0, d.mean(1).var() - r / m)),
+        "by the number of rows",
+    ),
+    (
+        "10.3",
+        parts_with(seeds=lambda d, r, n, m: max(0, d.mean(1).var(ddof=1) - r / n)),
+        "over `n_users` values",
+    ),
     ("10.3", parts_with(users=lambda d, r, n, m: d.mean(0).var(ddof=1)), "`rest / n_seeds` away"),
-    ("10.3", parts_with(users=lambda d, r, n, m: max(0, d.mean(0).var() - r / n)), "by the number of columns"),
-    ("10.3", parts_with(users=lambda d, r, n, m: max(0, d.mean(0).var(ddof=1) - r / m)), "over `n_seeds` values"),
+    (
+        "10.3",
+        parts_with(users=lambda d, r, n, m: max(0, d.mean(0).var() - r / n)),
+        "by the number of columns",
+    ),
+    (
+        "10.3",
+        parts_with(users=lambda d, r, n, m: max(0, d.mean(0).var(ddof=1) - r / m)),
+        "over `n_seeds` values",
+    ),
     ("10.3", parts_with(order=(1, 0, 2)), "exchanged"),
     ("10.3", parts_with(order=(2, 1, 0)), "another order"),
     ("10.3", parts_with(order=(2, 0, 1)), "another order"),
@@ -385,8 +496,16 @@ WRONG = [
         ),
         "seeds and users exchanged",
     ),
-    ("10.3", parts_with(seeds=lambda d, r, n, m: abs(d.mean(1).var(ddof=1) - r / m)), "an absolute value"),
-    ("10.3", parts_with(users=lambda d, r, n, m: abs(d.mean(0).var(ddof=1) - r / n)), "an absolute value"),
+    (
+        "10.3",
+        parts_with(seeds=lambda d, r, n, m: abs(d.mean(1).var(ddof=1) - r / m)),
+        "an absolute value",
+    ),
+    (
+        "10.3",
+        parts_with(users=lambda d, r, n, m: abs(d.mean(0).var(ddof=1) - r / n)),
+        "an absolute value",
+    ),
     ("10.3", lambda d: d.var(), "return three numbers"),
     ("10.3", lambda d: np.array(parts_by_loop(d))[:2], "return three numbers"),
     ("10.3", lambda d: np.sqrt(np.array(parts_by_loop(d))), "a standard deviation"),

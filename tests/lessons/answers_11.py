@@ -1,4 +1,6 @@
-"""Answers to lesson 11: right ones in several styles, and typical mistakes with the words meant for them."""
+"""Answers to lesson 11: right ones in several styles, and typical mistakes with the words meant for
+them.
+"""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +33,9 @@ def common_rows(seeds_a, seeds_b):
 
 
 def seeds_with(differences=None, mean=None, error=None):
-    """The right answer with one part exchanged. differences(a, b, seeds_a, seeds_b); mean, error(d, a, b)."""
+    """The right answer with one part exchanged. differences(a, b, seeds_a, seeds_b); mean, error(d,
+    a, b).
+    """
 
     def answer(a, b, seeds_a, seeds_b):
         rows_a, rows_b = common_rows(seeds_a, seeds_b)
@@ -59,11 +63,15 @@ def both_sorted(a, b, seeds_a, seeds_b):
 
 
 def in_order_of_a(a, b, seeds_a, seeds_b):
-    return np.array([a[i].mean() - b[seeds_b == s].mean() for i, s in enumerate(seeds_a) if s in seeds_b])
+    return np.array(
+        [a[i].mean() - b[seeds_b == s].mean() for i, s in enumerate(seeds_a) if s in seeds_b]
+    )
 
 
 def in_order_of_b(a, b, seeds_a, seeds_b):
-    return np.array([a[seeds_a == s].mean() - b[i].mean() for i, s in enumerate(seeds_b) if s in seeds_a])
+    return np.array(
+        [a[seeds_a == s].mean() - b[i].mean() for i, s in enumerate(seeds_b) if s in seeds_a]
+    )
 
 
 def common_ones_by_position(a, b, seeds_a, seeds_b):
@@ -74,7 +82,9 @@ def in_this_order(order):
     """order: two arrays of seeds -> the common ones, in some order."""
 
     def answer(a, b, seeds_a, seeds_b):
-        return np.array([a[seeds_a == s].mean() - b[seeds_b == s].mean() for s in order(seeds_a, seeds_b)])
+        return np.array(
+            [a[seeds_a == s].mean() - b[seeds_b == s].mean() for s in order(seeds_a, seeds_b)]
+        )
 
     return answer
 
@@ -146,7 +156,9 @@ def holm_by_rank(p_values):
 def holm_with(factors=None, keep=np.maximum.accumulate, most=1.0, back=True):
     def answer(p_values):
         m, order = len(p_values), np.argsort(p_values)
-        steps = keep(p_values[order] * (factors(m) if factors else np.arange(m, 0, -1))).clip(max=most)
+        steps = keep(p_values[order] * (factors(m) if factors else np.arange(m, 0, -1))).clip(
+            max=most
+        )
         adjusted = np.empty(m)
         adjusted[order] = steps
         return adjusted if back else steps
@@ -241,13 +253,25 @@ WRONG = [
     ("11.1", seeds_with(in_order_of_a), "in the order of `seeds_a`"),
     ("11.1", seeds_with(in_order_of_b), "in the order of `seeds_b`"),
     ("11.1", seeds_with(common_ones_by_position), "the common seeds of each side"),
-    ("11.1", seeds_with(seeds_as_rows()), "Seeds used as row numbers: where they stand in `seeds_a` is what"),
+    (
+        "11.1",
+        seeds_with(seeds_as_rows()),
+        "Seeds used as row numbers: where they stand in `seeds_a` is what",
+    ),
     ("11.1", seeds_with(seeds_as_rows(before=1)), "Seeds used as row numbers"),
     ("11.1", seeds_with(missing_as_zero), "seeds that only one side has, or common ones left out"),
-    ("11.1", seeds_with(in_this_order(lambda a, b: {*a.tolist()} & {*b.tolist()})), "such as that of a `set`"),
+    (
+        "11.1",
+        seeds_with(in_this_order(lambda a, b: {*a.tolist()} & {*b.tolist()})),
+        "such as that of a `set`",
+    ),
     ("11.1", seeds_with(in_this_order(common_as_texts)), "sorted as texts"),
     ("11.1", seeds_with(in_this_order(common_below_10)), "or common ones left"),
-    ("11.1", seeds_with(mean=lambda d, a, b: abs(d.mean())), "Where b is better the mean is negative"),
+    (
+        "11.1",
+        seeds_with(mean=lambda d, a, b: abs(d.mean())),
+        "Where b is better the mean is negative",
+    ),
     ("11.1", seeds_with(mean_of_everything), "several numbers are asked for"),
     ("11.1", seeds_with(the_other_way), "b - a"),
     ("11.1", seeds_with(over_cases), "one a case"),
@@ -257,18 +281,46 @@ WRONG = [
     ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1)), "divide by the root of n"),
     ("11.1", seeds_with(error=lambda d, a, b: d.std() / np.sqrt(len(d))), "without `ddof=1`"),
     ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1) / len(d)), "it is the root of n"),
-    ("11.1", seeds_with(error=lambda d, a, b: d.std(ddof=1) / np.sqrt(a.shape[1])), "root of the number of cases"),
+    (
+        "11.1",
+        seeds_with(error=lambda d, a, b: d.std(ddof=1) / np.sqrt(a.shape[1])),
+        "root of the number of cases",
+    ),
     ("11.1", root_of_all_runs, "root of all runs of one side"),
     ("11.1", seeds_with(error=lambda d, a, b: d.var(ddof=1) / len(d)), "a variance"),
-    ("11.1", seeds_with(error=lambda d, a, b: 1.96 * d.std(ddof=1) / np.sqrt(len(d))), "half an interval"),
+    (
+        "11.1",
+        seeds_with(error=lambda d, a, b: 1.96 * d.std(ddof=1) / np.sqrt(len(d))),
+        "half an interval",
+    ),
     ("11.1", seeds_with(error=unpaired), "take the spread of the differences"),
     ("11.1", lambda *given: seeds_by_loop(*given)[0], "return three things"),
-    ("11.1", seeds_with(lambda *given: pd.Series(seeds_by_loop(*given)[0])), "`.to_numpy()` makes an array"),
-    ("11.1", seeds_with(lambda *given: torch.from_numpy(seeds_by_loop(*given)[0])), "`.numpy()` leads back"),
-    ("11.1", seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(len(d))), "the whole table"),
-    ("11.1", seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(a.size)), "the whole table"),
+    (
+        "11.1",
+        seeds_with(lambda *given: pd.Series(seeds_by_loop(*given)[0])),
+        "`.to_numpy()` makes an array",
+    ),
+    (
+        "11.1",
+        seeds_with(lambda *given: torch.from_numpy(seeds_by_loop(*given)[0])),
+        "`.numpy()` leads back",
+    ),
+    (
+        "11.1",
+        seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(len(d))),
+        "the whole table",
+    ),
+    (
+        "11.1",
+        seeds_with(error=lambda d, a, b: (a - b).std(ddof=1) / np.sqrt(a.size)),
+        "the whole table",
+    ),
     ("11.1", error_with_runs_of_b, "all runs of one side"),
-    ("11.1", lambda *given: [seeds_by_loop(*given)[i] for i in (0, 2, 1)], "The mean comes before it"),
+    (
+        "11.1",
+        lambda *given: [seeds_by_loop(*given)[i] for i in (0, 2, 1)],
+        "The mean comes before it",
+    ),
     ("11.2", lambda p: np.minimum(1, p * len(p)), "Bonferroni: every p-value times m"),
     ("11.2", holm_with(keep=lambda steps: steps), "running maximum is missing"),
     ("11.2", lambda p: 1 - (1 - p) ** len(p), "Šidák's correction"),
@@ -282,7 +334,11 @@ WRONG = [
     ("11.2", lambda p: holm_by_rank(p)[p.argsort()][p.argsort()], "not the way back"),
     ("11.2", holm_with(factors=lambda m: np.arange(1, m + 1)), "the wrong way round"),
     ("11.2", holm_with(factors=lambda m: np.arange(m - 1, -1, -1)), "from m - 1 to 0"),
-    ("11.2", holm_with(factors=lambda m: m / np.arange(1, m + 1), keep=from_the_largest), "Benjamini and Hochberg"),
+    (
+        "11.2",
+        holm_with(factors=lambda m: m / np.arange(1, m + 1), keep=from_the_largest),
+        "Benjamini and Hochberg",
+    ),
     ("11.2", holm_with(keep=from_the_largest), "(Hochberg)"),
     ("11.2", different_ones_only, "taken for one"),
     ("11.2", holm_of_ranks("max"), "taken for one"),
@@ -293,24 +349,68 @@ WRONG = [
     ("11.2", lambda p: holm_by_rank(p).tolist(), "should be an array"),
     ("11.3", choices_with(lambda truth, v, t: v.max(1).mean()), "the same figure cannot do both"),
     ("11.3", choices_with(lambda truth, v, t: t.max(1).mean()), "chosen on test as well"),
-    ("11.3", choices_with(lambda truth, v, t: picked(t, (v - truth).argmax(1))), "chosen by the noise alone"),
-    ("11.3", choices_with(lambda truth, v, t: t[:, v.mean(0).argmax()].mean()), "one choice for all repeats"),
+    (
+        "11.3",
+        choices_with(lambda truth, v, t: picked(t, (v - truth).argmax(1))),
+        "chosen by the noise alone",
+    ),
+    (
+        "11.3",
+        choices_with(lambda truth, v, t: t[:, v.mean(0).argmax()].mean()),
+        "one choice for all repeats",
+    ),
     ("11.3", choices_with(lambda truth, v, t: t[:, v.argmax(1)].mean()), "Pair them"),
     ("11.3", choices_with(lambda truth, v, t: t[v.argmax(1)].mean()), "takes whole rows"),
-    ("11.3", choices_with(lambda truth, v, t: picked(t - truth, (v - truth).argmax(1))), "`truth` plus noise"),
-    ("11.3", lambda *given: [choices_by_loop(*given)[i] for i in (1, 0, 2)], "the first two in the other order"),
+    (
+        "11.3",
+        choices_with(lambda truth, v, t: picked(t - truth, (v - truth).argmax(1))),
+        "`truth` plus noise",
+    ),
+    (
+        "11.3",
+        lambda *given: [choices_by_loop(*given)[i] for i in (1, 0, 2)],
+        "the first two in the other order",
+    ),
     ("11.3", lambda *given: [choices_by_loop(*given)[i] for i in (0, 2, 1)], "It comes third"),
-    ("11.3", choices_with(by_test=lambda truth, v, t: t.max()), "the highest figure of all repeats"),
-    ("11.3", choices_with(by_test=lambda truth, v, t: t.max(axis=0).mean()), "the best repeat of each setting"),
-    ("11.3", choices_with(by_test=lambda truth, v, t: t.max(axis=0)), "a sweep is a row: `axis=1`."),
-    ("11.3", choices_with(by_test=lambda truth, v, t: t.mean(0).max()), "the mean over repeats first"),
-    ("11.3", choices_with(by_test=lambda truth, v, t: truth[t.argmax(1)].mean()), "the truth of what test chose"),
+    (
+        "11.3",
+        choices_with(by_test=lambda truth, v, t: t.max()),
+        "the highest figure of all repeats",
+    ),
+    (
+        "11.3",
+        choices_with(by_test=lambda truth, v, t: t.max(axis=0).mean()),
+        "the best repeat of each setting",
+    ),
+    (
+        "11.3",
+        choices_with(by_test=lambda truth, v, t: t.max(axis=0)),
+        "a sweep is a row: `axis=1`.",
+    ),
+    (
+        "11.3",
+        choices_with(by_test=lambda truth, v, t: t.mean(0).max()),
+        "the mean over repeats first",
+    ),
+    (
+        "11.3",
+        choices_with(by_test=lambda truth, v, t: truth[t.argmax(1)].mean()),
+        "the truth of what test chose",
+    ),
     ("11.3", choices_with(true=lambda truth, v, t: truth.max()), "the truth of the best setting"),
-    ("11.3", choices_with(true=lambda truth, v, t: truth[t.argmax(1)].mean()), "goes with the first"),
+    (
+        "11.3",
+        choices_with(true=lambda truth, v, t: truth[t.argmax(1)].mean()),
+        "goes with the first",
+    ),
     ("11.3", choices_with(true=lambda truth, v, t: truth.mean()), "the mean of all settings"),
     ("11.3", lambda *given: choices_by_loop(*given)[:2], "return three numbers"),
     ("11.3", lambda *given: np.array(choices_by_loop(*given))[:2], "return three numbers"),
-    ("11.3", lambda *given: np.array(choices_by_loop(*given))[[1, 0, 2]], "the first two in the other order"),
+    (
+        "11.3",
+        lambda *given: np.array(choices_by_loop(*given))[[1, 0, 2]],
+        "the first two in the other order",
+    ),
 ]
 
 HALF_RIGHT = {

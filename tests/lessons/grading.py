@@ -1,4 +1,6 @@
-"""Grading with nbgrader, as an instructor does it: a lesson is released, copies are handed in, and points come back."""
+"""Grading with nbgrader, as an instructor does it: a lesson is released, copies are handed in, and
+points come back.
+"""
 
 import os
 import sys
@@ -18,11 +20,15 @@ from letterlib.course.kernels import never_started
 from letterlib.errors import LetterError
 
 CELL_SECONDS = 300
-"""nbgrader gives a cell 30 seconds before it interrupts it, and the points go with it: too few for a training cell."""
+"""nbgrader gives a cell 30 seconds before it interrupts it, and the points go with it: too few for
+a training cell.
+"""
 
 
 def submission(source: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:
-    """The student copy of a lesson with some solution cells filled in: grade_id -> the cell's new source."""
+    """The student copy of a lesson with some solution cells filled in: grade_id -> the cell's new
+    source.
+    """
     notebook = student_copy(source)
     cells = graded(notebook)
     for grade_id, text in answers.items():
@@ -42,19 +48,26 @@ def nbgrader_config(course: Path) -> Config:
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = "letter"
     config.Execute.timeout = CELL_SECONDS
-    config.Execute.skip_cells_with_tag = "none-has-this-tag"  # a test that is not run would count as passed
+    config.Execute.skip_cells_with_tag = (
+        "none-has-this-tag"  # a test that is not run would count as passed
+    )
     config.OverwriteCells.add_missing_cells = True
     return config
 
 
-def autograde(source: Path, submissions: Mapping[str, NotebookNode], course: Path) -> dict[str, dict[str, float]]:
+def autograde(
+    source: Path, submissions: Mapping[str, NotebookNode], course: Path
+) -> dict[str, dict[str, float]]:
     """Release a lesson in a course folder, hand in the submissions and grade them with nbgrader.
 
     submissions: student -> notebook. Returns student -> grade_id -> points.
     """
     lesson = source.stem
-    # nbgrader starts `alembic` by its bare name, which is not on the path of a python called as .venv/bin/python.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    # nbgrader starts `alembic` by its bare name, which is not on the path of a python called as
+    # .venv/bin/python.
+    os.environ["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )
     (course / "source" / lesson).mkdir(parents=True)
     store(nbformat.read(source, as_version=4), course / "source" / lesson / source.name)
     api = NbGraderAPI(config=nbgrader_config(course))
@@ -77,11 +90,15 @@ def _points(api: NbGraderAPI, lesson: str, student: str) -> dict[str, float]:
         try:
             graded = gradebook.find_submission_notebook(lesson, lesson, student)
         except MissingEntry as error:
-            raise LetterError(f"{student}: no graded copy of {lesson}; is the file's name unchanged?") from error
+            raise LetterError(
+                f"{student}: no graded copy of {lesson}; is the file's name unchanged?"
+            ) from error
         return {grade.name: grade.score for grade in graded.grades}
 
 
 def _confirm(result: dict[str, Any], what: str) -> None:
     if not result["success"]:
-        said = "\n".join(result.get(name) or "" for name in ("log", "error"))  # the cause may stand in either
+        said = "\n".join(
+            result.get(name) or "" for name in ("log", "error")
+        )  # the cause may stand in either
         raise LetterError(f"nbgrader {what} failed: {said.strip()[-3000:]}")

@@ -1,11 +1,15 @@
-"""What a reader reads of a text, for the checks that look at it: words, terms, links that lead somewhere."""
+"""What a reader reads of a text, for the checks that look at it: words, terms, links that lead
+somewhere.
+"""
 
 import re
 from pathlib import Path
 
 from letterlib.course.prose import is_external, links_of, markdown_of, slug
 
-_NOT_PROSE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|<[^>]*>|\]\([^)]*\)|https?://\S+", flags=re.DOTALL)
+_NOT_PROSE = re.compile(
+    r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|<[^>]*>|\]\([^)]*\)|https?://\S+", flags=re.DOTALL
+)
 
 
 def words_of(text: str) -> list[str]:
@@ -35,6 +39,8 @@ def broken_links(path: Path) -> list[str]:
             continue
         file, _, anchor = link.partition("#")
         target = path.parent / file if file else path
-        if not target.exists() or (anchor and target.is_file() and anchor not in anchors_of(markdown_of(target))):
+        if not target.exists() or (
+            anchor and target.is_file() and anchor not in anchors_of(markdown_of(target))
+        ):
             broken.append(link)
     return broken

@@ -20,11 +20,20 @@ from letterlib.errors import LetterError
 
 LESSONS = build.lessons()
 ANSWERS = {source.stem: importlib.import_module(f"answers_{source.stem[:2]}") for source in LESSONS}
-GRADED = [pytest.param(name, marks=[] if name.startswith("00") else pytest.mark.classroom) for name in ANSWERS]
-"""One lesson is graded here in every run, lesson 02 in test_instructors.py; `make classroom-check` grades all."""
+GRADED = [
+    pytest.param(name, marks=[] if name.startswith("00") else pytest.mark.classroom)
+    for name in ANSWERS
+]
+"""One lesson is graded here in every run, lesson 02 in test_instructors.py; `make classroom-check`
+grades all.
+"""
 
 each_lesson = pytest.mark.parametrize(
-    "source", [pytest.param(path, marks=pytest.mark.xdist_group(path.stem), id=path.stem) for path in LESSONS]
+    "source",
+    [
+        pytest.param(path, marks=pytest.mark.xdist_group(path.stem), id=path.stem)
+        for path in LESSONS
+    ],
 )
 
 
@@ -34,9 +43,7 @@ def workshop(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("workshop")
 
 
-OTHER_DRAWS = (
-    "the outputs were stored with NumPy 2.4; from the same seed 2.5 draws other multinomials, and so intervals"
-)
+OTHER_DRAWS = "the outputs were stored with NumPy 2.4; from the same seed 2.5 draws other multinomials, and so intervals"
 
 
 def run(workshop: Path, source: Path, kind: str) -> nbformat.NotebookNode:
@@ -53,7 +60,9 @@ def run(workshop: Path, source: Path, kind: str) -> nbformat.NotebookNode:
 
 def outcomes(notebook: nbformat.NotebookNode) -> list[str]:
     """What every check displayed, in order."""
-    shown = [o.data["text/plain"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
+    shown = [
+        o.data["text/plain"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o
+    ]
     return [text.splitlines()[0] for text in shown if text[:1].isdigit()]
 
 
@@ -69,7 +78,9 @@ def test_committed_student_copies_are_what_the_sources_give():
 
 @each_lesson
 def test_every_check_of_the_solution_is_correct(workshop, source):
-    assert outcomes(run(workshop, source, "solution")) == [f"{name}: correct" for name in exercises(source)]
+    assert outcomes(run(workshop, source, "solution")) == [
+        f"{name}: correct" for name in exercises(source)
+    ]
 
 
 @each_lesson
@@ -80,7 +91,9 @@ def test_the_untouched_student_copy_runs_to_its_end(workshop, source):
 
 @each_lesson
 def test_two_runs_give_the_same_numbers(workshop, source):
-    """nbval executes the smoke copy again and compares the cells tagged exact; other cells only have to run."""
+    """nbval executes the smoke copy again and compares the cells tagged exact; other cells only
+    have to run.
+    """
     executed = workshop / "solution" / source.name
     notebook = run(workshop, source, "solution")
     exact = exact_cells(notebook)
@@ -103,27 +116,46 @@ def test_what_lesson_11_reads_from_the_records_is_what_is_stored_in_it(workshop)
 
 def words_shown(cell: nbformat.NotebookNode) -> list[str]:
     """What a cell shows as text, however it is spaced."""
-    return " ".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs).split()
+    return " ".join(
+        o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs
+    ).split()
 
 
 def exact_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [cell for cell in notebook.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    return [
+        cell for cell in notebook.cells if "nbval-check-output" in cell.metadata.get("tags", [])
+    ]
 
 
 def nbval(notebook: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--nbval-lax"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "--nbval-lax",
+    ]
     environment = os.environ | {"TQDM_DISABLE": "1"}
     environment.pop("PYTEST_XDIST_WORKER", None)
     return subprocess.run(
         [*command, "--nbval-current-env", "--rootdir", str(notebook.parent), str(notebook)],
-        capture_output=True, text=True, env=environment, cwd=notebook.parent,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=notebook.parent,
+    )
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # nbgrader's own
 @pytest.mark.parametrize("lesson", GRADED)
 def test_three_submissions_get_the_points_they_should(workshop, lesson, tmp_path):
-    """Full marks, half right (one wrong answer, one stub), untouched; with nbgrader's own release and grading."""
+    """Full marks, half right (one wrong answer, one stub), untouched; with nbgrader's own release
+    and grading.
+    """
     source = build.REPOSITORY / "solutions" / f"{lesson}.ipynb"
     notebook = nbformat.read(source, as_version=4)
     answers = grading.solutions(notebook)
@@ -139,8 +171,12 @@ def test_three_submissions_get_the_points_they_should(workshop, lesson, tmp_path
     points = grading.autograde(source, submissions, tmp_path / "course")
     assert {student: sum(graded.values()) for student, graded in points.items()} == expected
     lost = {f"test-{name}" for name in wrong}
-    assert points["half"] == {name: 0 if name in lost else most for name, most in points["full"].items()}
-    released = nbformat.read(tmp_path / "course" / "release" / source.stem / source.name, as_version=4)
+    assert points["half"] == {
+        name: 0 if name in lost else most for name, most in points["full"].items()
+    }
+    released = nbformat.read(
+        tmp_path / "course" / "release" / source.stem / source.name, as_version=4
+    )
     ours = build.student_copy(notebook)
     assert [cell.source for cell in released.cells] == [cell.source for cell in ours.cells]
     assert [cell.metadata.get("nbgrader") for cell in released.cells] == [
@@ -155,7 +191,11 @@ def test_stored_notebooks_are_whole_small_and_free_of_this_machine(source):
         build.confirm_ran(notebook, path.name)
         text = path.read_text()
         assert len(text) < build.LARGEST
-        assert str(Path.home()) not in text and str(build.REPOSITORY) not in text and "site-packages" not in text
+        assert (
+            str(Path.home()) not in text
+            and str(build.REPOSITORY) not in text
+            and "site-packages" not in text
+        )
         exact = exact_cells(notebook)
         assert all(cell.outputs for cell in exact), "a cell compared exactly needs a stored output"
 
@@ -178,16 +218,22 @@ def test_a_lesson_promises_a_running_time(source):
 # The chain's own gates, on notebooks made here
 
 
-@pytest.mark.parametrize("seconds,verdict", [(15, "kept"), (60, "kept"), (14, "NOT within"), (61, "NOT within")])
+@pytest.mark.parametrize(
+    "seconds,verdict", [(15, "kept"), (60, "kept"), (14, "NOT within"), (61, "NOT within")]
+)
 def test_the_minutes_taken_stand_beside_those_promised(tmp_path, seconds, verdict):
     promise = nbformat.v4.new_markdown_cell("25 minutes to read, 30 seconds to run")
     source = written(tmp_path, build.tidy(nbformat.v4.new_notebook(cells=[promise])))
     line = build._timed(source, [90, seconds], "laptop")
-    assert line.startswith(f"99_made: solution 90 s, student copy {seconds} s; promised 30 s: {verdict}")
+    assert line.startswith(
+        f"99_made: solution 90 s, student copy {seconds} s; promised 30 s: {verdict}"
+    )
     assert "promised" not in build._timed(source, [90, seconds], "smoke")
 
 
-def notebook_of(*sources: str, parameters: str = "profile: str = 'laptop'") -> nbformat.NotebookNode:
+def notebook_of(
+    *sources: str, parameters: str = "profile: str = 'laptop'"
+) -> nbformat.NotebookNode:
     cells = [nbformat.v4.new_code_cell(text) for text in (parameters, *sources)]
     cells[0].metadata["tags"] = ["parameters"]
     return build.tidy(nbformat.v4.new_notebook(cells=cells))
@@ -224,7 +270,9 @@ def test_a_cell_that_fails_or_warns_fails_the_notebook(tmp_path, code, words):
 def test_a_cell_that_takes_too_long_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "TIMEOUT", 1)
     slow = written(tmp_path, notebook_of("import time; time.sleep(60)"))
-    with pytest.raises(LetterError, match="99_made.ipynb: a cell took more than 1 seconds; give it a quiet machine"):
+    with pytest.raises(
+        LetterError, match="99_made.ipynb: a cell took more than 1 seconds; give it a quiet machine"
+    ):
         build.execute(slow, tmp_path / "out.ipynb", profile="smoke")
 
 
@@ -237,14 +285,18 @@ def test_a_cell_that_did_not_run_fails_the_notebook():
 
 
 def test_building_twice_gives_the_same_bytes_and_no_trace_of_the_machine(tmp_path):
-    source = written(tmp_path, notebook_of("{'a': 1}", f"print({str(build.REPOSITORY)!r}[:], profile)"))
+    source = written(
+        tmp_path, notebook_of("{'a': 1}", f"print({str(build.REPOSITORY)!r}[:], profile)")
+    )
     (tmp_path / "notebooks").mkdir()
     seen = []
     for _ in range(2):
         build.build(source, tmp_path / "notebooks", "smoke")
         seen.append([path.read_bytes() for path in (source, tmp_path / "notebooks" / source.name)])
     assert seen[0] == seen[1]
-    outputs = [output for cell in nbformat.read(source, as_version=4).cells for output in cell.outputs]
+    outputs = [
+        output for cell in nbformat.read(source, as_version=4).cells for output in cell.outputs
+    ]
     assert outputs[-1].text == "<repository> smoke\n"
     assert "injected" not in source.read_text() and "papermill" not in source.read_text()
 
@@ -261,14 +313,19 @@ def test_a_lesson_that_is_edited_while_it_runs_keeps_the_edit(tmp_path):
 
 def test_a_widget_leaves_its_table_and_no_random_id():
     notebook = notebook_of("explorer")
-    data = {"text/html": "<table></table>", "application/vnd.jupyter.widget-view+json": {"model_id": "7f3a"}}
+    data = {
+        "text/html": "<table></table>",
+        "application/vnd.jupyter.widget-view+json": {"model_id": "7f3a"},
+    }
     notebook.cells[1].outputs = [nbformat.v4.new_output("display_data", data)]
     assert build.tidy(notebook).cells[1].outputs[0].data == {"text/html": "<table></table>"}
 
 
 def test_what_a_cell_prints_is_one_output_wherever_the_kernel_cut_it():
     notebook = notebook_of("print")
-    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
+    notebook.cells[1].outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")
+    ]
     [output] = build.tidy(notebook).cells[1].outputs
     assert output.text == "a\nb\n"
 
@@ -276,8 +333,13 @@ def test_what_a_cell_prints_is_one_output_wherever_the_kernel_cut_it():
 def test_a_changed_student_copy_is_found(tmp_path):
     source = written(tmp_path, notebook_of("2 + 2"))
     (tmp_path / "notebooks").mkdir()
-    assert build.differences([source], tmp_path / "notebooks") == ["99_made.ipynb: missing from notebooks/"]
-    build.store(build.student_copy(nbformat.read(source, as_version=4)), tmp_path / "notebooks" / source.name)
+    assert build.differences([source], tmp_path / "notebooks") == [
+        "99_made.ipynb: missing from notebooks/"
+    ]
+    build.store(
+        build.student_copy(nbformat.read(source, as_version=4)),
+        tmp_path / "notebooks" / source.name,
+    )
     assert build.differences([source], tmp_path / "notebooks") == []
     changed = notebook_of("2 + 3")
     build.store(changed, tmp_path / "notebooks" / source.name)
@@ -309,8 +371,14 @@ def test_the_command_sets_every_submission_to_a_profile(tmp_path, capsys):
     (tmp_path / "ada" / "99_made").mkdir(parents=True)
     path = tmp_path / "ada" / "99_made" / "99_made.ipynb"
     nbformat.write(notebook_of(parameters=text), path)
-    assert classroom.main(["profile", "smoke", str(tmp_path), "--cache-dir", str(tmp_path / "runs")]) == 0
-    assert f'"smoke"\ncache_dir: str = "{tmp_path / "runs"}"' in nbformat.read(path, as_version=4).cells[0].source
+    assert (
+        classroom.main(["profile", "smoke", str(tmp_path), "--cache-dir", str(tmp_path / "runs")])
+        == 0
+    )
+    assert (
+        f'"smoke"\ncache_dir: str = "{tmp_path / "runs"}"'
+        in nbformat.read(path, as_version=4).cells[0].source
+    )
     assert classroom.main(["profile", "smoke", str(tmp_path / "none"), "--cache-dir", "x"]) == 2
     assert "no notebooks below" in capsys.readouterr().err
 
@@ -322,7 +390,10 @@ def test_an_unknown_lesson_is_one_clear_line(capsys):
 
 def test_progress_bars_can_be_silenced_in_a_notebook(tmp_path):
     """What is stored must not carry the speed of one machine."""
-    source = written(tmp_path, notebook_of("from letterlib.progress import progress", "list(progress([1], what='x'))"))
+    source = written(
+        tmp_path,
+        notebook_of("from letterlib.progress import progress", "list(progress([1], what='x'))"),
+    )
     build.execute(source, tmp_path / "out.ipynb")
     outputs = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
     assert [output.output_type for output in outputs] == ["execute_result"]

@@ -1,4 +1,5 @@
-"""Checks of every lesson: right answers in several styles pass, typical mistakes get the message meant for them.
+"""Checks of every lesson: right answers in several styles pass, typical mistakes get the message
+meant for them.
 
 The answers are in `answers_NN.py`.
 """
@@ -18,22 +19,32 @@ from grading import solutions
 from letterlib.course.build import REPOSITORY, lessons
 from letterlib.course.checks import Incorrect, Result, check, compare, require
 from letterlib.errors import LetterError
-from letterlib.tokenization.losses import sample_positives
-from letterlib.tokenization.residual_quantizer import residual_quantize
+from letterlib.tokenizer.losses import sample_positives
+from letterlib.tokenizer.residual_quantizer import residual_quantize
 
 SEEDS = range(5)
 LESSONS = {path.name[:2]: path for path in lessons()}
 ANSWERS = {number: importlib.import_module(f"answers_{number}") for number in LESSONS}
-EXERCISES = [(name, number) for number in LESSONS
-             for name in importlib.import_module(f"letterlib.course.lesson_{number}").EXERCISES]  # fmt: skip
-RIGHT = [(name, answer) for one in ANSWERS.values() for name, answers in one.RIGHT.items() for answer in answers]
+EXERCISES = [
+    (name, number)
+    for number in LESSONS
+    for name in importlib.import_module(f"letterlib.course.lesson_{number}").EXERCISES
+]
+RIGHT = [
+    (name, answer)
+    for one in ANSWERS.values()
+    for name, answers in one.RIGHT.items()
+    for answer in answers
+]
 WRONG = [wrong for one in ANSWERS.values() for wrong in one.WRONG]
 
 
 def worked_solution(name: str, number: str):
     """The function that the notebook's own check of this exercise is given."""
     notebook = nbformat.read(LESSONS[number], as_version=4)
-    checked = re.findall(rf'check\("{re.escape(name)}", (\w+)\)', "\n".join(cell.source for cell in notebook.cells))
+    checked = re.findall(
+        rf'check\("{re.escape(name)}", (\w+)\)', "\n".join(cell.source for cell in notebook.cells)
+    )
     assert len(checked) == 1, f"the notebook should check {name} once"
     cell = next(text for text in solutions(notebook).values() if f"def {checked[0]}(" in text)
     names = dict(ANSWERS[number].NAMES)
@@ -63,7 +74,9 @@ def test_right_answers_in_other_styles_are_accepted(exercise, answer):
         assert require(exercise, answer, seed) is None
 
 
-@pytest.mark.parametrize("exercise,answer,words", WRONG, ids=[f"{name} {words}" for name, _, words in WRONG])
+@pytest.mark.parametrize(
+    "exercise,answer,words", WRONG, ids=[f"{name} {words}" for name, _, words in WRONG]
+)
 def test_a_typical_mistake_gets_the_message_meant_for_it(exercise, answer, words):
     for seed in SEEDS:
         result = check(exercise, answer, seed)
@@ -115,12 +128,19 @@ def test_what_a_function_does_to_an_array_or_list_is_noticed():
         call(lambda a: a.pop(), {"a": [1, 2]})
 
 
-@pytest.mark.parametrize("before,change,words", [
-    (torch.zeros(2, 2), lambda x: x[0].add_(1), "`x.clone()` at the start"),
-    (np.zeros((2, 2)), lambda x: x[0].sort() if x[0].put(0, 1) else None, "`x.copy()` at the start"),
-    ([1, 2], lambda x: x.pop(), "`list(x)` at the start"),
-    ({"b": 1}, lambda x: x.update(b=2), "`dict(x)` at the start"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "before,change,words",
+    [
+        (torch.zeros(2, 2), lambda x: x[0].add_(1), "`x.clone()` at the start"),
+        (
+            np.zeros((2, 2)),
+            lambda x: x[0].sort() if x[0].put(0, 1) else None,
+            "`x.copy()` at the start",
+        ),
+        ([1, 2], lambda x: x.pop(), "`list(x)` at the start"),
+        ({"b": 1}, lambda x: x.update(b=2), "`dict(x)` at the start"),
+    ],
+)
 def test_what_to_do_instead_of_a_change_in_place_depends_on_what_was_changed(before, change, words):
     from letterlib.course.checks import call
 
@@ -129,28 +149,43 @@ def test_what_to_do_instead_of_a_change_in_place_depends_on_what_was_changed(bef
     assert "changed `given`" in found.value.message and words in found.value.cause
 
 
-@pytest.mark.parametrize("actual,words", [
-    (torch.ones(1), "began as `torch.zeros(1)`"),
-    (torch.ones(1, 1), "`keepdim`, or an index such as `[0]`"),
-    (torch.zeros(1, 1), "a reduction over the wrong dimension"),
-    (np.ones(1), "a NumPy function on the way"),
-    ((torch.ones(()),), "one of its parts is asked for, or tensor made of them"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "actual,words",
+    [
+        (torch.ones(1), "began as `torch.zeros(1)`"),
+        (torch.ones(1, 1), "`keepdim`, or an index such as `[0]`"),
+        (torch.zeros(1, 1), "a reduction over the wrong dimension"),
+        (np.ones(1), "a NumPy function on the way"),
+        ((torch.ones(()),), "one of its parts is asked for, or tensor made of them"),
+    ],
+)
 def test_right_values_in_another_shape_or_kind_get_their_own_words(actual, words):
     with pytest.raises(Incorrect) as found:
         compare("it", actual, torch.ones(()), {})
     assert words in found.value.cause
 
 
-@pytest.mark.parametrize("others,words", [
-    ([(1 + 9e-5, "a neighbour"), (1 + 1e-8, "the nearest")], "the nearest"),
-    ([(1 + 9e-5, "a neighbour"), (1, "the first"), (1 - 1e-8, "parted by rounding")], "the first"),
-    ([(2, "far away")], ""),
-    ([(np.nan, "no number"), (1, "the nearest")], "the nearest"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "others,words",
+    [
+        ([(1 + 9e-5, "a neighbour"), (1 + 1e-8, "the nearest")], "the nearest"),
+        (
+            [(1 + 9e-5, "a neighbour"), (1, "the first"), (1 - 1e-8, "parted by rounding")],
+            "the first",
+        ),
+        ([(2, "far away")], ""),
+        ([(np.nan, "no number"), (1, "the nearest")], "the nearest"),
+    ],
+)
 def test_of_several_causes_that_come_close_the_nearest_is_named(others, words):
     with pytest.raises(Incorrect) as found:
-        compare("it", torch.ones(2), torch.zeros(2), {}, [(torch.tensor([1.0, value]), text) for value, text in others])
+        compare(
+            "it",
+            torch.ones(2),
+            torch.zeros(2),
+            {},
+            [(torch.tensor([1.0, value]), text) for value, text in others],
+        )
     assert found.value.cause == words
 
 
@@ -163,8 +198,11 @@ def test_causes_that_are_infinite_or_empty_are_compared_too():
 
 def test_fractions_may_be_wider_than_asked_for_and_not_narrower_and_whole_numbers_are_of_one_kind():
     compare("it", torch.ones(2).double(), torch.ones(2), {})
-    for actual, expected in ((torch.ones(2).half(), torch.ones(2)), (torch.ones(2).int(), torch.ones(2).long()),
-                             (torch.ones(2).double(), torch.ones(2).long())):  # fmt: skip
+    for actual, expected in (
+        (torch.ones(2).half(), torch.ones(2)),
+        (torch.ones(2).int(), torch.ones(2).long()),
+        (torch.ones(2).double(), torch.ones(2).long()),
+    ):
         with pytest.raises(Incorrect, match="should be"):
             compare("it", actual, expected, {})
 
@@ -184,7 +222,9 @@ def test_an_answer_that_calls_another_stub_is_told_which():
         return [my_hold_out(one, n) for one in sequences]
 
     result = check("0.4", my_popularity)
-    assert result.outcome == "not attempted" and result.lines[0].startswith("`my_hold_out`, which is still")
+    assert result.outcome == "not attempted" and result.lines[0].startswith(
+        "`my_hold_out`, which is still"
+    )
     assert "still to be written" not in check("0.1", my_hold_out).lines[0]
 
 
@@ -217,7 +257,11 @@ def test_a_line_of_the_standard_library_is_not_called_the_learners():
 
 def test_what_stops_as_a_known_mistake_does_and_is_another_gets_its_line_alone():
     def tables_of_other_lengths(ranked, targets, k):
-        return ANSWERS["00"].recall_by_loop(ranked, targets, k) if len(targets) == 1 else np.ones((4, 2)) + np.ones(3)
+        return (
+            ANSWERS["00"].recall_by_loop(ranked, targets, k)
+            if len(targets) == 1
+            else np.ones((4, 2)) + np.ones(3)
+        )
 
     def paired_by_position(a, b, seeds_a, seeds_b):
         return np.array([a[row].mean() - b[row].mean() for row in range(len(a))])
@@ -239,7 +283,9 @@ def test_an_error_on_a_large_input_is_no_cause_of_wrong_values_on_a_small_one():
     assert "wrong values" in repr(result) and "line" not in repr(result)
 
 
-@pytest.mark.parametrize("on_many", [lambda z, e: e[len(e)], lambda z, e: torch.cdist(z, e).argmax(1)])
+@pytest.mark.parametrize(
+    "on_many", [lambda z, e: e[len(e)], lambda z, e: torch.cdist(z, e).argmax(1)]
+)
 def test_an_error_on_a_small_input_is_shown_with_its_own_line(on_many):
     def broken_on_few(z, e):
         if len(z) > 3:
@@ -247,10 +293,15 @@ def test_an_error_on_a_small_input_is_shown_with_its_own_line(on_many):
         return z.reshape(-1, 7)
 
     result = check("2.1", broken_on_few, 0)
-    assert "stopped with RuntimeError" in result.lines[0] and "`return z.reshape(-1, 7)`" in result.lines[-1]
+    assert (
+        "stopped with RuntimeError" in result.lines[0]
+        and "`return z.reshape(-1, 7)`" in result.lines[-1]
+    )
 
 
-@pytest.mark.parametrize("make", [lambda x: x.to_sparse(), lambda x: x.numpy().astype(np.longdouble)])
+@pytest.mark.parametrize(
+    "make", [lambda x: x.to_sparse(), lambda x: x.numpy().astype(np.longdouble)]
+)
 @pytest.mark.parametrize("exercise,number", EXERCISES)
 def test_whatever_an_answer_returns_a_check_ends(exercise, number, make):
     solution = worked_solution(exercise, number)
@@ -294,15 +345,24 @@ def test_an_answer_that_leaves_python_is_incorrect_and_the_check_stays():
     def leaves(z, codebook):
         sys.exit(0)
 
-    assert "incorrect\n    Your function stopped with SystemExit: 0" in repr(check("2.1", leaves, 0))
+    assert "incorrect\n    Your function stopped with SystemExit: 0" in repr(
+        check("2.1", leaves, 0)
+    )
     with pytest.raises(AssertionError, match="2.1: incorrect"):
         require("2.1", leaves)
 
 
-@pytest.mark.parametrize("folder, outcome", [("notebooks", "not attempted"), ("solutions", "correct")])
+@pytest.mark.parametrize(
+    "folder, outcome", [("notebooks", "not attempted"), ("solutions", "correct")]
+)
 def test_the_lessons_hold_what_their_checks_show_today(folder, outcome):
-    """Who opens a lesson sees stored outputs until the first run; those of an earlier wording would stay for ever."""
-    shown = {name: check(name, stub) if folder == "notebooks" else Result(name, "correct") for name, _ in EXERCISES}
+    """Who opens a lesson sees stored outputs until the first run; those of an earlier wording would
+    stay for ever.
+    """
+    shown = {
+        name: check(name, stub) if folder == "notebooks" else Result(name, "correct")
+        for name, _ in EXERCISES
+    }
     assert all(result.outcome == outcome for result in shown.values())
     stored = {}
     for path in LESSONS.values():
@@ -310,7 +370,8 @@ def test_the_lessons_hold_what_their_checks_show_today(folder, outcome):
             if checked := re.search(r'^display\(check\("(.+?)", ', cell.source, re.MULTILINE):
                 stored[checked[1]] = [dict(output.data) for output in cell.outputs]
     assert stored == {
-        name: [{"text/html": result._repr_html_(), "text/plain": repr(result)}] for name, result in shown.items()
+        name: [{"text/html": result._repr_html_(), "text/plain": repr(result)}]
+        for name, result in shown.items()
     }
 
 
@@ -353,7 +414,9 @@ def test_inputs_are_fresh_unless_a_seed_is_given():
 
 
 def test_a_cause_speaks_of_the_value_that_the_message_names():
-    """On the smallest input that fails here only `users` is wrong, on the largest `seeds` is found first."""
+    """On the smallest input that fails here only `users` is wrong, on the largest `seeds` is found
+    first.
+    """
     shares_of_the_rest_exchanged = ANSWERS["10"].parts_with(
         seeds=lambda d, rest, n, m: max(0, d.mean(1).var(ddof=1) - rest / n),
         users=lambda d, rest, n, m: max(0, d.mean(0).var(ddof=1) - rest / m),
@@ -365,30 +428,45 @@ def test_a_cause_speaks_of_the_value_that_the_message_names():
 
 
 def fails_elsewhere_on_many(codes):
-    """On few items only the rate is wrong, on many the other number is found first; neither mistake is known."""
+    """On few items only the rate is wrong, on many the other number is found first; neither mistake
+    is known.
+    """
     sharing, rate = ANSWERS["05"].sharing_by_counter(codes)
     return sharing + (1000 if len(codes) > 10 else 0), rate + 0.01
 
 
-@pytest.mark.parametrize("exercise,answer,words", [
-    ("5.3", fails_elsewhere_on_many, "Likely cause: none that we know"),
-    ("7.4", ANSWERS["07"].lora_with(lambda w, a, b, alpha, rank: w + alpha * b @ a), "not divided by the rank"),
-    ("8.3", ANSWERS["08"].ranges_of(*[ANSWERS["08"].starts_where_all_differ] * 2), "`.all`"),
-])  # fmt: skip
-def test_a_small_input_is_shown_unless_only_a_large_one_has_something_to_say(exercise, answer, words):
+@pytest.mark.parametrize(
+    "exercise,answer,words",
+    [
+        ("5.3", fails_elsewhere_on_many, "Likely cause: none that we know"),
+        (
+            "7.4",
+            ANSWERS["07"].lora_with(lambda w, a, b, alpha, rank: w + alpha * b @ a),
+            "not divided by the rank",
+        ),
+        ("8.3", ANSWERS["08"].ranges_of(*[ANSWERS["08"].starts_where_all_differ] * 2), "`.all`"),
+    ],
+)
+def test_a_small_input_is_shown_unless_only_a_large_one_has_something_to_say(
+    exercise, answer, words
+):
     for seed in SEEDS:
         result = check(exercise, answer, seed)
         assert words in repr(result) and "of shape" not in repr(result), result
 
 
 def test_no_window_at_all_is_not_said_to_teach_an_item_twice():
-    """It is what starts beyond `len(items) - history` give on a short list; on long ones windows follow too closely."""
+    """It is what starts beyond `len(items) - history` give on a short list; on long ones windows
+    follow too closely.
+    """
     result = check("7.3", ANSWERS["07"].windows_with(lambda n, history: range(n - history)), 0)
     assert "Actual:   []" in repr(result) and "more than once" not in repr(result)
 
 
 def test_a_cause_that_fits_the_smallest_input_by_coincidence_is_not_shown():
-    """With one dimension and two codes a level many mistakes look alike; on the largest input this one is nobody's."""
+    """With one dimension and two codes a level many mistakes look alike; on the largest input this
+    one is nobody's.
+    """
 
     def from_the_last_level_on(z, codebooks):
         codes, quantised = residual_quantize(z, codebooks[::-1])
@@ -396,7 +474,9 @@ def test_a_cause_that_fits_the_smallest_input_by_coincidence_is_not_shown():
 
     for seed in SEEDS:
         result = check("2.2", from_the_last_level_on, seed)
-        assert result.outcome == "incorrect" and "Likely cause: none that we know" in repr(result), result
+        assert result.outcome == "incorrect" and "Likely cause: none that we know" in repr(
+            result
+        ), result
 
 
 def test_grading_twice_gives_the_same_marks_and_leaves_the_generators_alone():

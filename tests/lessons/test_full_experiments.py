@@ -1,4 +1,6 @@
-"""Lesson 10 as an instrument: what papermill may set, what stands beside published figures, what a difference needs."""
+"""Lesson 10 as an instrument: what papermill may set, what stands beside published figures, what a
+difference needs.
+"""
 
 import ast
 
@@ -14,19 +16,25 @@ from letterlib.course.grid_10 import all_combinations
 from letterlib.course.power_10 import smallest_seen, variance_parts
 from letterlib.course.published import COLUMNS, COUNTS, beside_published, published
 from letterlib.evaluation.bootstrap import paired_difference
-from letterlib.experiments.grid import expand
-from letterlib.experiments.parameters import FOLDERS, RunParameters
-from letterlib.experiments.systems import SYSTEMS
+from letterlib.pipeline.grid import expand
+from letterlib.pipeline.parameters import FOLDERS, RunParameters
+from letterlib.pipeline.systems import SYSTEMS
 
 LESSON = REPOSITORY / "solutions" / "10_full_experiments.ipynb"
 
 
 def code_cells() -> list[str]:
-    return [cell.source for cell in nbformat.read(LESSON, as_version=4).cells if cell.cell_type == "code"]
+    return [
+        cell.source
+        for cell in nbformat.read(LESSON, as_version=4).cells
+        if cell.cell_type == "code"
+    ]
 
 
 def test_papermill_knows_every_parameter_with_a_type_and_a_comment():
-    """An annotation that papermill cannot read, such as `float | None`, would make it warn of an unknown parameter."""
+    """An annotation that papermill cannot read, such as `float | None`, would make it warn of an
+    unknown parameter.
+    """
     known = papermill.inspect_notebook(str(LESSON))
     assert set(known) == {*RunParameters.model_fields, *FOLDERS}
     assert all(one["inferred_type_name"] != "None" and one["help"] for one in known.values())
@@ -35,36 +43,57 @@ def test_papermill_knows_every_parameter_with_a_type_and_a_comment():
 def test_without_parameters_it_is_the_smoke_run_of_letter_tiger():
     scope: dict = {}
     exec(code_cells()[0], scope)
-    asked = RunParameters.from_notebook({name: value for name, value in scope.items() if name != "__builtins__"})
+    asked = RunParameters.from_notebook(
+        {name: value for name, value in scope.items() if name != "__builtins__"}
+    )
     assert (asked.system, asked.profile, asked.seed) == ("letter-tiger", "smoke", 0)
 
 
 def test_the_second_cell_can_run_again():
-    """It takes numbers, texts and lists for parameters, so the cells after it leave frames, arrays and dictionaries."""
+    """It takes numbers, texts and lists for parameters, so the cells after it leave frames, arrays
+    and dictionaries.
+    """
     frames = "table ablation hits stages ranks rows fifteen threes zeros parts seeds intervals curves paper mark ways"
     objects = "cache data where record mine floors"
     bound = set()
     for source in code_cells()[2:]:
         for node in ast.parse(source).body:
             targets = getattr(node, "targets", [getattr(node, "target", None)])
-            bound |= {name.id for one in targets if one for name in ast.walk(one) if isinstance(name, ast.Name)}
+            bound |= {
+                name.id
+                for one in targets
+                if one
+                for name in ast.walk(one)
+                if isinstance(name, ast.Name)
+            }
             if isinstance(node, ast.ImportFrom):
-                bound |= {alias.asname or alias.name for alias in node.names if alias.name.isupper()}
+                bound |= {
+                    alias.asname or alias.name for alias in node.names if alias.name.isupper()
+                }
     constants = {"COUNTS", "RESULTS", "REPOSITORY", "SYSTEMS"}
     assert bound - {"_"} <= {*frames.split(), *objects.split()} | constants
 
 
 def test_the_exercise_writes_a_grid_out_as_the_library_does():
-    entry = {"profile": "smoke", "tokenizer": ["plain", "letter"], "tau": [0.8, 1.0], "seed": [3, 1]}
+    entry = {
+        "profile": "smoke",
+        "tokenizer": ["plain", "letter"],
+        "tau": [0.8, 1.0],
+        "seed": [3, 1],
+    }
     ours = [RunParameters.checked(**one) for one in all_combinations(entry)]
     assert ours == expand(entry) and len(ours) == 8
 
 
-def made_record(dataset="beauty", system="letter-tiger", profile="paper", asked=None, **counts) -> dict:
+def made_record(
+    dataset="beauty", system="letter-tiger", profile="paper", asked=None, **counts
+) -> dict:
     generator = "lc-rec" if "lc-rec" in system else "tiger"
     asked = {"generator": generator, "tokenizer": SYSTEMS[system].identifiers} | (asked or {})
     return {
-        "parameters": RunParameters.checked(**asked, dataset=dataset, profile=profile, seed=4).resolved,
+        "parameters": RunParameters.checked(
+            **asked, dataset=dataset, profile=profile, seed=4
+        ).resolved,
         "system": system,
         "label": SYSTEMS[system].label,
         "dataset": {"held out": 1} | COUNTS.get(dataset, COUNTS["beauty"]) | counts,
@@ -94,7 +123,10 @@ def test_other_counts_and_other_sizes_are_said():
     assert len(both) == 3 and "another budget" in worth
     record = made_record(asked={"options": ["encoder=llama", "tiger.dtype=bfloat16"]})
     assert "same data and size" in beside_published(record)[1]
-    for asked, words in (({"options": ["tiger.epochs=1"]}, "tiger.epochs=1"), ({"tau": 0.8}, "tau=0.8")):
+    for asked, words in (
+        ({"options": ["tiger.epochs=1"]}, "tiger.epochs=1"),
+        ({"tau": 0.8}, "tau=0.8"),
+    ):
         both, worth = beside_published(made_record(asked=asked))
         assert len(both) == 3 and f"other settings than the paper's ({words})" in worth
     record["dataset"]["held out"] = 5
@@ -114,8 +146,10 @@ def test_every_published_system_is_one_of_ours():
 
 
 def made_differences(random, parts, n_seeds, n_users, mean=0.0):
-    seeds, users, rest = (np.sqrt(part) * random.normal(size=size) for part, size in
-                          zip(parts, ((n_seeds, 1), n_users, (n_seeds, n_users)), strict=True))  # fmt: skip
+    seeds, users, rest = (
+        np.sqrt(part) * random.normal(size=size)
+        for part, size in zip(parts, ((n_seeds, 1), n_users, (n_seeds, n_users)), strict=True)
+    )
     return mean + seeds + users + rest
 
 
@@ -135,15 +169,22 @@ def test_the_smallest_difference_is_seen_in_four_of_five_experiments():
 
 @pytest.mark.parametrize("n_seeds", [1, 5])
 def test_the_paper_s_gain_is_told_as_often_as_lesson_10_says(n_seeds):
-    """By the interval of the course, which sees no seeds where there is one, and by the formula of 10.3."""
+    """By the interval of the course, which sees no seeds where there is one, and by the formula of
+    10.3.
+    """
     random, parts, gain = np.random.default_rng(7), np.array([0.0000073, 0.001135, 0.0146]), 0.0062
     scope = {"parts": parts, "mark": {"": gain}, "power_10": power_10, "stats": stats}
     (cell,) = (ast.parse(source) for source in code_cells() if "def told" in source)
     exec(ast.unparse(next(node for node in cell.body if isinstance(node, ast.FunctionDef))), scope)
-    by_interval, by_formula = (int(scope["told"](n_seeds, drawn).rstrip("%")) / 100 for drawn in (True, False))
+    by_interval, by_formula = (
+        int(scope["told"](n_seeds, drawn).rstrip("%")) / 100 for drawn in (True, False)
+    )
 
     tables = [made_differences(random, parts, n_seeds, 671, mean=gain) for _ in range(120)]
-    found = [paired_difference(one, np.zeros_like(one), np.arange(671), 0).excludes_zero for one in tables]
+    found = [
+        paired_difference(one, np.zeros_like(one), np.arange(671), 0).excludes_zero
+        for one in tables
+    ]
     assert abs(np.mean(found) - by_interval) < 0.1
     error = smallest_seen(parts, n_seeds, 671) / 2.8
     assert abs(np.mean([abs(one.mean()) > 1.96 * error for one in tables]) - by_formula) < 0.1

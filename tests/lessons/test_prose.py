@@ -14,7 +14,9 @@ from letterlib.course.prose import documents, external_links, links_of, markdown
 HERE = Path(__file__).parent
 GLOSSARY = REPOSITORY / "docs" / "glossary.md"
 each_lesson = pytest.mark.parametrize("path", lessons(), ids=lambda path: path.stem)
-each_document = pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+each_document = pytest.mark.parametrize(
+    "path", documents(), ids=lambda path: str(path.relative_to(REPOSITORY))
+)
 
 
 def listed(name: str) -> set[str]:
@@ -29,7 +31,12 @@ def glossary() -> list[list[str]]:
 
 def is_term(phrase: str, terms: set[str]) -> bool:
     phrase = phrase.lower()
-    forms = (phrase, phrase.removesuffix("s"), phrase.removesuffix("es"), phrase.removesuffix("ies") + "y")
+    forms = (
+        phrase,
+        phrase.removesuffix("s"),
+        phrase.removesuffix("es"),
+        phrase.removesuffix("ies") + "y",
+    )
     return any(term.startswith(forms) or term.endswith(forms) for term in terms)
 
 
@@ -40,7 +47,9 @@ def test_a_lesson_is_neither_thin_nor_endless(path):
 
 @each_lesson
 def test_code_fits_its_cell_and_the_text_links_to_other_lessons(path):
-    """JupyterLab shows some 112 letters at 1440 pixels, and 88, to which exercises are held, at 1100."""
+    """JupyterLab shows some 112 letters at 1440 pixels, and 88, to which exercises are held, at
+    1100.
+    """
     for cell in nbformat.read(path, as_version=4).cells:
         widest = 88 if cell.metadata.get("nbgrader", {}).get("solution") else 100
         if cell.cell_type == "code":
@@ -50,9 +59,15 @@ def test_code_fits_its_cell_and_the_text_links_to_other_lessons(path):
 
 @each_document
 def test_spelling(path):
-    """Words in no English dictionary are in the glossary, or in words.txt once someone has looked at them."""
-    known = {word.lower() for row in glossary() for word in words_of(" ".join(row))} | listed("words.txt")
-    words = {word.replace("’", "'").removesuffix("'s").lower() for word in words_of(markdown_of(path))}
+    """Words in no English dictionary are in the glossary, or in words.txt once someone has looked
+    at them.
+    """
+    known = {word.lower() for row in glossary() for word in words_of(" ".join(row))} | listed(
+        "words.txt"
+    )
+    words = {
+        word.replace("’", "'").removesuffix("'s").lower() for word in words_of(markdown_of(path))
+    }
     unknown = SpellChecker().unknown({word for word in words if len(word) > 2}) - known
     assert not unknown, f"misspelt, or new to tests/lessons/words.txt: {', '.join(sorted(unknown))}"
 
@@ -60,11 +75,19 @@ def test_spelling(path):
 @each_lesson
 def test_a_word_in_italics_is_a_term_of_the_glossary_or_only_emphasised(path):
     text = markdown_of(path).split("## Further reading")[0]
-    terms = {part.strip().lower() for row in glossary() for part in re.split(r"[,(]", row[0].replace(")", ""))}
+    terms = {
+        part.strip().lower()
+        for row in glossary()
+        for part in re.split(r"[,(]", row[0].replace(")", ""))
+    }
     terms |= {row[0].lower() for row in glossary()}
     plain = listed("emphasised.txt")
-    unknown = [one for one in italics_of(text) if not is_term(one, terms) and one.lower() not in plain]
-    assert not unknown, f"give each a row in docs/glossary.md, or a line in tests/lessons/emphasised.txt: {unknown}"
+    unknown = [
+        one for one in italics_of(text) if not is_term(one, terms) and one.lower() not in plain
+    ]
+    assert not unknown, (
+        f"give each a row in docs/glossary.md, or a line in tests/lessons/emphasised.txt: {unknown}"
+    )
 
 
 def test_the_glossary_is_in_order_with_korean_and_with_lessons_that_define_its_terms():
@@ -101,7 +124,9 @@ def test_words_are_what_a_reader_reads():
 
 
 def test_captions_are_not_terms():
-    assert italics_of("The *codebook* is **bold** and *short list*.\n\n*A caption in italics.*") == [
+    assert italics_of(
+        "The *codebook* is **bold** and *short list*.\n\n*A caption in italics.*"
+    ) == [
         "codebook",
         "short list",
     ]

@@ -1,4 +1,6 @@
-"""The course as web pages: every link leads somewhere, nothing that a student must not see is there."""
+"""The course as web pages: every link leads somewhere, nothing that a student must not see is
+there.
+"""
 
 import html
 import re
@@ -12,11 +14,22 @@ import pytest
 
 from letterlib.course.build import REPOSITORY
 from letterlib.course.prose import is_external
-from letterlib.course.site import address, build_site, html_of, main, navigation, notebook_of, pages, with_formulas
+from letterlib.course.site import (
+    address,
+    build_site,
+    html_of,
+    main,
+    navigation,
+    notebook_of,
+    pages,
+    with_formulas,
+)
 
 
 class Page(HTMLParser):
-    """The names that a page can be entered by, where it leads, and what its pictures say to who cannot see them."""
+    """The names that a page can be entered by, where it leads, and what its pictures say to who
+    cannot see them.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -41,7 +54,8 @@ def site(tmp_path_factory) -> dict[Path, str]:
     files = [file for file in folder.rglob("*") if file.is_file()]
     assert len(files) == n_pages
     return {
-        file.relative_to(folder): file.read_text(encoding="utf-8") if file.suffix == ".html" else "" for file in files
+        file.relative_to(folder): file.read_text(encoding="utf-8") if file.suffix == ".html" else ""
+        for file in files
     }
 
 
@@ -49,9 +63,13 @@ def test_formulas_are_set_without_a_network(site):
     text = "".join(site.values())
     formulas = re.findall("<math.*?</math>", text, re.DOTALL)
     assert len(formulas) > 500
-    assert not [one for one in formulas if "\\" in one], "a command that the converter does not know"
+    assert not [one for one in formulas if "\\" in one], (
+        "a command that the converter does not know"
+    )
     shown = re.sub("<(pre|code|script|style|math)\\b.*?</\\1>", "", text, flags=re.DOTALL)
-    assert not re.findall(r"\\(?:frac|hat|ln|mathcal|sum|tau|text)\b", shown), "a formula that is still TeX"
+    assert not re.findall(r"\\(?:frac|hat|ln|mathcal|sum|tau|text)\b", shown), (
+        "a formula that is still TeX"
+    )
 
 
 def test_a_formula_is_told_from_code_and_from_money():
@@ -69,7 +87,11 @@ def test_every_link_of_the_site_leads_to_a_page_and_to_a_heading_of_it(site):
     for place, page in pages.items():
         for link in page.links:
             file, _, name = link.partition("#")
-            target = Path(unquote((Path("/") / place.parent / file).resolve().as_posix()[1:])) if file else place
+            target = (
+                Path(unquote((Path("/") / place.parent / file).resolve().as_posix()[1:]))
+                if file
+                else place
+            )
             n_links += 1
             if target not in pages or name not in pages[target].names:
                 broken.append((place.as_posix(), link))
@@ -78,7 +100,10 @@ def test_every_link_of_the_site_leads_to_a_page_and_to_a_heading_of_it(site):
 
 
 def test_the_site_has_every_lesson_and_begins_with_their_list(site):
-    lessons = [*REPOSITORY.glob("notebooks/[0-9]*.ipynb"), *REPOSITORY.glob("notebooks/projects/*.ipynb")]
+    lessons = [
+        *REPOSITORY.glob("notebooks/[0-9]*.ipynb"),
+        *REPOSITORY.glob("notebooks/projects/*.ipynb"),
+    ]
     assert len(lessons) == 16
     index = Page(site[Path("index.html")]).links
     for lesson in lessons:
@@ -88,16 +113,25 @@ def test_the_site_has_every_lesson_and_begins_with_their_list(site):
 
 def test_every_picture_of_the_site_says_what_it_shows(site):
     pictures = {place: Page(text).pictures for place, text in site.items()}
-    silent = [place for place, said in pictures.items() if any(not one or "No description" in one for one in said)]
+    silent = [
+        place
+        for place, said in pictures.items()
+        if any(not one or "No description" in one for one in said)
+    ]
     assert silent == []
     assert sum(map(len, pictures.values())) > 80
 
 
 def test_every_stored_picture_has_its_words_beside_it():
-    notebooks = [*(REPOSITORY / "notebooks").rglob("*.ipynb"), *(REPOSITORY / "solutions").glob("*.ipynb")]
+    notebooks = [
+        *(REPOSITORY / "notebooks").rglob("*.ipynb"),
+        *(REPOSITORY / "solutions").glob("*.ipynb"),
+    ]
     cells = [(path.name, cell) for path in notebooks for cell in notebook_of(path).cells]
     outputs = [(name, output) for name, cell in cells for output in cell.get("outputs", ())]
-    pictures = [(name, output.metadata) for name, output in outputs if "image/png" in output.get("data", ())]
+    pictures = [
+        (name, output.metadata) for name, output in outputs if "image/png" in output.get("data", ())
+    ]
     assert [name for name, about in pictures if not about.get("image/png", {}).get("alt")] == []
     assert len(pictures) > 160
 
@@ -109,7 +143,11 @@ def test_links_are_seen_without_colours_and_small_letters_are_dark_enough(site):
 
     def luminance(colour: str) -> float:
         parts = np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)]) / 255
-        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [
+            0.2126,
+            0.7152,
+            0.0722,
+        ]
 
     colours = re.findall(r"-color: #([0-9a-f]{6})", style)
     assert len(colours) == 4 and luminance("ffffff") == pytest.approx(1)
@@ -128,10 +166,15 @@ def test_solutions_and_hidden_tests_are_not_in_the_site(site):
 def test_a_lesson_names_its_neighbours():
     first, second, third = "00_recommendation_as_generation", "01_semantic_embeddings", "02_rq_vae"
     before, here = "10_full_experiments", "11_ablations_and_sweeps"
-    links = {name: navigation(REPOSITORY / "notebooks" / f"{name}.ipynb") for name in (first, second, here)}
+    links = {
+        name: navigation(REPOSITORY / "notebooks" / f"{name}.ipynb")
+        for name in (first, second, here)
+    }
     contents = "[All lessons](../README.md)"
     assert links[first] == f"{contents} · [01 Semantic embeddings →]({second}.ipynb)"
-    assert links[second].startswith(f"[← 00 Recommendation as generation]({first}.ipynb) · {contents} · ")
+    assert links[second].startswith(
+        f"[← 00 Recommendation as generation]({first}.ipynb) · {contents} · "
+    )
     assert links[second].endswith(f" · [02 RQ-VAE →]({third}.ipynb)")
     assert links[here] == f"[← 10 Full experiments]({before}.ipynb) · {contents}"
     assert navigation(REPOSITORY / "docs/findings.md") == contents
@@ -159,14 +202,18 @@ def test_a_copy_with_answers_beside_the_lessons_is_no_page(tmp_path, monkeypatch
     assert [page.name for page in pages()] == ["00_made.ipynb", "README.md", "a.md"]
 
 
-@pytest.mark.parametrize("cells", [[], [nbformat.v4.new_markdown_cell("# A")]], ids=["no cells", "one cell"])
+@pytest.mark.parametrize(
+    "cells", [[], [nbformat.v4.new_markdown_cell("# A")]], ids=["no cells", "one cell"]
+)
 def test_a_lesson_that_colab_has_saved_has_a_page(tmp_path, monkeypatch, cells):
     monkeypatch.setattr("letterlib.course.site.REPOSITORY", tmp_path)
     (tmp_path / "README.md").write_text("# Course", encoding="utf-8")
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"1": {}}}
     nbformat.write(notebook, tmp_path / "00_made.ipynb")
-    assert "<body" in html_of(tmp_path / "00_made.ipynb", {tmp_path / "00_made.ipynb": Path("00_made.html")})
+    assert "<body" in html_of(
+        tmp_path / "00_made.ipynb", {tmp_path / "00_made.ipynb": Path("00_made.html")}
+    )
 
 
 def test_a_site_that_cannot_be_made_leaves_the_one_that_is_there(tmp_path, monkeypatch):

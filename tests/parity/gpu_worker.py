@@ -1,4 +1,5 @@
-"""What `test_gpu.py` runs in a process of its own: systems on the CPU and on a pretended GPU. Not a test itself.
+"""What `test_gpu.py` runs in a process of its own: systems on the CPU and on a pretended GPU. Not a
+test itself.
 
     python gpu_worker.py FOLDER NAME [NAME ...]
 
@@ -13,15 +14,15 @@ import numpy as np
 import pretended_gpu
 from made_data import write_made_data
 
-from letterlib import training
+from letterlib import train
 from letterlib.analysis.hard_negatives import target_logits
-from letterlib.collaborative.sasrec import SASRec, SASRecConfig
+from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Cases, Split
-from letterlib.experiments.analysis_run import analyse_tokenizers
-from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import make_config
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.generation.t5_weights import to_transformers
+from letterlib.generators.t5_weights import to_transformers
+from letterlib.pipeline.analysis_run import analyse_tokenizers
+from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.config import make_config
+from letterlib.pipeline.pipeline import Pipeline
 
 SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4", "language_model_cases=8"]
 DROPPING = ("sasrec_32", "sasrec", "sasrec_tuned", "bert4rec", "caser")
@@ -30,17 +31,19 @@ WITHOUT_DROPOUT = [f"{room}.dropout=0" for room in DROPPING]
 
 
 def interrupted(folder: Path, split: Split, device: str) -> np.ndarray:
-    """The item vectors of a SASRec whose training was stopped after its first checkpoint, and went on."""
+    """The item vectors of a SASRec whose training was stopped after its first checkpoint, and went
+    on.
+    """
     config = SASRecConfig(dimensions=16, epochs=4, dropout=0, batch_size=50)
-    training.train.__kwdefaults__["checkpoint_seconds"] = 0.0
-    save = training.Run.save
+    train.train.__kwdefaults__["checkpoint_seconds"] = 0.0
+    save = train.Run.save
 
-    def stop(run: training.Run) -> None:
+    def stop(run: train.Run) -> None:
         save(run)
         raise KeyboardInterrupt
 
     for what in (stop, save):
-        training.Run.save = what
+        train.Run.save = what
         model = SASRec(config, 0, device, folder / f"{device}.safetensors")
         with suppress(KeyboardInterrupt):
             model.fit(split)
@@ -51,7 +54,9 @@ def main(folder: Path, names: list[str]) -> None:
     data = write_made_data(folder / "made", shortest=3)  # so that batches have padding
     for device in ("cpu", pretended_gpu.KIND):
         config = make_config("made", "smoke", device=device, overrides=SMALL + WITHOUT_DROPOUT)
-        pipeline = Pipeline(config, data_dir=data, cache=Cache(folder / device, say=lambda line: None))
+        pipeline = Pipeline(
+            config, data_dir=data, cache=Cache(folder / device, say=lambda line: None)
+        )
         np.save(folder / f"embeddings-{device}.npy", pipeline.semantic().vectors)
         if device == "cpu":
             semantic = pipeline.semantic

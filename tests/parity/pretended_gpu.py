@@ -1,10 +1,13 @@
-"""A GPU for machines without one: its tensors compute on the CPU, and refuse to meet tensors that lie there.
+"""A GPU for machines without one: its tensors compute on the CPU, and refuse to meet tensors that
+lie there.
 
-So it finds what the first step on a real GPU would find: a tensor, or a generator of random numbers, that was made on
-the wrong device. It says nothing of speed, memory or rounding. To import it changes the whole process, so it is for
-scripts of their own, such as `gpu_worker.py`, before they import anything of letterlib.
+So it finds what the first step on a real GPU would find: a tensor, or a generator of random
+numbers, that was made on the wrong device. It says nothing of speed, memory or rounding. To import
+it changes the whole process, so it is for scripts of their own, such as `gpu_worker.py`, before
+they import anything of letterlib.
 
-torch must have `_setup_privateuseone_for_python_backend`, an experiment with devices that are written in Python.
+torch must have `_setup_privateuseone_for_python_backend`, an experiment with devices that are
+written in Python.
 """
 
 import torch
@@ -13,14 +16,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from letterlib import training
+from letterlib import train
 
 KIND = "gpu"
 ATEN = torch.ops.aten
 RANDOM = torch.Generator
 COPIES = (ATEN._to_copy, ATEN.copy_)
 INDEXED = (ATEN.index, ATEN.index_put, ATEN.index_put_, ATEN._index_put_impl_)
-"""Copies lead from one device to another; a GPU takes indices of the CPU, and its values alone have to be its own."""
+"""Copies lead from one device to another; a GPU takes indices of the CPU, and its values alone have
+to be its own.
+"""
 
 
 class OnGpu(Tensor):
@@ -32,8 +37,12 @@ class OnGpu(Tensor):
     @staticmethod
     def __new__(cls, inner: Tensor) -> "OnGpu":
         strided = inner.layout == torch.strided  # a sparse matrix has no strides
-        strides = {"strides": inner.stride(), "storage_offset": inner.storage_offset()} if strided else {}
-        return Tensor._make_wrapper_subclass(cls, inner.shape, **strides, dtype=inner.dtype, device=DEVICE)
+        strides = (
+            {"strides": inner.stride(), "storage_offset": inner.storage_offset()} if strided else {}
+        )
+        return Tensor._make_wrapper_subclass(
+            cls, inner.shape, **strides, dtype=inner.dtype, device=DEVICE
+        )
 
     def __init__(self, inner: Tensor):
         self.inner = inner
@@ -56,7 +65,9 @@ class OnGpu(Tensor):
 
 
 class Generator(RANDOM):
-    """Random numbers for one device. of_gpu: where torch keeps those of the GPU; an operation is given a copy."""
+    """Random numbers for one device. of_gpu: where torch keeps those of the GPU; an operation is
+    given a copy.
+    """
 
     of_gpu: set[int] = set()
 
@@ -85,7 +96,9 @@ def _compute(operation, args, kwargs):
         return 0  # attention in plain operations, which all devices have
     if asked is not None:
         kwargs = kwargs | {"device": "cpu"}
-    args, kwargs = tree_map(lambda one: one.inner if isinstance(one, OnGpu) else one, (tuple(args), kwargs))
+    args, kwargs = tree_map(
+        lambda one: one.inner if isinstance(one, OnGpu) else one, (tuple(args), kwargs)
+    )
 
     def outside(one):
         if id(one) in ours:  # an operation in place
@@ -98,7 +111,9 @@ def _compute(operation, args, kwargs):
 def _refuse_others(operation, leaves) -> None:
     for one in leaves:
         if isinstance(one, Tensor) and not isinstance(one, OnGpu) and one.dim():
-            raise RuntimeError(f"{operation}: a tensor {tuple(one.shape)} lies on the CPU, others on the GPU")
+            raise RuntimeError(
+                f"{operation}: a tensor {tuple(one.shape)} lies on the CPU, others on the GPU"
+            )
 
 
 def _refuse_numbers_in_place(operation, args) -> None:
@@ -106,7 +121,9 @@ def _refuse_numbers_in_place(operation, args) -> None:
     for argument, one in zip(operation._schema.arguments, args, strict=False):
         written = argument.alias_info is not None and argument.alias_info.is_write
         if written and isinstance(one, Tensor) and not isinstance(one, OnGpu):
-            raise RuntimeError(f"{operation}: a number lies on the CPU, and what is to be written to it on the GPU")
+            raise RuntimeError(
+                f"{operation}: a number lies on the CPU, and what is to be written to it on the GPU"
+            )
 
 
 class Everywhere(TorchDispatchMode):
@@ -133,13 +150,15 @@ class Backend:
 
 _setup_privateuseone_for_python_backend(rename=KIND, backend_module=Backend)
 DEVICE = torch.device(KIND, 0)
-torch.__future__.set_swap_module_params_on_conversion(True)  # `module.to` puts tensors of this class into modules
+torch.__future__.set_swap_module_params_on_conversion(
+    True
+)  # `module.to` puts tensors of this class into modules
 torch._C._set_only_lift_cpu_tensors(True)  # `torch.tensor(list, device=...)` is seen by the mode
 torch.Generator = Generator
 torch.inference_mode = torch.no_grad  # such tensors cannot be wrapped
 
 
-class Accelerator(training.Accelerator):
+class Accelerator(train.Accelerator):
     """Accelerate, told where to train: it does not know the device. used: all devices so far."""
 
     used: set[torch.device] = set()
@@ -154,7 +173,7 @@ class Accelerator(training.Accelerator):
         return self.where
 
 
-training.Accelerator = Accelerator
-training.resolve_device = lambda device="auto": torch.device("cpu") if device == "cpu" else DEVICE
-training.multiplies_bfloat16 = lambda: False
+train.Accelerator = Accelerator
+train.resolve_device = lambda device="auto": torch.device("cpu") if device == "cpu" else DEVICE
+train.multiplies_bfloat16 = lambda: False
 Everywhere().__enter__()

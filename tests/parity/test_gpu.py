@@ -1,4 +1,5 @@
-"""Every kind of system on a GPU that is pretended: nothing lies on the wrong device, and the answers are the CPU's.
+"""Every kind of system on a GPU that is pretended: nothing lies on the wrong device, and the
+answers are the CPU's.
 
 The network on a real GPU rounds otherwise; what a kernel of CUDA does is not tried here.
 """
@@ -16,9 +17,20 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 PATHS = os.pathsep.join([str(FOLDER), str(ROOT / "tests" / "unit")])
 SYSTEMS = (
-    "mf", "caser", "hgn", "bert4rec", "lightgcn", "sasrec", "sasrec-tuned", "tiger", "letter-tiger", "p5-cid",
-    "p5-tid", "bigrec", "letter-lc-rec",
-)  # fmt: skip
+    "mf",
+    "caser",
+    "hgn",
+    "bert4rec",
+    "lightgcn",
+    "sasrec",
+    "sasrec-tuned",
+    "tiger",
+    "letter-tiger",
+    "p5-cid",
+    "p5-tid",
+    "bigrec",
+    "letter-lc-rec",
+)
 
 pytestmark = [
     pytest.mark.xdist_group("gpu"),
@@ -30,9 +42,16 @@ pytestmark = [
 
 
 def python(*arguments: str) -> None:
-    settings = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": PATHS}
+    settings = {
+        "OMP_NUM_THREADS": "1",
+        "TQDM_DISABLE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": PATHS,
+    }
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -63,7 +82,9 @@ def test_training_goes_on_from_a_checkpoint_on_a_gpu_as_on_the_cpu(answers):
 
 
 def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
-    python("-c", """
+    python(
+        "-c",
+        """
 import pretended_gpu, pytest, torch
 x = torch.ones(3, 2, device=pretended_gpu.DEVICE)
 assert x.device.type == (x @ x.T).device.type == torch.tensor([1], device=x.device).device.type == "gpu"
@@ -78,4 +99,5 @@ for wrong in (lambda: x @ torch.ones(2, 2), lambda: x + torch.ones(2), lambda: x
 torch.rand(2, device=x.device, generator=torch.Generator(x.device))
 with pytest.raises(TypeError, match="copy it"):
     x.__array__()
-""")  # fmt: skip
+""",
+    )

@@ -1,4 +1,6 @@
-"""Our beams against transformers' `generate`, held to the same catalogue: the same sequences and scores."""
+"""Our beams against transformers' `generate`, held to the same catalogue: the same sequences and
+scores.
+"""
 
 from collections.abc import Callable
 
@@ -7,12 +9,12 @@ import pytest
 import torch
 from transformers import LogitsProcessorList
 
-from letterlib import processor
+from letterlib import hardware
 from letterlib.decoding.beam_search import beam_search, unconstrained_beam_search
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
-from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from letterlib.generation.t5_weights import to_transformers
+from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators.t5_weights import to_transformers
 
 SIZES = (7, 12, 9, 5)
 HISTORIES = 6
@@ -24,10 +26,16 @@ class Case:
         codes = np.stack([generator.integers(0, size, 400) for size in SIZES], axis=1)
         self.codes = np.unique(codes, axis=0)
         self.trie, self.dictionary = Trie.build(self.codes, SIZES), DictTrie(self.codes, SIZES)
-        self.tokens_of_leaf = torch.from_numpy(tokens_of(self.codes, SIZES))  # sorted, so row = leaf
+        self.tokens_of_leaf = torch.from_numpy(
+            tokens_of(self.codes, SIZES)
+        )  # sorted, so row = leaf
         torch.manual_seed(1)
-        self.model = EncoderDecoder(EncoderDecoderConfig(vocabulary_size(SIZES), 32, 64, 4, 8, 2, 0.0)).eval()
-        with torch.no_grad():  # spread the scores, so that no two beams are within rounding of each other
+        self.model = EncoderDecoder(
+            EncoderDecoderConfig(vocabulary_size(SIZES), 32, 64, 4, 8, 2, 0.0)
+        ).eval()
+        with (
+            torch.no_grad()
+        ):  # spread the scores, so that no two beams are within rounding of each other
             self.model.decoder_norm.weight.mul_(3)
         self.t5 = to_transformers(self.model)
         self.history = torch.randint(2, vocabulary_size(SIZES), (HISTORIES, 13))
@@ -37,9 +45,14 @@ class Case:
 
     @torch.no_grad()
     def searched(self, search: Callable, beam: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Leaves and scores of histories as they are, one by one; `theirs` pads them all to one length."""
-        with processor.fast_float32():
-            memories = [self.model.encode(row[real][None]) for row, real in zip(self.history, self.mask, strict=True)]
+        """Leaves and scores of histories as they are, one by one; `theirs` pads them all to one
+        length.
+        """
+        with hardware.fast_float32():
+            memories = [
+                self.model.encode(row[real][None])
+                for row, real in zip(self.history, self.mask, strict=True)
+            ]
             found = [search(self.model, memory, self.trie, beam) for memory in memories]
         leaves, scores = (torch.cat(part) for part in zip(*found, strict=True))
         return leaves, scores
@@ -76,7 +89,7 @@ def case() -> Case:
 def test_beams_equal_generate_with_prefix_allowed_tokens(case, beam, holds_back, monkeypatch):
     if holds_back and torch.cpu._is_amx_tile_supported():
         pytest.skip("a processor with a matrix unit never takes the other library for float32")
-    monkeypatch.setattr(processor, "_mkl_holds_back", lambda: holds_back)
+    monkeypatch.setattr(hardware, "_mkl_holds_back", lambda: holds_back)
 
     def allowed(_, prefix):
         return case.dictionary.allowed(prefix.tolist()[1:]) or [0]
@@ -103,7 +116,10 @@ def test_logits_processor_in_greedy_search_and_sampling(case):
         torch.manual_seed(0)
         # Longer than an identifier: after the end token nothing but padding may come.
         sequences = case.t5.generate(
-            case.history, do_sample=sampled, max_new_tokens=len(SIZES) + 3, logits_processor=processors
+            case.history,
+            do_sample=sampled,
+            max_new_tokens=len(SIZES) + 3,
+            logits_processor=processors,
         )
         for row in sequences[:, 1:].tolist():
             assert tuple(row[: len(SIZES)]) in identifiers
@@ -121,7 +137,9 @@ def test_logits_processor_keeps_scores_it_allows(case):
 
 
 def test_unconstrained_beams_equal_generate(case):
-    """On this random model no beam ends early, so transformers' free beam search is the same search."""
+    """On this random model no beam ends early, so transformers' free beam search is the same
+    search.
+    """
     out = case.t5.generate(
         input_ids=case.history,
         attention_mask=case.mask.long(),

@@ -1,4 +1,6 @@
-"""Our encoder-decoder against transformers' T5 with the same weights: logits, loss, files, both ways."""
+"""Our encoder-decoder against transformers' T5 with the same weights: logits, loss, files, both
+ways.
+"""
 
 import pytest
 import torch
@@ -6,14 +8,21 @@ import torch.nn.functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib.errors import LetterError
-from letterlib.generation import fused
-from letterlib.generation.attention import Attention, relative_position_bucket
-from letterlib.generation.encoder_decoder import Dropout, EncoderDecoder, EncoderDecoderConfig, FeedForward
-from letterlib.generation.ranking_loss import ranking_guided_loss
-from letterlib.generation.t5_weights import from_transformers, t5_config, to_transformers
+from letterlib.generators import fused
+from letterlib.generators.attention import Attention, relative_position_bucket
+from letterlib.generators.encoder_decoder import (
+    Dropout,
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    FeedForward,
+)
+from letterlib.generators.ranking_loss import ranking_guided_loss
+from letterlib.generators.t5_weights import from_transformers, t5_config, to_transformers
 
 V = 60
-SMALL = EncoderDecoderConfig(vocab_size=V, d_model=32, d_ff=48, n_heads=3, d_head=8, n_layers=2, dropout=0.1)
+SMALL = EncoderDecoderConfig(
+    vocab_size=V, d_model=32, d_ff=48, n_heads=3, d_head=8, n_layers=2, dropout=0.1
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,17 +81,22 @@ def _kept(shape, p, like):
 
 
 def test_every_dropout_of_t5_is_there_and_no_other(monkeypatch):
-    """Where nothing is dropped, and what is kept is divided all the same, one too few or too many shows.
+    """Where nothing is dropped, and what is kept is divided all the same, one too few or too many
+    shows.
 
     On which side of a product of matrices it stands does not.
     """
     monkeypatch.setattr(fused, "keep_mask", _kept)
-    monkeypatch.setattr(F, "dropout", lambda x, p=0.5, training=True, inplace=False: x / (1 - p) if training else x)
+    monkeypatch.setattr(
+        F, "dropout", lambda x, p=0.5, training=True, inplace=False: x / (1 - p) if training else x
+    )
     torch.manual_seed(3)
     ours = EncoderDecoder(EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3)).train()
     t5 = to_transformers(ours).train()
     for part in (t5, t5.encoder, t5.decoder):  # transformers 5.17 does not hand it on
-        part.set_attn_implementation("eager")  # the other kind of attention drops weights out of this test's sight
+        part.set_attn_implementation(
+            "eager"
+        )  # the other kind of attention drops weights out of this test's sight
     tokens, mask, targets = _batch(9, "no")
     with torch.no_grad():
         mine = ours(tokens, mask, targets.unsqueeze(1)).squeeze(1)
@@ -105,7 +119,9 @@ def test_what_dropout_keeps_is_divided_by_the_share_that_is_kept(monkeypatch):
 
 def test_weights_start_as_large_as_those_of_t5():
     torch.manual_seed(0)
-    config = EncoderDecoderConfig(vocab_size=200, d_model=64, d_ff=256, n_heads=8, d_head=4, n_layers=1, dropout=0.0)
+    config = EncoderDecoderConfig(
+        vocab_size=200, d_model=64, d_ff=256, n_heads=8, d_head=4, n_layers=1, dropout=0.0
+    )
     theirs = T5ForConditionalGeneration(t5_config(config)).state_dict()
     for name, ours in to_transformers(EncoderDecoder(config)).state_dict().items():
         assert ours.norm() / theirs[name].norm() == pytest.approx(1, abs=0.2), name
@@ -113,9 +129,15 @@ def test_weights_start_as_large_as_those_of_t5():
 
 def test_from_pretrained_reads_what_was_saved(model, tmp_path):
     to_transformers(model).save_pretrained(tmp_path / "t5")
-    t5, report = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", output_loading_info=True)
+    t5, report = T5ForConditionalGeneration.from_pretrained(
+        tmp_path / "t5", output_loading_info=True
+    )
     assert not report["missing_keys"] and not report["unexpected_keys"]
-    assert (t5.config.pad_token_id, t5.config.eos_token_id, t5.config.decoder_start_token_id) == (0, 1, 0)
+    assert (t5.config.pad_token_id, t5.config.eos_token_id, t5.config.decoder_start_token_id) == (
+        0,
+        1,
+        0,
+    )
     assert not list((tmp_path / "t5").glob("*.bin"))
     tokens, mask, targets = _batch(9, "front")
     with torch.no_grad():
@@ -125,7 +147,15 @@ def test_from_pretrained_reads_what_was_saved(model, tmp_path):
 
 def test_import_of_a_t5_made_by_transformers():
     torch.manual_seed(5)
-    config = T5Config(vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=3, decoder_start_token_id=0)
+    config = T5Config(
+        vocab_size=V,
+        d_model=24,
+        d_ff=40,
+        d_kv=8,
+        num_heads=2,
+        num_layers=3,
+        decoder_start_token_id=0,
+    )
     t5 = _perturbed(T5ForConditionalGeneration(config)).eval()
     ours = from_transformers(t5)
     tokens, mask, targets = _batch(9, "front")
@@ -141,7 +171,9 @@ def test_weights_survive_there_and_back(model):
 
 
 def test_sizes_and_dropout_survive_there_and_back():
-    config = EncoderDecoderConfig(vocab_size=V, d_model=24, d_ff=40, n_heads=3, d_head=5, n_layers=1, dropout=0.3)
+    config = EncoderDecoderConfig(
+        vocab_size=V, d_model=24, d_ff=40, n_heads=3, d_head=5, n_layers=1, dropout=0.3
+    )
     assert from_transformers(to_transformers(EncoderDecoder(config))).config == config
 
 
@@ -164,7 +196,15 @@ def test_a_copy_does_not_share_memory(model):
     ],
 )
 def test_other_architectures_are_refused(option):
-    sizes = dict(vocab_size=V, d_model=24, d_ff=40, d_kv=8, num_heads=2, num_layers=2, decoder_start_token_id=0)
+    sizes = dict(
+        vocab_size=V,
+        d_model=24,
+        d_ff=40,
+        d_kv=8,
+        num_heads=2,
+        num_layers=2,
+        decoder_start_token_id=0,
+    )
     config = T5Config(**sizes | option)
     with pytest.raises(LetterError, match="cannot be imported"):
         from_transformers(T5ForConditionalGeneration(config))

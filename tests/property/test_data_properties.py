@@ -9,16 +9,22 @@ from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
 from letterlib.data.preprocessing import build_dataset, k_core
 
 N_ITEMS = 12
-users = st.lists(st.lists(st.integers(0, N_ITEMS - 1), min_size=3, max_size=14), min_size=1, max_size=6)
+users = st.lists(
+    st.lists(st.integers(0, N_ITEMS - 1), min_size=3, max_size=14), min_size=1, max_size=6
+)
 
 
 def made(lists) -> Dataset:
     labels = [str(i) for i in range(len(lists))]
-    return Dataset("made", Sequences.from_lists(lists), pd.DataFrame(index=range(N_ITEMS)), "random", labels)
+    return Dataset(
+        "made", Sequences.from_lists(lists), pd.DataFrame(index=range(N_ITEMS)), "random", labels
+    )
 
 
 def slow_split(lists, held_out):
-    """(training part per user, {part: [(user, history, target), ...]}), straight from the definitions."""
+    """(training part per user, {part: [(user, history, target), ...]}), straight from the
+    definitions.
+    """
     train, cases = [], {"train": [], "valid": [], "test": []}
     for user, items in enumerate(lists):
         n = len(items)
@@ -56,14 +62,18 @@ def test_split_and_cases_equal_the_slow_reference(lists, held_out, length):
 @given(users, st.integers(1, 3), st.randoms(use_true_random=False))
 def test_a_selection_of_cases_keeps_each_ones_history(lists, held_out, random):
     cases = made(lists).split(held_out).cases("test")
-    index = np.array([random.randrange(len(cases)) for _ in range(5)] if len(cases) else [], dtype=np.int64)
+    index = np.array(
+        [random.randrange(len(cases)) for _ in range(5)] if len(cases) else [], dtype=np.int64
+    )
     chosen = cases[index]
     assert chosen.targets.tolist() == cases.targets[index].tolist()
     check_histories(chosen, [cases.history(int(i)).tolist() for i in index], 4)
 
 
 def check_histories(cases, histories, length):
-    """All views of the histories agree; and what recommenders get, `without_targets`, holds nothing more."""
+    """All views of the histories agree; and what recommenders get, `without_targets`, holds nothing
+    more.
+    """
     assert cases.lengths.tolist() == [len(h) for h in histories]
     padded = [[NO_ITEM] * max(0, length - len(h)) + h[-length:] for h in histories]
     pairs = [(i, item) for i, history in enumerate(histories) for item in history]
@@ -84,7 +94,15 @@ def test_k_core_equals_dropping_one_row_owner_at_a_time(rows, k):
     frame = pd.DataFrame(rows, columns=["user", "item"]).astype("int64")
     left = list(rows)
     while True:
-        poor = next(((c, v) for c in (0, 1) for v in {r[c] for r in left} if sum(r[c] == v for r in left) < k), None)
+        poor = next(
+            (
+                (c, v)
+                for c in (0, 1)
+                for v in {r[c] for r in left}
+                if sum(r[c] == v for r in left) < k
+            ),
+            None,
+        )
         if poor is None:
             break
         left = [r for r in left if r[poor[0]] != poor[1]]
@@ -112,7 +130,9 @@ def test_build_dataset_orders_by_time_then_item_whatever_the_order_of_rows(rows,
         assert dataset.sequences[row].tolist() == [ids.index(item) for _, item in mine]
     assert dataset.titles() == [f"title {i}" for i in ids]
     random.shuffle(rows)
-    shuffled = build_dataset("made", pd.DataFrame(rows, columns=["user", "item", "time"]), items, "random")
+    shuffled = build_dataset(
+        "made", pd.DataFrame(rows, columns=["user", "item", "time"]), items, "random"
+    )
     assert shuffled.fingerprint == dataset.fingerprint
 
 
@@ -122,8 +142,13 @@ def test_categories_sort_as_the_ids_do_and_not_in_an_order_of_their_own(users, i
     """Parquet and R keep ids as categories; sorted by these, histories would go to other users."""
     rows = pd.DataFrame({"user": list("bbbbaaac"), "item": list("xyzyxyzx"), "time": range(8)})
     table = pd.DataFrame({"title": list("xyz"), "text": list("xyz")}, index=list("xyz"))
-    coded = rows.assign(user=pd.Categorical(rows["user"], users), item=pd.Categorical(rows["item"], items))
+    coded = rows.assign(
+        user=pd.Categorical(rows["user"], users), item=pd.Categorical(rows["item"], items)
+    )
     plain, dataset = (build_dataset("made", k_core(one, 1), table, "") for one in (rows, coded))
     assert [one.tolist() for one in plain.sequences] == [[0, 1, 2], [0, 1, 2, 1], [0]]
     assert [one.tolist() for one in dataset.sequences] == [one.tolist() for one in plain.sequences]
-    assert dataset.user_labels == plain.user_labels == ["a", "b", "c"] and dataset.titles() == plain.titles()
+    assert (
+        dataset.user_labels == plain.user_labels == ["a", "b", "c"]
+        and dataset.titles() == plain.titles()
+    )

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenizer.identifiers import Identifiers
 
 
 @st.composite
@@ -40,4 +40,6 @@ def test_counts_agree_with_a_counter_of_token_lists(one):
     np.testing.assert_array_equal(one.distinct[one.identifier_of_item], one.codes)
     assert set(one.identifier_of_item) == set(range(one.n_distinct))
     for level, size in enumerate(one.level_sizes):
-        assert one.dead_codes[level] == size - len({one.tokens(item)[level] for item in range(len(one))})
+        assert one.dead_codes[level] == size - len(
+            {one.tokens(item)[level] for item in range(len(one))}
+        )

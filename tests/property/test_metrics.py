@@ -1,4 +1,6 @@
-"""Metrics against slow references, over lists with missing items, shared identifiers and targets anywhere."""
+"""Metrics against slow references, over lists with missing items, shared identifiers and targets
+anywhere.
+"""
 
 import math
 
@@ -50,7 +52,10 @@ def test_recall_and_ndcg_equal_a_slow_reference(case, k):
         assert rank == (row.index(target) if target in row else m.ABSENT)
         assert hit == (target in row[:k])
         ideal = 1 / math.log2(2)
-        wanted = sum(1 / math.log2(place + 2) for place, item in enumerate(row[:k]) if item == target) / ideal
+        wanted = (
+            sum(1 / math.log2(place + 2) for place, item in enumerate(row[:k]) if item == target)
+            / ideal
+        )
         assert gain == np.float64(wanted)
 
 
@@ -58,7 +63,9 @@ def test_recall_and_ndcg_equal_a_slow_reference(case, k):
 @settings(max_examples=200, deadline=None)
 def test_identifier_ranks_equal_a_slow_reference(case, identifier_of_item):
     items, targets = case
-    wanted = [slow_identifier_rank(r, t, identifier_of_item) for r, t in zip(items, targets, strict=True)]
+    wanted = [
+        slow_identifier_rank(r, t, identifier_of_item) for r, t in zip(items, targets, strict=True)
+    ]
     assert m.identifier_ranks(items, targets, identifier_of_item).tolist() == wanted
 
 

@@ -13,7 +13,9 @@ from letterlib.decoding.trie import EOS, PAD, DictTrie, Trie, tokens_of, vocabul
 
 @st.composite
 def catalogues(draw):
-    """(codes [n_items, L], level sizes): few codes per level, so that prefixes and identifiers are shared."""
+    """(codes [n_items, L], level sizes): few codes per level, so that prefixes and identifiers are
+    shared.
+    """
     sizes = tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=5)))
     row = st.tuples(*(st.sampled_from(sorted({0, size // 2, size - 1})) for size in sizes))
     rows = draw(st.lists(row, min_size=1, max_size=25))
@@ -31,14 +33,20 @@ def test_arrays_and_dictionary_agree(catalogue, data):
         prefix = tokens[item, :length].tolist()
         assert trie.allowed(prefix) == dictionary.allowed(prefix) != []
     assert trie.allowed([*prefix, EOS]) == dictionary.allowed([*prefix, EOS]) == []
-    foreign = data.draw(st.lists(st.integers(0, vocabulary_size(sizes) - 1), max_size=len(sizes) + 2))
+    foreign = data.draw(
+        st.lists(st.integers(0, vocabulary_size(sizes) - 1), max_size=len(sizes) + 2)
+    )
     assert trie.allowed(foreign) == dictionary.allowed(foreign)
 
 
 @pytest.mark.parametrize(("sizes", "shared"), [((2, 3), False), ((3, 3), True)])
 def test_a_code_that_its_level_does_not_have_is_refused(sizes, shared):
     tokens_of(np.array([[1, 2]]), sizes, shared)
-    for code in ([-1, 0], [3, 0], [0, 3]):  # the first would be the end token, the second one of the next level
+    for code in (
+        [-1, 0],
+        [3, 0],
+        [0, 3],
+    ):  # the first would be the end token, the second one of the next level
         with pytest.raises(ValueError, match="level's size"):
             tokens_of(np.array([[0, 0], code]), sizes, shared)
 
@@ -60,7 +68,9 @@ def test_the_arrays_are_a_breadth_first_trie(catalogue, seed):
         walked = trie.walk(torch.from_numpy(tokens[:, :level])).numpy()
         above = trie.path(torch.from_numpy(trie.leaf_of_item))
         assert np.array_equal(walked, above[level])
-        assert [one.tolist() for one in trie.path(above[level], level)] == [one.tolist() for one in above[: level + 1]]
+        assert [one.tolist() for one in trie.path(above[level], level)] == [
+            one.tolist() for one in above[: level + 1]
+        ]
         rank = {prefix: i for i, prefix in enumerate(sorted(prefixes))}
         assert walked.tolist() == [rank[tuple(row)] for row in tokens[:, :level].tolist()]
 
@@ -167,13 +177,21 @@ def test_leaves_become_the_items_that_a_loop_would_write(catalogue, data):
     """Also where rows leave out different items: what one user has had may be new to the next."""
     codes, sizes = catalogue
     trie, n_items = Trie.build(codes, sizes), len(codes)
-    n_leaves, batch, k = trie.n_nodes(len(sizes)), data.draw(st.integers(1, 4)), data.draw(st.integers(1, 12))
+    n_leaves, batch, k = (
+        trie.n_nodes(len(sizes)),
+        data.draw(st.integers(1, 4)),
+        data.draw(st.integers(1, 12)),
+    )
     width = data.draw(st.integers(1, n_leaves))
     leaves = np.array([data.draw(st.permutations(range(n_leaves)))[:width] for _ in range(batch)])
     scores = -np.arange(1.0, width + 1) * np.ones((batch, 1))
     leaves[data.draw(st.integers(0, batch - 1)), -1] = -1
     scores[data.draw(st.integers(0, batch - 1)), -1] = -np.inf
-    out = [(row, item) for row in range(batch) for item in data.draw(st.sets(st.integers(0, n_items - 1)))]
+    out = [
+        (row, item)
+        for row in range(batch)
+        for item in data.draw(st.sets(st.integers(0, n_items - 1)))
+    ]
     excluded = tuple(np.array(out, dtype=np.int64).reshape(-1, 2).T)
     items, values = expand_leaves(trie, leaves, scores, k, excluded)
     for row in range(batch):

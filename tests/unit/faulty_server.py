@@ -1,4 +1,6 @@
-"""A web server on this machine that misbehaves as told: drops connections, lies about lengths, ignores Range."""
+"""A web server on this machine that misbehaves as told: drops connections, lies about lengths,
+ignores Range.
+"""
 
 import threading
 from collections import defaultdict
@@ -8,12 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FaultyServer:
-    """files: {path: bytes}. faults: {path: [fault of the first request, of the second, ...]}, the last one lasts.
+    """files: {path: bytes}. faults: {path: [fault of the first request, of the second, ...]}, the
+    last one lasts.
 
-    A fault is a set of words: "drop" closes the connection half-way through what is left, "drop at once"
-    after the headers, "no range" answers with the whole file, "too long" and "too short" misstate the length,
-    "new version" sends what is in `newer` under another ETag, or with "same tag" not, "no tag" has none,
-    "encoded" claims Content-Encoding; "404" and the like are statuses.
+    A fault is a set of words: "drop" closes the connection half-way through what is left, "drop at
+    once" after the headers, "no range" answers with the whole file, "too long" and "too short"
+    misstate the length, "new version" sends what is in `newer` under another ETag, or with "same
+    tag" not, "no tag" has none, "encoded" claims Content-Encoding; "404" and the like are statuses.
     """
 
     def __init__(self) -> None:
@@ -44,7 +47,9 @@ def faulty_server() -> Iterator[FaultyServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
     thread.start()
     try:
         yield state

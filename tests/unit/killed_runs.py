@@ -1,11 +1,12 @@
 """A program for `test_kill`: does small runs in processes of its own and kills them with SIGKILL.
 
-    python killed_runs.py moments KILLS FOLDER     at random moments
-    python killed_runs.py writing KILLS FOLDER     while a file is being written, or just before or after it is renamed
+    python killed_runs.py moments KILLS FOLDER     at random moments python killed_runs.py writing
+    KILLS FOLDER     while a file is being written, or just before or after it is renamed
 
-Each killed run is started again, until it ends; then the next begins with nothing. Prints one JSON object:
-kills, the record of an undisturbed run, those of the others, what the processes said, and what they left behind.
-The processes are forks, because importing torch takes longer than such a run.
+Each killed run is started again, until it ends; then the next begins with nothing. Prints one JSON
+object: kills, the record of an undisturbed run, those of the others, what the processes said, and
+what they left behind. The processes are forks, because importing torch takes longer than such a
+run.
 """
 
 import json
@@ -22,9 +23,9 @@ import torch
 
 import letterlib.checkpoint
 import letterlib.saved_model
-import letterlib.semantics
-import letterlib.training
-from letterlib.experiments.runs import record_path, run
+import letterlib.text
+import letterlib.train
+from letterlib.pipeline.runs import record_path, run
 
 sys.path.insert(0, str(Path(__file__).parent))
 from made_data import write_made_data  # noqa: E402
@@ -34,7 +35,9 @@ ASKED = small_run()
 
 
 class Writes:
-    """Counts what a run writes, and kills its process at the n-th moment of writing. fatal: n, or None."""
+    """Counts what a run writes, and kills its process at the n-th moment of writing. fatal: n, or
+    None.
+    """
 
     def __init__(self, fatal: int | None):
         self.fatal, self.moments = fatal, 0
@@ -46,7 +49,7 @@ class Writes:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(self) -> None:
-        for module in (letterlib.checkpoint, letterlib.saved_model, letterlib.semantics):
+        for module in (letterlib.checkpoint, letterlib.saved_model, letterlib.text):
             module.save_file = self._torn(module.save_file, 1)
         pq.write_table = self._torn(pq.write_table, 1)
         Path.write_text = self._torn(Path.write_text, 0)
@@ -70,11 +73,13 @@ class Writes:
 
 
 def start(folder: Path, data: Path, fatal: int | None) -> int:
-    """The number of a new process that does the run, and writes how often it wrote to `folder/moments`."""
+    """The number of a new process that does the run, and writes how often it wrote to
+    `folder/moments`.
+    """
     if (child := os.fork()) != 0:
         return child
     os.dup2(os.open(folder / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
-    letterlib.training.train.__kwdefaults__["checkpoint_seconds"] = 0.0
+    letterlib.train.train.__kwdefaults__["checkpoint_seconds"] = 0.0
     writes = Writes(fatal)
     writes.watch()
     try:
@@ -89,7 +94,9 @@ def start(folder: Path, data: Path, fatal: int | None) -> int:
 
 
 def ended(child: int, seconds: float = 0.0) -> int | None:
-    """Kill the process after so many seconds, 0 for never. Its exit status, or None when it was killed."""
+    """Kill the process after so many seconds, 0 for never. Its exit status, or None when it was
+    killed.
+    """
     deadline = time.perf_counter() + seconds
     gone, status = 0, 0
     while seconds and not gone and time.perf_counter() < deadline:
@@ -104,20 +111,31 @@ def ended(child: int, seconds: float = 0.0) -> int | None:
 
 def left_behind(folder: Path) -> list[str]:
     """Whatever is neither a finished stage, nor a record, nor a lock."""
-    there = [path.relative_to(folder) for path in folder.rglob("*") if path.name != "said" and path.name != "moments"]
-    return [str(p) for p in there if p.suffix == ".partial" or (p.name.startswith(".") and p.suffix != ".lock")]
+    there = [
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.name != "said" and path.name != "moments"
+    ]
+    return [
+        str(p)
+        for p in there
+        if p.suffix == ".partial" or (p.name.startswith(".") and p.suffix != ".lock")
+    ]
 
 
 def main(kind: str, kills: int, folder: Path) -> None:
     choose = random.Random(7)
     data = write_made_data(folder / "made")
-    letterlib.semantics.load_encoder("minilm", torch.device("cpu"))  # imports what every run would import
+    letterlib.text.load_encoder(
+        "minilm", torch.device("cpu")
+    )  # imports what every run would import
     report = {"kills": 0, "records": [], "said": [], "left": [], "statuses": []}
     (folder / "0").mkdir()
     started = time.perf_counter()
     report["statuses"].append(ended(start(folder / "0", data, None)))
     length, moments = time.perf_counter() - started, int((folder / "0" / "moments").read_text())
-    # A run that begins with nothing writes in the same order each time. Its last moments are those of the record.
+    # A run that begins with nothing writes in the same order each time. Its last moments are those
+    # of the record.
     first = [moments, moments - 1, moments - 2, *choose.sample(range(1, moments - 2), moments - 3)]
     number = 0
     while report["kills"] < kills or number == 0:
@@ -128,7 +146,10 @@ def main(kind: str, kills: int, folder: Path) -> None:
         while status is None:
             enough = report["kills"] >= kills
             if kind == "writing":
-                status, fatal = ended(start(place, data, None if enough else fatal)), choose.randint(1, moments)
+                status, fatal = (
+                    ended(start(place, data, None if enough else fatal)),
+                    choose.randint(1, moments),
+                )
             else:
                 status = ended(start(place, data, None), 0 if enough else choose.uniform(0, length))
             report["kills"] += status is None

@@ -42,14 +42,19 @@ def test_what_belongs_to_the_whole_figure_is_read_too():
     figure.legend()
     figure.supxlabel("first component")
     figure.supylabel("second component")
-    assert in_words(figure) == "Horizontal: first component. Vertical: second component. Legend: one."
+    assert (
+        in_words(figure) == "Horizontal: first component. Vertical: second component. Legend: one."
+    )
 
 
 def test_a_notebook_stores_the_words_of_every_figure_as_they_are_when_it_is_shown():
     figure = plots.system_forest({"SASRec": Interval(0.07, 0.06, 0.08)}).figure
     figure.axes[0].set_xlabel("changed afterwards")
     shown, about = InteractiveShell.instance().display_formatter.format(figure)
-    assert about["image/png"]["alt"] == "SASRec has the highest Recall@10: 0.0700. Horizontal: changed afterwards."
+    assert (
+        about["image/png"]["alt"]
+        == "SASRec has the highest Recall@10: 0.0700. Horizontal: changed afterwards."
+    )
     assert "image/png" not in shown or shown["image/png"]  # the picture is left to IPython
 
 

@@ -22,7 +22,7 @@ from letterlib.analysis.exposure import first_code_counts, generation_bias, kl_d
 from letterlib.analysis.purity import _by_counts, _share_a_label, genre_purity
 from letterlib.course.published import FIRST_CODES
 from letterlib.errors import LetterError
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenizer.identifiers import Identifiers
 
 RELEASED = {
     "Beauty": ([197, 256, 256, 256], [82.7, 248.6, 247.6, 246.6]),
@@ -31,7 +31,9 @@ RELEASED = {
 
 
 def released_codes(shared_data, name):
-    return Identifiers.load(shared_data / name.lower() / f"{name}.index.json", level_sizes=(256,) * 4)
+    return Identifiers.load(
+        shared_data / name.lower() / f"{name}.index.json", level_sizes=(256,) * 4
+    )
 
 
 # Usage
@@ -42,9 +44,15 @@ def test_usage_by_hand():
     frame = code_usage(codes, (4, 2))
     first = frame.loc[1]
     assert (first["codes"], first["in_use"], first["max_share"]) == (4, 2, 0.75)
-    assert first["perplexity"] == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
-    assert first["gini"] == pytest.approx(np.abs(np.subtract.outer([3, 0, 1, 0], [3, 0, 1, 0])).sum() / (2 * 4 * 4))
-    assert frame.loc[2, "perplexity"] == pytest.approx(1) and frame.loc[2, "gini"] == pytest.approx(0.5)
+    assert first["perplexity"] == pytest.approx(
+        math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+    )
+    assert first["gini"] == pytest.approx(
+        np.abs(np.subtract.outer([3, 0, 1, 0], [3, 0, 1, 0])).sum() / (2 * 4 * 4)
+    )
+    assert frame.loc[2, "perplexity"] == pytest.approx(1) and frame.loc[2, "gini"] == pytest.approx(
+        0.5
+    )
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -68,10 +76,16 @@ def test_perplexity_of_equal_loads_is_their_number():
 
 def test_perplexity_difference_sees_a_difference_and_no_other():
     random = np.random.default_rng(0)
-    even, uneven = random.integers(0, 64, (3, 800)), np.minimum(random.geometric(0.1, (3, 800)), 64) - 1
+    even, uneven = (
+        random.integers(0, 64, (3, 800)),
+        np.minimum(random.geometric(0.1, (3, 800)), 64) - 1,
+    )
     apart = perplexity_difference(even, uneven, 0)
     assert apart.low > 0 and apart.low < apart.mean < apart.high
-    wanted = [perplexity(np.bincount(a)) - perplexity(np.bincount(b)) for a, b in zip(even, uneven, strict=True)]
+    wanted = [
+        perplexity(np.bincount(a)) - perplexity(np.bincount(b))
+        for a, b in zip(even, uneven, strict=True)
+    ]
     assert apart.mean == pytest.approx(np.mean(wanted), rel=1e-5)
     assert not perplexity_difference(even[:1], random.integers(0, 64, (1, 800)), 0).excludes_zero
     assert perplexity_difference(even, uneven, 0) == apart
@@ -97,7 +111,9 @@ def test_resamples_drawn_in_parts_are_the_same_resamples(monkeypatch):
     random = np.random.default_rng(2)
     first, second = random.integers(0, 64, (3, 400)), random.integers(0, 32, (3, 400))
     whole = perplexity_difference(first, second, 0)
-    monkeypatch.setattr(usage_module, "CHUNK", 400 * 300)  # 300 resamples at a time, and 200 at last
+    monkeypatch.setattr(
+        usage_module, "CHUNK", 400 * 300
+    )  # 300 resamples at a time, and 200 at last
     assert perplexity_difference(first, second, 0) == whole
 
 
@@ -105,8 +121,11 @@ def test_resamples_drawn_in_parts_are_the_same_resamples(monkeypatch):
 
 
 def slow_purity(codes, genres, length):
-    pairs = [(i, j) for i, j in combinations(range(len(codes)), 2)
-             if genres[i] and genres[j] and codes[i][:length] == codes[j][:length]]  # fmt: skip
+    pairs = [
+        (i, j)
+        for i, j in combinations(range(len(codes)), 2)
+        if genres[i] and genres[j] and codes[i][:length] == codes[j][:length]
+    ]
     shared = [bool(set(genres[i].split("|")) & set(genres[j].split("|"))) for i, j in pairs]
     return len(pairs), (np.mean(shared) if pairs else np.nan)
 
@@ -115,7 +134,9 @@ def slow_purity(codes, genres, length):
     st.lists(
         st.tuples(
             st.lists(st.integers(0, 2), min_size=2, max_size=2),
-            st.sets(st.sampled_from(["Drama", "War", "Comedy"])).map(lambda one: "|".join(sorted(one))),
+            st.sets(st.sampled_from(["Drama", "War", "Comedy"])).map(
+                lambda one: "|".join(sorted(one))
+            ),
         ),
         min_size=2,
         max_size=12,
@@ -135,15 +156,28 @@ def test_purity_equals_counting_pairs(rows):
 @pytest.mark.parametrize("n_sets", [2, 60], ids=["by counts", "by pairs"])
 def test_many_sets_of_genres_or_few_are_counted_alike(n_sets, monkeypatch):
     random = np.random.default_rng(0)
-    sets = ["|".join(f"g{g}" for g in sorted(random.choice(12, 1 + i % 3, replace=False))) for i in range(n_sets)]
+    sets = [
+        "|".join(f"g{g}" for g in sorted(random.choice(12, 1 + i % 3, replace=False)))
+        for i in range(n_sets)
+    ]
     codes, genres = random.integers(0, 20, (80, 2)), random.choice(sets, 80).tolist()
     counted = []
-    monkeypatch.setattr("letterlib.analysis.purity._by_counts", lambda *a: counted.append(len(a[0])) or _by_counts(*a))
+    monkeypatch.setattr(
+        "letterlib.analysis.purity._by_counts",
+        lambda *a: counted.append(len(a[0])) or _by_counts(*a),
+    )
     frame = genre_purity(codes, genres, seed=0)
-    assert len(counted) == (203 if n_sets == 2 else 1)  # the whole catalogue once, groups a hundred times more
+    assert len(counted) == (
+        203 if n_sets == 2 else 1
+    )  # the whole catalogue once, groups a hundred times more
     for length in range(3):
-        assert frame.loc[length, "purity"] == pytest.approx(slow_purity(codes.tolist(), genres, length)[1])
-    shuffled = [slow_purity(codes[np.random.default_rng(s).permutation(80)].tolist(), genres, 1)[1] for s in range(20)]
+        assert frame.loc[length, "purity"] == pytest.approx(
+            slow_purity(codes.tolist(), genres, length)[1]
+        )
+    shuffled = [
+        slow_purity(codes[np.random.default_rng(s).permutation(80)].tolist(), genres, 1)[1]
+        for s in range(20)
+    ]
     assert frame.loc[1, "shuffled"] == pytest.approx(np.mean(shuffled), abs=0.03)
 
 
@@ -164,7 +198,9 @@ def test_the_order_of_labels_neither_counts_nor_costs(monkeypatch):
     codes, labels = random.integers(0, 5, (60, 2)), ["Drama", "War", "Comedy", "Horror"]
     sets = [list(random.permutation(labels)[: random.integers(1, 5)]) for _ in range(60)]
     asked = []
-    monkeypatch.setattr("letterlib.analysis.purity._share_a_label", lambda s: asked.append(s) or _share_a_label(s))
+    monkeypatch.setattr(
+        "letterlib.analysis.purity._share_a_label", lambda s: asked.append(s) or _share_a_label(s)
+    )
     one = genre_purity(codes, ["|".join(sorted(labels)) for labels in sets], 0)
     assert one.equals(genre_purity(codes, ["|".join(labels) for labels in sets], 0))
     assert len(asked[0]) == len(asked[1]) == len({frozenset(labels) for labels in sets})
@@ -172,7 +208,10 @@ def test_the_order_of_labels_neither_counts_nor_costs(monkeypatch):
 
 def test_an_empty_label_is_no_genre():
     codes = np.array([[0], [0], [1], [1]])
-    assert genre_purity(codes, ["Drama|", "Comedy|", "War", "Western"], 0)["purity"].tolist() == [0, 0]
+    assert genre_purity(codes, ["Drama|", "Comedy|", "War", "Western"], 0)["purity"].tolist() == [
+        0,
+        0,
+    ]
     assert genre_purity(codes, ["War", "War||", "|", ""], 0)["pairs"].tolist() == [1, 1]
 
 
@@ -192,7 +231,8 @@ def test_signal_of_the_released_instruments_identifiers(shared_data):
     result = similarity_experiment(codes, nearest_neighbours(vectors))
     assert round(result.mean, 4) == 0.0824
     assert [round(one, 3) for one in result.by_level] == [0.174, 0.084, 0.050, 0.021]
-    # Exact over all pairs of different items; a sample of ten thousand pairs gives between .0065 and .0089.
+    # Exact over all pairs of different items; a sample of ten thousand pairs gives between .0065
+    # and .0089.
     assert result.random_pair == pytest.approx(0.0078, abs=5e-5)
 
 
@@ -202,13 +242,19 @@ def test_signal_equals_a_plain_loop():
     vectors[5] = 2 * vectors[4]  # cosine does not see lengths
     shares = item_similarities(codes, nearest_neighbours(vectors))
     for i in range(30):
-        cosines = [-2 if i == j else vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
-                   for j in range(30)]  # fmt: skip
+        cosines = [
+            -2
+            if i == j
+            else vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
+            for j in range(30)
+        ]
         assert shares[i].tolist() == (codes[i] == codes[int(np.argmax(cosines))]).tolist()
     pairs = [(codes[i] == codes[j]).mean() for i, j in combinations(range(30), 2)]
     found = similarity_experiment(codes, nearest_neighbours(vectors))
     assert found.random_pair == pytest.approx(np.mean(pairs))
-    assert found.mean == pytest.approx(shares.mean()) and found.by_level == pytest.approx(shares.mean(axis=0))
+    assert found.mean == pytest.approx(shares.mean()) and found.by_level == pytest.approx(
+        shares.mean(axis=0)
+    )
 
 
 def test_neighbours_are_never_the_item_itself_even_without_a_direction():
@@ -222,7 +268,11 @@ def test_neighbours_are_never_the_item_itself_even_without_a_direction():
 
 def test_targets_are_ranked_among_the_catalogue_by_dot_product():
     random = np.random.default_rng(0)
-    states, items, targets = random.normal(size=(20, 3)), random.normal(size=(40, 3)), random.integers(0, 40, 20)
+    states, items, targets = (
+        random.normal(size=(20, 3)),
+        random.normal(size=(40, 3)),
+        random.integers(0, 40, 20),
+    )
     items[7] = items[30]  # a tie, which the lower id wins
     targets[:2] = 7, 30
     ranks = target_ranks(states, items, targets)
@@ -241,7 +291,10 @@ def test_targets_are_ranked_among_the_catalogue_by_dot_product():
 def test_equal_vectors_are_ranked_by_id_wherever_they_stand(kind):
     """A product's last bit depends on the column in which it is computed."""
     random = np.random.default_rng(0)
-    items, states = random.normal(size=(500, 64)).astype(kind), random.normal(size=(283, 64)).astype(kind)
+    items, states = (
+        random.normal(size=(500, 64)).astype(kind),
+        random.normal(size=(283, 64)).astype(kind),
+    )
     items[[250, 499]] = items[0]
     first, second, last = (target_ranks(states, items, np.full(283, one)) for one in (0, 250, 499))
     assert (second == first + 1).all() and (last == first + 2).all()
@@ -258,11 +311,17 @@ def test_the_sphere_shows_directions_of_the_first_three_components():
     assert np.linalg.norm(points, axis=1) == pytest.approx(1)
     centred = plane - plane.mean(axis=0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    assert points @ points.T == pytest.approx(unit @ unit.T), "angles between codes are those of the codebook"
-    assert sphere_projection(np.eye(3)).shape == (3, 3), "three codes of three dimensions are enough"
+    assert points @ points.T == pytest.approx(unit @ unit.T), (
+        "angles between codes are those of the codebook"
+    )
+    assert sphere_projection(np.eye(3)).shape == (3, 3), (
+        "three codes of three dimensions are enough"
+    )
     centre = np.vstack([3 * np.eye(4), -3 * np.eye(4), np.zeros((1, 4))]) + 0.1
     for kind in (np.float64, np.float32):
-        assert (sphere_projection(centre.astype(kind))[-1] == 0).all(), "not where rounding points to"
+        assert (sphere_projection(centre.astype(kind))[-1] == 0).all(), (
+            "not where rounding points to"
+        )
     for shape in ((2, 8), (8, 2), (3, 4, 5)):
         with pytest.raises(LetterError, match="at least 3 codes"):
             sphere_projection(np.ones(shape))
@@ -294,11 +353,19 @@ def test_kl_divergence_by_hand():
 
 def test_the_spread_of_shuffled_purity_is_that_of_a_plain_loop():
     random, dealing = np.random.default_rng(0), np.random.default_rng(3)
-    codes, genres = random.integers(0, 4, (30, 1)), random.choice(["War", "Drama", "Drama|War", "Comedy"], 30)
-    dealt = [slow_purity(codes.tolist(), genres[dealing.permutation(30)].tolist(), 1)[1] for _ in range(100)]
+    codes, genres = (
+        random.integers(0, 4, (30, 1)),
+        random.choice(["War", "Drama", "Drama|War", "Comedy"], 30),
+    )
+    dealt = [
+        slow_purity(codes.tolist(), genres[dealing.permutation(30)].tolist(), 1)[1]
+        for _ in range(100)
+    ]
     row = genre_purity(codes, genres.tolist(), seed=3).loc[1]
     assert row["shuffled"] == pytest.approx(np.mean(dealt))
-    assert [row["shuffled_low"], row["shuffled_high"]] == pytest.approx(np.quantile(dealt, [0.025, 0.975]))
+    assert [row["shuffled_low"], row["shuffled_high"]] == pytest.approx(
+        np.quantile(dealt, [0.025, 0.975])
+    )
 
 
 def test_the_picture_of_a_codebook_is_not_mirrored():

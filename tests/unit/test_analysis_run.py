@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from letterlib.analysis.code_usage import code_usage
-from letterlib.experiments import report
-from letterlib.experiments.analysis_run import bias_frame, effects, tokenizer_frame
+from letterlib.pipeline import report
+from letterlib.pipeline.analysis_run import bias_frame, effects, tokenizer_frame
 
 
 def test_effects_are_with_the_loss_minus_without_it():
@@ -20,7 +20,9 @@ def test_effects_are_with_the_loss_minus_without_it():
     )
     diversity, diversity_beside, collaborative, collaborative_beside = effects([one])
     assert "perplexity by +" in diversity and "perplexity by -" in diversity_beside
-    assert "neighbour by +0.5000" in collaborative and "neighbour by -0.5000" in collaborative_beside
+    assert (
+        "neighbour by +0.5000" in collaborative and "neighbour by -0.5000" in collaborative_beside
+    )
 
 
 def test_effects_are_of_the_first_level_and_over_items():
@@ -64,14 +66,20 @@ def test_a_tokenizers_row_is_its_first_level_and_its_last_error():
         ranking={"letter": 0.04},
     )
     row = tokenizer_frame(one).iloc[0]
-    assert (row["level-1 codes in use"], row["perplexity"], row["largest share"]) == ("2", "2.0", "50.0%")
+    assert (row["level-1 codes in use"], row["perplexity"], row["largest share"]) == (
+        "2",
+        "2.0",
+        "50.0%",
+    )
     assert row["collaborative signal"] == "0.3000" and row["R@10 in SASRec's place"] == "0.0400"
     assert row["unexplained variance"] == "0.250" and row["sharing an identifier"] == "3 -> 1"
 
 
 def test_the_curves_of_the_report_are_those_of_the_logs(monkeypatch):
     seen = {}
-    monkeypatch.setattr(report.plots, "training_curves", lambda curves, *given, **options: seen.update(curves))
+    monkeypatch.setattr(
+        report.plots, "training_curves", lambda curves, *given, **options: seen.update(curves)
+    )
     monkeypatch.setattr(report, "picture", lambda axes, caption: None)
     log = SimpleNamespace(validations=[(1, 0.1), (2, 0.3)])
     report.training_section(SimpleNamespace(log=lambda name: log))

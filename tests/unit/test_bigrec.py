@@ -14,9 +14,9 @@ from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.metrics import gains_at, ranks_of
-from letterlib.generation import bigrec as module
-from letterlib.generation.bigrec import BIGRec, BIGRecConfig, title_loss
-from letterlib.generation.language_model import TINY, load_language_model
+from letterlib.generators import bigrec as module
+from letterlib.generators.bigrec import BIGRec, BIGRecConfig, title_loss
+from letterlib.generators.language_model import TINY, load_language_model
 
 N_ITEMS = 60
 SMALL = BIGRecConfig(
@@ -48,7 +48,9 @@ def circle(change: str | None = None) -> Dataset:
         if change == "train":
             walk[:6] = walk[:6][::-1].copy()
     items = pd.DataFrame({"title": [f"film {i}" for i in range(N_ITEMS)]})
-    return Dataset("circle", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)])
+    return Dataset(
+        "circle", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)]
+    )
 
 
 def fresh(seed: int = 0, **changes) -> BIGRec:
@@ -76,7 +78,9 @@ def plain_state(plain, title: str) -> torch.Tensor:
 
 def write_instead(model: BIGRec, monkeypatch, *titles: str) -> None:
     """Let the model "write" these titles, whatever the histories are."""
-    monkeypatch.setattr(model, "write", lambda cases: [model.network.tokens(title) for title in titles])
+    monkeypatch.setattr(
+        model, "write", lambda cases: [model.network.tokens(title) for title in titles]
+    )
 
 
 def test_titles_that_nobody_has_written_are_not_learned():
@@ -95,7 +99,9 @@ def test_a_folder_of_a_language_model_brings_no_habits_of_writing(tmp_path, plai
         (tmp_path / "generation_config.json").write_text(json.dumps(habits))
         model = fresh(language_model=str(tmp_path), beam=4)
         model.fit(circle().split(1))
-        prompt = model.network.prompt([model.network.tokens("film 1"), model.network.tokens("film 2")])
+        prompt = model.network.prompt(
+            [model.network.tokens("film 1"), model.network.tokens("film 2")]
+        )
         written += model.network.write([prompt], 4)
     assert written[0] == written[1] == written[2]
 
@@ -109,7 +115,9 @@ def test_it_memorises_the_training_targets(model):
 
 
 @pytest.mark.parametrize(("push", "length"), [(-1e4, SMALL.title_tokens), (1e4, 1)])
-def test_a_title_has_at_least_a_word_and_at_most_as_many_as_are_read_of_one(model, monkeypatch, push, length):
+def test_a_title_has_at_least_a_word_and_at_most_as_many_as_are_read_of_one(
+    model, monkeypatch, push, length
+):
     """Where the end token never wins, and where it always would."""
     monkeypatch.setattr(model.network, "_written", {})
 
@@ -134,7 +142,9 @@ def test_what_it_writes_is_greedy_token_by_token(model):
             with torch.no_grad():
                 logits = model.network.model(torch.tensor([tokens])).logits[0, -1]
             token = int(
-                logits.argmax() if len(tokens) > start else logits.index_fill(0, torch.tensor(end), -9e9).argmax()
+                logits.argmax()
+                if len(tokens) > start
+                else logits.index_fill(0, torch.tensor(end), -9e9).argmax()
             )
             if token == end:
                 break
@@ -145,12 +155,19 @@ def test_what_it_writes_is_greedy_token_by_token(model):
 
 def test_titles_stand_in_the_prompt_with_their_end_and_only_the_most_recent(model, plain):
     tokenizer, _ = plain
-    words = tokenizer("Titles that one person chose, one after another:", add_special_tokens=False)["input_ids"]
+    words = tokenizer("Titles that one person chose, one after another:", add_special_tokens=False)[
+        "input_ids"
+    ]
     expected = list(words)
     for item in (36, 37):
-        expected += [*tokenizer(f"film {item}", add_special_tokens=False)["input_ids"], tokenizer.sep_token_id]
+        expected += [
+            *tokenizer(f"film {item}", add_special_tokens=False)["input_ids"],
+            tokenizer.sep_token_id,
+        ]
     assert list(model.prompt([36, 37])) == expected
-    assert model.write(Cases.from_histories([range(40)])) == model.write(Cases.from_histories([range(35, 40)]))
+    assert model.write(Cases.from_histories([range(40)])) == model.write(
+        Cases.from_histories([range(35, 40)])
+    )
 
 
 def test_the_loss_is_that_of_the_titles_after_the_first_token_by_token(model):
@@ -161,16 +178,22 @@ def test_the_loss_is_that_of_the_titles_after_the_first_token_by_token(model):
             response = list(model.titles[items[place]]) + [model.network.end]
             for i, token in enumerate(response):
                 with torch.no_grad():
-                    logits = model.network.model(torch.tensor([prompt + response[:i]])).logits[0, -1]
+                    logits = model.network.model(torch.tensor([prompt + response[:i]])).logits[
+                        0, -1
+                    ]
                 each.append(float(-torch.log_softmax(logits, 0)[token]))
     with torch.no_grad():
-        loss = title_loss(model.network, model.batch([model.example(items, len(items) - 1) for items in lists]))["loss"]
+        loss = title_loss(
+            model.network, model.batch([model.example(items, len(items) - 1) for items in lists])
+        )["loss"]
     assert float(loss) == pytest.approx(np.mean(each), rel=1e-4)
 
 
 @pytest.mark.parametrize("targets", [1, 2, 5, 50])
 def test_a_list_teaches_as_many_titles_as_asked_after_what_came_before_them(monkeypatch, targets):
-    """User u has the items 12 u to 12 u + 11; with one title to learn, a list is the authors' prompt."""
+    """User u has the items 12 u to 12 u + 11; with one title to learn, a list is the authors'
+    prompt.
+    """
     seen, example = [], BIGRec.example
     monkeypatch.setattr(BIGRec, "example", lambda *given: seen.append(given[1:]) or example(*given))
     walks = Sequences.from_lists(np.arange(60).reshape(5, 12))
@@ -178,9 +201,14 @@ def test_a_list_teaches_as_many_titles_as_asked_after_what_came_before_them(monk
     fresh(targets=targets).fit(split)
     learnt, most = [], min(targets, SMALL.history)
     for items, n_new in seen:
-        before = items[-n_new] % 12  # how many items the user had before the first title that is learnt
+        before = (
+            items[-n_new] % 12
+        )  # how many items the user had before the first title that is learnt
         assert 1 <= n_new <= most and len(items) - n_new == min(before, SMALL.history - most + 1)
-        assert items.tolist() == list(range(items[0], items[-1] + 1)) and items[0] // 12 == items[-1] // 12
+        assert (
+            items.tolist() == list(range(items[0], items[-1] + 1))
+            and items[0] // 12 == items[-1] // 12
+        )
         learnt += items[-n_new:].tolist()
     assert len(learnt) == len(set(learnt))
     if targets == 1:
@@ -188,7 +216,9 @@ def test_a_list_teaches_as_many_titles_as_asked_after_what_came_before_them(monk
 
 
 @pytest.mark.parametrize("lists, steps", [(None, 5), (7, 2), (1000, 5)])
-def test_fit_hands_its_options_on_and_an_epoch_has_as_many_lists_as_asked(monkeypatch, lists, steps):
+def test_fit_hands_its_options_on_and_an_epoch_has_as_many_lists_as_asked(
+    monkeypatch, lists, steps
+):
     seen = {}
 
     def spy(network, batches, loss, **options):
@@ -228,12 +258,18 @@ def test_grounding_is_a_plain_loop_over_the_titles(model, plain, monkeypatch):
     items = model.recommend(cases, N_ITEMS, gamma=0).items
     for row, text in enumerate(texts):
         written = plain_state(plain, text)
-        distances = [float((written - plain_state(plain, title)).norm()) for title in circle().titles()]
+        distances = [
+            float((written - plain_state(plain, title)).norm()) for title in circle().titles()
+        ]
         np.testing.assert_allclose(model.distances(cases)[row], distances, rtol=1e-3, atol=1e-3)
-        np.testing.assert_allclose(np.array(distances)[items[row]], np.sort(distances), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            np.array(distances)[items[row]], np.sort(distances), rtol=1e-4, atol=1e-4
+        )
 
 
-def test_a_title_that_is_an_items_is_at_distance_0_and_first_with_any_popularity(model, monkeypatch):
+def test_a_title_that_is_an_items_is_at_distance_0_and_first_with_any_popularity(
+    model, monkeypatch
+):
     write_instead(model, monkeypatch, *circle().titles())
     cases = Cases.from_histories([[1]] * N_ITEMS)
     torch.testing.assert_close(model.distances(cases) == 0, torch.eye(N_ITEMS, dtype=torch.bool))
@@ -252,16 +288,22 @@ def test_popularity_weighs_distances_as_the_formula_says(model, monkeypatch):
         expected = near * (1 + np.arange(N_ITEMS) / (N_ITEMS - 1)) ** -gamma
         ranking = model.recommend(cases, N_ITEMS, gamma=gamma)
         np.testing.assert_allclose(-ranking.scores[0], np.sort(expected), rtol=1e-3, atol=1e-6)
-        np.testing.assert_allclose(expected[ranking.items[0]], np.sort(expected), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(
+            expected[ranking.items[0]], np.sort(expected), rtol=1e-3, atol=1e-6
+        )
         orders.append(ranking.items[0].tolist())
     assert orders[0] != orders[1] != orders[2]
 
 
 @pytest.mark.parametrize("target, best", [("nearest", 0.0), ("popular", 50.0)])
 def test_gamma_is_chosen_on_validation(target, best, model, monkeypatch):
-    """One user whose validation item is either the nearest but least popular one, or the most popular one."""
+    """One user whose validation item is either the nearest but least popular one, or the most
+    popular one.
+    """
     other = fresh(gammas=(0.0, 50.0))
-    other.__dict__ |= {name: value for name, value in model.__dict__.items() if name not in ("config", "gamma")}
+    other.__dict__ |= {
+        name: value for name, value in model.__dict__.items() if name not in ("config", "gamma")
+    }
     write_instead(other, monkeypatch, "an item")
     by_distance = other.recommend(Cases.from_histories([[1]]), N_ITEMS, gamma=0).items[0]
     counts = torch.zeros(N_ITEMS, dtype=torch.int64)
@@ -272,7 +314,10 @@ def test_gamma_is_chosen_on_validation(target, best, model, monkeypatch):
     split = Dataset("one", sequences, circle().items, "made up", ["0"]).split(1)
     assert other.best_gamma(split) == best
     cases = split.cases("valid")
-    gains = [gains_at(ranks_of(other.recommend(cases, 10, gamma=g).items, cases.targets), 10)[0] for g in (0.0, 50.0)]
+    gains = [
+        gains_at(ranks_of(other.recommend(cases, 10, gamma=g).items, cases.targets), 10)[0]
+        for g in (0.0, 50.0)
+    ]
     assert gains[0] != gains[1]
 
 
@@ -309,7 +354,9 @@ def test_the_history_can_be_left_out(model):
 
 def test_an_empty_history_gives_the_most_popular_items(model):
     counts = circle().split(1).train_counts
-    np.testing.assert_array_equal(model.recommend(HISTORIES, 10).items[1], np.argsort(-counts, kind="stable")[:10])
+    np.testing.assert_array_equal(
+        model.recommend(HISTORIES, 10).items[1], np.argsort(-counts, kind="stable")[:10]
+    )
 
 
 def test_a_case_does_not_depend_on_the_cases_beside_it(model, tmp_path):
@@ -317,7 +364,9 @@ def test_a_case_does_not_depend_on_the_cases_beside_it(model, tmp_path):
     model.save(tmp_path / "model.safetensors")
     for row in range(len(HISTORIES)):
         loaded = BIGRec.load(tmp_path / "model.safetensors", "cpu")  # which has written nothing yet
-        np.testing.assert_array_equal(loaded.recommend(HISTORIES[[row]], 10).items[0], together.items[row])
+        np.testing.assert_array_equal(
+            loaded.recommend(HISTORIES[[row]], 10).items[0], together.items[row]
+        )
 
 
 def test_a_history_is_read_once(model, monkeypatch):
@@ -325,7 +374,9 @@ def test_a_history_is_read_once(model, monkeypatch):
     one.__dict__ |= model.__dict__
     calls, generate = [], model.network.model.generate
     monkeypatch.setattr(
-        model.network.model, "generate", lambda **kw: calls.append(len(kw["input_ids"])) or generate(**kw)
+        model.network.model,
+        "generate",
+        lambda **kw: calls.append(len(kw["input_ids"])) or generate(**kw),
     )
     cases = Cases.from_histories([[50, 51], [50, 51], [8, 9], [50, 51]])
     first = one.recommend(cases, 5)
@@ -335,7 +386,9 @@ def test_a_history_is_read_once(model, monkeypatch):
 
 
 def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
-    """By the score that transformers' search maximises: the mean log-probability of what is written, end included."""
+    """By the score that transformers' search maximises: the mean log-probability of what is
+    written, end included.
+    """
 
     def score(prompt: tuple, title: tuple) -> float:
         tokens = torch.tensor([[*prompt, *title, model.network.end]])
@@ -349,13 +402,19 @@ def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
     model.network.train().eval()
     pairs = zip(prompts, greedy, model.network.write(prompts, 8), strict=True)
     ended = [(prompt, one, other) for prompt, one, other in pairs if max(len(one), len(other)) < 6]
-    assert ended and all(score(prompt, other) >= score(prompt, one) - 1e-5 for prompt, one, other in ended)
+    assert ended and all(
+        score(prompt, other) >= score(prompt, one) - 1e-5 for prompt, one, other in ended
+    )
     model.network.train().eval()
 
 
 def test_the_width_of_the_beam_reaches_the_search(model, monkeypatch):
     widths, generate = [], model.network.model.generate
-    monkeypatch.setattr(model.network.model, "generate", lambda **kw: widths.append(kw["num_beams"]) or generate(**kw))
+    monkeypatch.setattr(
+        model.network.model,
+        "generate",
+        lambda **kw: widths.append(kw["num_beams"]) or generate(**kw),
+    )
     model.network.train().eval()  # what was written is forgotten
     model.network.write([model.prompt([3, 40])], 8)
     model.network.train().eval()
@@ -363,8 +422,13 @@ def test_the_width_of_the_beam_reaches_the_search(model, monkeypatch):
 
 
 def test_nothing_of_validation_and_test_is_learnt():
-    one, same, other = (fresh(lists=12).fit(circle(change).split(1)) for change in (None, "held out", "train"))
-    weights = [torch.cat([p.flatten() for p in m.network.parameters() if p.requires_grad]) for m in (one, same, other)]
+    one, same, other = (
+        fresh(lists=12).fit(circle(change).split(1)) for change in (None, "held out", "train")
+    )
+    weights = [
+        torch.cat([p.flatten() for p in m.network.parameters() if p.requires_grad])
+        for m in (one, same, other)
+    ]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert torch.equal(one.popularity, same.popularity)
@@ -377,8 +441,14 @@ def test_only_adapters_move():
         twin = one.network.model.get_base_model().state_dict()
         key = name if name in twin else name.replace(".weight", ".base_layer.weight")
         assert torch.equal(p, twin[key]), name
-    moved = [float(p.detach().abs().sum()) for name, p in one.network.named_parameters() if "lora_B" in name]
-    assert len(moved) == 2 * 7 and min(moved) > 0, "LoRA starts from B = 0, in seven matrices of two blocks"
+    moved = [
+        float(p.detach().abs().sum())
+        for name, p in one.network.named_parameters()
+        if "lora_B" in name
+    ]
+    assert len(moved) == 2 * 7 and min(moved) > 0, (
+        "LoRA starts from B = 0, in seven matrices of two blocks"
+    )
 
 
 def test_to_fit_twice_is_not_to_train_for_longer():
@@ -396,20 +466,30 @@ def test_same_seed_same_model_other_seed_another():
 
 
 def test_saved_small_and_loaded_alike(tmp_path):
-    model = fresh(epochs=5).fit(circle().split(1))  # its own: what a model was asked before decides last bits
+    model = fresh(epochs=5).fit(
+        circle().split(1)
+    )  # its own: what a model was asked before decides last bits
     model.gamma = 3.0
     model.save(tmp_path / "bigrec.safetensors")
     weights = sum(p.numel() for p in model.network.parameters()) * 4
-    assert (tmp_path / "bigrec.safetensors").stat().st_size < weights / 20, "the language model must stay out"
+    assert (tmp_path / "bigrec.safetensors").stat().st_size < weights / 20, (
+        "the language model must stay out"
+    )
     loaded = BIGRec.load(tmp_path / "bigrec.safetensors", "cpu")
     one, other = model.recommend(HISTORIES, 10), loaded.recommend(HISTORIES, 10)
     np.testing.assert_array_equal(one.items, other.items)
     np.testing.assert_array_equal(one.scores, other.scores)
-    assert loaded.log == model.log and loaded.gamma == 3.0 and loaded.write(HISTORIES) == model.write(HISTORIES)
+    assert (
+        loaded.log == model.log
+        and loaded.gamma == 3.0
+        and loaded.write(HISTORIES) == model.write(HISTORIES)
+    )
 
 
 def test_a_model_that_was_asked_before_it_was_saved_is_loaded_alike(tmp_path, monkeypatch):
-    """A file holds embeddings of items' titles alone: those of others must not have been computed beside them."""
+    """A file holds embeddings of items' titles alone: those of others must not have been computed
+    beside them.
+    """
     cases, scores = Cases.from_histories([[1], [2], [3]]), []
     model = fresh(lists=6).fit(circle().split(1))
     for _ in range(2):
@@ -445,7 +525,9 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     resumed = BIGRec(config, 0, "cpu", checkpoint).fit(split)
     assert resumed.log == whole.log
-    for (name, one), other in zip(whole.network.named_parameters(), resumed.network.parameters(), strict=True):
+    for (name, one), other in zip(
+        whole.network.named_parameters(), resumed.network.parameters(), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
     BIGRec(config.model_copy(update={"dropout": 0.2}), 0, "cpu", checkpoint).fit(split)
     assert "another training" in capsys.readouterr().out
@@ -459,7 +541,9 @@ def test_a_long_title_is_cut_and_an_empty_one_can_be_read(model):
 
 
 def test_spaces_around_a_title_are_no_part_of_it(model):
-    """A model's own tokenizer has tokens for them, and a title would be another than the one that is written."""
+    """A model's own tokenizer has tokens for them, and a title would be another than the one that
+    is written.
+    """
 
     class Bytes:
         eos_token_id, bos_token_id = model.network.end, None
@@ -501,10 +585,14 @@ def test_an_item_outside_the_catalogue_is_refused(model):
         model.recommend(Cases.from_histories([[60]]), 10)
 
 
-def test_what_was_written_with_one_beam_is_not_taken_for_what_another_would_write(model, monkeypatch):
+def test_what_was_written_with_one_beam_is_not_taken_for_what_another_would_write(
+    model, monkeypatch
+):
     asked = []
     generate = model.network.model.generate
-    monkeypatch.setattr(model.network.model, "generate", lambda **o: asked.append(o["num_beams"]) or generate(**o))
+    monkeypatch.setattr(
+        model.network.model, "generate", lambda **o: asked.append(o["num_beams"]) or generate(**o)
+    )
     prompt = model.network.prompt([model.network.tokens("a title that no history holds")])
     for beam in (1, 3, 1):
         model.network.write([prompt], beam)
@@ -519,24 +607,38 @@ def test_an_embedding_keeps_its_own_numbers_alone(model):
 
 def test_another_seed_begins_with_other_adapters_and_draws_other_batches(monkeypatch):
     seen, split = [], circle().split(1)
-    monkeypatch.setattr(module, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog())
+    monkeypatch.setattr(
+        module, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog()
+    )
     adapters = []
     for seed in (3, 3, 4):
         network = fresh(seed).fit(split).network
-        adapters.append(torch.cat([p.flatten() for name, p in network.named_parameters() if "lora_A" in name]))
-    assert torch.equal(adapters[0], adapters[1]) and not torch.equal(adapters[0], adapters[2]) and seen == [3, 3, 4]
+        adapters.append(
+            torch.cat([p.flatten() for name, p in network.named_parameters() if "lora_A" in name])
+        )
+    assert (
+        torch.equal(adapters[0], adapters[1])
+        and not torch.equal(adapters[0], adapters[2])
+        and seen == [3, 3, 4]
+    )
 
 
-def test_weights_held_in_bfloat16_as_on_a_gpu_are_learned_with_saved_and_loaded(monkeypatch, tmp_path):
+def test_weights_held_in_bfloat16_as_on_a_gpu_are_learned_with_saved_and_loaded(
+    monkeypatch, tmp_path
+):
     check_weights_held_in_bfloat16(monkeypatch, module, fresh, circle().split(1), tmp_path)
 
 
 def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):
     seen = {}
-    monkeypatch.setattr(module, "train", lambda *_, **options: seen.update(options) or TrainingLog())
+    monkeypatch.setattr(
+        module, "train", lambda *_, **options: seen.update(options) or TrainingLog()
+    )
     one = fresh(dtype="bfloat16").fit(circle().split(1))
     assert seen["dtype"] == torch.bfloat16
-    assert {p.dtype for p in one.network.parameters()} == {torch.float32}, "on a CPU weights are held as they were"
+    assert {p.dtype for p in one.network.parameters()} == {torch.float32}, (
+        "on a CPU weights are held as they were"
+    )
 
 
 def test_lists_are_drawn_from_all_users_anew_every_epoch(monkeypatch):
@@ -560,7 +662,9 @@ def test_lists_are_drawn_from_all_users_anew_every_epoch(monkeypatch):
 def test_titles_are_written_with_the_beam_of_the_configuration(model, monkeypatch):
     asked = []
     monkeypatch.setattr(model, "config", SMALL.model_copy(update={"beam": 3}))
-    monkeypatch.setattr(model.network, "write", lambda prompts, beam: asked.append(beam) or [(5,) for _ in prompts])
+    monkeypatch.setattr(
+        model.network, "write", lambda prompts, beam: asked.append(beam) or [(5,) for _ in prompts]
+    )
     model.write(HISTORIES)
     assert asked == [3]
 
@@ -577,7 +681,9 @@ def test_where_no_gamma_is_given_the_chosen_one_weighs_popularity(model, monkeyp
         assert model.recommend(cases, N_ITEMS).items.tolist() == given[gamma]
 
 
-def test_gamma_is_chosen_on_as_many_cases_as_asked_and_is_the_first_among_equals(model, monkeypatch):
+def test_gamma_is_chosen_on_as_many_cases_as_asked_and_is_the_first_among_equals(
+    model, monkeypatch
+):
     one, asked = fresh(gammas=(7.0, 0.0, 50.0), validation_cases=4), []
 
     def recommend(cases, k, *, gamma):

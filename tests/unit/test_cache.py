@@ -1,4 +1,6 @@
-"""Stages cached by content: found, made again when damaged, resumed when interrupted, never half there."""
+"""Stages cached by content: found, made again when damaged, resumed when interrupted, never half
+there.
+"""
 
 import errno
 import json
@@ -9,8 +11,8 @@ import pytest
 import torch
 
 from letterlib.errors import LetterError
-from letterlib.experiments import cache as cache_module
-from letterlib.experiments.cache import Cache
+from letterlib.pipeline import cache as cache_module
+from letterlib.pipeline.cache import Cache
 
 
 @pytest.fixture
@@ -41,12 +43,19 @@ def test_a_finished_stage_is_found_and_not_run_again(cache, said):
     calls = []
     first = stage(cache, write_value("one", calls))
     again = stage(cache, write_value("two", calls))
-    assert calls == ["one"] and again.folder == first.folder and again.from_cache and not first.from_cache
+    assert (
+        calls == ["one"]
+        and again.folder == first.folder
+        and again.from_cache
+        and not first.from_cache
+    )
     assert again.metrics == {"length": 3} and again.path("value.txt").read_text() == "one"
     assert "found in the cache" in said[-1]
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"config": {"size": 4}}, {"inputs": ["abd"]}, {"seed": 1}])
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"config": {"size": 4}}, {"inputs": ["abd"]}, {"seed": 1}]
+)
 def test_whatever_decides_the_result_decides_the_folder(cache, change):
     calls = []
     stage(cache, write_value("one", calls))
@@ -59,14 +68,16 @@ def test_a_disk_that_cannot_be_read_for_a_moment_deletes_nothing(cache, monkeypa
     folder = stage(cache, write_value("one", calls)).folder
     with monkeypatch.context() as away:
         stale = OSError(errno.ESTALE, "stale handle")
-        away.setattr("letterlib.files.open", lambda *_: (_ for _ in ()).throw(stale), raising=False)
+        away.setattr("letterlib.store.open", lambda *_: (_ for _ in ()).throw(stale), raising=False)
         with pytest.raises(LetterError, match="cannot be read.*nothing was deleted"):
             stage(cache, write_value("two", calls))
     assert (folder / "value.txt").read_text() == "one"
     assert stage(cache, write_value("two", calls)).from_cache and calls == ["one"]
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing", "truncated record", "record without seconds", "no record"])
+@pytest.mark.parametrize(
+    "damage", ["changed", "missing", "truncated record", "record without seconds", "no record"]
+)
 def test_a_damaged_stage_is_made_again_and_said_so(cache, said, damage):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
@@ -112,38 +123,48 @@ def test_a_damaged_stage_that_is_a_link_is_unlinked_and_what_it_leads_to_is_kept
 
 
 def test_a_damaged_stage_that_may_not_be_deleted_is_one_clear_error(cache, monkeypatch):
-    """In a cache that several share, a folder may be another's though its neighbours can be written."""
+    """In a cache that several share, a folder may be another's though its neighbours can be
+    written.
+    """
     folder = stage(cache, write_value("one", [])).folder
     (folder / "value.txt").write_text("onE")
-    refused = PermissionError(errno.EACCES, "Permission denied", "value.txt")  # rmtree knows no more of the path
+    refused = PermissionError(
+        errno.EACCES, "Permission denied", "value.txt"
+    )  # rmtree knows no more of the path
     monkeypatch.setattr("shutil.rmtree", Mock(side_effect=refused))
-    with pytest.raises(LetterError, match=f"{folder.name}: is damaged, and cannot be deleted .Permission denied"):
+    with pytest.raises(
+        LetterError, match=f"{folder.name}: is damaged, and cannot be deleted .Permission denied"
+    ):
         stage(cache, write_value("one", []))
 
 
 def test_a_stage_that_other_code_has_made_says_so(cache, said, monkeypatch):
     stage(cache, write_value("one", []))
     assert stage(cache, write_value("two", [])).from_cache and "other code" not in said[-1]
-    monkeypatch.setattr("letterlib.experiments.cache.code", lambda: "of tomorrow")
+    monkeypatch.setattr("letterlib.pipeline.cache.code", lambda: "of tomorrow")
     assert stage(cache, write_value("two", [])).from_cache and "by other code)" in said[-1]
 
 
 @pytest.fixture
 def read_only(cache, monkeypatch):
-    """Called, it makes of the cache one of another user: nothing in it can be made, written or deleted any more."""
+    """Called, it makes of the cache one of another user: nothing in it can be made, written or
+    deleted any more.
+    """
 
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
     def take_away():
-        monkeypatch.setattr("letterlib.files.FileLock.acquire", refuse)
+        monkeypatch.setattr("letterlib.store.FileLock.acquire", refuse)
         for deed in ("os.mkdir", "os.replace", "shutil.rmtree"):
             monkeypatch.setattr(deed, refuse)
 
     return take_away
 
 
-def test_what_is_in_a_cache_that_may_only_be_read_is_found_and_nothing_is_written(cache, said, read_only):
+def test_what_is_in_a_cache_that_may_only_be_read_is_found_and_nothing_is_written(
+    cache, said, read_only
+):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
     checkpoints = folder.with_name(f"{folder.name}.partial")
@@ -151,19 +172,33 @@ def test_what_is_in_a_cache_that_may_only_be_read_is_found_and_nothing_is_writte
     before = sorted(cache.folder.rglob("*"))
     read_only()
     found = stage(cache, write_value("two", calls))
-    assert found.from_cache and found.folder == folder and calls == ["one"] and "found in the cache" in said[-1]
-    assert sorted(cache.folder.rglob("*")) == before, "checkpoints may be those of somebody who is at work"
+    assert (
+        found.from_cache
+        and found.folder == folder
+        and calls == ["one"]
+        and "found in the cache" in said[-1]
+    )
+    assert sorted(cache.folder.rglob("*")) == before, (
+        "checkpoints may be those of somebody who is at work"
+    )
 
 
-def test_what_is_not_in_a_cache_that_may_only_be_read_or_is_damaged_is_one_clear_error(cache, read_only):
+def test_what_is_not_in_a_cache_that_may_only_be_read_or_is_damaged_is_one_clear_error(
+    cache, read_only
+):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
     (folder / "value.txt").write_text("onE")
     read_only()
     for changes, words in (({"seed": 1}, "demo is not in the cache"), ({}, "value.txt is damaged")):
-        with pytest.raises(LetterError, match=f"{words}.*cannot write here .Read-only file system.*--cache-dir names"):
+        with pytest.raises(
+            LetterError,
+            match=f"{words}.*cannot write here .Read-only file system.*--cache-dir names",
+        ):
             stage(cache, write_value("two", calls), **changes)
-    assert calls == ["one"] and (folder / "value.txt").read_text() == "onE", "nothing was begun, nothing deleted"
+    assert calls == ["one"] and (folder / "value.txt").read_text() == "onE", (
+        "nothing was begun, nothing deleted"
+    )
 
 
 def left_in(cache):
@@ -173,13 +208,18 @@ def left_in(cache):
 
 def test_what_a_killed_process_left_is_removed_by_the_next(cache):
     key = stage(cache, write_value("one", [])).key
-    scratch, checkpoints = cache.folder / "demo" / f".{key}.abcd1234", cache.folder / "demo" / f"{key}.partial"
+    scratch, checkpoints = (
+        cache.folder / "demo" / f".{key}.abcd1234",
+        cache.folder / "demo" / f"{key}.partial",
+    )
     for folder in (scratch, checkpoints, cache.folder / "demo" / ".other.abcd1234"):
         folder.mkdir()
         (folder / "file").write_text("half")
     assert stage(cache, write_value("two", [])).from_cache
     assert not scratch.exists() and not checkpoints.exists()
-    assert (cache.folder / "demo" / ".other.abcd1234").exists(), "somebody may be writing that at this moment"
+    assert (cache.folder / "demo" / ".other.abcd1234").exists(), (
+        "somebody may be writing that at this moment"
+    )
 
 
 def test_half_a_checkpoint_is_removed_before_a_stage_goes_on(cache):
@@ -218,7 +258,9 @@ def test_an_error_leaves_a_folder_only_for_what_can_be_gone_on_from(cache, error
 
 
 @pytest.mark.parametrize(("checkpoint", "counted"), [(True, 111), (False, 1)])
-def test_seconds_are_those_of_all_attempts_that_are_gone_on_from(cache, monkeypatch, checkpoint, counted):
+def test_seconds_are_those_of_all_attempts_that_are_gone_on_from(
+    cache, monkeypatch, checkpoint, counted
+):
     clock = [0.0]
     monkeypatch.setattr(cache_module.time, "perf_counter", lambda: clock[0])
 
@@ -261,7 +303,9 @@ def test_code_is_all_of_the_library_but_the_course(tmp_path, monkeypatch):
 
 
 def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):
-    """Edited while it works: not by the edit. Begun by other code, and gone on with from its checkpoint: by neither."""
+    """Edited while it works: not by the edit. Begun by other code, and gone on with from its
+    checkpoint: by neither.
+    """
 
     def edited(out, partial):
         monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
@@ -286,7 +330,9 @@ def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):
     assert "going on from its checkpoint" in said[-2]
 
 
-def test_a_stage_that_was_killed_before_its_first_checkpoint_is_begun_anew(cache, said, monkeypatch):
+def test_a_stage_that_was_killed_before_its_first_checkpoint_is_begun_anew(
+    cache, said, monkeypatch
+):
     def killed(out, partial):
         (partial / ".checkpoint.abcd1234").mkdir()
         raise KeyboardInterrupt
@@ -328,7 +374,9 @@ def test_the_record_says_how_the_stage_was_made(cache):
 
 
 def test_a_stage_that_a_gpu_computed_says_how_much_of_its_memory_was_taken(cache, monkeypatch):
-    monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda device: {"cuda:0": 3 * 2**30}[device])
+    monkeypatch.setattr(
+        "torch.cuda.max_memory_reserved", lambda device: {"cuda:0": 3 * 2**30}[device]
+    )
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "H100")
     on_gpu = stage(cache, write_value("one", []), device="cuda:0")
     assert on_gpu.record["device"] == "cuda:0: H100" and on_gpu.record["peak_gpu_memory_mb"] == 3072
@@ -351,12 +399,16 @@ def of_a_gpu():
     ],
     ids=["of a GPU", "torch", "numpy"],
 )
-def test_a_stage_without_enough_memory_is_one_clear_error_and_keeps_its_checkpoint(cache, take, reason):
+def test_a_stage_without_enough_memory_is_one_clear_error_and_keeps_its_checkpoint(
+    cache, take, reason
+):
     def work(out, partial):
         (partial / "checkpoint").write_text("epoch 3")
         take()
 
-    with pytest.raises(LetterError, match=f"demo: there is not enough memory .*{reason}.*batch_size") as caught:
+    with pytest.raises(
+        LetterError, match=f"demo: there is not enough memory .*{reason}.*batch_size"
+    ) as caught:
         stage(cache, work)
     assert "\n" not in str(caught.value) and "79.11" not in str(caught.value)
     assert [one.name for one in cache.folder.rglob("checkpoint")] == ["checkpoint"]

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from made_data import made
 
-from letterlib.collaborative.caser import Caser, CaserConfig, CaserNetwork
-from letterlib.collaborative.neural import Dropout
+from letterlib.baselines.caser import Caser, CaserConfig, CaserNetwork
+from letterlib.baselines.neural import Dropout
 from letterlib.data.dataset import NO_ITEM
 
 CONFIG = CaserConfig(dimensions=6, window=4, horizontal=3, vertical=2, epochs=1)
@@ -33,7 +33,9 @@ def test_the_network_is_that_of_the_paper():
         weight, bias = model.down.weight.detach().numpy(), model.down.bias.detach().numpy()
         for f in range(CONFIG.vertical):
             seen += [weight[f] @ image[:, column] + bias[f] for column in range(CONFIG.dimensions)]
-        z = np.maximum(model.mix.weight.detach().numpy() @ np.array(seen) + model.mix.bias.detach().numpy(), 0)
+        z = np.maximum(
+            model.mix.weight.detach().numpy() @ np.array(seen) + model.mix.bias.detach().numpy(), 0
+        )
         expected.append(np.concatenate([z, users[user]]))
     with torch.no_grad():
         ours = model(model.users(users_in), windows)
@@ -42,8 +44,12 @@ def test_the_network_is_that_of_the_paper():
 
 def test_the_item_in_front_of_a_short_history_is_nothing_and_stays_so():
     split = made([[0, 1, 2, 3, 4, 5], [5, 6, 7, 8, 0, 1]], 9).split()
-    model = Caser(CONFIG.model_copy(update=dict(weight_decay=0.1, learning_rate=0.1)), device="cpu").fit(split)
-    assert not model.network.items.weight[9].any() and model.network.items.weight[:9].abs().min() > 0
+    model = Caser(
+        CONFIG.model_copy(update=dict(weight_decay=0.1, learning_rate=0.1)), device="cpu"
+    ).fit(split)
+    assert (
+        not model.network.items.weight[9].any() and model.network.items.weight[:9].abs().min() > 0
+    )
 
 
 def test_an_epoch_is_every_next_item_once_after_its_window():
@@ -54,15 +60,24 @@ def test_an_epoch_is_every_next_item_once_after_its_window():
     steps, batches = model.batches(split)
     drawn = list(batches(np.random.default_rng(0)))
     assert len(drawn) == steps
-    found = sorted((int(u), [int(i) for i in w if i != 9], int(t)) for b in drawn for u, w, t in zip(*b, strict=True))
-    wanted = [(0, sequences[0][max(0, i - 4) : i], sequences[0][i]) for i in range(1, 6)] + [(1, [8], 7)]
+    found = sorted(
+        (int(u), [int(i) for i in w if i != 9], int(t))
+        for b in drawn
+        for u, w, t in zip(*b, strict=True)
+    )
+    wanted = [(0, sequences[0][max(0, i - 4) : i], sequences[0][i]) for i in range(1, 6)] + [
+        (1, [8], 7)
+    ]
     assert found == sorted(wanted)
     assert all(window[-1] not in (9, NO_ITEM) for batch in drawn for window in batch[1])
 
 
 def test_order_and_user_matter():
     model = network()
-    users, windows = torch.tensor([0, 0, 1]), torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4], [1, 2, 3, 4]])
+    users, windows = (
+        torch.tensor([0, 0, 1]),
+        torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4], [1, 2, 3, 4]]),
+    )
     with torch.no_grad():
         a, b, c = model(model.users(users), windows)
     assert (a - b).abs().max() > 1e-3 and (a - c).abs().max() > 1e-3

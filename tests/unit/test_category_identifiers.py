@@ -7,12 +7,16 @@ import pytest
 from letterlib.data import load_dataset
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.tokenization.category_identifiers import category_identifiers
+from letterlib.tokenizer.category_identifiers import category_identifiers
 
 
 def catalogue(labels: list[str] | None) -> Dataset:
-    columns = {"title": [f"item {i}" for i in range(len(labels or "abc"))]} | ({"genres": labels} if labels else {})
-    return Dataset("made", Sequences.from_lists([[0, 1, 2]]), pd.DataFrame(columns), "made up", ["u"])
+    columns = {"title": [f"item {i}" for i in range(len(labels or "abc"))]} | (
+        {"genres": labels} if labels else {}
+    )
+    return Dataset(
+        "made", Sequences.from_lists([[0, 1, 2]]), pd.DataFrame(columns), "made up", ["u"]
+    )
 
 
 def by_hand(labels: list[str], depth: int) -> list[tuple]:
@@ -30,21 +34,30 @@ def by_hand(labels: list[str], depth: int) -> list[tuple]:
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_against_dictionaries(depth):
     generator = np.random.default_rng(0)
-    labels = ["|".join(generator.choice(list("zyxwv"), generator.integers(0, 5), replace=False)) for _ in range(200)]
+    labels = [
+        "|".join(generator.choice(list("zyxwv"), generator.integers(0, 5), replace=False))
+        for _ in range(200)
+    ]
     identifiers = category_identifiers(catalogue(labels), depth)
     assert [tuple(row) for row in identifiers.codes] == by_hand(labels, depth)
     assert identifiers.n_colliding == 0
 
 
 def test_by_hand_and_in_the_order_of_item_ids():
-    identifiers = category_identifiers(catalogue(["Toys|Ball", "Toys", "Ball|Toys", "Toys|Ball", ""]), 2)
+    identifiers = category_identifiers(
+        catalogue(["Toys|Ball", "Toys", "Ball|Toys", "Toys|Ball", ""]), 2
+    )
     assert identifiers.codes.tolist() == [[2, 1, 0], [2, 0, 0], [1, 2, 0], [2, 1, 1], [0, 0, 0]]
     assert identifiers.level_sizes == (3, 3, 2)
 
 
 def test_a_level_at_which_no_path_ends_keeps_its_code_for_the_end():
     """So that a code means the same in every release: 0 the end, 1 the first label."""
-    assert category_identifiers(catalogue(["a", "b", "b"]), 1).codes.tolist() == [[1, 0], [2, 0], [2, 1]]
+    assert category_identifiers(catalogue(["a", "b", "b"]), 1).codes.tolist() == [
+        [1, 0],
+        [2, 0],
+        [2, 1],
+    ]
 
 
 @pytest.mark.parametrize(("n", "levels"), [(256, (2, 256)), (257, (2, 2, 256)), (700, (2, 3, 256))])

@@ -1,4 +1,6 @@
-"""Every model that is trained tells a checkpoint of its own data from one of others', of the same size."""
+"""Every model that is trained tells a checkpoint of its own data from one of others', of the same
+size.
+"""
 
 from dataclasses import replace
 
@@ -9,20 +11,20 @@ import torch
 from made_data import made
 from transformers import T5Config, T5ForConditionalGeneration
 
-from letterlib import training
-from letterlib.collaborative.caser import Caser, CaserConfig
-from letterlib.collaborative.lightgcn import LightGCN, LightGCNConfig
-from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
-from letterlib.collaborative.sasrec import SASRec, SASRecConfig
+import letterlib.train as training
+from letterlib.baselines.caser import Caser, CaserConfig
+from letterlib.baselines.lightgcn import LightGCN, LightGCNConfig
+from letterlib.baselines.mf import MatrixFactorization, MatrixFactorizationConfig
+from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Dataset
-from letterlib.generation.bigrec import BIGRec, BIGRecConfig
-from letterlib.generation.language_model import TINY
-from letterlib.generation.lcrec import LCRec, LCRecConfig
-from letterlib.generation.p5 import tiger_from_t5
-from letterlib.generation.tiger import Tiger, TigerConfig
-from letterlib.tokenization.identifiers import Identifiers
-from letterlib.tokenization.letter import LetterTokenizer
-from letterlib.tokenization.settings import TokenizerConfig
+from letterlib.generators.bigrec import BIGRec, BIGRecConfig
+from letterlib.generators.language_model import TINY
+from letterlib.generators.lcrec import LCRec, LCRecConfig
+from letterlib.generators.p5 import tiger_from_t5
+from letterlib.generators.tiger import Tiger, TigerConfig
+from letterlib.tokenizer.config import TokenizerConfig
+from letterlib.tokenizer.identifiers import Identifiers
+from letterlib.tokenizer.letter import LetterTokenizer
 
 N_ITEMS = 30
 
@@ -68,14 +70,18 @@ MODELS = {
     "SASRec": lambda: SASRec(SASRecConfig(epochs=1), device="cpu"),
     "LightGCN": lambda: LightGCN(LightGCNConfig(epochs=1), device="cpu"),
     "TIGER": lambda: Tiger(identifiers(0), TigerConfig(epochs=1), device="cpu"),
-    "LC-Rec": lambda: LCRec(identifiers(0), None, LCRecConfig(language_model=TINY, epochs=1), device="cpu"),
+    "LC-Rec": lambda: LCRec(
+        identifiers(0), None, LCRecConfig(language_model=TINY, epochs=1), device="cpu"
+    ),
     "BIGRec": lambda: BIGRec(BIGRecConfig(language_model=TINY, epochs=1), device="cpu"),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_recommender_knows_the_data_of_its_checkpoint(name, settings_of):
-    first, again, other = (settings_of(lambda d=d: MODELS[name]().fit(dataset(d).split())) for d in (0, 0, 1))
+    first, again, other = (
+        settings_of(lambda d=d: MODELS[name]().fit(dataset(d).split())) for d in (0, 0, 1)
+    )
     assert first == again != other
     held_out = settings_of(lambda: MODELS[name]().fit(dataset(0).split(held_out=2)))
     assert first != held_out
@@ -84,7 +90,10 @@ def test_a_recommender_knows_the_data_of_its_checkpoint(name, settings_of):
 def test_a_generator_knows_the_identifiers_of_its_checkpoint(settings_of):
     split, tiger = dataset(0).split(), TigerConfig(epochs=1)
     lcrec = LCRecConfig(language_model=TINY, epochs=1)
-    for make in (lambda s: Tiger(identifiers(s), tiger), lambda s: LCRec(identifiers(s), None, lcrec)):
+    for make in (
+        lambda s: Tiger(identifiers(s), tiger),
+        lambda s: LCRec(identifiers(s), None, lcrec),
+    ):
         first, other = (settings_of(lambda s=s, make=make: make(s).fit(split)) for s in (0, 1))
         assert first != other
 
@@ -105,14 +114,24 @@ def test_a_generator_knows_what_it_began_from(settings_of, tmp_path):
         T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(tmp_path / str(seed))
 
     def p5(t5: int) -> Tiger:
-        return tiger_from_t5(str(tmp_path / str(t5)), identifiers(0), TigerConfig(epochs=1), np.int64(0), "cpu")
+        return tiger_from_t5(
+            str(tmp_path / str(t5)), identifiers(0), TigerConfig(epochs=1), np.int64(0), "cpu"
+        )
 
     def lcrec(titles: list[str] | None) -> LCRec:
-        return LCRec(identifiers(0), titles, LCRecConfig(language_model=TINY, epochs=1), np.int64(0), device="cpu")
+        return LCRec(
+            identifiers(0),
+            titles,
+            LCRecConfig(language_model=TINY, epochs=1),
+            np.int64(0),
+            device="cpu",
+        )
 
     titles = dataset(0).titles()
     for make, given in ((p5, (0, 0, 1)), (lcrec, (titles, titles, None))):
-        first, again, other = (settings_of(lambda one=one, make=make: make(one).fit(split)) for one in given)
+        first, again, other = (
+            settings_of(lambda one=one, make=make: make(one).fit(split)) for one in given
+        )
         assert first == again != other
 
 

@@ -8,9 +8,9 @@ from made_data import made
 
 from letterlib.data.cold_items import draw_cold_items, hide_until_test
 from letterlib.errors import LetterError
-from letterlib.tokenization.item_vectors import Standardization, standardize
-from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
-from letterlib.tokenization.unseen_items import identifiers_with_unseen
+from letterlib.tokenizer.item_vectors import Standardization, standardize
+from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
+from letterlib.tokenizer.unseen_items import identifiers_with_unseen
 
 # Drawing and hiding
 
@@ -38,7 +38,9 @@ def test_a_share_that_is_none_is_refused(share):
 
 def test_hidden_items_are_gone_before_the_test_part_and_stay_in_it():
     labels = [f"B{i}" for i in range(8)]
-    whole = replace(made([[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0]], 8), item_labels=labels)
+    whole = replace(
+        made([[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0]], 8), item_labels=labels
+    )
     hidden = hide_until_test(whole, np.array([2, 6]), held_out=2)
     assert hidden.sequences[0].tolist() == [0, 1, 3, 4, 5, 6, 7]
     assert hidden.sequences[1].tolist() == [7, 5, 4, 3, 1, 0]
@@ -62,11 +64,19 @@ def test_a_user_who_has_just_enough_for_a_case_keeps_the_test_part():
 
 
 def test_a_user_who_has_hardly_anything_else_is_left_out_and_counted():
-    """Leave-one-out data of five items a user: who loses three of them has nothing to be trained and tested on."""
+    """Leave-one-out data of five items a user: who loses three of them has nothing to be trained
+    and tested on.
+    """
     whole = made([[0, 1, 2, 3, 4], [1, 2, 5, 0, 3], [5, 4, 3, 0, 1]], 6)
     hidden = hide_until_test(whole, np.array([1, 2, 5]), held_out=1)
-    assert list(hidden.user_labels) == ["user 0", "user 2"] and "hardly anything else: 1" in hidden.source
-    assert [one.tolist() for one in (hidden.sequences[0], hidden.sequences[1])] == [[0, 3, 4], [4, 3, 0, 1]]
+    assert (
+        list(hidden.user_labels) == ["user 0", "user 2"]
+        and "hardly anything else: 1" in hidden.source
+    )
+    assert [one.tolist() for one in (hidden.sequences[0], hidden.sequences[1])] == [
+        [0, 3, 4],
+        [4, 3, 0, 1],
+    ]
     assert len(hidden.split(1).cases("test")) == 2
 
 
@@ -79,8 +89,12 @@ def fitted():
     random = np.random.default_rng(0)
     semantic = random.normal(loc=3.0, size=(60, 8)).astype(np.float32)
     unseen = np.arange(0, 60, 6)
-    config = TokenizerConfig(alpha=0, beta=0, n_levels=3, n_codes=8, hidden=(16,), epochs=3, batch_size=16)
-    tokenizer = LetterTokenizer(config, seed=0, device="cpu").fit(semantic[np.setdiff1d(np.arange(60), unseen)])
+    config = TokenizerConfig(
+        alpha=0, beta=0, n_levels=3, n_codes=8, hidden=(16,), epochs=3, batch_size=16
+    )
+    tokenizer = LetterTokenizer(config, seed=0, device="cpu").fit(
+        semantic[np.setdiff1d(np.arange(60), unseen)]
+    )
     return tokenizer, semantic, unseen
 
 
@@ -91,7 +105,9 @@ def test_rows_are_standardised_with_the_figures_of_other_rows():
     assert own(x + 4).tolist() == (standardize(x) + 4 / np.sqrt(2)).astype(np.float32).tolist()
     with pytest.raises(LetterError, match="rows of 2 numbers.*the same encoder"):
         own(x[:, :1])
-    with pytest.raises(LetterError, match="row 1 has NaN"):  # code 0 would be nearest to it, at every level
+    with pytest.raises(
+        LetterError, match="row 1 has NaN"
+    ):  # code 0 would be nearest to it, at every level
         own(np.array([[0.0, 2.0], [np.nan, 2.0]]))
     assert own(x[:0]).shape == (0, 2)
 
@@ -105,14 +121,22 @@ def test_encoding_the_fitted_rows_gives_the_codes_of_the_fit(fitted):
     assert np.allclose(residuals, z - books[0][codes[:, 0]] - books[1][codes[:, 1]], atol=1e-5)
 
 
-def test_an_item_is_encoded_the_same_alone_and_among_all_and_by_a_loaded_tokenizer(fitted, tmp_path):
-    """The scale of the fitted rows is the tokenizer's own; that of the rows it is given says nothing."""
+def test_an_item_is_encoded_the_same_alone_and_among_all_and_by_a_loaded_tokenizer(
+    fitted, tmp_path
+):
+    """The scale of the fitted rows is the tokenizer's own; that of the rows it is given says
+    nothing.
+    """
     tokenizer, semantic, unseen = fitted
     tokenizer.save(tmp_path / "tokenizer.safetensors")
     loaded = LetterTokenizer.load(tmp_path / "tokenizer.safetensors", device="cpu")
     for one in (tokenizer, loaded):
-        assert np.array_equal(one.encode(semantic)[0][unseen[:1]], one.encode(semantic[unseen[:1]])[0])
-        np.testing.assert_allclose(one.latent(semantic)[unseen[0]], one.latent(semantic[unseen[:1]])[0], atol=1e-5)
+        assert np.array_equal(
+            one.encode(semantic)[0][unseen[:1]], one.encode(semantic[unseen[:1]])[0]
+        )
+        np.testing.assert_allclose(
+            one.latent(semantic)[unseen[0]], one.latent(semantic[unseen[:1]])[0], atol=1e-5
+        )
     assert np.array_equal(loaded.latent(semantic), tokenizer.latent(semantic))
 
 
@@ -196,4 +220,9 @@ def test_the_order_in_which_unseen_items_are_named_says_nothing(fitted):
 
 
 def test_as_many_items_are_drawn_as_the_share_says_to_the_nearest_one():
-    assert [len(draw_cold_items(np.arange(n), 0.1, seed=0)) for n in (14, 16, 19, 21)] == [1, 2, 2, 2]
+    assert [len(draw_cold_items(np.arange(n), 0.1, seed=0)) for n in (14, 16, 19, 21)] == [
+        1,
+        2,
+        2,
+        2,
+    ]

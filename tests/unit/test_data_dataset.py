@@ -14,11 +14,16 @@ from letterlib.errors import LetterError
 
 def make(lists, n_items=30, **fields) -> Dataset:
     items = pd.DataFrame(fields, index=range(n_items))
-    return Dataset("made", Sequences.from_lists(lists), items, "by hand", [f"u{i}" for i in range(len(lists))])
+    return Dataset(
+        "made", Sequences.from_lists(lists), items, "by hand", [f"u{i}" for i in range(len(lists))]
+    )
 
 
 def as_lists(cases: Cases) -> list[tuple[int, list[int], int]]:
-    return [(int(cases.users[i]), cases.history(i).tolist(), int(cases.targets[i])) for i in range(len(cases))]
+    return [
+        (int(cases.users[i]), cases.history(i).tolist(), int(cases.targets[i]))
+        for i in range(len(cases))
+    ]
 
 
 def test_sequences_index_like_a_list():
@@ -55,7 +60,9 @@ def test_leave_two_out_slides_and_leaves_short_users_to_training():
 
 
 def test_a_user_with_two_items_is_an_error_that_names_the_user():
-    with pytest.raises(LetterError, match=r'made, user "u1": 2 item\(s\), but a user needs at least 3') as error:
+    with pytest.raises(
+        LetterError, match=r'made, user "u1": 2 item\(s\), but a user needs at least 3'
+    ) as error:
         make([[0, 1, 2], [3, 4]]).split()
     assert "\n" not in str(error.value)
 
@@ -75,7 +82,9 @@ def test_without_targets_holds_no_item_later_than_a_case():
     cases = make([[0, 1, 2, 3, 4]]).split().cases("test")
     blind = cases.without_targets()
     assert blind.targets is None
-    assert blind.values.tolist() == [0, 1, 2, 3], "item 4, the target, must not travel with the case"
+    assert blind.values.tolist() == [0, 1, 2, 3], (
+        "item 4, the target, must not travel with the case"
+    )
 
 
 def test_sample_is_fixed_by_its_seed_and_keeps_the_order():
@@ -126,7 +135,9 @@ def test_every_history_needs_a_user_of_its_own():
 
 @pytest.mark.parametrize("lists", [[7, 2], [[[7, 2], [9, 4]]], ["7"], [{7, 2}], [None]])
 def test_one_list_alone_is_not_taken_for_a_list_of_lists(lists):
-    with pytest.raises(LetterError, match=r"^list 0: .* is no list of ids; one list alone is \[\[7, 2, 9\]\]$"):
+    with pytest.raises(
+        LetterError, match=r"^list 0: .* is no list of ids; one list alone is \[\[7, 2, 9\]\]$"
+    ):
         Cases.from_histories(lists)
 
 
@@ -138,18 +149,32 @@ def test_an_id_that_is_no_whole_number_is_refused_and_not_cut(odd):
         Sequences.from_lists([[0, 1], [odd, odd], []])
     with pytest.raises(LetterError, match=words):
         Cases.from_histories([[0]], users=[odd])
-    assert Sequences.from_lists([[3.0], [], range(2)]).values.tolist() == [3, 0, 1], "what pandas writes for whole ones"
-    assert Sequences.from_lists([np.array([np.int64(4)], dtype=object)]).values.tolist() == [4], "as in some columns"
+    assert Sequences.from_lists([[3.0], [], range(2)]).values.tolist() == [3, 0, 1], (
+        "what pandas writes for whole ones"
+    )
+    assert Sequences.from_lists([np.array([np.int64(4)], dtype=object)]).values.tolist() == [4], (
+        "as in some columns"
+    )
 
 
 def test_what_many_share_cannot_be_changed_in_place():
-    """A learner's `sort()` of one history would otherwise change every model's data, under the same cache key."""
+    """A learner's `sort()` of one history would otherwise change every model's data, under the same
+    cache key.
+    """
     split = make([[3, 1, 0, 2, 4], [4, 2, 1]]).split()
     case = split.cases("test")
-    for shared in (split.train[0], split.train_counts, case.history(0), case.values, split.dataset.sequences.offsets):
+    for shared in (
+        split.train[0],
+        split.train_counts,
+        case.history(0),
+        case.values,
+        split.dataset.sequences.offsets,
+    ):
         with pytest.raises(ValueError, match="read-only"):
             shared.sort()
-    assert split.train[0].copy().flags.writeable and case.recent(3).flags.writeable  # copies are the caller's own
+    assert (
+        split.train[0].copy().flags.writeable and case.recent(3).flags.writeable
+    )  # copies are the caller's own
 
 
 def test_a_fingerprint_is_the_same_on_every_system(monkeypatch):
@@ -169,23 +194,34 @@ def test_a_table_of_who_has_what_is_not_taken_for_ids():
 
 def test_other_items_need_interactions_of_their_own():
     made = make([[0, 1, 5]])
-    with pytest.raises(LetterError, match="items 0-5 are in its sequences, but it has 2 rows of items"):
+    with pytest.raises(
+        LetterError, match="items 0-5 are in its sequences, but it has 2 rows of items"
+    ):
         replace(made, items=made.items[:2])
 
 
 @pytest.mark.parametrize("item", [-1, 3], ids=["below the first", "after the last"])
 def test_an_item_just_outside_the_catalogue_is_refused(item):
     labels, items = ["a", "b"], pd.DataFrame(index=range(3))
-    assert Dataset("x", Sequences.from_lists([[0, 2], [1]]), items, "made", labels).n_interactions == 3
-    with pytest.raises(LetterError, match=f"items {min(item, 0)}-{max(item, 2)} are in its sequences"):
+    assert (
+        Dataset("x", Sequences.from_lists([[0, 2], [1]]), items, "made", labels).n_interactions == 3
+    )
+    with pytest.raises(
+        LetterError, match=f"items {min(item, 0)}-{max(item, 2)} are in its sequences"
+    ):
         Dataset("x", Sequences(np.array([0, 2, item]), np.array([0, 2, 3])), items, "made", labels)
 
 
 def test_a_table_of_items_in_another_order_is_refused():
-    """Row i is item i. An index that says otherwise would put titles on other items, without a word."""
+    """Row i is item i. An index that says otherwise would put titles on other items, without a
+    word.
+    """
     made = make([[0, 1, 2]], n_items=3, title=["A", "B", "C"])
     turned = made.items.iloc[[2, 0, 1]]
-    with pytest.raises(LetterError, match=r"made: row i of items is item i, and their index says otherwise; .*reset_"):
+    with pytest.raises(
+        LetterError,
+        match=r"made: row i of items is item i, and their index says otherwise; .*reset_",
+    ):
         replace(made, items=turned)
     assert replace(made, items=turned.sort_index()).titles() == ["A", "B", "C"]
 

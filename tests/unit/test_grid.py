@@ -1,4 +1,6 @@
-"""Grids: which runs a file stands for, what it says of mistakes, and the commands that do a run elsewhere."""
+"""Grids: which runs a file stands for, what it says of mistakes, and the commands that do a run
+elsewhere.
+"""
 
 import json
 import shlex
@@ -13,9 +15,9 @@ from made_runs import small_run
 from letterlib.cli import app
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import means
-from letterlib.experiments.configuration import data_dir_under, default_data_dir, make_config
-from letterlib.experiments.grid import (
+from letterlib.pipeline.brief import means
+from letterlib.pipeline.config import data_dir_under, default_data_dir, make_config
+from letterlib.pipeline.grid import (
     load_grid,
     papermill_command,
     papermill_words,
@@ -23,9 +25,9 @@ from letterlib.experiments.grid import (
     shared_stages,
     state,
 )
-from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.runs import record_path
-from letterlib.files import write_json
+from letterlib.pipeline.parameters import RunParameters
+from letterlib.pipeline.runs import record_path
+from letterlib.store import write_json
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -37,8 +39,11 @@ def grid(folder, text):
 
 
 def test_an_entry_stands_for_all_combinations_and_each_run_comes_once_in_order(tmp_path):
-    made = grid(tmp_path, "about: why\nevery: {profile: smoke, seed: [0, 1]}\n"
-                "runs: [{tokenizer: [plain, cf]}, {tokenizer: cf, tau: [1.0, 0.5]}]\n")  # fmt: skip
+    made = grid(
+        tmp_path,
+        "about: why\nevery: {profile: smoke, seed: [0, 1]}\n"
+        "runs: [{tokenizer: [plain, cf]}, {tokenizer: cf, tau: [1.0, 0.5]}]\n",
+    )
     told = [(one.tokenizer, one.seed, one.tau) for one in made.runs]
     plain_and_cf = [("plain", 0, None), ("plain", 1, None), ("cf", 0, None), ("cf", 1, None)]
     assert made.about == "why" and sorted(told[:4], key=str) == sorted(plain_and_cf, key=str)
@@ -51,11 +56,17 @@ def test_an_entry_may_replace_what_every_run_shares(tmp_path):
 
 
 def test_several_sets_of_options_are_a_list_of_lists(tmp_path):
-    made = grid(tmp_path, "runs: [{options: [tiger.epochs=2, tiger.dropout=0.1]}, "
-                "{options: [[tiger.epochs=3], [tiger.epochs=4], []]}]")  # fmt: skip
+    made = grid(
+        tmp_path,
+        "runs: [{options: [tiger.epochs=2, tiger.dropout=0.1]}, "
+        "{options: [[tiger.epochs=3], [tiger.epochs=4], []]}]",
+    )
     assert [one.options for one in made.runs] == [
-        ("tiger.epochs=2", "tiger.dropout=0.1"), ("tiger.epochs=3",), ("tiger.epochs=4",), (),
-    ]  # fmt: skip
+        ("tiger.epochs=2", "tiger.dropout=0.1"),
+        ("tiger.epochs=3",),
+        ("tiger.epochs=4",),
+        (),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +84,14 @@ def test_several_sets_of_options_are_a_list_of_lists(tmp_path):
         ("rusn: []\nruns: [{}]", ["`about`"]),
         ("runs: [", ["not YAML"]),
         ("runs: " + "[" * 5000, ["not YAML"]),
-        ("runs: [{options: [tiger.epochs=3, tiger.epochs=4]}]", ["entry 1", "tiger.epochs is there 2 times"]),
-        ("runs: [{dataset: 2024-02-30}]", ["not YAML (day "]),  # the rest is Python's, of each version another
+        (
+            "runs: [{options: [tiger.epochs=3, tiger.epochs=4]}]",
+            ["entry 1", "tiger.epochs is there 2 times"],
+        ),
+        (
+            "runs: [{dataset: 2024-02-30}]",
+            ["not YAML (day "],
+        ),  # the rest is Python's, of each version another
         ("", ["`runs`"]),
     ],
 )
@@ -125,11 +142,15 @@ def parsed_by_papermill(words):
 @pytest.mark.parametrize(
     "values",
     [
-        {}, {"profile": "smoke"}, {"beta": 1e-5, "alpha": 0.001, "seed": 3}, {"tau": 0.8, "levels": 3, "codes": 64},
-        {"generator": "sasrec-tuned", "tokenizer": "none"}, {"device": "cuda:1"},
+        {},
+        {"profile": "smoke"},
+        {"beta": 1e-5, "alpha": 0.001, "seed": 3},
+        {"tau": 0.8, "levels": 3, "codes": 64},
+        {"generator": "sasrec-tuned", "tokenizer": "none"},
+        {"device": "cuda:1"},
         {"options": ["tiger.epochs=2", "tiger.dropout=0.25"]},
     ],
-)  # fmt: skip
+)
 def test_papermill_gives_the_notebook_what_was_asked_for(values):
     asked = RunParameters.checked(**values)
     notebook_defaults = {"profile": "smoke", "options": [], "alpha": None, "tokenizer": "letter"}
@@ -140,10 +161,27 @@ def test_papermill_gives_the_notebook_what_was_asked_for(values):
     assert command[2] == f"runs/results/{asked.key}.ipynb" and command[3:] == papermill_words(asked)
     elsewhere = shlex.split(papermill_command(asked, Path("a b"), Path("runs"), Path("files/made")))
     assert elsewhere[2] == f"a b/{asked.key}.ipynb"
-    assert elsewhere[3:] == [*papermill_words(asked), "-r", "out_dir", "a b", "-r", "data_dir", "files/made"]
-    # The notebook would write its record below the other cache, where this grid does not look for it.
+    assert elsewhere[3:] == [
+        *papermill_words(asked),
+        "-r",
+        "out_dir",
+        "a b",
+        "-r",
+        "data_dir",
+        "files/made",
+    ]
+    # The notebook would write its record below the other cache, where this grid does not look for
+    # it.
     scratch = shlex.split(papermill_command(asked, cache_dir=Path("2024")))
-    assert scratch[3:] == [*papermill_words(asked), "-r", "out_dir", "runs/results", "-r", "cache_dir", "2024"]
+    assert scratch[3:] == [
+        *papermill_words(asked),
+        "-r",
+        "out_dir",
+        "runs/results",
+        "-r",
+        "cache_dir",
+        "2024",
+    ]
 
 
 def test_papermill_gives_a_rare_letter_whole(tmp_path):
@@ -159,7 +197,9 @@ def test_a_data_set_that_is_called_like_a_number_keeps_its_name(name, tmp_path):
     asked = RunParameters.checked(dataset=name)
     assert parsed_by_papermill(papermill_words(asked))["dataset"] == name
     (tmp_path / "grid.yaml").write_text("runs: [{dataset: 007}]", encoding="utf-8")
-    with pytest.raises(LetterError, match="dataset=7: input should be a valid string; in YAML, write it in quotes"):
+    with pytest.raises(
+        LetterError, match="dataset=7: input should be a valid string; in YAML, write it in quotes"
+    ):
         load_grid(tmp_path / "grid.yaml")
 
 
@@ -193,23 +233,42 @@ def test_runs_share_what_does_not_differ_between_them():
 
 def test_the_words_of_a_shared_stage_are_the_configuration_of_the_run():
     """Otherwise it would be made for nobody."""
-    asked = RunParameters.checked(alpha=0.3, codes=64, clusters=5, seed=2, options=["tokenizer.epochs=3", "held_out=2"])
+    asked = RunParameters.checked(
+        alpha=0.3, codes=64, clusters=5, seed=2, options=["tokenizer.epochs=3", "held_out=2"]
+    )
     embed, tokenize = (one["words"] for one in shared_stages(asked))
     for words, command in ((embed, "embed"), (tokenize, "tokenize")):
         overrides = [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
-        given = dict(word.removeprefix("--").split("=") for word in words[1:] if word.count("=") == 1)
-        config = make_config(given["dataset"], given["profile"], int(given["seed"]), overrides=overrides)
-        assert words[0] == command and config.held_out == 2 and config.sasrec_32 == asked.config.sasrec_32
+        given = dict(
+            word.removeprefix("--").split("=") for word in words[1:] if word.count("=") == 1
+        )
+        config = make_config(
+            given["dataset"], given["profile"], int(given["seed"]), overrides=overrides
+        )
+        assert (
+            words[0] == command
+            and config.held_out == 2
+            and config.sasrec_32 == asked.config.sasrec_32
+        )
     assert given["arm"] == "letter" and config.tokenizer == asked.config.tokenizer
 
 
 def record_of(one):
-    return {"parameters": one.resolved, "system": "tiger", "label": "TIGER", "seconds": 1.0, "validation N@10": 0.1,
-            "stages": [],
-            "metrics": {"history in": means(np.array([3, ABSENT])), "history out": means(np.full(2, ABSENT))},
-            "hits": {"history in": "0:3", "history out": ""},
-            "dataset": {"fingerprint": "a", "held out": 1},
-            "cases": {"total": 2, "answered": 2, "users": "0-1x1"}}  # fmt: skip
+    return {
+        "parameters": one.resolved,
+        "system": "tiger",
+        "label": "TIGER",
+        "seconds": 1.0,
+        "validation N@10": 0.1,
+        "stages": [],
+        "metrics": {
+            "history in": means(np.array([3, ABSENT])),
+            "history out": means(np.full(2, ABSENT)),
+        },
+        "hits": {"history in": "0:3", "history out": ""},
+        "dataset": {"fingerprint": "a", "held out": 1},
+        "cases": {"total": 2, "answered": 2, "users": "0-1x1"},
+    }
 
 
 def test_records_of_other_folders_count_as_done_where_asked(tmp_path, capsys):
@@ -221,7 +280,9 @@ def test_records_of_other_folders_count_as_done_where_asked(tmp_path, capsys):
     write_json(record_path(first, own), record_of(first))
     for one in (first, second):
         write_json(record_path(one, kept / "below"), record_of(one))
-    record_path(third, kept).write_text("")  # damaged: it is done again, and not written among the kept ones
+    record_path(third, kept).write_text(
+        ""
+    )  # damaged: it is done again, and not written among the kept ones
     assert places(made, own, [kept]) == [own, kept / "below", own, own]
     assert places(made, own) == [own] * 4
     with pytest.raises(LetterError, match="none: no such folder"):
@@ -236,8 +297,10 @@ def test_records_of_other_folders_count_as_done_where_asked(tmp_path, capsys):
 def test_runs_that_fail_for_one_reason_say_it_once(tmp_path, capsys, monkeypatch):
     """A misspelt data set would fill the screen with the same long line."""
     file = tmp_path / "grid.yaml"
-    file.write_text("every: {profile: smoke, tokenizer: none, generator: [popularity, markov], seed: 0}\n"
-                    "runs: [{dataset: shopp}, {dataset: shoppp}]\n")  # fmt: skip
+    file.write_text(
+        "every: {profile: smoke, tokenizer: none, generator: [popularity, markov], seed: 0}\n"
+        "runs: [{dataset: shopp}, {dataset: shoppp}]\n"
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LetterError, match="4 of 4 runs failed"):
         app(["grid", str(file), "--run"], standalone_mode=False)
@@ -261,7 +324,9 @@ def test_a_run_is_to_do_then_failed_then_done(tmp_path):
         assert state(one, tmp_path) == "failed", damage
 
 
-@pytest.mark.parametrize("text", ["runs: [{seed: 0}]\nruns: [{seed: 1}]", "runs: [{alpha: 0.1, seed: 0, alpha: 0.2}]"])
+@pytest.mark.parametrize(
+    "text", ["runs: [{seed: 0}]\nruns: [{seed: 1}]", "runs: [{alpha: 0.1, seed: 0, alpha: 0.2}]"]
+)
 def test_a_key_that_is_there_twice_is_refused(tmp_path, text):
     """YAML would keep the last, and the runs of the first would be missing without a word."""
     with pytest.raises(LetterError, match="is there twice"):
@@ -276,7 +341,9 @@ def test_a_folder_of_data_that_is_not_there_is_never_replaced_by_another(tmp_pat
     assert data_dir_under(Path("data"), "other") is None, "looked for where every command looks"
     assert data_dir_under(Path("mine"), "movielens") is None, "it comes with the installation"
     Path("data/movielens").mkdir()
-    assert data_dir_under(Path("data"), "movielens") is default_data_dir("movielens") is None, "whatever lies there"
+    assert data_dir_under(Path("data"), "movielens") is default_data_dir("movielens") is None, (
+        "whatever lies there"
+    )
     for root in ("mine", "misspelt"):
         with pytest.raises(LetterError, match=f"{root}/made: no such folder; --data-root"):
             data_dir_under(Path(root), "made")

@@ -6,9 +6,9 @@ from letterlib.analysis import hard_negatives
 from letterlib.analysis.hard_negatives import negative_weights, split_scores, target_logits
 from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
-from letterlib.generation.ranking_loss import ranking_guided_loss
-from letterlib.generation.tiger import Tiger, TigerConfig
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.generators.ranking_loss import ranking_guided_loss
+from letterlib.generators.tiger import Tiger, TigerConfig
+from letterlib.tokenizer.identifiers import Identifiers
 
 
 @pytest.mark.parametrize("tau", [0.3, 1.0, 2.0])

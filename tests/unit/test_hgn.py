@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from letterlib.collaborative.hgn import HGNConfig, HGNNetwork
-from letterlib.collaborative.neural import Dropout
+from letterlib.baselines.hgn import HGNConfig, HGNNetwork
+from letterlib.baselines.neural import Dropout
 
 CONFIG = HGNConfig(dimensions=6, window=4)
 
@@ -24,16 +24,25 @@ def by_hand(model: HGNNetwork, user: int, window: list[int]) -> np.ndarray:
     u, total, gated_sum, plain = w["users.table.weight"][user], 0.0, np.zeros(6), np.zeros(6)
     for place, item in enumerate(window, start=CONFIG.window - len(window)):
         e = w["items.weight"][item]
-        inner = w["feature_of_item.weight"] @ e + w["feature_of_item.bias"] + w["feature_of_user.weight"] @ u
+        inner = (
+            w["feature_of_item.weight"] @ e
+            + w["feature_of_item.bias"]
+            + w["feature_of_user.weight"] @ u
+        )
         gated = e * sigmoid(inner)
-        instance = sigmoid(w["instance_of_item.weight"][0] @ gated + w["instance_of_user.weight"][place] @ u)
+        instance = sigmoid(
+            w["instance_of_item.weight"][0] @ gated + w["instance_of_user.weight"][place] @ u
+        )
         total, gated_sum, plain = total + instance, gated_sum + instance * gated, plain + e
     return u + gated_sum / max(total, 1e-6) + plain
 
 
 def test_the_network_is_that_of_the_paper():
     model = network()
-    users, windows = torch.tensor([0, 3, 2]), torch.tensor([[1, 2, 3, 4], [9, 9, 8, 0], [9, 9, 9, 9]])
+    users, windows = (
+        torch.tensor([0, 3, 2]),
+        torch.tensor([[1, 2, 3, 4], [9, 9, 8, 0], [9, 9, 9, 9]]),
+    )
     with torch.no_grad():
         ours = model(model.users(users), windows)
     expected = [by_hand(model, 0, [1, 2, 3, 4]), by_hand(model, 3, [8, 0]), by_hand(model, 2, [])]
@@ -42,7 +51,10 @@ def test_the_network_is_that_of_the_paper():
 
 def test_order_and_user_matter():
     model = network()
-    users, windows = torch.tensor([0, 0, 1]), torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4], [1, 2, 3, 4]])
+    users, windows = (
+        torch.tensor([0, 0, 1]),
+        torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4], [1, 2, 3, 4]]),
+    )
     with torch.no_grad():
         a, b, c = model(model.users(users), windows)
     assert (a - b).abs().max() > 1e-4 and (a - c).abs().max() > 1e-3

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from letterlib.collaborative.lightgcn import LightGCN, LightGCNConfig
-from letterlib.collaborative.markov import MarkovFloor
-from letterlib.collaborative.matrix_factorization import MatrixFactorization, MatrixFactorizationConfig
-from letterlib.collaborative.popularity import Popularity
-from letterlib.collaborative.random_order import RandomOrder
-from letterlib.collaborative.sasrec import SASRec, SASRecConfig
+from letterlib.baselines.lightgcn import LightGCN, LightGCNConfig
+from letterlib.baselines.markov import MarkovFloor
+from letterlib.baselines.mf import MatrixFactorization, MatrixFactorizationConfig
+from letterlib.baselines.popularity import Popularity
+from letterlib.baselines.random_order import RandomOrder
+from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
 from letterlib.evaluation.learned import Learned
-from letterlib.generation.bigrec import BIGRec, BIGRecConfig
-from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
+from letterlib.generators.bigrec import BIGRec, BIGRecConfig
+from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
 
 MODELS = {
     "random": RandomOrder,

@@ -28,7 +28,7 @@ from letterlib.course.masking_cost import ARRAYS, DICTIONARY, PREFIX_FUNCTION, C
 from letterlib.course.published import PAPER
 from letterlib.decoding.trie import Trie
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.experiments.systems import CONVENTIONAL, FLOOR
+from letterlib.pipeline.systems import CONVENTIONAL, FLOOR
 
 
 def on_one_line(text):
@@ -89,7 +89,9 @@ def test_the_long_tail_counts_its_head_and_has_its_median():
 
 
 def test_one_film_has_a_third_of_the_ratings():
-    assert title_of_the_long_tail(9, 4, 4, 1).startswith("1 of 4 films has a third of the ratings; ")
+    assert title_of_the_long_tail(9, 4, 4, 1).startswith(
+        "1 of 4 films has a third of the ratings; "
+    )
 
 
 def test_identifiers_count_films_whose_first_token_another_has():
@@ -125,7 +127,9 @@ def test_the_cone_opens_where_every_cosine_falls_far_in_the_last_layer():
     assert title(figures_01.cone_by_layer(little)) == "The last layer does not open the cone"
 
 
-@pytest.mark.parametrize("centred, mean", [([0.1, 0.3], "0.20"), ([-0.008, 0.0], "0.00"), ([-0.1, -0.1], "-0.10")])
+@pytest.mark.parametrize(
+    "centred, mean", [([0.1, 0.3], "0.20"), ([-0.008, 0.0], "0.00"), ([-0.1, -0.1], "-0.10")]
+)
 def test_centring_moves_the_mean_cosine(centred, mean):
     ax = figures_01.cosine_histograms({"raw": np.array([0.4, 0.6]), "centred": np.array(centred)})
     assert title(ax) == f"Centring moves the mean cosine from 0.50 to {mean}"
@@ -166,10 +170,26 @@ def test_the_quantised_map_counts_films_and_codes():
 @pytest.mark.parametrize(
     "levels, per_level, verdict",
     [
-        ([0.5, 0.3, 0.2, 0.1], 64, "With 256 vectors, coding what is left over leaves less error than one codebook"),
-        ([0.5, 0.4, 0.3, 0.2], 64, "With 256 vectors, coding what is left over does not beat one codebook"),
-        ([0.5, 0.4, 0.3, 0.3], 64, "With 256 vectors, coding what is left over does not beat one codebook"),
-        ([0.7, 0.49], 16, "With 32 vectors, coding what is left over leaves less error than one codebook"),
+        (
+            [0.5, 0.3, 0.2, 0.1],
+            64,
+            "With 256 vectors, coding what is left over leaves less error than one codebook",
+        ),
+        (
+            [0.5, 0.4, 0.3, 0.2],
+            64,
+            "With 256 vectors, coding what is left over does not beat one codebook",
+        ),
+        (
+            [0.5, 0.4, 0.3, 0.3],
+            64,
+            "With 256 vectors, coding what is left over does not beat one codebook",
+        ),
+        (
+            [0.7, 0.49],
+            16,
+            "With 32 vectors, coding what is left over leaves less error than one codebook",
+        ),
         ([0.7, 0.51], 16, "With 32 vectors, coding what is left over does not beat one codebook"),
     ],
 )
@@ -181,7 +201,10 @@ def test_residual_levels_are_held_against_one_codebook_of_equal_size(levels, per
 
 def test_every_codebook_map_counts_its_codes_in_use():
     films, codebook = np.array([[0.0, 0, 1], [1, 0, 0], [0, 2, 0]]), np.eye(3)
-    moments = {"random start": (films, codebook, np.array([1])), "k-means": (films, codebook, np.arange(3))}
+    moments = {
+        "random start": (films, codebook, np.array([1])),
+        "k-means": (films, codebook, np.arange(3)),
+    }
     assert titles(figures_02.codebook_maps(moments)) == [
         "random start: 1 of 3 first codes in use",
         "k-means: 3 of 3 first codes in use",
@@ -208,7 +231,10 @@ def test_every_level_takes_away_error_or_not_every_one(second):
 
 
 def test_a_first_level_that_adds_error_is_seen():
-    assert title(figures_02.error_by_level({"random start": [1.2, 1.1, 0.9]})) == "Not every level takes away error"
+    assert (
+        title(figures_02.error_by_level({"random start": [1.2, 1.1, 0.9]}))
+        == "Not every level takes away error"
+    )
 
 
 # Lesson 03
@@ -228,9 +254,14 @@ def test_a_history_is_as_many_questions_as_films_but_one():
 
 
 def test_overlaps_of_rare_and_popular_films_are_those_of_the_last_pair_of_spaces():
-    table = pd.DataFrame({"text and SASRec": [0.9, 0.9], "SASRec and LightGCN": [0.05, 0.4]}, index=["rare", "popular"])
+    table = pd.DataFrame(
+        {"text and SASRec": [0.9, 0.9], "SASRec and LightGCN": [0.05, 0.4]},
+        index=["rare", "popular"],
+    )
     ending = "of neighbours in common for rare films, {} for popular ones"
-    assert title(figures_03.overlaps(table, 0.01)) == "SASRec and LightGCN: 5% " + ending.format("40%")
+    assert title(figures_03.overlaps(table, 0.01)) == "SASRec and LightGCN: 5% " + ending.format(
+        "40%"
+    )
     ax = figures_03.overlaps(table[::-1], 0.01)
     assert title(ax) == "SASRec and LightGCN: 40% " + ending.format("5%")
 
@@ -250,8 +281,10 @@ def test_pull_and_push_has_a_probability_and_two_angles():
 
 
 def title_of_batches(*overlaps):
-    frames = {batch: pd.DataFrame({"loss": 1.0, "overlap": values}, index=range(1, len(values) + 1))
-              for batch, values in ((4, [0.9] * len(overlaps)), (512, overlaps))}  # fmt: skip
+    frames = {
+        batch: pd.DataFrame({"loss": 1.0, "overlap": values}, index=range(1, len(values) + 1))
+        for batch, values in ((4, [0.9] * len(overlaps)), (512, overlaps))
+    }
     return suptitle(figures_03.batches_and_epochs(frames))
 
 
@@ -259,28 +292,46 @@ def test_the_largest_batch_has_its_best_epoch():
     assert title_of_batches(0.1, 0.3, 0.2) == (
         "Batch of 512: most neighbours in common after epoch 2 (0.30), fewer after 3 (0.20)"
     )
-    assert title_of_batches(0.1, 0.2, 0.3) == "Batch of 512: most neighbours in common after epoch 3 (0.30)"
+    assert (
+        title_of_batches(0.1, 0.2, 0.3)
+        == "Batch of 512: most neighbours in common after epoch 3 (0.30)"
+    )
     assert title_of_batches(0.1) == "Batch of 512: most neighbours in common after epoch 1 (0.10)"
 
 
 def test_fewer_neighbours_have_another_number():
-    assert title_of_batches(0.1, 0.312, 0.308) == "Batch of 512: most neighbours in common after epoch 2 (0.31)"
+    assert (
+        title_of_batches(0.1, 0.312, 0.308)
+        == "Batch of 512: most neighbours in common after epoch 2 (0.31)"
+    )
 
 
 def test_as_many_neighbours_are_not_fewer():
-    assert title_of_batches(0.1, 0.3, 0.3) == "Batch of 512: most neighbours in common after epoch 2 (0.30)"
+    assert (
+        title_of_batches(0.1, 0.3, 0.3)
+        == "Batch of 512: most neighbours in common after epoch 2 (0.30)"
+    )
 
 
 def title_of_losses(plain, with_cf):
-    first, second = [{"reconstruction": 1.0, "rq": 1.0}], [{"reconstruction": 1.0, "rq": 1.0, "collaborative": 6.0}]
+    first, second = (
+        [{"reconstruction": 1.0, "rq": 1.0}],
+        [{"reconstruction": 1.0, "rq": 1.0, "collaborative": 6.0}],
+    )
     first.append(first[0] | {"reconstruction": plain})
     second.append(second[0] | {"reconstruction": with_cf, "collaborative": 4.5})
     return suptitle(figures_03.losses({"plain": first, "with L_CF": second}, 6.24))
 
 
 def test_losses_are_those_of_the_last_epoch():
-    assert title_of_losses(0.35, 0.42) == "With L_CF at 4.50 (chance 6.24), L_Recon ends at 0.420 instead of 0.350"
-    assert title_of_losses(0.42, 0.35) == "With L_CF at 4.50 (chance 6.24), L_Recon ends at 0.350 instead of 0.420"
+    assert (
+        title_of_losses(0.35, 0.42)
+        == "With L_CF at 4.50 (chance 6.24), L_Recon ends at 0.420 instead of 0.350"
+    )
+    assert (
+        title_of_losses(0.42, 0.35)
+        == "With L_CF at 4.50 (chance 6.24), L_Recon ends at 0.350 instead of 0.420"
+    )
 
 
 def test_a_loss_does_not_end_at_one_number_instead_of_the_same():
@@ -288,22 +339,33 @@ def test_a_loss_does_not_end_at_one_number_instead_of_the_same():
 
 
 def test_what_moves_before_and_after_is_what_the_title_is_told():
-    columns = [("overlap", "text"), ("overlap", "SASRec"), ("code", "look-alikes"), ("code", "any pair")]
+    columns = [
+        ("overlap", "text"),
+        ("overlap", "SASRec"),
+        ("code", "look-alikes"),
+        ("code", "any pair"),
+    ]
     table = pd.DataFrame([[0.5, 0.1, 0.6, 0.01], [0.4, 0.3, 0.6, 0.02]], ["plain", "with L_CF"])
     table.columns = pd.MultiIndex.from_tuples(columns)
-    axes = figures_03.before_and_after(table, ["overlap", "share"], [("text", "SASRec"), ("look-alikes",)])
+    axes = figures_03.before_and_after(
+        table, ["overlap", "share"], [("text", "SASRec"), ("look-alikes",)]
+    )
     assert titles(axes) == [
         "text: from 0.500 to 0.400; SASRec: from 0.100 to 0.300",
         "look-alikes: from 0.600 to 0.600",
     ]
-    swapped = figures_03.before_and_after(table[::-1], ["overlap", "share"], [("SASRec",), ("any pair",)])
+    swapped = figures_03.before_and_after(
+        table[::-1], ["overlap", "share"], [("SASRec",), ("any pair",)]
+    )
     assert titles(swapped) == ["SASRec: from 0.300 to 0.100", "any pair: from 0.020 to 0.010"]
 
 
 @pytest.mark.parametrize("last, text, audience", [(1.0, "0.25", "0.100"), (0.02, "0.30", "0.020")])
 def test_the_sweep_of_alpha_goes_from_its_first_value_to_its_last(last, text, audience):
     """Of one seed there is no interval, so half of it is NaN."""
-    panels = dict.fromkeys(["semantic_overlap", "collaborative_overlap", "a", "b", "c", "d"], "words")
+    panels = dict.fromkeys(
+        ["semantic_overlap", "collaborative_overlap", "a", "b", "c", "d"], "words"
+    )
     mean = pd.DataFrame({name: [0.4, 0.3, 0.25] for name in panels}, index=[0, 0.02, 1.0])
     mean = mean.assign(collaborative_overlap=[0.01, 0.02, 0.1]).loc[:last]
     assert suptitle(figures_03.against_alpha(mean, mean * np.nan, panels)) == (
@@ -321,15 +383,20 @@ def test_an_emptier_half_without_films_has_none():
 
 
 def test_the_emptier_half_of_the_codes_has_its_films():
-    ax = figures_04.lorenz({"plain": np.array([0, 5, 0, 5]), "CF": np.array([1, 3, 1, 3]), "even": np.full(3, 2)})
+    ax = figures_04.lorenz(
+        {"plain": np.array([0, 5, 0, 5]), "CF": np.array([1, 3, 1, 3]), "even": np.full(3, 2)}
+    )
     assert title(ax) == "Films held by the emptier half of the codes: plain 0%, CF 25%, even 50%"
 
 
 @pytest.mark.parametrize(
-    "groups, said", [([0, 0, 1, 1], "no groups"), ([0, 0, 0, 1], "1 group"), ([0, 1, 2, 2], "2 groups")]
+    "groups, said",
+    [([0, 0, 1, 1], "no groups"), ([0, 0, 0, 1], "1 group"), ([0, 1, 2, 2], "2 groups")],
 )
 def test_groups_of_one_code_are_counted(groups, said):
-    axes = figures_04.grouped_codes(np.eye(4)[:, :2], {"k-means": np.array(groups), "held": np.array([1, 1, 1, 1])})
+    axes = figures_04.grouped_codes(
+        np.eye(4)[:, :2], {"k-means": np.array(groups), "held": np.array([1, 1, 1, 1])}
+    )
     assert titles(axes) == [f"k-means: {said} of one code", "held: no groups of one code"]
 
 
@@ -342,7 +409,9 @@ def test_a_descent_ends_at_a_multiple_of_its_start():
         "At the end, as a multiple of the start: length 2.0, between groups 2.5, within a group 0.5, nearest code 1.0"
     )
     axes = figures_04.descent(before, before, np.array([0, 1, 1]), history[:1])
-    assert title(axes[1]).endswith("length 1.0, between groups 1.0, within a group 1.0, nearest code 1.0")
+    assert title(axes[1]).endswith(
+        "length 1.0, between groups 1.0, within a group 1.0, nearest code 1.0"
+    )
 
 
 def test_the_fullest_eighth_of_the_codes_has_its_films():
@@ -361,9 +430,11 @@ def test_loads_of_arms_whose_names_hold_commas_are_told_apart():
 def titles_of_betas(perplexity, error, shown=0.1):
     """perplexity, error: at beta 0 and 1, for the alpha shown; the other alpha does not move."""
     half = {"perplexity_1 half": 1.0, "error half": 0.01}
-    rows = [{"alpha": alpha, "beta": beta, "perplexity_1": p, "error": e} | half
-            for alpha, both in ((0, [(200, 0.5)] * 2), (0.1, zip(perplexity, error, strict=True)))
-            for beta, (p, e) in zip((0, 1), both, strict=True)]  # fmt: skip
+    rows = [
+        {"alpha": alpha, "beta": beta, "perplexity_1": p, "error": e} | half
+        for alpha, both in ((0, [(200, 0.5)] * 2), (0.1, zip(perplexity, error, strict=True)))
+        for beta, (p, e) in zip((0, 1), both, strict=True)
+    ]
     return titles(figures_04.beta_sweep(pd.DataFrame(rows), shown))
 
 
@@ -372,8 +443,14 @@ def test_the_largest_beta_is_held_against_none():
         "At alpha 0.1, beta 1 adds 40 to the perplexity",
         "At alpha 0.1, beta 1 adds 0.012 to the error",
     ]
-    assert titles_of_betas([220, 180], [0.62, 0.6])[0] == "At alpha 0.1, beta 1 takes 40 from the perplexity"
-    assert titles_of_betas([220, 180], [0.62, 0.6], shown=0)[0] == "At alpha 0, beta 1 adds 0 to the perplexity"
+    assert (
+        titles_of_betas([220, 180], [0.62, 0.6])[0]
+        == "At alpha 0.1, beta 1 takes 40 from the perplexity"
+    )
+    assert (
+        titles_of_betas([220, 180], [0.62, 0.6], shown=0)[0]
+        == "At alpha 0, beta 1 adds 0 to the perplexity"
+    )
 
 
 def test_spheres_count_codes_in_use_and_have_the_largest_share():
@@ -397,9 +474,15 @@ def test_reconstruction_is_that_of_the_last_epoch():
 
 
 def title_of_criteria(*values):
-    """values: of plain and LETTER in two measures where low is good, then in two where high is good."""
+    """values: of plain and LETTER in two measures where low is good, then in two where high is
+    good.
+    """
     measures = [figures_05.Measure(f"measure {i}", both, i > 1) for i, both in enumerate(values)]
-    return suptitle(figures_05.three_criteria(["plain", "LETTER"], {"meaning": measures[:2], "audience": measures[2:]}))
+    return suptitle(
+        figures_05.three_criteria(
+            ["plain", "LETTER"], {"meaning": measures[:2], "audience": measures[2:]}
+        )
+    )
 
 
 def test_a_tokenizer_wins_in_some_measures_or_everywhere():
@@ -421,9 +504,17 @@ def test_a_tokenizer_does_not_win_where_another_is_as_good():
 
 def title_of_a_trade_off(error, similarity, n_seeds=2):
     """error, similarity: of two values of alpha."""
-    rows = [(alpha, beta, seed, error[alpha] + 0.01 * beta, similarity[alpha] - 0.01 * beta)
-            for alpha in (0, 1) for beta in (0, 1) for seed in range(n_seeds)]  # fmt: skip
-    return title(figures_05.trade_off(pd.DataFrame(rows, columns=["alpha", "beta", "seed", "error", "similarity"])))
+    rows = [
+        (alpha, beta, seed, error[alpha] + 0.01 * beta, similarity[alpha] - 0.01 * beta)
+        for alpha in (0, 1)
+        for beta in (0, 1)
+        for seed in range(n_seeds)
+    ]
+    return title(
+        figures_05.trade_off(
+            pd.DataFrame(rows, columns=["alpha", "beta", "seed", "error", "similarity"])
+        )
+    )
 
 
 def test_one_setting_is_best_at_both_or_not():
@@ -444,13 +535,23 @@ def test_one_seed_of_a_trade_off_is_no_seeds():
 
 
 def title_of_one_code(by_identifier, by_film):
-    table = {"identifiers": [9, 40], "by identifier": [by_identifier, 0.1], "by film": [by_film, 0.1]}
+    table = {
+        "identifiers": [9, 40],
+        "by identifier": [by_identifier, 0.1],
+        "by film": [by_film, 0.1],
+    }
     return title(figures_05.counted_twice(pd.DataFrame(table, index=[1, 2])))
 
 
 def test_recall_by_identifier_is_so_many_times_recall_by_film():
-    assert title_of_one_code(0.24, 0.02) == "With one code kept, R@10 by identifier is 12 times R@10 by film"
-    assert title_of_one_code(0.3, 0.25) == "With one code kept, R@10 by identifier is 1.2 times R@10 by film"
+    assert (
+        title_of_one_code(0.24, 0.02)
+        == "With one code kept, R@10 by identifier is 12 times R@10 by film"
+    )
+    assert (
+        title_of_one_code(0.3, 0.25)
+        == "With one code kept, R@10 by identifier is 1.2 times R@10 by film"
+    )
 
 
 @pytest.mark.parametrize("by_identifier", [0.24, 0.0])
@@ -460,9 +561,17 @@ def test_nothing_found_by_film_gives_no_ratio(by_identifier):
 
 
 def test_released_identifiers_have_their_perplexity_of_first_codes():
-    row = {"perplexity": [82.7, 9, 9, 9], "semantic": [0.1] * 4, "collaborative": [0.1] * 4, "random_pair": 0.01}
+    row = {
+        "perplexity": [82.7, 9, 9, 9],
+        "semantic": [0.1] * 4,
+        "collaborative": [0.1] * 4,
+        "random_pair": 0.01,
+    }
     rows = {"ours": row, "released": row | {"perplexity": [120.2, 9, 9, 9]}}
-    assert suptitle(figures_05.beside_released(rows)) == "Perplexity of first codes: ours 83, released 120"
+    assert (
+        suptitle(figures_05.beside_released(rows))
+        == "Perplexity of first codes: ours 83, released 120"
+    )
 
 
 # Lesson 06
@@ -470,7 +579,10 @@ def test_released_identifiers_have_their_perplexity_of_first_codes():
 
 def test_a_leak_shows_in_the_loss_of_the_last_ten_steps():
     losses = {"with the shift": [9.0] * 10 + [3.0] * 10, "without": [9.0] * 10 + [0.5, 1.5] * 5}
-    assert title(figures_06.leak(losses)) == "Loss of the last ten steps: 3.00 with the shift, 1.00 without"
+    assert (
+        title(figures_06.leak(losses))
+        == "Loss of the last ten steps: 3.00 with the shift, 1.00 without"
+    )
 
 
 def test_a_network_counts_what_it_reads_and_writes():
@@ -482,7 +594,9 @@ def test_a_network_counts_what_it_reads_and_writes():
 
 def test_learning_curves_have_the_last_loss_and_the_last_validation():
     logs = {
-        "TIGER": SimpleNamespace(losses=[{"loss": 5.0}, {"loss": 3.25}], validations=[(1, 0.09), (2, 0.04)]),
+        "TIGER": SimpleNamespace(
+            losses=[{"loss": 5.0}, {"loss": 3.25}], validations=[(1, 0.09), (2, 0.04)]
+        ),
         "LETTER-TIGER": SimpleNamespace(losses=[{"loss": 4.0}], validations=[(1, 0.0)]),
     }
     assert titles(figures_06.learning_curves(logs)) == [
@@ -495,7 +609,9 @@ def test_learning_curves_have_the_last_loss_and_the_last_validation():
 def test_the_end_token_has_its_share_of_the_attention_in_a_case(on_end, share):
     weights = np.zeros((1, 2, 5))
     weights[0, :, 4] = on_end
-    axes = figures_06.attention_of_one(weights, list("abcde"), list("ab"), ["Alien (1979)", "Aliens (1986)"])
+    axes = figures_06.attention_of_one(
+        weights, list("abcde"), list("ab"), ["Alien (1979)", "Aliens (1986)"]
+    )
     assert suptitle(axes) == f"{share} of the attention in this case lies on the end token"
 
 
@@ -522,24 +638,41 @@ def test_the_ten_hardest_negatives_have_their_share_at_the_ends_of_tau():
     assert titles(figures_06.weight_by_rank({0.3: steep, 1.0: even, 2.0: even}))[1] == (
         "Ten hardest: 100% at tau 0.3, 50% at tau 2"
     )
-    assert titles(figures_06.weight_by_rank({0.5: even}))[1] == "Ten hardest: 50% at tau 0.5, 50% at tau 0.5"
+    assert (
+        titles(figures_06.weight_by_rank({0.5: even}))[1]
+        == "Ten hardest: 50% at tau 0.5, 50% at tau 0.5"
+    )
 
 
 def test_the_measure_that_pays_most_at_the_last_rank_is_named():
     auc, recall = np.array([1.0, 0.9, 0.8]), np.array([1.0, 1.0, 0.0])
-    assert title(figures_06.rewards({"Recall@2": recall, "AUC": auc})) == "At rank 2, AUC still pays 0.800"
-    assert title(figures_06.rewards({"Recall@2": recall[:2], "AUC": auc[:2]})) == "At rank 1, Recall@2 still pays 1.000"
+    assert (
+        title(figures_06.rewards({"Recall@2": recall, "AUC": auc}))
+        == "At rank 2, AUC still pays 0.800"
+    )
+    assert (
+        title(figures_06.rewards({"Recall@2": recall[:2], "AUC": auc[:2]}))
+        == "At rank 1, Recall@2 still pays 1.000"
+    )
 
 
 def test_the_best_tau_is_that_of_each_column():
-    table = pd.DataFrame({1: [0.9, 0.5, 0.1], 10: [0.4, 0.6, 0.2], 100: [0.4, 0.6, 0.7]}, index=[0.2, 1, 4])
+    table = pd.DataFrame(
+        {1: [0.9, 0.5, 0.1], 10: [0.4, 0.6, 0.2], 100: [0.4, 0.6, 0.7]}, index=[0.2, 1, 4]
+    )
     assert title(figures_06.followed(table)) == "From left to right, the best tau is 0.2, 1, 4"
     assert title(figures_06.followed(1 - table)) == "From left to right, the best tau is 4, 4, 0.2"
 
 
 def titles_of_tau(n_seeds, fixed, learned=(0.5, 0.5)):
-    recall = {"logits / tau": {0.5: near(0.05), 1.0: near(0.0525)}, "raw logits": {0.5: near(0.04), 1.0: near(0.02)}}
-    share = {"fixed": dict(zip((0.5, 1.0), fixed, strict=True)), "learned": dict(zip((0.5, 1.0), learned, strict=True))}
+    recall = {
+        "logits / tau": {0.5: near(0.05), 1.0: near(0.0525)},
+        "raw logits": {0.5: near(0.04), 1.0: near(0.02)},
+    }
+    share = {
+        "fixed": dict(zip((0.5, 1.0), fixed, strict=True)),
+        "learned": dict(zip((0.5, 1.0), learned, strict=True)),
+    }
     return titles(figures_06.recall_against_tau(recall, share, n_seeds))
 
 
@@ -570,7 +703,9 @@ def test_first_codes_never_written_are_counted_among_those_that_films_have():
 # Lesson 07
 
 
-@pytest.mark.parametrize("d_out, d_in, rank, share", [(100, 100, 5, "10.0%"), (192, 576, 8, "5.6%")])
+@pytest.mark.parametrize(
+    "d_out, d_in, rank, share", [(100, 100, 5, "10.0%"), (192, 576, 8, "5.6%")]
+)
 def test_an_adapter_has_its_share_of_the_matrix(d_out, d_in, rank, share):
     said = title(figures_07.adapter_to_scale(d_out, d_in, rank))
     assert said == f"The adapter has {share} of the matrix's numbers"
@@ -603,7 +738,11 @@ def test_one_task_whose_loss_has_fallen_is_no_tasks():
 
 
 def test_valid_tokens_have_the_range_of_their_codes_after_the_last_step():
-    last = [[0.9, 0.5, 0.7, 0.1], [0.25, 0.3, 0.4, 1.0], [0.0, 0.05, 1.0, 0.3]]  # three codes, then the end token
+    last = [
+        [0.9, 0.5, 0.7, 0.1],
+        [0.25, 0.3, 0.4, 1.0],
+        [0.0, 0.05, 1.0, 0.3],
+    ]  # three codes, then the end token
     mass = np.stack([np.zeros((3, 4)), np.array(last)])
     assert titles(figures_07.valid_mass([0, 20], mass)) == [
         "a code of any level: codes 0.50 to 0.90 at the end",
@@ -618,25 +757,40 @@ def test_codes_with_equal_mass_have_one_number():
 
 
 def test_the_task_with_the_lowest_loss_and_that_with_the_highest_are_means_of_seeds():
-    losses = {"seqrec": np.array([[5.0, 1.0], [5.0, 3.0]]), "itemsearch": np.array([[1.0, 2.5], [1.0, 2.5]])}
-    assert title(figures_07.losses_by_epoch(losses)) == "Lowest in the end: seqrec (2.0); highest: itemsearch (2.5)"
+    losses = {
+        "seqrec": np.array([[5.0, 1.0], [5.0, 3.0]]),
+        "itemsearch": np.array([[1.0, 2.5], [1.0, 2.5]]),
+    }
+    assert (
+        title(figures_07.losses_by_epoch(losses))
+        == "Lowest in the end: seqrec (2.0); highest: itemsearch (2.5)"
+    )
     only = {task: values[:, :1] for task, values in losses.items()}
-    assert title(figures_07.losses_by_epoch(only)) == "Lowest in the end: itemsearch (1.0); highest: seqrec (5.0)"
+    assert (
+        title(figures_07.losses_by_epoch(only))
+        == "Lowest in the end: itemsearch (1.0); highest: seqrec (5.0)"
+    )
 
 
 # Lesson 08
 
 
 def test_films_among_what_is_written_are_those_of_the_last_training():
-    table = pd.DataFrame({"the 10 likeliest": [0.0, 1.0], "drawn at random": [0.9, 0.254]}, index=[2, 1600])
+    table = pd.DataFrame(
+        {"the 10 likeliest": [0.0, 1.0], "drawn at random": [0.9, 0.254]}, index=[2, 1600]
+    )
     assert title(figures_08.validity(table)) == (
         "Films among what the trained model writes freely: the 10 likeliest 100%, drawn at random 25%"
     )
-    assert title(figures_08.validity(table[:1])).endswith("the 10 likeliest 0%, drawn at random 90%")
+    assert title(figures_08.validity(table[:1])).endswith(
+        "the 10 likeliest 0%, drawn at random 90%"
+    )
 
 
 def drawn_beams(*last):
-    """Two first codes with two beams each below; at the last level one is left of each in `last`, the best first."""
+    """Two first codes with two beams each below; at the last level one is left of each in `last`,
+    the best first.
+    """
     first = [(-0.1, (0,)), (-0.2, (1,))]
     second = [(-0.3, (0, 0)), (-0.4, (0, 1)), (-0.5, (1, 0)), (-0.6, (1, 1))]
     third = [(score, (*tokens, 0)) for score, tokens in second]
@@ -708,7 +862,9 @@ def test_recall_is_that_of_the_first_beam_and_the_last():
 
 
 def test_the_rarest_source_is_what_fewest_systems_reach():
-    table = pd.DataFrame({"order of\nthe history": [1, 0.5, 1], "the user": [0, 0.5, 0]}, index=["a", "b", "c"])
+    table = pd.DataFrame(
+        {"order of\nthe history": [1, 0.5, 1], "the user": [0, 0.5, 0]}, index=["a", "b", "c"]
+    )
     families = [FLOOR, CONVENTIONAL, CONVENTIONAL]
     assert title(figures_09.what_it_knows(table, families)) == (
         "The rarest source is the user: 1 of 3 systems, at least in part"
@@ -721,8 +877,10 @@ def test_the_rarest_source_is_what_fewest_systems_reach():
 
 def title_of_a_forest(**both):
     """both: system -> its means with the history in and out; Markov is the floor."""
-    intervals = {figures_09.MARKOV if name == "markov" else name: tuple(map(near, means))
-                 for name, means in both.items()}  # fmt: skip
+    intervals = {
+        figures_09.MARKOV if name == "markov" else name: tuple(map(near, means))
+        for name, means in both.items()
+    }
     families = [FLOOR if name == "markov" else CONVENTIONAL for name in both]
     return title(figures_09.forest(intervals, families))
 
@@ -737,12 +895,19 @@ def test_a_forest_names_who_is_first_and_counts_who_clears_the_floor():
         f"First with the history in: HGN; out: {markov} 2 (in) and 0 (out) of 2 trained rows have a higher mean than "
         "the Markov floor"
     )
-    assert title_of_a_forest(SASRec=(0.07, 0.03), HGN=(0.06, 0.04)) == "First with the history in: SASRec; out: HGN"
+    assert (
+        title_of_a_forest(SASRec=(0.07, 0.03), HGN=(0.06, 0.04))
+        == "First with the history in: SASRec; out: HGN"
+    )
 
 
 def title_of_tails(*tail):
-    parts = dict.fromkeys(("head", "middle", "tail", "short", "medium", "long"), 0.1) | {"tail": tail}
-    return title(figures_09.by_part(pd.DataFrame(parts, index=[f"system {i}" for i in range(len(tail))])))
+    parts = dict.fromkeys(("head", "middle", "tail", "short", "medium", "long"), 0.1) | {
+        "tail": tail
+    }
+    return title(
+        figures_09.by_part(pd.DataFrame(parts, index=[f"system {i}" for i in range(len(tail))]))
+    )
 
 
 def test_systems_that_hardly_find_a_tail_film_are_counted():
@@ -755,11 +920,15 @@ def test_one_system_that_hardly_finds_a_tail_film():
 
 
 def title_of_contests(*rows):
-    return title(figures_09.differences_by_seed({f"contest {i}": row for i, row in enumerate(rows)}))
+    return title(
+        figures_09.differences_by_seed({f"contest {i}": row for i, row in enumerate(rows)})
+    )
 
 
 def test_contests_count_unsure_seeds_and_turned_winners():
-    assert title_of_contests([CLEAR, UNSURE], [CLEAR, BELOW], [near(0.001), near(-0.001)], [near(-0.001), CLEAR]) == (
+    assert title_of_contests(
+        [CLEAR, UNSURE], [CLEAR, BELOW], [near(0.001), near(-0.001)], [near(-0.001), CLEAR]
+    ) == (
         "3 of 4 contests have a seed whose interval includes 0, 3 change their winner between seeds"
     )
     assert title_of_contests([CLEAR, CLEAR], [near(0.0), UNSURE], [near(0.0), near(0.0)]) == (
@@ -780,10 +949,18 @@ def test_one_contest_that_is_unsure_and_changes_its_winner():
 
 
 def title_of_published(n_above, ours=None, letter=True):
-    """The paper's LETTER-TIGER, if it is there, so many above it, one row below it and one without a figure."""
+    """The paper's LETTER-TIGER, if it is there, so many above it, one row below it and one without
+    a figure.
+    """
     above = [(f"system {i}", "cornac", 0.08 + i / 100) for i in range(n_above)]
-    rows = [*above, ("TIGER", PAPER, 0.06), ("LC-Rec", PAPER, np.nan)] + [("LETTER-TIGER", PAPER, 0.07)] * letter
-    return title(figures_10.published_forest(pd.DataFrame(rows, columns=["system", "source", "R@10"]), 1000, ours))
+    rows = [*above, ("TIGER", PAPER, 0.06), ("LC-Rec", PAPER, np.nan)] + [
+        ("LETTER-TIGER", PAPER, 0.07)
+    ] * letter
+    return title(
+        figures_10.published_forest(
+            pd.DataFrame(rows, columns=["system", "source", "R@10"]), 1000, ours
+        )
+    )
 
 
 def test_rows_above_the_papers_letter_tiger_are_counted():
@@ -805,7 +982,10 @@ def test_without_the_papers_letter_tiger_the_highest_row_is_named():
 
 
 def test_seeds_that_show_a_difference_are_counted():
-    curves = {"671 users": np.array([0.03, 0.02, 0.01]), "22,363 users": np.array([0.006, 0.005, 0.004])}
+    curves = {
+        "671 users": np.array([0.03, 0.02, 0.01]),
+        "22,363 users": np.array([0.006, 0.005, 0.004]),
+    }
     mark = "the paper's gain on Beauty", 0.0062
     assert title(figures_10.smallest_seen_by_seeds(curves, [1, 3, 20], mark)) == (
         "To show a difference of 0.0062 (the paper's gain on Beauty), 671 users need more than 20 seeds, "
@@ -821,12 +1001,17 @@ def test_seeds_that_show_a_difference_are_counted():
 
 def titles_of_forests(**leagues):
     """leagues: name -> the intervals of its rows by name."""
-    drawn = {where: ({name: (one, [one.mean]) for name, one in rows.items()}, 1) for where, rows in leagues.items()}
+    drawn = {
+        where: ({name: (one, [one.mean]) for name, one in rows.items()}, 1)
+        for where, rows in leagues.items()
+    }
     return titles(figures_11.forests(drawn, "NDCG@10"))
 
 
 def test_differences_clear_of_0_are_named():
-    assert titles_of_forests(movielens={"+ CF": CLEAR, "+ Div": UNSURE, "both": BELOW}, beauty={"+ CF": UNSURE}) == [
+    assert titles_of_forests(
+        movielens={"+ CF": CLEAR, "+ Div": UNSURE, "both": BELOW}, beauty={"+ CF": UNSURE}
+    ) == [
         "movielens: clear of 0: + CF, both",
         "beauty: no difference is clear of 0",
     ]
@@ -839,13 +1024,17 @@ def test_differences_clear_of_0_are_counted_where_their_names_are_too_many():
 
 def test_differences_whose_names_hold_commas_are_told_apart():
     rows = {"CF, beside Div": CLEAR, "Div, beside CF": CLEAR}
-    assert titles_of_forests(movielens=rows) == ["movielens: clear of 0: CF, beside Div; Div, beside CF"]
+    assert titles_of_forests(movielens=rows) == [
+        "movielens: clear of 0: CF, beside Div; Div, beside CF"
+    ]
 
 
 def title_of_variants(plain, cf):
     """plain, cf: signal, perplexity, unexplained variance and metric of the runs of each."""
     columns = ["signal", "perplexity", "unexplained variance", "N@10"]
-    table = pd.DataFrame([*plain, *cf], index=["plain RQ-VAE"] * len(plain) + ["+ CF"] * len(cf), columns=columns)
+    table = pd.DataFrame(
+        [*plain, *cf], index=["plain RQ-VAE"] * len(plain) + ["+ CF"] * len(cf), columns=columns
+    )
     return suptitle(figures_11.criteria(table, "movielens, laptop"))
 
 
@@ -861,19 +1050,27 @@ def test_the_variant_with_the_highest_mean_is_named_for_each_criterion():
 
 def test_no_variant_has_the_highest_metric_where_nobody_found_anything():
     said = title_of_variants([(0.02, 200, 0.5, 0.0)], [(0.09, 150, 0.6, 0.0)])
-    assert said == "movielens, laptop: highest N@10: several; signal: + CF; perplexity: plain RQ-VAE"
+    assert (
+        said == "movielens, laptop: highest N@10: several; signal: + CF; perplexity: plain RQ-VAE"
+    )
 
 
 def drawn_sweeps(**panels):
     """panels: parameter -> the interval of each value, None for the profile's own."""
-    rows = {name: {value: one and (one, [one.mean]) for value, one in by_value.items()}
-            for name, by_value in panels.items()}  # fmt: skip
-    return figures_11.sweeps(rows, dict.fromkeys(panels, "words"), {"alpha": 0.02}, "N@10", "movielens")
+    rows = {
+        name: {value: one and (one, [one.mean]) for value, one in by_value.items()}
+        for name, by_value in panels.items()
+    }
+    return figures_11.sweeps(
+        rows, dict.fromkeys(panels, "words"), {"alpha": 0.02}, "N@10", "movielens"
+    )
 
 
 def test_values_clear_of_the_profiles_own_are_named_and_counted():
     axes = drawn_sweeps(
-        alpha={0.0: BELOW, 0.02: None, 0.5: CLEAR, 1.0: CLEAR}, tau={1.0: None, 2.0: UNSURE}, levels={2: BELOW, 4: None}
+        alpha={0.0: BELOW, 0.02: None, 0.5: CLEAR, 1.0: CLEAR},
+        tau={1.0: None, 2.0: UNSURE},
+        levels={2: BELOW, 4: None},
     )
     assert titles(axes) == [
         "below the profile's at 0; above the profile's at 0.5, 1",
@@ -905,7 +1102,9 @@ def test_each_comparison_has_its_bound_a_single_one_too(n):
     ax = figures_11.staircase(pd.DataFrame({"p": p, "Holm": np.minimum(1, p * n)}))
     bound = next(line for line in ax.lines if "Holm" in str(line.get_label()))
     for rank in range(1, n + 1):  # a piece that is level, from before its place to after it
-        level = bound.get_ydata()[(bound.get_xdata() > rank - 0.6) & (bound.get_xdata() < rank + 0.6)]
+        level = bound.get_ydata()[
+            (bound.get_xdata() > rank - 0.6) & (bound.get_xdata() < rank + 0.6)
+        ]
         assert np.isclose(level, 0.05 / (n - rank + 1)).sum() >= 2
     assert ax.get_ylim()[1] > p.max()
 
@@ -921,7 +1120,11 @@ def test_optimism_is_that_of_the_settings_marked():
 
 def test_gains_count_the_published_and_ours_apart():
     published = [("paper: tiger, beauty", 0.1, 0), ("paper: tiger, yelp", -0.1, 0)]
-    ours = [("ours: three seeds", CLEAR, 3), ("ours: one seed", CLEAR, 1), ("ours: unsure", UNSURE, 1)]
+    ours = [
+        ("ours: three seeds", CLEAR, 3),
+        ("ours: one seed", CLEAR, 1),
+        ("ours: unsure", UNSURE, 1),
+    ]
     assert title(figures_11.gains([*published, *ours], "N@10")) == (
         "Above 0: 1 of 2 published (diamonds); interval above 0: 2 of 3 of ours (circles), 1 of them with one seed"
     )
@@ -946,7 +1149,9 @@ def test_targets_left_are_those_after_the_last_code():
 def title_of_questions(popularity, asked):
     """popularity, asked: recall of targets liked and disliked."""
     targets, table = ("liked", "disliked"), {"popularity": popularity, "asked for liked": asked}
-    questions = {name: dict(zip(targets, map(near, means), strict=True)) for name, means in table.items()}
+    questions = {
+        name: dict(zip(targets, map(near, means), strict=True)) for name, means in table.items()
+    }
     return title(figures_projects.by_question(questions))
 
 
@@ -966,12 +1171,20 @@ def test_no_question_has_the_highest_recall_where_all_are_equal(recall):
 
 
 def title_of_domains(films, goods):
-    return title(figures_projects.codes_by_domain({"films": np.array(films), "goods": np.array(goods)}))
+    return title(
+        figures_projects.codes_by_domain({"films": np.array(films), "goods": np.array(goods)})
+    )
 
 
 def test_codes_of_both_domains_are_counted_among_those_in_use():
-    assert title_of_domains([3, 1, 0, 0], [1, 1, 2, 0]) == "2 of 3 first codes are used by both domains"
-    assert title_of_domains([3, 0, 0, 0], [0, 1, 2, 0]) == "0 of 3 first codes are used by both domains"
+    assert (
+        title_of_domains([3, 1, 0, 0], [1, 1, 2, 0])
+        == "2 of 3 first codes are used by both domains"
+    )
+    assert (
+        title_of_domains([3, 0, 0, 0], [0, 1, 2, 0])
+        == "0 of 3 first codes are used by both domains"
+    )
 
 
 def test_one_code_of_both_domains_is_used():
@@ -986,8 +1199,14 @@ def titles_of_wishes(fit, recall):
 
 
 def test_the_way_to_ask_with_the_highest_mean_is_named_for_each_measure():
-    assert titles_of_wishes((0.3, 0.9), (0.05, 0.04)) == ["highest: the target's wish", "highest: no wish"]
-    assert titles_of_wishes((0.9, 0.3), (0.04, 0.05)) == ["highest: no wish", "highest: the target's wish"]
+    assert titles_of_wishes((0.3, 0.9), (0.05, 0.04)) == [
+        "highest: the target's wish",
+        "highest: no wish",
+    ]
+    assert titles_of_wishes((0.9, 0.3), (0.04, 0.05)) == [
+        "highest: no wish",
+        "highest: the target's wish",
+    ]
 
 
 @pytest.mark.parametrize("equal", [0.0, 1.0])
@@ -997,7 +1216,11 @@ def test_no_way_to_ask_is_the_highest_where_all_are_equal(equal):
 
 def test_two_ways_to_ask_that_are_written_alike_share_the_first_place():
     """The mean of the same numbers in another order may differ in its last bit."""
-    ways = {"no wish": near(0.3), "popular, one's wish": near(0.991), "popular, another's": near(0.991 + 1e-9)}
+    ways = {
+        "no wish": near(0.3),
+        "popular, one's wish": near(0.991),
+        "popular, another's": near(0.991 + 1e-9),
+    }
     axes = figures_projects.wishes({"fit": ways, "Recall@10": ways})
     assert titles(axes)[0] == "highest: 2 of 3 alike"
 

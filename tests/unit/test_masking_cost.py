@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from letterlib.course import masking_cost
-from letterlib.course.masking_cost import ARRAYS, DICTIONARY, LEVEL_SIZES, PREFIX_FUNCTION, Step, measure
+from letterlib.course.masking_cost import (
+    ARRAYS,
+    DICTIONARY,
+    LEVEL_SIZES,
+    PREFIX_FUNCTION,
+    Step,
+    measure,
+)
 from letterlib.decoding.trie import DictTrie, Trie
 
 
@@ -20,7 +27,11 @@ def test_the_three_steps_find_the_same_children_with_the_same_scores(n_items, le
     step = Step(DictTrie(codes, LEVEL_SIZES), Trie.build(codes, LEVEL_SIZES), level, generator)
     masked = step.by_function().flatten()
     found = [step.by_dictionary(), step.by_arrays(), masked[masked.isfinite()]]
-    timed = {DICTIONARY: step.by_dictionary, PREFIX_FUNCTION: step.by_function, ARRAYS: step.by_arrays}
+    timed = {
+        DICTIONARY: step.by_dictionary,
+        PREFIX_FUNCTION: step.by_function,
+        ARRAYS: step.by_arrays,
+    }
     assert {name: step.work(name) for name in timed} == timed, "each under its own name"
     assert len(found[0]) == step.n_children
     for one in found[1:]:
@@ -41,5 +52,9 @@ def test_an_interrupted_measurement_leaves_the_collector_of_garbage_on(monkeypat
 def test_a_measurement_has_every_implementation_and_a_time_for_each():
     cost = measure(500, seed=1, repeats=1)
     assert cost.n_items == 500 and cost.children > 0
-    assert len(cost.seconds) == 3 and min(cost.seconds.values()) > 0 and PREFIX_FUNCTION in cost.seconds
+    assert (
+        len(cost.seconds) == 3
+        and min(cost.seconds.values()) > 0
+        and PREFIX_FUNCTION in cost.seconds
+    )
     assert len(cost.build) == 2

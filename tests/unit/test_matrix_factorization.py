@@ -5,7 +5,7 @@ import pytest
 import torch
 from made_data import made
 
-from letterlib.collaborative.matrix_factorization import (
+from letterlib.baselines.mf import (
     MatrixFactorization,
     MatrixFactorizationConfig,
     MatrixFactorizationNetwork,
@@ -18,9 +18,14 @@ def test_loss_and_gradients_are_those_of_the_paper():
     network = MatrixFactorizationNetwork(3, 5, 4).double()
     with torch.no_grad():
         network.bias.normal_()
-    model = MatrixFactorization(MatrixFactorizationConfig(dimensions=4, regularization=0.1), device="cpu")
+    model = MatrixFactorization(
+        MatrixFactorizationConfig(dimensions=4, regularization=0.1), device="cpu"
+    )
     triples = np.array([[0, 2, 2], [1, 0, 4], [3, 1, 3]])  # users, liked, others
-    p, q, b = (one.detach().numpy() for one in (network.users.table.weight, network.items.weight, network.bias))
+    p, q, b = (
+        one.detach().numpy()
+        for one in (network.users.table.weight, network.items.weight, network.bias)
+    )
     loss, wanted = 0.0, [np.zeros_like(one) for one in (p, q, b)]
     for u, i, j in triples.T:
         difference = p[u] @ q[i] - p[u] @ q[j] + b[i] - b[j]
@@ -47,6 +52,13 @@ def test_an_epoch_is_every_interaction_once_with_an_item_that_is_not_the_users()
     drawn = [batch.numpy() for batch in batches(np.random.default_rng(0))]
     assert len(drawn) == steps == 3
     users, liked, others = np.concatenate(drawn, axis=1)
-    assert sorted(zip(users, liked, strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (2, 0)]
+    assert sorted(zip(users, liked, strict=True)) == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 2),
+        (1, 3),
+        (2, 0),
+    ]
     own = {u: set(split.train[u].tolist()) for u in range(3)}
     assert all(j not in own[u] for u, j in zip(users, others, strict=True))

@@ -10,7 +10,11 @@ from letterlib.errors import LetterError
 
 def test_nearest_agrees_with_scikit_learn():
     vectors = np.random.default_rng(0).normal(size=(1500, 8))
-    peer = NearestNeighbors(n_neighbors=6, metric="cosine").fit(vectors).kneighbors(vectors, return_distance=False)
+    peer = (
+        NearestNeighbors(n_neighbors=6, metric="cosine")
+        .fit(vectors)
+        .kneighbors(vectors, return_distance=False)
+    )
     assert (nearest(vectors, 5) == peer[:, 1:]).all()
 
 

@@ -1,4 +1,6 @@
-"""The pipeline on a data set of one's own: whose identifiers, whose text vectors, what is kept, and cold items."""
+"""The pipeline on a data set of one's own: whose identifiers, whose text vectors, what is kept, and
+cold items.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,11 +13,11 @@ from letterlib.data.dataset import Dataset, Sequences
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import UNSEEN
-from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import make_config
-from letterlib.experiments.own_data import ColdStart, OwnPipeline
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.config import make_config
+from letterlib.pipeline.own_data import ColdStart, OwnPipeline
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.tokenizer.identifiers import Identifiers
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +26,24 @@ def base(tmp_path_factory):
     random = np.random.default_rng(0)
     lists = [random.permutation(40)[: 9 + u % 9] for u in range(59)] + [np.arange(40)]
     titles = [f"thing number {i}" for i in range(40)]
-    dataset = Dataset("made", Sequences.from_lists(lists), pd.DataFrame({"title": titles, "text": titles}), "made",
-                      [str(u) for u in range(60)])  # fmt: skip
+    dataset = Dataset(
+        "made",
+        Sequences.from_lists(lists),
+        pd.DataFrame({"title": titles, "text": titles}),
+        "made",
+        [str(u) for u in range(60)],
+    )
     folder = tmp_path_factory.mktemp("made")
     write_released(dataset, folder)
-    config = make_config("made", "smoke", overrides=["tokenizer.n_codes=16", "tokenizer.n_groups=4"])
+    config = make_config(
+        "made", "smoke", overrides=["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
+    )
     lines = []
-    one = Pipeline(config.model_copy(update={"held_out": 2}), data_dir=folder,
-                   cache=Cache(folder / "runs", say=lines.append))  # fmt: skip
+    one = Pipeline(
+        config.model_copy(update={"held_out": 2}),
+        data_dir=folder,
+        cache=Cache(folder / "runs", say=lines.append),
+    )
     one.lines = lines
     return one
 
@@ -49,13 +61,17 @@ def test_own_identifiers_take_the_place_of_the_tokenizer_s(base):
     with pytest.raises(LetterError, match='"letter": 40 rows for 41 items'):
         items = pd.concat([base.dataset.items, base.dataset.items[:1]], ignore_index=True)
         OwnPipeline(base, replace(base.dataset, items=items), {"letter": own.identifiers("letter")})
-    with pytest.raises(LetterError, match='"letter-tiger": no tokenizer or scheme .* choose one of .*letter'):
+    with pytest.raises(
+        LetterError, match='"letter-tiger": no tokenizer or scheme .* choose one of .*letter'
+    ):
         OwnPipeline(base, base.dataset, {"letter-tiger": own.identifiers("letter")})
 
 
 def test_one_other_part_gives_its_own_vectors(base):
     """Not those of the pipeline whose configuration is taken over, which has another catalogue."""
-    items = base.dataset.items.assign(text=[f"another {text}" for text in base.dataset.items["text"]])
+    items = base.dataset.items.assign(
+        text=[f"another {text}" for text in base.dataset.items["text"]]
+    )
     other = OwnPipeline(base, replace(base.dataset, items=items))
     joined = OwnPipeline(base, replace(base.dataset, items=items), parts=(other,))
     assert np.array_equal(joined.semantic().vectors, other.semantic().vectors)
@@ -66,23 +82,36 @@ def test_other_identifiers_are_another_model(base):
     keys = set()
     for shift in (0, 1):
         codes = (np.stack(np.unravel_index(np.arange(40), (8, 8)), axis=1) + shift) % 8
-        keys.add(OwnPipeline(base, base.dataset, {"letter": Identifiers(codes, (8, 8))})._model("letter-tiger").key)
+        keys.add(
+            OwnPipeline(base, base.dataset, {"letter": Identifiers(codes, (8, 8))})
+            ._model("letter-tiger")
+            .key
+        )
     assert len(keys) == 2
 
 
 def test_a_vocabulary_that_levels_share_is_part_of_what_identifiers_are(base):
     codes = np.stack(np.unravel_index(np.arange(40), (8, 8)), axis=1)
-    own = [OwnPipeline(base, base.dataset, {"letter": Identifiers(codes, (8, 8), one)}) for one in (False, True)]
+    own = [
+        OwnPipeline(base, base.dataset, {"letter": Identifiers(codes, (8, 8), one)})
+        for one in (False, True)
+    ]
     assert len({pipeline._identifiers("letter").key for pipeline in own}) == 2
 
 
 def test_texts_are_embedded_once_and_other_texts_again(base):
     base.semantic()
     before = ran(base, "semantic")
-    shorter = replace(base.dataset, sequences=Sequences.from_lists([base.dataset.sequences[0]] * 3), user_labels="abc")
+    shorter = replace(
+        base.dataset,
+        sequences=Sequences.from_lists([base.dataset.sequences[0]] * 3),
+        user_labels="abc",
+    )
     assert np.array_equal(OwnPipeline(base, shorter).semantic().vectors, base.semantic().vectors)
     assert ran(base, "semantic") == before
-    other = replace(base.dataset, items=base.dataset.items.assign(text=[f"other {i}" for i in range(40)]))
+    other = replace(
+        base.dataset, items=base.dataset.items.assign(text=[f"other {i}" for i in range(40)])
+    )
     assert not np.array_equal(OwnPipeline(base, other).semantic().vectors, base.semantic().vectors)
 
 
@@ -93,7 +122,9 @@ def test_items_that_were_changed_in_place_are_refused(base):
     assert dataset.fingerprint == base.dataset.fingerprint
     dataset.items["text"] = "another"
     for refused in (lambda: OwnPipeline(own, dataset), lambda: own.with_seed(1)):
-        with pytest.raises(LetterError, match="made: its items were changed in place, .* make a changed copy"):
+        with pytest.raises(
+            LetterError, match="made: its items were changed in place, .* make a changed copy"
+        ):
             refused()
     assert OwnPipeline(base, replace(dataset)).dataset.texts() == ["another"] * 40
 
@@ -124,11 +155,15 @@ def test_cold_items_never_reach_training_nor_the_tokenizer_s_fit(base, cold):
     assert len(cold.tokenizer("letter").identifiers()) == 40 - len(cold.unseen)
     assert len(cold.identifiers("letter")) == 40
     seen = np.flatnonzero(cold.split.train_counts)
-    assert np.array_equal(cold.identifiers("letter").codes[seen], cold.tokenizer("letter").identifiers().codes)
+    assert np.array_equal(
+        cold.identifiers("letter").codes[seen], cold.tokenizer("letter").identifiers().codes
+    )
 
 
 def test_the_text_of_a_cold_item_reaches_no_other_item_s_identifier(base, cold):
-    """Change a newcomer's text vector: only its own identifier may change, and those after it that collide."""
+    """Change a newcomer's text vector: only its own identifier may change, and those after it that
+    collide.
+    """
     vectors = cold.semantic().vectors.copy()
     vectors[cold.unseen[-1]] += 5
     other = ColdStart(base, 0.2)

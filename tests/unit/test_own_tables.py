@@ -14,30 +14,42 @@ from typer.testing import CliRunner
 
 from letterlib.cli import app
 from letterlib.data.dataset import Dataset, Sequences
-from letterlib.data.own_tables import read_own_tables
 from letterlib.data.prepared import prepared
 from letterlib.data.released import load_released, write_released
+from letterlib.data.tables import read_own_tables
 from letterlib.errors import LetterError
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenizer.identifiers import Identifiers
 
 USERS, ITEMS = 12, 9
-IMPORTS = "from letterlib.data.released import write_released; from letterlib.data.own_tables import read_own_tables"
+IMPORTS = "from letterlib.data.released import write_released; from letterlib.data.tables import read_own_tables"
 
 
 def written(folder, rows=None, items=None, *, name="i.csv", **options):
-    """Two files; by default a table in which user u has all items, from item u on, with times as said by `rows`."""
+    """Two files; by default a table in which user u has all items, from item u on, with times as
+    said by `rows`.
+    """
     if rows is None:
-        rows = [(f"0{u}", f"{(u + t) % ITEMS:03}", str(100 * t + u)) for t in range(ITEMS) for u in range(USERS)]
+        rows = [
+            (f"0{u}", f"{(u + t) % ITEMS:03}", str(100 * t + u))
+            for t in range(ITEMS)
+            for u in range(USERS)
+        ]
     if items is None:
-        items = [(f"{i:03}", f" Thing {i}", "fine, blue" if i % 2 else "") for i in range(ITEMS + 2)]
+        items = [
+            (f"{i:03}", f" Thing {i}", "fine, blue" if i % 2 else "") for i in range(ITEMS + 2)
+        ]
     frame = pd.DataFrame(rows, columns=["user", "item", "time"])
     frame.to_csv(folder / name, index=False, **options)
-    pd.DataFrame(items, columns=["item", "title", "description"]).to_csv(folder / "p.csv", index=False)
+    pd.DataFrame(items, columns=["item", "title", "description"]).to_csv(
+        folder / "p.csv", index=False
+    )
     return folder / name, folder / "p.csv"
 
 
 def histories(dataset):
-    rows = zip(dataset.user_labels, (dataset.sequences[i] for i in range(dataset.n_users)), strict=True)
+    rows = zip(
+        dataset.user_labels, (dataset.sequences[i] for i in range(dataset.n_users)), strict=True
+    )
     return {user: [dataset.item_labels[i] for i in items] for user, items in rows}
 
 
@@ -51,11 +63,16 @@ def test_spaces_in_the_first_line_make_no_other_columns(tmp_path):
 def test_spaces_around_an_id_make_no_other_id(tmp_path):
     """Otherwise half of a user's rows would be another user's, without a word."""
     usual = histories(read_own_tables("shop", *written(tmp_path))[0])
-    rows = [(f"0{u}" + " " * (t % 2), f" {(u + t) % ITEMS:03}"[t % 2 :], str(100 * t + u))
-            for t in range(ITEMS) for u in range(USERS)]  # fmt: skip
+    rows = [
+        (f"0{u}" + " " * (t % 2), f" {(u + t) % ITEMS:03}"[t % 2 :], str(100 * t + u))
+        for t in range(ITEMS)
+        for u in range(USERS)
+    ]
     items = [(f"{i:03} ", f"Thing {i}", "") for i in range(ITEMS + 2)]
     (tmp_path / "spaced").mkdir()
-    assert histories(read_own_tables("shop", *written(tmp_path / "spaced", rows, items))[0]) == usual
+    assert (
+        histories(read_own_tables("shop", *written(tmp_path / "spaced", rows, items))[0]) == usual
+    )
 
 
 EXPECTED = {f"0{u}": [f"{(u + t) % ITEMS:03}" for t in range(ITEMS)] for u in range(USERS)}
@@ -68,7 +85,9 @@ def test_rows_in_any_order_become_histories_in_the_order_of_time(tmp_path):
     pd.concat([again, shuffled]).to_csv(paths[0], index=False)
     dataset, lines = read_own_tables("shop", *paths)
     assert histories(dataset) == EXPECTED
-    assert dataset.item_labels == [f"{i:03}" for i in range(ITEMS)], "two items that nobody has are left out"
+    assert dataset.item_labels == [f"{i:03}" for i in range(ITEMS)], (
+        "two items that nobody has are left out"
+    )
     assert dataset.items["text"].tolist()[:2] == ["Thing 0", "Thing 1. fine, blue"]
     assert lines[1].startswith("5 repeated")
 
@@ -77,7 +96,10 @@ def test_an_item_may_have_a_description_and_no_title(tmp_path):
     items = [(f"{i:03}", "" if i == 4 else f"Thing {i}", "fine") for i in range(ITEMS)]
     write_released(read_own_tables("shop", *written(tmp_path, items=items))[0], tmp_path / "out")
     back = load_released(tmp_path / "out")
-    assert back.titles()[3:5] == ["Thing 3", "item 4"] and back.texts()[3:5] == ["Thing 3. fine", "fine"]
+    assert back.titles()[3:5] == ["Thing 3", "item 4"] and back.texts()[3:5] == [
+        "Thing 3. fine",
+        "fine",
+    ]
 
 
 def test_labels_are_the_same_however_they_are_spaced(tmp_path):
@@ -146,7 +168,9 @@ def test_days_may_be_written_without_hyphens_and_times_of_nanoseconds_keep_their
 def test_a_row_is_named_as_a_reader_counts_rows(tmp_path):
     """Not by lines, of which a row may take several and an empty one none."""
     paths = written(tmp_path)
-    paths[0].write_text('user,item,time,note\n\n\na,b,1,"two\nlines"\na,c,soon,x\n', encoding="utf-8")
+    paths[0].write_text(
+        'user,item,time,note\n\n\na,b,1,"two\nlines"\na,c,soon,x\n', encoding="utf-8"
+    )
     with pytest.raises(LetterError, match="i.csv, data row 2: the time is 'soon'"):
         read_own_tables("shop", *paths)
 
@@ -174,8 +198,12 @@ BAD = {
     "no such file": lambda i, p: i.unlink(),
     "is empty; the first line": lambda i, p: i.write_text(""),
     "has no rows": lambda i, p: i.write_text("user,item,time\n"),
-    "no column time; its first line names user, item": lambda i, p: i.write_text("user,item\na,b\n"),
-    "no column user.*columns are separated by commas": lambda i, p: i.write_text("user;item;time\na;b;1\n"),
+    "no column time; its first line names user, item": lambda i, p: i.write_text(
+        "user,item\na,b\n"
+    ),
+    "no column user.*columns are separated by commas": lambda i, p: i.write_text(
+        "user;item;time\na;b;1\n"
+    ),
     "data row 2: no user .1 such rows": lambda i, p: i.write_text("user,item,time\na,b,1\n,b,2\n"),
     "data row 1: no user": lambda i, p: i.write_text("user,item,time\n  ,b,2\n"),
     'data row 2: the user is "NA", as for a missing one .2 such rows': lambda i, p: i.write_text(
@@ -184,26 +212,45 @@ BAD = {
     "two columns are called user": lambda i, p: i.write_text("user, user,item,time\na,a,b,1\n"),
     'data row 1: the item is "None"': lambda i, p: i.write_text("user,item,time\na,None,1\n"),
     "data row 1: no item": lambda i, p: i.write_text("user,item,time\na,,1\n"),
-    "data row 2: the time is 'soon' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,soon\n"),
-    "data row 1: the time is '5' .1 such": lambda i, p: i.write_text("user,item,time\na,b,5\na,c,2024-01-01\n"),
-    "data row 1: the time is '1999' .1 such": lambda i, p: i.write_text("user,item,time\na,b,1999\na,c,2024-01-01\n"),
-    "above 2..53; .* whole numbers": lambda i, p: i.write_text(f"user,item,time\na,b,{10**18}\na,c,{10**18 + 1}.0\n"),
+    "data row 2: the time is 'soon' .1 such": lambda i, p: i.write_text(
+        "user,item,time\na,b,1\na,c,soon\n"
+    ),
+    "data row 1: the time is '5' .1 such": lambda i, p: i.write_text(
+        "user,item,time\na,b,5\na,c,2024-01-01\n"
+    ),
+    "data row 1: the time is '1999' .1 such": lambda i, p: i.write_text(
+        "user,item,time\na,b,1999\na,c,2024-01-01\n"
+    ),
+    "above 2..53; .* whole numbers": lambda i, p: i.write_text(
+        f"user,item,time\na,b,{10**18}\na,c,{10**18 + 1}.0\n"
+    ),
     "the time is ''": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,\n"),
     "the time is 'inf'": lambda i, p: i.write_text("user,item,time\na,b,1\na,c,inf\n"),
     "is not text in UTF-8": lambda i, p: i.write_bytes("user,item,time\né,b,1\n".encode("latin-1")),
     "p.csv: is not text in UTF-8": lambda i, p: p.write_bytes(gzip.compress(b"item,title\n")),
-    "i.csv: cannot be read as a table": lambda i, p: i.write_text('user,item,time\na,b,1\na,b,1,2,3\n'),
-    "i.csv: cannot be read as a table .*header": lambda i, p: i.write_text("user,item,time\na,b,1,x\na,c,2,\n"),
+    "i.csv: cannot be read as a table": lambda i, p: i.write_text(
+        "user,item,time\na,b,1\na,b,1,2,3\n"
+    ),
+    "i.csv: cannot be read as a table .*header": lambda i, p: i.write_text(
+        "user,item,time\na,b,1,x\na,c,2,\n"
+    ),
     "no column title": lambda i, p: p.write_text("item,name\n000,a\n"),
     'p.csv: shop: item "003" has interactions and no row .*6 such': lambda i, p: p.write_text(
-        "item,title\n000,a\n001,b\n002,c\n"),
-    'p.csv: shop: item "000" is there twice .1 such': lambda i, p: p.write_text(p.read_text() + "000,again,\n"),
-    "no item has a title": lambda i, p: p.write_text("item,title\n" + "".join(f"{i:03},\n" for i in range(ITEMS))),
-}  # fmt: skip
+        "item,title\n000,a\n001,b\n002,c\n"
+    ),
+    'p.csv: shop: item "000" is there twice .1 such': lambda i, p: p.write_text(
+        p.read_text() + "000,again,\n"
+    ),
+    "no item has a title": lambda i, p: p.write_text(
+        "item,title\n" + "".join(f"{i:03},\n" for i in range(ITEMS))
+    ),
+}
 
 
 @pytest.mark.parametrize("words", BAD)
-def test_what_is_wrong_with_a_table_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, words):
+def test_what_is_wrong_with_a_table_is_one_line_and_nothing_is_written(
+    tmp_path, monkeypatch, words
+):
     monkeypatch.chdir(tmp_path)
     paths = written(tmp_path)
     BAD[words](*paths)
@@ -218,7 +265,9 @@ def test_the_command_makes_a_folder_that_the_other_commands_find(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     paths = list(map(str, written(tmp_path)))
     said = CliRunner().invoke(app, ["data", "import", "shop", *paths])
-    assert said.exit_code == 0 and "next: letterlib run --dataset shop\n" in said.output, said.output
+    assert said.exit_code == 0 and "next: letterlib run --dataset shop\n" in said.output, (
+        said.output
+    )
     assert histories(load_released("data/shop")) == EXPECTED
     assert "12 users, 9 items" in CliRunner().invoke(app, ["data", "--dataset", "shop"]).output
     elsewhere = CliRunner().invoke(app, ["data", "import", "shop", *paths, "--data-dir", "other"])
@@ -244,7 +293,10 @@ def test_own_ids_of_items_survive_export_and_preparation_and_change_no_fingerpri
     dataset, _ = read_own_tables("shop", *written(tmp_path))
     write_released(dataset, tmp_path / "out")
     back = load_released(tmp_path / "out")
-    assert list(back.item_labels) == list(dataset.item_labels) and back.fingerprint == dataset.fingerprint
+    assert (
+        list(back.item_labels) == list(dataset.item_labels)
+        and back.fingerprint == dataset.fingerprint
+    )
     kept = prepared("shop", 1, tmp_path / "kept", lambda: dataset)
     assert list(kept.item_labels) == list(dataset.item_labels) and kept.items.equals(dataset.items)
     entries = json.loads((tmp_path / "out" / "shop.item.json").read_text(encoding="utf-8"))
@@ -274,17 +326,23 @@ def test_a_failed_export_leaves_the_earlier_one_as_it_was(tmp_path, monkeypatch)
 
 
 def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch, capsys):
-    """Its commands and its code, as they stand there, but for the profile, which would take minutes."""
+    """Its commands and its code, as they stand there, but for the profile, which would take
+    minutes.
+    """
     page = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     rows = [(f"u{u}", f"SKU-{(3 * u + t) % 40:03}", t) for u in range(60) for t in range(8)]
     pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv("interactions.csv", index=False)
-    items = pd.DataFrame({"item": [f"SKU-{i:03}" for i in range(40)], "title": [f"thing {i}" for i in range(40)]})
+    items = pd.DataFrame(
+        {"item": [f"SKU-{i:03}" for i in range(40)], "title": [f"thing {i}" for i in range(40)]}
+    )
     items.to_csv("items.csv", index=False)
     command = re.search(r"^letterlib (data import .*)$", page, re.MULTILINE)[1]
     assert CliRunner().invoke(app, command.split()).exit_code == 0
     exec(f"from pathlib import Path; {IMPORTS}; {re.search(r'In Python: `(.*?)`', page)[1]}", {})
-    one_list, of_films, other_lists, own_vectors = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:4]
+    one_list, of_films, other_lists, own_vectors = re.findall(
+        r"```python\n(.*?)```", page, re.DOTALL
+    )[:4]
     assert one_list.count('"laptop"') == of_films.count('"laptop"') == 1
     exec(one_list.replace('"laptop"', '"smoke"'), names := {})
     ids = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
@@ -295,7 +353,9 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
     exec(other_lists, names)
     said, targets = capsys.readouterr().out.splitlines(), names["cases"].targets
     (recall,) = (line for line in said if line.startswith("R@10 "))
-    assert float(recall.removeprefix("R@10 ")) == (targets < 10).mean() > 0, "the first ten items, for everybody"
+    assert float(recall.removeprefix("R@10 ")) == (targets < 10).mean() > 0, (
+        "the first ten items, for everybody"
+    )
     assert said[-1].startswith("LETTER-TIGER is ahead by ")
     exec(own_vectors, names)
     assert "'identifier R@10': " in capsys.readouterr().out
@@ -305,7 +365,10 @@ def test_what_the_page_on_data_says_of_tables_of_one_s_own(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("rows", "column"),
     [
-        (['003\t"Heroes (1977)\tfine', '004\tB 12" Single\tfine'], "title"),  # two rows would become one
+        (
+            ['003\t"Heroes (1977)\tfine', '004\tB 12" Single\tfine'],
+            "title",
+        ),  # two rows would become one
         (['003\tHeroes\t"fine', '004\tBlackout\tfine"'], "description"),
     ],
     ids=["a title", "a description"],
@@ -320,9 +383,15 @@ def test_a_mark_that_begins_a_field_swallows_no_row(tmp_path, rows, column):
 
 
 @pytest.mark.parametrize("name", ["p.tsv.bz2", "p.csv", "shop.tsv.csv"])
-def test_a_title_in_marks_and_a_description_of_two_lines_are_read_as_pandas_writes_them(tmp_path, name):
+def test_a_title_in_marks_and_a_description_of_two_lines_are_read_as_pandas_writes_them(
+    tmp_path, name
+):
     interactions, _ = written(tmp_path)
-    told = {"title": ['"Heroes" (1977)'] * ITEMS, "description": ["two\nlines"] * ITEMS, "of no use": ["a\tb"] * ITEMS}
+    told = {
+        "title": ['"Heroes" (1977)'] * ITEMS,
+        "description": ["two\nlines"] * ITEMS,
+        "of no use": ["a\tb"] * ITEMS,
+    }
     frame = pd.DataFrame({"item": [f"{i:03}" for i in range(ITEMS)], **told})
     frame.to_csv(tmp_path / name, sep="\t" if "bz2" in name else ",", index=False)
     assert read_own_tables("shop", interactions, tmp_path / name)[0].titles() == told["title"]
@@ -332,14 +401,20 @@ def test_a_mark_that_begins_an_id_of_a_csv_swallows_no_row(tmp_path):
     interactions, items = written(tmp_path)
     with open(interactions, "a", encoding="utf-8") as file:
         file.write('"Bob,001,1\n' + "carl,002,2\n" * 5 + '"Al,003,3\n')
-    with pytest.raises(LetterError, match=f"data row {USERS * ITEMS + 1}: its user holds a tab or a line end"):
+    with pytest.raises(
+        LetterError, match=f"data row {USERS * ITEMS + 1}: its user holds a tab or a line end"
+    ):
         read_own_tables("shop", interactions, items)
 
 
 def test_what_would_be_noticed_late_is_said_at_once(tmp_path):
-    """Numbers that become others, items without a title, times in two units: none is an error, all are said."""
+    """Numbers that become others, items without a title, times in two units: none is an error, all
+    are said.
+    """
     lines = read_own_tables("shop", *written(tmp_path))[1]
-    assert lines[-1].startswith('numbers are given anew, in the order of ids as text: item 0 is your "000"')
+    assert lines[-1].startswith(
+        'numbers are given anew, in the order of ids as text: item 0 is your "000"'
+    )
     same = [(f"u{u}", str(t % 5), t) for u in range(6) for t in range(5)]
     untitled = [(str(i), "" if i else "Thing", "") for i in range(5)]
     lines = read_own_tables("shop", *written(tmp_path, same, items=untitled))[1]
@@ -356,7 +431,9 @@ def test_what_the_tables_were_made_of_is_known_when_they_are_read_again(tmp_path
     assert load_released(tmp_path / "out").source.startswith("released file shop.inter.json")
 
 
-@pytest.mark.parametrize("text", [". of few words", "item 4 is red", "item 4. red", "item 4.", "item 4"])
+@pytest.mark.parametrize(
+    "text", [". of few words", "item 4 is red", "item 4. red", "item 4.", "item 4"]
+)
 def test_an_item_without_a_title_may_have_any_description(tmp_path, text):
     items = [(f"{i:03}", "" if i == 4 else f"Thing {i}", text) for i in range(ITEMS)]
     write_released(read_own_tables("shop", *written(tmp_path, items=items))[0], tmp_path / "out")
@@ -368,7 +445,10 @@ def test_an_item_without_a_title_may_have_any_description(tmp_path, text):
 
 def test_times_of_two_units_and_titles_of_two_lines_are_said(tmp_path):
     pairs = [(u, t) for u in range(USERS) for t in range(ITEMS)]
-    rows = [(f"0{u}", f"{(u + t) % ITEMS:03}", str((1 + t) * (10**12 if u else 10**9))) for u, t in pairs]
+    rows = [
+        (f"0{u}", f"{(u + t) % ITEMS:03}", str((1 + t) * (10**12 if u else 10**9)))
+        for u, t in pairs
+    ]
     items = [(f"{i:03}", "Big\n003,foo" if i == 2 else f"Thing {i}", "") for i in range(ITEMS)]
     _, lines = read_own_tables("shop", *written(tmp_path, rows, items))
     assert any("1 titles go over several lines, such as 'Big" in line for line in lines)
@@ -379,14 +459,21 @@ def test_times_of_two_units_and_titles_of_two_lines_are_said(tmp_path):
 
 def test_two_tables_with_no_item_in_common_are_said_to_have_none(tmp_path):
     items = [(f"{i}.0", f"Thing {i}", "fine") for i in range(ITEMS)]
-    with pytest.raises(LetterError, match=r'p.csv: none of its items, such as "0.0", is in .*i.csv, which has "00'):
+    with pytest.raises(
+        LetterError, match=r'p.csv: none of its items, such as "0.0", is in .*i.csv, which has "00'
+    ):
         read_own_tables("shop", *written(tmp_path, items=items))
 
 
 def test_ties_are_counted_and_their_order_is_said(tmp_path):
-    rows = [(f"0{u}", f"{(u + t) % ITEMS:03}", "2024-03-31") for t in range(ITEMS) for u in range(USERS)]
+    rows = [
+        (f"0{u}", f"{(u + t) % ITEMS:03}", "2024-03-31") for t in range(ITEMS) for u in range(USERS)
+    ]
     dataset, lines = read_own_tables("shop", *written(tmp_path, rows))
-    assert lines[4].startswith(f"{USERS * ITEMS} of them share user and time") and "order of their item ids" in lines[4]
+    assert (
+        lines[4].startswith(f"{USERS * ITEMS} of them share user and time")
+        and "order of their item ids" in lines[4]
+    )
     assert histories(dataset)["03"] == dataset.item_labels
     assert read_own_tables("shop", *written(tmp_path))[1][4].startswith("0 of them")
 
@@ -397,5 +484,7 @@ def test_a_prepared_copy_in_which_an_item_s_own_id_has_changed_is_made_again(tmp
     prepared("shop", 1, tmp_path / "kept", lambda: dataset)
     (file,) = (tmp_path / "kept").glob("*.items.parquet")
     pd.read_parquet(file).replace({"label": {"003": "008", "008": "003"}}).to_parquet(file)
-    assert prepared("shop", 1, tmp_path / "kept", lambda: dataset).item_labels == dataset.item_labels
+    assert (
+        prepared("shop", 1, tmp_path / "kept", lambda: dataset).item_labels == dataset.item_labels
+    )
     assert "its content is not what was written" in capsys.readouterr().out

@@ -12,30 +12,53 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from letterlib.data.dataset import Cases, Dataset, Sequences, Split
 from letterlib.decoding.trie import EOS
 from letterlib.errors import LetterError
-from letterlib.generation.p5 import _rows, tiger_from_t5
-from letterlib.generation.tiger import Tiger, TigerConfig
-from letterlib.tokenization.category_identifiers import category_identifiers
-from letterlib.tokenization.cooccurrence_identifiers import cooccurrence_identifiers
-from letterlib.tokenization.identifiers import Identifiers
-from letterlib.tokenization.title_identifiers import NO_PIECE, title_identifiers
-from letterlib.tokenization.untrained_identifiers import random_identifiers, residual_kmeans_identifiers
+from letterlib.generators.p5 import _rows, tiger_from_t5
+from letterlib.generators.tiger import Tiger, TigerConfig
+from letterlib.tokenizer.category_identifiers import category_identifiers
+from letterlib.tokenizer.cooccurrence_identifiers import cooccurrence_identifiers
+from letterlib.tokenizer.identifiers import Identifiers
+from letterlib.tokenizer.title_identifiers import NO_PIECE, title_identifiers
+from letterlib.tokenizer.untrained_identifiers import (
+    random_identifiers,
+    residual_kmeans_identifiers,
+)
 
 N_ITEMS = 60
 COLOURS, THINGS = ["red", "green", "blue", "black"], ["house", "dog", "river", "king", "moon"]
 SMALL = TigerConfig(
-    d_model=32, d_ff=64, n_heads=2, d_head=16, n_layers=1, dropout=0.0, history=3, epochs=30, batch_size=8,
-    learning_rate=3e-3, warmup=0.05, validate_every=30, dtype="float32",
-)  # fmt: skip
+    d_model=32,
+    d_ff=64,
+    n_heads=2,
+    d_head=16,
+    n_layers=1,
+    dropout=0.0,
+    history=3,
+    epochs=30,
+    batch_size=8,
+    learning_rate=3e-3,
+    warmup=0.05,
+    validate_every=30,
+    dtype="float32",
+)
 
 
 def catalogue() -> Split:
-    """Ten users with ten of sixty items each, called such as "red dog 2"; the order follows no rule."""
+    """Ten users with ten of sixty items each, called such as "red dog 2"; the order follows no
+    rule.
+    """
     generator = np.random.default_rng(0)
     walks = [generator.permutation(N_ITEMS)[:10] for _ in range(10)]
-    names = [(COLOURS[i % 4], THINGS[i // 4 % 5], "" if i < 20 else str(1 + i // 20)) for i in range(N_ITEMS)]
+    names = [
+        (COLOURS[i % 4], THINGS[i // 4 % 5], "" if i < 20 else str(1 + i // 20))
+        for i in range(N_ITEMS)
+    ]
     titles = [" ".join(name).strip() for name in names]
-    items = pd.DataFrame({"title": titles, "genres": [f"{thing}|{colour}" for colour, thing, _ in names]})
-    return Dataset("made", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)]).split(1)
+    items = pd.DataFrame(
+        {"title": titles, "genres": [f"{thing}|{colour}" for colour, thing, _ in names]}
+    )
+    return Dataset(
+        "made", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)]
+    ).split(1)
 
 
 def last_of_training(split: Split) -> Cases:
@@ -79,7 +102,9 @@ def test_titles_survive_a_file_with_their_shared_vocabulary(tmp_path):
     model = Tiger(SCHEMES["titles"](split), SMALL, 0, "cpu")
     model.save(tmp_path / "tiger.safetensors")
     loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
-    assert loaded.identifiers.shared_vocabulary and np.array_equal(loaded.item_tokens, model.item_tokens)
+    assert loaded.identifiers.shared_vocabulary and np.array_equal(
+        loaded.item_tokens, model.item_tokens
+    )
     assert loaded.n_parameters == model.n_parameters
     cases = Cases.from_histories([[3, 4], [], [7] * 9])
     before, after = model.recommend(cases, N_ITEMS + 5), loaded.recommend(cases, N_ITEMS + 5)
@@ -87,11 +112,15 @@ def test_titles_survive_a_file_with_their_shared_vocabulary(tmp_path):
 
 
 def test_a_wide_beam_scores_titles_as_teacher_forcing_does():
-    """Pad and end, then the words: what `recommend` adds up is the log-probability of the written title."""
+    """Pad and end, then the words: what `recommend` adds up is the log-probability of the written
+    title.
+    """
     split = catalogue()
     model = Tiger(SCHEMES["titles"](split), SMALL, 0, "cpu")
     ranking = model.recommend(Cases.from_histories([[3, 4]]), N_ITEMS, beam=N_ITEMS)
-    targets = np.concatenate([model.item_tokens[ranking.items[0]], np.full((N_ITEMS, 1), EOS)], axis=1)
+    targets = np.concatenate(
+        [model.item_tokens[ranking.items[0]], np.full((N_ITEMS, 1), EOS)], axis=1
+    )
     history = torch.tensor([[*model.item_tokens[[3, 4]].ravel(), EOS]])
     with torch.no_grad():
         logits = model.network(history, None, torch.from_numpy(targets)[None])[0]
@@ -113,31 +142,46 @@ def t5(tmp_path_factory):
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
     torch.manual_seed(0)
     model = T5ForConditionalGeneration(config_of_t5())
-    model.shared.weight.data.mul_(0.5)  # words of another size than those of a network that starts from nothing
+    model.shared.weight.data.mul_(
+        0.5
+    )  # words of another size than those of a network that starts from nothing
     model.save_pretrained(folder)
     return str(folder)
 
 
 def config_of_t5(**options) -> T5Config:
-    sizes = dict(vocab_size=24, d_model=24, d_ff=40, d_kv=8, num_heads=3, num_layers=2, dropout_rate=0.3)
+    sizes = dict(
+        vocab_size=24, d_model=24, d_ff=40, d_kv=8, num_heads=3, num_layers=2, dropout_rate=0.3
+    )
     return T5Config(**sizes, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **options)
 
 
 def from_titles(t5: str, split: Split, config: TigerConfig = SMALL) -> tuple[Tiger, np.ndarray]:
     titles = title_identifiers(split.dataset.titles(), tokenizer=t5)
-    return tiger_from_t5(t5, titles.identifiers, config, 0, "cpu", pieces=titles.pieces), titles.pieces
+    return tiger_from_t5(
+        t5, titles.identifiers, config, 0, "cpu", pieces=titles.pieces
+    ), titles.pieces
 
 
 def test_before_training_it_says_of_words_what_the_t5_says(t5):
     model, pieces = from_titles(t5, catalogue())
     theirs = T5ForConditionalGeneration.from_pretrained(t5).eval()
-    known = np.concatenate([[0, 1], np.flatnonzero(pieces != NO_PIECE) + 2])  # ours, of every word that the T5 has
+    known = np.concatenate(
+        [[0, 1], np.flatnonzero(pieces != NO_PIECE) + 2]
+    )  # ours, of every word that the T5 has
     numbers = np.concatenate([[0, 1], pieces[pieces != NO_PIECE]])  # theirs
     generator = np.random.default_rng(1)
-    read, written = generator.integers(1, len(known), (3, 7)), generator.integers(1, len(known), (3, 4))
+    read, written = (
+        generator.integers(1, len(known), (3, 7)),
+        generator.integers(1, len(known), (3, 4)),
+    )
     with torch.no_grad():
-        ours = model.network(torch.from_numpy(known[read]), None, torch.from_numpy(known[written])[:, None])[:, 0]
-        logits = theirs(input_ids=torch.from_numpy(numbers[read]), labels=torch.from_numpy(numbers[written])).logits
+        ours = model.network(
+            torch.from_numpy(known[read]), None, torch.from_numpy(known[written])[:, None]
+        )[:, 0]
+        logits = theirs(
+            input_ids=torch.from_numpy(numbers[read]), labels=torch.from_numpy(numbers[written])
+        ).logits
     assert (ours[..., known] - logits[..., numbers]).abs().max() < 1e-4
     assert model.config.d_model == 24 and model.config.n_layers == 2 and model.config.dropout == 0.0
 
@@ -149,7 +193,10 @@ def test_codes_that_are_no_words_are_new_tokens_of_the_words_size(t5):
     theirs = T5ForConditionalGeneration.from_pretrained(t5).shared.weight.detach()
     rows, seeded = model.network.embedding.weight.detach(), other.network.embedding.weight.detach()
     assert torch.equal(rows[:2], theirs[:2]) and torch.equal(seeded[:2], theirs[:2])
-    assert torch.cdist(rows[2:], theirs).min() > 1e-3 and torch.cdist(rows[2:], seeded[2:]).min() > 1e-3
+    assert (
+        torch.cdist(rows[2:], theirs).min() > 1e-3
+        and torch.cdist(rows[2:], seeded[2:]).min() > 1e-3
+    )
     assert 0.8 < rows[2:].std() / theirs.std() < 1.25
 
 
@@ -172,22 +219,31 @@ def test_what_is_no_t5_of_ours_is_refused(t5, tmp_path):
         tiger_from_t5(t5, identifiers, SMALL, pieces=np.arange(3))
     with pytest.raises(LetterError, match="word piece 59, but .* has 24"):
         tiger_from_t5(t5, identifiers, SMALL, pieces=np.arange(60))
-    T5ForConditionalGeneration(config_of_t5(feed_forward_proj="gated-gelu")).save_pretrained(tmp_path / "gated")
+    T5ForConditionalGeneration(config_of_t5(feed_forward_proj="gated-gelu")).save_pretrained(
+        tmp_path / "gated"
+    )
     with pytest.raises(LetterError, match="feed_forward_proj"):
         tiger_from_t5(str(tmp_path / "gated"), identifiers, SMALL)
 
 
 def test_new_tokens_start_with_the_mean_and_the_spread_of_the_words():
     generator = torch.Generator().manual_seed(1)
-    words = torch.randn(400, 3, generator=generator) * torch.tensor([0.1, 1.0, 5.0]) + torch.tensor([9.0, 0.0, -9.0])
+    words = torch.randn(400, 3, generator=generator) * torch.tensor([0.1, 1.0, 5.0]) + torch.tensor(
+        [9.0, 0.0, -9.0]
+    )
     wanted = np.concatenate([[7, 0], np.full(20_000, NO_PIECE)])
     rows = _rows(words, wanted, seed=0)
     assert torch.equal(rows[:2], words[[7, 0]])
     torch.testing.assert_close(rows[2:].mean(0), words.mean(0), rtol=0.05, atol=0.05)
     torch.testing.assert_close(rows[2:].std(0), words.std(0), rtol=0.05, atol=0)
-    assert torch.equal(_rows(words, wanted, seed=0), rows) and not torch.equal(_rows(words, wanted, seed=1), rows)
+    assert torch.equal(_rows(words, wanted, seed=0), rows) and not torch.equal(
+        _rows(words, wanted, seed=1), rows
+    )
 
 
 def test_from_a_t5_training_goes_on_from_the_checkpoint_that_is_given(t5, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    assert tiger_from_t5(t5, SCHEMES["categories"](catalogue()), SMALL, 0, "cpu", path).checkpoint == path
+    assert (
+        tiger_from_t5(t5, SCHEMES["categories"](catalogue()), SMALL, 0, "cpu", path).checkpoint
+        == path
+    )

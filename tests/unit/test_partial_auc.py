@@ -15,8 +15,12 @@ def scores():
 
 
 def test_with_all_negatives_it_is_the_auc(scores):
-    positive, negatives = (one.round(decimals=1) for one in scores)  # rounded, so that some are tied
-    for own, others, found in zip(positive, negatives, partial_auc(positive, negatives), strict=True):
+    positive, negatives = (
+        one.round(decimals=1) for one in scores
+    )  # rounded, so that some are tied
+    for own, others, found in zip(
+        positive, negatives, partial_auc(positive, negatives), strict=True
+    ):
         truth, values = np.array([1] + [0] * 50), np.concatenate([[own], others])
         assert found == pytest.approx(roc_auc_score(truth, values))
 
@@ -25,7 +29,9 @@ def test_with_all_negatives_it_is_the_auc(scores):
 def test_with_k_negatives_it_falls_linearly_with_the_rank(scores, k):
     positive, negatives = scores
     rank = (negatives > positive[:, None]).sum(dim=1)
-    assert torch.allclose(partial_auc(positive, negatives, k / 50), (1 - rank / k).clamp(min=0).double())
+    assert torch.allclose(
+        partial_auc(positive, negatives, k / 50), (1 - rank / k).clamp(min=0).double()
+    )
 
 
 def test_it_equals_a_loop_with_ties():
@@ -64,9 +70,13 @@ def test_scores_that_are_no_numbers_and_temperatures_without_a_meaning_are_refus
 
 def test_the_soft_margin_goes_from_the_mean_to_the_greatest(scores):
     positive, negatives = scores
-    assert torch.allclose(soft_margin(positive, negatives, 1e-4), mean_margin(positive, negatives, 1 / 50), atol=1e-3)
+    assert torch.allclose(
+        soft_margin(positive, negatives, 1e-4), mean_margin(positive, negatives, 1 / 50), atol=1e-3
+    )
     for tau in (1e4, 1e7):
-        assert torch.allclose(soft_margin(positive, negatives, tau), mean_margin(positive, negatives), atol=1e-3)
+        assert torch.allclose(
+            soft_margin(positive, negatives, tau), mean_margin(positive, negatives), atol=1e-3
+        )
     assert soft_margin(positive.float(), negatives.float(), 1e7).dtype == torch.float32
     values = torch.stack([soft_margin(positive, negatives, tau) for tau in (0.1, 0.5, 1.0, 2.0)])
     assert (values.diff(dim=0) < 0).all(), "a higher tau never weighs the hard ones more"

@@ -1,11 +1,13 @@
-"""Profile `paper` is the paper: its hyper-parameters, and where it is silent those of the authors' released code.
+"""Profile `paper` is the paper: its hyper-parameters, and where it is silent those of the authors'
+released code.
 
-The profiles are one table in a file, and a slip of the keyboard in it would change every result and fail nothing else.
+The profiles are one table in a file, and a slip of the keyboard in it would change every result and
+fail nothing else.
 """
 
 import pytest
 
-from letterlib.experiments.configuration import make_config
+from letterlib.pipeline.config import make_config
 
 TOKENIZER = {
     "hidden": (2048, 1024, 512, 256, 128, 64),
@@ -46,7 +48,14 @@ LCREC = {
     "rank": 8,
     "lora_alpha": 32,
     "dropout": 0.05,
-    "tasks": ("seqrec", "item2index", "index2item", "fusionseqrec", "itemsearch", "preferenceobtain"),
+    "tasks": (
+        "seqrec",
+        "item2index",
+        "index2item",
+        "fusionseqrec",
+        "itemsearch",
+        "preferenceobtain",
+    ),
     "alignment": 0.15,  # ours; it comes near to the original's number of examples
     "lists": None,
     "history": 20,

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from letterlib.generation.ranking_loss import ranking_guided_loss
+from letterlib.generators.ranking_loss import ranking_guided_loss
 
 
 def _example():
@@ -27,7 +27,9 @@ def test_value_from_the_formula():
     logits, targets = _example()
     for tau in (0.6, 1.0, 1.2):
         total, n = 0.0, 0
-        for row, target in zip(logits.reshape(-1, 11).tolist(), targets.reshape(-1).tolist(), strict=True):
+        for row, target in zip(
+            logits.reshape(-1, 11).tolist(), targets.reshape(-1).tolist(), strict=True
+        ):
             if target != -100:
                 total -= row[target] / tau - math.log(sum(math.exp(one / tau) for one in row))
                 n += 1

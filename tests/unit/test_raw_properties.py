@@ -27,7 +27,10 @@ def slow(reviews):
         if kept == first:
             break
         first = kept
-    return {u: sorted((i for v, i in first if v == u), key=lambda i: (first[u, i], i)) for u in {u for u, _ in first}}
+    return {
+        u: sorted((i for v, i in first if v == u), key=lambda i: (first[u, i], i))
+        for u in {u for u, _ in first}
+    }
 
 
 def assembled(name, reviews, items):
@@ -64,12 +67,16 @@ def test_random_reviews_against_the_reference(name, table, random):
     random.shuffle(items)
     assert assembled(name, reviews, items).fingerprint == dataset.fingerprint, "the order of lines"
 
-    again = [(u, item, place) for u, items_of in expected.items() for place, item in enumerate(items_of)]
+    again = [
+        (u, item, place) for u, items_of in expected.items() for place, item in enumerate(items_of)
+    ]
     assert as_dictionary(assembled(name, again, items)) == expected, "made from its own result"
 
 
 def test_the_reference_itself():
     everything = [(f"U{u}", f"B{i}", 10 - i) for u in range(5) for i in range(5)]
-    assert slow(everything + [("V", "B1", 0)]) == {f"U{u}": ["B4", "B3", "B2", "B1", "B0"] for u in range(5)}
+    assert slow(everything + [("V", "B1", 0)]) == {
+        f"U{u}": ["B4", "B3", "B2", "B1", "B0"] for u in range(5)
+    }
     assert slow(everything[:-1]) == {}
     assert assembled(NAMES[0], everything[:-1], block_items(NAMES[0])) is None

@@ -6,15 +6,24 @@ import torch
 
 from letterlib.analysis.reassignment import with_first_codes
 from letterlib.errors import LetterError
-from letterlib.tokenization.letter import LetterTokenizer, TokenizerConfig
-from letterlib.tokenization.residual_quantizer import nearest_codes
+from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
+from letterlib.tokenizer.residual_quantizer import nearest_codes
 
 SEMANTIC = np.random.default_rng(0).normal(size=(120, 20)).astype(np.float32)
 
 
 def fitted(n_levels: int) -> LetterTokenizer:
-    config = TokenizerConfig(alpha=0, beta=0, hidden=(24,), n_codes=8, n_levels=n_levels, n_groups=2, epochs=4,
-                             batch_size=64, dtype="float32")  # fmt: skip
+    config = TokenizerConfig(
+        alpha=0,
+        beta=0,
+        hidden=(24,),
+        n_codes=8,
+        n_levels=n_levels,
+        n_groups=2,
+        epochs=4,
+        batch_size=64,
+        dtype="float32",
+    )
     return LetterTokenizer(config, 0, "cpu").fit(SEMANTIC)
 
 

@@ -9,10 +9,10 @@ import pytest
 from letterlib.course import records_11 as records
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import hits_in_brief, means, users_in_brief
-from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.run_results import load_results
-from letterlib.experiments.runs import record_path
+from letterlib.pipeline.brief import hits_in_brief, means, users_in_brief
+from letterlib.pipeline.parameters import RunParameters
+from letterlib.pipeline.run_results import load_results
+from letterlib.pipeline.runs import record_path
 
 N_USERS, CASES = 8, 5
 
@@ -21,7 +21,10 @@ def write(folder: Path, fingerprint: str = "data", **asked) -> None:
     """A record of one run. The same parameters give the same hits."""
     one = RunParameters.checked(**{"profile": "smoke"} | asked)
     n, random = N_USERS * CASES, np.random.default_rng(int(one.key, 16))
-    ranks = {history: np.where(random.random(n) < 0.4, random.integers(0, 10, n), ABSENT) for history in ("in", "out")}
+    ranks = {
+        history: np.where(random.random(n) < 0.4, random.integers(0, 10, n), ABSENT)
+        for history in ("in", "out")
+    }
     record = {
         "parameters": one.resolved,
         "system": one.system,
@@ -31,7 +34,11 @@ def write(folder: Path, fingerprint: str = "data", **asked) -> None:
         "seconds": 1.0,
         "stages": [],
         "validation N@10": float(random.random()),
-        "cases": {"total": n, "answered": n, "users": users_in_brief(np.repeat(np.arange(N_USERS), CASES))},
+        "cases": {
+            "total": n,
+            "answered": n,
+            "users": users_in_brief(np.repeat(np.arange(N_USERS), CASES)),
+        },
         "hits": {f"history {history}": hits_in_brief(ranks[history]) for history in ("in", "out")},
     }
     folder.mkdir(exist_ok=True)
@@ -70,7 +77,12 @@ def test_runs_that_may_be_compared_are_together(tmp_path):
 
 def test_after_26_options_come_two_letters(tmp_path):
     for epochs in range(2, 30):  # too many options for a name
-        options = (f"tiger.epochs={epochs}", "tiger.dropout=0.3", "tiger.targets=2", "tiger.warmup=0.5")
+        options = (
+            f"tiger.epochs={epochs}",
+            "tiger.dropout=0.3",
+            "tiger.targets=2",
+            "tiger.warmup=0.5",
+        )
         write(tmp_path, tokenizer="plain", options=options)
     names = list(records.leagues(load_results(tmp_path)))
     assert [one.split()[-1] for one in names[24:]] == ["Y", "Z", "AA", "AB"]
@@ -78,10 +90,13 @@ def test_after_26_options_come_two_letters(tmp_path):
 
 def test_other_data_with_the_same_options_have_a_letter_of_their_own(tmp_path):
     for seed, content in ((0, "one"), (1, "one"), (2, "another")):
-        write(tmp_path, tokenizer="plain", options=("tiger.epochs=2",), seed=seed, fingerprint=content)
+        write(
+            tmp_path, tokenizer="plain", options=("tiger.epochs=2",), seed=seed, fingerprint=content
+        )
     assert list(records.leagues(load_results(tmp_path))) == [
-        "movielens, smoke, tiger.epochs=2", "movielens, smoke, tiger.epochs=2, data A",
-    ]  # fmt: skip
+        "movielens, smoke, tiger.epochs=2",
+        "movielens, smoke, tiger.epochs=2, data A",
+    ]
 
 
 def test_the_options_of_the_repositorys_grids_are_said_in_few_words():
@@ -90,9 +105,15 @@ def test_the_options_of_the_repositorys_grids_are_said_in_few_words():
     assert records.in_words(["tokenizer.epochs=2000", *hour]) == "an hour, tokenizer.epochs=2000"
     rates = ["tiger.learning_rate=0.003", "tiger.relative_rate=false"]
     assert records.in_words(rates) == "one rate of 0.003"
-    assert records.in_words([*size, "tiger.epochs=6", *rates]) == "the paper's size, one rate of 0.003, tiger.epochs=6"
+    assert (
+        records.in_words([*size, "tiger.epochs=6", *rates])
+        == "the paper's size, one rate of 0.003, tiger.epochs=6"
+    )
     assert records.in_words(hour[1:]) == ", ".join(hour[1:]), "a recipe in part is no recipe"
-    assert records.in_words(["tiger.examples=9", "tiger.epochs=2"]) == "tiger.examples=9, tiger.epochs=2"
+    assert (
+        records.in_words(["tiger.examples=9", "tiger.epochs=2"])
+        == "tiger.examples=9, tiger.epochs=2"
+    )
 
 
 def test_the_recipes_are_those_of_the_committed_records():
@@ -105,7 +126,12 @@ def test_two_sets_of_options_with_the_same_words_are_two_leagues(tmp_path):
     """What a recipe leaves unsaid may differ all the same."""
     hour = sorted(records.RECIPES["an hour"])
     for every in (1, 3):
-        write(tmp_path, tokenizer="plain", profile="laptop", options=(*hour, f"tiger.validate_every={every}"))
+        write(
+            tmp_path,
+            tokenizer="plain",
+            profile="laptop",
+            options=(*hour, f"tiger.validate_every={every}"),
+        )
     names = list(records.leagues(load_results(tmp_path)))
     assert names == ["movielens, laptop, an hour", "movielens, laptop, options A"]
 
@@ -125,8 +151,13 @@ def test_what_two_settings_differ_in(league):
 
 def test_a_sweep_has_settings_with_one_change_only(league):
     found = records.sweeps(league)
-    assert {name: list(values) for name, values in found.items()} == {"alpha": [0.02, 0.1], "tau": [0.8, 1.0]}
-    assert [one.seed for one in found["alpha"][0.1]] == [0, 1], "the run with two changes, of seed 0, is in no arm"
+    assert {name: list(values) for name, values in found.items()} == {
+        "alpha": [0.02, 0.1],
+        "tau": [0.8, 1.0],
+    }
+    assert [one.seed for one in found["alpha"][0.1]] == [0, 1], (
+        "the run with two changes, of seed 0, is in no arm"
+    )
     assert found["alpha"][0.02] == found["tau"][1.0] == records.runs_of(league, tokenizer="letter")
 
 
@@ -142,23 +173,36 @@ def test_runs_whose_options_mean_nothing_to_tiger_have_no_variants_and_no_sweep(
     assert records.variants(league) == {} and records.sweeps(league) == {}
     assert list(records.at_own_settings(league)) == ["LETTER-LC-Rec"]
     with pytest.raises(LetterError, match="clusters"):
-        records.runs_of(league, generator="lc-rec", tokenizer="letter", clusters=10_000)  # a mistake is still one
+        records.runs_of(
+            league, generator="lc-rec", tokenizer="letter", clusters=10_000
+        )  # a mistake is still one
 
 
 def test_records_whose_options_name_a_folder_of_another_machine_are_read(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").touch()
     options = (f"encoder={tmp_path / 'model'}",)
-    for values in ({"tokenizer": "plain"}, {"tokenizer": "letter"}, {"tokenizer": "letter", "alpha": 0.1}):
+    for values in (
+        {"tokenizer": "plain"},
+        {"tokenizer": "letter"},
+        {"tokenizer": "letter", "alpha": 0.1},
+    ):
         write(tmp_path / "records", options=options, **values)
     (tmp_path / "model").rename(tmp_path / "elsewhere")
     (league,) = records.leagues(load_results(tmp_path / "records")).values()
-    assert set(records.variants(league)) == {"plain RQ-VAE", "+ CF + Div"} and set(records.sweeps(league)) == {"alpha"}
+    assert set(records.variants(league)) == {"plain RQ-VAE", "+ CF + Div"} and set(
+        records.sweeps(league)
+    ) == {"alpha"}
     assert list(records.at_own_settings(league)) == ["TIGER (RQ-VAE)", "LETTER-TIGER"]
 
 
 def test_the_table_has_every_system_at_its_own_settings(league):
-    assert list(records.at_own_settings(league)) == ["Markov floor", "TIGER (RQ-VAE)", "LETTER-TIGER", "TIGER, cf"]
+    assert list(records.at_own_settings(league)) == [
+        "Markov floor",
+        "TIGER (RQ-VAE)",
+        "LETTER-TIGER",
+        "TIGER, cf",
+    ]
 
 
 def test_differences_seed_by_seed_are_paired_by_seed(tmp_path):
@@ -170,7 +214,9 @@ def test_differences_seed_by_seed_are_paired_by_seed(tmp_path):
     letter, plain = (records.runs_of(league, tokenizer=name) for name in ("letter", "plain"))
     found = records.by_seed(letter, plain, "R@10", "in")
     values = [{one.seed: one.values("R@10").mean() for one in runs} for runs in (letter, plain)]
-    assert found.to_dict() == pytest.approx({seed: values[0][seed] - values[1][seed] for seed in (1, 2)})
+    assert found.to_dict() == pytest.approx(
+        {seed: values[0][seed] - values[1][seed] for seed in (1, 2)}
+    )
 
 
 def test_differences_seed_by_seed_are_of_the_side_asked_for(league):
@@ -178,7 +224,10 @@ def test_differences_seed_by_seed_are_of_the_side_asked_for(league):
     letter, plain = found[records.LETTER], found[records.PLAIN]
     pairs = list(zip(letter, plain, strict=True))
     for side in ("in", "out"):
-        wanted = [one.values("R@10", side).mean() - other.values("R@10", side).mean() for one, other in pairs]
+        wanted = [
+            one.values("R@10", side).mean() - other.values("R@10", side).mean()
+            for one, other in pairs
+        ]
         assert records.by_seed(letter, plain, "R@10", side).tolist() == pytest.approx(wanted)
 
 
@@ -197,7 +246,9 @@ def test_only_folders_of_records_are_read(monkeypatch, tmp_path):
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     assert records.folders() == [tmp_path / "runs"]
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert records.folders("mine") == [Path("mine")] and records.folders("~/mine") == [tmp_path / "mine"]
+    assert records.folders("mine") == [Path("mine")] and records.folders("~/mine") == [
+        tmp_path / "mine"
+    ]
 
 
 def test_seeds_that_answered_a_question_asked_before_are_not_among_those_that_raised_it():

@@ -1,4 +1,6 @@
-"""Our identifiers beside released ones: one measure for all, and clear words where files are missing."""
+"""Our identifiers beside released ones: one measure for all, and clear words where files are
+missing.
+"""
 
 from pathlib import Path
 
@@ -7,9 +9,14 @@ import pytest
 
 from letterlib.analysis.collaborative_signal import nearest_neighbours
 from letterlib.errors import LetterError
-from letterlib.experiments import released_comparison
-from letterlib.experiments.released_comparison import compare_identifiers, distinct_rows, measures, released_folder
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.pipeline import released_comparison
+from letterlib.pipeline.released_comparison import (
+    compare_identifiers,
+    distinct_rows,
+    measures,
+    released_folder,
+)
+from letterlib.tokenizer.identifiers import Identifiers
 
 
 class FakePipeline:
@@ -51,7 +58,9 @@ def test_every_set_of_identifiers_gets_the_same_measures_and_a_judge_of_another_
 
 
 def test_measures_of_identifiers_that_follow_one_of_two_spaces():
-    """Items in two blocks of one space, and pairs across the blocks in the other: codes follow the blocks."""
+    """Items in two blocks of one space, and pairs across the blocks in the other: codes follow the
+    blocks.
+    """
     block = np.repeat([0, 1], 4)
     meaning = nearest_neighbours(np.stack([1 - block, block, np.arange(8) / 100], axis=1))
     audience = nearest_neighbours(np.eye(4)[np.arange(8) % 4])
@@ -69,7 +78,10 @@ def test_a_folder_without_released_identifiers_is_one_clear_line(tmp_path):
 
 
 def test_the_released_folder_is_found_or_none(tmp_path, monkeypatch):
-    assert released_folder(str(tmp_path)) is None and released_folder(str(tmp_path / "nowhere")) is None
+    assert (
+        released_folder(str(tmp_path)) is None
+        and released_folder(str(tmp_path / "nowhere")) is None
+    )
     (tmp_path / "Beauty.index.json").write_text("{}")
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert released_folder(str(tmp_path)) == released_folder(f"~/{tmp_path.name}") == tmp_path

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from letterlib.generation.alignment import TASKS, Example
-from letterlib.generation.response_groups import response_groups
+from letterlib.generators.alignment import TASKS, Example
+from letterlib.generators.response_groups import response_groups
 
 END = 2
 
@@ -21,7 +21,11 @@ def drawn(n: int) -> list[Example]:
 def test_every_token_is_there_once_and_less_than_half_is_padding():
     examples = drawn(20)
     groups, targets, tasks = response_groups(examples, END)
-    rows = [row[mask].tolist() for tokens, real, _ in groups for row, mask in zip(tokens, real, strict=True)]
+    rows = [
+        row[mask].tolist()
+        for tokens, real, _ in groups
+        for row, mask in zip(tokens, real, strict=True)
+    ]
     assert sorted(rows) == sorted(one.tokens.tolist() for one in examples)
     assert all(real.float().mean(1).min() > 0.5 for _, real, _ in groups)
     assert len(targets) == len(tasks) == sum(int(one.response.sum()) for one in examples)

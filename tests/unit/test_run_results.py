@@ -14,10 +14,10 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.evaluate import Evaluation
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments.brief import PARAMETERS, fault, hits_in_brief, users_in_brief
-from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.run_export import export, frame, in_print, provenance
-from letterlib.experiments.run_results import (
+from letterlib.pipeline.brief import PARAMETERS, fault, hits_in_brief, users_in_brief
+from letterlib.pipeline.parameters import RunParameters
+from letterlib.pipeline.run_export import export, frame, in_print, provenance
+from letterlib.pipeline.run_results import (
     RunResult,
     best,
     by_setting,
@@ -28,8 +28,8 @@ from letterlib.experiments.run_results import (
     summary,
     target_groups,
 )
-from letterlib.experiments.tables import RESAMPLING_SEED
-from letterlib.files import write_json
+from letterlib.pipeline.tables import RESAMPLING_SEED
+from letterlib.store import write_json
 
 COMMITTED = Path(__file__).resolve().parents[2] / "experiments" / "results"
 USERS = np.repeat(np.arange(40), 3)
@@ -41,27 +41,51 @@ def evaluation(seed: int, share: float, users=USERS) -> Evaluation:
     return Evaluation(ranks, users, np.full(len(users), "head"), {"validity": 1.0})
 
 
-def result(one: Evaluation, other: Evaluation | None = None, total: int = len(USERS), **values) -> RunResult:
-    """A record as `runs.run` writes it, of these evaluations with the history left in and filtered out."""
+def result(
+    one: Evaluation, other: Evaluation | None = None, total: int = len(USERS), **values
+) -> RunResult:
+    """A record as `runs.run` writes it, of these evaluations with the history left in and filtered
+    out.
+    """
     other = one if other is None else other
     asked = RunParameters.checked(**values)
-    return RunResult({
-        "parameters": asked.resolved,
-        "system": asked.system,
-        "label": asked.label,
-        "dataset": {"fingerprint": asked.dataset, "held out": 5},
-        "metrics": {"history in": one.metrics(), "history out": other.metrics()},
-        "validation N@10": None if asked.tokenizer == "none" else float(one.hits(10).mean()),
-        "stages": [{"name": "semantic", "seconds": 99.0}, {"name": asked.system, "seconds": 1.0},
-                   {"name": f"evaluation-{asked.system}", "seconds": 0.5}],
-        "weights": 3, "seconds": 0.0, "peak memory MiB": 700, "device": "cpu", "commit": "abc", "failures": 0,
-        "cases": {"total": total, "answered": len(one.users), "users": users_in_brief(one.users)},
-        "hits": {"history in": hits_in_brief(one.ranks), "history out": hits_in_brief(other.ranks)},
-    })  # fmt: skip
+    return RunResult(
+        {
+            "parameters": asked.resolved,
+            "system": asked.system,
+            "label": asked.label,
+            "dataset": {"fingerprint": asked.dataset, "held out": 5},
+            "metrics": {"history in": one.metrics(), "history out": other.metrics()},
+            "validation N@10": None if asked.tokenizer == "none" else float(one.hits(10).mean()),
+            "stages": [
+                {"name": "semantic", "seconds": 99.0},
+                {"name": asked.system, "seconds": 1.0},
+                {"name": f"evaluation-{asked.system}", "seconds": 0.5},
+            ],
+            "weights": 3,
+            "seconds": 0.0,
+            "peak memory MiB": 700,
+            "device": "cpu",
+            "commit": "abc",
+            "failures": 0,
+            "cases": {
+                "total": total,
+                "answered": len(one.users),
+                "users": users_in_brief(one.users),
+            },
+            "hits": {
+                "history in": hits_in_brief(one.ranks),
+                "history out": hits_in_brief(other.ranks),
+            },
+        }
+    )
 
 
 def several(seeds, share, offset=0, **values):
-    return [result(evaluation(offset + s, share), evaluation(50 + offset + s, share), seed=s, **values) for s in seeds]
+    return [
+        result(evaluation(offset + s, share), evaluation(50 + offset + s, share), seed=s, **values)
+        for s in seeds
+    ]
 
 
 @pytest.mark.parametrize("history", ["in", "out"])
@@ -84,7 +108,9 @@ def test_a_comparison_is_the_paired_bootstrap_of_the_full_evaluations(metric, hi
 
 def test_a_comparison_for_one_group_of_targets_has_the_figures_of_the_records(tmp_path):
     records = load_results(COMMITTED / "movielens-ablation")
-    letter, plain = (select(records, [f"tokenizer={name}", "tau=1"]) for name in ("letter", "plain"))
+    letter, plain = (
+        select(records, [f"tokenizer={name}", "tau=1"]) for name in ("letter", "plain")
+    )
     for group in ("head", "middle", "tail"):
         found = compare(letter, plain, targets=group, cache_dir=tmp_path)
         for side, runs in ((found.first, letter), (found.second, plain)):
@@ -98,12 +124,17 @@ def test_a_comparison_for_one_group_of_targets_has_the_figures_of_the_records(tm
     data = letter[0].record["dataset"] | {"fingerprint": "0"}
     elsewhere = [RunResult(run.record | {"dataset": data}) for run in (*letter, *plain)]
     with pytest.raises(LetterError, match="movielens: the runs are of other data"):
-        compare(elsewhere[: len(letter)], elsewhere[len(letter) :], targets="tail", cache_dir=tmp_path)
+        compare(
+            elsewhere[: len(letter)], elsewhere[len(letter) :], targets="tail", cache_dir=tmp_path
+        )
 
 
 def test_the_groups_of_targets_are_read_from_the_data_below_the_root(tmp_path):
     dataset = load_dataset("made", write_made_data(tmp_path / "made"))
-    record = {"parameters": {"dataset": "made"}, "dataset": {"fingerprint": dataset.fingerprint, "held out": 2}}
+    record = {
+        "parameters": {"dataset": "made"},
+        "dataset": {"fingerprint": dataset.fingerprint, "held out": 2},
+    }
     split = dataset.split(2)
     counts, targets = split.train_counts, split.cases("test").targets
     groups = target_groups(RunResult(record), tmp_path, tmp_path / "cache")
@@ -137,7 +168,9 @@ def test_only_seeds_and_cases_that_both_have_are_compared():
 
 def test_what_cannot_be_compared_says_why():
     letter, plain = several((0, 1), 0.5), several((0, 1), 0.3, tokenizer="plain")
-    with pytest.raises(LetterError, match=r"second side has 2 settings.*tokenizer \(letter, plain\)"):
+    with pytest.raises(
+        LetterError, match=r"second side has 2 settings.*tokenizer \(letter, plain\)"
+    ):
         compare(letter, letter + plain)
     with pytest.raises(LetterError, match="no seed in common"):
         compare(letter, several((2,), 0.3, tokenizer="plain"))
@@ -148,7 +181,10 @@ def test_what_cannot_be_compared_says_why():
         one.record["dataset"]["held out"] = 1
     with pytest.raises(LetterError, match="held out"):
         compare(letter, other_split)
-    one, eight = ([result(evaluation(0, 0.5, USERS[:n]), total=120, tau=tau)] for n, tau in ((1, 0.8), (8, 0.9)))
+    one, eight = (
+        [result(evaluation(0, 0.5, USERS[:n]), total=120, tau=tau)]
+        for n, tau in ((1, 0.8), (8, 0.9))
+    )
     assert not np.intersect1d(one[0].cases, eight[0].cases).size
     with pytest.raises(LetterError, match="no case in common"):
         compare(one, eight)
@@ -159,7 +195,11 @@ def test_what_cannot_be_compared_says_why():
 
 
 def test_records_are_read_from_folders_below_and_each_counts_once(tmp_path):
-    for folder, one in (("a", several((1,), 0.5)[0]), ("a/b", several((0,), 0.5)[0]), ("c", several((0,), 0.5)[0])):
+    for folder, one in (
+        ("a", several((1,), 0.5)[0]),
+        ("a/b", several((0,), 0.5)[0]),
+        ("c", several((0,), 0.5)[0]),
+    ):
         write_json(tmp_path / folder / f"seed-{one.seed}.json", one.record)
     (tmp_path / "a" / "seed-0.ipynb").write_text("{}")
     assert [one.seed for one in load_results(tmp_path)] == [0, 1]
@@ -176,7 +216,9 @@ def test_a_record_that_is_being_written_or_whose_writer_was_killed_is_passed_ove
 def test_a_folder_that_is_missing_or_holds_something_else(tmp_path):
     with pytest.raises(LetterError, match="no such folder"):
         load_results(tmp_path / "none")
-    with pytest.raises(LetterError, match="no finished run here; letterlib grid FILE --run makes some"):
+    with pytest.raises(
+        LetterError, match="no finished run here; letterlib grid FILE --run makes some"
+    ):
         load_results(tmp_path)
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(LetterError, match="x.json: not the record of a run"):
@@ -206,7 +248,13 @@ def test_rows_stand_in_the_order_of_the_table_of_systems(tmp_path):
     systems = list(summary(load_results(tmp_path))["system"])
     assert systems == ["Markov floor", "SASRec (tuned)", "TIGER (RQ-VAE)", "LETTER-TIGER"]
     figures = [name for name in summary(load_results(tmp_path)) if "@" in name]
-    assert [name.split(",")[0].split(" ")[0] for name in figures] == ["R@5", "R@10", "N@5", "N@10", "R@10"]
+    assert [name.split(",")[0].split(" ")[0] for name in figures] == [
+        "R@5",
+        "R@10",
+        "N@5",
+        "N@10",
+        "R@10",
+    ]
 
 
 def test_no_runs_at_all_have_no_summary():
@@ -224,7 +272,9 @@ def test_two_records_of_one_run_under_different_names_are_refused(tmp_path):
 
 
 def test_runs_are_chosen_by_parameters_however_a_number_is_spelt():
-    runs = several((0, 1), 0.5) + several((0,), 0.5, tau=0.8) + several((0,), 0.5, tokenizer="plain")
+    runs = (
+        several((0, 1), 0.5) + several((0,), 0.5, tau=0.8) + several((0,), 0.5, tokenizer="plain")
+    )
     assert len(select(runs, ["tau=1"])) == 3 and len(select(runs, ["tau=.80", "seed=0"])) == 1
     assert len(select(runs, ["tokenizer=plain"])) == 1 and len(select(runs, [])) == 4
     options = several((0,), 0.5, options=["tiger.epochs=3"])
@@ -278,38 +328,59 @@ def test_the_summarys_columns_are_means_over_seeds_of_the_side_they_name():
 
 def made_by(code, runs):
     for one in runs:
-        one.record.update(code=code, stages=[stage | {"code": code} for stage in one.record["stages"]])
+        one.record.update(
+            code=code, stages=[stage | {"code": code} for stage in one.record["stages"]]
+        )
     return runs
 
 
 def test_runs_that_different_code_has_made_are_compared_and_it_is_said():
     letter, plain = several((0, 1), 0.5), several((0, 1), 0.3, tokenizer="plain")
     said = "Not all of these runs and their stages are known to be by the same code"
-    assert said not in compare(letter, plain).origins + in_print(letter + plain), "no record says anything"
+    assert said not in compare(letter, plain).origins + in_print(letter + plain), (
+        "no record says anything"
+    )
     made_by("a", letter)
-    assert said in compare(letter, plain).origins and said in in_print(letter + plain), "and the older do not say"
+    assert said in compare(letter, plain).origins and said in in_print(letter + plain), (
+        "and the older do not say"
+    )
     made_by("a", plain)
     assert said not in compare(letter, plain).origins + in_print(letter + plain)
     made_by("b", letter[1:])
     assert said in in_print(letter + plain) and compare(letter, plain).origins.startswith(said)
     assert said not in compare(letter, plain[:1]).origins, "seed 1 is not compared"
     plain[0].record["stages"][0]["code"] = "b"  # which was found in the cache
-    assert said in compare(letter, plain[:1]).origins and said not in str(compare(letter, plain[:1]))
+    assert said in compare(letter, plain[:1]).origins and said not in str(
+        compare(letter, plain[:1])
+    )
     assert frame([letter[0], plain[0]])["code"].tolist() == ["a", "a b"]
 
 
-@pytest.mark.parametrize("folder", ["beauty", "complete-journey", "movielens-ablation", "movielens-sweeps"])
+@pytest.mark.parametrize(
+    "folder", ["beauty", "complete-journey", "movielens-ablation", "movielens-sweeps"]
+)
 def test_in_a_terminal_the_summary_is_narrow_and_nothing_is_lost(folder):
     runs = load_results(COMMITTED / folder)
     table, text = summary(runs), in_print(runs)
-    assert max(map(len, text.splitlines())) <= 120 < max(map(len, table.to_string(index=False).splitlines()))
+    assert (
+        max(map(len, text.splitlines()))
+        <= 120
+        < max(map(len, table.to_string(index=False).splitlines()))
+    )
     above, rows, below = (text + "\n\n").split("\n\n")[:3]
     assert len(rows.splitlines()) == 1 + len(table)
     words = " ".join(above.split())
     for name in ("seeds", "cases"):
-        assert (f" {name}={table[name][0]}" in words) == (table[name].nunique() == 1) == (name not in rows.split())
+        assert (
+            (f" {name}={table[name][0]}" in words)
+            == (table[name].nunique() == 1)
+            == (name not in rows.split())
+        )
     for name in set(table) & set(RunParameters.model_fields):
-        assert name in rows.split("\n")[0].split() or name in below.split("(letterlib results export")[0]
+        assert (
+            name in rows.split("\n")[0].split()
+            or name in below.split("(letterlib results export")[0]
+        )
     for options in filter(None, table["options"] if "options" in table else []):
         assert options in " ".join(below.split())
     for interval_ in (*table["R@10 [95%]"], *table["R@10, history out [95%]"]):
@@ -317,13 +388,24 @@ def test_in_a_terminal_the_summary_is_narrow_and_nothing_is_lost(folder):
 
 
 def test_what_tells_rows_of_one_system_apart_is_never_left_out():
-    long = [f"tiger.{name}" for name in ("d_ff=64", "d_head=16", "dropout=0.2", "examples=400", "history=5")]
+    long = [
+        f"tiger.{name}"
+        for name in ("d_ff=64", "d_head=16", "dropout=0.2", "examples=400", "history=5")
+    ]
     runs = several((0,), 0.5, tau=0.8) + several((0,), 0.5, tau=0.9, options=long)
     runs += several((0,), 0.5, tokenizer="plain", dataset="complete-journey")
     above, rows, below = in_print(runs).split("\n\n")
     header = rows.splitlines()[0].split()
-    assert {"dataset", "tau", "options"} <= set(header) and not {"tokenizer", "alpha", "seeds"} & set(header)
-    assert " seeds=1 cases=120" in above and "(1) " + " ".join(sorted(long)) in below and " (1) " in rows
+    assert {"dataset", "tau", "options"} <= set(header) and not {
+        "tokenizer",
+        "alpha",
+        "seeds",
+    } & set(header)
+    assert (
+        " seeds=1 cases=120" in above
+        and "(1) " + " ".join(sorted(long)) in below
+        and " (1) " in rows
+    )
 
 
 def test_the_best_is_chosen_by_validation_over_all_seeds_and_never_by_test():
@@ -355,7 +437,9 @@ def test_runs_of_two_data_sets_under_one_name_are_not_averaged():
     runs = several((0, 1), 0.5)
     assert mean_interval(runs).mean > 0
     runs[1].record["dataset"]["fingerprint"] = "another"
-    with pytest.raises(LetterError, match="the fingerprint is movielens .*seed 0.* and another .*seed 1"):
+    with pytest.raises(
+        LetterError, match="the fingerprint is movielens .*seed 0.* and another .*seed 1"
+    ):
         mean_interval(runs)
     with pytest.raises(LetterError, match="different data"):
         compare(runs, several((0, 1), 0.3, tokenizer="plain"))
@@ -392,16 +476,23 @@ def test_a_comparison_of_sides_from_different_devices_says_so():
     assert "computed" not in compare(letter, plain).origins
     for one in letter:
         one.record["device"] = "cuda: H100"
-    assert "The first was computed on cuda: H100, the second on cpu:" in compare(letter, plain).origins
+    assert (
+        "The first was computed on cuda: H100, the second on cpu:" in compare(letter, plain).origins
+    )
     letter[0].record["device"] = plain[0].record["device"] = "cpu; cuda: H100"  # from a cache
-    assert "first was computed on cpu; cuda: H100, the second on cpu; cuda: H100" not in compare(letter, plain).origins
+    assert (
+        "first was computed on cpu; cuda: H100, the second on cpu; cuda: H100"
+        not in compare(letter, plain).origins
+    )
     assert provenance(letter + plain) == ["Computed on cpu; cuda: H100."]
     del plain[0].record["device"], plain[1].record["device"]
     assert "computed" not in compare(letter, plain).origins, "nothing is known of it"
 
 
 @pytest.mark.parametrize(
-    "change", [lambda one: one["dataset"].pop("held out"), lambda one: one.update(config=None)], ids=["split", "config"]
+    "change",
+    [lambda one: one["dataset"].pop("held out"), lambda one: one.update(config=None)],
+    ids=["split", "config"],
 )
 def test_an_unsigned_record_that_lacks_what_is_read_later_is_refused(change):
     record = several((0,), 0.5)[0].record
@@ -416,8 +507,12 @@ def test_a_table_of_runs_says_where_its_figures_come_from(tmp_path):
     for one, device in zip(runs, ("cuda: H100", "cpu: 2 threads"), strict=True):
         one.record["dataset"]["source"] = "100% of 5_core"
         one.record["config"], one.record["device"] = {"encoder": "minilm"}, device
-    where = "Data: 100% of 5_core. Item text is read by minilm. Computed on cpu: 2 threads; cuda: H100."
-    assert where == " ".join(provenance(runs)) and where in export(runs, tmp_path / "a.md").read_text()
+    where = (
+        "Data: 100% of 5_core. Item text is read by minilm. Computed on cpu: 2 threads; cuda: H100."
+    )
+    assert (
+        where == " ".join(provenance(runs)) and where in export(runs, tmp_path / "a.md").read_text()
+    )
     assert where in " ".join(in_print(runs).split())
     assert r"100\% of 5\_core. Item text" in export(runs, tmp_path / "a.tex").read_text()
 
@@ -426,7 +521,9 @@ def test_a_table_of_runs_says_where_its_figures_come_from(tmp_path):
 def test_an_export_never_replaces_a_file(tmp_path, ending):
     mine = tmp_path / f"mine.{ending}"
     mine.write_text("notes of mine")
-    with pytest.raises(LetterError, match=f"mine.{ending}: another file is there already; move it away"):
+    with pytest.raises(
+        LetterError, match=f"mine.{ending}: another file is there already; move it away"
+    ):
         export(several((0,), 0.5), mine)
     assert mine.read_text() == "notes of mine"
 
@@ -441,12 +538,16 @@ def test_an_exported_row_has_both_sides_the_options_and_the_cases_answered():
 
 
 def test_one_run_with_two_results_is_refused_and_a_copy_counts_once(tmp_path):
-    """Two machines may round differently; whose figures a table showed would depend on the names of folders."""
+    """Two machines may round differently; whose figures a table showed would depend on the names of
+    folders.
+    """
     for folder, rate in (("a", 0.5), ("b", 0.2)):
         write_json(tmp_path / folder / "run.json", several((0,), rate)[0].record)
     write_json(tmp_path / "c" / "run.json", several((0,), 0.5)[0].record)
     assert len(load_results(tmp_path / "a", tmp_path / "c")) == 1
-    with pytest.raises(LetterError, match="b/run.json and .*a/run.json: the same run with two results"):
+    with pytest.raises(
+        LetterError, match="b/run.json and .*a/run.json: the same run with two results"
+    ):
         load_results(tmp_path / "a", tmp_path / "b")
 
 
@@ -487,6 +588,26 @@ def test_a_folder_may_be_named_from_inside_or_be_hidden(tmp_path, monkeypatch):
 def test_an_exported_row_says_what_a_run_cost_and_where_it_was_made():
     one = several((4,), 0.5)[0]
     row = frame([one]).iloc[0]
-    kept = ("label", "seed", "weights", "peak memory MiB", "commit", "failures", "machine", "data", "seconds")
-    assert [row[name] for name in kept] == ["LETTER-TIGER", 4, 3, 700, "abc", 0, "cpu", "movielens", 1.5]
+    kept = (
+        "label",
+        "seed",
+        "weights",
+        "peak memory MiB",
+        "commit",
+        "failures",
+        "machine",
+        "data",
+        "seconds",
+    )
+    assert [row[name] for name in kept] == [
+        "LETTER-TIGER",
+        4,
+        3,
+        700,
+        "abc",
+        0,
+        "cpu",
+        "movielens",
+        1.5,
+    ]
     assert row["validation N@10"] == one.record["validation N@10"]

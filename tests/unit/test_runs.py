@@ -1,4 +1,6 @@
-"""One run: done once, kept whole, retried when it failed, and shared by processes that want the same."""
+"""One run: done once, kept whole, retried when it failed, and shared by processes that want the
+same.
+"""
 
 import errno
 import json
@@ -21,8 +23,8 @@ from letterlib.analysis.collaborative_signal import item_similarities, nearest_n
 from letterlib.data import load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.metrics import ABSENT
-from letterlib.experiments import runs
-from letterlib.experiments.brief import (
+from letterlib.pipeline import runs
+from letterlib.pipeline.brief import (
     PARAMETERS,
     fault,
     hits_in_brief,
@@ -30,13 +32,13 @@ from letterlib.experiments.brief import (
     users_at_length,
     users_in_brief,
 )
-from letterlib.experiments.cache import Cache
-from letterlib.experiments.grid import Grid, check_data
-from letterlib.experiments.parameters import RunParameters
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.run_results import load_results
-from letterlib.experiments.runs import failures, record_path, run
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.grid import Grid, check_data
+from letterlib.pipeline.parameters import RunParameters
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.run_results import load_results
+from letterlib.pipeline.runs import failures, record_path, run
+from letterlib.tokenizer.identifiers import Identifiers
 
 
 @pytest.fixture(scope="module")
@@ -52,25 +54,44 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def settings(data, cache, tmp_path):
-    return {"data_dir": data, "out_dir": tmp_path / "out", "cache_dir": cache, "say": lambda line: None}
+    return {
+        "data_dir": data,
+        "out_dir": tmp_path / "out",
+        "cache_dir": cache,
+        "say": lambda line: None,
+    }
 
 
 def content_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file with its time and size. Locks and the files themselves are the same as long as nothing is touched."""
-    return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()}
+    """Every file with its time and size. Locks and the files themselves are the same as long as
+    nothing is touched.
+    """
+    return {
+        str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def test_a_record_holds_what_was_asked_what_came_out_and_what_it_cost(settings):
     asked = small_run()
     record = run(asked, **settings)
     assert record == json.loads(record_path(asked, settings["out_dir"]).read_text())
-    assert record["parameters"] == asked.resolved and record["system"] == "letter-tiger" and record["failures"] == 0
+    assert (
+        record["parameters"] == asked.resolved
+        and record["system"] == "letter-tiger"
+        and record["failures"] == 0
+    )
     assert record["config"]["tiger"]["epochs"] == 6 and "caser" not in record["config"]
     assert {one["name"] for one in record["stages"]} == {
-        "semantic", "sasrec-32", "tokenizer-letter", "letter-tiger", "evaluation-letter-tiger",
-    }  # fmt: skip
+        "semantic",
+        "sasrec-32",
+        "tokenizer-letter",
+        "letter-tiger",
+        "evaluation-letter-tiger",
+    }
     assert all(one["seconds"] >= 0 and one["peak_memory_mb"] > 10 for one in record["stages"])
-    assert {"python", "torch", "letterlib"} <= set(record["versions"]) and record["device"].startswith("cpu")
+    assert {"python", "torch", "letterlib"} <= set(record["versions"]) and record[
+        "device"
+    ].startswith("cpu")
     assert record["validation N@10"] == max(score for _, score in record["validations"])
     assert {one["code"] for one in (record, *record["stages"])} == {runs.code()}
 
@@ -85,32 +106,50 @@ def test_a_notebook_s_folders_may_begin_with_a_tilde(data, tmp_path, monkeypatch
     record = run(asked, **{name: Path(one) for name, one in folders.items()})
     assert record == json.loads((tmp_path / "out" / f"{asked.key}.json").read_text())
     assert (tmp_path / "cache" / "mf").is_dir() and load_results("~/out")[0].record == record
-    assert load_dataset("movielens", None, Path("~/cache/data")).n_items and (tmp_path / "cache" / "data").is_dir()
+    assert (
+        load_dataset("movielens", None, Path("~/cache/data")).n_items
+        and (tmp_path / "cache" / "data").is_dir()
+    )
     assert sorted(one.name for one in tmp_path.iterdir()) == ["cache", "made", "out"]
 
 
 def test_a_record_says_how_the_tokenizer_turned_out(settings, data):
     asked = small_run()
     figures = run(asked, **settings)["identifiers"]
-    pipeline = Pipeline(asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None))
+    pipeline = Pipeline(
+        asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None)
+    )
     tokenizer = pipeline.tokenizer("letter")
     own = Identifiers(tokenizer.codes_before_repair(), tokenizer.identifiers().level_sizes)
     repaired = tokenizer.identifiers()
-    assert figures["sharing an identifier"] == {"before": own.n_colliding, "after": repaired.n_colliding}
-    assert figures["codes in use"] == [s - d for s, d in zip(own.level_sizes, own.dead_codes, strict=True)]
-    assert figures["perplexity"] == pytest.approx([perplexity(np.bincount(codes)) for codes in own.codes.T])
-    signal = item_similarities(own.codes, nearest_neighbours(pipeline.collaborative().vectors)).mean()
+    assert figures["sharing an identifier"] == {
+        "before": own.n_colliding,
+        "after": repaired.n_colliding,
+    }
+    assert figures["codes in use"] == [
+        s - d for s, d in zip(own.level_sizes, own.dead_codes, strict=True)
+    ]
+    assert figures["perplexity"] == pytest.approx(
+        [perplexity(np.bincount(codes)) for codes in own.codes.T]
+    )
+    signal = item_similarities(
+        own.codes, nearest_neighbours(pipeline.collaborative().vectors)
+    ).mean()
     assert figures["collaborative signal"] == pytest.approx(signal)
     cases = pipeline.split.cases("test")
     scores = pipeline.sasrec_32().user_states(cases.without_targets()) @ tokenizer.quantised().T
     best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-    assert figures["ranking R@10"] == pytest.approx((best == cases.targets[:, None]).any(axis=1).mean())
+    assert figures["ranking R@10"] == pytest.approx(
+        (best == cases.targets[:, None]).any(axis=1).mean()
+    )
 
 
 def test_a_record_says_what_codes_that_were_not_trained_here_are_like(settings, data):
     asked = small_run(tokenizer="random", options=["tiger.epochs=3"])
     figures = run(asked, **settings)["identifiers"]
-    pipeline = Pipeline(asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None))
+    pipeline = Pipeline(
+        asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None)
+    )
     codes = pipeline.identifiers("random").codes
     assert figures["sharing an identifier"] == {"after": pipeline.identifiers("random").n_colliding}
     assert figures["codes in use"] == [len(np.unique(one)) for one in codes.T]
@@ -122,10 +161,14 @@ def test_a_record_says_what_codes_that_were_not_trained_here_are_like(settings, 
 def test_the_compact_hits_give_back_every_figure_of_the_evaluation(settings, data, history):
     asked = small_run()
     record = run(asked, **settings)
-    pipeline = Pipeline(asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None))
+    pipeline = Pipeline(
+        asked.config, data_dir=data, cache=Cache(settings["cache_dir"], say=lambda line: None)
+    )
     evaluation = pipeline.evaluation("letter-tiger", history=history)
     n = record["cases"]["answered"]
-    assert np.array_equal(ranks_at_length(record["hits"][f"history {history}"], n), evaluation.ranks)
+    assert np.array_equal(
+        ranks_at_length(record["hits"][f"history {history}"], n), evaluation.ranks
+    )
     assert np.array_equal(users_at_length(record["cases"]["users"]), evaluation.users)
     assert record["metrics"][f"history {history}"] == evaluation.metrics()
 
@@ -133,7 +176,11 @@ def test_the_compact_hits_give_back_every_figure_of_the_evaluation(settings, dat
 @pytest.mark.parametrize(
     ("changes", "system", "has"),
     [
-        ({"tokenizer": "none", "generator": "popularity"}, "popularity", {"weights": 0, "identifiers": None}),
+        (
+            {"tokenizer": "none", "generator": "popularity"},
+            "popularity",
+            {"weights": 0, "identifiers": None},
+        ),
         ({"tokenizer": "none", "generator": "sasrec-tuned"}, "sasrec-tuned", {"identifiers": None}),
         ({"tokenizer": "co-occurrence"}, "p5-cid", {"identifiers": None}),
     ],
@@ -166,7 +213,9 @@ def test_a_record_that_other_code_has_made_says_so_when_it_is_found(settings, mo
     assert ["(by other code)" in line for line in said] == [False, True]
 
 
-def test_a_record_in_a_folder_that_may_only_be_read_is_found_and_no_run_is_begun_for_it(settings, cache, monkeypatch):
+def test_a_record_in_a_folder_that_may_only_be_read_is_found_and_no_run_is_begun_for_it(
+    settings, cache, monkeypatch
+):
     asked, said = small_run(), []
     first = run(asked, **settings)
     before = content_of(cache) | content_of(settings["out_dir"])
@@ -174,18 +223,28 @@ def test_a_record_in_a_folder_that_may_only_be_read_is_found_and_no_run_is_begun
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("letterlib.files.FileLock.acquire", refuse)
+    monkeypatch.setattr("letterlib.store.FileLock.acquire", refuse)
     assert run(asked, **settings | {"say": said.append}) == first and "found" in said[0]
-    with pytest.raises(LetterError, match="seed 1 is not done.*cannot write here .Read-only.*--out-dir names another"):
+    with pytest.raises(
+        LetterError,
+        match="seed 1 is not done.*cannot write here .Read-only.*--out-dir names another",
+    ):
         run(small_run(seed=1), **settings)
     assert content_of(cache) | content_of(settings["out_dir"]) == before
 
 
 def test_any_figure_of_a_record_that_has_changed_is_noticed(settings):
-    """A bit in a validation would change what `results best` chooses, one in tau or a label what is shown."""
+    """A bit in a validation would change what `results best` chooses, one in tau or a label what is
+    shown.
+    """
     record = run(small_run(), **settings)
     assert fault(record, PARAMETERS) == ""
-    for part, value in {"validation N@10": 0.9, "label": "LETTER-TIGES", "seconds": 1.0, "digest": "0" * 16}.items():
+    for part, value in {
+        "validation N@10": 0.9,
+        "label": "LETTER-TIGES",
+        "seconds": 1.0,
+        "digest": "0" * 16,
+    }.items():
         assert "something in it has changed" in fault(record | {part: value}, PARAMETERS), part
     del record["digest"]  # as of the first records
     assert fault(record, PARAMETERS) == ""
@@ -206,7 +265,9 @@ def test_a_record_under_the_name_of_another_run_is_not_taken_for_it(settings):
     run(one, **settings)
     path = record_path(one, settings["out_dir"])
     wrong = path.rename(record_path(other, settings["out_dir"]))
-    with pytest.raises(LetterError, match="the record of another run .*seed 0.; give it its own name back"):
+    with pytest.raises(
+        LetterError, match="the record of another run .*seed 0.; give it its own name back"
+    ):
         run(other, **settings)
     assert wrong.exists(), "it may be the only copy"
 
@@ -224,7 +285,9 @@ def test_a_record_that_cannot_be_read_for_a_moment_is_not_made_again(settings, m
     assert path.read_bytes() == before
 
 
-def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(settings, data, tmp_path, monkeypatch):
+def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(
+    settings, data, tmp_path, monkeypatch
+):
     asked = small_run()
     run(asked, **settings)
     other = tmp_path / "other"
@@ -234,7 +297,10 @@ def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(s
     file.write_text(json.dumps({user: items[::-1] for user, items in lists.items()}))
     with pytest.raises(LetterError, match="other content than .*other has now.*--out-dir"):
         run(asked, **settings | {"data_dir": other})
-    grid, where = Grid("a list", [asked, small_run(seed=1)]), ([settings["out_dir"]] * 2, settings["cache_dir"])
+    grid, where = (
+        Grid("a list", [asked, small_run(seed=1)]),
+        ([settings["out_dir"]] * 2, settings["cache_dir"]),
+    )
     check_data(grid, [data, data], *where)
     with pytest.raises(LetterError, match=f"{asked.key}.json: the record of .* with other content"):
         check_data(grid, [other, other], *where)
@@ -248,10 +314,15 @@ def test_a_record_made_with_other_identifiers_is_not_taken_for_this_run(settings
     shutil.copytree(data, folder)
     (lists,) = folder.glob("*.inter.json")
     file = lists.with_name(lists.name.replace(".inter.", ".index."))
-    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(256)[:30], (4, 4, 4, 4)), axis=1)
+    codes = np.stack(
+        np.unravel_index(np.random.default_rng(0).permutation(256)[:30], (4, 4, 4, 4)), axis=1
+    )
     Identifiers(codes, (256,) * 4).save(file)
     sizes = ("tiger.epochs=1", "tiger.examples=40")
-    asked, there = small_run(tokenizer="released", options=sizes, codes=None), settings | {"data_dir": folder}
+    asked, there = (
+        small_run(tokenizer="released", options=sizes, codes=None),
+        settings | {"data_dir": folder},
+    )
     assert list(run(asked, **there)["files"]) == ["file of identifiers"]
     run(asked, **there)  # found
     Identifiers(codes[::-1], (256,) * 4).save(file)
@@ -279,17 +350,29 @@ def test_a_failed_run_keeps_its_error_and_is_tried_again(settings, monkeypatch):
     assert run(asked, **settings)["failures"] == 2
 
 
-def test_a_reason_that_breaks_its_line_and_a_damaged_line_do_not_keep_a_run_from_being_recorded(settings, monkeypatch):
-    """JSON writes U+2028 as it is, and str.splitlines cuts there: of what failed once nothing could be recorded."""
+def test_a_reason_that_breaks_its_line_and_a_damaged_line_do_not_keep_a_run_from_being_recorded(
+    settings, monkeypatch
+):
+    """JSON writes U+2028 as it is, and str.splitlines cuts there: of what failed once nothing could
+    be recorded.
+    """
     asked = small_run()
     with monkeypatch.context() as patched:
-        patched.setattr(Pipeline, "evaluation", lambda *_, **__: (_ for _ in ()).throw(LetterError("user \u2028 7")))
+        patched.setattr(
+            Pipeline,
+            "evaluation",
+            lambda *_, **__: (_ for _ in ()).throw(LetterError("user \u2028 7")),
+        )
         with pytest.raises(LetterError, match="user"):
             run(asked, **settings)
     assert failures(asked, settings["out_dir"])[0]["error"] == "LetterError: user \u2028 7"
     (log,) = settings["out_dir"].glob("*.failures.jsonl")
-    log.write_bytes(log.read_bytes()[:-40] + b"\n\xff\n")  # cut short by hand, and a byte that is no text
-    assert [one["error"] for one in failures(asked, settings["out_dir"])] == ["a line that cannot be read"] * 2
+    log.write_bytes(
+        log.read_bytes()[:-40] + b"\n\xff\n"
+    )  # cut short by hand, and a byte that is no text
+    assert [one["error"] for one in failures(asked, settings["out_dir"])] == [
+        "a line that cannot be read"
+    ] * 2
     assert run(asked, **settings)["failures"] == 2
 
 
@@ -314,28 +397,43 @@ def test_a_mistake_in_the_data_set_is_no_failure_of_the_run(tmp_path, monkeypatc
 def in_another_process(changes, data, out, cache):
     code = (
         "import sys, json\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
-        "from made_runs import small_run\nfrom letterlib.experiments.runs import run\n"
+        "from made_runs import small_run\nfrom letterlib.pipeline.runs import run\n"
         "run(small_run(**json.loads(sys.argv[2])), data_dir=Path(sys.argv[3]), out_dir=Path(sys.argv[4]), "
         "cache_dir=Path(sys.argv[5]))\n"
     )
     arguments = [str(Path(__file__).parent), json.dumps(changes), str(data), str(out), str(cache)]
     environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment
+    )
 
 
 def test_processes_at_the_same_time_make_everything_once(data, tmp_path):
     """Two on one run, and one on a run that shares all but the last stages with it."""
     wanted = [{}, {}, {"tau": 0.5}]
     with ThreadPoolExecutor(3) as pool:
-        done = list(pool.map(lambda one: in_another_process(one, data, tmp_path / "out", tmp_path / "cache"), wanted))
+        done = list(
+            pool.map(
+                lambda one: in_another_process(one, data, tmp_path / "out", tmp_path / "cache"),
+                wanted,
+            )
+        )
     assert [one.returncode for one in done] == [0, 0, 0], "".join(one.stderr for one in done)
     said = [line for one in done for line in one.stdout.splitlines()]
-    for stage, times in (("semantic", 1), ("sasrec-32", 1), ("tokenizer-letter", 1), ("letter-tiger", 2)):
+    for stage, times in (
+        ("semantic", 1),
+        ("sasrec-32", 1),
+        ("tokenizer-letter", 1),
+        ("letter-tiger", 2),
+    ):
         assert sum(line == f"{stage}: running" for line in said) == times, "\n".join(said)
     assert not any("damaged" in line or "cannot be" in line for line in said)
     records = sorted((tmp_path / "out").glob("*.json"))
     assert [p.stem for p in records] == sorted({small_run(**one).key for one in wanted})
-    assert sum("written to" in line for line in said) == 2 and sum(", seed 0: found " in line for line in said) == 1
+    assert (
+        sum("written to" in line for line in said) == 2
+        and sum(", seed 0: found " in line for line in said) == 1
+    )
 
 
 def test_the_commit_is_never_that_of_a_project_around_the_library(tmp_path, monkeypatch):
@@ -360,7 +458,11 @@ def test_hits_survive_being_written_in_brief(values):
     assert len(brief.split()) == sum(value != ABSENT for value in values)
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), min_size=1, unique_by=lambda pair: pair[0]))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(1, 6)), min_size=1, unique_by=lambda pair: pair[0]
+    )
+)
 def test_users_survive_being_written_in_brief(pairs):
     users = np.concatenate([np.repeat(user, n) for user, n in sorted(pairs)])
     assert users_at_length(users_in_brief(users)).tolist() == users.tolist()
@@ -373,11 +475,15 @@ def test_a_stretch_of_users_takes_one_word_and_disorder_is_a_mistake():
         users_in_brief(np.array([1, 0]))
 
 
-MOVIELENS = sorted((Path(__file__).resolve().parents[2] / "experiments/results/movielens-overall").glob("*.json"))[0]
+MOVIELENS = sorted(
+    (Path(__file__).resolve().parents[2] / "experiments/results/movielens-overall").glob("*.json")
+)[0]
 
 
 def test_a_record_of_packaged_data_is_held_against_the_package(tmp_path):
-    """Made with a --data-root in which a folder is called movielens, it is of other data, and would stay for good."""
+    """Made with a --data-root in which a folder is called movielens, it is of other data, and would
+    stay for good.
+    """
     record = json.loads(MOVIELENS.read_text(encoding="utf-8"))
     asked = RunParameters.checked(**record["parameters"])
     where = {"out_dir": tmp_path, "say": lambda line: None}
@@ -385,9 +491,13 @@ def test_a_record_of_packaged_data_is_held_against_the_package(tmp_path):
     assert run(asked, cache_dir=tmp_path / "cache", **where) == record
     record["dataset"]["fingerprint"] = "of other data"
     (tmp_path / MOVIELENS.name).write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(LetterError, match="other content than its package has now.*--out-dir .papermill: -p out_dir.$"):
+    with pytest.raises(
+        LetterError,
+        match="other content than its package has now.*--out-dir .papermill: -p out_dir.$",
+    ):
         run(asked, cache_dir=tmp_path / "cache", **where)
-    # Where nothing can be kept, nothing can be looked up, and what there is may be read all the same.
+    # Where nothing can be kept, nothing can be looked up, and what there is may be read all the
+    # same.
     assert run(asked, cache_dir=Path(os.devnull) / "cache", **where) == record
 
 
@@ -412,7 +522,9 @@ def test_files_that_a_run_reads_beside_its_data_are_known_by_their_content(tmp_p
     for content in ("{}", "{ }"):
         (folder / "config.json").write_text(content)
         file.write_text(content)
-        asked = RunParameters.checked(dataset="made", generator="lc-rec", profile="smoke", options=options)
+        asked = RunParameters.checked(
+            dataset="made", generator="lc-rec", profile="smoke", options=options
+        )
         found.append(runs._files_read(asked, None))
     assert set(found[0]) == set(found[1]) == {"encoder", "file of intentions"}
     assert all(found[0][name] != found[1][name] for name in found[0])

@@ -1,4 +1,6 @@
-"""SASRec: what a state may see, packing, the loss over the catalogue, training, and the common face."""
+"""SASRec: what a state may see, packing, the loss over the catalogue, training, and the common
+face.
+"""
 
 import json
 import multiprocessing
@@ -14,23 +16,30 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from letterlib.collaborative import catalogue_softmax, packing
-from letterlib.collaborative.bert4rec import BERT4Rec
-from letterlib.collaborative.catalogue_softmax import ROWS, catalogue_cross_entropy
-from letterlib.collaborative.neural import Dropout
-from letterlib.collaborative.packing import pack, training_windows
-from letterlib.collaborative.sasrec import Block, SASRec, SASRecConfig, SASRecNetwork
+from letterlib.baselines import catalogue_softmax, packing
+from letterlib.baselines.bert4rec import BERT4Rec
+from letterlib.baselines.catalogue_softmax import ROWS, catalogue_cross_entropy
+from letterlib.baselines.neural import Dropout
+from letterlib.baselines.packing import pack, training_windows
+from letterlib.baselines.sasrec import Block, SASRec, SASRecConfig, SASRecNetwork
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.validation import validation_ndcg
 from letterlib.saved_model import save_model
-from letterlib.training import train
+from letterlib.train import train
 
 N_ITEMS = 40
 SMALL = SASRecConfig(
-    dimensions=16, n_layers=2, n_heads=2, dropout=0.1, history=10, epochs=4, batch_size=64,
-    learning_rate=5e-3, dtype="float32",
-)  # fmt: skip
+    dimensions=16,
+    n_layers=2,
+    n_heads=2,
+    dropout=0.1,
+    history=10,
+    epochs=4,
+    batch_size=64,
+    learning_rate=5e-3,
+    dtype="float32",
+)
 
 
 SIZES = dict(dimensions=16, n_layers=1, n_heads=2, history=10, batch_size=150, dtype="float32")
@@ -51,7 +60,9 @@ class Shapes(TorchDispatchMode):
 
 def random_sequences(n_users: int = 30, seed: int = 0) -> list[list[int]]:
     generator = np.random.default_rng(seed)
-    return [generator.permutation(N_ITEMS)[: generator.integers(3, 30)].tolist() for _ in range(n_users)]
+    return [
+        generator.permutation(N_ITEMS)[: generator.integers(3, 30)].tolist() for _ in range(n_users)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +88,10 @@ def states_of(network: SASRecNetwork, *histories: list[int]) -> list[torch.Tenso
     batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
     with torch.no_grad():
         states = network(batch)
-    return [states[int(last) - len(one) + 1 : int(last) + 1] for one, last in zip(histories, batch.last, strict=True)]
+    return [
+        states[int(last) - len(one) + 1 : int(last) + 1]
+        for one, last in zip(histories, batch.last, strict=True)
+    ]
 
 
 def test_a_later_item_changes_no_earlier_state_and_an_earlier_one_all_later(network):
@@ -94,13 +108,19 @@ def test_order_matters(network):
 
 @pytest.fixture(params=[0, 8, packing.PADDING])
 def padding(request, monkeypatch) -> int:
-    """Tables of similar lengths alone, tables with some padding, and as it is: here one table for all."""
+    """Tables of similar lengths alone, tables with some padding, and as it is: here one table for
+    all.
+    """
     monkeypatch.setattr(packing, "PADDING", request.param)
     return request.param
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=10), min_size=2, max_size=9))
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=10), min_size=2, max_size=9)
+)
 def test_a_history_has_the_same_states_alone_and_among_others(padding, histories):
     torch.manual_seed(0)
     network = SASRecNetwork(N_ITEMS, SMALL).eval()
@@ -126,7 +146,9 @@ def test_attention_and_its_gradients_are_torch_s_own(causal, padding):
     block, lengths = Block(16, 2, 0.0, causal), [9, 5, 4, 1]
     flat = Sequences.from_lists([[0] * n for n in lengths])
     groups = pack(flat.values, flat.offsets[:-1], flat.offsets[1:]).groups
-    ours, theirs = (torch.randn(sum(lengths), 48, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    ours, theirs = (
+        torch.randn(sum(lengths), 48, generator=torch.Generator().manual_seed(1)) for _ in range(2)
+    )
     found, expected = block.attention(ours.requires_grad_(), groups), []
     for one in theirs.requires_grad_().split(lengths):
         q, k, v = one.view(1, len(one), 3, 2, 8).permute(2, 0, 3, 1, 4)
@@ -140,12 +162,16 @@ def test_attention_and_its_gradients_are_torch_s_own(causal, padding):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 37), min_size=1, max_size=8), st.integers(1, 12), st.integers(0, 1000))
+@given(
+    st.lists(st.integers(0, 37), min_size=1, max_size=8), st.integers(1, 12), st.integers(0, 1000)
+)
 def test_windows_cover_every_transition_once(lengths, window, seed):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     train = Sequences(np.arange(offsets[-1]), offsets)
     starts, ends = training_windows(train, window, np.random.default_rng(seed))
-    inputs = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)] + [np.zeros(0, int)])
+    inputs = np.concatenate(
+        [np.arange(a, b) for a, b in zip(starts, ends, strict=True)] + [np.zeros(0, int)]
+    )
     expected = np.concatenate([train[i][:-1] for i in range(len(train))])
     assert np.array_equal(np.sort(inputs), expected)
     assert ((ends - starts >= 1) & (ends - starts <= window)).all()
@@ -159,7 +185,9 @@ def test_windows_of_long_histories_are_cut_elsewhere_every_epoch():
 
 def test_a_history_that_fits_is_one_window():
     for seed in range(20):
-        starts, ends = training_windows(Sequences.from_lists([range(21)]), 20, np.random.default_rng(seed))
+        starts, ends = training_windows(
+            Sequences.from_lists([range(21)]), 20, np.random.default_rng(seed)
+        )
         assert (starts.tolist(), ends.tolist()) == ([0], [20])
 
 
@@ -183,14 +211,19 @@ def test_catalogue_cross_entropy_is_cross_entropy(chunk, n, monkeypatch):
 
 @pytest.mark.parametrize("kind", [SASRec, BERT4Rec])
 def test_products_come_in_few_shapes_so_that_few_kernels_are_compiled(kind):
-    model, split = kind(kind.config_class(**SIZES), seed=0, device="cpu"), made(random_sequences(200), N_ITEMS).split()
+    model, split = (
+        kind(kind.config_class(**SIZES), seed=0, device="cpu"),
+        made(random_sequences(200), N_ITEMS).split(),
+    )
     network = model.build(split.n_users, split.n_items)
     with Shapes() as seen:
         for batch in model.batches(split)[1](np.random.default_rng(0)):
             model.loss(network, batch)["loss"].backward()
     d = SIZES["dimensions"]
     widths = {d, d + 1, 3 * d, 4 * d, N_ITEMS}
-    assert len(seen.sizes) > len(widths) and all(size in widths or size % ROWS == 0 for size in seen.sizes)
+    assert len(seen.sizes) > len(widths) and all(
+        size in widths or size % ROWS == 0 for size in seen.sizes
+    )
 
 
 @pytest.mark.parametrize("kind", [SASRec, BERT4Rec])
@@ -218,7 +251,9 @@ def test_catalogue_cross_entropy_of_large_logits_is_finite():
 
 
 def test_weights_that_are_finite_and_give_no_number_are_one_line(monkeypatch):
-    """A rate of a million leaves such weights: the loss of the epoch is finite, and its validation is not."""
+    """A rate of a million leaves such weights: the loss of the epoch is finite, and its validation
+    is not.
+    """
 
     def too_large(module, *_, **options):
         with torch.no_grad():
@@ -226,10 +261,15 @@ def test_weights_that_are_finite_and_give_no_number_are_one_line(monkeypatch):
                 weight.fill_(1e38)
         options["validate"]()
 
-    monkeypatch.setattr("letterlib.collaborative.neural.train", too_large)
+    monkeypatch.setattr("letterlib.baselines.neural.train", too_large)
     config = SASRecConfig(dimensions=8, n_heads=1, dtype="float32")
-    for kind in (LetterError, ValueError):  # whoever ranks by scores of their own expects the second
-        with pytest.raises(kind, match="some scores are NaN.*the training diverged; lower its learning rate"):
+    for kind in (
+        LetterError,
+        ValueError,
+    ):  # whoever ranks by scores of their own expects the second
+        with pytest.raises(
+            kind, match="some scores are NaN.*the training diverged; lower its learning rate"
+        ):
             SASRec(config, 0, "cpu").fit(made([[0, 1, 2, 3, 4], [4, 3, 2, 1]], 5).split(1))
 
 
@@ -278,7 +318,9 @@ def test_a_file_from_before_the_choice_of_loss_is_read_as_softmax(fitted, tmp_pa
             return fields
 
     tensors = model.network.state_dict() | {"popularity": model.popularity}
-    save_model(tmp_path / "old.safetensors", "SASRec", tensors, Before(**fields), model.seed, model.log)
+    save_model(
+        tmp_path / "old.safetensors", "SASRec", tensors, Before(**fields), model.seed, model.log
+    )
     again = SASRec.load(tmp_path / "old.safetensors", device="cpu")
     cases = dataset.split().cases("test").without_targets()
     assert again.config == model.config
@@ -294,7 +336,9 @@ def test_it_memorises_ten_users_training_targets():
     model = SASRec(config, 0, "cpu")
     model.fit(OnlyTraining(split))
     cases = split.cases("train")
-    hits = (model.recommend(cases.without_targets(), 10).items == cases.targets[:, None]).any(axis=1)
+    hits = (model.recommend(cases.without_targets(), 10).items == cases.targets[:, None]).any(
+        axis=1
+    )
     assert hits.mean() > 0.9
 
 
@@ -303,7 +347,11 @@ class OnlyTraining:
 
     def __init__(self, split):
         self.train, self.train_counts = split.train, split.train_counts
-        self.n_users, self.n_items, self.fingerprint = split.n_users, split.n_items, split.fingerprint
+        self.n_users, self.n_items, self.fingerprint = (
+            split.n_users,
+            split.n_items,
+            split.fingerprint,
+        )
 
     def cases(self, part: str) -> Cases:
         assert part == "valid", "training looked at the test part"
@@ -311,7 +359,9 @@ class OnlyTraining:
 
 
 def test_it_never_sees_validation_or_test_items():
-    """Items planted there leave training as it was; only the choice of the epoch may depend on validation."""
+    """Items planted there leave training as it was; only the choice of the epoch may depend on
+    validation.
+    """
     sequences = random_sequences()
     planted = [items[:-2] + [38, 39] for items in sequences]
     a, b = (SASRec(SMALL, 0, "cpu").fit(made(s, N_ITEMS).split()) for s in (sequences, planted))
@@ -348,7 +398,7 @@ def test_an_interrupted_run_resumed_equals_an_uninterrupted_one(fitted, tmp_path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("letterlib.collaborative.neural.validation_ndcg", interrupted_in_the_third_epoch)
+        patch.setattr("letterlib.baselines.neural.validation_ndcg", interrupted_in_the_third_epoch)
         SASRec(SMALL, 1, "cpu", checkpoint).fit(dataset.split())
     resumed = SASRec(SMALL, 1, "cpu", checkpoint).fit(dataset.split())
     assert np.array_equal(resumed.item_vectors(), whole.item_vectors())
@@ -393,7 +443,9 @@ def test_scores_are_user_states_times_item_vectors(fitted):
     cases = dataset.split().cases("test").without_targets()
     ranking = model.recommend(cases, N_ITEMS)
     scores = model.user_states(cases) @ model.item_vectors().T
-    np.testing.assert_allclose(ranking.scores, np.take_along_axis(scores, ranking.items, axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        ranking.scores, np.take_along_axis(scores, ranking.items, axis=1), atol=1e-5
+    )
 
 
 def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
@@ -402,7 +454,11 @@ def test_saved_and_loaded_it_answers_the_same(fitted, tmp_path):
     again = SASRec.load(tmp_path / "model.safetensors", device="cpu")
     cases = dataset.split().cases("test").without_targets()
     assert np.array_equal(again.recommend(cases, 5).scores, model.recommend(cases, 5).scores)
-    assert (again.config, again.log, again.n_parameters) == (model.config, model.log, model.n_parameters)
+    assert (again.config, again.log, again.n_parameters) == (
+        model.config,
+        model.log,
+        model.n_parameters,
+    )
 
 
 def test_a_saved_model_in_which_a_bit_has_changed_is_not_loaded(fitted, tmp_path):
@@ -410,13 +466,24 @@ def test_a_saved_model_in_which_a_bit_has_changed_is_not_loaded(fitted, tmp_path
     path = tmp_path / "model.safetensors"
     fitted[0].save(path)
     whole = path.read_bytes()
-    for place in (-1, len(whole) // 2, whole.index(b"loss"), whole.index(b"seed") + 8, whole.index(b"norm.weight")):
+    for place in (
+        -1,
+        len(whole) // 2,
+        whole.index(b"loss"),
+        whole.index(b"seed") + 8,
+        whole.index(b"norm.weight"),
+    ):
         raw = bytearray(whole)
         raw[place] ^= 1
         path.write_bytes(raw)
-        with pytest.raises(LetterError, match="model.safetensors: damaged, .*; get it again, or train the model again"):
+        with pytest.raises(
+            LetterError,
+            match="model.safetensors: damaged, .*; get it again, or train the model again",
+        ):
             SASRec.load(path)
-    path.write_bytes(whole.replace(b"content", b"nothing"))  # as of a file that was saved before this was kept
+    path.write_bytes(
+        whole.replace(b"content", b"nothing")
+    )  # as of a file that was saved before this was kept
     assert SASRec.load(path, device="cpu").log == fitted[0].log
 
 
@@ -432,9 +499,17 @@ def test_files_that_hold_no_model_are_named(fitted, tmp_path, monkeypatch):
         SASRec.load(path)
     for text in ("[1]", "{"):
         save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": text})
-        with pytest.raises(LetterError, match="holds no SASRec model|not a readable safetensors file"):
+        with pytest.raises(
+            LetterError, match="holds no SASRec model|not a readable safetensors file"
+        ):
             SASRec.load(path)
-    later = {"kind": "SASRec", "config": {"dimensions": 16, "gate": True}, "seed": 0, "log": {}, "report": None}
+    later = {
+        "kind": "SASRec",
+        "config": {"dimensions": 16, "gate": True},
+        "seed": 0,
+        "log": {},
+        "report": None,
+    }
     save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": json.dumps(later)})
     with pytest.raises(LetterError, match="another version of letterlib .*gate.*; train it again"):
         SASRec.load(path)
@@ -442,14 +517,27 @@ def test_files_that_hold_no_model_are_named(fitted, tmp_path, monkeypatch):
         header = {"kind": "SASRec", "config": {}, "log": {}, "seed": 0, "report": None}
         del header[lacking]
         save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": json.dumps(header)})
-        with pytest.raises(LetterError, match=f"another version of letterlib .*{lacking}.*; train it again"):
+        with pytest.raises(
+            LetterError, match=f"another version of letterlib .*{lacking}.*; train it again"
+        ):
             SASRec.load(path)
-    header = {"kind": "SASRec", "config": {}, "log": {"validations": [0.1]}, "seed": 0, "report": None}
+    header = {
+        "kind": "SASRec",
+        "config": {},
+        "log": {"validations": [0.1]},
+        "seed": 0,
+        "report": None,
+    }
     save_file({"x": torch.zeros(1)}, path, metadata={"letterlib": json.dumps(header)})
     with pytest.raises(LetterError, match="another version of letterlib .*float.*; train it again"):
         SASRec.load(path)
-    monkeypatch.setattr("letterlib.saved_model.safe_open", Mock(side_effect=FileNotFoundError("as of a forbidden one")))
-    with pytest.raises(LetterError, match="model.safetensors: cannot be read; check its permissions"):
+    monkeypatch.setattr(
+        "letterlib.saved_model.safe_open",
+        Mock(side_effect=FileNotFoundError("as of a forbidden one")),
+    )
+    with pytest.raises(
+        LetterError, match="model.safetensors: cannot be read; check its permissions"
+    ):
         SASRec.load(path)
 
 
@@ -462,7 +550,9 @@ def test_bad_input_is_named(fitted):
         SASRec(SMALL, device="cpu").fit(made([[0, 1, 2], [3, 4, 5]], N_ITEMS).split())
 
 
-@pytest.mark.parametrize(("n_users", "length"), [(4, 3_000), (200, 12)], ids=["few and long", "many and short"])
+@pytest.mark.parametrize(
+    ("n_users", "length"), [(4, 3_000), (200, 12)], ids=["few and long", "many and short"]
+)
 def test_a_step_predicts_about_as_many_items_as_are_asked_for(n_users, length):
     """However few the users are; and no step is without a window."""
     split = made([np.arange(length).tolist()] * n_users, length).split(1)
@@ -483,7 +573,9 @@ def test_second_derivatives_of_the_catalogue_cross_entropy_are_an_error_and_not_
 
 def test_the_states_of_a_loaded_model_are_without_dropout(tmp_path):
     dataset = made(random_sequences(), N_ITEMS)
-    model = SASRec(SMALL.model_copy(update={"epochs": 1}), seed=1, device="cpu").fit(dataset.split())
+    model = SASRec(SMALL.model_copy(update={"epochs": 1}), seed=1, device="cpu").fit(
+        dataset.split()
+    )
     model.save(tmp_path / "model.safetensors")
     cases = dataset.split().cases("test").without_targets()
     again = SASRec.load(tmp_path / "model.safetensors", device="cpu")
@@ -492,7 +584,9 @@ def test_the_states_of_a_loaded_model_are_without_dropout(tmp_path):
 
 def test_more_cases_than_are_computed_at_once_have_their_own_states_each():
     dataset = made(random_sequences(), N_ITEMS)
-    model = SASRec(SMALL.model_copy(update={"epochs": 1}), seed=1, device="cpu").fit(dataset.split())
+    model = SASRec(SMALL.model_copy(update={"epochs": 1}), seed=1, device="cpu").fit(
+        dataset.split()
+    )
     last = np.arange(2_050) % N_ITEMS
     states = model.user_states(Cases.from_histories(last[:, None].tolist()))
     few = model.user_states(Cases.from_histories([[item] for item in range(N_ITEMS)]))

@@ -13,17 +13,23 @@ from letterlib.data.released import write_released
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.metrics import hits_at, ranks_of
-from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import make_config
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.systems import FLOOR, QUICK, SYSTEMS, find_system
-from letterlib.experiments.tables import gather
-from letterlib.tokenization.untrained_identifiers import random_identifiers
+from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.config import make_config
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.systems import FLOOR, QUICK, SYSTEMS, find_system
+from letterlib.pipeline.tables import gather
+from letterlib.tokenizer.untrained_identifiers import random_identifiers
 
 ROOT = Path(__file__).resolve().parents[2]
 N_USERS, N_ITEMS = 60, 120
-SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4", "language_model_cases=20", "lcrec.lists=8",
-         "lcrec.alignment=0.1", "bigrec.lists=8"]  # fmt: skip
+SMALL = [
+    "tokenizer.n_codes=16",
+    "tokenizer.n_groups=4",
+    "language_model_cases=20",
+    "lcrec.lists=8",
+    "lcrec.alignment=0.1",
+    "bigrec.lists=8",
+]
 TRAINED = [name for name, one in SYSTEMS.items() if one.config]
 
 
@@ -36,12 +42,18 @@ class Made:
 
     def pipeline(self, *overrides: str) -> Pipeline:
         config = make_config("made", "smoke", overrides=[*SMALL, *overrides])
-        return Pipeline(config, data_dir=self.folder, cache=Cache(self.cache, say=lambda line: None))
+        return Pipeline(
+            config, data_dir=self.folder, cache=Cache(self.cache, say=lambda line: None)
+        )
 
 
 def write(folder, sequences) -> None:
-    """Titles of words that mean nothing, three genres, and identifiers as their authors would release them."""
-    words = np.array("amber birch cedar delta ember fjord grove heath inlet jetty knoll ledge marsh".split())
+    """Titles of words that mean nothing, three genres, and identifiers as their authors would
+    release them.
+    """
+    words = np.array(
+        "amber birch cedar delta ember fjord grove heath inlet jetty knoll ledge marsh".split()
+    )
     random = np.random.default_rng(1)
     titles = [" ".join(random.choice(words, 3)) + f" {i}" for i in range(N_ITEMS)]
     genres = [["wood", "water", "wood|water"][i % 3] for i in range(N_ITEMS)]
@@ -52,7 +64,9 @@ def write(folder, sequences) -> None:
 
 
 def histories(n_users: int = N_USERS, length: int = 9) -> list[list[int]]:
-    """Users who walk through the catalogue in steps of one, two or three, and skip back now and then."""
+    """Users who walk through the catalogue in steps of one, two or three, and skip back now and
+    then.
+    """
     random = np.random.default_rng(0)
     lists = []
     for user in range(n_users):
@@ -62,7 +76,8 @@ def histories(n_users: int = N_USERS, length: int = 9) -> list[list[int]]:
 
 
 EVERY_SYSTEM = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"system {name}")) for name in SYSTEMS]
+    "name",
+    [pytest.param(name, marks=pytest.mark.xdist_group(f"system {name}")) for name in SYSTEMS],
 )
 """All tests of a system in one process, in which it is trained once."""
 
@@ -86,7 +101,9 @@ def test_lists_are_the_same_every_time_and_hold_every_item_at_most_once(made, na
         assert len(set(row)) == 20 and row.min() >= 0 and row.max() < N_ITEMS
     assert (np.diff(first.scores, axis=1) <= 1e-6).all(), "best first"
     alone = system.recommend(cases[5:6], 20)
-    assert np.array_equal(alone.items[0], first.items[5]), "an answer does not depend on the cases beside it"
+    assert np.array_equal(alone.items[0], first.items[5]), (
+        "an answer does not depend on the cases beside it"
+    )
 
 
 @EVERY_SYSTEM
@@ -100,7 +117,9 @@ def test_the_history_is_left_out_on_request(made, name):
 
 @EVERY_SYSTEM
 def test_odd_questions_have_answers(made, name):
-    """An empty history, one item that nobody has in training, nobody known, more places than there are items."""
+    """An empty history, one item that nobody has in training, nobody known, more places than there
+    are items.
+    """
     pipeline = made.pipeline()
     system, counts = pipeline.system(name), pipeline.split.train_counts
     unseen = int(np.argmin(counts))
@@ -122,19 +141,39 @@ MEMORISE = {
     "hgn": ["hgn.epochs=100", "hgn.learning_rate=0.01"],
     "bert4rec": ["bert4rec.epochs=300", "bert4rec.learning_rate=0.005", "bert4rec.dropout=0"],
     "sasrec": ["sasrec.epochs=150", "sasrec.learning_rate=0.01", "sasrec.dropout=0"],
-    "sasrec-tuned": ["sasrec_tuned.epochs=80", "sasrec_tuned.learning_rate=0.01", "sasrec_tuned.dropout=0"],
+    "sasrec-tuned": [
+        "sasrec_tuned.epochs=80",
+        "sasrec_tuned.learning_rate=0.01",
+        "sasrec_tuned.dropout=0",
+    ],
     "tiger": ["tiger.epochs=100", "tiger.dropout=0", "tiger.batch_size=16", "tiger.history=20"],
-    "lcrec": ["lcrec.epochs=80", "lcrec.lists=10", "lcrec.alignment=0", "lcrec.dropout=0", "lcrec.batch_size=4",
-              "lcrec.learning_rate=0.01", "lcrec.history=20"],
-    "bigrec": ["bigrec.epochs=120", "bigrec.lists=10", "bigrec.dropout=0", "bigrec.batch_size=4",
-               "bigrec.learning_rate=0.01", "bigrec.history=20"],
-}  # fmt: skip
-"""More epochs than `smoke` has, no regularization: ten short histories must then be known by heart."""
+    "lcrec": [
+        "lcrec.epochs=80",
+        "lcrec.lists=10",
+        "lcrec.alignment=0",
+        "lcrec.dropout=0",
+        "lcrec.batch_size=4",
+        "lcrec.learning_rate=0.01",
+        "lcrec.history=20",
+    ],
+    "bigrec": [
+        "bigrec.epochs=120",
+        "bigrec.lists=10",
+        "bigrec.dropout=0",
+        "bigrec.batch_size=4",
+        "bigrec.learning_rate=0.01",
+        "bigrec.history=20",
+    ],
+}
+"""More epochs than `smoke` has, no regularization: ten short histories must then be known by heart.
+"""
 
 
 @pytest.fixture(scope="module")
 def ten_users(tmp_path_factory) -> Made:
-    """Nine items each, all of them training: last-five-out needs eleven. So no validation stops the training early."""
+    """Nine items each, all of them training: last-five-out needs eleven. So no validation stops the
+    training early.
+    """
     folder = tmp_path_factory.mktemp("ten")
     random = np.random.default_rng(3)
     write(folder, [random.permutation(N_ITEMS)[:9].tolist() for _ in range(10)])
@@ -143,20 +182,27 @@ def ten_users(tmp_path_factory) -> Made:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_trained_system_can_learn_ten_users_by_heart(ten_users, name):
-    """R@10 above .9 over the full catalogue for each user's last training item; by chance it is .08."""
+    """R@10 above .9 over the full catalogue for each user's last training item; by chance it is
+    .08.
+    """
     room = SYSTEMS[name].config
     options = MEMORISE.get(name, MEMORISE.get(room, []))
     pipeline = ten_users.pipeline("held_out=5", *options)
     sequences = pipeline.split.train
     assert len(pipeline.split.cases("valid")) == 0 and (sequences.lengths == 9).all()
     cases = Cases.from_histories([sequences[u][:-1] for u in range(10)], range(10))
-    ranks = ranks_of(pipeline.system(name).recommend(cases, 10).items, np.array([sequences[u][-1] for u in range(10)]))
+    ranks = ranks_of(
+        pipeline.system(name).recommend(cases, 10).items,
+        np.array([sequences[u][-1] for u in range(10)]),
+    )
     assert hits_at(ranks, 10).mean() > 0.9
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory) -> Made:
-    """As `made`, but everybody's test item is one that nobody has in training: to be seen, if anyone looks."""
+    """As `made`, but everybody's test item is one that nobody has in training: to be seen, if
+    anyone looks.
+    """
     lists = histories()
     seen = {item for one in lists for item in one[:-2]}
     secret = next((item for item in range(N_ITEMS) if item not in seen), None)
@@ -168,13 +214,17 @@ def planted(tmp_path_factory) -> Made:
 
 @EVERY_SYSTEM
 def test_no_system_sees_a_test_item(made, planted, name):
-    """What stands in the test part changes no list: not by counts, co-occurrence, negatives, validation or user ids."""
+    """What stands in the test part changes no list: not by counts, co-occurrence, negatives,
+    validation or user ids.
+    """
     lists = []
     for one in (made, planted):
         pipeline = one.pipeline()
         cases = pipeline.split.cases("test").without_targets()
         lists.append(pipeline.system(name).recommend(cases, 20))
-    assert not np.array_equal(made.pipeline().split.cases("test").targets, pipeline.split.cases("test").targets)
+    assert not np.array_equal(
+        made.pipeline().split.cases("test").targets, pipeline.split.cases("test").targets
+    )
     assert np.array_equal(lists[0].items, lists[1].items)
     assert np.array_equal(lists[0].scores, lists[1].scores)
 
@@ -184,7 +234,10 @@ def test_the_planted_item_would_be_found_by_a_system_that_looks(planted):
     pipeline = planted.pipeline()
     counts = np.bincount(pipeline.dataset.sequences.values, minlength=N_ITEMS)
     targets = pipeline.split.cases("test").targets
-    assert np.argmax(counts) == np.bincount(targets).argmax() and pipeline.split.train_counts[np.argmax(counts)] == 0
+    assert (
+        np.argmax(counts) == np.bincount(targets).argmax()
+        and pipeline.split.train_counts[np.argmax(counts)] == 0
+    )
 
 
 def test_a_random_order_is_even_and_nobodys_in_particular(made):
@@ -196,7 +249,11 @@ def test_a_random_order_is_even_and_nobodys_in_particular(made):
     other = system.recommend(replace(cases, users=np.arange(3000)), 10)
     assert (other.items == ranking.items).mean() < 0.1
     hits = hits_at(ranks_of(ranking.items, np.full(3000, 7)), 10)
-    assert interval(hits[None], np.arange(3000), 0).low < 10 / N_ITEMS < interval(hits[None], np.arange(3000), 0).high
+    assert (
+        interval(hits[None], np.arange(3000), 0).low
+        < 10 / N_ITEMS
+        < interval(hits[None], np.arange(3000), 0).high
+    )
 
 
 def test_a_system_that_a_data_set_cannot_have_is_left_out_and_named(tmp_path):
@@ -210,7 +267,9 @@ def test_a_system_that_a_data_set_cannot_have_is_left_out_and_named(tmp_path):
     results, left_out = gather([pipeline], ["popularity", "p5-semid", "tiger-released"])
     assert list(results) == ["popularity"]
     assert list(left_out) == ["p5-semid", "tiger-released"]
-    assert "categor" in str(left_out["p5-semid"]) and "index.json" in str(left_out["tiger-released"])
+    assert "categor" in str(left_out["p5-semid"]) and "index.json" in str(
+        left_out["tiger-released"]
+    )
     with pytest.raises(Unavailable):
         pipeline.system("p5-semid")
 
@@ -227,10 +286,15 @@ def test_names_lead_to_systems_and_nothing_else_does():
 
 
 def test_in_the_committed_table_every_system_beats_random_by_an_interval():
-    """From the rank of every target in every list of the committed table: three seeds, paired over users."""
+    """From the rank of every target in every list of the committed table: three seeds, paired over
+    users.
+    """
     path = ROOT / "experiments" / "results" / "movielens-fourteen-systems" / "ranks.parquet"
     ranks = pd.read_parquet(path).sort_values(["system", "seed", "case"])
-    hits = {name: hits_at(one["rank"].to_numpy(), 10) for name, one in ranks.groupby("system", observed=True)}
+    hits = {
+        name: hits_at(one["rank"].to_numpy(), 10)
+        for name, one in ranks.groupby("system", observed=True)
+    }
     users = ranks[ranks["system"] == "random"].query("seed == 0")["user"].to_numpy()
     assert set(hits) == set(QUICK) - {"tiger-released"}
     for name in set(hits) - {"random"}:

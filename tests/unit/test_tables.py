@@ -1,4 +1,6 @@
-"""The table of systems: several seeds, the last case of each user, paired sentences, the Markov floor."""
+"""The table of systems: several seeds, the last case of each user, paired sentences, the Markov
+floor.
+"""
 
 import json
 import re
@@ -15,15 +17,15 @@ from letterlib.data.dataset import Dataset, Sequences, sampled_rows
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import Evaluation
-from letterlib.experiments import cache, report
-from letterlib.experiments.cache import Cache
-from letterlib.experiments.configuration import SEEDS, make_config
-from letterlib.experiments.pipeline import Pipeline
-from letterlib.experiments.runs import _stage_in_brief
-from letterlib.experiments.sentences import comparisons, floor_sentence
-from letterlib.experiments.systems import FLOORS
-from letterlib.experiments.table import ranks_frame, seeds_table, with_seeds
-from letterlib.experiments.tables import (
+from letterlib.pipeline import cache, report
+from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.config import SEEDS, make_config
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.runs import _stage_in_brief
+from letterlib.pipeline.sentences import comparisons, floor_sentence
+from letterlib.pipeline.systems import FLOORS
+from letterlib.pipeline.table import ranks_frame, seeds_table, with_seeds
+from letterlib.pipeline.tables import (
     SystemResult,
     describe_data,
     describe_tokenizer,
@@ -35,9 +37,9 @@ from letterlib.experiments.tables import (
     results_frame,
     with_floors,
 )
-from letterlib.files import read_json
-from letterlib.tokenization.collisions import CollisionReport
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.store import read_json
+from letterlib.tokenizer.collisions import CollisionReport
+from letterlib.tokenizer.identifiers import Identifiers
 
 USERS = np.repeat(np.arange(200), 5)
 LISTS = {"validity": 1.0, "coverage": 0.5, "exposure Gini": 0.5}
@@ -61,26 +63,42 @@ def result(name, hit_rate, seeds=(0,), last=None, out=None):
 def test_a_tokenizer_is_described_with_what_its_repair_costs_and_whether_many_still_share():
     def described(after: int, moved: int) -> str:
         collisions = CollisionReport(30, after, 0.3, 0.1, moved, 2, 0.25, 1.5)
-        found = SimpleNamespace(collisions=collisions, dead_codes=(1, 0), reconstruction_error=(0.5, 0.25))
+        found = SimpleNamespace(
+            collisions=collisions, dead_codes=(1, 0), reconstruction_error=(0.5, 0.25)
+        )
         names = Identifiers(np.stack(np.divmod(np.arange(40), 8), axis=1), (8, 8))
         return describe_tokenizer(SimpleNamespace(report=found, identifiers=lambda: names))
 
     said = described(after=3, moved=28)
     assert "30 before the repair, 3 after it (many: lists tell these apart by chance)" in said
     assert "28 items another last code, at a squared distance of 1.50 instead of 0.25" in said
-    assert "40 items, 2 levels of 8 codes" in said and "0.500, 0.250" in said and "item 0 is <a_0> <b_0>" in said
-    assert "(many" not in described(after=2, moved=28) and "another last code" not in described(after=0, moved=0)
+    assert (
+        "40 items, 2 levels of 8 codes" in said
+        and "0.500, 0.250" in said
+        and "item 0 is <a_0> <b_0>" in said
+    )
+    assert "(many" not in described(after=2, moved=28) and "another last code" not in described(
+        after=0, moved=0
+    )
 
 
-def test_an_encoder_that_cannot_be_loaded_is_found_before_anything_is_trained(tmp_path, monkeypatch):
+def test_an_encoder_that_cannot_be_loaded_is_found_before_anything_is_trained(
+    tmp_path, monkeypatch
+):
     """Its turn would come after an hour of systems that need no text."""
 
     def none(*_, **__):
         raise LetterError("no such encoder")
 
-    monkeypatch.setattr("letterlib.experiments.pipeline.embed_texts", none)
-    config = make_config("made", "smoke", overrides=["tokenizer.n_codes=16", "tokenizer.n_groups=4"])
-    one = Pipeline(config, data_dir=write_made_data(tmp_path / "data"), cache=Cache(tmp_path / "runs", lambda _: None))
+    monkeypatch.setattr("letterlib.pipeline.pipeline.embed_texts", none)
+    config = make_config(
+        "made", "smoke", overrides=["tokenizer.n_codes=16", "tokenizer.n_groups=4"]
+    )
+    one = Pipeline(
+        config,
+        data_dir=write_made_data(tmp_path / "data"),
+        cache=Cache(tmp_path / "runs", lambda _: None),
+    )
     with pytest.raises(LetterError, match="no such encoder"):
         gather([one], ["popularity", "mf", "tiger"])
     assert not one.cache.finished
@@ -88,24 +106,41 @@ def test_an_encoder_that_cannot_be_loaded_is_found_before_anything_is_trained(tm
 
 
 def few(tmp_path, *overrides):
-    """(pipeline, what it says) on 20 users of three items each: training has one of them, so none comes next."""
+    """(pipeline, what it says) on 20 users of three items each: training has one of them, so none
+    comes next.
+    """
     lists = [np.random.default_rng(u).permutation(20)[:3] for u in range(20)]
     items = pd.DataFrame({"title": (titles := [f"thing {i}" for i in range(20)]), "text": titles})
-    write_released(Dataset("few", Sequences.from_lists(lists), items, "few", [str(u) for u in range(20)]), tmp_path)
+    write_released(
+        Dataset("few", Sequences.from_lists(lists), items, "few", [str(u) for u in range(20)]),
+        tmp_path,
+    )
     config, said = make_config("few", "smoke", overrides=["tokenizer.n_codes=16", *overrides]), []
     return Pipeline(config, data_dir=tmp_path, cache=Cache(tmp_path / "runs", said.append)), said
 
 
 def test_a_system_that_cannot_be_trained_does_not_take_the_table_of_the_others_with_it(tmp_path):
     one, said = few(tmp_path)
-    with pytest.raises(LetterError, match=r"^2 of 4 systems failed, why is said above: Caser; TIGER \(RQ-VAE\)$"):
+    with pytest.raises(
+        LetterError, match=r"^2 of 4 systems failed, why is said above: Caser; TIGER \(RQ-VAE\)$"
+    ):
         seeds_table(one, 2, ["caser", "mf", "tiger", "tiger-released"])
-    rows, reason = said[-2], "Caser: no user has two items in training, so there is no next item to learn."
-    assert all(f"\n{label} " in rows for label in ("Popularity", "Markov floor", "MF (BPR)")) and "\nCaser " not in rows
+    rows, reason = (
+        said[-2],
+        "Caser: no user has two items in training, so there is no next item to learn.",
+    )
+    assert (
+        all(f"\n{label} " in rows for label in ("Popularity", "Markov floor", "MF (BPR)"))
+        and "\nCaser " not in rows
+    )
     assert f"Without Caser. {reason}" in rows and "Without TIGER, the authors' codes." in rows
     (written,) = tmp_path.glob("runs/tables/*/table.md")
     text = written.read_text()
-    assert reason in text and "Item text" not in text and re.search("(?m)^Data: .*[.] Computed on cpu", text)
+    assert (
+        reason in text
+        and "Item text" not in text
+        and re.search("(?m)^Data: .*[.] Computed on cpu", text)
+    )
     assert said[-1] == f"Written to {written.parent}"
     for names in (["caser"], ["caser", "tiger-released"]):
         with pytest.raises(LetterError, match=f"^{reason[:-1]}$"):
@@ -118,13 +153,18 @@ def test_a_table_that_takes_the_place_of_one_of_other_data_says_so(tmp_path):
     seeds_table(one, 1, ["mf"])
     assert not [line for line in said if "other data" in line]
     dataset = one.dataset
-    write_released(replace(dataset, sequences=Sequences.from_lists(list(dataset.sequences)[::-1])), tmp_path / "b")
+    write_released(
+        replace(dataset, sequences=Sequences.from_lists(list(dataset.sequences)[::-1])),
+        tmp_path / "b",
+    )
     other = Pipeline(one.config, data_dir=tmp_path / "b", cache=one.cache)
     seeds_table(other, 1, ["mf"])
     assert said[-2].endswith("held the table of other data of this name, which is replaced")
 
 
-def test_a_table_says_where_its_numbers_were_computed_and_not_where_they_were_found(tmp_path, monkeypatch):
+def test_a_table_says_where_its_numbers_were_computed_and_not_where_they_were_found(
+    tmp_path, monkeypatch
+):
     """And names the reader of texts where a system reads them."""
     one, said = few(tmp_path)
     assert "Item text is read by minilm." in provenance(one, ["mf", "tiger"])
@@ -135,19 +175,28 @@ def test_a_table_says_where_its_numbers_were_computed_and_not_where_they_were_fo
     seeds_table(again, 1, ["mf"])
     (written,) = tmp_path.glob("runs/tables/*/table.md")
     text, kept = written.read_text(), read_json(written.with_name("table.json"))
-    assert "Computed on cuda: H100.\n" in text and kept["device"] == "cuda: H100" and "Item text" not in text
+    assert (
+        "Computed on cuda: H100.\n" in text
+        and kept["device"] == "cuda: H100"
+        and "Item text" not in text
+    )
 
 
-def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_the_option(tmp_path, monkeypatch):
+def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_the_option(
+    tmp_path, monkeypatch
+):
     def refuse(*_):
         raise LetterError("cannot write here")
 
     one, said = few(tmp_path)
     for module in ("table", "report"):
-        monkeypatch.setattr(f"letterlib.experiments.{module}.write_text", refuse)
+        monkeypatch.setattr(f"letterlib.pipeline.{module}.write_text", refuse)
     for name in ("analyse_tokenizers", "render", "results_json"):
         monkeypatch.setattr(report, name, lambda *_: {})
-    for make in (lambda: seeds_table(one, 1, ["mf"]), lambda: report.run_all(one, ["mf", "markov"])):
+    for make in (
+        lambda: seeds_table(one, 1, ["mf"]),
+        lambda: report.run_all(one, ["mf", "markov"]),
+    ):
         with pytest.raises(LetterError, match=r"^cannot write here \(--cache-dir names another"):
             make()
         assert "\nMF (BPR) " in said[-1]
@@ -156,7 +205,11 @@ def test_in_a_cache_that_may_only_be_read_the_table_is_said_and_the_error_names_
 def test_memory_of_a_gpu_is_told_by_stage_where_there_is_one():
     def stage(name, **more):
         return cache.Artefact(
-            name, "key", None, {"seconds": 1.0, "peak_memory_mb": 1200, "device": "d", "threads": 2} | more, False
+            name,
+            "key",
+            None,
+            {"seconds": 1.0, "peak_memory_mb": 1200, "device": "d", "threads": 2} | more,
+            False,
         )
 
     on_cpu, on_gpu = stage("a"), stage("b", peak_gpu_memory_mb=30_000)
@@ -170,8 +223,12 @@ def test_memory_of_a_gpu_is_told_by_stage_where_there_is_one():
     assert "peak_gpu_memory_mb" not in _stage_in_brief(on_cpu)
 
 
-@pytest.mark.parametrize("there", ['{"dataset": {"fingerprint": "other"}}', "{}", "[]", '{"dat', None])
-def test_a_report_of_other_data_is_replaced_with_a_word_and_a_damaged_one_without(tmp_path, monkeypatch, there):
+@pytest.mark.parametrize(
+    "there", ['{"dataset": {"fingerprint": "other"}}', "{}", "[]", '{"dat', None]
+)
+def test_a_report_of_other_data_is_replaced_with_a_word_and_a_damaged_one_without(
+    tmp_path, monkeypatch, there
+):
     one, said = few(tmp_path)
     for name in ("analyse_tokenizers", "render"):
         monkeypatch.setattr(report, name, lambda *_: "")
@@ -182,7 +239,9 @@ def test_a_report_of_other_data_is_replaced_with_a_word_and_a_damaged_one_withou
     assert json.loads(written.read_text())["dataset"]["fingerprint"] == one.dataset.fingerprint
     written.unlink() if there is None else written.write_text(there)
     report.run_all(one, ["mf", "markov"])
-    assert any("report of other data" in line for line in said) is (there is not None and "other" in there)
+    assert any("report of other data" in line for line in said) is (
+        there is not None and "other" in there
+    )
 
 
 @pytest.mark.parametrize("override", ["lcrec.language_model=no/such", "tokenizer.n_codes=64"])
@@ -197,7 +256,9 @@ def test_a_table_s_seeds_end_where_seeds_do(tmp_path):
     one, _ = few(tmp_path)
     one = one.with_seed(SEEDS - 2)
     assert [each.config.seed for each in with_seeds(one, 2)] == [SEEDS - 2, SEEDS - 1]
-    with pytest.raises(LetterError, match=f"3 seeds from {SEEDS - 2} on: the last one is {SEEDS - 1}"):
+    with pytest.raises(
+        LetterError, match=f"3 seeds from {SEEDS - 2} on: the last one is {SEEDS - 1}"
+    ):
         with_seeds(one, 3)
 
 
@@ -231,7 +292,11 @@ def test_whom_the_lists_find_is_written_beside_the_table(tmp_path):
 def test_recall_by_group_means_over_seeds_and_is_a_dash_where_a_group_has_no_case():
     seeds = [{"R@10 head": 0.1, "exposure Gini": 0.5}, {"R@10 head": 0.2, "exposure Gini": 0.7}]
     row = lists_frame({"letter-tiger": seeds}).loc["LETTER-TIGER"]
-    assert row["R@10, head"] == "0.1500" and row["exposure Gini"] == "0.6000" and row["R@10, unseen"] == "-"
+    assert (
+        row["R@10, head"] == "0.1500"
+        and row["exposure Gini"] == "0.6000"
+        and row["R@10, unseen"] == "-"
+    )
 
 
 def test_every_column_of_the_table_is_what_it_says():
@@ -241,20 +306,36 @@ def test_every_column_of_the_table_is_what_it_says():
     row = results_frame({"mf": SystemResult("mf", [run], [run], 12.0, 1_500_000)}).iloc[0]
     for name in ("R@5", "N@5", "N@10"):
         assert row[name] == f"{run.metrics()[name]:.4f}"
-    assert (row["valid"], row["coverage"], row["parameters"], row["seconds"]) == ("75%", "0.50", "1.50M", "12")
+    assert (row["valid"], row["coverage"], row["parameters"], row["seconds"]) == (
+        "75%",
+        "0.50",
+        "1.50M",
+        "12",
+    )
 
 
 @pytest.mark.parametrize(
-    ("seeds", "words"), [((0,), "one-seed difference (higher)"), ((0, 1, 2), "3-seed difference"), (range(5), "better")]
+    ("seeds", "words"),
+    [
+        ((0,), "one-seed difference (higher)"),
+        ((0, 1, 2), "3-seed difference"),
+        (range(5), "better"),
+    ],
 )
 def test_what_may_be_said_depends_on_the_number_of_seeds(seeds, words):
-    results = {"sasrec-tuned": result("sasrec-tuned", 0.5, seeds), "popularity": result("popularity", 0.1, seeds)}
+    results = {
+        "sasrec-tuned": result("sasrec-tuned", 0.5, seeds),
+        "popularity": result("popularity", 0.1, seeds),
+    }
     (sentence,) = comparisons(results)
     assert sentence.startswith("SASRec (tuned) against Popularity") and words in sentence
 
 
 def test_no_difference_is_called_no_difference():
-    results = {"sasrec-tuned": result("sasrec-tuned", 0.3, (0,)), "popularity": result("popularity", 0.3, (7,))}
+    results = {
+        "sasrec-tuned": result("sasrec-tuned", 0.3, (0,)),
+        "popularity": result("popularity", 0.3, (7,)),
+    }
     assert "no difference seen" in comparisons(results)[0]
 
 
@@ -263,22 +344,30 @@ def test_systems_below_the_markov_floor_are_named_and_those_above_are_not():
     results = {name: result(name, recall) for name, recall in recalls.items()}
     sentence = floor_sentence(results)
     assert "TIGER (RQ-VAE)" in sentence and "SASRec" not in sentence
-    assert "Every trained system clears" in floor_sentence({n: results[n] for n in ("markov", "sasrec-tuned")})
+    assert "Every trained system clears" in floor_sentence(
+        {n: results[n] for n in ("markov", "sasrec-tuned")}
+    )
 
 
 def test_what_cannot_be_told_from_the_markov_floor_is_named_apart():
     """A mean that is lower by chance is neither above nor below."""
-    results = {name: result(name, recall) for name, recall in {"markov": 0.3, "sasrec-tuned": 0.6}.items()}
+    results = {
+        name: result(name, recall) for name, recall in {"markov": 0.3, "sasrec-tuned": 0.6}.items()
+    }
     results["hgn"] = result("hgn", 0.3, seeds=(9,))
     said = floor_sentence(results)
-    assert said.startswith("No trained system is below the Markov floor") and said.endswith("Not told from it: HGN.")
+    assert said.startswith("No trained system is below the Markov floor") and said.endswith(
+        "Not told from it: HGN."
+    )
     results["tiger"] = result("tiger", 0.1)
     assert "history out): TIGER (RQ-VAE). These" in floor_sentence(results)
 
 
 def on_a_sample(name, one, n):
     rows = sampled_rows(len(USERS), n, seed=0)
-    return SystemResult(name, *([run[rows] for run in kind] for kind in (one.history_in, one.history_out)), 1.0)
+    return SystemResult(
+        name, *([run[rows] for run in kind] for kind in (one.history_in, one.history_out)), 1.0
+    )
 
 
 def test_a_language_model_is_compared_on_the_cases_that_it_answered():
@@ -314,29 +403,50 @@ def test_another_profile_seed_or_choice_of_systems_has_a_folder_of_its_own():
         return folder_name(pipeline, "3seeds", list(systems), ("mf", "hgn"))
 
     assert named() == "movielens-laptop-3seeds"
-    others = [named(overrides=["tiger.epochs=3"]), named(overrides=["mf.epochs=3"]), named(["mf"]), named(encoder="x")]
-    assert named(["mf"], device="cpu") == named(["mf"]), "the same run on another device replaces the result"
-    assert len({named(), *others}) == 5 and all(one.startswith("movielens-laptop-3seeds-") for one in others)
+    others = [
+        named(overrides=["tiger.epochs=3"]),
+        named(overrides=["mf.epochs=3"]),
+        named(["mf"]),
+        named(encoder="x"),
+    ]
+    assert named(["mf"], device="cpu") == named(["mf"]), (
+        "the same run on another device replaces the result"
+    )
+    assert len({named(), *others}) == 5 and all(
+        one.startswith("movielens-laptop-3seeds-") for one in others
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 127, 2024])
 def test_any_seed_has_its_ranks_written(seed):
     one = result("popularity", 0.5, seeds=(0, 1), out=0.9)
     cases = made([list(range(3 + 8))] * 200, 20).split(5).cases("test")
-    pipeline = SimpleNamespace(split=SimpleNamespace(cases=lambda part: cases), config=SimpleNamespace(seed=seed))
+    pipeline = SimpleNamespace(
+        split=SimpleNamespace(cases=lambda part: cases), config=SimpleNamespace(seed=seed)
+    )
     frame = ranks_frame(pipeline, {"popularity": one})
     assert sorted(set(frame["seed"])) == [seed, seed + 1]
     assert frame["rank"].tolist() == np.concatenate([run.ranks for run in one.history_in]).tolist()
-    assert frame["rank, history out"].tolist() == np.concatenate([run.ranks for run in one.history_out]).tolist()
-    assert frame["group"].tolist() == np.concatenate([run.groups for run in one.history_in]).tolist()
+    assert (
+        frame["rank, history out"].tolist()
+        == np.concatenate([run.ranks for run in one.history_out]).tolist()
+    )
+    assert (
+        frame["group"].tolist() == np.concatenate([run.groups for run in one.history_in]).tolist()
+    )
 
 
 def test_ranks_of_a_sample_stand_beside_the_cases_that_were_answered():
     cases = made([list(range(11 + user % 5)) for user in range(200)], 20).split(5).cases("test")
-    pipeline = SimpleNamespace(split=SimpleNamespace(cases=lambda part: cases), config=SimpleNamespace(seed=0))
+    pipeline = SimpleNamespace(
+        split=SimpleNamespace(cases=lambda part: cases), config=SimpleNamespace(seed=0)
+    )
     frame = ranks_frame(pipeline, {"lc-rec": on_a_sample("lc-rec", result("lc-rec", 0.5), 100)})
     rows = sampled_rows(1000, 100, seed=0)
-    assert frame["case"].tolist() == rows.tolist() and frame["user"].tolist() == cases.users[rows].tolist()
+    assert (
+        frame["case"].tolist() == rows.tolist()
+        and frame["user"].tolist() == cases.users[rows].tolist()
+    )
     assert frame["history"].tolist() == cases.lengths[rows].tolist()
 
 
@@ -346,7 +456,9 @@ def test_gathered_results_keep_the_two_sides_and_the_mean_time():
             config=None,
             cache=SimpleNamespace(folder=None),
             split=SimpleNamespace(cases=lambda part: USERS),
-            evaluation=lambda name, history="in": evaluation(0.2 if history == "in" else 0.8, seed=0),
+            evaluation=lambda name, history="in": evaluation(
+                0.2 if history == "in" else 0.8, seed=0
+            ),
             seconds=lambda name: seconds,
             parameters=lambda name: 7,
         )
@@ -357,9 +469,14 @@ def test_gathered_results_keep_the_two_sides_and_the_mean_time():
 
 
 def test_history_in_and_history_out_are_never_mixed_up():
-    one, other = result("sasrec-tuned", 0.3, (0, 1), out=0.8), result("popularity", 0.3, (7, 8), out=0.1)
+    one, other = (
+        result("sasrec-tuned", 0.3, (0, 1), out=0.8),
+        result("popularity", 0.3, (7, 8), out=0.1),
+    )
     row = results_frame({"sasrec-tuned": one}).loc["SASRec (tuned)"]
-    assert row["R@10, history out"].startswith(f"{np.mean([run.hits(10).mean() for run in one.history_out]):.4f} [")
+    assert row["R@10, history out"].startswith(
+        f"{np.mean([run.hits(10).mean() for run in one.history_out]):.4f} ["
+    )
     rows = sampled_rows(len(USERS), 100, seed=0)
     for history in ("in", "out"):
         sampled = one.on_sample(100).recall(history=history)
@@ -367,12 +484,20 @@ def test_history_in_and_history_out_are_never_mixed_up():
     (sentence,) = comparisons({"sasrec-tuned": one, "popularity": other})
     inside, outside = sentence.split("; history out: ")
     assert "no difference seen" in inside and outside.startswith("+0.") and "(higher)" not in inside
-    floor = {"markov": result("markov", 0.9, out=0.1), "sasrec-tuned": result("sasrec-tuned", 0.2, out=0.6)}
-    assert "Every trained system clears" in floor_sentence(floor), "the floor is read with the history out"
+    floor = {
+        "markov": result("markov", 0.9, out=0.1),
+        "sasrec-tuned": result("sasrec-tuned", 0.2, out=0.6),
+    }
+    assert "Every trained system clears" in floor_sentence(floor), (
+        "the floor is read with the history out"
+    )
 
 
 def test_without_a_trained_system_nothing_is_said_of_the_markov_floor():
-    assert floor_sentence({"markov": result("markov", 0.3), "popularity": result("popularity", 0.1)}) == ""
+    assert (
+        floor_sentence({"markov": result("markov", 0.3), "popularity": result("popularity", 0.1)})
+        == ""
+    )
 
 
 def test_the_floor_is_held_against_by_ndcg_with_the_history_out():
@@ -401,7 +526,10 @@ def test_the_reports_figures_by_popularity_have_the_history_left_in(monkeypatch)
     pipeline = SimpleNamespace(decoding=lambda name: decoding, config=config, split=split)
     one = result("mf", 0.2, out=0.8)
     section = report.systems_section(pipeline, {"mf": one})
-    assert "Beams of 20 against exact scoring of the whole catalogue, on 25 test cases" in section.paragraphs[0]
+    assert (
+        "Beams of 20 against exact scoring of the whole catalogue, on 25 test cases"
+        in section.paragraphs[0]
+    )
     assert list(seen.values()) == [one.history_in[0].metrics()]
 
 
@@ -411,13 +539,19 @@ def test_unseen_items_are_counted_and_no_others():
 
 
 def test_a_heading_says_what_was_changed_in_the_profile_and_which_seeds(tmp_path):
-    given = dict(data_dir=write_made_data(tmp_path / "data"), cache=Cache(tmp_path / "runs", lambda _: None))
+    given = dict(
+        data_dir=write_made_data(tmp_path / "data"), cache=Cache(tmp_path / "runs", lambda _: None)
+    )
     plain = Pipeline(make_config("made", "smoke"), **given)
-    changed = Pipeline(make_config("made", "smoke", seed=3, overrides=["mf.epochs=1", "held_out=2"]), **given)
+    changed = Pipeline(
+        make_config("made", "smoke", seed=3, overrides=["mf.epochs=1", "held_out=2"]), **given
+    )
     results = {"mf": result("mf", 0.3)}
     assert heading(plain, results, 1).startswith("made, profile smoke, seed 0: ")
     assert heading(plain, results, 3).startswith("made, profile smoke, 3 seeds: ")
-    assert heading(changed, results, 2).startswith("made, profile smoke with held_out=2, mf.epochs=1, seeds 3-4: ")
+    assert heading(changed, results, 2).startswith(
+        "made, profile smoke with held_out=2, mf.epochs=1, seeds 3-4: "
+    )
     seeds_table(changed, 1, ["mf"])
     (written,) = (tmp_path / "runs").rglob("table.tex")
     assert "held\\_out=2" in written.read_text(encoding="utf-8")
@@ -429,7 +563,9 @@ def test_what_is_gathered_of_some_of_the_cases_is_a_sample():
         config=None,
         cache=SimpleNamespace(folder=None),
         split=SimpleNamespace(cases=lambda part: USERS),
-        evaluation=lambda name, history="in": evaluation(0.2, seed=0)[rows if name == "hgn" else slice(None)],
+        evaluation=lambda name, history="in": evaluation(0.2, seed=0)[
+            rows if name == "hgn" else slice(None)
+        ],
         seconds=lambda name: 1.0,
         parameters=lambda name: 7,
     )
@@ -442,7 +578,9 @@ def test_what_is_gathered_of_some_of_the_cases_is_a_sample():
 def test_a_heading_says_what_was_tested_on_how_many_cases_of_how_many_users(held_out, words):
     """Of all cases, though a language model answered some of them alone."""
     config = make_config("movielens", "smoke").model_copy(update={"held_out": held_out})
-    pipeline = SimpleNamespace(config=config, dataset=SimpleNamespace(name="movielens", n_items=3_496))
+    pipeline = SimpleNamespace(
+        config=config, dataset=SimpleNamespace(name="movielens", n_items=3_496)
+    )
     results = {name: result(name, 0.3) for name in ("lc-rec", "mf")}
     results["lc-rec"] = on_a_sample("lc-rec", results["lc-rec"], 100)
     for some in (results, dict(reversed(results.items()))):
@@ -451,7 +589,9 @@ def test_a_heading_says_what_was_tested_on_how_many_cases_of_how_many_users(held
 
 
 def test_counts_of_a_data_set_are_those_of_its_split():
-    """With last-two-out the users of four items have no case, and all but their first item is asked for in training."""
+    """With last-two-out the users of four items have no case, and all but their first item is asked
+    for in training.
+    """
     data = made([[0, 1, 2, 3], [0, 4, 3, 2], [7, 6, 5, 4, 3, 2, 1]], 9)
     assert describe_data(data, data.split(2)).splitlines()[1:] == [
         "  3 users, 9 items, 15 interactions",
@@ -466,7 +606,9 @@ def test_counts_of_a_data_set_are_those_of_its_split():
 
 def test_tables_of_other_seeds_stand_beside_each_other(tmp_path, monkeypatch):
     one, folders = few(tmp_path)[0], []
-    monkeypatch.setattr("letterlib.experiments.table._write", lambda folder, *_: folders.append(folder.name))
+    monkeypatch.setattr(
+        "letterlib.pipeline.table._write", lambda folder, *_: folders.append(folder.name)
+    )
     for seed, n_seeds in ((0, 1), (3, 1), (3, 2)):
         seeds_table(one.with_seed(seed), n_seeds, ["popularity"])
     assert [name.split("-")[2] for name in folders] == ["1seeds", "seeds3to3", "seeds3to4"]

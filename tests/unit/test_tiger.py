@@ -16,10 +16,10 @@ from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.decoding import exact as exact_scoring
 from letterlib.decoding.trie import EOS, PAD, Trie
 from letterlib.errors import LetterError
-from letterlib.files import digest
-from letterlib.generation import recommender, tiger
-from letterlib.generation.tiger import Tiger, TigerConfig, history_tokens
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.generators import recommender, tiger
+from letterlib.generators.tiger import Tiger, TigerConfig, history_tokens
+from letterlib.store import digest
+from letterlib.tokenizer.identifiers import Identifiers
 
 N_ITEMS = 60
 SMALL = TigerConfig(
@@ -42,7 +42,9 @@ def circle() -> Dataset:
     """Ten users who walk along a circle of 60 items: after item i comes item i + 1."""
     walks = [(6 * user + np.arange(30)) % N_ITEMS for user in range(10)]
     items = pd.DataFrame({"title": [f"item {i}" for i in range(N_ITEMS)]})
-    return Dataset("circle", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)])
+    return Dataset(
+        "circle", Sequences.from_lists(walks), items, "made up", [str(u) for u in range(10)]
+    )
 
 
 def identifiers(shared: bool = False) -> Identifiers:
@@ -55,7 +57,9 @@ def identifiers(shared: bool = False) -> Identifiers:
 
 
 def distinct() -> Identifiers:
-    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(512)[:N_ITEMS], (8, 8, 8)), axis=1)
+    codes = np.stack(
+        np.unravel_index(np.random.default_rng(0).permutation(512)[:N_ITEMS], (8, 8, 8)), axis=1
+    )
     return Identifiers(codes, (8, 8, 8))
 
 
@@ -86,7 +90,13 @@ def test_it_memorises_what_comes_next(model, part):
 
 
 def test_without_a_pair_in_training_there_is_nothing_to_learn():
-    short = Dataset("short", Sequences.from_lists([[0, 1, 2], [3, 4, 5]]), pd.DataFrame(index=range(N_ITEMS)), "", "ab")
+    short = Dataset(
+        "short",
+        Sequences.from_lists([[0, 1, 2], [3, 4, 5]]),
+        pd.DataFrame(index=range(N_ITEMS)),
+        "",
+        "ab",
+    )
     with pytest.raises(LetterError, match="no user has two items in training"):
         Tiger(distinct(), SMALL).fit(short.split(1))
 
@@ -104,12 +114,16 @@ def test_what_the_encoder_reads():
 
 
 def test_targets_are_the_next_items_and_never_reach_past_the_training_part():
-    split = circle().split(5)  # ten of every user's thirty items are held out, twenty are for training
+    split = circle().split(
+        5
+    )  # ten of every user's thirty items are held out, twenty are for training
     config = SMALL.model_copy(update={"targets": 3})
     tiger_of_three = Tiger(distinct(), config, 0, "cpu")
     cases = split.cases("train")
     ends = split.dataset.sequences.offsets[:-1] + split.train.lengths
-    _, _, targets = tiger_of_three._batch(cases[[0, 16, 17, 18]], ends)  # user 0, histories of 1, 17, 18, 19 items
+    _, _, targets = tiger_of_three._batch(
+        cases[[0, 16, 17, 18]], ends
+    )  # user 0, histories of 1, 17, 18, 19 items
     item_tokens = [[*row, EOS] for row in tiger_of_three.item_tokens.tolist()]
     nothing = [tiger.IGNORED] * 4
     assert tiger.IGNORED < 0, "no token"
@@ -127,7 +141,9 @@ def test_padding_does_not_change_an_answer(model):
         for row in range(len(HISTORIES)):
             alone, nothing = history_tokens(HISTORIES[[row]], 5, model.item_tokens)
             assert nothing is None
-            assert (model.network.encode(alone)[0] - padded[row, -alone.shape[1] :]).abs().max() < 1e-5
+            assert (
+                model.network.encode(alone)[0] - padded[row, -alone.shape[1] :]
+            ).abs().max() < 1e-5
 
 
 def test_lists_hold_each_item_once_best_first(model):
@@ -178,7 +194,9 @@ def test_fewer_long_histories_than_short_ones_are_encoded_at_once(model, monkeyp
     assert long > model._largest_array(1, 1)
     monkeypatch.setattr(recommender, "SEARCH_BUDGET", 2 * long)
     monkeypatch.setattr(
-        model, "_memory", lambda part: sizes.setdefault(min(part.lengths[0], 5), len(part)) and memory(part)
+        model,
+        "_memory",
+        lambda part: sizes.setdefault(min(part.lengths[0], 5), len(part)) and memory(part),
     )
     model.recommend(cases, 1, beam=1)
     assert sizes[5] == 2 < sizes[1]
@@ -203,11 +221,17 @@ def test_filtered_lists_are_full_and_without_the_history(model):
         assert len(set(items)) == 20 and items.min() >= 0
         assert not set(items) & set(HISTORIES.history(index))
     everything_but_two = Cases.from_histories([[*range(30), *range(32, 60)]])
-    assert set(model.recommend(everything_but_two, 3, exclude_history=True).items[0]) == {30, 31, NO_ITEM}
+    assert set(model.recommend(everything_but_two, 3, exclude_history=True).items[0]) == {
+        30,
+        31,
+        NO_ITEM,
+    }
 
 
 def test_a_trie_of_some_items_knows_no_history(model):
-    """Its items have numbers of their own, so other items would be left out than those of the history."""
+    """Its items have numbers of their own, so other items would be left out than those of the
+    history.
+    """
     part = Tiger(model.identifiers, SMALL, 0, "cpu")
     part.trie = Trie.build(model.identifiers.codes[20:], model.identifiers.level_sizes)
     assert part.recommend(HISTORIES, 3).items.max() < 40
@@ -233,7 +257,9 @@ def test_scores_without_an_order_are_refused():
     with torch.no_grad():
         broken.network.embedding.weight[3] = torch.nan
     for ask in (broken.recommend, broken.recommend_unconstrained):
-        with pytest.raises(LetterError, match="some scores are NaN.*training diverged; lower its learning rate"):
+        with pytest.raises(
+            LetterError, match="some scores are NaN.*training diverged; lower its learning rate"
+        ):
             ask(HISTORIES, 5)
 
 
@@ -274,8 +300,15 @@ def test_without_the_trie_sequences_that_are_no_identifier_are_marked(model, unt
 def test_more_sequences_than_there_are_leave_places_without_an_item():
     three = Tiger(Identifiers(np.array([[0], [1], [2]]), (3,)), SMALL, 0, "cpu")
     ranking = three.recommend_unconstrained(Cases.from_histories([[0, 1], []]), 400)
-    assert ranking.items.shape == (2, 400) and sorted(ranking.items[0][ranking.valid[0]]) == [0, 1, 2]
-    assert np.isneginf(ranking.scores[:, -1]).all() and np.isfinite(ranking.scores[ranking.valid]).all()
+    assert ranking.items.shape == (2, 400) and sorted(ranking.items[0][ranking.valid[0]]) == [
+        0,
+        1,
+        2,
+    ]
+    assert (
+        np.isneginf(ranking.scores[:, -1]).all()
+        and np.isfinite(ranking.scores[ranking.valid]).all()
+    )
 
 
 def test_without_the_trie_the_first_of_the_items_that_share_an_identifier_stands():
@@ -305,21 +338,29 @@ def test_a_model_that_is_made_or_loaded_leaves_the_caller_s_random_numbers_alone
     model.save(tmp_path / "tiger.safetensors")
     torch.manual_seed(11)
     expected = torch.rand(2)
-    for make in (lambda: Tiger(distinct(), SMALL, 0, "cpu"), lambda: Tiger.load(tmp_path / "tiger.safetensors", "cpu")):
+    for make in (
+        lambda: Tiger(distinct(), SMALL, 0, "cpu"),
+        lambda: Tiger.load(tmp_path / "tiger.safetensors", "cpu"),
+    ):
         torch.manual_seed(11)
         make()
         assert torch.equal(torch.rand(2), expected)
 
 
 def test_to_fit_twice_is_not_to_train_for_longer():
-    one, split = Tiger(distinct(), SMALL.model_copy(update={"epochs": 2}), 0, "cpu"), circle().split(1)
+    one, split = (
+        Tiger(distinct(), SMALL.model_copy(update={"epochs": 2}), 0, "cpu"),
+        circle().split(1),
+    )
     first, second = (one.fit(split).recommend(HISTORIES, 10).scores for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 def test_the_same_seed_gives_the_same_weights_in_another_process():
     command = [sys.executable, "-c", "import test_tiger; print(test_tiger._fingerprint())"]
-    other = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    other = subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
     assert other.stdout.strip().splitlines()[-1] == _fingerprint()
 
 
@@ -332,18 +373,26 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         cut.fit(split)
     for name, weight in Tiger(distinct(), config, 0, "cpu").network.state_dict().items():
-        assert torch.equal(weight, cut.network.state_dict()[name]), f"half trained is not learnt: {name}"
+        assert torch.equal(weight, cut.network.state_dict()[name]), (
+            f"half trained is not learnt: {name}"
+        )
     assert not cut.log.losses
     resumed = Tiger(distinct(), config, 0, "cpu", checkpoint).fit(split)
     assert len(resumed.log.losses) == 4
     for name, weight in whole.network.state_dict().items():
         assert torch.equal(weight, resumed.network.state_dict()[name]), name
-    other = Tiger(distinct(), config.model_copy(update={"tau": 0.5}), 0, "cpu", checkpoint).fit(split)
-    assert "another training" in capsys.readouterr().out and other.log.losses[0] != whole.log.losses[0]
+    other = Tiger(distinct(), config.model_copy(update={"tau": 0.5}), 0, "cpu", checkpoint).fit(
+        split
+    )
+    assert (
+        "another training" in capsys.readouterr().out and other.log.losses[0] != whole.log.losses[0]
+    )
 
 
 def stop_after(model: Tiger, epochs: int) -> None:
-    """Interrupt `model.fit` in its next validation after `epochs` of them, checkpoints written every time."""
+    """Interrupt `model.fit` in its next validation after `epochs` of them, checkpoints written
+    every time.
+    """
     recommend, calls = model.recommend, []
 
     def interrupted(*args, **options):
@@ -397,7 +446,9 @@ def test_fit_minimises_the_ranking_guided_loss_at_its_own_tau_and_hands_its_opti
     with torch.no_grad():
         logits = model.network(tokens, mask, targets)
         found = seen["loss"](model.network, seen["batch"])["loss"]
-    wanted = F.cross_entropy(logits.flatten(0, -2) / 0.5, targets.flatten(), ignore_index=tiger.IGNORED)
+    wanted = F.cross_entropy(
+        logits.flatten(0, -2) / 0.5, targets.flatten(), ignore_index=tiger.IGNORED
+    )
     assert float(found) == pytest.approx(float(wanted), rel=1e-5)
     assert seen["relative_rate"] and seen["clip_norm"] == 1.0 and seen["schedule"] == "cosine"
     for name in ("epochs", "learning_rate", "weight_decay", "warmup", "validate_every", "patience"):
@@ -418,18 +469,25 @@ def test_fit_learns_from_training_alone_and_draws_its_examples_anew_every_epoch(
     split = circle().split(5)  # ten users with 30 items: 20 of each are training
     Tiger(distinct(), SMALL.model_copy(update={"targets": 3}), 0, "cpu").fit(split)
     learnt = int((targets(0)[..., -1] == EOS).sum())
-    assert learnt == 10 * (17 * 3 + 2 + 1), "three targets after each history, and none beyond the end of training"
+    assert learnt == 10 * (17 * 3 + 2 + 1), (
+        "three targets after each history, and none beyond the end of training"
+    )
     Tiger(distinct(), SMALL.model_copy(update={"examples": 40}), 0, "cpu").fit(split)
     assert len(targets(0)) == 40 and seen["steps_per_epoch"] == 2
     assert not torch.equal(targets(0), targets(1))
     learnt_from = torch.cat([targets(epoch) for epoch in range(10)]).flatten(0, 1)
-    assert len(learnt_from.unique(dim=0)) > 50, "not of the first users alone, who have 25 of the items"
+    assert len(learnt_from.unique(dim=0)) > 50, (
+        "not of the first users alone, who have 25 of the items"
+    )
 
 
 def test_a_second_fit_is_no_longer_training():
     split, config = circle().split(5), SMALL.model_copy(update={"epochs": 2})
     model = Tiger(distinct(), config, 0, "cpu").fit(split)
-    losses, weights = model.log.losses, {name: one.clone() for name, one in model.network.state_dict().items()}
+    losses, weights = (
+        model.log.losses,
+        {name: one.clone() for name, one in model.network.state_dict().items()},
+    )
     model.fit(split)
     assert model.log.losses == losses
     assert all(torch.equal(one, weights[name]) for name, one in model.network.state_dict().items())
@@ -438,7 +496,9 @@ def test_a_second_fit_is_no_longer_training():
 def test_without_the_trie_the_beam_is_the_configuration_s_and_never_below_k(monkeypatch):
     search, asked = recommender.unconstrained_beam_search, []
     untrained = Tiger(distinct(), SMALL, 0, "cpu")
-    monkeypatch.setattr(recommender, "unconstrained_beam_search", lambda *a: asked.append(a[-1]) or search(*a))
+    monkeypatch.setattr(
+        recommender, "unconstrained_beam_search", lambda *a: asked.append(a[-1]) or search(*a)
+    )
     for k in (1, 30):
         untrained.recommend_unconstrained(HISTORIES[[0]], k)
     assert asked == [SMALL.beam, 30]
@@ -446,14 +506,20 @@ def test_without_the_trie_the_beam_is_the_configuration_s_and_never_below_k(monk
 
 def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):
     seen = {}
-    monkeypatch.setattr(tiger, "train", lambda *given, **options: seen.update(options) or TrainingLog())
-    Tiger(distinct(), SMALL.model_copy(update={"dtype": "bfloat16"}), 0, "cpu").fit(circle().split(1))
+    monkeypatch.setattr(
+        tiger, "train", lambda *given, **options: seen.update(options) or TrainingLog()
+    )
+    Tiger(distinct(), SMALL.model_copy(update={"dtype": "bfloat16"}), 0, "cpu").fit(
+        circle().split(1)
+    )
     assert seen["dtype"] == torch.bfloat16
 
 
 def test_batches_of_short_histories_do_not_always_come_first(monkeypatch):
     seen = []
-    monkeypatch.setattr(tiger, "train", lambda network, batches, *given, **o: seen.append(batches) or TrainingLog())
+    monkeypatch.setattr(
+        tiger, "train", lambda network, batches, *given, **o: seen.append(batches) or TrainingLog()
+    )
     Tiger(distinct(), SMALL, 0, "cpu").fit(circle().split(1))
     epochs = [seen[0](np.random.default_rng(epoch)) for epoch in range(5)]
     assert len({tuple(tokens.shape[1] for tokens, *_ in batches) for batches in epochs}) > 1
@@ -461,14 +527,26 @@ def test_batches_of_short_histories_do_not_always_come_first(monkeypatch):
 
 def test_another_seed_begins_with_other_weights_and_draws_other_batches(monkeypatch):
     seen, split = [], circle().split(1)
-    monkeypatch.setattr(tiger, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog())
-    first, same, other = (Tiger(distinct(), SMALL, seed, "cpu").fit(split).network.state_dict() for seed in (3, 3, 4))
+    monkeypatch.setattr(
+        tiger, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog()
+    )
+    first, same, other = (
+        Tiger(distinct(), SMALL, seed, "cpu").fit(split).network.state_dict() for seed in (3, 3, 4)
+    )
     assert all(torch.equal(weight, same[name]) for name, weight in first.items())
-    assert not torch.equal(first["embedding.weight"], other["embedding.weight"]) and seen == [3, 3, 4]
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"]) and seen == [
+        3,
+        3,
+        4,
+    ]
 
 
 def test_the_seed_orders_items_that_share_an_identifier_and_is_in_the_file(tmp_path):
-    alike, cases, orders = Identifiers(np.zeros((30, 1), dtype=np.int64), (1,)), Cases.from_histories([[0]]), []
+    alike, cases, orders = (
+        Identifiers(np.zeros((30, 1), dtype=np.int64), (1,)),
+        Cases.from_histories([[0]]),
+        [],
+    )
     for seed in (0, 5):
         made = Tiger(alike, SMALL, seed, "cpu")
         made.save(tmp_path / "tiger.safetensors")
@@ -483,13 +561,19 @@ def test_to_fit_what_was_loaded_is_to_go_on_from_there(model, tmp_path, monkeypa
     loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
     monkeypatch.setattr(tiger, "train", lambda *_, **__: TrainingLog())
     begun = loaded.fit(circle().split(1)).network.state_dict()
-    assert all(torch.equal(weight, begun[name]) for name, weight in model.network.state_dict().items())
+    assert all(
+        torch.equal(weight, begun[name]) for name, weight in model.network.state_dict().items()
+    )
 
 
 def test_the_beam_is_the_configuration_s_where_none_is_given_and_never_below_k(monkeypatch):
     untrained, asked = Tiger(distinct(), SMALL, 0, "cpu"), []
     search = untrained._search
-    monkeypatch.setattr(untrained, "_search", lambda read, beam, *more: asked.append(beam) or search(read, beam, *more))
+    monkeypatch.setattr(
+        untrained,
+        "_search",
+        lambda read, beam, *more: asked.append(beam) or search(read, beam, *more),
+    )
     for k, beam in ((1, None), (30, None), (3, 7), (3, 2)):
         untrained.recommend(HISTORIES[[0]], k, beam=beam)
     assert asked == [SMALL.beam, 30, 7, 3]

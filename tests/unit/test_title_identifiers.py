@@ -10,10 +10,17 @@ from transformers import AutoTokenizer
 from letterlib.data import load_dataset
 from letterlib.decoding.trie import EOS, Trie, tokens_of
 from letterlib.errors import LetterError
-from letterlib.semantics import find_encoder
-from letterlib.tokenization.title_identifiers import NO_PIECE, title_identifiers
+from letterlib.text import find_encoder
+from letterlib.tokenizer.title_identifiers import NO_PIECE, title_identifiers
 
-TITLES = ["Toy Story", "Toy Story 2", "The Story", "Toy Story", "Heat of the Toy, a very long story of a toy 2", ""]
+TITLES = [
+    "Toy Story",
+    "Toy Story 2",
+    "The Story",
+    "Toy Story",
+    "Heat of the Toy, a very long story of a toy 2",
+    "",
+]
 
 
 @cache
@@ -32,7 +39,9 @@ def test_an_identifier_read_back_is_its_title(length):
         said = titles.pieces[row].tolist()
         used = len([piece for piece in said if piece != NO_PIECE])
         assert said[:used] == words(title)[:length] and set(said[used:]) <= {NO_PIECE}
-    assert len(set(titles.pieces.tolist())) == len(titles.pieces) and titles.pieces[0] == NO_PIECE < 0
+    assert (
+        len(set(titles.pieces.tolist())) == len(titles.pieces) and titles.pieces[0] == NO_PIECE < 0
+    )
     assert titles.cut == np.mean([len(words(title)) > length for title in TITLES])
 
 
@@ -50,12 +59,17 @@ def test_a_word_is_the_same_token_at_every_place():
     assert tokens[0, 1] == tokens[2, 1]  # "story"
     assert tokens[2, 0] == tokens[4, 2]  # "the" as a first and as a third word
     trie = Trie.build(identifiers.codes, identifiers.level_sizes, shared_vocabulary=True)
-    assert trie.vocabulary_size == identifiers.level_sizes[0] + 2 and tokens.max() < trie.vocabulary_size
+    assert (
+        trie.vocabulary_size == identifiers.level_sizes[0] + 2
+        and tokens.max() < trie.vocabulary_size
+    )
     assert np.array_equal(trie.walk(torch.from_numpy(tokens)).numpy(), trie.leaf_of_item)
 
 
 def test_a_title_is_not_the_beginning_of_another():
-    """Without a code for the end, "Toy Story" would stand at an inner node of the trie, above "Toy Story 2"."""
+    """Without a code for the end, "Toy Story" would stand at an inner node of the trie, above "Toy
+    Story 2".
+    """
     identifiers = title_identifiers(TITLES, 3).identifiers
     trie = Trie.build(identifiers.codes, identifiers.level_sizes, shared_vocabulary=True)
     toy, story, end = tokens_of(identifiers.codes[0], identifiers.level_sizes, True).tolist()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from letterlib.errors import LetterError
-from letterlib.tokenization.clustering import (
+from letterlib.tokenizer.clustering import (
     constrained_kmeans_groups,
     group_size_bounds,
     kmeans_codebook,
@@ -15,13 +15,17 @@ from letterlib.tokenization.clustering import (
 def test_group_sizes_stay_within_their_bounds(n_codes, n_groups):
     rng = np.random.default_rng(0)
     # Nine codes in ten lie in one heap: plain k-means would give groups of one and of hundreds.
-    codebook = np.where(np.arange(n_codes)[:, None] % 10 > 0, 0.01, 3.0) * rng.normal(size=(n_codes, 32))
+    codebook = np.where(np.arange(n_codes)[:, None] % 10 > 0, 0.01, 3.0) * rng.normal(
+        size=(n_codes, 32)
+    )
     groups = constrained_kmeans_groups(codebook.astype(np.float32), n_groups, seed=1)
     smallest, largest = group_size_bounds(n_codes, n_groups)
     sizes = np.bincount(groups, minlength=n_groups)
     assert groups.dtype == np.int64 and len(groups) == n_codes and len(sizes) == n_groups
     assert smallest <= sizes.min() and sizes.max() <= largest
-    np.testing.assert_array_equal(groups, constrained_kmeans_groups(codebook.astype(np.float32), n_groups, 1))
+    np.testing.assert_array_equal(
+        groups, constrained_kmeans_groups(codebook.astype(np.float32), n_groups, 1)
+    )
 
 
 def test_a_codebook_that_may_not_be_written_to_is_grouped_all_the_same():

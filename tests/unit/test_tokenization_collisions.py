@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from letterlib.tokenization import collisions
-from letterlib.tokenization.collisions import EPSILON, ITERATIONS, ROUNDS, centre_distances, repair_collisions, sinkhorn
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.tokenizer import collisions
+from letterlib.tokenizer.collisions import (
+    EPSILON,
+    ITERATIONS,
+    ROUNDS,
+    centre_distances,
+    repair_collisions,
+    sinkhorn,
+)
+from letterlib.tokenizer.identifiers import Identifiers
 
 
 @pytest.mark.parametrize("shape", [(40, 8), (3, 20, 16), (2, 256)])
@@ -28,7 +35,9 @@ def test_it_is_the_scaled_kernel_of_the_plain_algorithm():
 
 def test_it_stays_finite_where_the_plain_kernel_would_not():
     distances = centre_distances(np.random.default_rng(2).normal(size=(50, 16)))
-    assert distances.min() == pytest.approx(-1, abs=1e-4) and distances.max() == pytest.approx(1, abs=1e-4)
+    assert distances.min() == pytest.approx(-1, abs=1e-4) and distances.max() == pytest.approx(
+        1, abs=1e-4
+    )
     q = sinkhorn(distances, epsilon=0.0005, iterations=50)
     assert np.isfinite(q).all()
     np.testing.assert_allclose(q.sum(axis=0), 50 / 16, rtol=1e-9)
@@ -40,9 +49,13 @@ def test_distances_that_are_all_equal_are_all_in_the_middle():
 
 def test_it_shares_rows_out_evenly_where_the_nearest_code_would_not():
     rng = np.random.default_rng(3)
-    distances = rng.uniform(size=(64, 8)) + np.arange(8) * 0.3  # code 0 is the nearest of nearly all
+    distances = (
+        rng.uniform(size=(64, 8)) + np.arange(8) * 0.3
+    )  # code 0 is the nearest of nearly all
     nearest = np.bincount(distances.argmin(axis=1), minlength=8)
-    shared = np.bincount(sinkhorn(centre_distances(distances), 0.01, 200).argmax(axis=1), minlength=8)
+    shared = np.bincount(
+        sinkhorn(centre_distances(distances), 0.01, 200).argmax(axis=1), minlength=8
+    )
     assert nearest.max() > 40 and shared.max() <= 12
 
 
@@ -61,7 +74,10 @@ def test_the_repair_moves_last_codes_only_and_never_makes_it_worse(seed):
     after, report = repair_collisions(before, residuals, codebook)
     np.testing.assert_array_equal(after.codes[:, :-1], before.codes[:, :-1])
     assert after.n_colliding < before.n_colliding and after.n_distinct > before.n_distinct
-    assert (report.colliding_before, report.colliding_after) == (before.n_colliding, after.n_colliding)
+    assert (report.colliding_before, report.colliding_after) == (
+        before.n_colliding,
+        after.n_colliding,
+    )
     assert (report.rate_before, report.rate_after) == (before.collision_rate, after.collision_rate)
     assert report.moved == (after.codes[:, -1] != before.codes[:, -1]).sum()
     assert 1 <= report.rounds <= 20
@@ -72,7 +88,9 @@ def test_the_report_says_what_uniqueness_costs():
     after, report = repair_collisions(before, residuals, codebook)
     moved = before.codes[:, -1] != after.codes[:, -1]
     for one, distance in ((before, report.distance_before), (after, report.distance_after)):
-        assert distance == pytest.approx(np.square(residuals - codebook[one.codes[:, -1]])[moved].sum(axis=1).mean())
+        assert distance == pytest.approx(
+            np.square(residuals - codebook[one.codes[:, -1]])[moved].sum(axis=1).mean()
+        )
 
 
 def test_each_of_two_items_that_share_gets_the_code_that_is_its_own():
@@ -123,7 +141,10 @@ def test_equal_items_go_on_sharing_and_the_repair_stops(rounding):
 
 def test_more_rounds_never_leave_more_items_sharing():
     """A round may make it worse; the best one is kept."""
-    left = [repair_collisions(*catalogue(0), rounds=rounds)[1].colliding_after for rounds in range(1, 21)]
+    left = [
+        repair_collisions(*catalogue(0), rounds=rounds)[1].colliding_after
+        for rounds in range(1, 21)
+    ]
     assert left == sorted(left, reverse=True) and left[0] > left[-1]
 
 
@@ -144,7 +165,9 @@ def test_equal_items_keep_their_code_while_others_are_told_apart():
 @pytest.mark.parametrize("size", [1.0, 1e-3])
 def test_each_of_two_items_that_share_gets_the_code_that_is_its_own_at_any_size(size):
     before = Identifiers(np.zeros((2, 2), dtype=np.int64), (1, 2))
-    after, _ = repair_collisions(before, size * np.array([[0.9], [0.1]]), size * np.array([[0.0], [1.0]]))
+    after, _ = repair_collisions(
+        before, size * np.array([[0.9], [0.1]]), size * np.array([[0.0], [1.0]])
+    )
     assert after.codes.tolist() == [[0, 1], [0, 0]]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from letterlib.errors import LetterError
-from letterlib.tokenization.identifiers import MOST_CODES, Identifiers
+from letterlib.tokenizer.identifiers import MOST_CODES, Identifiers
 
 GOOD = {"0": ["<a_0>", "<b_7>"], "1": ["<a_2>", "<b_7>"], "2": ["<a_0>", "<b_7>"]}
 
@@ -58,7 +58,11 @@ def test_a_small_file_by_hand(tmp_path):
         ({**GOOD, "1": ["<a_02>", "<b_7>"]}, {}, ['item "1"', "not a token"]),
         ({**GOOD, "1": ["<a_2>", 7]}, {}, ['item "1"', "not a token"]),
         ({**GOOD, "1": ["<a_2>"]}, {}, ['item "1"', "1 codes", "2"]),
-        ({**GOOD, "1": ["<a_2>", "<b_100000000>"]}, {}, ['item "1"', "<b_100000000>", "100,000,001 tokens", "3 items"]),
+        (
+            {**GOOD, "1": ["<a_2>", "<b_100000000>"]},
+            {},
+            ['item "1"', "<b_100000000>", "100,000,001 tokens", "3 items"],
+        ),
         ({**GOOD, "1": "<a_2><b_7>"}, {}, ['item "1"', "list"]),
         ({**GOOD, "1": []}, {}, ['item "1"', "list"]),
         ({"0": GOOD["0"], "2": GOOD["2"]}, {}, ['"1" is missing']),
@@ -81,18 +85,31 @@ def test_a_wrong_file_gives_one_clear_line(tmp_path, table, options, words):
 def test_a_code_may_be_as_large_as_a_vocabulary_or_the_catalogue_is(tmp_path, monkeypatch):
     big = written(tmp_path, {**GOOD, "1": ["<a_2>", f"<b_{MOST_CODES - 1}>"]})
     assert Identifiers.load(big).level_sizes == (3, MOST_CODES)
-    monkeypatch.setattr("letterlib.tokenization.identifiers.MOST_CODES", 2)
+    monkeypatch.setattr("letterlib.tokenizer.identifiers.MOST_CODES", 2)
     numbers = {str(i): ["<a_0>", f"<b_{i}>"] for i in range(8)}
-    assert Identifiers.load(written(tmp_path, numbers)).level_sizes == (1, 8), "as many codes as items"
-    with pytest.raises(LetterError, match="8 tokens, for 3 items; number the codes of each level from 0"):
+    assert Identifiers.load(written(tmp_path, numbers)).level_sizes == (1, 8), (
+        "as many codes as items"
+    )
+    with pytest.raises(
+        LetterError, match="8 tokens, for 3 items; number the codes of each level from 0"
+    ):
         Identifiers.load(written(tmp_path, GOOD))
-    assert Identifiers.load(written(tmp_path, GOOD), level_sizes=(3, 8)).level_sizes == (3, 8), "asked for by size"
+    assert Identifiers.load(written(tmp_path, GOOD), level_sizes=(3, 8)).level_sizes == (3, 8), (
+        "asked for by size"
+    )
 
 
 def test_a_running_number_makes_paths_distinct():
     paths = np.array([[1, 0], [2, 1], [1, 0], [1, 2], [0, 0], [1, 0]])
     numbered = Identifiers.numbered(paths)
-    assert numbered.codes.tolist() == [[1, 0, 0], [2, 1, 0], [1, 0, 1], [1, 2, 0], [0, 0, 0], [1, 0, 2]]
+    assert numbered.codes.tolist() == [
+        [1, 0, 0],
+        [2, 1, 0],
+        [1, 0, 1],
+        [1, 2, 0],
+        [0, 0, 0],
+        [1, 0, 2],
+    ]
     assert numbered.level_sizes == (3, 3, 3) and numbered.n_colliding == 0
 
 
@@ -108,7 +125,9 @@ def test_without_filled_paths_one_identifier_would_begin_another():
     numbered = Identifiers.numbered(paths).codes.tolist()
     naive = [(*(code for code in row[:-1] if code), row[-1]) for row in numbered]
     assert naive[2] == (1, 2) == naive[3][:2]  # having written 1, 2, is one done?
-    assert not any(one[:n] == other for one in numbered for other in numbered for n in range(len(one)))
+    assert not any(
+        one[:n] == other for one in numbered for other in numbered for n in range(len(one))
+    )
 
 
 def test_levels_that_share_a_vocabulary_have_one_size():

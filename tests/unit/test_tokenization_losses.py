@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from letterlib.tokenization.losses import (
+from letterlib.tokenizer.losses import (
     NO_POSITIVE,
     collaborative_loss,
     diversity_loss,
@@ -43,7 +43,10 @@ def test_collaborative_loss_ignores_a_shift_of_all_cf_vectors():
 def test_the_collaborative_loss_of_a_part_of_a_batch_is_told_which_items_it_has():
     torch.manual_seed(1)
     z, h = torch.randn(7, 4, dtype=torch.float64), torch.randn(7, 4, dtype=torch.float64)
-    parts = [collaborative_loss(z[rows], h, rows) * len(rows) / 7 for rows in (torch.arange(4), torch.arange(4, 7))]
+    parts = [
+        collaborative_loss(z[rows], h, rows) * len(rows) / 7
+        for rows in (torch.arange(4), torch.arange(4, 7))
+    ]
     torch.testing.assert_close(sum(parts), collaborative_loss(z, h))
 
 
@@ -95,7 +98,11 @@ def test_positives_are_uniform_over_the_other_codes_of_the_group():
 
 
 def test_of_a_group_of_two_each_code_is_the_others_positive():
-    assert sample_positives(torch.tensor([0, 1, 2]), torch.tensor([0, 0, 1])).tolist() == [1, 0, NO_POSITIVE]
+    assert sample_positives(torch.tensor([0, 1, 2]), torch.tensor([0, 0, 1])).tolist() == [
+        1,
+        0,
+        NO_POSITIVE,
+    ]
 
 
 def test_given_numbers_decide_which_positive_is_drawn():
@@ -109,7 +116,9 @@ def test_the_diversity_loss_of_a_batch_is_the_mean_of_its_items():
     codes, positives = torch.arange(5)[:, None], torch.tensor([[1], [0], [1], [2], [3]])
     codebook = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     alone = [diversity_loss(codes[i : i + 1], positives[i : i + 1], [codebook]) for i in range(5)]
-    torch.testing.assert_close(diversity_loss(codes, positives, [codebook]), torch.stack(alone).mean())
+    torch.testing.assert_close(
+        diversity_loss(codes, positives, [codebook]), torch.stack(alone).mean()
+    )
 
 
 def test_rq_loss_is_the_formula_and_each_half_trains_its_own_side():

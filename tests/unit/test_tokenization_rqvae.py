@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from letterlib.errors import LetterError
-from letterlib.tokenization.losses import diversity_loss, rq_loss
-from letterlib.tokenization.residual_quantizer import residual_quantize, straight_through
-from letterlib.tokenization.rqvae import RQVAE, mlp
+from letterlib.tokenizer.losses import diversity_loss, rq_loss
+from letterlib.tokenizer.residual_quantizer import residual_quantize, straight_through
+from letterlib.tokenizer.rqvae import RQVAE, mlp
 
 
 @pytest.fixture
@@ -47,7 +47,9 @@ def test_the_straight_through_gradient_at_z_is_the_gradient_at_z_hat(module):
     assert at_z.abs().max() > 0
     # In value it is the sum of the code vectors, and the codebooks learn nothing from it.
     torch.testing.assert_close(out.quantised, torch.stack(out.vectors).sum(0))
-    assert all(g is None for g in torch.autograd.grad(loss, list(module.codebooks), allow_unused=True))
+    assert all(
+        g is None for g in torch.autograd.grad(loss, list(module.codebooks), allow_unused=True)
+    )
     torch.testing.assert_close(straight_through(out.z, out.quantised), out.quantised)
 
 
@@ -137,8 +139,12 @@ def test_bfloat16_is_for_the_products_of_encoder_and_decoder_alone():
         part.register_forward_hook(lambda *given: products.append(given[-1].dtype))
     for module in (exact, fast):
         out = module(x)
-        assert {t.dtype for t in (out.reconstruction, out.z, out.quantised, *out.vectors)} == {torch.float32}
-        ((out.reconstruction - x).square().mean() + rq_loss(out.residuals, out.vectors, mu=0.25)).backward()
+        assert {t.dtype for t in (out.reconstruction, out.z, out.quantised, *out.vectors)} == {
+            torch.float32
+        }
+        (
+            (out.reconstruction - x).square().mean() + rq_loss(out.residuals, out.vectors, mu=0.25)
+        ).backward()
         gradients.append(torch.cat([value.grad.flatten() for value in module.parameters()]))
     assert products == [torch.bfloat16] * 2
     assert torch.cosine_similarity(*gradients, dim=0) > 0.98
@@ -151,7 +157,9 @@ def test_weights_start_xavier_normal_and_biases_at_zero():
     first, _, second = mlp([300, 200, 100])
     for linear, ends in ((first, 500), (second, 300)):
         assert linear.weight.std().item() == pytest.approx((2 / ends) ** 0.5, rel=0.02)
-        assert linear.weight.abs().max() > 3 * (2 / ends) ** 0.5, "no uniform numbers, which end at 1.7"
+        assert linear.weight.abs().max() > 3 * (2 / ends) ** 0.5, (
+            "no uniform numbers, which end at 1.7"
+        )
         assert not linear.bias.any()
 
 

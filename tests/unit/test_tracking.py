@@ -1,4 +1,6 @@
-"""Learning curves for TensorBoard and Weights & Biases: off unless asked for, and no part of a result."""
+"""Learning curves for TensorBoard and Weights & Biases: off unless asked for, and no part of a
+result.
+"""
 
 import json
 import os
@@ -11,7 +13,7 @@ import pytest
 
 from letterlib import tracking
 from letterlib.errors import LetterError
-from letterlib.experiments.cache import Cache
+from letterlib.pipeline.cache import Cache
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,8 +39,8 @@ def init(project, name, dir):
 WORKER = """
 import sys
 import torch
-from letterlib.experiments.cache import Cache
-from letterlib.training import train
+from letterlib.pipeline.cache import Cache
+from letterlib.train import train
 
 def work(out, partial):
     torch.manual_seed(0)
@@ -62,7 +64,9 @@ def stand_in(tmp_path) -> Path:
     (folder / "wandb").mkdir(parents=True)
     (folder / "wandb" / "__init__.py").write_text(STAND_IN)
     (folder / "wandb-1.0.dist-info").mkdir()
-    (folder / "wandb-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: wandb\nVersion: 1.0\n")
+    (folder / "wandb-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: wandb\nVersion: 1.0\n"
+    )
     return folder
 
 
@@ -79,13 +83,19 @@ def run(tmp_path: Path, *arguments: str, packages: Path) -> str:
 def test_curves_go_to_wandb_and_change_nothing(tmp_path, stand_in):
     tracked, plain = tmp_path / "tracked", tmp_path / "plain"
     key = run(tmp_path, str(tracked), "wandb", packages=stand_in)
-    assert run(tmp_path, str(plain), packages=stand_in) == key, "a tracker is no part of what a stage is made from"
+    assert run(tmp_path, str(plain), packages=stand_in) == key, (
+        "a tracker is no part of what a stage is made from"
+    )
     lines = (tracked / "tracking" / "demo" / key / "log.jsonl").read_text().splitlines()
     project, *epochs, end = [json.loads(line) for line in lines]
     assert project == ["letterlib", f"demo/{key}"] and end == "finished"
     record = json.loads((tracked / "demo" / key / "stage.json").read_text())
     expected = [{"step": i + 1, **one} for i, one in enumerate(record["metrics"]["losses"])]
-    assert epochs == [expected[0], expected[1] | {"validation": 0.5}, expected[2] | {"validation": 0.5}]
+    assert epochs == [
+        expected[0],
+        expected[1] | {"validation": 0.5},
+        expected[2] | {"validation": 0.5},
+    ]
     model = [(folder / "demo" / key / "model.txt").read_text() for folder in (tracked, plain)]
     assert model[0] == model[1]
     assert not (plain / "tracking").exists(), "off by default"
@@ -105,7 +115,9 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_said_before_any_work(tmp_
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LetterError, match="package wandb is not installed; run: pip install wandb"):
         Cache(tmp_path / "runs", track="wandb")
-    with pytest.raises(LetterError, match='no tracker "tensorbord"; choose one of tensorboard, wandb'):
+    with pytest.raises(
+        LetterError, match='no tracker "tensorbord"; choose one of tensorboard, wandb'
+    ):
         Cache(tmp_path / "runs", track="tensorbord")
     monkeypatch.undo()
     (tmp_path / "wandb").mkdir()  # wandb leaves such a folder behind, and Python would import it
@@ -119,6 +131,9 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_said_before_any_work(tmp_
 def test_curves_that_cannot_be_written_are_one_clear_error(tmp_path):
     (tmp_path / "tracking").write_text("a file where a folder should be")
     match = "demo/key: --track wandb could not start .*; see that it can be written, or leave out --track"
-    with tracking.tracked("wandb", tmp_path / "tracking" / "demo" / "key"), pytest.raises(LetterError, match=match):
+    with (
+        tracking.tracked("wandb", tmp_path / "tracking" / "demo" / "key"),
+        pytest.raises(LetterError, match=match),
+    ):
         with tracking.curves(Mock()):
             pytest.fail("training began")

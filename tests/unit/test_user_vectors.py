@@ -1,4 +1,6 @@
-"""Folding in a user who is not known, against scikit-learn and against a world where the answer is known."""
+"""Folding in a user who is not known, against scikit-learn and against a world where the answer is
+known.
+"""
 
 from dataclasses import replace
 
@@ -6,13 +8,17 @@ import numpy as np
 import torch
 from sklearn.linear_model import Ridge
 
-from letterlib.collaborative.user_vectors import UserVectors
+from letterlib.baselines.user_vectors import UserVectors
 from letterlib.data.dataset import Cases, Sequences
 
 
-def some_users(n_users: int = 60, n_items: int = 30, seed: int = 0) -> tuple[Sequences, torch.Tensor]:
+def some_users(
+    n_users: int = 60, n_items: int = 30, seed: int = 0
+) -> tuple[Sequences, torch.Tensor]:
     generator = np.random.default_rng(seed)
-    train = Sequences.from_lists(generator.integers(0, n_items, generator.integers(1, 9)) for _ in range(n_users))
+    train = Sequences.from_lists(
+        generator.integers(0, n_items, generator.integers(1, 9)) for _ in range(n_users)
+    )
     return train, torch.from_numpy(generator.normal(size=(n_items, 6)).astype(np.float32))
 
 
@@ -54,7 +60,9 @@ def test_it_is_learnt_from_users_with_a_training_part_alone():
         more.table.weight[:60] = users.table.weight
         more.table.weight[60] = 100.0
     users.learn_strangers(train, items)
-    more.learn_strangers(Sequences(train.values, np.append(train.offsets, train.offsets[-1])), items)
+    more.learn_strangers(
+        Sequences(train.values, np.append(train.offsets, train.offsets[-1])), items
+    )
     np.testing.assert_allclose(more.slope, users.slope)
 
 
@@ -66,7 +74,9 @@ def test_where_there_is_one_user_every_stranger_gets_that_users_vector():
 
 
 def test_a_user_of_whom_nothing_was_learnt_gets_the_vector_of_a_stranger():
-    """With one item in training a user is in no training case of Caser and HGN, and the table holds noise."""
+    """With one item in training a user is in no training case of Caser and HGN, and the table holds
+    noise.
+    """
     train, items = some_users()
     short = train.lengths < 2
     assert 0 < short.sum() < 60
@@ -76,10 +86,14 @@ def test_a_user_of_whom_nothing_was_learnt_gets_the_vector_of_a_stranger():
     with torch.no_grad():
         folded = users.of(Cases.from_histories([train[u] for u in range(60)]), items)
         table = users.table.weight
-    assert torch.equal(table[~short], before[~short]) and torch.allclose(table[short], folded[short], atol=1e-6)
+    assert torch.equal(table[~short], before[~short]) and torch.allclose(
+        table[short], folded[short], atol=1e-6
+    )
     assert not torch.allclose(table[short], before[short], atol=0.1)
     with torch.no_grad():
         all_known.table.weight.copy_(before)
-        all_known.table.weight[torch.from_numpy(short)] = 99  # what was not learnt is not learnt from
+        all_known.table.weight[torch.from_numpy(short)] = (
+            99  # what was not learnt is not learnt from
+        )
     all_known.learn_strangers(train, items, fewest=2)
     assert torch.equal(all_known.slope, users.slope)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from letterlib.analysis.valid_mass import valid_mass
-from letterlib.generation.language_model import TINY, Vocabulary, load_language_model
-from letterlib.tokenization.identifiers import Identifiers
+from letterlib.generators.language_model import TINY, Vocabulary, load_language_model
+from letterlib.tokenizer.identifiers import Identifiers
 
 CODES = np.array([[0, 1], [0, 2], [3, 1], [3, 1]])
 SIZES = (4, 3)

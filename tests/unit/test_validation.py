@@ -1,4 +1,6 @@
-"""What chooses a model's best weights: NDCG@10 on validation, the history as the class is used to it."""
+"""What chooses a model's best weights: NDCG@10 on validation, the history as the class is used to
+it.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from letterlib.evaluation.validation import validation_ndcg
 
 
 def test_it_is_ndcg_at_10_of_the_validation_targets():
-    split, asked = made([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]], 12).split(), []  # targets 2, 6 and 10
+    split, asked = (
+        made([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]], 12).split(),
+        [],
+    )  # targets 2, 6 and 10
 
     def recommend(cases, k):
         asked.append((k, cases.targets))

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What the workflow calls, and what Slurm's plugin calls, as stand-ins: each is this file under another name.
+"""What the workflow calls, and what Slurm's plugin calls, as stand-ins: each is this file under
+another name.
 
-$STAND_INS is a folder: what is called is written to `calls.jsonl`, the grid is `grid.json`, `fail/<key>` says how
-often a run has yet to fail, `late` names a run that ends while the grid is listed, `jobs/` holds Slurm's jobs, which
-are processes of this machine.
+$STAND_INS is a folder: what is called is written to `calls.jsonl`, the grid is `grid.json`,
+`fail/<key>` says how often a run has yet to fail, `late` names a run that ends while the grid is
+listed, `jobs/` holds Slurm's jobs, which are processes of this machine.
 """
 
 import fcntl
@@ -23,7 +24,12 @@ def called(**more) -> None:
     seen = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "SLURM_JOB_ID")}
     with open(HOME / "calls.jsonl", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps({"name": NAME, "words": WORDS, "at": time.time(), "environment": seen} | more) + "\n")
+        file.write(
+            json.dumps(
+                {"name": NAME, "words": WORDS, "at": time.time(), "environment": seen} | more
+            )
+            + "\n"
+        )
 
 
 def option(*names: str) -> str | None:
@@ -37,7 +43,14 @@ def option(*names: str) -> str | None:
 
 
 def parameter(name: str) -> str | None:
-    return next((WORDS[i + 1] for i, word in enumerate(WORDS[:-1]) if WORDS[i - 1] == "-p" and word == name), None)
+    return next(
+        (
+            WORDS[i + 1]
+            for i, word in enumerate(WORDS[:-1])
+            if WORDS[i - 1] == "-p" and word == name
+        ),
+        None,
+    )
 
 
 # The course's programs
@@ -71,16 +84,22 @@ def papermill() -> int:
         print("CellTimeoutError: this run was told to fail", file=sys.stderr)
         return 1
     if parameter("results_dir"):
-        target.write_text(json.dumps(sorted(p.stem for p in Path(parameter("results_dir")).glob("*.json"))))
+        target.write_text(
+            json.dumps(sorted(p.stem for p in Path(parameter("results_dir")).glob("*.json")))
+        )
     else:
-        Path(parameter("out_dir"), f"{key}.json").write_text(json.dumps({"key": key, "at": time.time()}))
+        Path(parameter("out_dir"), f"{key}.json").write_text(
+            json.dumps({"key": key, "at": time.time()})
+        )
     return 0
 
 
 def jupyter() -> int:
     called()
     source = Path(WORDS[1])
-    Path(option("--output-dir"), source.with_suffix(".html").name).write_text(f"<html>{source.read_text()}</html>")
+    Path(option("--output-dir"), source.with_suffix(".html").name).write_text(
+        f"<html>{source.read_text()}</html>"
+    )
     return 0
 
 
@@ -101,9 +120,14 @@ def sbatch() -> int:
     part, code = folder / f"{number}.part", folder / f"{number}.code"
     script = f"{option('--wrap')}\necho $? > {part}\nmv {part} {code}"
     job = subprocess.Popen(
-        ["bash", "-c", script], cwd=option("-D", "--chdir"), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        start_new_session=True, env=os.environ | {"SLURM_JOB_ID": str(number), "SLURM_CPUS_PER_TASK": "1"},
-    )  # fmt: skip
+        ["bash", "-c", script],
+        cwd=option("-D", "--chdir"),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env=os.environ | {"SLURM_JOB_ID": str(number), "SLURM_CPUS_PER_TASK": "1"},
+    )
     (folder / f"{number}.process").write_text(str(job.pid))
     print(number)
     return 0
@@ -120,7 +144,9 @@ def states() -> list[tuple[str, str]]:
     for path in sorted((HOME / "jobs").glob("*.json")):
         code = path.with_suffix(".code")
         finished = code.read_text().strip() if code.exists() else None
-        state = {None: "RUNNING", "0": "COMPLETED", "cancelled": "CANCELLED"}.get(finished, "FAILED")
+        state = {None: "RUNNING", "0": "COMPLETED", "cancelled": "CANCELLED"}.get(
+            finished, "FAILED"
+        )
         if json.loads(path.read_text())["name"] == option("--name"):
             found.append((path.stem, state))
     return found

@@ -1,6 +1,8 @@
-"""The Snakemake workflow, with stand-ins for what it calls: which runs it does, in which order, what it asks of Slurm.
+"""The Snakemake workflow, with stand-ins for what it calls: which runs it does, in which order,
+what it asks of Slurm.
 
-That papermill, lessons 10 and 11 and letterlib themselves play their parts, `make sweep-demo` shows.
+That papermill, lessons 10 and 11 and letterlib themselves play their parts, `make sweep-demo`
+shows.
 """
 
 import json
@@ -13,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from letterlib.data import PACKAGED
-from letterlib.experiments.commands import _for_another_program
-from letterlib.experiments.parameters import RunParameters
+from letterlib.pipeline.commands import _for_another_program
+from letterlib.pipeline.parameters import RunParameters
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOW = REPOSITORY / "experiments" / "workflow"
@@ -42,16 +44,34 @@ class Place:
             start = f"#!/bin/sh\n'''exec' \"{sys.executable}\" -SE \"$0\" \"$@\"\n' '''\n"
             script.write_text(start + Path(__file__).with_name("stand_ins.py").read_text())
             script.chmod(0o755)
-        (self.home / "grid.json").write_text(json.dumps([_for_another_program(one, "to do") for one in runs]))
+        (self.home / "grid.json").write_text(
+            json.dumps([_for_another_program(one, "to do") for one in runs])
+        )
         (folder / "grid.yaml").write_text("runs: the stand-in of letterlib does not read this\n")
 
-    def snakemake(self, *options: str, profile: str = "local", **config: str) -> subprocess.CompletedProcess:
+    def snakemake(
+        self, *options: str, profile: str = "local", **config: str
+    ) -> subprocess.CompletedProcess:
         given = {"grid": "grid.yaml", "out": "results", "bin": self.home / "bin"} | config
-        command = [SNAKEMAKE, "-s", WORKFLOW / "Snakefile", "--profile", WORKFLOW / "profiles" / profile, *options]
+        command = [
+            SNAKEMAKE,
+            "-s",
+            WORKFLOW / "Snakefile",
+            "--profile",
+            WORKFLOW / "profiles" / profile,
+            *options,
+        ]
         command += ["--config", *(f"{name}={value}" for name, value in given.items())]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-        environment |= {"STAND_INS": str(self.home), "PATH": f"{self.home / 'bin'}:{os.environ['PATH']}"}
-        return subprocess.run(map(str, command), cwd=self.folder, env=environment, capture_output=True, text=True)
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("SLURM_")
+        }
+        environment |= {
+            "STAND_INS": str(self.home),
+            "PATH": f"{self.home / 'bin'}:{os.environ['PATH']}",
+        }
+        return subprocess.run(
+            map(str, command), cwd=self.folder, env=environment, capture_output=True, text=True
+        )
 
     def calls(self, name: str) -> list[dict]:
         path = self.home / "calls.jsonl"
@@ -71,7 +91,9 @@ class Place:
 
 
 def four_runs() -> list[RunParameters]:
-    """Two that share embeddings and tokenizer, one that shares only embeddings with them, one that shares nothing."""
+    """Two that share embeddings and tokenizer, one that shares only embeddings with them, one that
+    shares nothing.
+    """
     return [
         RunParameters.checked(profile="smoke"),
         RunParameters.checked(profile="smoke", tau=0.8, beta=0.00001, options=["tiger.epochs=2"]),
@@ -96,17 +118,26 @@ def test_a_grid_is_done_once_in_the_right_order_and_ends_with_lesson_11(place):
     page = (place.out / "11_ablations_and_sweeps.html").read_text()
     assert all(key in page for key in place.keys), "lesson 11 has seen every record"
     for key in place.keys:
-        assert (place.out / f"{key}.ipynb").exists() and (place.out / "logs" / f"{key}.log").exists()
+        assert (place.out / f"{key}.ipynb").exists() and (
+            place.out / "logs" / f"{key}.log"
+        ).exists()
 
     made = [one for one in place.calls("letterlib") if one["words"][0] != "grid"]
-    assert [one["words"][0] for one in made] == ["embed", "tokenize"], "only what two runs or more share"
+    assert [one["words"][0] for one in made] == ["embed", "tokenize"], (
+        "only what two runs or more share"
+    )
     after = {one["key"]: one["at"] for one in place.calls("papermill")}
     assert made[0]["at"] < made[1]["at"] < min(after[key] for key in place.keys[1:3])
     assert made[0]["at"] < after[place.keys[0]]
 
     call = next(one for one in place.calls("papermill") if one["key"] == place.keys[1])
     pairs = {(one, other) for one, other in pairwise(call["words"])}
-    assert {("tau", "0.8"), ("beta", "1e-05"), ("out_dir", str(place.out)), ("profile", "smoke")} <= pairs
+    assert {
+        ("tau", "0.8"),
+        ("beta", "1e-05"),
+        ("out_dir", str(place.out)),
+        ("profile", "smoke"),
+    } <= pairs
     assert call["words"][-1] != "-p" and call["environment"]["OMP_NUM_THREADS"] == "1"
 
     place.forget_calls()
@@ -122,7 +153,9 @@ def test_finished_runs_are_left_alone_whoever_did_them(place, finished, made):
         (place.out / f"{key}.json").write_text(json.dumps({"by": "letterlib grid --run"}))
     ended_well(place.snakemake("--cores", "1"))
     assert sorted(place.did()) == sorted([*place.keys[finished:], "11_ablations_and_sweeps"])
-    assert [one["words"][0] for one in place.calls("letterlib")] == ["grid", *made], "only for runs that are to be done"
+    assert [one["words"][0] for one in place.calls("letterlib")] == ["grid", *made], (
+        "only for runs that are to be done"
+    )
     for key in place.keys[:finished]:
         assert json.loads((place.out / f"{key}.json").read_text()) == {"by": "letterlib grid --run"}
 
@@ -133,7 +166,10 @@ def test_a_damaged_record_is_not_taken_for_made(place):
     path.write_text('{"by": "letterl')
     done = place.snakemake("--cores", "1")
     assert done.returncode != 0 and place.did() == []
-    assert f"{path.name}: no whole record; delete it, and give the command again" in done.stdout + done.stderr
+    assert (
+        f"{path.name}: no whole record; delete it, and give the command again"
+        in done.stdout + done.stderr
+    )
 
 
 def test_a_record_that_comes_while_the_runs_are_listed_is_whole(place):
@@ -162,7 +198,10 @@ def test_a_run_that_fails_is_tried_again_and_does_not_stop_the_others(place):
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"gird": "x"}, ["--config gird", "grid (a grid", "cache (where"]), ({"bin": "/nowhere"}, ["/nowhere/letterlib"])],
+    [
+        ({"gird": "x"}, ["--config gird", "grid (a grid", "cache (where"]),
+        ({"bin": "/nowhere"}, ["/nowhere/letterlib"]),
+    ],
 )
 def test_a_mistake_in_the_configuration_says_what_there_is(place, config, words):
     done = place.snakemake("--dry-run", **config)
@@ -171,9 +210,14 @@ def test_a_mistake_in_the_configuration_says_what_there_is(place, config, words)
         assert word in done.stdout + done.stderr
 
 
-# Slurm: the plugin really submits, asks for states, and gets its jobs done as processes of this machine.
+# Slurm: the plugin really submits, asks for states, and gets its jobs done as processes of this
+# machine.
 
-QUICK = ("--slurm-init-seconds-before-status-checks=1", "--latency-wait=5", "--max-status-checks-per-second=10")
+QUICK = (
+    "--slurm-init-seconds-before-status-checks=1",
+    "--latency-wait=5",
+    "--max-status-checks-per-second=10",
+)
 
 
 @pytest.fixture(scope="module")
@@ -204,16 +248,26 @@ def test_slurm_does_every_run_and_renders_lesson_11(on_slurm):
     assert sorted(p.stem for p in on_slurm.out.glob("*.json")) == sorted(on_slurm.keys)
     page = (on_slurm.out / "11_ablations_and_sweeps.html").read_text()
     assert all(key in page for key in on_slurm.keys)
-    assert all(one["environment"]["SLURM_JOB_ID"] for one in on_slurm.calls("papermill")), "each in a job of its own"
+    assert all(one["environment"]["SLURM_JOB_ID"] for one in on_slurm.calls("papermill")), (
+        "each in a job of its own"
+    )
     assert on_slurm.calls("sacct"), "states come from Slurm"
-    assert len([one for one in on_slurm.calls("letterlib") if one["words"][0] == "grid"]) == 1, "jobs read the list"
+    assert len([one for one in on_slurm.calls("letterlib") if one["words"][0] == "grid"]) == 1, (
+        "jobs read the list"
+    )
 
 
 def test_slurm_is_asked_for_what_the_profile_of_a_run_needs(on_slurm):
     smoke, paper = (submissions(on_slurm)[f"rule_run_wildcards_{key}"][0] for key in on_slurm.keys)
-    assert (asked(smoke, "--mem"), asked(smoke, "-t"), asked(smoke, "--cpus-per-task")) == ("2000", "30", "1")
+    assert (asked(smoke, "--mem"), asked(smoke, "-t"), asked(smoke, "--cpus-per-task")) == (
+        "2000",
+        "30",
+        "1",
+    )
     assert (asked(paper, "--mem"), asked(paper, "-t")) == ("24000", "2880")
-    assert any(word.startswith("--gpus") for word in paper) and not any(word.startswith("--gpu") for word in smoke)
+    assert any(word.startswith("--gpus") for word in paper) and not any(
+        word.startswith("--gpu") for word in smoke
+    )
 
 
 def test_slurm_tries_a_failed_run_again_with_twice_the_memory(on_slurm):
@@ -227,21 +281,30 @@ def test_slurm_tries_a_failed_run_again_with_twice_the_memory(on_slurm):
 def test_the_pins_are_what_is_installed_and_in_one_place():
     environment = (WORKFLOW / "environment.yml").read_text()
     assert "-r requirements.txt" in environment and "snakemake=" not in environment
-    listed = subprocess.run([SNAKEMAKE.with_name("pip"), "freeze"], capture_output=True, text=True, check=True).stdout
-    pins = [line for line in (WORKFLOW / "requirements.txt").read_text().splitlines() if "==" in line]
+    listed = subprocess.run(
+        [SNAKEMAKE.with_name("pip"), "freeze"], capture_output=True, text=True, check=True
+    ).stdout
+    pins = [
+        line for line in (WORKFLOW / "requirements.txt").read_text().splitlines() if "==" in line
+    ]
     assert pins and set(pins) <= set(listed.splitlines())
 
 
 def test_data_that_come_with_the_installation_are_not_read_from_a_folder_of_their_name(place):
     """As `letterlib grid` has it: another folder than the usual one is asked for."""
     for name in (*PACKAGED, "beauty"):
-        assert _for_another_program(RunParameters.checked(dataset=name), "to do")["packaged"] == (name in PACKAGED)
+        assert _for_another_program(RunParameters.checked(dataset=name), "to do")["packaged"] == (
+            name in PACKAGED
+        )
     for folder in ("data", "elsewhere"):
         (place.folder / folder / "movielens").mkdir(parents=True)
     for usual in ({}, {"data": "data"}):
         dry = place.snakemake("-n", "-p", **usual)
         ended_well(dry)
-        assert "data_dir" not in dry.stdout + dry.stderr and "--data-dir" not in dry.stdout + dry.stderr
+        assert (
+            "data_dir" not in dry.stdout + dry.stderr
+            and "--data-dir" not in dry.stdout + dry.stderr
+        )
     asked = place.snakemake("-n", "-p", data="elsewhere")
     ended_well(asked)
     assert f"-p data_dir {place.folder / 'elsewhere' / 'movielens'}" in asked.stdout + asked.stderr

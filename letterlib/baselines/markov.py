@@ -1,0 +1,85 @@
+"""The second floor of every table: what followed the last few items before, by counting alone.
+
+A neural sequence model that does not clear it has not yet learned the sequence.
+"""
+
+import itertools
+from typing import Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
+from letterlib.evaluation.learned import Learned
+from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
+from letterlib.evaluation.validation import validation_ndcg
+
+WINDOWS, DECAYS, SMOOTHINGS = (1, 3, 6), (0.5, 0.8), (1, 5, 20)
+
+
+class MarkovFloor:
+    """score(j) = sum over the last w items i, at recency r = 1, 2, ..., of
+    q^(r-1) (T1[i, j] + T2[i, j] / 2) / (n_i + s); ties by popularity, then by item id.
+
+    T1 and T2 count training transitions at distance 1 and 2, n_i is the count of i. w, q and s are
+    chosen on validation NDCG@10.
+    """
+
+    _counts: np.ndarray = Learned()
+
+    def fit(self, split: Split) -> Self:
+        counts = split.train_counts
+        self._transitions = count_transitions(split.train, split.n_items)
+        self._counts = counts
+        # Large beside rounding, smaller than nearly all differences of scores: it orders equal
+        # ones, hardly others.
+        rank = np.argsort(np.argsort(-counts, kind="stable"))
+        self._ties = torch.from_numpy(1e-9 * (1 - rank / len(rank)))
+        validate = validation_ndcg(split, self.recommend)
+        best = -1.0
+        try:
+            for settings in itertools.product(WINDOWS, DECAYS, SMOOTHINGS):
+                self._set(*settings)
+                score = validate() if validate else 0.0
+                if score > best:
+                    best, self.settings = score, settings
+        except BaseException:  # half chosen is not learnt, even for whoever pressed Ctrl-C
+            del self._counts
+            raise
+        self._set(*self.settings)
+        return self
+
+    def _set(self, window: int, decay: float, smoothing: float) -> None:
+        self._window, self._decay = window, decay
+        scale = sparse.diags(1 / (self._counts + smoothing))
+        self._scaled = (scale @ self._transitions).tocsr()
+
+    def recommend(self, cases: Cases, k: int, exclude_history: bool = False) -> Ranking:
+        check_histories(cases, len(self._counts))
+        return rank_by_score(self._scores, cases, k, exclude_history)
+
+    def _scores(self, cases: Cases) -> Tensor:
+        recent = cases.recent(self._window)[:, ::-1]  # the last item first
+        rows, recency = np.nonzero(recent != NO_ITEM)
+        weights = self._decay ** recency.astype(np.float64)
+        who = sparse.csr_matrix(
+            (weights, (rows, recent[rows, recency])), (len(cases), len(self._counts))
+        )
+        return torch.from_numpy((who @ self._scaled).toarray()) + self._ties
+
+
+def count_transitions(train: Sequences, n_items: int) -> sparse.csr_matrix:
+    """T1 + T2 / 2: how often item j came one (or two, counted half) places after item i: [n_items,
+    n_items].
+    """
+    owner = train.owners
+    total = sparse.csr_matrix((n_items, n_items))
+    for distance, weight in ((1, 1.0), (2, 0.5)):
+        same = owner[distance:] == owner[:-distance]
+        before, after = train.values[:-distance][same], train.values[distance:][same]
+        total = total + sparse.csr_matrix(
+            (np.full(len(before), weight), (before, after)), (n_items, n_items)
+        )
+    return total.tocsr()

@@ -1,0 +1,197 @@
+"""The three pieces that training spends its time in, each with its gradient written by hand.
+
+Autograd would give the same gradients (tests/unit/test_fused.py compares them in float64) and takes
+one and a half
+times as long: it copies queries, keys and values apart one by one, masks gradients twice, and keeps
+what is not needed. Gradients of gradients are not to be had: torch says so where they are asked
+for. Matrix products run in the dtype of their input, which `RMSNorm` sets; sums that must not lose
+digits (norms, softmax) in float32 or better.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+_INTEGER = {
+    torch.bfloat16: torch.int16,
+    torch.float16: torch.int16,
+    torch.float32: torch.int32,
+    torch.float64: torch.int64,
+}
+"""The integers that are as wide as a float."""
+
+
+def keep_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
+    """Dropout's mask for sequences [..., length, features]: 0 or 1, integer, in the shape [..., 1,
+    features].
+
+    One mask per sequence, shared by its positions, as T5's own code has it (Mesh TensorFlow, T5X).
+    A mask per position would take longer to draw than the matrix products take. What is kept is to
+    be divided by 1 - p.
+    """
+    drawn = torch.rand(*shape[:-2], 1, shape[-1], device=like.device)
+    return (drawn >= p).to(_INTEGER[like.dtype])
+
+
+def as_integers(x: Tensor) -> Tensor:
+    """The bits of x as integers of the same width, in the same memory.
+
+    A negative float is a negative integer, too, and zero is zero. So ReLU is clamp(min=0), and
+    dropout a product with 0 or 1; on bfloat16, which a CPU has to widen before it can compute, that
+    is three to six times faster. A NaN with its sign bit set becomes 0 so; weights that are not
+    finite are caught elsewhere (`Run.end_epoch`).
+    """
+    return x.view(_INTEGER[x.dtype])
+
+
+class RMSNorm(Function):
+    """weight * x / sqrt(mean(x^2) + eps), in x's dtype, returned in `dtype`. x [..., d], weight
+    [d].
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
+        scale = (
+            torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+            .square_()
+            .div_(x.shape[-1])
+            .add_(eps)
+            .rsqrt_()
+        )
+        normed = x * scale
+        ctx.save_for_backward(normed, scale, weight)
+        return (normed * weight).to(dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        normed, scale, weight = ctx.saved_tensors
+        grad = grad.to(normed.dtype)
+        through = grad * normed
+        d_weight = through.flatten(0, -2).sum(0)
+        mean = (through @ weight).div_(normed.shape[-1]).unsqueeze(-1)
+        return (grad * weight).addcmul_(normed, mean, value=-1).mul_(scale), d_weight, None, None
+
+
+class FeedForward(Function):
+    """wo(keep * relu(wi(x))) * scale. x [..., length, d], wi [d_ff, d], wo [d, d_ff].
+
+    keep [..., 1, d_ff], a `keep_mask`, and scale = 1 / (1 - p); None and 1 without dropout.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, wi: Tensor, wo: Tensor, keep: Tensor | None, scale: float
+    ) -> Tensor:
+        hidden = x @ wi.T
+        bits = as_integers(hidden).clamp_(min=0)
+        if keep is not None:
+            bits *= keep
+        ctx.save_for_backward(x, wi, wo, hidden)
+        ctx.scale = scale
+        return (hidden @ wo.T).mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, wi, wo, hidden = ctx.saved_tensors
+        grad = grad * ctx.scale
+        d_hidden = grad @ wo
+        d_wo = grad.flatten(0, -2).T @ hidden.flatten(0, -2)
+        # What is positive had its ReLU open and was kept: 1 there, 0 elsewhere.
+        as_integers(d_hidden).mul_(as_integers(hidden).clamp(max=1))
+        d_wi = d_hidden.flatten(0, -2).T @ x.flatten(0, -2)
+        return d_hidden @ wi, d_wi, d_wo, None, None
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Softmax over the last dimension. Rows shorter than a vector register take torch's own ten
+    times as long.
+    """
+    if scores.shape[-1] >= 16:
+        return scores.softmax(-1)
+    powers = (scores - scores.amax(-1, keepdim=True)).exp_()
+    return powers.div_(powers.sum(-1, keepdim=True))
+
+
+def softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of the scores, from that of the weights = softmax(scores); in the weights'
+    dtype.
+    """
+    if weights.shape[-1] >= 16:
+        return torch._softmax_backward_data(grad, weights, -1, weights.dtype)
+    through = grad * weights
+    return through.addcmul_(weights, through.sum(-1, keepdim=True), value=-1)
+
+
+class Attention(Function):
+    """Attention of x over memory, projections included; see `generation.attention.Attention` for
+    the plain form.
+
+    x [B, Q, d], memory [B, K, d] (x itself: self-attention), wq [H * D, d], wkv [2 * H * D, d], wo
+    [d, H * D], bias broadcasts to [B, H, Q, K], or None. keep [B, H, 1, K], a `keep_mask`, and
+    scale = 1 / (1 - p); None and 1 without dropout.
+    """
+
+    @staticmethod
+    def forward(ctx, x, memory, wq, wkv, wo, bias, keep, scale: float, n_heads: int) -> Tensor:
+        q = _apart(x @ wq.T, 1, n_heads)[0]
+        k, v = _apart(memory @ wkv.T, 2, n_heads)
+        scores = (q @ k.mT).to(torch.promote_types(x.dtype, torch.float32))
+        if bias is not None:
+            scores.view(len(x), n_heads, *scores.shape[1:]).add_(bias)
+        weights = softmax(scores)
+        kept = weights.to(x.dtype, copy=keep is not None)
+        if keep is not None:
+            as_integers(kept).mul_(keep.flatten(0, 1))
+        joined = _together((kept @ v).unsqueeze(0), n_heads)
+        ctx.save_for_backward(x, memory, wq, wkv, wo, keep, q, k, v, weights, kept, joined)
+        ctx.scale, ctx.n_heads, ctx.bias_shape = (
+            scale,
+            n_heads,
+            None if bias is None else bias.shape,
+        )
+        return (joined @ wo.T).mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, memory, wq, wkv, wo, keep, q, k, v, weights, kept, joined = ctx.saved_tensors
+        grad = grad * ctx.scale
+        d_wo = grad.flatten(0, -2).T @ joined.flatten(0, -2)
+        d_out = _apart(grad @ wo, 1, ctx.n_heads)[0]
+        d_kv = torch.empty(2, *k.shape, dtype=k.dtype, device=k.device)
+        torch.bmm(kept.mT, d_out, out=d_kv[1])
+        d_weights = d_out @ v.mT
+        if keep is not None:
+            as_integers(d_weights).mul_(keep.flatten(0, 1))
+        d_scores = softmax_backward(d_weights.to(weights.dtype), weights)
+        d_bias = None
+        if ctx.needs_input_grad[5]:
+            d_bias = d_scores.view(len(x), ctx.n_heads, *d_scores.shape[1:]).sum_to_size(
+                ctx.bias_shape
+            )
+        d_scores = d_scores.to(q.dtype)
+        torch.bmm(d_scores.mT, q, out=d_kv[0])
+        d_q = _together((d_scores @ k).unsqueeze(0), ctx.n_heads)
+        d_kv = _together(d_kv, ctx.n_heads)
+        d_wq = d_q.flatten(0, -2).T @ x.flatten(0, -2)
+        d_wkv = d_kv.flatten(0, -2).T @ memory.flatten(0, -2)
+        return d_q @ wq, d_kv @ wkv, d_wq, d_wkv, d_wo, d_bias, None, None, None
+
+
+def _apart(x: Tensor, parts: int, n_heads: int) -> Tensor:
+    """[B, length, parts * H * D] -> [parts, B * H, length, D], in one copy."""
+    batch, length, _ = x.shape
+    return (
+        x.view(batch, length, parts, n_heads, -1).permute(2, 0, 3, 1, 4).contiguous().flatten(1, 2)
+    )
+
+
+def _together(x: Tensor, n_heads: int) -> Tensor:
+    """The way back: [parts, B * H, length, D] -> [B, length, parts * H * D], in one copy."""
+    parts, rows, length, d_head = x.shape
+    return x.view(parts, rows // n_heads, n_heads, length, d_head).permute(1, 3, 0, 2, 4).flatten(2)

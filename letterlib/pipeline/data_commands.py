@@ -1,0 +1,94 @@
+"""`letterlib data fetch` and `import`. Added to the command line by `cli`, which has `letterlib
+data` itself.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from letterlib.pipeline.run_options import at_home
+
+data_app = typer.Typer(rich_markup_mode=None)
+
+
+@data_app.command()
+def fetch(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="amazon-2014-beauty, amazon-2018-musical-instruments, yelp, ...")
+    ],
+    given: Annotated[
+        list[Path],
+        typer.Option(
+            "--from", help="a file that is on this machine already; repeatable", callback=at_home
+        ),
+    ] = [],  # noqa: B006 (typer copies it)
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir", help="where to put them; data/<name> if not given", callback=at_home
+        ),
+    ] = None,
+) -> None:
+    """Get the raw files of a data set. They are checked; an interrupted download goes on where it
+    stopped.
+    """
+    from letterlib.data import raw_source
+    from letterlib.data.fetch import fetch as fetch_files
+
+    folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
+    for line in fetch_files(name, raw_source(name), folder, given):
+        print(line)
+
+
+@data_app.command(name="import")
+def import_tables(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="a name for the data set")],
+    interactions: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with columns user, item, time; .tsv and .gz, too", callback=at_home
+        ),
+    ],
+    items: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with columns item, title, and perhaps description, genres", callback=at_home
+        ),
+    ],
+    k: Annotated[
+        int, typer.Option("--k", min=3, help="leave out users and items with fewer interactions")
+    ] = 5,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", help="where to; data/<name> if not given", callback=at_home),
+    ] = None,
+) -> None:
+    """Make a data set from two tables of your own. Checked, sorted by time, k-core, numbered."""
+    from letterlib.data import DATASETS, is_raw
+    from letterlib.data.released import write_released
+    from letterlib.data.tables import read_own_tables
+    from letterlib.errors import LetterError
+    from letterlib.pipeline.config import make_config
+
+    make_config(name)  # a name that no other command would take
+    folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
+    if is_raw(name, None) or name in DATASETS:
+        raise LetterError(f'data set "{name}": another is called so already; choose another name')
+    # Another data set, or identifiers, which would be taken for those of the items as they are
+    # numbered now.
+    others = [one.name for one in folder.glob("*.in*.json") if one.name != f"{name}.inter.json"]
+    if others:
+        raise LetterError(
+            f"{folder}: {others[0]} is there already; move it away, or name another with --data-dir"
+        )
+    dataset, lines = read_own_tables(name, interactions, items, k)
+    before = [one.read_bytes() for one in sorted(folder.glob(f"{name}.*.json"))]
+    write_released(dataset, folder)
+    if before and before != [one.read_bytes() for one in sorted(folder.glob(f"{name}.*.json"))]:
+        lines.append(f"{folder}: held other data of this name, which are replaced")
+    where = "" if folder == Path("data") / name else f" --data-dir {shlex.quote(str(folder))}"
+    print("\n".join([*lines, f"{folder}: written", f"next: letterlib run --dataset {name}{where}"]))

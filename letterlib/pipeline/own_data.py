@@ -1,0 +1,187 @@
+"""The pipeline's stages on a data set, and with identifiers, of one's own: what the open projects
+start from.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from letterlib.data.cold_items import draw_cold_items, hide_until_test
+from letterlib.data.dataset import Cases, Dataset
+from letterlib.errors import LetterError
+from letterlib.evaluation.ranking import Ranking, Recommender
+from letterlib.pipeline.cache import Artefact
+from letterlib.pipeline.config import TOKENIZER_ARMS, tokenizer_of_arm
+from letterlib.pipeline.identifier_schemes import SCHEMES
+from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.systems import find_system
+from letterlib.store import digest
+from letterlib.text import ItemEmbeddings
+from letterlib.tokenizer.identifiers import Identifiers
+from letterlib.tokenizer.letter import LetterTokenizer
+from letterlib.tokenizer.unseen_items import identifiers_with_unseen
+
+
+class OwnPipeline(Pipeline):
+    """`Pipeline` with another data set in the place of the named one.
+
+    base: the pipeline whose configuration and cache it takes over.
+    identifiers: by tokenizer or scheme, what items are called instead of what that tokenizer or
+    scheme would say.
+    parts: pipelines whose items, one catalogue after another, may be this one's, `base` where not
+    said. Where their
+        texts are the same, their text vectors are taken and nothing is embedded again.
+    """
+
+    def __init__(
+        self,
+        base: Pipeline,
+        dataset: Dataset,
+        identifiers: Mapping[str, Identifiers] | None = None,
+        parts: Sequence[Pipeline] = (),
+    ):
+        if (
+            dataset.fingerprint != replace(dataset).fingerprint
+        ):  # the first is remembered, the copy's is of now
+            raise LetterError(
+                f"{dataset.name}: its items were changed in place, and what is kept of them would be taken for what "
+                "they say now; make a changed copy, dataclasses.replace(dataset, items=...)"
+            )
+        super().__init__(base.config, data_dir=base.data_dir, cache=base.cache)
+        self.base, self.dataset, self._parts = base, dataset, tuple(parts) or (base,)
+        self._own = dict(identifiers or {})
+        for name, one in self._own.items():
+            if name not in (known := {*TOKENIZER_ARMS, *SCHEMES}):
+                raise LetterError(
+                    f'identifiers "{name}": no tokenizer or scheme is called so; '
+                    f"choose one of {', '.join(sorted(known))}"
+                )
+            if len(one) != dataset.n_items:
+                raise LetterError(
+                    f'identifiers "{name}": {len(one):,} rows for {dataset.n_items:,} items; give one per item'
+                )
+
+    def _semantic(self) -> Artefact:
+        texts = [text for part in self._parts for text in part.dataset.texts()]
+        if self.dataset.texts() != texts:
+            return super()._semantic()
+        if len(self._parts) == 1:
+            return self._parts[0]._semantic()
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            vectors = np.concatenate([part.semantic().vectors for part in self._parts])
+            ItemEmbeddings(vectors, self.config.encoder, digest(texts)).save(
+                out / "semantic.safetensors"
+            )
+            return {"items": len(vectors)}
+
+        return self._stage(
+            "semantic-joined", 1, {}, [part._semantic().key for part in self._parts], work
+        )
+
+    def _identifiers(self, scheme: str) -> Artefact:
+        if scheme not in self._own:
+            return super()._identifiers(scheme)
+        identifiers = self._own[scheme]
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            identifiers.save(out / "identifiers.index.json")
+            return {"sharing an identifier": identifiers.n_colliding}
+
+        made_from = digest(
+            identifiers.codes, identifiers.level_sizes, identifiers.shared_vocabulary
+        )
+        return self._stage(f"identifiers-own-{scheme}", 1, {}, [made_from], work)
+
+    def identifiers(self, scheme: str) -> Identifiers:
+        return self._own[scheme] if scheme in self._own else super().identifiers(scheme)
+
+    def with_seed(self, seed: int) -> "OwnPipeline":
+        parts = [part.with_seed(seed) for part in self._parts]
+        return OwnPipeline(self.base.with_seed(seed), self.dataset, self._own, parts)
+
+    def answers(
+        self, name: str, cases: Cases, ask: Callable[[Recommender, Cases], Ranking], way: str
+    ) -> Ranking:
+        """What a trained system answers when it is asked in one's own way; kept in the cache like
+        every stage.
+
+        ask: from (system, cases without targets) to a ranking. way: says in words how `ask` asks.
+        It is part of the stage's key, so another way needs other words.
+        """
+        model, histories = self._model(name), cases.without_targets()
+        key = digest(histories.users, histories.values, histories.starts, histories.ends)
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            ask(self.system(name), histories).save(out / "ranking.parquet")
+            return {"cases": len(cases)}
+
+        inputs = [model.key if model else self._split_key, key]
+        return Ranking.load(
+            self._stage(f"answers-{name}", 1, {"way": way}, inputs, work).path("ranking.parquet")
+        )
+
+
+class ColdStart(OwnPipeline):
+    """A share of the items is hidden from all training; they get identifiers from their text alone.
+
+    base: the pipeline on the whole data set. Tokenizers are fitted on the items of the training
+    part and then encode
+    the others: the cold ones, and the few that nobody happens to have in training. `evaluation`
+    reports them as "R@10 unseen", with the number of cases.
+    cold: int64, the hidden items. unseen: int64, all that training never meets.
+    """
+
+    def __init__(self, base: Pipeline, share: float):
+        self.share = share
+        self.cold = draw_cold_items(base.split.train_counts, share, base.config.seed)
+        super().__init__(base, hide_until_test(base.dataset, self.cold, base.config.held_out))
+
+    def _model(self, name: str) -> Artefact | None:
+        if find_system(name).titles:
+            raise LetterError(
+                f"{name}: learns from the titles of all items, so none of them can be hidden from it"
+            )
+        return super()._model(name)
+
+    @cached_property
+    def unseen(self) -> np.ndarray:
+        return np.flatnonzero(self.split.train_counts == 0)
+
+    def _tokenizer(self, arm: str) -> Artefact:
+        config = tokenizer_of_arm(self.config.tokenizer, arm)
+        needs_cf = config.alpha > 0
+        inputs = [self._split_key, self._semantic().key] + (
+            [self._sasrec_32().key] if needs_cf else []
+        )
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            seen = np.flatnonzero(self.split.train_counts)
+            semantic = self.semantic().vectors
+            tokenizer = LetterTokenizer(
+                config, self.config.seed, self.config.device, partial / "tokenizer.safetensors"
+            )
+            tokenizer.fit(semantic[seen], self.collaborative().vectors[seen] if needs_cf else None)
+            tokenizer.save(out / "tokenizer.safetensors")
+            identifiers = identifiers_with_unseen(tokenizer, semantic, self.unseen)
+            identifiers.save(out / f"{self.dataset.name}.index.json")
+            return {"unseen": len(self.unseen), "sharing an identifier": identifiers.n_colliding}
+
+        return self._stage(f"cold-tokenizer-{arm}", 2, config, inputs, work)
+
+    def identifiers(self, scheme: str) -> Identifiers:
+        """Of all items; `tokenizer(scheme).identifiers()` has those of the seen items alone."""
+        if scheme not in TOKENIZER_ARMS:  # they are made of all items, hidden ones included
+            raise LetterError(
+                f"{scheme}: only trained tokenizers ({', '.join(TOKENIZER_ARMS)}) have cold items"
+            )
+        path = self._tokenizer(scheme).path(f"{self.dataset.name}.index.json")
+        sizes = (self.config.tokenizer.n_codes,) * self.config.tokenizer.n_levels
+        return Identifiers.load(path, self.dataset.n_items, sizes)
+
+    def with_seed(self, seed: int) -> "ColdStart":
+        return ColdStart(self.base.with_seed(seed), self.share)

@@ -1,0 +1,264 @@
+"""A run's report: one HTML file that needs nothing beside it."""
+
+import base64
+import html
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from letterlib import plots
+from letterlib.analysis.code_geometry import sphere_projection
+from letterlib.analysis.code_usage import code_loads
+from letterlib.analysis.purity import genre_purity
+from letterlib.errors import LetterError
+from letterlib.pipeline.analysis_run import (
+    ARM_NAMES,
+    TIGERS,
+    TokenizerAnalysis,
+    analyse_tokenizers,
+    bias_frame,
+    effects,
+    tokenizer_frame,
+)
+from letterlib.pipeline.cache import ELSEWHERE, versions
+from letterlib.pipeline.pipeline import EXACT_CASES, Pipeline
+from letterlib.pipeline.sentences import as_text, comparisons, floor_sentence
+from letterlib.pipeline.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
+from letterlib.pipeline.tables import (
+    SystemResult,
+    folder_name,
+    gather,
+    heading,
+    of_other_data,
+    results_frame,
+)
+from letterlib.store import write_json, write_text
+
+
+@dataclass
+class Figure:
+    png: str
+    caption: str
+
+
+@dataclass
+class Section:
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    table: str = ""
+    figures: list[Figure] = field(default_factory=list)
+
+
+def run_all(pipeline: Pipeline, systems: list[str]) -> None:
+    """Run (or find) every stage that `systems` need, say the table, and write the report in a
+    folder of the cache.
+    """
+    pipeline.dataset.texts()  # without them there are no tokenizers to report on; said before hours of training
+    results, _ = gather([pipeline], systems)
+    analysis = analyse_tokenizers(pipeline)
+    pipeline.cache.say(
+        f"\n{as_text(pipeline, results, results_frame(results), [floor_sentence(results)])}\n"
+    )
+    page = render(pipeline, results, analysis)
+    name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
+    folder = pipeline.cache.folder / "reports" / name
+    if of_other_data(folder / "results.json", pipeline):
+        pipeline.cache.say(
+            f"{folder}: held the report of other data of this name, which is replaced"
+        )
+    try:
+        write_json(folder / "results.json", results_json(pipeline, results))
+        write_text(folder / "report.html", page)
+    except LetterError as error:
+        raise LetterError(f"{error} ({ELSEWHERE})") from error
+    pipeline.cache.say(f"Report: {folder / 'report.html'}")
+
+
+def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:
+    """Metrics, seconds and configuration of a run, for machines."""
+    return {
+        "config": pipeline.config.model_dump(mode="json"),
+        "dataset": {"source": pipeline.dataset.source, "fingerprint": pipeline.dataset.fingerprint},
+        "device": pipeline.cache.devices(),
+        "versions": versions(),
+        "systems": {
+            name: {
+                "history in": one.history_in[0].metrics(),
+                "history out": one.history_out[0].metrics(),
+                "R@10, last case": one.last_case_recall(),
+                "seconds": one.seconds,
+            }
+            for name, one in results.items()
+        },
+    }
+
+
+def render(
+    pipeline: Pipeline, results: dict[str, SystemResult], analysis: TokenizerAnalysis
+) -> str:
+    """The page."""
+    template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    )
+    sections = [
+        systems_section(pipeline, results),
+        tokenizer_section(analysis, pipeline),
+        training_section(pipeline),
+    ]
+    return template.render(
+        dataset=html.escape(pipeline.dataset.name),
+        heading=html.escape(heading(pipeline, results, 1)),
+        source=html.escape(pipeline.dataset.source),
+        table=to_html(results_frame(results)),
+        floor=html.escape(floor_sentence(results)),
+        comparisons=[html.escape(one) for one in comparisons(results)],
+        sections=sections,
+        device=html.escape(pipeline.cache.devices()),
+        seed=pipeline.config.seed,
+        stages=to_html(stages_frame(pipeline)),
+        versions=html.escape(json.dumps(versions(), indent=1)),
+        configuration=html.escape(pipeline.config.model_dump_json(indent=1)),
+    )
+
+
+def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Section:
+    width, n_cases = pipeline.config.tiger.beam, min(EXACT_CASES, len(pipeline.split.cases("test")))
+    decoding = {LABELS[name]: pipeline.decoding(name) for name in TIGERS}
+    found = "; ".join(
+        f"{name} finds {one['top 10']:.1%} of the ten best items" for name, one in decoding.items()
+    )
+    valid = "; ".join(
+        f"{name} {one['valid without the trie']:.1%}" for name, one in decoding.items()
+    )
+    intervals = {LABELS[name]: one.interval() for name, one in results.items()}
+    forest = plots.system_forest(intervals, floors=[LABELS[name] for name in FLOORS])
+    groups = plots.recall_by_popularity(
+        {LABELS[n]: one.history_in[0].metrics() for n, one in results.items()}
+    )
+    return Section(
+        "Every system on one axis",
+        [
+            f"Beams of {width} against exact scoring of the whole catalogue, on {n_cases} test cases: "
+            f"{html.escape(found)}.",
+            f"Without the trie, so many of the ten best sequences of these cases are an item's identifier: "
+            f"{html.escape(valid)}.",
+        ],
+        figures=[
+            picture(
+                forest,
+                "Recall@10 with 95% intervals over users, history left in. Grey: the two floors.",
+            ),
+            picture(
+                groups,
+                "Recall@10 by how popular the target was in training. Head, middle and tail hold a third "
+                "of the training interactions each.",
+            ),
+        ],
+    )
+
+
+def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Section:
+    names = {arm: ARM_NAMES[arm] for arm in analysis.tokenizers}
+    loads = {names[arm]: _first_loads(analysis, arm) for arm in names}
+    figures = [
+        picture(
+            plots.first_code_frequency(loads),
+            "How the catalogue is spread over the codes of the first level.",
+        ),
+        picture(
+            plots.code_usage_by_level({names[a]: u for a, u in analysis.usage.items()}),
+            "Perplexity: how many equally used codes would be as uncertain. Dotted: all codes.",
+        ),
+        picture(
+            plots.collaborative_signal_by_level({names[a]: s for a, s in analysis.signal.items()}),
+            "Does an item share its codes with the item that the same people like?",
+        ),
+        *(
+            picture(
+                _sphere(analysis, arm),
+                f"{names[arm]}: first-level code embeddings, three principal components, "
+                "on a sphere.",
+            )
+            for arm in ("plain", "letter")
+        ),
+    ]
+    if "genres" in pipeline.dataset.items and any(pipeline.dataset.items["genres"]):
+        genres = pipeline.dataset.items["genres"].tolist()
+        purity = {
+            names[a]: genre_purity(analysis.codes[a], genres, seed=0) for a in ("plain", "letter")
+        }
+        caption = "Do items that share their first codes share a genre? Grey: identifiers dealt out at random."
+        figures.append(picture(plots.genre_purity_by_prefix(purity), caption))
+    bias = bias_frame(pipeline)
+    bias_words = "; ".join(
+        f"{LABELS[system]}: " + ", ".join(f"{name} {value}" for name, value in row.items())
+        for system, row in bias.iterrows()
+    )
+    return Section(
+        "The tokenizers, with and without each regularizer",
+        [
+            *map(html.escape, effects([analysis])),
+            html.escape(
+                f"Generation bias, first codes of the generated lists, in nats. {bias_words}."
+            ),
+        ],
+        to_html(tokenizer_frame(analysis)),
+        figures,
+    )
+
+
+def _first_loads(analysis: TokenizerAnalysis, arm: str) -> np.ndarray:
+    return code_loads(analysis.codes[arm], 0, analysis.tokenizers[arm].config.n_codes)
+
+
+def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
+    points = sphere_projection(analysis.tokenizers[arm].codebooks()[0])
+    return plots.code_sphere(points, _first_loads(analysis, arm), ARM_NAMES[arm])
+
+
+def training_section(pipeline: Pipeline) -> Section:
+    curves = {
+        _judged(name): pipeline.log(name).validations
+        for name in ("sasrec-tuned", "lightgcn", *TIGERS)
+    }
+    axes = plots.training_curves(curves, "validation NDCG@10", higher_is_better=True)
+    return Section(
+        "Training", figures=[picture(axes, "The marked epoch is the one whose weights were kept.")]
+    )
+
+
+def _judged(name: str) -> str:
+    return LABELS[name] + (", history filtered out" if SYSTEMS[name].leaves_out_history else "")
+
+
+def picture(axes: Axes, caption: str) -> Figure:
+    buffer = io.BytesIO()
+    axes.figure.savefig(buffer, format="png", dpi=130)
+    plt.close(axes.figure)
+    return Figure(base64.b64encode(buffer.getvalue()).decode(), html.escape(caption))
+
+
+def stages_frame(pipeline: Pipeline) -> pd.DataFrame:
+    """Every stage of the run: seconds, peak memory, where it lies."""
+    rows = {}
+    for artefact in pipeline.cache.finished:
+        rows[artefact.name] = {
+            "seconds": f"{artefact.seconds:.1f}",
+            "peak memory, MiB": f"{artefact.record['peak_memory_mb']:,}",
+            "of a GPU, MiB": f"{artefact.record.get('peak_gpu_memory_mb', 0):,}",
+            "from cache": "yes" if artefact.from_cache else "no",
+            "folder": f"{artefact.name}/{artefact.key}",
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
+    return frame.loc[:, (frame != "0").any()]  # without a GPU there is no memory of one
+
+
+def to_html(frame: pd.DataFrame) -> str:
+    return frame.reset_index().to_html(index=False, border=0, escape=True)

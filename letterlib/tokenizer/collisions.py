@@ -1,0 +1,154 @@
+"""Items that share an identifier get new last codes by Sinkhorn-Knopp, as LC-Rec and LETTER do it.
+
+Their code keeps the last round; this one keeps the round in which the fewest items share.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from letterlib.tokenizer.identifiers import Identifiers
+
+EPSILON, ITERATIONS, ROUNDS = 0.003, 50, 20
+AT_ONCE = 256  # groups: more would not fit in the caches
+
+
+@dataclass(frozen=True)
+class CollisionReport:
+    """Before and after the repair.
+
+    colliding: items that share their identifier. rate: 1 - distinct identifiers / items.
+    moved: items whose last code changed. rounds: rounds that were run.
+    distance_before, distance_after: squared Euclidean distance between a moved item's last residual
+    and its code,
+        in the units of the codebook, mean over the moved items; what uniqueness costs.
+    """
+
+    colliding_before: int
+    colliding_after: int
+    rate_before: float
+    rate_after: float
+    moved: int
+    rounds: int
+    distance_before: float
+    distance_after: float
+
+
+def centre_distances(distances: np.ndarray) -> np.ndarray:
+    """Map the distances of a group linearly to [-1, 1], so that epsilon means the same everywhere.
+
+    distances: float [..., rows, codes], centred over the last two axes. LC-Rec and LETTER code.
+    """
+    highest = distances.max(axis=(-2, -1), keepdims=True)
+    lowest = distances.min(axis=(-2, -1), keepdims=True)
+    middle = (highest + lowest) / 2
+    return (distances - middle) / (highest - middle + 1e-5)
+
+
+def sinkhorn(
+    distances: np.ndarray, epsilon: float = EPSILON, iterations: int = ITERATIONS
+) -> np.ndarray:
+    """Share rows out over codes so that every code receives the same total.
+
+    distances: float [..., rows, codes], cost of giving a row to a code. Returns Q of the same
+    shape: exp(-distances / epsilon) with rows and columns scaled in turn. Each column sums to rows
+    / codes exactly, each row to 1 in the limit of many iterations. Sinkhorn and Knopp 1967; Cuturi
+    2013.
+    """
+    log_q = -np.asarray(distances, dtype=np.float64) / epsilon
+    n_rows, n_codes = log_q.shape[-2:]
+    for _ in range(iterations):
+        # In logarithms, because exp(-1 / epsilon) leaves the range of a double for small epsilon.
+        log_q = log_q - _log_sum_exp(log_q, axis=-1)
+        log_q = log_q - _log_sum_exp(log_q, axis=-2) + np.log(n_rows / n_codes)
+    return np.exp(log_q)
+
+
+def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
+    """scipy's, without its checks, which cost several times the arithmetic on arrays as small as
+    these.
+    """
+    highest = x.max(axis=axis, keepdims=True)
+    return highest + np.log(np.exp(x - highest).sum(axis=axis, keepdims=True))
+
+
+def repair_collisions(
+    identifiers: Identifiers, residuals: np.ndarray, codebook: np.ndarray, rounds: int = ROUNDS
+) -> tuple[Identifiers, CollisionReport]:
+    """Give the items of every shared identifier new last codes, round by round, until none is
+    shared.
+
+    residuals: float [n_items, dim], what the last level codes; codebook: [n_codes, dim], the last
+    level's. Items with equal residuals, but for rounding, cannot be told apart and go on sharing; a
+    group of these alone keeps its code. A new code may meet another item's, so the round with the
+    fewest sharing items is the one that is kept. With two or three rows the balance gives each a
+    half or a third of the codes, dozens of them whole; of these equal shares argmax takes the
+    first, however far it lies: the report has the distances.
+    """
+    residuals, codebook = residuals.astype(np.float64), codebook.astype(np.float64)
+    # A product in float32 may give equal rows of a table sums that differ in their last bits.
+    rounding = 1e-5 * np.abs(residuals).max(initial=0)
+    best = current = identifiers
+    done = 0
+    while done < rounds and current.n_colliding:
+        codes = current.codes.copy()
+        for items in _groups_by_size(current):
+            items = items[
+                (np.abs(residuals[items] - residuals[items[:, :1]]) > rounding).any(axis=(1, 2))
+            ]
+            if len(items):
+                distances = _squared_distances(residuals[items], codebook)
+                codes[items, -1] = sinkhorn(centre_distances(distances)).argmax(axis=-1)
+        done += 1
+        if np.array_equal(codes, current.codes):
+            break
+        current = replace(identifiers, codes=codes)
+        if current.n_colliding < best.n_colliding:
+            best = current
+    return best, _report(identifiers, best, residuals, codebook, done)
+
+
+def _groups_by_size(identifiers: Identifiers) -> list[np.ndarray]:
+    """The items of every shared identifier, groups of equal size stacked: arrays [at most AT_ONCE,
+    size].
+    """
+    group = identifiers.identifier_of_item
+    sizes = np.bincount(group)
+    order = np.argsort(group, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    stacks = [
+        order[starts[sizes == size][:, None] + np.arange(size)]
+        for size in np.unique(sizes)
+        if size > 1
+    ]
+    return [stack[i : i + AT_ONCE] for stack in stacks for i in range(0, len(stack), AT_ONCE)]
+
+
+def _squared_distances(x: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """[..., dim] and [n_codes, dim] to [..., n_codes]."""
+    return np.square(x).sum(-1, keepdims=True) - 2 * x @ codebook.T + np.square(codebook).sum(-1)
+
+
+def _report(
+    before: Identifiers,
+    after: Identifiers,
+    residuals: np.ndarray,
+    codebook: np.ndarray,
+    rounds: int,
+) -> CollisionReport:
+    moved = np.flatnonzero(before.codes[:, -1] != after.codes[:, -1])
+    cost = [
+        float(np.square(residuals[moved] - codebook[one.codes[moved, -1]]).sum(-1).mean())
+        if len(moved)
+        else 0.0
+        for one in (before, after)
+    ]
+    return CollisionReport(
+        before.n_colliding,
+        after.n_colliding,
+        before.collision_rate,
+        after.collision_rate,
+        len(moved),
+        rounds,
+        *cost,
+    )
