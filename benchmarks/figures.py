@@ -14,7 +14,7 @@ from matplotlib.axes import Axes  # noqa: E402
 
 from letterlib.errors import LetterError  # noqa: E402
 from letterlib.plots import GREY, PALETTE  # noqa: E402
-from letterlib.store import read_json, written_beside  # noqa: E402
+from letterlib.store import atomic_write, read_json  # noqa: E402
 
 
 def draw(results: Path, folder: Path) -> list[Path]:
@@ -26,8 +26,8 @@ def draw(results: Path, folder: Path) -> list[Path]:
         figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
         plot(axes, points)
         _sign(figure, result)
-        with written_beside(folder / f"{name}.png") as beside:
-            figure.savefig(beside, dpi=150, format="png")
+        with atomic_write(folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=150, format="png")
         plt.close(figure)
         drawn.append(folder / f"{name}.png")
     return drawn

@@ -27,7 +27,7 @@ from letterlib.pipeline.config import RANKED, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
-from letterlib.store import write_json, written_beside
+from letterlib.store import atomic_write, write_json
 
 BETAS = (0.0, 1e-4, 1.0)
 
@@ -78,10 +78,10 @@ def main(
             rows.append({"seed": seed, "beta": beta} | done.metrics)
             counts = load_file(done.path("counts.safetensors"))
             kept |= {f"{name} beta={beta:g} seed={seed}": values for name, values in counts.items()}
-        with written_beside(out / "runs.csv") as beside:
-            pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
-        with written_beside(out / "counts.safetensors") as beside:
-            save_file(kept, beside)
+        with atomic_write(out / "runs.csv") as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+        with atomic_write(out / "counts.safetensors") as temporary:
+            save_file(kept, temporary)
         write_json(
             out / "bias.json",
             {

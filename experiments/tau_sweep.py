@@ -29,7 +29,7 @@ from letterlib.pipeline.config import RANKED, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
-from letterlib.store import write_json, written_beside
+from letterlib.store import atomic_write, write_json
 
 TAUS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 """The paper's grid, in which 1 is plain cross-entropy."""
@@ -86,10 +86,10 @@ def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict
 def write(
     out: Path, rows: list[dict[str, Any]], ranks: dict[str, np.ndarray], about: dict[str, Any]
 ) -> None:
-    with written_beside(out / "runs.csv") as beside:
-        pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
-    with written_beside(out / "ranks.safetensors") as beside:
-        save_file(ranks, beside)
+    with atomic_write(out / "runs.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+    with atomic_write(out / "ranks.safetensors") as temporary:
+        save_file(ranks, temporary)
     write_json(out / "sweep.json", about)
 
 

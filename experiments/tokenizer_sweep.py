@@ -28,7 +28,7 @@ from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
-from letterlib.store import write_json, written_beside
+from letterlib.store import atomic_write, write_json
 
 ALPHAS = (0.0, 1e-3, 1e-2, 2e-2, 1e-1, 1.0)
 BETAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -105,10 +105,10 @@ def main(
         rows.append(row)
         if seed == 0 and (alpha, beta) in SHOWN:
             kept[f"alpha={alpha:g} beta={beta:g}"] = codes.astype(np.uint8)
-    with written_beside(out / "runs.csv") as beside:
-        pd.DataFrame(rows).to_csv(beside, index=False, float_format="%.5g")
-    with written_beside(out / "codes.safetensors") as beside:
-        save_file(kept, beside)
+    with atomic_write(out / "runs.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+    with atomic_write(out / "codes.safetensors") as temporary:
+        save_file(kept, temporary)
     last = pipeline.tokenizer("letter").config.model_dump(mode="json", exclude={"alpha", "beta"})
     write_json(
         out / "sweep.json",

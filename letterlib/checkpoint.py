@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from letterlib.distributed import averaged
 from letterlib.errors import LetterError
-from letterlib.store import digest, written_beside
+from letterlib.store import atomic_write, digest
 
 
 @dataclass
@@ -147,9 +147,11 @@ class Run:
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors = {k: v.contiguous().clone() for k, v in tensors.items()}
         header = {"log": json.dumps(asdict(self.log)), "of": self._identity()}
-        with written_beside(self.path) as beside:
+        with atomic_write(self.path) as temporary:
             save_file(
-                tensors, beside, metadata=header | {"content": content_of(header["log"], tensors)}
+                tensors,
+                temporary,
+                metadata=header | {"content": content_of(header["log"], tensors)},
             )
 
     def _identity(self) -> str:
@@ -184,10 +186,10 @@ class Run:
         except OSError as error:  # a network file system that is away for a moment must not cost the night's work
             advice = "check its permissions and its disk and try again, or delete it to start again"
             raise LetterError(f"{self.path}: cannot be read; {advice}") from error
-        self.restore(under("module.", tensors))
-        self.best = under("best.", tensors) or None
+        self.restore(strip_prefix("module.", tensors))
+        self.best = strip_prefix("best.", tensors) or None
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in under("optimizer.", tensors).items():
+        for key, value in strip_prefix("optimizer.", tensors).items():
             index, name = key.split(".", 1)
             state.setdefault(int(index), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
@@ -207,7 +209,7 @@ def content_of(log: str, tensors: dict[str, Tensor]) -> str:
     return digest(log, *(part for pair in raw.items() for part in pair))
 
 
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, called by the rest of their names."""
     return {
         name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)

@@ -4,7 +4,7 @@
 the environment. All of them draw the same batches, and each takes its `share` of every one.
 Gradients are averaged, so a loss that is a mean must be `weighed` by how many terms the share has.
 What only one should do (writing, printing, validating) is done by the main process, and the others
-learn it `from_main`. Alone, every function here gives back what it is given.
+get by `broadcast`. Alone, every function here gives back what it is given.
 """
 
 import os
@@ -113,7 +113,7 @@ def _reduced(x: "Tensor", how: str) -> "Tensor":
     return reduce(x.detach(), how)
 
 
-def from_main(compute: Callable[[], Any]) -> Any:
+def broadcast(compute: Callable[[], Any]) -> Any:
     """What `compute` returns in the main process, in every process. The others wait, and do not
     compute.
     """

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from letterlib.checkpoint import content_of
 from letterlib.errors import LetterError
-from letterlib.store import written_beside
+from letterlib.store import atomic_write
 from letterlib.train import TrainingLog
 
 
@@ -53,8 +53,8 @@ def save_model(
     header["report"] = report
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header["content"] = content_of(json.dumps(header), contiguous)
-    with written_beside(path) as beside:
-        save_file(contiguous, beside, metadata={"letterlib": json.dumps(header)})
+    with atomic_write(path) as temporary:
+        save_file(contiguous, temporary, metadata={"letterlib": json.dumps(header)})
 
 
 def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> SavedModel:

@@ -29,7 +29,7 @@ def expanded(path: str | Path) -> Path:
 
 
 @contextmanager
-def written_beside(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; rename it to `path` only if the block succeeds.
 
     Works for a file or a folder, whichever the block creates. A file is replaced by a file; all
@@ -44,22 +44,22 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         raise LetterError(
             f"{path.parent}: cannot write here ({error.strerror}); {_advice(error)}"
         ) from error
-    beside = scratch / path.name
+    temporary = scratch / path.name
     try:
-        yield beside
-        if path.is_dir() and (not beside.is_dir() or any(path.iterdir())):
+        yield temporary
+        if path.is_dir() and (not temporary.is_dir() or any(path.iterdir())):
             what = (
                 "a folder with something in it"
                 if any(path.iterdir())
                 else "a folder, and a file was to be written"
             )
             raise LetterError(f"{path}: is {what}; name another, or delete it yourself")
-        if path.is_file() and beside.is_dir():
+        if path.is_file() and temporary.is_dir():
             raise LetterError(
                 f"{path}: is a file, and a folder was to be written; name another, or delete it yourself"
             )
-        _share(beside)
-        replace(beside, path)
+        _share(temporary)
+        replace(temporary, path)
     except (OSError, SafetensorError) as error:
         failed = _as_os_error(error)
         if not _from_writing(failed, path.parent):
@@ -96,7 +96,7 @@ def _share(written: Path) -> None:
 
 
 @contextmanager
-def one_at_a_time(
+def locked(
     path: str | Path, waiting: Callable[[str], None] = print, *, or_read: bool = False
 ) -> Iterator[LetterError | None]:
     """Hold the lock of `path` during the block, so that of several processes one makes it and the
@@ -137,7 +137,7 @@ def one_at_a_time(
 
 
 def remove_scratch(folder: str | Path, name: str | None = None) -> None:
-    """Remove what killed processes left of `written_beside`: of files called `name`, or of all in
+    """Remove what killed processes left of `atomic_write`: of files called `name`, or of all in
     the folder.
 
     That is any hidden folder whose name ends in a point and eight letters, digits or _. Only for
@@ -197,8 +197,8 @@ def as_json(value: Any) -> str:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write `text`, atomically."""
-    with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:

@@ -19,7 +19,7 @@ from letterlib.errors import LetterError
 from letterlib.hardware import fast_float32, keep_freed_memory
 from letterlib.hub import load_found, load_tokenizer, load_weights, loading, revision_of
 from letterlib.progress import progress
-from letterlib.store import digest, written_beside
+from letterlib.store import atomic_write, digest
 from letterlib.train import Dtype, autocast, resolve_device, resolve_dtype
 
 MINILM = "minilm"
@@ -56,8 +56,8 @@ class ItemEmbeddings:
         vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
         header = {"source": self.source, "made_from": self.made_from}
         header["content"] = digest(header, vectors)
-        with written_beside(path) as beside:
-            save_file({"vectors": vectors}, beside, {"letterlib": json.dumps(header)})
+        with atomic_write(path) as temporary:
+            save_file({"vectors": vectors}, temporary, {"letterlib": json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> "ItemEmbeddings":

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from letterlib.checkpoint import Run, TrainingLog
-from letterlib.distributed import from_main, is_main, join, n_processes, process_index
+from letterlib.distributed import broadcast, is_main, join, n_processes, process_index
 from letterlib.errors import LetterError
 from letterlib.hardware import fast_float32, keep_freed_memory, multiplies_bfloat16
 from letterlib.progress import progress
@@ -277,7 +277,7 @@ def train(
             if validate is not None and (due or run.epoch == epochs):
                 module.eval()
                 with torch.no_grad():
-                    run.record(from_main(validate))
+                    run.record(broadcast(validate))
             accelerator.log(run.last(), step=run.epoch)
             _show(bar, f"{run.epoch}/{epochs}", run.log.losses[-1])
             if (

@@ -27,7 +27,7 @@ from letterlib.course.build import LESSON, REPOSITORY
 from letterlib.course.prose import documents, is_external, links_of, markdown_of, slug
 from letterlib.errors import LetterError
 from letterlib.progress import progress
-from letterlib.store import written_beside
+from letterlib.store import atomic_write
 
 SITE = REPOSITORY / "site"
 _IMAGES = (".png", ".svg", ".gif", ".jpg")
@@ -213,13 +213,13 @@ def build_site(folder: Path) -> int:
     minute.
     """
     addresses = {path: address(path) for path in pages()}
-    with written_beside(folder) as beside:
+    with atomic_write(folder) as temporary:
         for path, place in progress(addresses.items(), what="pages"):
-            (beside / place).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / place).parent.mkdir(parents=True, exist_ok=True)
             if path.suffix in _IMAGES:
-                shutil.copyfile(path, beside / place)
+                shutil.copyfile(path, temporary / place)
             else:
-                (beside / place).write_text(html_of(path, addresses), encoding="utf-8")
+                (temporary / place).write_text(html_of(path, addresses), encoding="utf-8")
     return len(addresses)
 
 

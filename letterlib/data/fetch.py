@@ -17,7 +17,7 @@ from letterlib.data.raw import RawSource, possible_names
 from letterlib.data.raw_lines import read_lines
 from letterlib.data.raw_release import check_metadata, check_reviews
 from letterlib.errors import LetterError
-from letterlib.store import one_at_a_time, read_json, sha256_of, write_json, written_beside
+from letterlib.store import atomic_write, locked, read_json, sha256_of, write_json
 
 RECORD = "fetched.json"
 """Hashes of what was fetched first, which later copies are held against. No published hash is known
@@ -59,7 +59,7 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
             raise LetterError(_by_hand(name, source, data_dir))
         else:
             _make_folder(data_dir)
-            with one_at_a_time(data_dir / RECORD):  # two downloads would write into one .part
+            with locked(data_dir / RECORD):  # two downloads would write into one .part
                 lines.append(_download(names[0] + ".gz", addresses, source, data_dir))
     return lines
 
@@ -81,12 +81,12 @@ def _take(file: Path, data_dir: Path, source: RawSource, *, reviews: bool) -> st
     if not target.exists():
         _make_folder(data_dir)
         try:
-            # At once: `written_beside` sets permissions, and a link has those of the user's own
+            # At once: `atomic_write` sets permissions, and a link has those of the user's own
             # file.
             os.link(file.resolve(), target)
         except OSError:
-            with written_beside(target) as beside:
-                shutil.copyfile(file, beside)
+            with atomic_write(target) as temporary:
+                shutil.copyfile(file, temporary)
     elif not target.samefile(file) and sha256_of(target) != sha256:
         raise LetterError(
             f"{target}: another file is there already; move it away, or choose another --data-dir"

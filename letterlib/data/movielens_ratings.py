@@ -13,7 +13,7 @@ from letterlib.data.dataset import Dataset
 from letterlib.data.movielens import PREPARATION, read_ratings
 from letterlib.data.preprocessing import k_core
 from letterlib.errors import LetterError
-from letterlib.store import digest, expanded, written_beside
+from letterlib.store import atomic_write, digest, expanded
 
 
 def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
@@ -41,8 +41,8 @@ def load_ratings(films: Dataset, cache_dir: Path) -> np.ndarray:
         kept = pa.table(
             {name: table[name].to_numpy() for name in table}, metadata={"content": _content(table)}
         )
-        with written_beside(path) as beside:
-            pq.write_table(kept, beside)
+        with atomic_write(path) as temporary:
+            pq.write_table(kept, temporary)
     if not np.array_equal(table["item"], films.sequences.values):
         raise LetterError(
             f"{films.name}: its interactions are not those of MovieLens as it is prepared here, so its stars are not "

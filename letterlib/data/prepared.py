@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.store import digest, one_at_a_time, remove_scratch, written_beside
+from letterlib.store import atomic_write, digest, locked, remove_scratch
 
 _LABEL = "label"
 """The column of items' own ids in the file."""
@@ -62,7 +62,7 @@ def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Datas
     )
     with suppress(*_DAMAGED):  # not there yet, or another process is replacing it at this moment
         return _read(name, sequences, items)
-    with one_at_a_time(stem):
+    with locked(stem):
         for file in (sequences, items):  # what a killed process left of them
             remove_scratch(file.parent, file.name)
         if sequences.exists() or items.exists():
@@ -85,10 +85,10 @@ def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
     table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
     header = {"source": dataset.source, "checksum": _checksum(dataset)}
     texts = dataset.items.assign(**{_LABEL: dataset.item_labels})
-    with written_beside(items) as beside:
-        pq.write_table(pa.Table.from_pandas(texts, preserve_index=False), beside)
-    with written_beside(sequences) as beside:
-        pq.write_table(table.replace_schema_metadata(header), beside)
+    with atomic_write(items) as temporary:
+        pq.write_table(pa.Table.from_pandas(texts, preserve_index=False), temporary)
+    with atomic_write(sequences) as temporary:
+        pq.write_table(table.replace_schema_metadata(header), temporary)
 
 
 def _read(name: str, sequences: Path, items: Path) -> Dataset:

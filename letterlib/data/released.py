@@ -16,7 +16,7 @@ import pandas as pd
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.data.raw_text import genres_of, text_of, whole_letters
 from letterlib.errors import LetterError
-from letterlib.store import as_json, read_json, write_json, write_text, written_beside
+from letterlib.store import as_json, atomic_write, read_json, write_json, write_text
 
 INTERACTIONS, ITEMS, IDENTIFIERS = ".inter.json", ".item.json", ".index.json"
 SOURCE = ".source.txt"
@@ -86,10 +86,10 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
         entries.values(), dataset.item_labels, strict=False
     ):  # there may be none
         entry["id"] = label
-    with written_beside(
+    with atomic_write(
         folder / (dataset.name + ITEMS)
-    ) as beside:  # both are whole before one is put in place
-        beside.write_text(as_json(entries), encoding="utf-8")
+    ) as temporary:  # both are whole before one is put in place
+        temporary.write_text(as_json(entries), encoding="utf-8")
         _replace_interactions(dataset.name, users, folder)
         _write_source(dataset, folder)
 
@@ -98,8 +98,8 @@ def _replace_interactions(name: str, users: dict[str, list[int]], folder: Path) 
     """Write them, and take away the items of an earlier export, which beside them would be read as
     theirs.
     """
-    with written_beside(folder / (name + INTERACTIONS)) as beside:
-        write_json(beside, users)
+    with atomic_write(folder / (name + INTERACTIONS)) as temporary:
+        write_json(temporary, users)
         (folder / (name + ITEMS)).unlink(missing_ok=True)
 
 

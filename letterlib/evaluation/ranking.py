@@ -13,7 +13,7 @@ import torch
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.errors import LetterError, NotRanked
 from letterlib.progress import late_bar
-from letterlib.store import digest, written_beside
+from letterlib.store import atomic_write, digest
 
 ROWS = 256
 """Cases scored at a time: with a million items their scores take one or two gigabytes. 1,024 are no
@@ -61,8 +61,8 @@ class Ranking:
         places = str(self.items.shape[1])  # which a table without rows does not show
         content = digest(self.items, self.scores, self.valid)
         table = pa.table(columns, metadata={"content": content, "places": places})
-        with written_beside(path) as beside:
-            pq.write_table(table, beside)
+        with atomic_write(path) as temporary:
+            pq.write_table(table, temporary)
 
     @classmethod
     def load(cls, path: str | Path) -> "Ranking":

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from letterlib.baselines.packing import training_windows
 from letterlib.data.dataset import Cases, Split
-from letterlib.distributed import from_main, share, weighed
+from letterlib.distributed import broadcast, share, weighed
 from letterlib.errors import LetterError
 from letterlib.evaluation.learned import Learned
 from letterlib.evaluation.metrics import gains_at, ranks_of
@@ -191,7 +191,7 @@ class BIGRec:
                 dtype=self.network.dtype,
                 checkpoint=self.checkpoint,
             )
-            self.gamma = from_main(lambda: self.best_gamma(split))
+            self.gamma = broadcast(lambda: self.best_gamma(split))
         except BaseException:  # half trained is not learnt, even for whoever pressed Ctrl-C
             del self.network
             raise

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.checkpoint import under
+from letterlib.checkpoint import strip_prefix
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, tokens_of
@@ -266,6 +266,6 @@ class Tiger(IdentifierRecommender):
             codes, tuple(sizes), bool(saved.tensors.pop("shared_vocabulary", False))
         )
         model = cls(identifiers, saved.config, saved.seed, device)
-        model.network.load_state_dict(under("network.", saved.tensors))
+        model.network.load_state_dict(strip_prefix("network.", saved.tensors))
         model.log = saved.log
         return model

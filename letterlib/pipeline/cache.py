@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from letterlib.distributed import from_main, is_main, n_processes
+from letterlib.distributed import broadcast, is_main, n_processes
 from letterlib.errors import LetterError
 from letterlib.hardware import (
     enough_memory,
@@ -34,16 +34,16 @@ from letterlib.hardware import (
     peak_memory_mb,
 )
 from letterlib.store import (
+    atomic_write,
     digest,
     disk_failure,
     expanded,
-    one_at_a_time,
+    locked,
     read_json,
     remove_scratch,
     sha256_of,
     write_json,
     write_text,
-    written_beside,
 )
 from letterlib.tracking import check_tracker, tracked
 
@@ -135,12 +135,8 @@ class Cache:
         }
         key = digest(identity)
         folder = self.folder / name / key
-        with (
-            one_at_a_time(folder, self.say, or_read=True)
-            if is_main()
-            else nullcontext() as unwritable
-        ):
-            found = from_main(lambda: self._find(name, key, folder, unwritable))
+        with locked(folder, self.say, or_read=True) if is_main() else nullcontext() as unwritable:
+            found = broadcast(lambda: self._find(name, key, folder, unwritable))
             artefact = found or self._run(name, key, folder, identity, device, work)
         self.finished.append(artefact)
         return artefact
@@ -225,7 +221,7 @@ class Cache:
             begun.unlink(missing_ok=True)
         self.say(f"{name}: running" + (" (going on from its checkpoint)" if going_on else ""))
         with (
-            written_beside(folder) if is_main() else _dropped() as out,
+            atomic_write(folder) if is_main() else _dropped() as out,
             _clock(spent, going_on) as seconds,
         ):
             out.mkdir()
@@ -252,7 +248,7 @@ class Cache:
             shutil.rmtree(partial, ignore_errors=True)
         self.say(f"{name}: done in {record['seconds']:.0f} s")
         # The others wait here until the main process has written, and take its record.
-        return from_main(lambda: Artefact(name, key, folder, record, from_cache=False))
+        return broadcast(lambda: Artefact(name, key, folder, record, from_cache=False))
 
 
 @contextmanager

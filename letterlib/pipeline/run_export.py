@@ -12,7 +12,7 @@ from letterlib.pipeline.brief import PARAMETERS, RunResult, code_in_words, in_a_
 from letterlib.pipeline.parameters import ROOMS
 from letterlib.pipeline.run_results import summary
 from letterlib.pipeline.tables import IN_LATEX, made_of
-from letterlib.store import write_text, written_beside
+from letterlib.store import atomic_write, write_text
 
 WIDTH = 120
 """Columns of a terminal."""
@@ -125,8 +125,8 @@ def export(results: Iterable[RunResult], path: str | Path) -> Path:
         raise LetterError(
             f"{path}: another file is there already; move it away, or choose another name"
         )
-    with written_beside(path) as beside:
-        writers[path.suffix](results, beside)
+    with atomic_write(path) as temporary:
+        writers[path.suffix](results, temporary)
     return path
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from letterlib.data import PACKAGED, identifiers_file, load_dataset
-from letterlib.distributed import from_main, is_main
+from letterlib.distributed import broadcast, is_main
 from letterlib.errors import LetterError
 from letterlib.hardware import peak_memory_mb
 from letterlib.pipeline.analysis_run import identifier_figures
@@ -35,7 +35,7 @@ from letterlib.store import (
     content_of_folder,
     disk_failure,
     expanded,
-    one_at_a_time,
+    locked,
     read_json,
     remove_scratch,
     sha256_of,
@@ -64,8 +64,8 @@ def run(
     path, what = record_path(parameters, out_dir), f"{parameters.label}, seed {parameters.seed}"
     resolve_device(parameters.device)  # where processes that train together meet
     say = say if is_main() else lambda line: None
-    with one_at_a_time(path, say, or_read=True) if is_main() else nullcontext() as unwritable:
-        found = from_main(lambda: finished(parameters, out_dir, say))
+    with locked(path, say, or_read=True) if is_main() else nullcontext() as unwritable:
+        found = broadcast(lambda: finished(parameters, out_dir, say))
         if found is not None:
             check_data_of(
                 found, path, data_dir, content_now(parameters.dataset, data_dir, cache_dir)
@@ -83,7 +83,7 @@ def run(
         parameters.check_data(data_dir)
         try:
             record = _do(parameters, data_dir, Cache(cache_dir, say))
-            record = from_main(lambda: _keep(record, parameters, out_dir))
+            record = broadcast(lambda: _keep(record, parameters, out_dir))
         except Exception as error:
             if is_main():
                 _keep_failure(parameters, out_dir, error, say)

@@ -27,7 +27,7 @@ from letterlib.pipeline.tables import (
     results_frame,
     with_floors,
 )
-from letterlib.store import write_json, write_text, written_beside
+from letterlib.store import atomic_write, write_json, write_text
 
 LISTS = (
     "Whom the lists find, and what they show, history left in: R@10 by how popular the target was in training (head, "
@@ -90,10 +90,10 @@ def _write(
         folder / "table.md",
         as_markdown(title, provenance(pipelines[0], results), frame, lists, sentences),
     )
-    with written_beside(folder / "table.csv") as beside:
-        frame.join(lists).to_csv(beside)
-    with written_beside(folder / "ranks.parquet") as beside:
-        ranks_frame(pipelines[0], results).to_parquet(beside, index=False)
+    with atomic_write(folder / "table.csv") as temporary:
+        frame.join(lists).to_csv(temporary)
+    with atomic_write(folder / "ranks.parquet") as temporary:
+        ranks_frame(pipelines[0], results).to_parquet(temporary, index=False)
     captions = {"": f"{title}. {provenance(pipelines[0], results)}", "-lists": LISTS}
     in_latex = [
         one.to_latex(
@@ -106,8 +106,8 @@ def _write(
     axes = plots.system_forest(
         {find_system(name).label: one.interval() for name, one in results.items()}, floors
     )
-    with written_beside(folder / "systems.png") as beside:
-        axes.figure.savefig(beside, dpi=130)
+    with atomic_write(folder / "systems.png") as temporary:
+        axes.figure.savefig(temporary, dpi=130)
     plt.close(axes.figure)
     write_json(
         folder / "table.json",

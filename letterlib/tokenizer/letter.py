@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.checkpoint import under
-from letterlib.distributed import from_main, share, weighed
+from letterlib.checkpoint import strip_prefix
+from letterlib.distributed import broadcast, share, weighed
 from letterlib.errors import LetterError
 from letterlib.evaluation.learned import Learned
 from letterlib.saved_model import load_model, save_model
@@ -119,7 +119,7 @@ class LetterTokenizer:
         def regroup(epoch: int) -> None:
             draws.manual_seed(epoch_seed(self.seed, epoch))
             if config.beta:
-                grouped = from_main(lambda: self._groups(module, epoch))
+                grouped = broadcast(lambda: self._groups(module, epoch))
                 groups[:] = [
                     torch.from_numpy(one).to(module.codebooks[0].device) for one in grouped
                 ]
@@ -282,7 +282,7 @@ class LetterTokenizer:
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         saved = load_model(path, "LetterTokenizer", TokenizerConfig)
         self, tensors, report = cls(saved.config, saved.seed, device), saved.tensors, saved.report
-        state = under("module.", tensors)
+        state = strip_prefix("module.", tensors)
         self._module = self._new_module(state["encoder.0.weight"].shape[1]).eval()
         self._module.load_state_dict(state)
         self.standardize = Standardization(tensors["mean"].numpy(), tensors["scale"].item())

@@ -323,7 +323,7 @@ def test_gamma_is_chosen_on_validation(target, best, model, monkeypatch):
 
 def test_gamma_is_what_the_main_process_chose(monkeypatch):
     monkeypatch.setattr(module, "train", lambda *_, **__: TrainingLog())
-    monkeypatch.setattr(module, "from_main", lambda compute: 50.0)
+    monkeypatch.setattr(module, "broadcast", lambda compute: 50.0)
     assert fresh(gammas=(0.0, 50.0)).fit(circle().split(1)).gamma == 50.0
 
 

@@ -26,7 +26,7 @@ from letterlib.data import download, load_dataset, raw_source
 from letterlib.data.fetch import RECORD, fetch
 from letterlib.data.raw import possible_names
 from letterlib.errors import LetterError
-from letterlib.store import one_at_a_time
+from letterlib.store import locked
 
 NAME = "amazon-2014-beauty"
 REVIEWS, METADATA = FILES[NAME]
@@ -137,7 +137,7 @@ def test_of_two_downloads_at_once_one_waits_and_takes_what_the_other_has_fetched
     server, source, tmp_path, capsys
 ):
     with ThreadPoolExecutor() as threads:
-        with one_at_a_time(tmp_path / RECORD):  # as a first process does, with half a file
+        with locked(tmp_path / RECORD):  # as a first process does, with half a file
             (tmp_path / f"{REVIEWS}.part").write_bytes(CONTENT[:100])
             second = threads.submit(fetch, NAME, source, tmp_path, [])
             said = ""

@@ -20,25 +20,25 @@ from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
 from letterlib.store import (
+    atomic_write,
     content_of_folder,
     digest,
     disk_failure,
     files_below,
-    one_at_a_time,
+    locked,
     read_json,
     remove_scratch,
     sha256_of,
     write_json,
     write_text,
-    written_beside,
 )
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_scratch(tmp_path):
     target = tmp_path / "a.json"
     write_json(target, {"old": 1})
-    with pytest.raises(KeyboardInterrupt), written_beside(target) as beside:
-        beside.write_text("half")
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
+        temporary.write_text("half")
         raise KeyboardInterrupt
     assert json.loads(target.read_text()) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
@@ -75,19 +75,19 @@ def test_windows_is_asked_again_while_a_virus_scanner_holds_a_file(
 def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
     target = tmp_path / "stage"
     target.mkdir()
-    with written_beside(target) as beside:  # an empty one may be
-        beside.mkdir()
-        (beside / "first").write_text("first")
+    with atomic_write(target) as temporary:  # an empty one may be
+        temporary.mkdir()
+        (temporary / "first").write_text("first")
     for make in (Path.mkdir, Path.touch):
         with (
             pytest.raises(LetterError, match="is a folder with something in it"),
-            written_beside(target) as beside,
+            atomic_write(target) as temporary,
         ):
-            make(beside)
+            make(temporary)
     assert [p.name for p in tmp_path.rglob("*")] == ["stage", "first"]
     with pytest.raises(LetterError, match="is a file, and a folder was to be written"):
-        with written_beside(target / "first") as beside:
-            beside.mkdir()
+        with atomic_write(target / "first") as temporary:
+            temporary.mkdir()
     assert (target / "first").read_text() == "first"
 
 
@@ -102,8 +102,8 @@ def test_a_hash_is_of_values_that_json_knows():
 def test_the_umask_is_asked_for_without_being_set(tmp_path, monkeypatch):
     """For a moment every thread of the process would write files that anybody may change."""
     monkeypatch.setattr(os, "umask", Mock(side_effect=AssertionError))
-    with written_beside(tmp_path / "alone.txt") as beside:
-        beside.write_text("a")
+    with atomic_write(tmp_path / "alone.txt") as temporary:
+        temporary.write_text("a")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
@@ -113,11 +113,11 @@ def test_others_may_read_what_was_written_as_far_as_the_umask_lets_them(tmp_path
     """
     before = os.umask(0o027)
     try:
-        with written_beside(tmp_path / "stage") as beside:
-            beside.mkdir()
-            save_file({"a": torch.zeros(1)}, beside / "model.safetensors")
-        with written_beside(tmp_path / "alone.safetensors") as beside:
-            save_file({"a": torch.zeros(1)}, beside)
+        with atomic_write(tmp_path / "stage") as temporary:
+            temporary.mkdir()
+            save_file({"a": torch.zeros(1)}, temporary / "model.safetensors")
+        with atomic_write(tmp_path / "alone.safetensors") as temporary:
+            save_file({"a": torch.zeros(1)}, temporary)
     finally:
         os.umask(before)
     for path in (tmp_path / "stage" / "model.safetensors", tmp_path / "alone.safetensors"):
@@ -129,7 +129,7 @@ def test_a_full_disk_is_one_clear_line_and_nothing_is_half_written(tmp_path):
     target = tmp_path / "a.json"
     with (
         pytest.raises(LetterError, match="No space left on device.*free some disk space"),
-        written_beside(target),
+        atomic_write(target),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
@@ -144,8 +144,8 @@ def test_a_full_disk_is_one_clear_line_when_safetensors_meets_it(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
     try:
         with pytest.raises(LetterError, match="could not be written .File too large") as full:
-            with written_beside(target) as beside:
-                save_file({"a": torch.zeros(10_000)}, beside)
+            with atomic_write(target) as temporary:
+                save_file({"a": torch.zeros(10_000)}, temporary)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert list(tmp_path.iterdir()) == [] and disk_failure(full.value).errno == errno.EFBIG
@@ -153,14 +153,14 @@ def test_a_full_disk_is_one_clear_line_when_safetensors_meets_it(tmp_path):
         "a file that is read is broken",
         'Permission denied (os error 13) at path "elsewhere/model"',
     ):
-        with pytest.raises(SafetensorError), written_beside(target) as beside:
+        with pytest.raises(SafetensorError), atomic_write(target) as temporary:
             raise SafetensorError(words)
     with (
         pytest.raises(LetterError, match="could not be written .Permission denied"),
-        written_beside(target) as beside,
+        atomic_write(target) as temporary,
     ):
         raise SafetensorError(
-            f'I/O error: Permission denied (os error 13) at path "{beside.parent}/.tmpAB"'
+            f'I/O error: Permission denied (os error 13) at path "{temporary.parent}/.tmpAB"'
         )
 
 
@@ -174,11 +174,11 @@ def test_a_full_disk_is_one_clear_line_when_safetensors_meets_it(tmp_path):
 def test_a_disk_that_fails_in_the_midst_of_a_file_is_one_clear_line(tmp_path, error):
     with (
         pytest.raises(LetterError, match="written .*error.; the disk fails"),
-        written_beside(tmp_path / "a"),
+        atomic_write(tmp_path / "a"),
     ):
         raise error
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OSError, match="elsewhere"), written_beside(tmp_path / "a"):
+    with pytest.raises(OSError, match="elsewhere"), atomic_write(tmp_path / "a"):
         raise OSError(
             errno.EIO, "Input/output error", "elsewhere"
         )  # something else that the block reads
@@ -234,12 +234,12 @@ def test_a_lock_lets_one_in_at_a_time_and_tells_the_other_to_wait(tmp_path):
 
     def second():
         inside.wait()
-        with one_at_a_time(tmp_path / "stage", said.append):
+        with locked(tmp_path / "stage", said.append):
             order.append("second")
 
     thread = threading.Thread(target=second, daemon=True)
     thread.start()
-    with one_at_a_time(tmp_path / "stage", said.append):
+    with locked(tmp_path / "stage", said.append):
         inside.set()
         deadline = time.monotonic() + 30
         while not said:
@@ -268,19 +268,19 @@ def test_only_scratch_of_the_name_is_removed(tmp_path):
 
 
 def test_an_error_of_the_block_that_is_not_about_writing_keeps_its_own_words(tmp_path):
-    with pytest.raises(OSError, match="cannot reach the hub"), written_beside(tmp_path / "a"):
+    with pytest.raises(OSError, match="cannot reach the hub"), atomic_write(tmp_path / "a"):
         raise OSError("cannot reach the hub")
     with (
         pytest.raises(LetterError, match="could not be written"),
-        written_beside(tmp_path / "a") as beside,
+        atomic_write(tmp_path / "a") as temporary,
     ):
-        (beside / "in a folder that nobody made").write_text("")
+        (temporary / "in a folder that nobody made").write_text("")
 
 
 def test_a_lock_where_nothing_can_be_written_is_one_clear_line():
-    with pytest.raises(LetterError, match="cannot write here"), one_at_a_time("/dev/null/x/y"):
+    with pytest.raises(LetterError, match="cannot write here"), locked("/dev/null/x/y"):
         pass
-    with one_at_a_time("/dev/null/x/y", or_read=True) as unwritable:
+    with locked("/dev/null/x/y", or_read=True) as unwritable:
         assert "cannot write here" in str(unwritable)
 
 
@@ -293,7 +293,7 @@ def test_a_lock_that_is_forbidden_while_one_waits_for_it_is_one_clear_line(tmp_p
     monkeypatch.setattr(FileLock, "acquire", acquire)
     with (
         pytest.raises(LetterError, match="cannot write here .Permission denied"),
-        one_at_a_time(tmp_path / "a", list),
+        locked(tmp_path / "a", list),
     ):
         pass
 
@@ -343,10 +343,10 @@ def test_a_folder_that_is_deleted_while_it_is_written_is_one_clear_error(tmp_pat
     for target in (Path("runs") / "a.json", tmp_path / "runs" / "a.json"):
         with (
             pytest.raises(LetterError, match="could not be written"),
-            written_beside(target) as beside,
+            atomic_write(target) as temporary,
         ):
             shutil.rmtree(tmp_path / "runs")
-            beside.write_text("too late")
+            temporary.write_text("too late")
 
 
 def test_an_empty_folder_in_the_place_of_a_file_is_named_as_such(tmp_path):
