@@ -37,8 +37,9 @@ def grid_by_recursion(entry):
 def grid_with(choices=as_list, combine=itertools.product):
     def answer(entry):
         return [
-            dict(zip(entry, chosen)) for chosen in combine(*[choices(v) for v in entry.values()])
-        ]  # noqa: B905
+            dict(zip(entry, chosen, strict=True))
+            for chosen in combine(*[choices(v) for v in entry.values()])
+        ]
 
     return answer
 
@@ -52,9 +53,9 @@ def grid_side_by_side(entry):
     lists = {name: value for name, value in entry.items() if isinstance(value, list)}
     rows = zip(*lists.values()) if lists else [()] * longest  # noqa: B905
     return [
-        {name: v for name, v in entry.items() if name not in lists} | dict(zip(lists, row))
+        {name: v for name, v in entry.items() if name not in lists} | dict(zip(lists, row))  # noqa: B905
         for row in rows
-    ]  # noqa: B905
+    ]
 
 
 def grid_without_lists_is_none(entry):
