@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from letterlib.data import DATASETS, complete_journey, load_dataset, movielens
+from letterlib.data import DATASETS, load_dataset, movielens
+from letterlib.data import groceries as complete_journey
 from letterlib.data.prepared import prepared
 from letterlib.data.preprocessing import k_core
 from letterlib.errors import LetterError
