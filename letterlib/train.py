@@ -10,10 +10,10 @@ as its kernels repeat themselves.
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -59,6 +59,17 @@ class Settings(BaseModel):
     """What a model or a run is asked for: checked, never changed; a misspelt name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def resolve(cls, config: Self | None, settings: Mapping[str, Any]) -> Self:
+        """`config`, or the defaults where it is None, with `settings` in place of its fields.
+
+        What `SASRec(config, **settings)` and every other trained model does with its keywords.
+        """
+        if not settings:
+            return cls() if config is None else config
+        fields = {} if config is None else config.model_dump()
+        return (cls if config is None else type(config))(**{**fields, **settings})
 
 
 def resolve_device(device: str = "auto") -> torch.device:

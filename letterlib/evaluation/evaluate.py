@@ -48,19 +48,16 @@ class Evaluation:
         )
 
     def hits(self, k: int) -> np.ndarray:
-        """Per-case Recall@k, float64 [n_cases]. A k above `places` is a ValueError."""
-        return m.hits_at(self.ranks, self._within(k))
+        """Per-case Recall@k, float64 [n_cases]."""
+        return self.values(f"R@{k}")
 
     def gains(self, k: int) -> np.ndarray:
-        """Per-case NDCG@k, float64 [n_cases]. A k above `places` is a ValueError."""
-        return m.gains_at(self.ranks, self._within(k))
+        """Per-case NDCG@k, float64 [n_cases]."""
+        return self.values(f"N@{k}")
 
-    def _within(self, k: int) -> int:
-        if k > self.places:
-            raise ValueError(
-                f"the lists have {self.places} places; recommend(cases, k) needs a k of {k} or more"
-            )
-        return k
+    def values(self, metric: str) -> np.ndarray:
+        """Per-case values of a metric such as "MRR@10", as `metrics.case_values` has them."""
+        return m.case_values(self.ranks, metric, self.places)
 
     def metrics(self) -> dict[str, float]:
         """R@5, R@10, N@5, N@10, the figures of the lists, and R@10 by popularity group with its
@@ -89,9 +86,7 @@ class Evaluation:
         identifiers = value["identifier_ranks"]
         arrays = (np.array(value[name]) for name in ("ranks", "users", "groups"))
         shared = None if identifiers is None else np.array(identifiers)
-        # Files did not say at first how long the lists were.
-        places = value.get("places") or max([LISTED, *(rank + 1 for rank in value["ranks"])])
-        return cls(*arrays, value["lists"], shared, places)
+        return cls(*arrays, value["lists"], shared, value.get("places", LISTED))
 
 
 def evaluate(

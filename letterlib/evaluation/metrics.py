@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from letterlib.errors import LetterError
+
 ABSENT = -1
 """The rank of a target that is not in the list."""
 
@@ -23,10 +25,42 @@ def hits_at(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def gains_at(ranks: np.ndarray, k: int) -> np.ndarray:
-    """1 / log2(rank + 2) where the target is among the first k, else 0. Its mean is NDCG@k (one
-    target a case).
+    """1 / log2(rank + 2) where the target is among the first k, else 0: float64 [n].
+
+    Its mean is NDCG@k, as each case has one target.
     """
     return hits_at(ranks, k) / np.log2(np.maximum(ranks, 0) + 2)
+
+
+def reciprocals_at(ranks: np.ndarray, k: int) -> np.ndarray:
+    """1 / (rank + 1) where the target is among the first k, else 0: float64 [n]. Its mean is MRR@k."""
+    return hits_at(ranks, k) / (np.maximum(ranks, 0) + 1)
+
+
+AT_K = {"R": hits_at, "N": gains_at, "MRR": reciprocals_at}
+"""The metrics at K, by the letters of their names: Recall, NDCG, mean reciprocal rank."""
+
+
+def case_values(ranks: np.ndarray, metric: str, depth: int) -> np.ndarray:
+    """A metric such as "R@10", "N@5" or "MRR@20" for each case, from its target's rank: float64 [n].
+
+    ranks: int64 [n], 0 first, ABSENT where the target is not in the list.
+    depth: places of the lists. A K beyond them, or another name, is a LetterError.
+    """
+    name, _, k = metric.partition("@")
+    if name not in AT_K or not k.isdecimal() or int(k) < 1:
+        raise LetterError(f'metric "{metric}": choose {", ".join(AT_K)} at a K, for instance N@10')
+    if int(k) > depth:
+        raise LetterError(
+            f"{metric}: ranks are known for the first {depth} places; choose a K of {depth} or "
+            "less, or rank longer lists"
+        )
+    return AT_K[name](ranks, int(k))
+
+
+def mean_value(ranks: np.ndarray, metric: str, depth: int) -> float:
+    """The mean of `case_values` over the cases."""
+    return float(case_values(ranks, metric, depth).mean())
 
 
 def identifier_ranks(

@@ -5,9 +5,11 @@ anywhere.
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from letterlib.errors import LetterError
 from letterlib.evaluation import metrics as m
 
 N_ITEMS = 12
@@ -43,11 +45,12 @@ def slow_identifier_rank(row, target, identifier_of_item):
 
 @given(lists_and_targets(), st.integers(1, 10))
 @settings(max_examples=150, deadline=None)
-def test_recall_and_ndcg_equal_a_slow_reference(case, k):
+def test_recall_ndcg_and_mrr_equal_a_slow_reference(case, k):
     items, targets = case
     ranks = m.ranks_of(items, targets)
-    for row, target, rank, hit, gain in zip(
-        items.tolist(), targets, ranks, m.hits_at(ranks, k), m.gains_at(ranks, k), strict=True
+    values = [m.case_values(ranks, f"{name}@{k}", depth=10) for name in ("R", "N", "MRR")]
+    for row, target, rank, hit, gain, reciprocal in zip(
+        items.tolist(), targets, ranks, *values, strict=True
     ):
         assert rank == (row.index(target) if target in row else m.ABSENT)
         assert hit == (target in row[:k])
@@ -57,6 +60,14 @@ def test_recall_and_ndcg_equal_a_slow_reference(case, k):
             / ideal
         )
         assert gain == np.float64(wanted)
+        assert reciprocal == sum(1 / (i + 1) for i, item in enumerate(row[:k]) if item == target)
+    assert m.mean_value(ranks, f"N@{k}", depth=10) == float(values[1].mean())
+
+
+@pytest.mark.parametrize("metric", ["R@11", "N@0", "MAP@5", "R", "R@x"])
+def test_a_metric_that_the_ranks_cannot_give_is_refused_by_name(metric):
+    with pytest.raises(LetterError, match=metric):
+        m.case_values(np.array([0, m.ABSENT]), metric, depth=10)
 
 
 @given(lists_and_targets(), IDENTIFIERS)
