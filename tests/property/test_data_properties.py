@@ -5,8 +5,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
-from letterlib.data.preprocessing import build_dataset, k_core
+from letterlib.data.dataset import NO_ITEM, Dataset, Sequences, build_dataset, k_core
 
 N_ITEMS = 12
 users = st.lists(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made_data import made
 
-from letterlib.data.cold_items import draw_cold_items, hide_until_test
 from letterlib.errors import LetterError
+from letterlib.pipeline.own_data import draw_cold_items, hide_until_test
 from letterlib.tokenizer.item_vectors import Standardization, standardize
 from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
 from letterlib.tokenizer.unseen_items import identifiers_with_unseen
@@ -24,16 +24,15 @@ def test_blocks_follow_popularity_and_not_numbers():
 def test_the_same_seed_draws_the_same_items_and_another_seed_others():
     one, same, other = (draw_cold_items(np.arange(100), 0.1, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
-
-
-def test_of_a_small_catalogue_one_item_is_drawn():
-    assert len(draw_cold_items(np.arange(3), 0.1, seed=0)) == 1
+    assert [len(draw_cold_items(np.arange(n), 0.1, 0)) for n in (3, 14, 16, 21)] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 2])
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(LetterError, match="between 0 and 1"):
         draw_cold_items(np.ones(10, dtype=int), share, seed=0)
+    with pytest.raises(LetterError, match="held_out must be at least 1"):
+        hide_until_test(made([[0, 1, 2, 3]], 4), np.array([1]), held_out=0)
 
 
 def test_hidden_items_are_gone_before_the_test_part_and_stay_in_it():
@@ -205,11 +204,6 @@ def test_no_unseen_item_is_the_tokenizer_as_it_is(fitted):
         identifiers_with_unseen(tokenizer, semantic, np.array([], dtype=int))
 
 
-def test_to_hold_nothing_out_is_refused():
-    with pytest.raises(LetterError, match="held_out must be at least 1"):
-        hide_until_test(made([[0, 1, 2, 3]], 4), np.array([1]), held_out=0)
-
-
 def test_the_order_in_which_unseen_items_are_named_says_nothing(fitted):
     tokenizer, semantic, unseen = fitted
     doubled = semantic.copy()
@@ -217,12 +211,3 @@ def test_the_order_in_which_unseen_items_are_named_says_nothing(fitted):
     expected = identifiers_with_unseen(tokenizer, doubled, unseen).codes
     for named in (unseen[::-1], [*unseen[3:], *unseen[:5]]):
         assert np.array_equal(identifiers_with_unseen(tokenizer, doubled, named).codes, expected)
-
-
-def test_as_many_items_are_drawn_as_the_share_says_to_the_nearest_one():
-    assert [len(draw_cold_items(np.arange(n), 0.1, seed=0)) for n in (14, 16, 19, 21)] == [
-        1,
-        2,
-        2,
-        2,
-    ]
