@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LetterError(Exception):
@@ -26,6 +27,21 @@ class Unavailable(LetterError):
 
 class NotRanked(LetterError, ValueError):
     """Scores that have no order, from weights or from a function of the user's own."""
+
+
+class NotLearned(LetterError, AttributeError):
+    """Asked before training. An AttributeError as well, so that `hasattr` says no."""
+
+
+class Learned:
+    """An attribute that `fit` and `load` set. Reading it before raises `NotLearned`."""
+
+    def __get__(self, model: Any, kind: type) -> Any:
+        # Python calls this only while the model itself has no attribute of this name.
+        if model is None:
+            return self
+        load = ", or load a saved model" if hasattr(kind, "load") else ""
+        raise NotLearned(f"{kind.__name__} is not trained yet; call fit first{load}")
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:

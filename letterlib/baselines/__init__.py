@@ -1,1 +1,1 @@
-
+"""The conventional recommenders, from popularity to transformers."""

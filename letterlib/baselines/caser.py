@@ -1,27 +1,21 @@
 """Caser: convolutional sequence embedding (Tang and Wang, WSDM 2018).
 
-The last L items, one embedding below the other, are an image of L rows. Horizontal filters cover
-the whole width and 1 to L rows, and find items that come together; vertical filters cover one
-column, and are weighted sums of the items. What they see and the user's vector are compared with
-every item. It knows a user's taste and the last L items with their order; of what lies further back
-it knows only what is in the user's vector.
-
-The network is the original's. The loss is not: softmax cross-entropy over the catalogue, as in our
-SASRec, instead of binary cross-entropy with three sampled negatives, so that networks are compared
-and not losses. The original also lets a window predict the next three items (T); ours predicts the
-next one.
+The last L items are an image of L rows. Horizontal filters of 1 to L rows find items that come
+together, vertical filters are weighted sums of items; the result and the user's vector are compared
+with every item. The network is the original's. The loss here is softmax over the catalogue, as in
+our SASRec, instead of binary cross-entropy with three sampled negatives; and a window predicts the
+next item alone, not the next three.
 """
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.baselines.neural import Dropout
-from letterlib.baselines.user_vectors import UserVectors, WindowConfig, WindowRecommender
+from letterlib.baselines.neural import Dropout, UserVectors, WindowConfig, WindowRecommender
 
 
 class CaserConfig(WindowConfig):
-    """Size and training of one Caser."""
+    """Size and training of Caser."""
 
     window: int = Field(5, ge=1, description="items read, the most recent ones (L)")
     horizontal: int = Field(16, ge=1, description="horizontal filters of each height")
@@ -49,12 +43,8 @@ class CaserNetwork(nn.Module):
         nn.init.zeros_(self.items.weight[n_items].detach())
 
     def forward(self, users: Tensor, windows: Tensor) -> Tensor:
-        """users: [n, d]; windows: [n, L] item ids. Returns [n, 2 d]: what the window says, then the
-        user.
-        """
-        image = self.items(windows).transpose(
-            1, 2
-        )  # [n, d, L]: a filter's width is the channels of Conv1d
+        """users: float [n, d]; windows: int64 [n, L] items. Returns [n, 2 d]: window, then user."""
+        image = self.items(windows).transpose(1, 2)  # [n, d, L]; Conv1d's channels are the width
         seen = [torch.relu(filters(image)).amax(dim=2) for filters in self.across]
         seen.append(self.down(image).transpose(1, 2).flatten(1))
         z = torch.relu(self.mix(self.dropout(torch.cat(seen, dim=1))))
@@ -62,7 +52,7 @@ class CaserNetwork(nn.Module):
 
 
 class Caser(WindowRecommender):
-    """The recommender. An unknown user's vector is folded in from the whole history."""
+    """Ranks by the user's vector and the last `window` items."""
 
     name = "Caser"
     config_class = CaserConfig

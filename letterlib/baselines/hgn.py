@@ -1,28 +1,21 @@
 """HGN: hierarchical gating networks (Ma et al., KDD 2019).
 
-Two gates, one behind the other: the first lets through what matters to this user of every item's
-vector, the second what matters of the last L items. To their gated mean come the user's vector and
-the plain sum of the items. It is not a graph network, though its initials suggest one: no neighbour
-is visited. It knows a user's taste and the last L items; their order only through the second gate,
-which has a learnt vector for each place.
-
-Three things differ from the original. The loss is softmax cross-entropy over the catalogue, as in
-our SASRec, instead of BPR with one sampled negative and the next three items as targets, so that
-networks are compared and not losses. Dropout, where a profile asks for it, stands in for the
-penalty on the squares of the parameters. And the place of an item that a short history lacks does
-not count in the gated mean.
+One gate lets through what matters to the user in each item's vector, a second weighs the last L
+items; the user's vector and the plain sum of the items are added. Despite its initials it is no
+graph network. The loss here is softmax over the catalogue, as in our SASRec, instead of BPR over
+the next three items; dropout, where it is on, replaces the penalty on squared weights; and places
+that a short history leaves empty do not count in the gated mean.
 """
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.baselines.neural import Dropout
-from letterlib.baselines.user_vectors import UserVectors, WindowConfig, WindowRecommender
+from letterlib.baselines.neural import Dropout, UserVectors, WindowConfig, WindowRecommender
 
 
 class HGNConfig(WindowConfig):
-    """Size and training of one HGN."""
+    """Size and training of HGN."""
 
     window: int = Field(5, ge=1, description="items read, the most recent ones (L)")
     dropout: float = Field(
@@ -31,9 +24,7 @@ class HGNConfig(WindowConfig):
 
 
 class HGNNetwork(nn.Module):
-    """A user's vector and a window in, a state as wide out (feature gating, instance gating,
-    item-item product).
-    """
+    """Feature gating, instance gating, item-item product: user and window in, a state out."""
 
     def __init__(self, n_users: int, n_items: int, config: HGNConfig):
         super().__init__()
@@ -51,20 +42,18 @@ class HGNNetwork(nn.Module):
         nn.init.zeros_(self.items.weight[n_items].detach())
 
     def forward(self, users: Tensor, windows: Tensor) -> Tensor:
-        """users: [n, d]; windows: [n, L] item ids. Returns [n, d]."""
+        """users: float [n, d]; windows: int64 [n, L] items. Returns [n, d]."""
         users, items = self.dropout(users), self.dropout(self.items(windows))
         gate = torch.sigmoid(self.feature_of_item(items) + self.feature_of_user(users)[:, None])
         gated = items * gate
         weights = torch.sigmoid(self.instance_of_item(gated)[..., 0] + self.instance_of_user(users))
         weights = weights * (windows != self.items.padding_idx)
-        total = weights.sum(dim=1, keepdim=True).clamp(
-            min=1e-6
-        )  # an empty window has a mean of zero
+        total = weights.sum(dim=1, keepdim=True).clamp(min=1e-6)  # an empty window's mean is zero
         return users + (weights[..., None] * gated).sum(dim=1) / total + items.sum(dim=1)
 
 
 class HGN(WindowRecommender):
-    """The recommender. An unknown user's vector is folded in from the whole history."""
+    """Ranks by the user's vector and the last `window` items."""
 
     name = "HGN"
     config_class = HGNConfig

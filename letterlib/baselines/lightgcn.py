@@ -1,17 +1,16 @@
 """LightGCN: graph convolution reduced to averaging over neighbours (He et al., SIGIR 2020).
 
-Users and items are the nodes of one graph, training interactions its edges. A node's vector is the
-mean of what 0, 1, ..., K rounds of normalised neighbour averaging make of its embedding (equations
-3 and 4); the embeddings are all there is to train, with the BPR loss (equation 15). It knows who
-liked what, but not in which order, and so stands beside SASRec as the conventional system that does
-not read sequences.
+Users and items are nodes, training interactions edges. A node's vector is the mean over 0, 1, ...,
+K rounds of normalised neighbour averaging of its embedding (equations 3 and 4), trained with BPR
+(equation 15). It knows who liked what, not in which order. The network and the loss are the
+original's; users unseen in training are ranked from their history, which the original leaves open.
 """
 
 import warnings
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,19 +18,18 @@ from pydantic import Field
 from scipy import sparse
 from torch import Tensor, nn
 
-from letterlib.baselines.pairwise import bpr_loss, sample_negatives
-from letterlib.baselines.user_vectors import check_users
+from letterlib.baselines.neural import bpr_loss, check_users, sample_negatives
 from letterlib.data.dataset import UNKNOWN_USER, Cases, Sequences, Split
 from letterlib.distributed import share, weighed
-from letterlib.evaluation.learned import Learned
+from letterlib.errors import Learned
+from letterlib.evaluation.evaluate import validation_ndcg
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
-from letterlib.evaluation.validation import validation_ndcg
 from letterlib.saved_model import load_model, save_model
 from letterlib.train import Epochs, Settings, TrainingLog, resolve_device, seeded, train
 
 
 class LightGCNConfig(Settings):
-    """Size and training of one LightGCN."""
+    """Size and training of LightGCN."""
 
     dimensions: int = Field(64, ge=1, description="width of user and item vectors")
     n_layers: int = Field(3, ge=1, description="rounds of neighbour averaging")
@@ -48,13 +46,14 @@ def interaction_matrix(sequences: Sequences, n_items: int) -> sparse.csr_matrix:
     matrix = sparse.csr_matrix(
         (ones, (sequences.owners, sequences.values)), (len(sequences), n_items)
     )
-    matrix.data[:] = 1  # an item that a user came back to is one edge
+    matrix.data[:] = 1  # a repeat is one edge
     return matrix
 
 
 def normalized_adjacency(interactions: sparse.csr_matrix) -> sparse.csr_matrix:
-    """D^-1/2 A D^-1/2 of the graph of users, then items: float32 [n_nodes, n_nodes] (of equation
-    7).
+    """D^-1/2 A D^-1/2 (equation 7) of the graph, users first: float32 [n_nodes, n_nodes].
+
+    interactions: 0 or 1, [n_users, n_items].
     """
     adjacency = sparse.bmat(
         [[None, interactions], [interactions.T, None]], format="csr", dtype=np.float32
@@ -64,12 +63,12 @@ def normalized_adjacency(interactions: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def _inverse_root(degrees: np.ndarray) -> np.ndarray:
-    """degrees ** -1/2, and 0 for a node without edges, which then hears nothing."""
+    """degrees ** -1/2, and 0 for a node without edges."""
     return np.where(degrees > 0, 1 / np.sqrt(np.maximum(degrees, 1)), 0).astype(np.float32)
 
 
 class LightGCNNetwork(nn.Module):
-    """An embedding per node, and the graph (not saved: it is the training data)."""
+    """An embedding per node, and the graph, which is training data and not saved."""
 
     def __init__(self, interactions: sparse.csr_matrix, config: LightGCNConfig):
         super().__init__()
@@ -79,14 +78,10 @@ class LightGCNNetwork(nn.Module):
             torch.randn(self.n_users + self.n_items, config.dimensions) * 0.1
         )
         graph = normalized_adjacency(interactions)
-        starts, columns = (
-            torch.from_numpy(a.astype(np.int64)) for a in (graph.indptr, graph.indices)
-        )
-        with warnings.catch_warnings():  # "in beta state": the one operation used here has its test
+        parts = (graph.indptr.astype(np.int64), graph.indices.astype(np.int64), graph.data)
+        with warnings.catch_warnings():  # "in beta state"
             warnings.simplefilter("ignore", UserWarning)
-            tensor = torch.sparse_csr_tensor(
-                starts, columns, torch.from_numpy(graph.data), size=graph.shape
-            )
+            tensor = torch.sparse_csr_tensor(*map(torch.from_numpy, parts), size=graph.shape)
         self.register_buffer("graph", tensor, persistent=False)
 
     def layers(self) -> list[Tensor]:
@@ -102,7 +97,7 @@ class LightGCNNetwork(nn.Module):
 
 
 class _Propagate(torch.autograd.Function):
-    """graph @ x. The graph is symmetric, so it is its own transpose in the backward pass."""
+    """graph @ x. The graph is symmetric: its own transpose in the backward pass."""
 
     @staticmethod
     def forward(ctx, graph: Tensor, x: Tensor) -> Tensor:
@@ -116,7 +111,7 @@ class _Propagate(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Vectors:
-    """What answers need. messages: what of an item's layers reaches a neighbour of degree 1."""
+    """What ranking needs. messages: what of an item's layers reaches a neighbour of degree 1."""
 
     users: Tensor  # [n_users, dimensions]
     items: Tensor  # [n_items, dimensions]
@@ -125,34 +120,35 @@ class _Vectors:
 
 
 class LightGCN:
-    """The recommender: a known user is ranked for by the user's vector, an unknown one by the
-    history.
+    """Ranks by the user's vector, for an unknown user by one made from the history.
 
-    An unknown user is folded in: the vector is what propagation gives a new node whose edges are
-    the history's items, whose own embedding is zero, and which the items do not hear: 1/(K+1) sum
-    over k < K of sum over i in history of e_i^(k) / sqrt(|history| degree_i). With a history that
-    is empty, or of items that nobody in training had, items are ranked by popularity in training.
-    checkpoint: a file to resume an interrupted `fit` from.
+    config: its settings; keywords set single fields, `LightGCN(dimensions=32)`.
+    checkpoint: a file from which an interrupted `fit` resumes.
+
+    An unknown user's vector is what propagation gives a new node with edges to the history's items,
+    an embedding of zero and no influence on the items: 1/(K+1) times the sum over k < K and items i
+    of e_i^(k) / sqrt(|history| degree_i). Without an item that training knows, items are ranked by
+    popularity.
     """
 
-    # BPR puts a user's own training items on top: a list that keeps them says little about the
-    # rest.
-    leaves_out_history = True
+    leaves_out_history = True  # BPR puts a user's own training items first
     vectors: _Vectors = Learned()
 
     def __init__(
         self,
-        config: LightGCNConfig,
+        config: LightGCNConfig | None = None,
         seed: int = 0,
         device: str = "auto",
         checkpoint: Path | None = None,
+        **settings: Any,
     ):
-        self.config, self.seed, self.checkpoint = config, index(seed), checkpoint
+        self.config = LightGCNConfig.resolve(config, settings)
+        self.seed, self.checkpoint = index(seed), checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
 
     def fit(self, split: Split) -> Self:
-        """Train from new weights."""
+        """Train new weights on `split.train`; the epoch is chosen on validation NDCG@10."""
         config, n_items = self.config, split.n_items
         interactions = interaction_matrix(split.train, n_items)
         users, items = (a.astype(np.int64) for a in interactions.nonzero())
@@ -165,7 +161,7 @@ class LightGCN:
             for part in np.array_split(generator.permutation(len(users)), steps):
                 others = sample_negatives(users[part], pairs, n_items, generator)
                 nodes = users[part], items[part] + split.n_users, others + split.n_users
-                yield torch.from_numpy(np.stack([share(one) for one in nodes]))
+                yield torch.from_numpy(np.stack([share(column) for column in nodes]))
 
         def loss(module: nn.Module, nodes: Tensor) -> dict[str, Tensor]:
             nodes = nodes.to(module.embeddings.device)
@@ -193,7 +189,7 @@ class LightGCN:
                 patience=config.patience,
                 checkpoint=self.checkpoint,
             )
-        except BaseException:  # half trained is not learnt, even for whoever pressed Ctrl-C
+        except BaseException:  # an interrupted fit leaves no half-trained model
             self.__dict__.pop("vectors", None)
             raise
         self.vectors = _propagated(network, split, interactions)
@@ -214,20 +210,17 @@ class LightGCN:
         return scores
 
     def _folded_in(self, cases: Cases) -> Tensor:
-        """The scores of people who were not in training, from what their items would tell them."""
+        """The scores of unknown users, from the messages of their items."""
         vectors = self.vectors
         rows, items = cases.flat_histories()
         n_items = len(vectors.items)
-        edges = np.divmod(
-            np.unique(rows * n_items + items), n_items
-        )  # what somebody came back to is one edge
+        edges = np.divmod(np.unique(rows * n_items + items), n_items)  # a repeat is one edge
         rows, items = (torch.from_numpy(a).to(vectors.items.device) for a in edges)
         degree = torch.bincount(rows, minlength=len(cases))
         known = torch.bincount(rows[vectors.popularity[items] > 0], minlength=len(cases)) > 0
         heard = torch.zeros(len(cases), vectors.items.shape[1], device=vectors.items.device)
-        folded = (
-            heard.index_add(0, rows, vectors.messages[items]) / degree.clamp(min=1).sqrt()[:, None]
-        )
+        heard = heard.index_add(0, rows, vectors.messages[items])
+        folded = heard / degree.clamp(min=1).sqrt()[:, None]
         return torch.where(known[:, None], folded @ vectors.items.T, vectors.popularity)
 
     def item_vectors(self) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""The second floor of every table: what followed the last few items before, by counting alone.
+"""Markov floor: what followed the last few items in training, by counting alone.
 
-A neural sequence model that does not clear it has not yet learned the sequence.
+The second floor of every table, our own definition of a first-order Markov chain with a window. A
+neural sequence model that does not clear it has not yet learned the sequence.
 """
 
 import itertools
@@ -12,9 +13,9 @@ from scipy import sparse
 from torch import Tensor
 
 from letterlib.data.dataset import NO_ITEM, Cases, Sequences, Split
-from letterlib.evaluation.learned import Learned
+from letterlib.errors import Learned
+from letterlib.evaluation.evaluate import validation_ndcg
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
-from letterlib.evaluation.validation import validation_ndcg
 
 WINDOWS, DECAYS, SMOOTHINGS = (1, 3, 6), (0.5, 0.8), (1, 5, 20)
 
@@ -23,8 +24,8 @@ class MarkovFloor:
     """score(j) = sum over the last w items i, at recency r = 1, 2, ..., of
     q^(r-1) (T1[i, j] + T2[i, j] / 2) / (n_i + s); ties by popularity, then by item id.
 
-    T1 and T2 count training transitions at distance 1 and 2, n_i is the count of i. w, q and s are
-    chosen on validation NDCG@10.
+    T1 and T2 count training transitions at distance 1 and 2, n_i is the count of i. `fit` chooses
+    `settings` (w, q, s) on validation NDCG@10.
     """
 
     _counts: np.ndarray = Learned()
@@ -33,8 +34,7 @@ class MarkovFloor:
         counts = split.train_counts
         self._transitions = count_transitions(split.train, split.n_items)
         self._counts = counts
-        # Large beside rounding, smaller than nearly all differences of scores: it orders equal
-        # ones, hardly others.
+        # Above rounding errors, below nearly all differences of scores: it orders equal scores.
         rank = np.argsort(np.argsort(-counts, kind="stable"))
         self._ties = torch.from_numpy(1e-9 * (1 - rank / len(rank)))
         validate = validation_ndcg(split, self.recommend)
@@ -45,7 +45,7 @@ class MarkovFloor:
                 score = validate() if validate else 0.0
                 if score > best:
                     best, self.settings = score, settings
-        except BaseException:  # half chosen is not learnt, even for whoever pressed Ctrl-C
+        except BaseException:  # an interrupted choice leaves no model
             del self._counts
             raise
         self._set(*self.settings)
@@ -64,15 +64,16 @@ class MarkovFloor:
         recent = cases.recent(self._window)[:, ::-1]  # the last item first
         rows, recency = np.nonzero(recent != NO_ITEM)
         weights = self._decay ** recency.astype(np.float64)
-        who = sparse.csr_matrix(
+        histories = sparse.csr_matrix(
             (weights, (rows, recent[rows, recency])), (len(cases), len(self._counts))
         )
-        return torch.from_numpy((who @ self._scaled).toarray()) + self._ties
+        return torch.from_numpy((histories @ self._scaled).toarray()) + self._ties
 
 
 def count_transitions(train: Sequences, n_items: int) -> sparse.csr_matrix:
-    """T1 + T2 / 2: how often item j came one (or two, counted half) places after item i: [n_items,
-    n_items].
+    """T1 + T2 / 2: how often item j came one place (or two, counted half) after item i.
+
+    Returns float64 [n_items, n_items].
     """
     owner = train.owners
     total = sparse.csr_matrix((n_items, n_items))

@@ -1,13 +1,8 @@
-"""MF: matrix factorization learnt from pairs, with the BPR loss (Rendle et al., UAI 2009).
+"""MF: matrix factorization with the BPR loss (Rendle et al., UAI 2009).
 
-score(u, i) = p_u . q_i + b_i. A user's vector stands for everything the user liked, an item's for
-everybody who liked it; the loss asks that an item of the user's own scores higher than one that is
-not. It knows who liked what. It knows neither the order of a history nor anything that happened
-after training.
-
-The original takes single triples by stochastic gradient descent, each interaction drawn with
-replacement. Ours takes batches of every interaction once an epoch, with AdamW: the same loss, in
-far fewer epochs.
+score(u, i) = p_u . q_i + b_i, trained so that a user's own items score above others. It knows who
+liked what, not in which order. The original takes one sampled triple a step by SGD; here an epoch
+visits every interaction in batches with AdamW: the same loss, in far fewer epochs.
 """
 
 import numpy as np
@@ -15,16 +10,21 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.baselines.neural import Batches, NeuralConfig
-from letterlib.baselines.pairwise import bpr_loss, sample_negatives
-from letterlib.baselines.user_vectors import UserRecommender, UserVectors
+from letterlib.baselines.neural import (
+    Batches,
+    NeuralConfig,
+    UserRecommender,
+    UserVectors,
+    bpr_loss,
+    sample_negatives,
+)
 from letterlib.data.dataset import Cases, Split
 from letterlib.distributed import share, weighed
 from letterlib.train import Epochs, LearningRate
 
 
 class MatrixFactorizationConfig(NeuralConfig):
-    """Size and training of one MF."""
+    """Size and training of MF."""
 
     epochs: Epochs = 60
     batch_size: int = Field(1024, ge=1, description="interactions per step")
@@ -49,8 +49,9 @@ class MatrixFactorizationNetwork(nn.Module):
             nn.init.normal_(table.weight, std=0.1)
 
     def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """User and item vectors whose dot product is the score, both [n, dimensions + 1]: the bias
-        is one more.
+        """User and item vectors whose dot product is the score: two of [n, dimensions + 1].
+
+        users, items: int64 [n]. The bias is the last dimension.
         """
         vectors = self.users(users)
         biased = torch.cat([self.items(items), self.bias[items, None]], dim=1)
@@ -58,15 +59,11 @@ class MatrixFactorizationNetwork(nn.Module):
 
 
 class MatrixFactorization(UserRecommender):
-    """The recommender: a known user is ranked for by the user's vector, an unknown one is folded
-    in.
-    """
+    """Ranks by the user's vector; an unknown user's is derived from the history."""
 
     name = "MF"
     config_class = MatrixFactorizationConfig
-    # BPR puts a user's own training items on top: a list that keeps them says little about the
-    # rest.
-    leaves_out_history = True
+    leaves_out_history = True  # BPR puts a user's own training items first
 
     def build(self, n_users: int, n_items: int) -> nn.Module:
         return MatrixFactorizationNetwork(n_users, n_items, self.config.dimensions)
@@ -79,18 +76,17 @@ class MatrixFactorization(UserRecommender):
         def batches(generator: np.random.Generator):
             for part in np.array_split(generator.permutation(len(users)), steps):
                 others = sample_negatives(users[part], pairs, split.n_items, generator)
-                yield torch.from_numpy(
-                    np.stack([share(one) for one in (users[part], items[part], others)])
-                )
+                triples = (users[part], items[part], others)
+                yield torch.from_numpy(np.stack([share(column) for column in triples]))
 
         return steps, batches
 
     def loss(self, network: nn.Module, triples: Tensor) -> dict[str, Tensor]:
-        """triples: [3, n], a user, an item of the user's own and one that is not."""
+        """triples: int64 [3, n], a user, an item of the user's own and one that is not."""
         users, liked, others = triples.to(self.device)
         (user, liked), (_, other) = network(users, liked), network(users, others)
         bpr = bpr_loss(user, liked, other)
-        size = sum(one.square().sum() for one in (user[:, :-1], liked, other)) / len(users)
+        size = sum(x.square().sum() for x in (user[:, :-1], liked, other)) / len(users)
         return weighed({"loss": bpr + self.config.regularization * size, "bpr": bpr}, len(users))
 
     def scores(self, cases: Cases) -> Tensor:

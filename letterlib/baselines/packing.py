@@ -1,8 +1,7 @@
 """Batches of histories without padding: one after another in one long row of positions.
 
-Most histories are short and a few are long (Amazon Beauty: half have at most 4 items in training,
-the longest has over 200). A rectangle of 50 places per history would be nine tenths padding, and
-all of it computed.
+Most histories are short (Amazon Beauty: half have at most 4 training items, the longest over 200).
+Of a rectangle of 50 places per history nine tenths would be padding, and all of it computed.
 """
 
 from dataclasses import dataclass, replace
@@ -15,17 +14,17 @@ from letterlib.data.dataset import Sequences
 from letterlib.data.flat_arrays import places_within, positions_of
 
 PADDING = 1024
-"""Places of padding that cost less than another table."""
+"""Padded places that cost less time than another group."""
 
 
 @dataclass
 class Packed:
-    """Several histories, longest first, one after another, without padding.
+    """Several histories without padding, longest first.
 
-    items: int64 [n_positions]. columns: int64 [n_positions], the place in its history, the oldest
-    item being place 0. last: int64 [n_histories], the position of each history's last item, in the
-    order they came in.
-    groups: runs of histories, each padded to a table of its own, for `Block.attention`.
+    items: int64 [n_positions].
+    columns: int64 [n_positions], the place of an item in its history, 0 for the oldest.
+    last: int64 [n_histories], the position of each history's last item, in the order given.
+    groups: runs of histories of similar length, each padded to one table for attention.
     """
 
     items: Tensor
@@ -40,7 +39,7 @@ class Packed:
 
 @dataclass
 class Group:
-    """Histories in one table. places: int64 [their positions], where each goes in [n_rows, width]."""
+    """Histories padded to [n_rows, width]. places: int64 [n], where each position goes."""
 
     n_rows: int
     width: int
@@ -48,18 +47,15 @@ class Group:
 
     @property
     def padding(self) -> Tensor:
-        """The places without an item, at which no position looks: bool [n_rows, 1, 1, width]."""
+        """True at places without an item: bool [n_rows, 1, 1, width]."""
         padding = torch.ones(self.n_rows * self.width, dtype=torch.bool, device=self.places.device)
         return padding.index_fill_(0, self.places, False).view(self.n_rows, 1, 1, self.width)
 
     @property
     def after(self) -> Tensor:
-        """The places after each, at which it does not look where attention is causal: bool [width,
-        width].
-        """
-        return torch.ones(
-            self.width, self.width, dtype=torch.bool, device=self.places.device
-        ).triu_(1)
+        """True at the places after each place, for causal attention: bool [width, width]."""
+        square = torch.ones(self.width, self.width, dtype=torch.bool, device=self.places.device)
+        return square.triu_(1)
 
 
 def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
@@ -73,9 +69,8 @@ def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
     indices = positions_of(starts[order], ends[order])
     groups, row = [], 0
     while row < len(lengths):
-        # A group takes histories down to half its width, so that less than half of the table is
-        # padding; and more of them while there is little padding, because every group costs some
-        # time of its own.
+        # A group takes histories down to half its width, so less than half of it is padding, and
+        # more while there is little padding, because each group costs time.
         width, rest = int(lengths[row]), lengths[row:]
         n_rows = int(max((rest > width // 2).sum(), (np.cumsum(width - rest) <= PADDING).sum()))
         group = rest[:n_rows]
@@ -94,11 +89,11 @@ def training_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slices of at most `length` inputs that together cover every transition of every user once.
 
-    A history longer than that is cut at places that differ from epoch to epoch, so that every item
-    is predicted from short contexts and from long ones. The label of an input is the item after it.
+    Longer histories are cut at places that differ from epoch to epoch, so that items are predicted
+    from short and from long contexts. The label of an input is the item after it.
     Returns starts and ends, int64 [n_windows], into `train.values`.
     """
-    # A user's first window has `shift` inputs, every later one `length`, and the last what is left.
+    # A user's first window has `shift` inputs, later ones `length`, the last one the rest.
     n_inputs = np.maximum(train.lengths - 1, 0)  # all but a user's last item
     shift = np.where(n_inputs > length, generator.integers(1, length + 1, len(train)), length)
     n_windows = -(-(n_inputs + length - shift) // length)

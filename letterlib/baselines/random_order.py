@@ -1,6 +1,4 @@
-"""Below every floor: the catalogue in an order that means nothing. What a system must beat to have
-learnt anything.
-"""
+"""Random order: what a list is worth that knows nothing. Every system must beat it."""
 
 from typing import Self
 
@@ -9,17 +7,15 @@ import torch
 from torch import Tensor
 
 from letterlib.data.dataset import Cases, Split
-from letterlib.evaluation.learned import Learned
+from letterlib.errors import Learned
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 
 
 class RandomOrder:
-    """Every case's own shuffle of the catalogue, made from its user and the items of its history,
-    in any order.
+    """A shuffle of the catalogue for each case, fixed by its user and the items of its history.
 
-    So the same case gets the same list in every run, whatever stands beside it. (User 3 with item 5
-    and user 5 with
-    item 3 share one: all numbers of a case count alike.)
+    The order of the history does not count, nor do the other cases: a case has the same list in
+    every run.
     """
 
     _n_items: int = Learned()
@@ -41,7 +37,7 @@ class RandomOrder:
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """Splitmix64 (Steele, Lea and Flood, 2014): to each uint64 another that looks drawn by chance."""
+    """Splitmix64 (Steele, Lea and Flood, 2014): a pseudo-random uint64 for each uint64."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

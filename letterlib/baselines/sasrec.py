@@ -1,52 +1,59 @@
 """SASRec: self-attentive sequential recommendation (Kang and McAuley, ICDM 2018).
 
-A causal transformer reads a user's last items; the state at the last position is compared with
-every item's embedding by dot product. It knows the last items and their order, and nothing of the
-user beside them.
+A causal transformer reads a user's last items; its state at the last position is compared with
+every item's embedding by dot product. What differs from the original:
 
-What differs from the original:
-
-- The loss is softmax cross-entropy over the whole catalogue, where `loss="bce"` has the original's
-  binary
-  cross-entropy with one sampled negative: an epoch costs more, but far fewer are needed, and the
-  result is stronger (Klenitskiy and Vasilev, RecSys 2023).
-- Batches are packed: histories lie one after another in one long row of positions, so that padding
-  costs nothing
-  where most histories are short. Places count from the oldest item that is read, the original's
-  from the newest.
-- A layer is the usual pre-norm one, with GELU and four times the width inside its feed-forward
-  network. The original's
-  is of one width, with ReLU, no output projection, dropout on attention weights, and residuals from
-  the normed input.
-- The learning rate warms up and falls along a cosine; the original's is constant.
+- The loss is softmax over the whole catalogue, which needs far fewer epochs and is stronger
+  (Klenitskiy and Vasilev, RecSys 2023); `loss="bce"` is the original's, with one sampled negative.
+- Layers are pre-norm with GELU and a feed-forward width of four times the model's, as usual today.
+- Places count from the oldest item read, the learning rate warms up and falls along a cosine, and
+  batches are packed without padding (`packing`).
 """
 
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from letterlib.baselines.catalogue_softmax import catalogue_cross_entropy, pad_rows
-from letterlib.baselines.neural import Batches, Dropout, NeuralConfig, NeuralRecommender
+from letterlib.baselines.neural import (
+    Batches,
+    Dropout,
+    NeuralConfig,
+    NeuralRecommender,
+    catalogue_cross_entropy,
+    pad_rows,
+    sample_negatives,
+)
 from letterlib.baselines.packing import Group, Packed, pack, training_windows
-from letterlib.baselines.pairwise import sample_negatives
 from letterlib.data.dataset import Cases, Split
 from letterlib.distributed import share, weighed
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import check_histories
 
 
-class SASRecConfig(NeuralConfig):
-    """Size and training of one SASRec."""
+class TransformerConfig(NeuralConfig):
+    """Size and training of SASRec or BERT4Rec."""
 
-    dimensions: int = Field(128, ge=1, description="width of item embeddings and states")
     n_layers: int = Field(2, ge=1, description="of attention and feed-forward network")
     n_heads: int = Field(2, ge=1, description="of attention; the width is divided among them")
     dropout: float = Field(0.2, ge=0, lt=1, description="of embeddings and every block")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.dimensions % self.n_heads:
+            raise ValueError(
+                f"dimensions={self.dimensions} is not a multiple of n_heads={self.n_heads}"
+            )
+        return self
+
+
+class SASRecConfig(TransformerConfig):
+    """Size and training of SASRec."""
+
+    dimensions: int = Field(128, ge=1, description="width of item embeddings and states")
     history: int = Field(50, ge=1, description="items read, the most recent ones")
     loss: Literal["softmax", "bce"] = Field(
         "softmax", description="bce: the original's, one negative per position"
@@ -54,9 +61,7 @@ class SASRecConfig(NeuralConfig):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer layer: self-attention, causal or to both sides, then a feed-forward
-    network.
-    """
+    """A pre-norm transformer layer: self-attention, then a feed-forward network."""
 
     def __init__(self, width: int, n_heads: int, dropout: float, causal: bool):
         super().__init__()
@@ -67,41 +72,33 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, groups: list[Group]) -> Tensor:
-        """x: [n_rows, width], the positions and perhaps some rows more; returns the same shape."""
+        """x: float [n_rows, width], the positions and perhaps padding; returns the same shape."""
         x = x + self.dropout(self.out(self.attention(self.qkv(self.norm1(x)), groups)))
         return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
 
     def attention(self, qkv: Tensor, groups: list[Group]) -> Tensor:
-        """Attend within each history. qkv: [n_rows, 3 width]; returns [n_rows, width], zeros after
-        the positions.
+        """Attend within each history. qkv: [n_rows, 3 width]; returns [n_rows, width].
 
-        Only here are histories padded, at their end: causality keeps real positions from seeing it,
-        else a mask.
+        Only here are histories padded, at their end, which causality or a mask hides.
         """
         sizes = [len(group.places) for group in groups]
         *parts, rest = qkv.split([*sizes, len(qkv) - sum(sizes)])
         attended = []
         for group, rows in zip(groups, parts, strict=True):
-            padded = rows.new_zeros(group.n_rows * group.width, rows.shape[1]).index_copy(
-                0, group.places, rows
-            )
-            q, k, v = (
-                padded.float()
-                .view(group.n_rows, group.width, 3, self.n_heads, -1)
-                .permute(2, 0, 3, 1, 4)
-            )
+            table = rows.new_zeros(group.n_rows * group.width, rows.shape[1])
+            table = table.index_copy(0, group.places, rows).float()
+            heads = table.view(group.n_rows, group.width, 3, self.n_heads, -1)
+            q, k, v = heads.permute(2, 0, 3, 1, 4)
             hidden = group.after if self.causal else group.padding
-            # Plain and in float32: for histories this short torch's fused attention, with its
-            # gradients, takes twice as long on a CPU, and bfloat16 several times.
+            # Plain and in float32: on a CPU torch's fused attention takes twice as long for such
+            # short histories, and bfloat16 several times.
             with torch.autocast(qkv.device.type, enabled=False):
                 scores = (q * q.shape[-1] ** -0.5) @ k.mT
                 mixed = scores.masked_fill_(hidden, -torch.inf).softmax(-1) @ v
-            attended.append(
-                mixed.transpose(1, 2).reshape(len(padded), -1).index_select(0, group.places)
-            )
-        return torch.cat(
-            [*attended, rest.new_zeros(len(rest), rest.shape[1] // 3, dtype=torch.float32)]
-        )
+            flat = mixed.transpose(1, 2).reshape(len(table), -1)
+            attended.append(flat.index_select(0, group.places))
+        padding = rest.new_zeros(len(rest), rest.shape[1] // 3, dtype=torch.float32)
+        return torch.cat([*attended, padding])
 
 
 class SASRecNetwork(nn.Module):
@@ -123,8 +120,8 @@ class SASRecNetwork(nn.Module):
 
     def forward(self, batch: Packed) -> Tensor:
         """States [n_positions, dimensions]."""
-        # The factor is in the authors' code, not in the paper. Without it an item's small embedding
-        # drowns in what the blocks add to it, and learning takes several times as many epochs.
+        # The factor is in the authors' code, not in the paper; without it training takes several
+        # times as many epochs.
         x = self.items(batch.items) * self.items.embedding_dim**0.5 + self.places(batch.columns)
         x = pad_rows(self.dropout(x))
         for block in self.blocks:
@@ -133,20 +130,10 @@ class SASRecNetwork(nn.Module):
 
 
 class SASRec(NeuralRecommender):
-    """The recommender: `fit` on the training part, `recommend` from a case's history alone."""
+    """Ranks by the last `history` items alone; the user is not read."""
 
     name = "SASRec"
     config_class = SASRecConfig
-
-    def __init__(
-        self,
-        config: SASRecConfig,
-        seed: int = 0,
-        device: str = "auto",
-        checkpoint: Path | None = None,
-    ):
-        check_heads(self.name, config.dimensions, config.n_heads)
-        super().__init__(config, seed, device, checkpoint)
 
     def build(self, n_users: int, n_items: int) -> nn.Module:
         return SASRecNetwork(n_items, self.config)
@@ -166,12 +153,9 @@ class SASRec(NeuralRecommender):
                 labels = pack(sequences.values, starts[mine] + 1, ends[mine] + 1).items
                 others = None
                 if config.loss == "bce":
-                    # Drawn for the whole batch, laid where their inputs are, and picked up for this
-                    # share.
-                    where = pack(positions, starts[part], ends[part]).items.numpy()
-                    negatives[where] = sample_negatives(
-                        users[where], pairs, split.n_items, generator
-                    )
+                    # Drawn for the whole batch, so that each process has the same ones.
+                    at = pack(positions, starts[part], ends[part]).items.numpy()
+                    negatives[at] = sample_negatives(users[at], pairs, split.n_items, generator)
                     others = pack(negatives, starts[mine], ends[mine]).items
                 yield inputs, labels, others
 
@@ -180,21 +164,19 @@ class SASRec(NeuralRecommender):
     def loss(
         self, network: nn.Module, batch: tuple[Packed, Tensor, Tensor | None]
     ) -> dict[str, Tensor]:
-        """Mean over positions. batch: inputs; labels [n_positions]; one negative each, or None for
-        softmax.
+        """Mean over positions.
 
-        With negatives: -log sigmoid(score of the label) - log(1 - sigmoid(score of the negative)).
+        batch: inputs; labels int64 [n_positions]; one negative each, or None for softmax. With
+        negatives: -log sigmoid(score of the label) - log(1 - sigmoid(score of the negative)).
         """
         inputs, labels, others = batch
         table = network.items.weight
         states = network(inputs.to(table.device))
         if others is None:
-            return weighed(
-                {"loss": catalogue_cross_entropy(states, table, labels.to(table.device))},
-                len(labels),
-            )
+            loss = catalogue_cross_entropy(states, table, labels.to(table.device))
+            return weighed({"loss": loss}, len(labels))
         right, wrong = (
-            (states * network.items(one.to(table.device))).sum(dim=1) for one in (labels, others)
+            (states * network.items(ids.to(table.device))).sum(dim=1) for ids in (labels, others)
         )
         return weighed({"loss": (F.softplus(-right) + F.softplus(wrong)).mean()}, len(labels))
 
@@ -203,9 +185,7 @@ class SASRec(NeuralRecommender):
 
     @torch.no_grad()
     def _states(self, cases: Cases) -> Tensor:
-        """The state after each case's history, zero where that is empty: [n, dimensions], in
-        float32.
-        """
+        """The state after each history, zero where that is empty: float32 [n, dimensions]."""
         self.network.eval()
         table = self.network.items.weight
         states = torch.zeros(len(cases), table.shape[1], device=table.device)
@@ -217,8 +197,9 @@ class SASRec(NeuralRecommender):
         return states
 
     def user_states(self, cases: Cases) -> np.ndarray:
-        """What item vectors are compared with, float32 [n_cases, dimensions]; zero for an empty
-        history.
+        """What item vectors are compared with: float32 [n_cases, dimensions].
+
+        Zero for an empty history.
         """
         check_histories(cases, self.n_items)
         parts = [
@@ -238,9 +219,7 @@ def check_heads(name: str, dimensions: int, n_heads: int) -> None:
 
 
 def steps_per_epoch(name: str, split: Split, batch_size: float, window: int) -> int:
-    """Steps, so that one predicts about `batch_size` next items, and none is without a window of
-    `window` inputs.
-    """
+    """Steps, each of about `batch_size` predicted items and at least one window of `window`."""
     n_labels = split.train.lengths - 1
     if not n_labels.any():
         raise LetterError(

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from letterlib.baselines.pairwise import bpr_loss
+from letterlib.baselines.neural import bpr_loss
 from letterlib.course.checks import Case, Incorrect, call, compare
 from letterlib.course.returned import gradients
 from letterlib.course.values import telling

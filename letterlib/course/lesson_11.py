@@ -14,7 +14,7 @@ from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.choice_11 import choice, choice_cases
 from letterlib.course.returned import called, several
 from letterlib.course.values import close
-from letterlib.evaluation.multiple_comparisons import holm
+from letterlib.evaluation.bootstrap import holm
 
 
 def seeds_cases(generator: Generator) -> list[Case]:

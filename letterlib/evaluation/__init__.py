@@ -1,1 +1,1 @@
-"""What was recommended, and how well: rankings, metrics, intervals."""
+"""Rankings, metrics and their intervals."""

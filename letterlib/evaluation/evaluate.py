@@ -1,5 +1,6 @@
-"""The one evaluation: full ranking, item-level hits, every system alike."""
+"""Full-ranking evaluation with item-level hits, the same for every system."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,20 +13,21 @@ from letterlib.evaluation.ranking import Ranking
 LISTED = 10
 """Coverage and exposure look at the first ten items of a list."""
 
+VALIDATION_CASES = 2000
+"""Validation cases scored after an epoch; the sample is the same for every seed and system."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Per-case results of one system, from which every figure and interval is computed.
+    """Per-case results of one system, from which every metric and interval is computed.
 
-    ranks: int64 [n_cases], the target's place in the list, 0 first, metrics.ABSENT where it is not
-    in it.
-    users: int64 [n_cases]. groups: str [n_cases], popularity group of the target.
-    lists: validity, coverage, exposure Gini; figures of the lists that do not depend on the
-    targets. A place for which
-        filtering the history out has left no item counts as invalid.
-    identifier_ranks: as ranks, with items that share an identifier counted as one; None without
-    identifiers.
-    places: of every list. What is beyond them nobody has seen.
+    ranks: int64 [n_cases], the target's place in the list, 0 first, metrics.ABSENT if missing.
+    users: int64 [n_cases].
+    groups: str [n_cases], popularity group of the target.
+    lists: validity, coverage and exposure Gini, which do not depend on the targets. Places left
+        empty, for instance by filtering out the history, count as invalid.
+    identifier_ranks: as ranks, items that share an identifier counted as one; None without them.
+    places: items in every list, the largest K of a metric.
     """
 
     ranks: np.ndarray
@@ -36,16 +38,10 @@ class Evaluation:
     places: int = LISTED
 
     def __getitem__(self, rows: np.ndarray) -> "Evaluation":
-        """Some of the cases; the figures of the lists stay those of all."""
+        """Some of the cases; `lists` stays that of all."""
         identifiers = None if self.identifier_ranks is None else self.identifier_ranks[rows]
-        return Evaluation(
-            self.ranks[rows],
-            self.users[rows],
-            self.groups[rows],
-            self.lists,
-            identifiers,
-            self.places,
-        )
+        arrays = (self.ranks[rows], self.users[rows], self.groups[rows])
+        return Evaluation(*arrays, self.lists, identifiers, self.places)
 
     def hits(self, k: int) -> np.ndarray:
         """Per-case Recall@k, float64 [n_cases]."""
@@ -60,9 +56,7 @@ class Evaluation:
         return m.case_values(self.ranks, metric, self.places)
 
     def metrics(self) -> dict[str, float]:
-        """R@5, R@10, N@5, N@10, the figures of the lists, and R@10 by popularity group with its
-        cases.
-        """
+        """R@5, R@10, N@5, N@10, those of `lists`, and cases and R@10 by popularity group."""
         result = {f"R@{k}": float(self.hits(k).mean()) for k in (5, 10)}
         result |= {f"N@{k}": float(self.gains(k).mean()) for k in (5, 10)}
         if self.identifier_ranks is not None:
@@ -92,31 +86,34 @@ class Evaluation:
 def evaluate(
     ranking: Ranking, cases: Cases, split: Split, identifier_of_item: np.ndarray | None = None
 ) -> Evaluation:
-    """Hold a ranking against the targets of its cases.
+    """Compare a ranking with the targets of its cases.
 
-    identifier_of_item: int64 [n_items], for generative systems: adds the identifier-level figures.
-    A ranking of another length, of fewer than 10 places, with an item twice or with one outside the
-    catalogue is a mistake in the recommender, and a target outside it one in the cases: ValueError.
+    identifier_of_item: int64 [n_items], for generative systems: adds identifier-level metrics.
+
+    ValueError where the ranking has another length, fewer than 10 places, an item twice or one
+    outside the catalogue, and where the cases have no targets or some outside the catalogue.
     """
     if cases.targets is None:
         raise ValueError(
-            "these cases have no targets; recommend for cases.without_targets(), and evaluate with cases"
+            "these cases have no targets: evaluate with cases, recommend for "
+            "cases.without_targets()"
         )
     if not len(cases) or len(ranking) != len(cases):
-        raise ValueError(f"{len(ranking)} ranked lists cannot be held against {len(cases)} cases")
+        raise ValueError(
+            f"{len(ranking)} ranked lists for {len(cases)} cases: one list each is needed"
+        )
     if len(foreign := np.flatnonzero((cases.targets < 0) | (cases.targets >= split.n_items))):
         raise ValueError(
-            f"case {foreign[0]}: its target {cases.targets[foreign[0]]} is not in the catalogue (ids "
-            f"0-{split.n_items - 1}); leave out cases without a target"
+            f"case {foreign[0]}: target {cases.targets[foreign[0]]} is not in the catalogue "
+            f"(ids 0-{split.n_items - 1}); leave this case out"
         )
     items = ranking.items
     _check_lists(items, split.n_items)
     listed = items[:, :LISTED]
     shown = np.bincount(listed[listed >= 0], minlength=split.n_items)
     lists = {
-        "validity": float(
-            ranking.valid[:, : split.n_items].mean()
-        ),  # a small catalogue cannot fill every place
+        # A small catalogue cannot fill every place.
+        "validity": float(ranking.valid[:, : split.n_items].mean()),
         "coverage": m.coverage(listed, split.n_items),
         "exposure Gini": m.gini(shown),
     }
@@ -145,3 +142,23 @@ def _check_lists(items: np.ndarray, n_items: int) -> None:
     if twice.any():
         case, place = np.argwhere(twice)[0]
         raise ValueError(f"case {case}: item {ordered[case, place]} was recommended twice")
+
+
+def validation_ndcg(
+    split: Split, recommend: Callable[[Cases, int], Ranking]
+) -> Callable[[], float] | None:
+    """A function that scores `recommend` by NDCG@10 on validation; None if there are no cases.
+
+    Models choose their checkpoint or settings with it. Whether the history is left in is up to
+    `recommend`: MF and LightGCN filter it out (`leaves_out_history`), the others leave it in.
+    """
+    cases = split.cases("valid").sample(VALIDATION_CASES, seed=0)
+    if not len(cases):
+        return None
+    histories = cases.without_targets()
+
+    def score() -> float:
+        ranks = m.ranks_of(recommend(histories, 10).items, cases.targets)
+        return float(m.gains_at(ranks, 10).mean())
+
+    return score

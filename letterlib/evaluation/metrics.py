@@ -11,7 +11,7 @@ GROUPS = HEAD, MIDDLE, TAIL, UNSEEN = "head", "middle", "tail", "unseen"
 
 
 def ranks_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Where each target stands in its list, 0 being first: int64 [n], ABSENT where it does not.
+    """The place of each target in its list, 0 first: int64 [n], ABSENT where it is missing.
 
     items: int64 [n, K], best first; targets: int64 [n].
     """
@@ -33,7 +33,7 @@ def gains_at(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def reciprocals_at(ranks: np.ndarray, k: int) -> np.ndarray:
-    """1 / (rank + 1) where the target is among the first k, else 0: float64 [n]. Its mean is MRR@k."""
+    """1 / (rank + 1) where the target is among the first k, else 0: float64 [n]. Mean: MRR@k."""
     return hits_at(ranks, k) / (np.maximum(ranks, 0) + 1)
 
 
@@ -42,7 +42,7 @@ AT_K = {"R": hits_at, "N": gains_at, "MRR": reciprocals_at}
 
 
 def case_values(ranks: np.ndarray, metric: str, depth: int) -> np.ndarray:
-    """A metric such as "R@10", "N@5" or "MRR@20" for each case, from its target's rank: float64 [n].
+    """Each case's value of a metric such as "R@10", "N@5" or "MRR@20": float64 [n].
 
     ranks: int64 [n], 0 first, ABSENT where the target is not in the list.
     depth: places of the lists. A K beyond them, or another name, is a LetterError.
@@ -68,11 +68,11 @@ def identifier_ranks(
 ) -> np.ndarray:
     """The target's rank when items that share an identifier count as one, at their first place.
 
-    Lists end after K items: where many items share the identifiers in front, fewer than ten
-    identifiers are looked at, and Recall@10 of the identifiers is a lower bound.
+    Where several of a list's K items share an identifier, it has fewer than K identifiers, and
+    Recall of identifiers is a lower bound.
 
-    items: int64 [n, K], negative where there is none (such a place still counts as a place);
-    identifier_of_item: int64 [n_items]. Returns int64 [n].
+    items: int64 [n, K], negative where there is none (which still counts as a place); targets:
+    int64 [n]; identifier_of_item: int64 [n_items]. Returns int64 [n].
     """
     shown = np.where(items >= 0, identifier_of_item[np.maximum(items, 0)], ABSENT)
     earlier = (shown[:, :, None] == shown[:, None, :]) & np.tri(items.shape[1], k=-1, dtype=bool)
@@ -89,9 +89,7 @@ def coverage(items: np.ndarray, n_items: int) -> float:
 
 
 def gini(counts: np.ndarray) -> float:
-    """Inequality of counts: 0 when all are equal, towards 1 when one has everything. counts: [n] >=
-    0.
-    """
+    """Inequality of counts [n]: 0 when all are equal, towards 1 when one has everything."""
     counts = np.sort(np.asarray(counts, dtype=np.float64))
     n, total = len(counts), counts.sum()
     if total == 0:
@@ -100,11 +98,11 @@ def gini(counts: np.ndarray) -> float:
 
 
 def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
-    """The group of every item: HEAD, MIDDLE and TAIL each hold about a third of the training
-    interactions.
+    """The group of every item; HEAD, MIDDLE and TAIL each hold about a third of the interactions.
 
-    Items are taken from the most popular down (ties by item id), and each is in the third in which
-    its first interaction falls; UNSEEN ones have none. Returns str [n_items].
+    train_counts: int64 [n_items]. Items are counted from the most popular down (ties by item id),
+    and each is in the third in which its first interaction falls; UNSEEN items have none.
+    Returns str [n_items].
     """
     order = np.argsort(-train_counts, kind="stable")
     before = np.cumsum(train_counts[order]) - train_counts[order]

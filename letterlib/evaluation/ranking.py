@@ -1,4 +1,4 @@
-"""`Ranking`, what every recommender returns, and `Recommender`, the face they all share."""
+"""`Ranking`, what every recommender returns, and `Recommender`, their common interface."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +16,17 @@ from letterlib.progress import late_bar
 from letterlib.store import atomic_write, digest
 
 ROWS = 256
-"""Cases scored at a time: with a million items their scores take one or two gigabytes. 1,024 are no
-faster.
-"""
+"""Cases scored at a time: with a million items their scores take one or two gigabytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """The best K items of every case, best first.
 
-    items: int64 [n_cases, K]; NO_ITEM where a system had nothing (more) to say.
+    items: int64 [n_cases, K]; NO_ITEM where a system has no (further) item.
     scores: float32 [n_cases, K]; -inf where there is no item.
-    valid: bool [n_cases, K]; False where a generated identifier belongs to no item, or nothing was
-    generated.
+    valid: bool [n_cases, K]; False without an item: a generated identifier belongs to none, or
+        nothing was generated.
     """
 
     items: np.ndarray
@@ -37,16 +35,12 @@ class Ranking:
 
     @classmethod
     def of_items(cls, items: np.ndarray, scores: np.ndarray) -> "Ranking":
-        """Lists of a system that answers with items, so that all are valid. Other shapes or dtypes
-        are a ValueError.
+        """Lists of a system that answers with items, all of them valid.
+
+        items: int [n_cases, K], shorter lists filled up with NO_ITEM; scores: float [n_cases, K].
+        Other shapes or dtypes are a ValueError.
         """
-        try:
-            items, scores = np.asarray(items), np.asarray(scores, dtype=np.float32)
-        except ValueError as error:
-            advice = (
-                f"; fill shorter lists up with {NO_ITEM}" if "inhomogeneous" in str(error) else ""
-            )
-            raise ValueError(f"{error}{advice}") from error
+        items, scores = np.asarray(items), np.asarray(scores, dtype=np.float32)
         if items.ndim != 2 or items.dtype.kind not in "iu" or items.shape != scores.shape:
             found = f"items are {items.dtype} {list(items.shape)}, scores {list(scores.shape)}"
             raise ValueError(f"{found}; items should be whole numbers, and both [n_cases, K]")
@@ -56,44 +50,39 @@ class Ranking:
         return len(self.items)
 
     def save(self, path: str | Path) -> None:
-        """One Parquet row per case, three list columns, and a hash of them."""
-        columns = {n: pa.array(list(getattr(self, n))) for n in ("items", "scores", "valid")}
-        places = str(self.items.shape[1])  # which a table without rows does not show
-        content = digest(self.items, self.scores, self.valid)
+        """One Parquet row per case with three list columns, and a hash of the content."""
+        arrays = {"items": self.items, "scores": self.scores, "valid": self.valid}
+        columns = {
+            name: pa.array(list(array), pa.list_(pa.from_numpy_dtype(array.dtype)))
+            for name, array in arrays.items()
+        }
+        content, places = digest(*arrays.values()), str(self.items.shape[1])
         table = pa.table(columns, metadata={"content": content, "places": places})
         with atomic_write(path) as temporary:
             pq.write_table(table, temporary)
 
     @classmethod
     def load(cls, path: str | Path) -> "Ranking":
-        """Read what `save` wrote. A missing, damaged or foreign file is a LetterError."""
+        """Read what `save` wrote. A missing or damaged file is a LetterError."""
         try:
             table = pq.read_table(path)
             known = table.schema.metadata or {}
-            if not len(table):
-                nothing = np.zeros((0, int(known[b"places"])), dtype=np.int64)
-                return cls.of_items(nothing, nothing)
+            shape = len(table), int(known[b"places"])
+            flat = (table[n].combine_chunks().flatten() for n in ("items", "scores", "valid"))
             items, scores, valid = (
-                np.stack(table[n].to_numpy()) for n in ("items", "scores", "valid")
+                column.to_numpy(zero_copy_only=False).reshape(shape).copy() for column in flat
             )
-            content = known.get(b"content", b"").decode()
-            if content not in ("", digest(items, scores, valid)):  # files had none at first
+            if known[b"content"].decode() != digest(items, scores, valid):
                 raise ValueError("its content is not what was saved")
-            found = cls.of_items(items, scores)
-            if valid.dtype != bool or valid.shape != found.items.shape:
-                raise ValueError(f"valid is {valid.dtype} {list(valid.shape)}")
         except FileNotFoundError as error:
-            raise LetterError(f"{path}: no such file; check the path") from error
+            raise LetterError(f"{path}: no such file") from error
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LetterError(
-                f"{path}: not readable as a ranking ({reason}); make the ranking again"
-            ) from error
-        return cls(found.items, found.scores, valid)
+            raise LetterError(f"{path}: damaged, or not a ranking; make it again") from error
+        return cls(items, scores, valid)
 
 
 class Recommender(Protocol):
-    """Every system of the course, conventional or generative."""
+    """The interface of every system, conventional or generative."""
 
     def fit(self, split: Split) -> Self:
         """Learn from `split.train` (and choose a checkpoint on its validation cases)."""
@@ -131,7 +120,7 @@ def check_histories(cases: Cases, n_items: int) -> None:
     outside = items[(items < 0) | (items >= n_items)]
     if len(outside):
         raise LetterError(
-            f"history: item {outside[0]} is not in the catalogue ({n_items:,} items, ids 0-{n_items - 1}); "
+            f"history: item {outside[0]} is not in the catalogue (ids 0-{n_items - 1}); "
             "use item ids of the data set that the model was trained on"
         )
 
@@ -140,8 +129,8 @@ def refuse_nan(scores: torch.Tensor) -> None:
     """NotRanked, a LetterError and a ValueError, for scores that have no order."""
     if scores.isnan().any():
         raise NotRanked(
-            "some scores are NaN and cannot be ranked: the weights gave no number, so the training diverged; lower its "
-            "learning rate, or where a score is computed in another way, see that nothing is divided by zero"
+            "some scores are NaN and cannot be ranked: if training diverged, lower its "
+            "learning rate"
         )
 
 
@@ -150,8 +139,8 @@ def rank_by_score(
 ) -> Ranking:
     """Rank the whole catalogue from dense scores.
 
-    score: a function from `Cases` to a float tensor [len(cases), n_items]. Scores of -inf are never
-    returned, and NaN, which torch sorts above all numbers, is a ValueError.
+    score: a function from `Cases` to a float tensor [len(cases), n_items]. Items with a score of
+    -inf are left out. NaN, which torch would rank first, is an error.
     """
     all_items = np.full((len(cases), k), NO_ITEM)
     all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
@@ -160,16 +149,16 @@ def rank_by_score(
             batch = cases[start : start + ROWS]
             scores = score(batch)
             if scores.ndim != 2 or len(scores) != len(batch):
-                found = f"scores {list(scores.shape)} of {len(batch)} cases"
                 raise ValueError(
-                    f"{found}; a row for each case is needed, with the score of every item"
+                    f"scores {list(scores.shape)} of {len(batch)} cases; they must be [n_cases, "
+                    "n_items]"
                 )
             refuse_nan(scores)
             if exclude_history:
                 rows, items = batch.flat_histories()
                 scores = scores.clone()
                 scores[torch.from_numpy(rows), torch.from_numpy(items)] = -torch.inf
-            values, indices = (one.cpu().numpy() for one in top_k(scores, k))
+            values, indices = (best.cpu().numpy() for best in top_k(scores, k))
             width = values.shape[1]
             all_items[start : start + len(batch), :width] = np.where(
                 np.isneginf(values), NO_ITEM, indices

@@ -30,8 +30,7 @@ from torch import Tensor, nn
 from letterlib.baselines.packing import training_windows
 from letterlib.data.dataset import Cases, Split
 from letterlib.distributed import broadcast, share, weighed
-from letterlib.errors import LetterError
-from letterlib.evaluation.learned import Learned
+from letterlib.errors import Learned, LetterError
 from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
 from letterlib.generators.alignment import Example

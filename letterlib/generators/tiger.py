@@ -18,7 +18,7 @@ from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.distributed import share, weighed
 from letterlib.errors import LetterError
-from letterlib.evaluation.validation import validation_ndcg
+from letterlib.evaluation.evaluate import validation_ndcg
 from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.recommender import SEARCH_BUDGET, IdentifierRecommender

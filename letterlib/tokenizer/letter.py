@@ -12,8 +12,7 @@ from torch import Tensor
 
 from letterlib.checkpoint import strip_prefix
 from letterlib.distributed import broadcast, share, weighed
-from letterlib.errors import LetterError
-from letterlib.evaluation.learned import Learned
+from letterlib.errors import Learned, LetterError
 from letterlib.saved_model import load_model, save_model
 from letterlib.store import digest
 from letterlib.tokenizer import losses
