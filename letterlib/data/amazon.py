@@ -25,18 +25,23 @@ from letterlib.data.raw import (
 from letterlib.errors import LetterError
 
 _IN_ALL = (
-    "Automotive Books CDs_and_Vinyl Cell_Phones_and_Accessories Clothing_Shoes_and_Jewelry Digital_Music Electronics "
-    "Grocery_and_Gourmet_Food Home_and_Kitchen Kindle_Store Movies_and_TV Musical_Instruments Office_Products "
-    "Patio_Lawn_and_Garden Pet_Supplies Sports_and_Outdoors Tools_and_Home_Improvement Toys_and_Games Video_Games"
-)
-_SINCE_2018 = "All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Industrial_and_Scientific Magazine_Subscriptions Software"
+    "Automotive Books CDs_and_Vinyl Cell_Phones_and_Accessories Clothing_Shoes_and_Jewelry "
+    "Digital_Music Electronics Grocery_and_Gourmet_Food Home_and_Kitchen Kindle_Store "
+    "Movies_and_TV Musical_Instruments Office_Products Patio_Lawn_and_Garden Pet_Supplies "
+    "Sports_and_Outdoors Tools_and_Home_Improvement Toys_and_Games Video_Games"
+).split()
+_SINCE_2018 = (
+    "All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Industrial_and_Scientific "
+    "Magazine_Subscriptions Software"
+).split()
 CATEGORIES = {
-    2014: f"{_IN_ALL} Amazon_Instant_Video Apps_for_Android Baby Beauty Health_and_Personal_Care".split(),
-    2018: f"{_IN_ALL} {_SINCE_2018} AMAZON_FASHION Luxury_Beauty Prime_Pantry".split(),
-    2023: (
-        f"{_IN_ALL} {_SINCE_2018} Amazon_Fashion Baby_Products Beauty_and_Personal_Care Handmade_Products "
-        "Health_and_Household Health_and_Personal_Care Subscription_Boxes Unknown"
-    ).split(),
+    2014: _IN_ALL
+    + "Amazon_Instant_Video Apps_for_Android Baby Beauty Health_and_Personal_Care".split(),
+    2018: _IN_ALL + _SINCE_2018 + "AMAZON_FASHION Luxury_Beauty Prime_Pantry".split(),
+    2023: _IN_ALL
+    + _SINCE_2018
+    + "Amazon_Fashion Baby_Products Beauty_and_Personal_Care Handmade_Products".split()
+    + "Health_and_Household Health_and_Personal_Care Subscription_Boxes Unknown".split(),
 }
 """The categories of each release, as their files are called."""
 
@@ -73,8 +78,8 @@ FOLDERS = {
 """On each host: where reviews are, and where metadata are."""
 
 EVERY_REVIEW = (
-    "every review counts as an interaction, whatever its stars, the first of a user for an item alone; 5-core; "
-    "ordered by timestamp, then by item id"
+    "every review counts as an interaction, whatever its stars, the first of a user for an item "
+    "alone; 5-core; ordered by timestamp, then by item id"
 )
 BY_DAY = (
     EVERY_REVIEW + ", because these timestamps are whole days, and a user's reviews often share one"
@@ -83,20 +88,18 @@ WITHOUT_ENTRY = "items that the metadata do not name left out first, as LC-Rec d
 
 
 def amazon_source(name: str) -> RawSource:
-    """The raw files of "amazon-2014-beauty" and its like. LetterError with what is possible for
-    other names.
-    """
+    """The raw files of "amazon-2014-beauty" and its like; LetterError lists the categories."""
     match = re.fullmatch(r"amazon-(\d{4})(?:-(.+))?", name)
     if match is None or int(match[1]) not in CATEGORIES:
         raise LetterError(
-            f"unknown data set {name!r}; Amazon's are called amazon-<year>-<category>, the year 2014, 2018 or 2023, "
-            "for instance amazon-2014-beauty or amazon-2018-musical-instruments"
+            f"unknown data set {name!r}; Amazon's are called amazon-<year>-<category>, the year "
+            "2014, 2018 or 2023, such as amazon-2014-beauty or amazon-2018-musical-instruments"
         )
     year, wanted = int(match[1]), match[2] or ""
     names = {slug(category): category for category in CATEGORIES[year]}
     if wanted not in names:
         close = difflib.get_close_matches(wanted, names, n=1) or [
-            one for one in names if wanted and wanted in one
+            category for category in names if wanted and wanted in category
         ]
         hint = f"did you mean amazon-{year}-{close[0]}? " if close else ""
         trouble = (

@@ -52,14 +52,14 @@ class Dataset:
         values = self.sequences.values
         if len(values) and not 0 <= values.min() <= values.max() < self.n_items:
             raise LetterError(
-                f"{self.name}: the sequences have items {values.min()}-{values.max()}, but there are "
-                f"{self.n_items:,} rows of items; leave out interactions of other items, and number "
-                "the rest again (build_dataset)"
+                f"{self.name}: the sequences have items {values.min()}-{values.max()}, but there "
+                f"are {self.n_items:,} rows of items; leave out interactions of other items, and "
+                "number the rest again (build_dataset)"
             )
         if not self.items.index.equals(pd.RangeIndex(self.n_items)):
             raise LetterError(
-                f"{self.name}: row i of items must be item i, but their index differs; put the rows "
-                "in the order of the ids, then items.reset_index(drop=True)"
+                f"{self.name}: row i of items must be item i, but their index differs; put the "
+                "rows in the order of the ids, then items.reset_index(drop=True)"
             )
         if len(self.user_labels) != self.n_users:
             raise LetterError(
@@ -160,8 +160,8 @@ class Split:
             user, n = self.dataset.user_labels[short[0]], lengths[short[0]]
             raise LetterError(
                 f'{self.dataset.name}, user "{user}": {n} item(s), but a user needs at least '
-                f"{SHORTEST} (training, validation, test); {len(short):,} such user(s), remove them "
-                "or apply a 3-core"
+                f"{SHORTEST} (training, validation, test); {len(short):,} such user(s), remove "
+                "them or apply a 3-core"
             )
 
     @cached_property
@@ -291,7 +291,7 @@ class Cases:
         return owners, self.values[positions_of(self.starts, self.ends)]
 
     def without_targets(self) -> "Cases":
-        """A copy that holds the histories and nothing later, so that no recommender can look ahead."""
+        """A copy with the histories and nothing later, so that no recommender can look ahead."""
         _, values = self.flat_histories()
         ends = np.cumsum(self.lengths)
         return Cases(self.users, values, ends - self.lengths, ends)

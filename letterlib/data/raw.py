@@ -172,9 +172,9 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
     kept = k_core(first, CORE)
     if not len(kept):
         raise LetterError(
-            f"{reviews_file}: nothing is left of the {CORE}-core of {reviews.tally.lines:,} reviews "
-            f"({'; '.join(filter(None, notes))}); is it the whole file, and {metadata_file.name} "
-            "the metadata of these reviews?"
+            f"{reviews_file}: nothing is left of the {CORE}-core of {reviews.tally.lines:,} "
+            f"reviews ({'; '.join(filter(None, notes))}); is it the whole file, and "
+            f"{metadata_file.name} the metadata of these reviews?"
         )
     users, user_labels = _ranked(kept["user"], reviews.users)
     items, item_labels = _ranked(kept["item"], reviews.items)
@@ -350,7 +350,8 @@ class Tally:
         if self.bad > MAX_BAD_SHARE * self.lines:
             raise LetterError(
                 f"{self.path}: {self.bad:,} of {self.lines:,} lines cannot be used, more than "
-                f"{MAX_BAD_SHARE:.0%} ({self.first}); is it the right file? If so, download it again"
+                f"{MAX_BAD_SHARE:.0%} ({self.first}); is it the right file? If so, download it "
+                "again"
             )
 
     def __str__(self) -> str:

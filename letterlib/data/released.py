@@ -52,7 +52,10 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
             f'{path.name}, user "{user}": item {sequences.values[outside[0]]} is not in '
             f"{items_path.name} ({len(items):,} items, ids 0-{len(items) - 1})"
         )
-    source = f"released file {path.name} (format of LC-Rec and LETTER), interactions in the order of the file"
+    source = (
+        f"released file {path.name} (format of LC-Rec and LETTER), interactions in the order of "
+        "the file"
+    )
     if (told := path.with_name(stem + SOURCE)).is_file():
         source = told.read_text(encoding="utf-8").strip()
     return Dataset(name or stem.lower(), sequences, items, source, list(users), item_labels)
@@ -201,7 +204,7 @@ def _entry(name: str, item: int, row: dict[str, str]) -> dict[str, Any]:
         entry["categories"] = labels if "," in row["genres"] else ",".join(labels)
     if _row(name, item, entry) != row:
         raise LetterError(
-            f'{name}, item {item}: its text is not its title, then ". " and a description, and the released '
-            f"format holds nothing else ({text!r:.60})"
+            f'{name}, item {item}: its text is not its title, then ". " and a description, and the '
+            f"released format holds nothing else ({text!r:.60})"
         )
     return entry

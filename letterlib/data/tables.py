@@ -53,7 +53,10 @@ def read_own_tables(
         texts["text"] = list(map(text_of, texts["title"], texts.pop("description")))
     if "genres" in texts:
         texts["genres"] = texts["genres"].str.split("|").map(genres_of)
-    source = f"{interactions.name} and {items.name}: the first interaction of a user with an item, {k}-core"
+    source = (
+        f"{interactions.name} and {items.name}: the first interaction of a user with an item, "
+        f"{k}-core"
+    )
     try:
         dataset = build_dataset(name, core, texts, source)
     except LetterError as error:
@@ -62,7 +65,8 @@ def read_own_tables(
     ties = int(core.duplicated(["user", "time"], keep=False).sum())
     return dataset, [
         f"{len(rows):,} interactions of {users:,} users with {products:,} items were read",
-        f"{len(rows) - len(once):,} repeated an earlier one of the same user and item, and were left out",
+        f"{len(rows) - len(once):,} repeated an earlier one of the same user and item, and were "
+        "left out",
         f"{k}-core: {users - dataset.n_users:,} users and {products - dataset.n_items:,} items had "
         f"too few, and were left out with {len(once) - len(core):,} interactions",
         f"{dataset.n_interactions:,} interactions of {dataset.n_users:,} users with "
@@ -77,7 +81,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The table as text. `columns` must be in it."""
     compressed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")
     tabs = (path.with_suffix("") if compressed else path).suffix.lower() in (".tsv", ".tab")
-    # As objects: where every line ends in an empty field, pandas 3 would report lost data for `str`.
+    # As objects: where every line ends in an empty field, pandas 3 reports lost data for `str`.
     options = dict(dtype=object, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     try:
         with warnings.catch_warnings(action="error", category=ParserWarning):
@@ -87,8 +91,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     table.columns = table.columns.str.strip()
     if missing := [column for column in columns if column not in table]:
         raise LetterError(
-            f"{path}: no column {missing[0]}; its first line names {', '.join(table)}, separated by "
-            f"{'tabs' if tabs else 'commas'}"
+            f"{path}: no column {missing[0]}; its first line names {', '.join(table)}, separated "
+            f"by {'tabs' if tabs else 'commas'}"
         )
     if not len(table):
         raise LetterError(f"{path}: has no rows below its first line")
@@ -102,7 +106,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _refuse(path: Path, table: pd.DataFrame, column: str, bad: pd.Series, advice: str) -> None:
-    """LetterError that names the first bad row, counted as a reader counts rows, if there is one."""
+    """LetterError that names the first bad row, counted as a reader counts rows, if any."""
     if len(rows := np.flatnonzero(bad)):
         raise LetterError(
             f'{path}, data row {rows[0] + 1}: {column} is "{table[column].iloc[rows[0]]:.40}" '

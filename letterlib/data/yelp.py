@@ -1,4 +1,4 @@
-"""Yelp's Open Dataset: reviews of businesses in 2019, the year that the paper's line of work uses."""
+"""Yelp's Open Dataset: reviews of businesses in 2019, as the paper's line of work uses it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +15,8 @@ from letterlib.data.raw import (
 )
 
 FIRST, LAST = "2019-01-01 00:00:00", "2019-12-31 00:00:00"
-"""Reviews outside are left out. S3-Rec (Zhou et al., CIKM 2020) cut so, and LETTER's counts are its
-counts.
-
-The last day of the year falls out; that too is theirs.
+"""Reviews outside are left out, most of the year's last day too, as in S3-Rec (Zhou et al., CIKM
+2020), whose counts LETTER's paper has.
 """
 
 
@@ -53,14 +51,16 @@ YELP = RawSource(
     parse_item=json_object,
     item=business,
     rules=(
-        f"reviews from {FIRST} to {LAST}; every review counts as an interaction, whatever its stars, the first of a "
-        "user for a business alone; 5-core; ordered by time, then by business id"
+        f"reviews from {FIRST} to {LAST}; every review counts as an interaction, whatever its "
+        "stars, the first of a user for a business alone; 5-core; ordered by time, then by "
+        "business id"
     ),
     page="https://www.yelp.com/dataset",
     addresses=((), ()),
     paper=(30_431, 20_033, 316_354),
     caution=(
-        "Yelp changes its download: towns are taken out and added, reviews withdrawn. The paper's edition is no longer "
-        "offered, and the paper's line of work does not take out a user's second review of a business"
+        "Yelp changes its download: towns are taken out and added, reviews withdrawn. The paper's "
+        "edition is no longer offered, and the paper's line of work does not take out a user's "
+        "second review of a business"
     ),
 )

@@ -1,6 +1,4 @@
-"""`letterlib data fetch` and `import`. Added to the command line by `cli`, which has `letterlib
-data` itself.
-"""
+"""`letterlib data fetch` and `letterlib data import`; `letterlib data` itself is in `cli`."""
 
 import shlex
 from pathlib import Path
@@ -32,9 +30,7 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Get the raw files of a data set. They are checked; an interrupted download goes on where it
-    stopped.
-    """
+    """Get the raw files of a data set. An interrupted download goes on where it stopped."""
     from letterlib.data import raw_source
     from letterlib.data.fetch import fetch as fetch_files
 
@@ -77,18 +73,14 @@ def import_tables(
     make_config(name)  # a name that no other command would take
     folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
     if is_raw(name, None) or name in DATASETS:
-        raise LetterError(f'data set "{name}": another is called so already; choose another name')
-    # Another data set, or identifiers, which would be taken for those of the items as they are
-    # numbered now.
-    others = [one.name for one in folder.glob("*.in*.json") if one.name != f"{name}.inter.json"]
+        raise LetterError(f'data set "{name}": this name is taken; choose another')
+    # Identifiers of an earlier import would be taken for those of the items as numbered now.
+    others = [file.name for file in folder.glob("*.in*.json") if file.name != f"{name}.inter.json"]
     if others:
         raise LetterError(
             f"{folder}: {others[0]} is there already; move it away, or name another with --data-dir"
         )
     dataset, lines = read_own_tables(name, interactions, items, k)
-    before = [one.read_bytes() for one in sorted(folder.glob(f"{name}.*.json"))]
     write_released(dataset, folder)
-    if before and before != [one.read_bytes() for one in sorted(folder.glob(f"{name}.*.json"))]:
-        lines.append(f"{folder}: held other data of this name, which are replaced")
     where = "" if folder == Path("data") / name else f" --data-dir {shlex.quote(str(folder))}"
     print("\n".join([*lines, f"{folder}: written", f"next: letterlib run --dataset {name}{where}"]))

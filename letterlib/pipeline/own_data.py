@@ -1,5 +1,5 @@
-"""The pipeline's stages on a data set, and with identifiers, of one's own: what the open projects
-start from.
+"""The pipeline on a changed data set or with other identifiers, and with cold items: what the open
+projects start from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +29,9 @@ class OwnPipeline(Pipeline):
     """`Pipeline` with another data set in the place of the named one.
 
     base: the pipeline whose configuration and cache it takes over.
-    identifiers: by tokenizer or scheme, what items are called instead of what that tokenizer or
-    scheme would say.
-    parts: pipelines whose items, one catalogue after another, may be this one's, `base` where not
-    said. Where their
-        texts are the same, their text vectors are taken and nothing is embedded again.
+    identifiers: by tokenizer or scheme, the identifiers to use instead of its own.
+    parts: pipelines whose catalogues, joined in this order, may be this one's; `base` by default.
+        Where their texts are the same, their text vectors are used and nothing is embedded again.
     """
 
     def __init__(
@@ -43,25 +41,25 @@ class OwnPipeline(Pipeline):
         identifiers: Mapping[str, Identifiers] | None = None,
         parts: Sequence[Pipeline] = (),
     ):
-        if (
-            dataset.fingerprint != replace(dataset).fingerprint
-        ):  # the first is remembered, the copy's is of now
+        # The first is remembered from before a change in place, the copy's is of now.
+        if dataset.fingerprint != replace(dataset).fingerprint:
             raise LetterError(
-                f"{dataset.name}: its items were changed in place, and what is kept of them would be taken for what "
-                "they say now; make a changed copy, dataclasses.replace(dataset, items=...)"
+                f"{dataset.name}: its items were changed in place, so cached results would be wrong; "
+                "make a changed copy, dataclasses.replace(dataset, items=...)"
             )
         super().__init__(base.config, data_dir=base.data_dir, cache=base.cache)
         self.base, self.dataset, self._parts = base, dataset, tuple(parts) or (base,)
         self._own = dict(identifiers or {})
-        for name, one in self._own.items():
+        for name, own in self._own.items():
             if name not in (known := {*TOKENIZER_ARMS, *SCHEMES}):
                 raise LetterError(
                     f'identifiers "{name}": no tokenizer or scheme is called so; '
                     f"choose one of {', '.join(sorted(known))}"
                 )
-            if len(one) != dataset.n_items:
+            if len(own) != dataset.n_items:
                 raise LetterError(
-                    f'identifiers "{name}": {len(one):,} rows for {dataset.n_items:,} items; give one per item'
+                    f'identifiers "{name}": {len(own):,} rows for {dataset.n_items:,} items; '
+                    "give one per item"
                 )
 
     def _semantic(self) -> Artefact:
@@ -106,11 +104,10 @@ class OwnPipeline(Pipeline):
     def answers(
         self, name: str, cases: Cases, ask: Callable[[Recommender, Cases], Ranking], way: str
     ) -> Ranking:
-        """What a trained system answers when it is asked in one's own way; kept in the cache like
-        every stage.
+        """A trained system's answers to your own question, kept in the cache like every stage.
 
-        ask: from (system, cases without targets) to a ranking. way: says in words how `ask` asks.
-        It is part of the stage's key, so another way needs other words.
+        ask: from (system, cases without targets) to a ranking.
+        way: a description of `ask`, part of the stage's key; another `ask` needs another.
         """
         model, histories = self._model(name), cases.without_targets()
         key = digest(histories.users, histories.values, histories.starts, histories.ends)
@@ -128,11 +125,13 @@ class OwnPipeline(Pipeline):
 class ColdStart(OwnPipeline):
     """A share of the items is hidden from all training; they get identifiers from their text alone.
 
-    base: the pipeline on the whole data set. Tokenizers are fitted on the items of the training
-    part and then encode
-    the others: the cold ones, and the few that nobody happens to have in training. `evaluation`
-    reports them as "R@10 unseen", with the number of cases.
-    cold: int64, the hidden items. unseen: int64, all that training never meets.
+    Tokenizers are fitted on the items of the training part and then encode the others: the cold
+    ones, and the few that no user has in training. `evaluation` reports them as "R@10 unseen", with
+    the number of cases.
+
+    base: the pipeline on the whole data set.
+    cold: int64, the hidden items.
+    unseen: int64, all that training never meets.
     """
 
     def __init__(self, base: Pipeline, share: float):
@@ -143,7 +142,7 @@ class ColdStart(OwnPipeline):
     def _model(self, name: str) -> Artefact | None:
         if find_system(name).titles:
             raise LetterError(
-                f"{name}: learns from the titles of all items, so none of them can be hidden from it"
+                f"{name}: learns from the titles of all items, so none can be hidden from it"
             )
         return super()._model(name)
 
