@@ -13,7 +13,7 @@ from benchmarks.beauty import Beauty
 from benchmarks.common import Row, Settings, alternate, named, timed
 from letterlib.text import embed_texts
 from letterlib.tokenizer import letter as our_letter
-from letterlib.tokenizer.item_vectors import standardize, to_unit_mean_norm
+from letterlib.tokenizer.letter import standardize, to_unit_mean_norm
 from letterlib.train import resolve_device, resolve_dtype, train
 
 ALPHA, BETA = 0.1, 1e-4

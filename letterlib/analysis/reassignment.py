@@ -10,7 +10,7 @@ import torch
 from letterlib.errors import LetterError
 from letterlib.tokenizer.letter import LetterTokenizer
 from letterlib.tokenizer.losses import reconstruction_loss
-from letterlib.tokenizer.residual_quantizer import residual_quantize
+from letterlib.tokenizer.rqvae import residual_quantize
 
 
 @dataclass(frozen=True)

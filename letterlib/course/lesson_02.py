@@ -20,7 +20,7 @@ from letterlib.course.gradients_02 import (
 )
 from letterlib.course.returned import several
 from letterlib.course.values import tenths
-from letterlib.tokenizer import residual_quantizer
+from letterlib.tokenizer import rqvae
 
 CLEAR = 0.02  # least difference of squared distance between the nearest code and the next
 
@@ -111,7 +111,7 @@ def residual_quantize(answer: Any, case: Case) -> None:
     z, codebooks = case["z"], case["codebooks"]
     returned = call(answer, case)
     returned = several(returned, ["codes", "quantised"], case)
-    codes, quantised = residual_quantizer.residual_quantize(z, codebooks)
+    codes, quantised = rqvae.residual_quantize(z, codebooks)
     causes = [
         (
             codes.T,
@@ -193,7 +193,7 @@ def _wrong_residuals(z: Tensor, codebooks: Sequence[Tensor]) -> Iterator[tuple[T
         torch.stack(codes, dim=1),
         "the sum so far taken from the residual; earlier vectors are out of it already.",
     )
-    codes, _ = residual_quantizer.residual_quantize(z, [codebooks[0]] * len(codebooks))
+    codes, _ = rqvae.residual_quantize(z, [codebooks[0]] * len(codebooks))
     yield codes, "the first codebook at every level; each level has its own."
 
 

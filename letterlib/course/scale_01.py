@@ -8,7 +8,7 @@ from torch import Generator
 
 from letterlib.course.checks import Case, call, compare
 from letterlib.course.values import tenths
-from letterlib.tokenizer.item_vectors import standardize
+from letterlib.tokenizer.letter import standardize
 
 
 def standardize_cases(generator: Generator) -> list[Case]:

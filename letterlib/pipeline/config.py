@@ -26,8 +26,9 @@ from letterlib.hub import check_model
 from letterlib.pipeline.profiles import PROFILES, TUNED
 from letterlib.store import read_json
 from letterlib.text import MINILM
-from letterlib.tokenizer.clustering import check_codes, check_groups
-from letterlib.tokenizer.config import CODE_DIM, TokenizerConfig
+from letterlib.tokenizer.grouping import check_groups
+from letterlib.tokenizer.letter import CODE_DIM, TokenizerConfig
+from letterlib.tokenizer.rqvae import check_codes
 from letterlib.train import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

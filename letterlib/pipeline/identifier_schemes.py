@@ -11,13 +11,14 @@ from letterlib.errors import Unavailable
 from letterlib.generators.language_model import check_titles
 from letterlib.pipeline.config import RunConfig
 from letterlib.text import ItemEmbeddings
-from letterlib.tokenizer.category_identifiers import category_identifiers
-from letterlib.tokenizer.cooccurrence_identifiers import cooccurrence_identifiers
-from letterlib.tokenizer.identifiers import RUNNING, Identifiers
-from letterlib.tokenizer.title_identifiers import title_identifiers
-from letterlib.tokenizer.untrained_identifiers import (
+from letterlib.tokenizer.identifiers import Identifiers
+from letterlib.tokenizer.other_identifiers import (
+    RUNNING,
+    category_identifiers,
+    cooccurrence_identifiers,
     random_identifiers,
     residual_kmeans_identifiers,
+    title_identifiers,
 )
 
 

@@ -21,8 +21,7 @@ from letterlib.pipeline.systems import find_system
 from letterlib.store import digest
 from letterlib.text import ItemEmbeddings
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.letter import LetterTokenizer
-from letterlib.tokenizer.unseen_items import identifiers_with_unseen
+from letterlib.tokenizer.letter import LetterTokenizer, identifiers_with_unseen
 
 
 class OwnPipeline(Pipeline):

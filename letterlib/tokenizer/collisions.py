@@ -10,18 +10,20 @@ import numpy as np
 from letterlib.tokenizer.identifiers import Identifiers
 
 EPSILON, ITERATIONS, ROUNDS = 0.003, 50, 20
-AT_ONCE = 256  # groups: more would not fit in the caches
+AT_ONCE = 256
+"""Groups that are repaired together; more would not fit in the caches."""
 
 
 @dataclass(frozen=True)
 class CollisionReport:
     """Before and after the repair.
 
-    colliding: items that share their identifier. rate: 1 - distinct identifiers / items.
-    moved: items whose last code changed. rounds: rounds that were run.
-    distance_before, distance_after: squared Euclidean distance between a moved item's last residual
-    and its code,
-        in the units of the codebook, mean over the moved items; what uniqueness costs.
+    colliding: items that share their identifier.
+    rate: 1 - distinct identifiers / items.
+    moved: items whose last code changed.
+    rounds: how many were run.
+    distance: squared Euclidean distance between a moved item's last residual and its code, mean
+        over the moved items, in the units of the codebook. It is what uniqueness costs.
     """
 
     colliding_before: int
@@ -50,10 +52,10 @@ def sinkhorn(
 ) -> np.ndarray:
     """Share rows out over codes so that every code receives the same total.
 
-    distances: float [..., rows, codes], cost of giving a row to a code. Returns Q of the same
-    shape: exp(-distances / epsilon) with rows and columns scaled in turn. Each column sums to rows
-    / codes exactly, each row to 1 in the limit of many iterations. Sinkhorn and Knopp 1967; Cuturi
-    2013.
+    distances: float [..., rows, codes], the cost of giving a row to a code.
+    Returns Q of the same shape: exp(-distances / epsilon) with rows and columns scaled in turn.
+    Each column sums to rows / codes exactly, each row to 1 in the limit of many iterations.
+    Sinkhorn and Knopp 1967; Cuturi 2013.
     """
     log_q = -np.asarray(distances, dtype=np.float64) / epsilon
     n_rows, n_codes = log_q.shape[-2:]
@@ -65,9 +67,7 @@ def sinkhorn(
 
 
 def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
-    """scipy's, without its checks, which cost several times the arithmetic on arrays as small as
-    these.
-    """
+    """scipy's, without its checks, which cost several times the arithmetic on small arrays."""
     highest = x.max(axis=axis, keepdims=True)
     return highest + np.log(np.exp(x - highest).sum(axis=axis, keepdims=True))
 
@@ -75,15 +75,17 @@ def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
 def repair_collisions(
     identifiers: Identifiers, residuals: np.ndarray, codebook: np.ndarray, rounds: int = ROUNDS
 ) -> tuple[Identifiers, CollisionReport]:
-    """Give the items of every shared identifier new last codes, round by round, until none is
-    shared.
+    """Give the items of shared identifiers new last codes, in rounds, until none is shared.
 
-    residuals: float [n_items, dim], what the last level codes; codebook: [n_codes, dim], the last
-    level's. Items with equal residuals, but for rounding, cannot be told apart and go on sharing; a
-    group of these alone keeps its code. A new code may meet another item's, so the round with the
-    fewest sharing items is the one that is kept. With two or three rows the balance gives each a
-    half or a third of the codes, dozens of them whole; of these equal shares argmax takes the
-    first, however far it lies: the report has the distances.
+    residuals: float [n_items, dim], what the last level codes.
+    codebook: float [n_codes, dim], the last level's.
+    Returns the identifiers of the round that leaves the fewest items sharing (a new code may meet
+    another item's), and a report.
+
+    Items with equal residuals, but for rounding, cannot be told apart and go on sharing; a group of
+    these alone keeps its code. Two or three rows get a half or a third of the codes each, dozens of
+    them whole; of these equal shares argmax takes the first, however far it lies. The report has
+    the distances.
     """
     residuals, codebook = residuals.astype(np.float64), codebook.astype(np.float64)
     # A product in float32 may give equal rows of a table sums that differ in their last bits.
@@ -109,9 +111,7 @@ def repair_collisions(
 
 
 def _groups_by_size(identifiers: Identifiers) -> list[np.ndarray]:
-    """The items of every shared identifier, groups of equal size stacked: arrays [at most AT_ONCE,
-    size].
-    """
+    """The items of every shared identifier, those of equal size stacked: [up to AT_ONCE, size]."""
     group = identifiers.identifier_of_item
     sizes = np.bincount(group)
     order = np.argsort(group, kind="stable")
@@ -138,10 +138,10 @@ def _report(
 ) -> CollisionReport:
     moved = np.flatnonzero(before.codes[:, -1] != after.codes[:, -1])
     cost = [
-        float(np.square(residuals[moved] - codebook[one.codes[moved, -1]]).sum(-1).mean())
+        float(np.square(residuals[moved] - codebook[state.codes[moved, -1]]).sum(-1).mean())
         if len(moved)
         else 0.0
-        for one in (before, after)
+        for state in (before, after)
     ]
     return CollisionReport(
         before.n_colliding,

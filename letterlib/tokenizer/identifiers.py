@@ -9,21 +9,11 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from letterlib.data.flat_arrays import places_within, read_only
+from letterlib.data.flat_arrays import read_only
 from letterlib.errors import LetterError
 from letterlib.store import read_json, write_text
 
 _TOKEN = re.compile(r"<([a-z])_(0|[1-9][0-9]{0,8})>")
-RUNNING = 256
-"""Codes of a level that holds a running number, as many as a level of the paper's identifiers has.
-"""
-
-MOST_CODES = 2**18
-"""Codes of a level that a file may name whatever its number of items. Every code up to the largest
-gets a token, used or not. No more codes are in use than there are items, and codes that are taken
-from elsewhere are few: a codebook has hundreds or thousands, and the largest vocabularies of
-language models have a quarter of a million word pieces.
-"""
 
 
 def token(level: int, code: int) -> str:
@@ -35,11 +25,10 @@ def token(level: int, code: int) -> str:
 class Identifiers:
     """One sequence of L codes per item.
 
-    codes: int64 [n_items, L], row = item id, to be read only.
+    codes: int64 [n_items, L], row = item id; read-only, because what is derived is kept.
     level_sizes: how many codes each level has, in use or not.
     shared_vocabulary: whether code c is the same token at every level, as a word is the same word
-    at every place of
-        a title; the levels then have the same size. An `<Name>.index.json` does not say it.
+        at every place of a title. The levels then have the same size. Files do not record it.
     """
 
     codes: np.ndarray
@@ -50,29 +39,25 @@ class Identifiers:
         codes = np.asarray(self.codes)
         if codes.ndim != 2 or codes.dtype.kind not in "iu" or not codes.size:
             raise LetterError(
-                f"identifiers: codes must be integers [n_items, L] of one item or more, not {codes.dtype} {codes.shape}"
+                "identifiers: codes must be integers [n_items, L] of one item or more, "
+                f"not {codes.dtype} {codes.shape}"
             )
-        sizes = tuple(int(size) for size in self.level_sizes)
-        n_levels = codes.shape[1]
-        if len(sizes) != n_levels:
+        codes, sizes = codes.astype(np.int64), tuple(int(size) for size in self.level_sizes)
+        if len(sizes) != codes.shape[1] or len(sizes) > len(ascii_lowercase):
             raise LetterError(
-                f"identifiers: {n_levels} levels of codes, but {len(sizes)} sizes; give one per level"
-            )
-        if n_levels > len(ascii_lowercase):
-            raise LetterError(
-                f"identifiers: {n_levels} levels, but tokens have letters for 26 only"
+                f"identifiers: {codes.shape[1]} levels of codes, but {len(sizes)} level sizes; "
+                "give one per level, for at most 26 levels"
             )
         if self.shared_vocabulary and len(set(sizes)) > 1:
             raise LetterError(
                 f"identifiers: levels that share a vocabulary have the same size, not {sizes}"
             )
-        codes = codes.astype(np.int64)
         wrong = np.argwhere((codes < 0) | (codes >= np.array(sizes)))
         if len(wrong):
             item, level = wrong[0]
             raise LetterError(
-                f"identifiers, item {item}, level {level + 1} ({ascii_lowercase[level]}): code {codes[item, level]} "
-                f"is out of range, this level has codes 0-{sizes[level] - 1}; "
+                f"identifiers, item {item}, level {level + 1} ({ascii_lowercase[level]}): code "
+                f"{codes[item, level]} is out of range, this level has codes 0-{sizes[level] - 1}; "
                 "check the file, or the number of codes per level"
             )
         object.__setattr__(self, "codes", read_only(codes))
@@ -105,9 +90,7 @@ class Identifiers:
 
     @property
     def identifier_of_item(self) -> np.ndarray:
-        """Which row of `distinct` each item has: int64 [n_items]. Equal numbers mean a shared
-        identifier.
-        """
+        """Which row of `distinct` each item has: int64 [n_items]."""
         return self._unique[1]
 
     @property
@@ -131,38 +114,10 @@ class Identifiers:
         used = (len(np.unique(column)) for column in self.codes.T)
         return tuple(size - n for size, n in zip(self.level_sizes, used, strict=True))
 
-    @classmethod
-    def numbered(cls, paths: np.ndarray) -> "Identifiers":
-        """Identifiers of items that stand at the ends of paths in a tree: the path, then a running
-        number.
-
-        paths: int64 [n_items, D], codes from 1; 0 says "no further step" and fills a path that ends
-        early. So all
-            identifiers have the same length, and none can be the beginning of another. Without the
-            filling, item 2 of path (1) would be 1, 2 and item 3 of path (1, 2) would be 1, 2, 3:
-            having written 1, 2, a search could not know whether it is done, and a trie would have
-            an item at an inner node.
-        The items of a path are numbered in the order of their ids. The number is one level, or as
-        many levels of at most 256 codes as the largest path asks for, so that no level is huge. No
-        two items share an identifier.
-        """
-        group = np.unique(paths, axis=0, return_inverse=True)[1].reshape(-1)
-        sizes = np.bincount(group)
-        number = np.empty(len(paths), dtype=np.int64)
-        number[np.argsort(group, kind="stable")] = places_within(sizes)
-        n_digits = 1
-        while RUNNING**n_digits < sizes.max():
-            n_digits += 1
-        digits = number[:, None] // RUNNING ** np.arange(n_digits)[::-1] % RUNNING
-        codes = np.concatenate([paths, digits], axis=1)
-        return cls(codes, tuple(codes.max(axis=0) + 1))
-
     def save(self, path: str | Path) -> None:
-        """Write `<Name>.index.json`, the authors' table without the spaces of their files:
-        {"0":["<a_183>",...],...}.
+        """Write `<Name>.index.json`, the authors' table: {"0":["<a_183>",...],...}.
 
-        It has the codes alone: not the sizes of levels, which `load` is told, nor whether they
-        share a vocabulary.
+        It has the codes alone: neither the sizes of the levels nor whether they share a vocabulary.
         """
         table = {str(item): self.tokens(item) for item in range(self.n_items)}
         write_text(path, json.dumps(table, separators=(",", ":")))
@@ -176,9 +131,8 @@ class Identifiers:
     ) -> "Identifiers":
         """Read an `<Name>.index.json`.
 
-        n_items: how many items the catalogue has; a table of another length is an error.
-        level_sizes: the file does not say them; without them each level is as large as its highest
-        code asks.
+        n_items: how many items the catalogue has; a table of another length is a LetterError.
+        level_sizes: of the levels; by default each is as large as its highest code needs.
         """
         table = read_json(path)
         if not isinstance(table, dict) or not table:
@@ -190,56 +144,33 @@ class Identifiers:
                 f"{path}: {len(table):,} identifiers, but the catalogue has {n_items:,} items; "
                 "use the identifiers that were made for this data set"
             )
-        missing = next((i for i in range(len(table)) if str(i) not in table), None)
-        if missing is not None:
-            raise LetterError(
-                f'{path}: item "{missing}" is missing; ids must be 0-{len(table) - 1} without gaps'
-            )
-        codes = [_parse(path, item, table[str(item)]) for item in range(len(table))]
-        ragged = next((i for i, row in enumerate(codes) if len(row) != len(codes[0])), None)
-        if ragged is not None:
-            raise LetterError(
-                f'{path}, item "{ragged}": {len(codes[ragged])} codes, but item "0" has {len(codes[0])}; '
-                "all identifiers must have the same length"
-            )
-        array = np.array(codes, dtype=np.int64)
-        if level_sizes is None:
-            _check_codes(path, array)
-        sizes = (
-            level_sizes
-            if level_sizes is not None
-            else tuple(int(top) + 1 for top in array.max(axis=0))
-        )
+        rows = []
+        for item in map(str, range(len(table))):
+            if item not in table:
+                raise LetterError(
+                    f'{path}: item "{item}" is missing; ids must be 0-{len(table) - 1} without gaps'
+                )
+            rows.append(_codes_of(table[item], f'{path}, item "{item}"'))
+            if len(rows[-1]) != len(rows[0]):
+                raise LetterError(
+                    f'{path}, item "{item}": {len(rows[-1])} codes, but item "0" has '
+                    f"{len(rows[0])}; all identifiers must have the same length"
+                )
+        codes = np.array(rows, dtype=np.int64)
         try:
-            return cls(array, sizes)
+            return cls(codes, tuple(codes.max(axis=0) + 1) if level_sizes is None else level_sizes)
         except LetterError as error:
             raise LetterError(f"{path}: {error}") from error
 
 
-def _parse(path: str | Path, item: int, tokens: object) -> list[int]:
+def _codes_of(tokens: object, where: str) -> list[int]:
+    """The codes of ["<a_12>", "<b_250>", ...], whose letters must be a, b, c, ... in order."""
     if not isinstance(tokens, list) or not 1 <= len(tokens) <= len(ascii_lowercase):
-        raise LetterError(f'{path}, item "{item}": expected a list of 1-26 tokens such as "<a_12>"')
-    row = []
-    for level, text in enumerate(tokens):
-        match = _TOKEN.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
+        raise LetterError(f'{where}: expected a list of 1-26 tokens such as "<a_12>"')
+    matches = [_TOKEN.fullmatch(str(text)) for text in tokens]
+    for letter, text, match in zip(ascii_lowercase, tokens, matches, strict=False):
+        if match is None or match[1] != letter:
             raise LetterError(
-                f'{path}, item "{item}": {json.dumps(text)} is not a token such as "<a_12>"'
+                f'{where}: expected a token such as "<{letter}_12>" in place of {json.dumps(text)}'
             )
-        if match[1] != ascii_lowercase[level]:
-            raise LetterError(
-                f'{path}, item "{item}": token {level + 1} is "{text}", but its letter must be '
-                f'"{ascii_lowercase[level]}"; levels must stand in order'
-            )
-        row.append(int(match[2]))
-    return row
-
-
-def _check_codes(path: str | Path, codes: np.ndarray) -> None:
-    """LetterError for codes [n_items, L] so large that the tokens up to them would fill the memory."""
-    item, level = np.unravel_index(codes.argmax(), codes.shape)
-    if (top := int(codes[item, level])) >= max(MOST_CODES, len(codes)):
-        raise LetterError(
-            f'{path}, item "{item}": with "{token(level, top)}" this level would have {top + 1:,} tokens, for '
-            f"{len(codes):,} items; number the codes of each level from 0 without large gaps"
-        )
+    return [int(match[2]) for match in matches]

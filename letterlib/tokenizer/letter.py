@@ -1,42 +1,124 @@
-"""LETTER's tokenizer: semantic and collaborative item vectors in, `Identifiers` out."""
+"""LETTER's tokenizer: text and collaborative vectors of items in, one identifier per item out.
+
+An RQ-VAE (`rqvae.py`) is trained with three regularizers (LETTER, Wang et al. 2024, section 3.1):
+
+    L = L_Sem + alpha L_CF + beta L_Div,   L_Sem = L_Recon + L_RQ-VAE
+
+`LetterTokenizer.training_losses` computes them in this order; `losses.py` has a function for each.
+After training, items that share all codes get other last codes (`collisions.py`).
+"""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from operator import index
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from letterlib.checkpoint import strip_prefix
+from letterlib.checkpoint import TrainingLog, strip_prefix
 from letterlib.distributed import broadcast, share, weighed
 from letterlib.errors import Learned, LetterError
 from letterlib.saved_model import load_model, save_model
 from letterlib.store import digest
 from letterlib.tokenizer import losses
-from letterlib.tokenizer.clustering import constrained_kmeans_groups
 from letterlib.tokenizer.collisions import CollisionReport, repair_collisions
-from letterlib.tokenizer.config import CODE_DIM, TokenizerConfig, TokenizerReport
+from letterlib.tokenizer.grouping import constrained_kmeans_groups
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.item_vectors import Standardization, check_item_vectors, to_unit_mean_norm
-from letterlib.tokenizer.rqvae import RQVAE
-from letterlib.train import TrainingLog, epoch_seed, resolve_device, resolve_dtype, seeded, train
-
-VALIDATIONS = (
-    40  # in its second half a run looks at its collision rate, every epochs // VALIDATIONS epochs
+from letterlib.tokenizer.rqvae import RQVAE, StraightThrough
+from letterlib.train import (
+    Dtype,
+    Settings,
+    WeightDecay,
+    epoch_seed,
+    resolve_device,
+    resolve_dtype,
+    seeded,
+    train,
 )
+
+CODE_DIM = 32
+"""Dimensions of a code vector, and so of the collaborative vectors."""
+
+VALIDATIONS = 40
+"""A run looks at its collision rate every epochs // VALIDATIONS epochs of its second half."""
+
+
+class TokenizerConfig(Settings):
+    """Defaults are the paper's (section 4.1). alpha = beta = 0 is TIGER's RQ-VAE tokenizer."""
+
+    alpha: float = Field(0.02, ge=0, description="weight of the collaborative loss")
+    beta: float = Field(1e-4, ge=0, description="weight of the diversity loss")
+    mu: float = Field(0.25, ge=0, description="weight of the commitment term")
+    n_levels: int = Field(4, ge=1, le=26, description="codes per identifier")
+    n_codes: int = Field(256, ge=4, description="codes per level")
+    hidden: tuple[PositiveInt, ...] = Field(
+        (2048, 1024, 512, 256, 128, 64), description="encoder widths"
+    )
+    n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
+    straight_through: StraightThrough = Field(
+        "final", description="or per-level; where gradients pass the codes"
+    )
+    epochs: int = Field(20_000, ge=1, description="passes over the items")
+    batch_size: int = Field(1024, ge=2, description="items per step")
+    learning_rate: float = Field(1e-3, gt=0, description="of AdamW, the same throughout")
+    weight_decay: WeightDecay = 1e-4
+    dtype: Dtype = "auto"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step reads.
+
+    semantic: float [n, d], standardised text vectors of the step's items.
+    collaborative: float [batch, 32], or None; L_CF tells an item from all others of the batch.
+    own: int64 [n], the row of `collaborative` of each item. One process has n = batch and own =
+        0..n-1; several have a share of the items each.
+    groups: int64 [n_codes] per level, the group of each code; empty without L_Div.
+    draws: float [n] per level, uniform numbers that choose the positives of L_Div.
+    """
+
+    semantic: Tensor
+    collaborative: Tensor | None
+    own: Tensor
+    groups: list[Tensor]
+    draws: list[Tensor]
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """How a fit went.
+
+    log: every loss per epoch. A validation's score is (distinct identifiers - L_Recon, at most 1)
+        / items: fewest collisions first, and among equals the better reconstruction.
+    dead_codes: codes per level that no item has, after the repair.
+    collisions: before and after the repair.
+    reconstruction_error: L_Recon on the catalogue from the first 1, 2, ..., L codes, before the
+        repair. The input has variance 1, so it is the share of variance left unexplained.
+    """
+
+    log: TrainingLog
+    dead_codes: tuple[int, ...]
+    collisions: CollisionReport
+    reconstruction_error: tuple[float, ...]
 
 
 class LetterTokenizer:
-    """RQ-VAE trained with L_Recon + L_RQ-VAE + alpha L_CF + beta L_Div. LETTER section 3.1.
+    """RQ-VAE trained with L_Sem + alpha L_CF + beta L_Div. LETTER section 3.1.
 
-    checkpoint: where an interrupted `fit` goes on from; the caller removes it.
+    config: or its fields as keywords, `LetterTokenizer(alpha=0.1)`.
+    seed: of weights, batches, groups and positives.
+    device: auto, cpu, cuda or cuda:NUMBER.
+    checkpoint: a file from which an interrupted `fit` resumes; the caller removes it.
+
+    After `fit`: `identifiers()`, `report`, and `standardize`, which scales text vectors as those
+    that `fit` got.
     """
 
-    standardize: Standardization = Learned()
-    """How text vectors are scaled before the encoder reads them: by the rows that `fit` got."""
+    standardize: "Standardization" = Learned()
     _module: RQVAE = Learned()
     _codes: np.ndarray = Learned()
     _identifiers: Identifiers = Learned()
@@ -44,38 +126,39 @@ class LetterTokenizer:
 
     def __init__(
         self,
-        config: TokenizerConfig,
-        seed: int,
+        config: TokenizerConfig | None = None,
+        seed: int = 0,
         device: str = "auto",
         checkpoint: Path | None = None,
+        **settings: Any,
     ) -> None:
-        self.config, self.seed, self.checkpoint = config, index(seed), checkpoint
+        self.config = TokenizerConfig.resolve(config, settings)
+        self.seed, self.checkpoint = index(seed), checkpoint
         self._device = resolve_device(device)
 
     def fit(self, semantic: np.ndarray, collaborative: np.ndarray | None = None) -> Self:
         """Learn the codes of a catalogue.
 
-        semantic: float [n_items, d]; collaborative: float [n_items, 32], needed where alpha > 0.
+        semantic: float [n_items, d], text vectors, row = item id.
+        collaborative: float [n_items, 32], item vectors of a recommender; needed if alpha > 0.
         """
         semantic = np.asarray(semantic)
-        collaborative = None if collaborative is None else np.asarray(collaborative)
-        if self.config.alpha and collaborative is None:
+        check_rows("semantic embeddings", semantic)
+        standardization = Standardization.of(semantic)
+        x, cf = torch.from_numpy(standardization(semantic)).to(self._device), None
+        if collaborative is not None:
+            collaborative = np.asarray(collaborative)
+            _check_collaborative(collaborative, len(semantic))
+            cf = torch.from_numpy(to_unit_mean_norm(collaborative)).to(self._device)
+        elif self.config.alpha:
             raise LetterError(
                 "alpha > 0 needs collaborative embeddings; give them, or set alpha to 0"
             )
-        check_item_vectors(semantic, collaborative, CODE_DIM)
-        standardization = Standardization.of(semantic)
-        x = torch.from_numpy(standardization(semantic)).to(self._device)
-        cf = (
-            None
-            if collaborative is None
-            else torch.from_numpy(to_unit_mean_norm(collaborative)).to(self._device)
-        )
         module = self._new_module(x.shape[1])
         module.initialise_codebooks(x, self.seed)
         log = self._train(module, x, cf)
         module = module.to(self._device).eval()
-        codes, residuals = (one.cpu().numpy() for one in module.encode(x))
+        codes, residuals = (found.cpu().numpy() for found in module.encode(x))
         before = Identifiers(codes, (self.config.n_codes,) * self.config.n_levels)
         identifiers, collisions = repair_collisions(
             before, residuals, module.codebooks[-1].detach().cpu().numpy()
@@ -83,10 +166,115 @@ class LetterTokenizer:
         report = TokenizerReport(
             log, identifiers.dead_codes, collisions, _reconstruction_error(module, x)
         )
-        # All at once: whoever is interrupted keeps what an earlier fit learnt, whole.
+        # Set together at the end: an interrupted second fit keeps the first one whole.
         self._module, self.standardize, self._codes = module, standardization, codes
         self._identifiers, self.report = identifiers, report
         return self
+
+    def training_losses(self, module: RQVAE, batch: Batch) -> dict[str, Tensor]:
+        """The losses of one training step: `loss`, which is minimised, and its parts.
+
+        A loss of your own is computed after L_Div and added to the total (docs/architecture.md).
+        """
+        config, out = self.config, module(batch.semantic)
+
+        # L_Sem = L_Recon + L_RQ-VAE
+        parts = {
+            "reconstruction": losses.reconstruction_loss(out.reconstruction, batch.semantic),
+            "rq": losses.rq_loss(out.residuals, out.vectors, config.mu),
+        }
+
+        # L_CF: z^ of an item nearest to its own collaborative vector. With alpha = 0 it is logged,
+        # so that variants can be compared, and not minimised.
+        if batch.collaborative is not None:
+            with torch.set_grad_enabled(config.alpha > 0):
+                parts["collaborative"] = losses.collaborative_loss(
+                    out.quantised, batch.collaborative, batch.own
+                )
+
+        # L_Div: every item's code vector nearer to another one of its group than to the rest.
+        if config.beta:
+            positives = [
+                losses.sample_positives(codes, groups, draws)
+                for codes, groups, draws in zip(out.codes.T, batch.groups, batch.draws, strict=True)
+            ]
+            parts["diversity"] = losses.diversity_loss(
+                out.codes, torch.stack(positives, dim=1), list(module.codebooks)
+            )
+
+        # L = L_Sem + alpha L_CF + beta L_Div
+        total = losses.letter_loss(
+            parts["reconstruction"],
+            parts["rq"],
+            parts["collaborative"] if config.alpha else 0.0,
+            parts.get("diversity", 0.0),
+            config.alpha,
+            config.beta,
+        )
+        return {"loss": total, **parts}
+
+    def _train(self, module: RQVAE, x: Tensor, cf: Tensor | None) -> TrainingLog:
+        """Train `module`; its best epoch is that with the fewest collisions.
+
+        x: float [n_items, d], standardised; cf: float [n_items, 32], or None.
+        """
+        config, groups = self.config, []
+        # The numbers that choose positives have a generator to themselves, so that several
+        # processes, whose dropout differs, draw the same ones.
+        generator = torch.Generator(x.device)
+
+        def start_epoch(epoch: int) -> None:
+            generator.manual_seed(epoch_seed(self.seed, epoch))
+            if config.beta:
+                grouped = broadcast(lambda: self._groups(module, epoch))
+                groups[:] = [torch.from_numpy(group).to(x.device) for group in grouped]
+
+        def batches(random: np.random.Generator) -> Iterator[Batch]:
+            order = torch.from_numpy(random.permutation(len(x))).to(x.device)
+            for rows in order.split(config.batch_size):
+                own = share(torch.arange(len(rows), device=x.device))
+                draws = [
+                    torch.rand(len(rows), generator=generator, device=x.device)[own] for _ in groups
+                ]
+                yield Batch(x[rows[own]], None if cf is None else cf[rows], own, groups, draws)
+
+        def loss(module: RQVAE, batch: Batch) -> dict[str, Tensor]:
+            return weighed(self.training_losses(module, batch), len(batch.own))
+
+        def validate() -> float:
+            codes, _ = module.encode(x)
+            decoded = module.decoder(module.vectors_of(codes, config.n_levels))
+            error = float(losses.reconstruction_loss(decoded, x))  # weighs less than one collision
+            return (len(torch.unique(codes, dim=0)) - min(error, 1.0)) / len(codes)
+
+        return train(
+            module,
+            batches,
+            loss,
+            epochs=config.epochs,
+            steps_per_epoch=-(-len(x) // config.batch_size),
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            seed=self.seed,
+            what="tokenizer",
+            config=config,
+            data=digest(*(given.cpu().numpy() for given in (x, cf) if given is not None)),
+            start_epoch=start_epoch,
+            checkpoint=self.checkpoint,
+            # In the second half alone: an untrained encoder scatters items, so its codes collide
+            # little without being good.
+            validate=validate,
+            validate_every=max(1, config.epochs // VALIDATIONS),
+            validate_from=config.epochs // 2,
+        )
+
+    def _groups(self, module: RQVAE, epoch: int) -> list[np.ndarray]:
+        """The groups of every level's codes; they depend on seed, epoch and codebooks alone."""
+        seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(self.config.n_levels)
+        return [
+            constrained_kmeans_groups(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
+            for book, seed in zip(module.codebooks, seeds, strict=True)
+        ]
 
     def _new_module(self, input_dim: int) -> RQVAE:
         config = self.config
@@ -102,114 +290,7 @@ class LetterTokenizer:
             )
         return module.to(self._device)
 
-    def _train(self, module: RQVAE, x: Tensor, cf: Tensor | None) -> TrainingLog:
-        config, groups = self.config, []
-        draws = torch.Generator(
-            module.codebooks[0].device
-        )  # its own: all processes draw the same positives
-
-        def batches(generator: np.random.Generator) -> Iterator[Tensor]:
-            yield from (
-                torch.from_numpy(generator.permutation(len(x)))
-                .to(x.device)
-                .split(config.batch_size)
-            )
-
-        def regroup(epoch: int) -> None:
-            draws.manual_seed(epoch_seed(self.seed, epoch))
-            if config.beta:
-                grouped = broadcast(lambda: self._groups(module, epoch))
-                groups[:] = [
-                    torch.from_numpy(one).to(module.codebooks[0].device) for one in grouped
-                ]
-
-        def loss(module: RQVAE, rows: Tensor) -> dict[str, Tensor]:
-            return self._losses(module, groups, draws, x[rows], None if cf is None else cf[rows])
-
-        def validate() -> float:
-            codes, _ = module.encode(x)
-            decoded = module.decoder(module.vectors_of(codes, config.n_levels))
-            error = float(
-                losses.reconstruction_loss(decoded, x)
-            )  # at most 1 counts, the weight of an item
-            return (len(torch.unique(codes, dim=0)) - min(error, 1.0)) / len(codes)
-
-        return train(
-            module,
-            batches,
-            loss,
-            epochs=config.epochs,
-            steps_per_epoch=-(-len(x) // config.batch_size),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            seed=self.seed,
-            what="tokenizer",
-            config=config,
-            data=digest(*(one.cpu().numpy() for one in (x, cf) if one is not None)),
-            start_epoch=regroup,
-            checkpoint=self.checkpoint,
-            # Early codes collide little because an untrained encoder scatters items: they do not
-            # compete.
-            validate=validate,
-            validate_every=max(1, config.epochs // VALIDATIONS),
-            validate_from=config.epochs // 2,
-        )
-
-    def _groups(self, module: RQVAE, epoch: int) -> list[np.ndarray]:
-        """The groups of every level's codes for one epoch; they depend on (seed, epoch) and the
-        codebooks alone.
-        """
-        seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(self.config.n_levels)
-        return [
-            constrained_kmeans_groups(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
-            for book, seed in zip(module.codebooks, seeds, strict=True)
-        ]
-
-    def _losses(
-        self,
-        module: RQVAE,
-        groups: list[Tensor],
-        draws: torch.Generator,
-        x: Tensor,
-        cf: Tensor | None,
-    ) -> dict[str, Tensor]:
-        """The losses of this process's share of a batch.
-
-        groups: of every level's codes; draws: chooses among them. x [batch, d] and cf [batch, 32]
-        are all of the batch, since L_CF tells an item apart from every other one, whichever process
-        has that.
-        """
-        config, batch = self.config, len(x)
-        own, x = share(torch.arange(batch, device=x.device)), share(x)
-        out = module(x)
-        parts = {
-            "reconstruction": losses.reconstruction_loss(out.reconstruction, x),
-            "rq": losses.rq_loss(out.residuals, out.vectors, config.mu),
-        }
-        if cf is not None:
-            # Logged wherever vectors are given, so that arms can be compared; without alpha it is
-            # not minimised.
-            with torch.set_grad_enabled(config.alpha > 0):
-                parts["collaborative"] = losses.collaborative_loss(out.quantised, cf, own)
-        if config.beta:
-            numbers = [torch.rand(batch, generator=draws, device=x.device)[own] for _ in groups]
-            drawn = [
-                losses.sample_positives(*one)
-                for one in zip(out.codes.T, groups, numbers, strict=True)
-            ]
-            parts["diversity"] = losses.diversity_loss(
-                out.codes, torch.stack(drawn, dim=1), list(module.codebooks)
-            )
-        parts = weighed(parts, len(own))
-        total = losses.letter_loss(
-            parts["reconstruction"],
-            parts["rq"],
-            parts["collaborative"] if config.alpha else 0.0,
-            parts.get("diversity", 0.0),
-            config.alpha,
-            config.beta,
-        )
-        return {"loss": total, **parts}
+    # What a fitted tokenizer answers
 
     def identifiers(self) -> Identifiers:
         """One identifier per item, after the repair of collisions."""
@@ -219,50 +300,39 @@ class LetterTokenizer:
         """The codes that the model itself chose: int64 [n_items, L]."""
         return self._codes.copy()
 
+    def codebooks(self) -> list[np.ndarray]:
+        """The code vectors of every level: float32 [n_codes, 32] each."""
+        return [book.detach().cpu().numpy().copy() for book in self._module.codebooks]
+
     def quantised(self) -> np.ndarray:
-        """z^ of every item, from the codes that the model chose (before the repair): float32
-        [n_items, 32].
-        """
+        """z^ of every item, from the codes before the repair: float32 [n_items, 32]."""
         codes = torch.from_numpy(self._codes).to(self._device)
         return self._module.vectors_of(codes, self.config.n_levels).cpu().numpy()
 
     @torch.no_grad()
     def latent(self, semantic: np.ndarray) -> np.ndarray:
-        """z of any items, fitted or new, before a code is chosen: float [n, d], text vectors ->
-        float32 [n, 32].
-        """
+        """z of any items, fitted or new: text vectors float [n, d] -> float32 [n, 32]."""
         x = torch.from_numpy(self.standardize(semantic))
         return self._module.encoder(x.to(self._device)).cpu().numpy()
 
     def encode(self, semantic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes of any items, fitted or new, and what the last level had to code: int64 [n, L] and
-        float32 [n, 32].
+        """Codes of any items, fitted or new, before any repair of collisions.
 
         semantic: float [n, d], text vectors of the same encoder as those that `fit` got.
+        Returns codes int64 [n, L], and what the last level had to code, float32 [n, 32].
         """
         found = self._module.encode(torch.from_numpy(self.standardize(semantic)).to(self._device))
-        codes, residuals = (one.cpu().numpy() for one in found)
+        codes, residuals = (tensor.cpu().numpy() for tensor in found)
         return codes, residuals
 
     @torch.no_grad()
     def decoded(self, quantised: np.ndarray) -> np.ndarray:
-        """What the decoder makes of z^, in the standardised space: float32 [n_items, 32] -> float32
-        [n_items, d].
-        """
-        return (
-            self._module.decoder(
-                torch.tensor(quantised.copy(), dtype=torch.float32).to(self._device)
-            )
-            .cpu()
-            .numpy()
-        )
-
-    def codebooks(self) -> list[np.ndarray]:
-        """The code vectors of every level: float32 [n_codes, 32] each."""
-        return [book.detach().cpu().numpy().copy() for book in self._module.codebooks]
+        """s^ from z^: float32 [n, 32] -> float32 [n, d], in the standardised space."""
+        z = torch.tensor(quantised.copy(), dtype=torch.float32).to(self._device)
+        return self._module.decoder(z).cpu().numpy()
 
     def save(self, path: str | Path) -> None:
-        """One safetensors file that `load` reads: weights, codes and report."""
+        """Write one safetensors file that `load` reads: weights, codes and report."""
         tensors = {
             f"module.{name}": value.cpu() for name, value in self._module.state_dict().items()
         }
@@ -270,15 +340,15 @@ class LetterTokenizer:
         tensors["codes"] = torch.tensor(self._identifiers.codes)
         tensors["mean"] = torch.from_numpy(self.standardize.mean)
         tensors["scale"] = torch.tensor(self.standardize.scale, dtype=torch.float64)
-        report = {
-            name: value for name, value in asdict(self.report).items() if name != "log"
-        }  # which goes beside it
+        report = asdict(self.report)
+        del report["log"]  # has a place of its own in the file
         save_model(
             path, "LetterTokenizer", tensors, self.config, self.seed, self.report.log, report
         )
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
+        """Read what `save` wrote."""
         saved = load_model(path, "LetterTokenizer", TokenizerConfig)
         self, tensors, report = cls(saved.config, saved.seed, device), saved.tensors, saved.report
         state = strip_prefix("module.", tensors)
@@ -305,3 +375,109 @@ def _reconstruction_error(module: RQVAE, x: Tensor) -> tuple[float, ...]:
         float(losses.reconstruction_loss(module.decoder(module.vectors_of(codes, n)), x))
         for n in range(1, module.n_levels + 1)
     )
+
+
+def identifiers_with_unseen(
+    tokenizer: LetterTokenizer, semantic: np.ndarray, unseen: np.ndarray
+) -> Identifiers:
+    """The identifiers of a whole catalogue, of which the tokenizer has seen all items but some.
+
+    tokenizer: fitted on the rows of the seen items, in the order of their ids.
+    semantic: float [n_items, d], text vectors of all items.
+    unseen: int64 [n], ids of the others.
+
+    Seen items keep their identifiers. The text vector of an unseen item goes through encoder and
+    codebooks; no collaborative loss has seen it. If its identifier is taken, it gets the nearest
+    last code that is free, in the order of ids; if none is free, it shares.
+    """
+    semantic, unseen = np.asarray(semantic), np.unique(unseen)
+    seen, known = np.setdiff1d(np.arange(len(semantic)), unseen), tokenizer.identifiers()
+    if len(known) != len(seen):
+        raise LetterError(
+            f"the tokenizer was fitted on {len(known):,} items, but {len(seen):,} of "
+            f"{len(semantic):,} are seen; fit it on the rows of the seen items, in order of ids"
+        )
+    codes = np.empty((len(semantic), known.n_levels), dtype=np.int64)
+    codes[seen] = known.codes
+    if not len(unseen):
+        return Identifiers(codes, known.level_sizes)
+    new, residuals = tokenizer.encode(semantic[unseen])
+    taken, last_codebook = set(map(tuple, known.codes.tolist())), tokenizer.codebooks()[-1]
+    for item, own, residual in zip(unseen, new.tolist(), residuals, strict=True):
+        distances = np.square(residual - last_codebook).sum(axis=1)
+        last = (int(code) for code in np.argsort(distances, kind="stable"))
+        free = next((code for code in last if (*own[:-1], code) not in taken), own[-1])
+        codes[item] = [*own[:-1], free]
+        taken.add((*own[:-1], free))
+    return Identifiers(codes, known.level_sizes)
+
+
+# The scales of the two inputs
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Subtract the mean of each column, divide by one standard deviation of all numbers.
+
+    One deviation for all columns, because scaling each would weigh noise as much as meaning.
+    Unit-norm rows of 384 numbers as they are would make L_Recon about .0026 next to an L_CF near
+    ln 1024, and alpha would mean nothing.
+    mean: float64 [d] and scale: of the rows that the tokenizer was fitted on.
+    """
+
+    mean: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, fitted: np.ndarray) -> Self:
+        """Mean and deviation of rows float [n, d]."""
+        mean = fitted.mean(axis=0, dtype=np.float64)
+        return cls(mean, float((fitted.astype(np.float64) - mean).std()))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Scale any rows, fitted or new: float [n, d] -> float32 [n, d]."""
+        x = np.asarray(x)
+        check_rows("semantic embeddings", x)
+        if x.shape[1] != len(self.mean):
+            raise LetterError(
+                f"semantic embeddings: rows of {x.shape[1]} numbers, but the tokenizer was fitted "
+                f"on rows of {len(self.mean)}; use the same text encoder"
+            )
+        return ((x.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+
+
+def standardize(x: np.ndarray) -> np.ndarray:
+    """Rows in the `Standardization` of their own: float32, same shape."""
+    return Standardization.of(x)(x)
+
+
+def to_unit_mean_norm(x: np.ndarray) -> np.ndarray:
+    """Divide all rows by their mean Euclidean norm: float32, same shape.
+
+    The logits of L_CF are dot products, so the scale of a CF model would act as a temperature. With
+    this alpha means the same for every CF model. (The authors use SASRec's vectors as they are;
+    theirs have a mean norm of 0.78.)
+    """
+    norm = float(np.linalg.norm(x.astype(np.float64), axis=1).mean())
+    return (x / norm).astype(np.float32)
+
+
+def check_rows(what: str, x: np.ndarray) -> None:
+    """LetterError unless x is a table of finite numbers [n_items, d]; `what` is its name."""
+    if x.ndim != 2:
+        raise LetterError(f"{what}: expected numbers [n_items, dimensions], not {x.shape}")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
+        raise LetterError(
+            f"{what}: row {bad[0]} has NaN or infinite numbers ({len(bad):,} such rows); "
+            "make the embeddings again"
+        )
+
+
+def _check_collaborative(x: np.ndarray, n_items: int) -> None:
+    check_rows("collaborative embeddings", x)
+    if x.shape != (n_items, CODE_DIM):
+        raise LetterError(
+            f"collaborative embeddings: {x.shape[0]:,} rows of {x.shape[1]} numbers; expected a "
+            f"row of {CODE_DIM} for each of the {n_items:,} items that have semantic embeddings"
+        )

@@ -1,7 +1,7 @@
 """The four losses of LETTER's tokenizer (section 3.1) and their sum. Tensors in, scalar out.
 
-Every distance is a mean over rows and dimensions, as in the authors' code. The paper writes sums
-over the dimensions, and the weights alpha and beta go with the means.
+Distances are means over rows and dimensions, as in the authors' code. The paper writes sums over
+the dimensions; its weights alpha and beta go with the means.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,11 @@ def reconstruction_loss(reconstruction: Tensor, semantic: Tensor) -> Tensor:
 def rq_loss(residuals: Sequence[Tensor], vectors: Sequence[Tensor], mu: float) -> Tensor:
     """L_RQ-VAE = |sg[r_(l-1)] - e_l|^2 + mu |r_(l-1) - sg[e_l]|^2, averaged over the levels.
 
-    residuals: what each level had to code, L tensors [batch, dim]; vectors: the code vectors it
-    chose. The first term moves the codes to the residuals, the second commits the encoder to the
-    codes. Section 3.1, semantic regularization.
+    residuals: what each level had to code, L tensors [batch, dim].
+    vectors: the code vectors that it chose, L tensors [batch, dim].
+    mu: weight of the second term, which commits the encoder to the codes; the first moves the code
+        vectors to the residuals.
+    Section 3.1, semantic regularization.
     """
     per_level = [
         F.mse_loss(vector, residual.detach()) + mu * F.mse_loss(residual, vector.detach())
@@ -37,9 +39,10 @@ def collaborative_loss(
 ) -> Tensor:
     """L_CF = - mean_i log( exp<z^_i, h_i> / sum_j exp<z^_i, h_j> ), j over the batch.
 
-    quantised z^: [n, dim]; collaborative h: [batch, dim]; own: int64 [n], the row of
-    `collaborative` that is the same item as row i of `quantised`, by default row i. Where several
-    processes share a batch, n is one's part of it. Adding one vector to every h changes nothing.
+    quantised: z^ [n, dim], gradient to the encoder. collaborative: h [batch, dim].
+    own: int64 [n], the row of `collaborative` of each item; by default row i for item i. If several
+        processes share a batch, n is the part of one.
+    Adding one vector to every h changes nothing.
     Section 3.1, collaborative regularization.
     """
     own = torch.arange(len(quantised), device=quantised.device) if own is None else own
@@ -49,9 +52,8 @@ def collaborative_loss(
 def sample_positives(codes: Tensor, groups: Tensor, numbers: Tensor | None = None) -> Tensor:
     """For every code another code of its group, drawn uniformly.
 
-    codes: int64 [batch], of one level; groups: int64 [n_codes], the group of every code of that
-    level.
-    numbers: float [batch] from [0, 1), which decide; by default from torch's random generator.
+    codes: int64 [batch], of one level. groups: int64 [n_codes], the group of every code.
+    numbers: float [batch] in [0, 1), which decide; by default from torch's random generator.
     Returns int64 [batch], NO_POSITIVE where a code is alone in its group.
     """
     order = torch.argsort(groups, stable=True)  # the codes, group after group
@@ -73,16 +75,16 @@ def diversity_loss(codes: Tensor, positives: Tensor, codebooks: Sequence[Tensor]
     """L_Div = - mean_i log( exp<e_i, e_i+> / sum_(j != i) exp<e_i, e_j> ), averaged over the
     levels.
 
-    codes: int64 [batch, L], e_i the vector of an item's code; positives: int64 [batch, L] from
-    `sample_positives`, e_i+ its vector; j runs over all codes of the level but the item's own.
-    codebooks: L tensors [n_codes, dim], the only ones that get a gradient.
-    Items without a positive are left out, and a level without any counts 0.
+    codes: int64 [batch, L]; e_i is the vector of an item's code.
+    positives: int64 [batch, L] from `sample_positives`; e_i+ is the vector of an item's positive.
+    codebooks: L tensors [n_codes, dim], which alone get a gradient; j runs over all codes of the
+        level except the item's own.
+    Items without a positive are left out; a level without any counts 0.
     Section 3.1, diversity regularization.
     """
     total = codebooks[0].new_zeros(())
     for level, codebook in enumerate(codebooks):
-        # The logits of an item depend on its code alone: one row per code serves every item that
-        # has it.
+        # The logits of an item depend on its code alone, so one row per code serves all items.
         own = torch.eye(len(codebook), dtype=torch.bool, device=codebook.device)
         log_probability = (codebook @ codebook.T).masked_fill(own, -torch.inf).log_softmax(dim=1)
         kept = positives[:, level] != NO_POSITIVE
@@ -101,6 +103,6 @@ def letter_loss(
 ) -> Tensor:
     """L_LETTER = L_Recon + L_RQ-VAE + alpha L_CF + beta L_Div. Section 3.1, overall loss.
 
-    alpha = beta = 0 is the tokenizer of TIGER; a term that is off may be given as 0.
+    A term that is off may be given as 0; alpha = beta = 0 is the tokenizer of TIGER.
     """
     return reconstruction + rq + alpha * collaborative + beta * diversity

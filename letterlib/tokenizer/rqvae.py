@@ -1,35 +1,114 @@
-"""The residual-quantised variational autoencoder: MLP in, L codes, MLP back."""
+"""RQ-VAE: an MLP encodes a text vector, codebooks quantise it coarse to fine, an MLP decodes it.
 
+    z = encoder(s)
+    r_0 = z, and for each level l:  c_l = argmin_j |r_(l-1) - e_j|^2,  r_l = r_(l-1) - e_(c_l)
+    z^ = sum of the e_(c_l),  s^ = decoder(z^)
+
+The codes c_1 ... c_L are the item's identifier. LETTER section 3.1; Lee et al. 2022.
+"""
+
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from letterlib.tokenizer.clustering import kmeans_codebook
-from letterlib.tokenizer.residual_quantizer import (
-    nearest_codes,
-    residual_quantize,
-    straight_through,
-)
+from letterlib.errors import LetterError
 from letterlib.train import autocast
 
 StraightThrough = Literal["final", "per-level"]
 
 
+# Residual quantisation
+
+
+def nearest_codes(x: Tensor, codebook: Tensor) -> Tensor:
+    """The nearest code of every row by squared Euclidean distance.
+
+    x: [batch, dim]; codebook: [n_codes, dim]. Returns int64 [batch].
+    |x - e|^2 = |x|^2 - 2 x.e + |e|^2, and |x|^2 is the same for every code, so it is left out.
+    (If rows are a thousand times as far from the origin as from their codes, the rest cancels in
+    float32: centre first.)
+    """
+    x, codebook = x.detach(), codebook.detach()
+    return torch.addmm(codebook.square().sum(dim=1), x, codebook.T, alpha=-2).argmin(dim=1)
+
+
+def residual_quantize(z: Tensor, codebooks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Code each row of `z` level by level; each level codes what the one before left over.
+
+    z: float [batch, dim]; codebooks: L tensors [n_codes, dim].
+    Returns codes int64 [batch, L] and the quantised rows z^ [batch, dim].
+    """
+    residual, quantised, codes = z, torch.zeros_like(z), []
+    for codebook in codebooks:
+        code = nearest_codes(residual, codebook)
+        vector = F.embedding(code, codebook)
+        residual, quantised = residual - vector, quantised + vector
+        codes.append(code)
+    return torch.stack(codes, dim=1), quantised
+
+
+def straight_through(x: Tensor, quantised: Tensor) -> Tensor:
+    """`quantised` in value, `x` in gradient: the arg min between them has no gradient."""
+    return x + (quantised - x).detach()
+
+
+def check_codes(n_items: int, n_codes: int) -> None:
+    """LetterError if a catalogue has fewer items than a level has codes."""
+    if n_items < n_codes:
+        raise LetterError(
+            f"{n_items:,} items cannot start a codebook of {n_codes} codes; "
+            f"choose at most {n_items} codes per level (tokenizer.n_codes={n_items})"
+        )
+
+
+def kmeans_codebook(x: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
+    """Centres of plain k-means, to start a codebook from: float32 [n_codes, dim].
+
+    x: float [n, dim], the residuals of the whole catalogue. Fewer rows than codes is a LetterError.
+    """
+    from sklearn.cluster import KMeans  # a second to import
+    from sklearn.exceptions import ConvergenceWarning
+
+    check_codes(len(x), n_codes)
+    # One thread: several add up the centres in the order they finish, and the last bits follow.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal rows: they become dead codes
+        model = KMeans(n_codes, n_init=1, random_state=seed).fit(x)
+    return model.cluster_centers_.astype(np.float32)
+
+
+# The network
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLU between them, Xavier-normal weights, zero biases."""
+    layers: list[nn.Module] = []
+    for width, next_width in pairwise(sizes):
+        linear = nn.Linear(width, next_width)
+        nn.init.xavier_normal_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
 @dataclass
 class RQVAEOutput:
-    """What one forward pass gives; `losses.py` says what is done with it.
+    """What one forward pass gives, and the losses read.
 
-    reconstruction: [batch, input_dim]. z: the encoder's output [batch, code_dim].
+    reconstruction: s^ [batch, input_dim].
+    z: the encoder's output [batch, code_dim].
     quantised: z^ [batch, code_dim], the sum of the code vectors in value, z in gradient.
-    codes: int64 [batch, L]. vectors: the code vectors, L tensors [batch, code_dim] with gradient to
-    the codebooks.
-    residuals: what each level had to code, L tensors [batch, code_dim] with gradient to the
-    encoder.
+    codes: int64 [batch, L].
+    vectors: the chosen code vectors, L tensors [batch, code_dim]; gradient to the codebooks.
+    residuals: what each level had to code, L tensors [batch, code_dim]; gradient to the encoder.
     """
 
     reconstruction: Tensor
@@ -40,32 +119,21 @@ class RQVAEOutput:
     residuals: list[Tensor]
 
 
-def mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers with ReLU between them (none after the last), Xavier-normal weights, zero
-    biases.
-    """
-    layers: list[nn.Module] = []
-    for width, next_width in pairwise(sizes):
-        linear = nn.Linear(width, next_width)
-        nn.init.xavier_normal_(linear.weight)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
 class RQVAE(nn.Module):
     """RQ-VAE as TIGER and LETTER use it. LETTER section 3.1; Lee et al. 2022.
 
+    input_dim: of the text vectors. hidden: widths of the encoder; the decoder has them reversed.
+    code_dim: of z and of the code vectors. n_levels: codebooks. n_codes: vectors in each.
     straight_through: where the gradient passes the quantiser. "final" passes it once, around the
-    whole quantiser (r_l = r_(l-1) - sg[e_l]), and every level's commitment term trains the encoder.
-    "per-level" is the authors' code: each level passes it on, subtracting the level's output then
-    cancels the residual's gradient, and only level 1's commitment term trains the encoder.
+        whole quantiser (r_l = r_(l-1) - sg[e_l]), and every level's commitment term trains the
+        encoder. "per-level" is the authors' code: each level passes it on, subtracting the level's
+        output then cancels the residual's gradient, and only level 1's commitment term trains the
+        encoder.
+    dtype: of the matrix products of encoder and decoder in training. Codes are always found in
+        float32.
 
     In training the authors' code also deals the last level's codes out evenly over a batch, by
     Sinkhorn-Knopp. Here an item has the nearest code at every level.
-
-    dtype: of the matrix products of encoder and decoder while training. Codes are always found in
-    float32.
     """
 
     def __init__(
@@ -87,12 +155,15 @@ class RQVAE(nn.Module):
         )
         self.straight_through = straight_through
 
+    @property
+    def n_levels(self) -> int:
+        return len(self.codebooks)
+
     @torch.no_grad()
     def initialise_codebooks(self, x: Tensor, seed: int) -> None:
-        """Start every codebook from plain k-means of the residuals it will code, on the full
-        catalogue.
+        """Start every codebook from plain k-means of the residuals that it will code.
 
-        x: [n_items, input_dim]. Fewer items than codes is a LetterError.
+        x: [n_items, input_dim], the full catalogue. Fewer items than codes is a LetterError.
         """
         residual = self.encoder(x)
         for level, codebook in enumerate(self.codebooks):
@@ -113,12 +184,10 @@ class RQVAE(nn.Module):
         residuals, residual = [], z
         for vector in vectors:
             residuals.append(residual)
-            passed = (
-                vector.detach()
-                if self.straight_through == "final"
-                else straight_through(residual, vector)
-            )
-            residual = residual - passed
+            if self.straight_through == "final":
+                residual = residual - vector.detach()
+            else:
+                residual = residual - straight_through(residual, vector)
         quantised = straight_through(z, torch.stack(vectors).sum(dim=0))
         with autocast(self.dtype, x.device):
             reconstruction = self.decoder(quantised)
@@ -126,9 +195,7 @@ class RQVAE(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes int64 [n, L] of the rows of x, and the residual that the last level coded, [n,
-        code_dim].
-        """
+        """Codes int64 [n, L] of the rows of x, and what the last level coded, [n, code_dim]."""
         z = self.encoder(x)
         codes, _ = residual_quantize(z, list(self.codebooks))
         return codes, z - self.vectors_of(codes, self.n_levels - 1)
@@ -140,7 +207,3 @@ class RQVAE(nn.Module):
         for level in range(n_levels):
             total = total + self.codebooks[level][codes[:, level]]
         return total
-
-    @property
-    def n_levels(self) -> int:
-        return len(self.codebooks)

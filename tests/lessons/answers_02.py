@@ -5,7 +5,7 @@ them.
 import torch
 import torch.nn.functional as F
 
-from letterlib.tokenizer.residual_quantizer import nearest_codes
+from letterlib.tokenizer.rqvae import nearest_codes
 
 NAMES = {"torch": torch, "F": F, "nearest_codes": nearest_codes}
 """What the notebook has imported by the time it reaches its exercises."""

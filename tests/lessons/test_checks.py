@@ -20,7 +20,7 @@ from letterlib.course.build import REPOSITORY, lessons
 from letterlib.course.checks import Incorrect, Result, check, compare, require
 from letterlib.errors import LetterError
 from letterlib.tokenizer.losses import sample_positives
-from letterlib.tokenizer.residual_quantizer import residual_quantize
+from letterlib.tokenizer.rqvae import residual_quantize
 
 SEEDS = range(5)
 LESSONS = {path.name[:2]: path for path in lessons()}

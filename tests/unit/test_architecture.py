@@ -70,11 +70,11 @@ def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
 
 FIT = """
 import numpy as np
-from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
+from letterlib.tokenizer.letter import LetterTokenizer
 vectors = np.random.default_rng(0).normal(size=(60, 8)) + 3
 sizes = dict(alpha=0, beta=0, n_codes=8, n_levels=2, hidden=(16,), epochs=40, batch_size=32, learning_rate=0.01)
 for more in {more}:
-    tokenizer = LetterTokenizer(TokenizerConfig(**sizes, **more), 0, "cpu").fit(vectors)
+    tokenizer = LetterTokenizer(seed=0, device="cpu", **sizes, **more).fit(vectors)
     lengths = [np.square(book.mean(0)).sum() for book in tokenizer.codebooks()]
     print(*tokenizer.identifiers().codes.flatten(), *lengths, sep=",")
 """
@@ -98,27 +98,20 @@ def fitted(package: Path, more: list[dict]) -> list[list[float]]:
 
 def test_a_loss_is_a_function_a_field_and_three_lines(tmp_path):
     text, (function, field, computed, returned) = section("Adding a loss to the tokenizer")
-    before = re.search(r"before the line `(.*?)`", text)[1]
+    before = f"        {re.search(r'before the comment `(.*?)`', text)[1]}\n"
     shutil.copytree(
         ROOT / "letterlib", tmp_path / "letterlib", ignore=shutil.ignore_patterns("__pycache__")
     )
-    rooms = {
-        name: tmp_path / "letterlib" / "tokenizer" / f"{name}.py"
-        for name in ("losses", "config", "letter")
-    }
-    texts = {name: path.read_text(encoding="utf-8") for name, path in rooms.items()}
-    beta = re.search(r"    beta: .*\n", texts["config"])[0]
-    assert (
-        texts["letter"].count(f"        {before}\n")
-        == texts["letter"].count('        return {"loss": total')
-        == 1
+    losses, letter = (
+        tmp_path / "letterlib" / "tokenizer" / name for name in ("losses.py", "letter.py")
     )
-    letter = texts["letter"].replace(f"        {before}\n", f"{computed}        {before}\n")
-    rooms["losses"].write_text(f"{texts['losses']}\n\n{function}", encoding="utf-8")
-    rooms["config"].write_text(texts["config"].replace(beta, beta + field), encoding="utf-8")
-    rooms["letter"].write_text(
-        letter.replace('        return {"loss": total, **parts}\n', returned), encoding="utf-8"
-    )
+    losses.write_text(f"{losses.read_text(encoding='utf-8')}\n\n{function}", encoding="utf-8")
+    code = letter.read_text(encoding="utf-8")
+    beta, last = re.search(r"    beta: .*\n", code)[0], '        return {"loss": total, **parts}\n'
+    for line, replacement in ((beta, beta + field), (before, computed + before), (last, returned)):
+        assert code.count(line) == 1, line
+        code = code.replace(line, replacement)
+    letter.write_text(code, encoding="utf-8")
     (plain,) = fitted(ROOT, [{}])
     without, with_it = fitted(tmp_path, [{}, {"gamma": 10.0}])
     assert without == plain, "a weight of 0 changes nothing"

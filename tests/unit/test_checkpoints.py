@@ -22,9 +22,8 @@ from letterlib.generators.language_model import TINY
 from letterlib.generators.lcrec import LCRec, LCRecConfig
 from letterlib.generators.p5 import tiger_from_t5
 from letterlib.generators.tiger import Tiger, TigerConfig
-from letterlib.tokenizer.config import TokenizerConfig
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.letter import LetterTokenizer
+from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
 
 N_ITEMS = 30
 

@@ -14,13 +14,14 @@ from letterlib.decoding.trie import EOS
 from letterlib.errors import LetterError
 from letterlib.generators.p5 import _rows, tiger_from_t5
 from letterlib.generators.tiger import Tiger, TigerConfig
-from letterlib.tokenizer.category_identifiers import category_identifiers
-from letterlib.tokenizer.cooccurrence_identifiers import cooccurrence_identifiers
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.title_identifiers import NO_PIECE, title_identifiers
-from letterlib.tokenizer.untrained_identifiers import (
+from letterlib.tokenizer.other_identifiers import (
+    NO_PIECE,
+    category_identifiers,
+    cooccurrence_identifiers,
     random_identifiers,
     residual_kmeans_identifiers,
+    title_identifiers,
 )
 
 N_ITEMS = 60

@@ -7,7 +7,7 @@ import torch
 from letterlib.analysis.reassignment import with_first_codes
 from letterlib.errors import LetterError
 from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
-from letterlib.tokenizer.residual_quantizer import nearest_codes
+from letterlib.tokenizer.rqvae import nearest_codes
 
 SEMANTIC = np.random.default_rng(0).normal(size=(120, 20)).astype(np.float32)
 

@@ -18,7 +18,7 @@ from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.systems import FLOOR, QUICK, SYSTEMS, find_system
 from letterlib.pipeline.tables import gather
-from letterlib.tokenizer.untrained_identifiers import random_identifiers
+from letterlib.tokenizer.other_identifiers import random_identifiers
 
 ROOT = Path(__file__).resolve().parents[2]
 N_USERS, N_ITEMS = 60, 120

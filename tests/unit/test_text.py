@@ -22,7 +22,7 @@ from letterlib.text import (
     mean_pool,
     warnings_of,
 )
-from letterlib.tokenizer.title_identifiers import title_identifiers
+from letterlib.tokenizer.other_identifiers import title_identifiers
 
 TEXTS = [
     "Toy Story (1995). Adventure, Animation",

@@ -6,8 +6,13 @@ import torch
 
 from letterlib.errors import LetterError
 from letterlib.tokenizer.losses import diversity_loss, rq_loss
-from letterlib.tokenizer.residual_quantizer import residual_quantize, straight_through
-from letterlib.tokenizer.rqvae import RQVAE, mlp
+from letterlib.tokenizer.rqvae import (
+    RQVAE,
+    kmeans_codebook,
+    mlp,
+    residual_quantize,
+    straight_through,
+)
 
 
 @pytest.fixture
@@ -122,9 +127,21 @@ def residual_error(module: RQVAE, x: torch.Tensor) -> float:
     return ((out.z - out.quantised) ** 2).mean().item()
 
 
-def test_more_codes_than_items_is_said(module):
+def test_as_many_items_as_codes_start_a_codebook_and_fewer_do_not(module):
+    x = np.eye(8, dtype=np.float32)
+    assert sorted(map(tuple, kmeans_codebook(x, 8, seed=0))) == sorted(map(tuple, x))
     with pytest.raises(LetterError, match="5 items .* 6 codes"):
         module.initialise_codebooks(torch.from_numpy(np.ones((5, 10))), seed=0)
+
+
+def test_kmeans_codebook_is_seeded_and_silent_about_equal_rows(recwarn):
+    x = np.repeat(np.random.default_rng(0).normal(size=(5, 3)), 4, axis=0).astype(np.float32)
+    codebook = kmeans_codebook(x, 8, seed=0)
+    assert codebook.shape == (8, 3) and codebook.dtype == np.float32
+    np.testing.assert_array_equal(codebook, kmeans_codebook(x, 8, seed=0))
+    assert not recwarn.list
+    rows = np.random.default_rng(0).normal(size=(200, 8))
+    assert not np.array_equal(*(kmeans_codebook(rows, 16, seed) for seed in (0, 1)))
 
 
 def test_bfloat16_is_for_the_products_of_encoder_and_decoder_alone():

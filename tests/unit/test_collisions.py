@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 
 from letterlib.tokenizer import collisions
-from letterlib.tokenizer.collisions import (
-    EPSILON,
-    ITERATIONS,
-    ROUNDS,
-    centre_distances,
-    repair_collisions,
-    sinkhorn,
-)
+from letterlib.tokenizer.collisions import centre_distances, repair_collisions, sinkhorn
 from letterlib.tokenizer.identifiers import Identifiers
 
 
@@ -35,16 +28,11 @@ def test_it_is_the_scaled_kernel_of_the_plain_algorithm():
 
 def test_it_stays_finite_where_the_plain_kernel_would_not():
     distances = centre_distances(np.random.default_rng(2).normal(size=(50, 16)))
-    assert distances.min() == pytest.approx(-1, abs=1e-4) and distances.max() == pytest.approx(
-        1, abs=1e-4
-    )
+    assert distances.min() == pytest.approx(-1, abs=1e-4)
+    assert distances.max() == pytest.approx(1, abs=1e-4)
     q = sinkhorn(distances, epsilon=0.0005, iterations=50)
     assert np.isfinite(q).all()
     np.testing.assert_allclose(q.sum(axis=0), 50 / 16, rtol=1e-9)
-
-
-def test_distances_that_are_all_equal_are_all_in_the_middle():
-    assert centre_distances(np.ones((2, 3))).tolist() == [[0.0] * 3] * 2
 
 
 def test_it_shares_rows_out_evenly_where_the_nearest_code_would_not():
@@ -68,7 +56,7 @@ def catalogue(seed: int, n_items: int = 300, n_codes: int = 8):
     return Identifiers(codes, (6, 6, n_codes)), residuals, codebook
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_repair_moves_last_codes_only_and_never_makes_it_worse(seed):
     before, residuals, codebook = catalogue(seed)
     after, report = repair_collisions(before, residuals, codebook)
@@ -93,9 +81,11 @@ def test_the_report_says_what_uniqueness_costs():
         )
 
 
-def test_each_of_two_items_that_share_gets_the_code_that_is_its_own():
+@pytest.mark.parametrize("size", [1.0, 1e-3])
+def test_each_of_two_items_that_share_gets_the_code_that_is_its_own(size):
     before = Identifiers(np.zeros((2, 2), dtype=np.int64), (1, 2))
-    after, _ = repair_collisions(before, np.array([[0.9], [0.1]]), np.array([[0.0], [1.0]]))
+    residuals, codebook = np.array([[0.9], [0.1]]), np.array([[0.0], [1.0]])
+    after, _ = repair_collisions(before, size * residuals, size * codebook)
     assert after.codes.tolist() == [[0, 1], [0, 0]]
 
 
@@ -148,10 +138,6 @@ def test_more_rounds_never_leave_more_items_sharing():
     assert left == sorted(left, reverse=True) and left[0] > left[-1]
 
 
-def test_the_released_code_s_settings():
-    assert (EPSILON, ITERATIONS, ROUNDS) == (0.003, 50, 20)
-
-
 def test_equal_items_keep_their_code_while_others_are_told_apart():
     """Nothing is gained by moving twins, and they might land on a third item's identifier."""
     book = np.random.default_rng(0).normal(size=(8, 4))
@@ -160,19 +146,3 @@ def test_equal_items_keep_their_code_while_others_are_told_apart():
     after, _ = repair_collisions(before, residuals, book)
     assert after.codes[:2].tolist() == [[0, 5], [0, 5]] and after.n_colliding == 2
     assert after.codes[2].tolist() != after.codes[3].tolist()
-
-
-@pytest.mark.parametrize("size", [1.0, 1e-3])
-def test_each_of_two_items_that_share_gets_the_code_that_is_its_own_at_any_size(size):
-    before = Identifiers(np.zeros((2, 2), dtype=np.int64), (1, 2))
-    after, _ = repair_collisions(
-        before, size * np.array([[0.9], [0.1]]), size * np.array([[0.0], [1.0]])
-    )
-    assert after.codes.tolist() == [[0, 1], [0, 0]]
-
-
-def test_levels_that_share_a_vocabulary_share_it_after_a_repair():
-    before, residuals, codebook = catalogue(0)
-    shared = Identifiers(before.codes, (8, 8, 8), shared_vocabulary=True)
-    after, report = repair_collisions(shared, residuals, codebook)
-    assert report.moved and after.shared_vocabulary

@@ -1,0 +1,52 @@
+"""Groups of codes for the diversity loss: k-means whose clusters have bounded sizes."""
+
+import math
+
+import numpy as np
+
+from letterlib.errors import LetterError
+
+
+def check_groups(n_codes: int, n_groups: int) -> None:
+    """LetterError if a level has too few codes for groups of two or more."""
+    if not 1 <= n_groups <= n_codes // 2:
+        raise LetterError(
+            f"{n_codes} codes cannot form {n_groups} groups of at least two "
+            f"(tokenizer.n_groups={n_groups}); choose n_groups between 1 and {n_codes // 2}"
+        )
+
+
+def group_size_bounds(n_codes: int, n_groups: int) -> tuple[int, int]:
+    """Smallest and largest size of a group of codes: max(2, floor(.4 N/K)) and ceil(2.4 N/K).
+
+    At least two codes, because the positive of L_Div is another code of the group. Feasible for
+    every N >= 2K. The paper gives no bounds; the released code has min(10, floor(N/2K)) and 6K,
+    which cannot hold 256 codes in five groups.
+    """
+    even = n_codes / n_groups
+    return max(2, math.floor(0.4 * even)), math.ceil(2.4 * even)
+
+
+def constrained_kmeans_groups(codebook: np.ndarray, n_groups: int, seed: int) -> np.ndarray:
+    """Group the codes of one level by nearness, with group sizes within `group_size_bounds`.
+
+    codebook: float [N, dim], the code vectors of the level.
+    Returns int64 [N], the group of each code, 0..n_groups-1.
+    LETTER section 3.1, diversity regularization; constrained k-means: Bradley et al. 2000.
+    """
+    from k_means_constrained import KMeansConstrained
+
+    n_codes = len(codebook)
+    check_groups(n_codes, n_groups)
+    smallest, largest = group_size_bounds(n_codes, n_groups)
+    model = KMeansConstrained(
+        n_groups,
+        size_min=smallest,
+        size_max=min(largest, n_codes),
+        n_init=1,
+        max_iter=10,
+        n_jobs=1,
+        random_state=seed,
+    )
+    # A copy, because the package wants doubles in memory that it may write to.
+    return model.fit_predict(np.array(codebook, dtype=np.float64)).astype(np.int64)
