@@ -51,8 +51,8 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
         possible = possible_names(names)
         mine = [file for file in given if file.name in possible]
         there = [data_dir / file for file in possible if (data_dir / file).is_file()]
-        others = [file for file in [*there, *mine[1:]] if mine and file.name != mine[0].name]
-        if others:
+        better = possible[: possible.index(mine[0].name)] if mine else []
+        if others := [*mine[1:], *(file for file in there if file.name in better)]:
             raise LetterError(
                 f"{mine[0]} and {others[0]}: only one of them would be read; leave one out, or "
                 "move it away"
@@ -64,7 +64,6 @@ def fetch(name: str, source: RawSource, data_dir: Path, given: list[Path]) -> li
                 f"download and unpack the JSON files, then: letterlib data fetch {name} --data-dir "
                 f"{shlex.quote(str(data_dir))} {options}"
             )
-        data_dir.mkdir(parents=True, exist_ok=True)
         with locked(data_dir / RECORD):  # two downloads would write into one .part
             if mine or there:
                 file, origin = (mine or there)[0], "a file of the user's"

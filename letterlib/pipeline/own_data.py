@@ -43,8 +43,8 @@ class OwnPipeline(Pipeline):
         # The first is remembered from before a change in place, the copy's is of now.
         if dataset.fingerprint != replace(dataset).fingerprint:
             raise LetterError(
-                f"{dataset.name}: its items were changed in place, so cached results would be wrong; "
-                "make a changed copy, dataclasses.replace(dataset, items=...)"
+                f"{dataset.name}: its items were changed in place, so cached results would be "
+                "wrong; make a changed copy, dataclasses.replace(dataset, items=...)"
             )
         super().__init__(base.config, data_dir=base.data_dir, cache=base.cache)
         self.base, self.dataset, self._parts = base, dataset, tuple(parts) or (base,)

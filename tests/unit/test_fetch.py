@@ -228,8 +228,12 @@ def test_given_files_that_are_wrong(tmp_path, server, source):
     other = reviews.with_name("reviews_Beauty.json.gz")
     other.write_bytes(whole)
     assert "only one of them would be read" in complaint(reviews, other, metadata)
-    fetch(NAME, source, folder, [reviews, metadata])
+    fetch(NAME, source, folder, [other, metadata])
+    fetch(NAME, source, folder, [reviews, metadata])  # which is read before the other
+    with pytest.raises(LetterError, match="only one of them would be read"):
+        fetch(NAME, source, folder, [other])
     (folder / REVIEWS).unlink()
+    (folder / other.name).unlink()
     reviews.write_bytes(CONTENT)
     assert sha256(CONTENT) in complaint(reviews, metadata) and RECORD in complaint(reviews)
 
