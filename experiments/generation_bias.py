@@ -20,7 +20,7 @@ import typer
 from safetensors.numpy import load_file, save_file
 
 from letterlib.analysis.code_usage import code_usage
-from letterlib.analysis.exposure import first_code_counts, generation_bias
+from letterlib.analysis.generation import first_code_counts, generation_bias
 from letterlib.evaluation.evaluate import LISTED, evaluate
 from letterlib.pipeline.cache import Artefact, Cache
 from letterlib.pipeline.config import RANKED, make_config

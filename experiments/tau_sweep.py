@@ -19,7 +19,7 @@ import typer
 from safetensors.numpy import load_file, save_file
 
 from letterlib.analysis.code_usage import perplexity
-from letterlib.analysis.hard_negatives import negative_weights, target_logits
+from letterlib.analysis.negatives import negative_weights, target_logits
 from letterlib.data.dataset import Cases
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.generators.ranking_loss import ranking_guided_loss

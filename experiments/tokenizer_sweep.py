@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
-from letterlib.analysis.neighbours import neighbour_overlap
+from letterlib.analysis.geometry import neighbour_overlap
 from letterlib.analysis.purity import genre_purity
 from letterlib.pipeline.analysis_run import ranking_recall
 from letterlib.pipeline.cache import Cache

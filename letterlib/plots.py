@@ -104,7 +104,7 @@ def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items") -> 
 def code_sphere(points: np.ndarray, loads: np.ndarray, name: str) -> Axes:
     """Code embeddings on a sphere; a dot's area is its items, dead codes are crosses.
 
-    points: [n_codes, 3], from `analysis.code_geometry.sphere_projection`; loads: items per code
+    points: [n_codes, 3], from `analysis.geometry.sphere_projection`; loads: items per code
     [n_codes].
     """
     ax = plt.figure(figsize=(7, 5.5), layout="constrained").add_subplot(projection="3d")

@@ -1,1 +1,1 @@
-"""What vectors, identifiers and recommendations are like: measures, and no training."""
+"""Measures of vectors, identifiers and recommendations; nothing is trained here."""

@@ -1,6 +1,4 @@
-"""How evenly a tokenizer uses its codes. The diversity loss is there to make this more even (LETTER
-section 3.1.3).
-"""
+"""How evenly a tokenizer uses its codes, which L_Div makes more even (LETTER section 3.1.3)."""
 
 from collections.abc import Sequence
 
@@ -14,20 +12,23 @@ from letterlib.evaluation.metrics import gini
 
 
 def code_loads(codes: np.ndarray, level: int, size: int) -> np.ndarray:
-    """How many items have each code of a level (0 first): int64 [size]. codes: int64 [n_items, L]."""
+    """How many items have each code of a level (0 first): int64 [size].
+
+    codes: int64 [n_items, L]. A code of `size` or more is a LetterError.
+    """
     column = codes[:, level]
     if column.size and (column.min() < 0 or column.max() >= size):
         raise LetterError(
-            f"codes, level {level + 1}: found {column.min()}-{column.max()}, but the level has codes 0-{size - 1}; "
-            "give the level sizes that belong to these codes"
+            f"codes, level {level + 1}: found {column.min()}-{column.max()}, but the level has "
+            f"codes 0-{size - 1}; give the level sizes of these codes"
         )
     return np.bincount(column, minlength=size)
 
 
 def perplexity(loads: np.ndarray) -> np.ndarray:
-    """exp(entropy) of loads: the number of codes that, used equally, would be as uncertain.
+    """exp(entropy) of loads: the number of codes that, used equally, have the same entropy.
 
-    loads: [..., n_codes], not negative, each row with something in it. Returns float64 [...].
+    loads: [..., n_codes], not negative, no row all zero. Returns float64 [...].
     """
     return np.exp(entr(loads / loads.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
@@ -35,14 +36,13 @@ def perplexity(loads: np.ndarray) -> np.ndarray:
 def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:
     """One row a level (index "level", 1 first).
 
-    codes: how many there are; in_use: how many some item has; perplexity; gini: of the loads of all
-    codes, dead ones included; max_share: of the items, with the most frequent code.
-    codes: int64 [n_items, L]; level_sizes: L numbers.
+    codes: int64 [n_items, L]; level_sizes: L numbers of codes.
+
+    Columns: codes, their number; in_use, those some item has; perplexity; gini of all loads;
+    max_share, the share of items with the most frequent code.
     """
     if codes.shape[1] != len(level_sizes):
-        raise LetterError(
-            f"codes of {codes.shape[1]} levels, but {len(level_sizes)} level sizes; give one for each"
-        )
+        raise LetterError(f"codes of {codes.shape[1]} levels, but {len(level_sizes)} level sizes")
     rows = []
     for level, size in enumerate(level_sizes):
         loads = code_loads(codes, level, size)
@@ -60,12 +60,11 @@ def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:
 
 
 def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> Interval:
-    """Interval of perplexity(first) - perplexity(second) at one level, over resampled items and
-    runs.
+    """Interval of perplexity(first) - perplexity(second) at one level, over items and runs.
 
-    first, second: int64 [n_runs, n_items], the codes that two tokenizers gave the same items, row r
-    with the same seed. seed: of the resampling. Only the spread is taken from the resamples, not
-    their centre: a resample leaves rare codes out, so its perplexity is too low on average.
+    first, second: int64 [n_runs, n_items], codes of the same items by two tokenizers, row r with
+    the same seed. seed: of the resampling. Resamples give the spread, not the centre: they leave
+    rare codes out, so their perplexity is too low.
     """
     first, second = np.atleast_2d(first), np.atleast_2d(second)
     if first.shape != second.shape:
@@ -75,29 +74,21 @@ def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> I
     everything = np.ones((1, n_items), dtype=np.float32)
 
     def differences(of_items: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [
-                _perplexities(a, of_items) - _perplexities(b, of_items)
-                for a, b in zip(first, second, strict=True)
-            ],
-            axis=1,
-        )
+        pairs = zip(first, second, strict=True)
+        columns = [_perplexities(a, of_items) - _perplexities(b, of_items) for a, b in pairs]
+        return np.stack(columns, axis=1)
 
     observed = float(differences(everything).mean())
     of_runs = np.empty((RESAMPLES, n_runs))
     step = max(1, CHUNK // n_items)
     for start in range(0, RESAMPLES, step):
         n = min(step, RESAMPLES - start)
-        weights = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=n).astype(
-            np.float32
-        )
-        of_runs[start : start + n] = differences(weights)
+        weights = random.multinomial(n_items, np.full(n_items, 1 / n_items), size=n)
+        of_runs[start : start + n] = differences(weights.astype(np.float32))
     runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=RESAMPLES) / n_runs
     resampled = (of_runs * runs).sum(axis=1)
-    # Perplexities are in the hundreds, so three digits fewer are left after the point.
-    low, high = (observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])).round(
-        DIGITS - 3
-    )
+    ends = observed + np.quantile(resampled - resampled.mean(), [0.025, 0.975])
+    low, high = ends.round(DIGITS - 3)  # perplexities are in the hundreds
     return Interval(observed, float(low), float(high))
 
 

@@ -1,13 +1,11 @@
-"""How much of who-likes-what an identifier carries. LETTER section 4.3.4, with measures of our own
-definition.
-"""
+"""How much collaborative signal identifiers carry: LETTER section 4.3.4, our own measures."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from letterlib.analysis.neighbours import nearest
+from letterlib.analysis.geometry import nearest
 from letterlib.errors import LetterError
 
 _ROWS = 1024  # scored at a time
@@ -17,8 +15,7 @@ _ROWS = 1024  # scored at a time
 class SimilarityResult:
     """Share of equal codes between an item and its collaborative nearest neighbour.
 
-    mean: over items and levels; by_level: L shares; random_pair: what two different items at random
-    have.
+    mean: over items and levels; by_level: L shares; random_pair: that of two different items.
     """
 
     mean: float
@@ -27,31 +24,25 @@ class SimilarityResult:
 
 
 def nearest_neighbours(vectors: np.ndarray) -> np.ndarray:
-    """The other item with the highest cosine, ties by the lower id: int64 [n]. vectors: float [n,
-    d].
-    """
+    """The other item with the highest cosine, ties by id: int64 [n]. vectors: float [n, d]."""
     return nearest(vectors, 1)[:, 0]
 
 
 def item_similarities(codes: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Which codes each item has in common with its nearest neighbour by CF cosine: float64
-    [n_items, L] of 0 and 1.
+    """1 where an item shares a level's code with its neighbour, else 0: float64 [n_items, L].
 
-    codes: int64 [n_items, L]; neighbours: int64 [n_items], `nearest_neighbours` of the CF vectors,
-    which serve all identifiers. The mean over levels, given to `evaluation.bootstrap.interval` with
-    one "user" an item, has an interval over items.
+    codes: int64 [n_items, L]; neighbours: int64 [n_items], `nearest_neighbours` of CF vectors.
+    `evaluation.bootstrap.interval` of the mean over levels, an item a user, gives an interval.
     """
     if len(codes) != len(neighbours):
         raise LetterError(
-            f"{len(codes):,} identifiers, but neighbours of {len(neighbours):,} items; give one per item"
+            f"{len(codes):,} identifiers, but neighbours of {len(neighbours):,} items"
         )
     return (codes == codes[neighbours]).astype(np.float64)
 
 
 def similarity_experiment(codes: np.ndarray, neighbours: np.ndarray) -> SimilarityResult:
-    """How many codes collaborative neighbours share, and any two items; shapes as in
-    `item_similarities`.
-    """
+    """How many codes collaborative neighbours share; shapes as in `item_similarities`."""
     shares = item_similarities(codes, neighbours)
     n = len(codes)
     loads = [np.unique(column, return_counts=True)[1] for column in codes.T]
@@ -62,30 +53,23 @@ def similarity_experiment(codes: np.ndarray, neighbours: np.ndarray) -> Similari
 def target_ranks(
     user_states: np.ndarray, item_vectors: np.ndarray, targets: np.ndarray
 ) -> np.ndarray:
-    """The target's rank in the whole catalogue by dot product, 0 first, ties by item id: int64
-    [n_cases].
+    """The target's rank in the catalogue by dot product, 0 first, ties by id: int64 [n_cases].
 
-    user_states: float [n_cases, d]; item_vectors: float [n_items, d], the same kind of float;
-    targets: int64 [n_cases]. NaN or infinity in either is a LetterError: no score is greater than
-    NaN, so it would rank first.
+    user_states: float [n_cases, d]; item_vectors: float [n_items, d], of the same dtype;
+    targets: int64 [n_cases]. NaN or infinity is a LetterError.
     """
     if len(user_states) != len(targets):
-        raise LetterError(
-            f"targets: {len(targets):,}, but {len(user_states):,} user states; give one target for each"
-        )
+        raise LetterError(f"targets: {len(targets):,}, but {len(user_states):,} user states")
     for name, vectors in (("user states", user_states), ("item vectors", item_vectors)):
         if not np.isfinite(vectors).all():
-            raise LetterError(
-                f"{name}: some hold NaN or infinity, which cannot be ranked; make them again"
-            )
+            raise LetterError(f"{name}: some hold NaN or infinity, which cannot be ranked")
     states, items, wanted = (
-        torch.from_numpy(np.asarray(one)) for one in (user_states, item_vectors, targets)
+        torch.from_numpy(np.asarray(array)) for array in (user_states, item_vectors, targets)
     )
     ranks, ids, columns = [], torch.arange(len(items)), slice(None)
     distinct, place = np.unique(items.numpy(), axis=0, return_inverse=True)
-    if len(distinct) < len(
-        items
-    ):  # each once: products of equal vectors may differ in the last bit by their place
+    if len(distinct) < len(items):
+        # Equal vectors once: their products may differ in the last bit from column to column.
         items, columns = torch.from_numpy(distinct), torch.from_numpy(place.reshape(-1))
     for start in range(0, len(states), _ROWS):
         scores = (states[start : start + _ROWS] @ items.T)[:, columns]

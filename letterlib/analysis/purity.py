@@ -1,6 +1,4 @@
-"""Do items that share codes share a genre? By the number of first codes they share, beside a
-shuffled baseline.
-"""
+"""Whether items that share codes share a genre, compared with shuffled identifiers."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,38 +13,31 @@ SHUFFLES = 100
 
 
 def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.DataFrame:
-    """Probability that two different items whose first l codes are equal have a genre in common, l
-    = 0, 1, ..., L.
+    """Probability that two different items with the same first l codes have a genre in common.
 
-    codes: int64 [n_items, L]; genres: a string an item, labels separated by "|"; items with none
-    are left out.
-    seed: of the shuffling. Returns one row per prefix length (index "prefix"): pairs; purity;
-    shuffled, its mean when identifiers are dealt out at random; shuffled_low and shuffled_high, the
-    2.5% and 97.5% quantiles of that. Purity is NaN where no two items share a prefix.
+    codes: int64 [n_items, L].
+    genres: a string an item, labels separated by "|"; items without one are left out.
+    seed: of the shuffling.
+
+    Returns one row per prefix length l = 0, 1, ..., L (index "prefix"). Columns: pairs; purity, NaN
+    without pairs; shuffled, the mean over random permutations of the identifiers; shuffled_low and
+    shuffled_high, their 2.5% and 97.5% quantiles.
     """
     if len(genres) != len(codes):
-        raise LetterError(
-            f"genres: {len(genres):,} items, but codes for {len(codes):,}; give one string per item"
-        )
-    labels = [sorted({label for label in one.split("|") if label}) for one in genres]
-    labelled = np.array([bool(one) for one in labels])
+        raise LetterError(f"genres: {len(genres):,} items, but codes for {len(codes):,}")
+    labels = [sorted({label for label in text.split("|") if label}) for text in genres]
+    labelled = np.array([bool(own) for own in labels])
     if not labelled.any():
-        raise LetterError(
-            "genres: no item has a genre, so purity cannot be measured; use a data set that has them"
-        )
-    # What follows takes the square of how many different strings there are; the order of labels
-    # makes no difference.
-    sets, of_item = np.unique(["|".join(one) for one in labels if one], return_inverse=True)
+        raise LetterError("genres: no item has a genre; use a data set that has them")
+    sets, of_item = np.unique(["|".join(own) for own in labels if own], return_inverse=True)
     shares = _share_a_label(sets)
     codes, random = codes[labelled], np.random.default_rng(seed)
     orders = [random.permutation(len(codes)) for _ in range(SHUFFLES)]
     rows = []
     for length in range(codes.shape[1] + 1):
-        group = (
-            np.unique(codes[:, :length], axis=0, return_inverse=True)[1].reshape(-1)
-            if length
-            else codes[:, 0] * 0
-        )
+        group = codes[:, 0] * 0
+        if length:
+            group = np.unique(codes[:, :length], axis=0, return_inverse=True)[1].reshape(-1)
         sizes = np.bincount(group)
         pairs = int((sizes * (sizes - 1)).sum()) // 2
         if pairs:
@@ -54,11 +45,9 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
             sharing = _sharing(np.unique(group[kept], return_inverse=True)[1], shares)
             purity = sharing(of_item[kept]) / pairs
             # Where all items are in one group, dealing them out again changes nothing.
-            dealt = (
-                [sharing(of_item[order][kept]) / pairs for order in orders]
-                if len(sizes) > 1
-                else [purity]
-            )
+            dealt = [purity]
+            if len(sizes) > 1:
+                dealt = [sharing(of_item[order][kept]) / pairs for order in orders]
             measured = (purity, float(np.mean(dealt)), *np.quantile(dealt, [0.025, 0.975]))
         else:
             measured = (np.nan,) * 4
@@ -68,23 +57,20 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
 
 
 def _share_a_label(sets: np.ndarray) -> np.ndarray:
-    """Which of the distinct genre strings have a label in common: float32 [n_sets, n_sets] of 0 and
-    1.
-    """
-    split = [one.split("|") for one in sets]
-    labels = {label: i for i, label in enumerate(sorted({label for one in split for label in one}))}
+    """1 where two of the distinct genre strings share a label, else 0: float32 [n_sets, n_sets]."""
+    split = [text.split("|") for text in sets]
+    labels = {label: i for i, label in enumerate(sorted({label for own in split for label in own}))}
     has = np.zeros((len(sets), len(labels)), dtype=np.float32)
-    for row, one in zip(has, split, strict=True):
-        row[[labels[label] for label in one]] = 1
+    for row, own in zip(has, split, strict=True):
+        row[[labels[label] for label in own]] = 1
     common = has @ has.T
     return np.minimum(common, 1, out=common)
 
 
 def _sharing(group: np.ndarray, shares: np.ndarray) -> Callable[[np.ndarray], float]:
-    """A function from the items' genre sets to how many pairs of one group have a label in common.
+    """A function from the items' genre sets to how many pairs within groups share a label.
 
-    It looks at every pair, or at counts per group and genre set, whichever is less work: to look up
-    a pair takes ten times as long as to add up a count.
+    It looks at every pair, or at counts per group and genre set, whichever is less work.
     """
     sizes = np.bincount(group)
     if 5 * (sizes * (sizes - 1)).sum() > len(group) * len(shares):
@@ -96,8 +82,6 @@ def _sharing(group: np.ndarray, shares: np.ndarray) -> Callable[[np.ndarray], fl
 
 
 def _by_counts(group: np.ndarray, genre_set: np.ndarray, shares: np.ndarray) -> float:
-    ones = np.ones(
-        len(group), dtype=np.float32
-    )  # which counts exactly up to 2^24; products of counts may be larger
+    ones = np.ones(len(group), dtype=np.float32)  # exact up to 2^24; products may be larger
     counts = sparse.csr_matrix((ones, (group, genre_set)), (group.max() + 1, len(shares)))
     return float((counts.astype(np.float64).multiply(counts @ shares).sum() - len(group)) / 2)

@@ -1,6 +1,4 @@
-"""What changes when items are given other first codes than their nearest: distance, later codes,
-reconstruction.
-"""
+"""What it costs to give items other first codes than their nearest ones."""
 
 from dataclasses import dataclass
 
@@ -15,10 +13,10 @@ from letterlib.tokenizer.rqvae import residual_quantize
 
 @dataclass(frozen=True)
 class Reassignment:
-    """codes: int64 [n_items, L], the given first codes and the nearest later ones.
+    """Codes and errors of a tokenizer with given first codes.
 
-    distance: squared Euclidean distance between an item's z and the vector of its first code, mean
-    over items.
+    codes: int64 [n_items, L], the given first codes and the nearest later ones.
+    distance: mean squared Euclidean distance of an item's z to the vector of its first code.
     error: L_Recon from all levels.
     """
 
@@ -30,16 +28,15 @@ class Reassignment:
 def with_first_codes(
     tokenizer: LetterTokenizer, semantic: np.ndarray, first: np.ndarray
 ) -> Reassignment:
-    """Keep a trained tokenizer as it is, give every item the first code in `first`, and code the
-    rest as usual.
+    """Give every item the first code in `first`, and later codes as usual.
 
-    semantic: float [n_items, d], as `fit` got them; first: int64 [n_items].
+    tokenizer: trained; semantic: float [n_items, d], as given to `fit`; first: int64 [n_items].
     """
     first_book, *books = (torch.from_numpy(book) for book in tokenizer.codebooks())
     if first.shape != (len(semantic),) or first.min() < 0 or first.max() >= len(first_book):
         raise LetterError(
-            f"first codes: {len(semantic):,} items need one code of 0-{len(first_book) - 1} each, "
-            f"not {first.shape} of {first.min()}-{first.max()}"
+            f"first codes: {len(semantic):,} items need one of 0-{len(first_book) - 1} each, not "
+            f"{first.shape} of {first.min()}-{first.max()}"
         )
     chosen = torch.from_numpy(first)
     vector = first_book[chosen]

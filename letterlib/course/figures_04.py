@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from letterlib.alternative_text import in_words
-from letterlib.analysis.code_geometry import sphere_projection
+from letterlib.analysis.geometry import sphere_projection
 from letterlib.evaluation.metrics import gini
 from letterlib.plots import GREY, MARKERS, PALETTE, listed
 

@@ -185,7 +185,7 @@ def before_and_after(before: Mapping[str, float], after: Mapping[str, float], st
 
 def valid_mass(steps: Sequence[int], mass: np.ndarray) -> np.ndarray:
     """The probability of valid tokens by step; mass [steps, 3, L + 1] as
-    `letterlib.analysis.valid_mass` gives it.
+    `letterlib.analysis.generation` gives it.
     """
     axes = plt.subplots(1, 3, figsize=(11.5, 3.5), layout="constrained", sharey=True)[1]
     levels = mass.shape[2] - 1

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from letterlib.analysis.partial_auc import partial_auc
+from letterlib.analysis.negatives import partial_auc
 from letterlib.course.checks import Case, Incorrect, call, compare
 from letterlib.course.values import in_words
 

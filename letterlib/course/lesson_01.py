@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from letterlib.analysis import anisotropy
-from letterlib.analysis.neighbours import unit_rows
+from letterlib.analysis import geometry
+from letterlib.analysis.geometry import unit_rows
 from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
 from letterlib.course.nearest_01 import drawn_rows, nearest, nearest_cases
 from letterlib.course.scale_01 import standardize_cases, standardized
@@ -156,7 +156,7 @@ def mean_cosine_cases(generator: Generator) -> list[Case]:
 def mean_cosine(answer: Any, case: Case) -> None:
     """1.3: vectors [n, d] -> the mean over pairs of different rows, a number."""
     vectors = case["vectors"]
-    right, returned = anisotropy.mean_cosine(vectors), call(answer, case)
+    right, returned = geometry.mean_cosine(vectors), call(answer, case)
     if isinstance(returned, (np.ndarray, Tensor)) and returned.ndim > 0:
         what = f"`mean cosine` should be one number and has shape {tuple(returned.shape)}."
         cause = "a mean over one axis, or none yet; take it over all pairs."

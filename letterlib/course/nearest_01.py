@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.analysis import neighbours
-from letterlib.analysis.neighbours import unit_rows
+from letterlib.analysis import geometry
+from letterlib.analysis.geometry import unit_rows
 from letterlib.course.checks import Case, Incorrect, call, compare
 from letterlib.course.values import close, tenths
 
@@ -44,7 +44,7 @@ def nearest(answer: Any, case: Case) -> None:
     vectors, k = case["vectors"], case["k"]
     if len(vectors) == MANY:
         return _look_at_many(call(answer, case), case)
-    found, returned = neighbours.nearest(vectors, k), call(answer, case)
+    found, returned = geometry.nearest(vectors, k), call(answer, case)
     with np.errstate(all="ignore"):
         similarities = list(_wrong_similarities(vectors))
         causes = _wrong_neighbours(vectors, k, found, similarities)
@@ -183,10 +183,10 @@ def _look_at_many(returned: Any, case: Case) -> None:
     vectors, k = case["vectors"], case["k"]
     cosines = _without_self(unit_rows(vectors) @ unit_rows(vectors).T)
     if not _are_places(returned, len(vectors), k):
-        compare("neighbours", returned, neighbours.nearest(vectors, k), case)
+        compare("neighbours", returned, geometry.nearest(vectors, k), case)
     mine, right = np.take_along_axis(cosines, returned, axis=1), -np.sort(-cosines, axis=1)[:, :k]
     if not np.allclose(mine, right, atol=1e-4):
-        found = neighbours.nearest(vectors, k)
+        found = geometry.nearest(vectors, k)
         nearly_sorted = np.allclose(mine, right, atol=0.02)
         same_ones = np.allclose(-np.sort(-mine, axis=1), right, atol=1e-4)
         cause = ROUNDED if nearly_sorted else UNSORTED if same_ones else ""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from letterlib.analysis.hard_negatives import negative_weights
+from letterlib.analysis.negatives import negative_weights
 from letterlib.course.checks import Case, Incorrect, call, compare
 from letterlib.course.values import tenths
 

@@ -16,7 +16,7 @@ from letterlib.analysis.collaborative_signal import (
     similarity_experiment,
     target_ranks,
 )
-from letterlib.analysis.exposure import first_code_counts, generation_bias
+from letterlib.analysis.generation import first_code_counts, generation_bias
 from letterlib.evaluation.bootstrap import interval, verdict
 from letterlib.evaluation.metrics import hits_at
 from letterlib.pipeline.config import TOKENIZER_ARMS

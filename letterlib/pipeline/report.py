@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from letterlib import plots
-from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.analysis.code_usage import code_loads
+from letterlib.analysis.geometry import sphere_projection
 from letterlib.analysis.purity import genre_purity
 from letterlib.errors import LetterError
 from letterlib.pipeline.analysis_run import (

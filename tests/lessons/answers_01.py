@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from letterlib.analysis.neighbours import unit_rows
+from letterlib.analysis.geometry import unit_rows
 
 NAMES = {"np": np, "torch": torch}
 """What the notebook has imported by the time it reaches its exercises."""

@@ -15,7 +15,7 @@ import pretended_gpu
 from made_data import write_made_data
 
 from letterlib import train
-from letterlib.analysis.hard_negatives import target_logits
+from letterlib.analysis.negatives import target_logits
 from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Cases, Split
 from letterlib.generators.t5_weights import to_transformers

@@ -520,7 +520,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, capsys):
     stopped = BIGRec(config, 0, "cpu", checkpoint)
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(split)
-    with pytest.raises(LetterError, match="it has learnt nothing yet"):
+    with pytest.raises(LetterError, match="not trained"):
         stopped.recommend(HISTORIES, 3)
     monkeypatch.undo()
     resumed = BIGRec(config, 0, "cpu", checkpoint).fit(split)

@@ -5,9 +5,9 @@ data showed.
 import numpy as np
 
 from letterlib import plots
-from letterlib.analysis.code_geometry import sphere_projection
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import SimilarityResult
+from letterlib.analysis.geometry import sphere_projection
 from letterlib.analysis.purity import genre_purity
 from letterlib.evaluation.bootstrap import Interval
 
