@@ -1,12 +1,13 @@
-"""Every figure of the pipeline's report, one function each: data in, the Axes out.
+"""The figures of reports and lessons, one function each: data in, the Axes out.
 
 Each title states what the data show and is computed from them. Colours are seaborn's
-colour-blind-safe palette, in the order of the mapping that a function is given, so give the arms of
-a comparison in the same order everywhere.
+colour-blind-safe palette in the order of the mapping given, so give the variants of a comparison in
+the same order everywhere. Notebooks store each figure's alternative text with its picture.
 """
 
 import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,9 +15,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from letterlib.alternative_text import store_words
 from letterlib.analysis.collaborative_signal import SimilarityResult
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.evaluation.metrics import GROUPS
@@ -24,27 +25,56 @@ from letterlib.evaluation.metrics import GROUPS
 PALETTE = sns.color_palette("colorblind").as_hex()
 GREY = "#6b6b6b"
 MARKERS = "osD^vP"  # a second cue beside the colour
-store_words()  # every lesson draws with this module
+
+
+def alternative_text(figure: Figure) -> str:
+    """What is written on a figure, for readers who do not see it: titles, axes, legends."""
+    panels = figure.axes
+    legends = [*figure.legends, *(ax.get_legend() for ax in panels if ax.get_legend())]
+    parts = {
+        "": [
+            figure.get_suptitle(),
+            *(ax.get_title(side) for ax in panels for side in ("left", "center", "right")),
+        ],
+        "Horizontal: ": [figure.get_supxlabel(), *(ax.get_xlabel() for ax in panels)],
+        "Vertical: ": [figure.get_supylabel(), *(ax.get_ylabel() for ax in panels)],
+        "Legend: ": [text.get_text() for legend in legends for text in legend.get_texts()],
+    }
+    once = {
+        name: dict.fromkeys(" ".join(text.split()) for text in texts if text)
+        for name, texts in parts.items()
+    }
+    return " ".join(f"{name}{'; '.join(texts)}." for name, texts in once.items() if texts)
+
+
+def _describe(figure: Figure) -> None:
+    """Let IPython store the alternative text with the picture, where `course/site.py` reads it."""
+    figure._repr_mimebundle_ = partial(_metadata, figure)
+
+
+def _metadata(figure: Figure, **_: object) -> tuple[dict, dict]:
+    return {}, {"image/png": {"alt": alternative_text(figure)}}
+
+
+plt.rcParams["figure.hooks"] = [*plt.rcParams["figure.hooks"], f"{__name__}:_describe"]
 
 
 def system_forest(intervals: Mapping[str, Interval], floors: Collection[str] = ()) -> Axes:
     """Recall@10 of every system, a dot and its 95% interval, first on top.
 
-    floors: the names that a trained system has to clear; grey, with a dotted line at the highest of
-    them. Over what the intervals are (users, or seeds as well) is for the text beside it to say.
+    floors: the names that a trained system has to clear; grey, with a dotted line at the highest.
     """
     ax = _new(height=1.3 + 0.42 * len(intervals))
-    widest = max(one.high for one in intervals.values())
-    for row, (name, one) in enumerate(intervals.items()):
-        colour = GREY if name in floors else PALETTE[0]
-        side = (
-            "left" if one.mean < widest / 20 else "center"
-        )  # beside the axis there is no room to its left
-        ax.plot([one.low, one.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
-        ax.plot(one.mean, row, "o", color=colour, markersize=7)
+    widest = max(interval.high for interval in intervals.values())
+    for row, (name, interval) in enumerate(intervals.items()):
+        colour, mean = GREY if name in floors else PALETTE[0], interval.mean
+        side = "left" if mean < widest / 20 else "center"  # near the axis there is no room
+        ends = [interval.low, interval.high]
+        ax.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+        ax.plot(mean, row, "o", color=colour, markersize=7)
         ax.annotate(
-            f"{one.mean:.4f}",
-            (one.mean, row),
+            f"{mean:.4f}",
+            (mean, row),
             xytext=(0, 6),
             textcoords="offset points",
             ha=side,
@@ -58,29 +88,20 @@ def system_forest(intervals: Mapping[str, Interval], floors: Collection[str] = (
         floor = max(floors, key=lambda name: intervals[name].mean)
         others = [name for name in intervals if name not in floors]
         above = sum(intervals[name].mean > intervals[floor].mean for name in others)
-        if len(others) == 1:
-            if intervals[others[0]].mean == intervals[floor].mean:
-                title += f", level with {others[0] if best == floor else floor}"
-            else:
-                title += (
-                    "; the trained system lies below it" if best in floors else f", above {floor}"
-                )
-        elif others:
+        if others:
             title += f"; {above} of {len(others)} trained systems lie above {floor}"
         ax.axvline(intervals[floor].mean, color=GREY, linewidth=1, linestyle=":", zorder=0)
     ax.set_yticks(range(len(intervals)), list(intervals))
     ax.set(ylim=(len(intervals) - 0.5, -0.7), xlabel="Recall@10 (bar: 95% bootstrap interval)")
     ax.set_xlim(left=0)
-    longest = max(
-        map(len, intervals)
-    )  # long names leave the axes, and what stands above them, less room
+    longest = max(map(len, intervals))  # long names leave the title less room
     return _finish(ax, title, grid="x", width=min(74, 86 - longest))
 
 
 def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items") -> Axes:
     """Share of items that have each first code, codes sorted by it.
 
-    loads: arm -> count per code [n_codes]; of: what was counted, in words (items, recommendations).
+    loads: variant -> count per code [n_codes]; of: what was counted (items, recommendations).
     """
     ax = _new()
     for i, (name, counts) in enumerate(loads.items()):
@@ -104,8 +125,7 @@ def first_code_frequency(loads: Mapping[str, np.ndarray], of: str = "items") -> 
 def code_sphere(points: np.ndarray, loads: np.ndarray, name: str) -> Axes:
     """Code embeddings on a sphere; a dot's area is its items, dead codes are crosses.
 
-    points: [n_codes, 3], from `analysis.geometry.sphere_projection`; loads: items per code
-    [n_codes].
+    points: [n_codes, 3], from `geometry.sphere_projection`; loads: items per code [n_codes].
     """
     ax = plt.figure(figsize=(7, 5.5), layout="constrained").add_subplot(projection="3d")
     turn, rise = np.mgrid[0 : 2 * np.pi : 25j, 0 : np.pi : 13j]
@@ -129,14 +149,18 @@ def code_sphere(points: np.ndarray, loads: np.ndarray, name: str) -> Axes:
     ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.02, label="items with the code (% of all)")
     ax.set_box_aspect((1, 1, 1), zoom=1.45)
     ax.set_axis_off()
-    title = f"{name}: {used.sum()} of {len(loads)} codes in use, the largest has {share.max():.1%} of the items"
+    title = (
+        f"{name}: {used.sum()} of {len(loads)} codes in use, the largest has {share.max():.1%} of "
+        "the items"
+    )
     ax.set_title(_wrapped(title), fontsize=11)
     return ax
 
 
 def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame]) -> Axes:
-    """Probability that two items with the same first codes share a genre. purity: arm ->
-    `genre_purity`'s frame.
+    """Probability that two items with the same first codes share a genre.
+
+    purity: variant -> frame of `analysis.purity.genre_purity`.
     """
     ax = _new()
     for i, (name, frame) in enumerate(purity.items()):
@@ -169,61 +193,60 @@ def genre_purity_by_prefix(purity: Mapping[str, pd.DataFrame]) -> Axes:
     ax.legend(frameon=False, loc="lower right")
     shares = {name: frame["purity"][1] for name, frame in purity.items()}
     shares["shuffled identifiers"] = chance["shuffled"].mean()[1]
-    said = {
-        name: "no two such items" if np.isnan(one) else f"{one:.0%}" for name, one in shares.items()
+    written = {
+        name: "no two such items" if np.isnan(share) else f"{share:.0%}"
+        for name, share in shares.items()
     }
     return _finish(
-        ax, f"Items with the same first code that share a genre: {_listed(said)}", grid="y"
+        ax, f"Items with the same first code that share a genre: {_listed(written)}", grid="y"
     )
 
 
 def training_curves(
     curves: Mapping[str, Sequence[tuple[int, float]]], measure: str, higher_is_better: bool
 ) -> Axes:
-    """A measure by epoch, each curve's best epoch marked. curves: name -> (epoch, value) pairs, as
-    in `TrainingLog`.
+    """A measure by epoch, each curve's best epoch marked.
+
+    curves: name -> (epoch, value) pairs, as in `TrainingLog`.
     """
     ax = _new()
-    said = {}
+    written = {}
     for i, (name, pairs) in enumerate(curves.items()):
         epochs, values = np.array(pairs, dtype=float).T
         best = int(values.argmax() if higher_is_better else values.argmin())
         ax.plot(epochs, values, color=PALETTE[i % 10], linewidth=2, label=name)
         ax.plot(epochs[best], values[best], MARKERS[i % 6], color=PALETTE[i % 10], markersize=8)
-        said[name] = f"{values[best]:.3g} (epoch {epochs[best]:.0f})"
+        written[name] = f"{values[best]:.3g} (epoch {epochs[best]:.0f})"
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch (mark: the best)", ylabel=measure)
     ax.legend(frameon=False)
-    return _finish(
-        ax, f"{'Highest' if higher_is_better else 'Lowest'} {measure}: {_listed(said)}", grid="y"
-    )
+    extreme = "Highest" if higher_is_better else "Lowest"
+    return _finish(ax, f"{extreme} {measure}: {_listed(written)}", grid="y")
 
 
 def code_usage_by_level(usage: Mapping[str, pd.DataFrame]) -> Axes:
-    """Bars of perplexity, from the frames of `analysis.code_usage.code_usage`, by level and arm."""
+    """Bars of perplexity by level. usage: variant -> frame of `analysis.code_usage.code_usage`."""
     values = {name: frame["perplexity"].to_numpy() for name, frame in usage.items()}
     ax = _bars_by_level(values, "{:.0f}")
     size = max(int(frame["codes"].max()) for frame in usage.values())
     ax.axhline(size, color=GREY, linestyle=":", linewidth=1)
     ax.set_ylabel(f"perplexity (of {size} codes)")
     ax.legend(frameon=False, ncols=len(usage), loc="upper left")
-    firsts = _listed({name: f"{one[0]:.0f}" for name, one in values.items()})
+    firsts = _listed({name: f"{levels[0]:.0f}" for name, levels in values.items()})
     return _finish(ax, f"Perplexity at level 1: {firsts}", grid="y")
 
 
 def collaborative_signal_by_level(results: Mapping[str, SimilarityResult]) -> Axes:
-    """Share of items whose code equals that of their collaborative nearest neighbour, by level and
-    arm.
-    """
-    values = {name: np.array(one.by_level) for name, one in results.items()}
+    """Share of items whose code equals their collaborative nearest neighbour's, by level."""
+    values = {name: np.array(result.by_level) for name, result in results.items()}
     ax = _bars_by_level(values, "{:.3f}")
-    chance = float(np.mean([one.random_pair for one in results.values()]))
+    chance = float(np.mean([result.random_pair for result in results.values()]))
     ax.axhline(
         chance, color="black", linestyle=":", linewidth=1, label=f"two random items ({chance:.3f})"
     )
     ax.set_ylabel("share of items whose code equals\ntheir nearest neighbour's (CF cosine)")
     ax.legend(frameon=False, loc="upper right")
-    means = _listed({name: f"{one.mean:.3f}" for name, one in results.items()})
+    means = _listed({name: f"{result.mean:.3f}" for name, result in results.items()})
     return _finish(
         ax, f"Codes shared with the collaborative neighbour, mean of levels: {means}", grid="y"
     )
@@ -232,38 +255,36 @@ def collaborative_signal_by_level(results: Mapping[str, SimilarityResult]) -> Ax
 def recall_by_popularity(metrics: Mapping[str, Mapping[str, float]]) -> Axes:
     """Recall@10 by popularity group of the target. metrics: system -> `Evaluation.metrics()`.
 
-    The numbers of cases below are the largest of any system; a language model answers a sample, in
-    which a group may have no case and so no bar.
+    Numbers of cases are the largest of any system; a language model answers a sample, and has no
+    bar for a group without a case.
     """
     ax = _new(height=4.2)
-    cases = {group: max(one[f"cases {group}"] for one in metrics.values()) for group in GROUPS}
+    cases = {group: max(m[f"cases {group}"] for m in metrics.values()) for group in GROUPS}
     groups = [group for group, n in cases.items() if n]
     recall = {
-        name: [one.get(f"R@10 {group}", np.nan) for group in groups]
-        for name, one in metrics.items()
+        name: [values.get(f"R@10 {group}", np.nan) for group in groups]
+        for name, values in metrics.items()
     }
     _grouped_bars(ax, recall)
     ax.set_xticks(range(len(groups)), [f"{group}\n{cases[group]:,} cases" for group in groups])
     ax.set(
-        xlabel="target item's popularity in training (head, middle, tail: a third of interactions each)",
+        xlabel="target's popularity in training (head, middle, tail: a third of interactions each)",
         ylabel="Recall@10",
     )
     ax.legend(frameon=False, ncols=1 + len(metrics) // 4, loc="upper right")
-    said = {}
+    highest = {}
     for i, group in enumerate(groups):
-        written = {
-            name: f"{values[i]:.3f}" for name, values in recall.items() if values[i] > 0
-        }  # NaN is not above 0
-        best = [name for name in written if written[name] == max(written.values())]
+        above = {name: f"{values[i]:.3f}" for name, values in recall.items() if values[i] > 0}
+        best = [name for name in above if above[name] == max(above.values())]
         if best:
-            said[group] = f"{best[0] if len(best) == 1 else 'several'} {written[best[0]]}"
+            highest[group] = f"{best[0] if len(best) == 1 else 'several'} {above[best[0]]}"
     return _finish(
-        ax, f"Highest Recall@10 by group: {_listed(said) or 'none above zero'}", grid="y"
+        ax, f"Highest Recall@10 by group: {_listed(highest) or 'none above zero'}", grid="y"
     )
 
 
 def _grouped_bars(ax: Axes, values: Mapping[str, Sequence[float]]) -> list[BarContainer]:
-    """For each name its bars, one in each group."""
+    """The bars of each name, one in each group."""
     width, middle = 0.84 / len(values), (len(values) - 1) / 2
     return [
         ax.bar(
@@ -307,7 +328,7 @@ def _listed(values: Mapping[str, str]) -> str:
 
 
 def listed(parts: Iterable[str]) -> str:
-    """With commas between them, or semicolons where a part has a comma of its own."""
+    """With commas between them, or semicolons where a part contains a comma."""
     parts = list(parts)
     return ("; " if any("," in part for part in parts) else ", ").join(parts)
 
@@ -333,9 +354,7 @@ def titled(ax: Axes, title: str, grid: str, size: float = 11) -> Axes:
 
 
 def plain(ax: Axes, grid: str) -> Axes:
-    """A frame without top and right, and light lines behind the data across an axis, "x" or "y", or
-    "both".
-    """
+    """A frame without top and right, and light grid lines of an axis: "x", "y" or "both"."""
     ax.grid(axis=grid, color="#e3e3e3", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

@@ -11,10 +11,9 @@ from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from letterlib.alternative_text import in_words
 from letterlib.analysis.geometry import sphere_projection
 from letterlib.evaluation.metrics import gini
-from letterlib.plots import GREY, MARKERS, PALETTE, listed
+from letterlib.plots import GREY, MARKERS, PALETTE, alternative_text, listed
 
 
 def lorenz(loads: Mapping[str, np.ndarray]) -> Axes:
@@ -251,7 +250,7 @@ def compact(axes: Axes | Sequence[Axes]) -> Image:
     PIL.Image.open(drawn).convert("RGB").quantize(256, kmeans=2, dither=PIL.Image.Dither.NONE).save(
         small, "png"
     )
-    return Image(small.getvalue(), alt=in_words(figure))
+    return Image(small.getvalue(), alt=alternative_text(figure))
 
 
 def _row(summary: pd.DataFrame, alpha: float, beta: float) -> pd.Series:

@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "letterlib"
 ROOMS = (
-    "errors store alternative_text distributed hardware progress data evaluation tracking checkpoint train "
+    "errors store distributed hardware progress data evaluation tracking checkpoint train "
     "saved_model hub text baselines tokenizer decoding generators analysis plots pipeline course "
     "doctor cli __main__"
 ).split()
