@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend, and a guess at what was meant."""
+"""The one exception for mistakes that a user can correct, and a guess at what was meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,27 +6,23 @@ from typing import Any
 
 
 class LetterError(Exception):
-    """Bad input: one line that says what is wrong, where, and what to do about it.
+    """Bad input: one line that says what is wrong, where, and what to do.
 
-    The command line prints the line alone and exits with code 2; a traceback would bury it.
-    Programming errors stay ordinary exceptions, because their traceback is the useful part.
+    The command line prints the line alone and exits with code 2. Programming errors stay ordinary
+    exceptions, because their traceback is the useful part.
     """
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: IPython asks an exception for the lines that stand for its
-        traceback.
-        """
+        """What a notebook shows instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class Unavailable(LetterError):
-    """A system or figure needs what this data set does not have. Of many, the others can go on
-    without it.
-    """
+    """A system or figure needs what this data set does not have; others can go on without it."""
 
 
 class NotRanked(LetterError, ValueError):
-    """Scores that have no order, from weights or from a function of the user's own."""
+    """Scores that have no order, from weights or from a user's function."""
 
 
 class NotLearned(LetterError, AttributeError):
@@ -45,8 +41,6 @@ class Learned:
 
 
 def did_you_mean(name: str, possible: Iterable[str]) -> str:
-    """The most similar of the possible names, as a question and a space; empty where none is
-    similar.
-    """
+    """The most similar of the possible names as a question and a space; "" if none is similar."""
     close = difflib.get_close_matches(name, possible, n=1)
     return f'did you mean "{close[0]}"? ' if close else ""

@@ -1,4 +1,4 @@
-"""What this computer's processor is good at, and how torch is told."""
+"""What this computer's processor does well, how torch is told, and how much memory was used."""
 
 import ctypes
 import platform
@@ -20,10 +20,10 @@ def multiplies_bfloat16() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep memory that tensors give back, instead of returning it to the system.
+    """Ask glibc to keep the memory of freed tensors instead of returning it to the system.
 
     Large tensors otherwise come as fresh pages at every step, and clearing these can take longer
-    than computing what is written to them. Other systems are left as they are.
+    than computing what is written to them. On other systems nothing is changed.
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         mallopt, trim_threshold, mmap_max = ctypes.CDLL(None).mallopt, -1, -4
@@ -31,32 +31,30 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
-FULL = ("out of memory", "can't allocate memory", "not enough memory")
-"""How torch says it: of a GPU, of the computer, and of a computer with Windows."""
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""torch's words for a full GPU, a full computer, and a full computer with Windows."""
 
 
 @contextmanager
 def enough_memory(what: str) -> Iterator[None]:
-    """Inside, memory that cannot be had, a GPU's or the computer's, is a LetterError that begins
-    with `what`.
-    """
+    """Inside, running out of memory is a LetterError that begins with `what` and names a remedy."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # numpy's and torch's
-        said = " ".join(str(error).split())
-        if not isinstance(error, MemoryError) and not any(one in said for one in FULL):
+        reason = " ".join(str(error).split())
+        if not isinstance(error, MemoryError) and not any(words in reason for words in NO_MEMORY):
             raise
-        reason = ". ".join(said.split(". ")[:2]).rstrip(".")
         raise LetterError(
-            f"{what}: there is not enough memory ({reason}); make its batches smaller (letterlib settings shows their "
-            "size, --set tiger.batch_size=... changes TIGER's), close other programs, or choose another --device"
+            f"{what}: there is not enough memory ({'. '.join(reason.split('. ')[:2]).rstrip('.')}); "
+            "make its batches smaller (letterlib settings shows their size, --set "
+            "tiger.batch_size=... changes TIGER's), close other programs, or choose another "
+            "--device"
         ) from error
 
 
 @contextmanager
 def fast_float32() -> Iterator[None]:
-    """Inside, torch multiplies float32 with oneDNN instead of MKL where MKL holds back; products
-    stay float32.
+    """Inside, torch multiplies float32 with oneDNN where that is faster; products stay float32.
 
     MKL uses half of each register of an AMD processor with AVX-512. On Zen 5 oneDNN takes half the
     time. On such a processor torch.get_float32_matmul_precision(), which compilers of models ask
@@ -67,16 +65,12 @@ def fast_float32() -> Iterator[None]:
 
 
 _setting, _before = threading.Lock(), []
-"""The setting is the whole process's: of several threads the last one out, whoever was first in,
-puts it back.
-"""
+"""torch's setting is global: of several threads, the last one out restores it."""
 
 
 @contextmanager
 def _onednn() -> Iterator[None]:
-    """torch turns to oneDNN where it may round to bfloat16; only a matrix unit makes use of that
-    permission.
-    """
+    """torch uses oneDNN if that may round to bfloat16; only a matrix unit then really rounds."""
     matmul = torch.backends.mkldnn.matmul
     with _setting:
         _before.append(matmul.fp32_precision)
@@ -90,12 +84,9 @@ def _onednn() -> Iterator[None]:
 
 @cache
 def _mkl_holds_back() -> bool:
-    """Whether this is such a processor, and oneDNN does not round on it, which is tried instead of
-    trusted.
-    """
-    name = getattr(torch.cpu, "get_capabilities", dict)().get(
-        "cpu_name", ""
-    )  # torch 2.11 and newer
+    """Whether this is an AMD processor with AVX-512 on which oneDNN, when tried, does not round."""
+    # torch before 2.11 has no get_capabilities
+    name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "")
     if (
         "AMD" not in name
         or not torch.cpu._is_avx512_supported()
@@ -107,9 +98,7 @@ def _mkl_holds_back() -> bool:
 
 
 def _keeps_float32() -> bool:
-    x = torch.full(
-        (64, 64), 1 + 2**-12, device="cpu"
-    )  # 1 in bfloat16, and then the product were 64
+    x = torch.full((64, 64), 1 + 2**-12, device="cpu")  # rounded to bfloat16 it is 1
     return bool((x @ x > 64).all())
 
 
@@ -117,18 +106,16 @@ def peak_memory_mb() -> int:
     """The most memory this process has held so far, in MiB."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset // 2**20
-    import resource  # which Windows has not
+    import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 def peak_gpu_memory_mb(device: str) -> dict[str, int]:
-    """The most memory this process has taken of a GPU so far, in MiB, by the name that records have
-    for it.
+    """The most memory this process has taken of a GPU, in MiB, as an entry of a record; {} on a
+    CPU.
     """
-    return (
-        {"peak_gpu_memory_mb": torch.cuda.max_memory_reserved(device) // 2**20}
-        if device.startswith("cuda")
-        else {}
-    )
+    if not device.startswith("cuda"):
+        return {}
+    return {"peak_gpu_memory_mb": torch.cuda.max_memory_reserved(device) // 2**20}

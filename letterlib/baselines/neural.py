@@ -23,7 +23,6 @@ from letterlib.distributed import share, weighed
 from letterlib.errors import Learned, LetterError
 from letterlib.evaluation.evaluate import validation_ndcg
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
-from letterlib.saved_model import load_model, save_model
 from letterlib.train import (
     Dtype,
     Epochs,
@@ -32,8 +31,10 @@ from letterlib.train import (
     TrainingLog,
     WeightDecay,
     compute_dtype,
+    load_model,
     resolve_device,
     resolve_dtype,
+    save_model,
     seeded,
     train,
 )

@@ -12,7 +12,7 @@ import torch
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.errors import LetterError, NotRanked
-from letterlib.progress import late_bar
+from letterlib.progress import progress
 from letterlib.store import atomic_write, digest
 
 ROWS = 256
@@ -144,7 +144,7 @@ def rank_by_score(
     """
     all_items = np.full((len(cases), k), NO_ITEM)
     all_scores = np.full((len(cases), k), -np.inf, dtype=np.float32)
-    with late_bar("ranking", len(cases)) as bar:
+    with progress(what="ranking", total=len(cases), delay=2) as bar:
         for start in range(0, len(cases), ROWS):
             batch = cases[start : start + ROWS]
             scores = score(batch)

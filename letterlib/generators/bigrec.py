@@ -38,7 +38,6 @@ from letterlib.generators.causal import adapters_of, load_to_adapt, put_adapters
 from letterlib.generators.language_model import check_titles
 from letterlib.generators.response_groups import response_groups
 from letterlib.generators.title_network import Title, TitleNetwork
-from letterlib.saved_model import load_model, save_model
 from letterlib.train import (
     Dtype,
     Epochs,
@@ -46,8 +45,10 @@ from letterlib.train import (
     Settings,
     TrainingLog,
     WeightDecay,
+    load_model,
     resolve_device,
     resolve_dtype,
+    save_model,
     seeded,
     train,
 )

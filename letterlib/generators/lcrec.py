@@ -30,7 +30,6 @@ from letterlib.generators.language_model import Vocabulary, check_titles, initia
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.recommender import IdentifierRecommender
 from letterlib.generators.response_groups import response_groups
-from letterlib.saved_model import load_model, save_model
 from letterlib.store import digest
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.train import (
@@ -40,8 +39,10 @@ from letterlib.train import (
     Settings,
     TrainingLog,
     WeightDecay,
+    load_model,
     resolve_device,
     resolve_dtype,
+    save_model,
     seeded,
     train,
 )

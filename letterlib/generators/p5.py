@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from letterlib.checkpoint import content_of
 from letterlib.decoding.trie import EOS, PAD
 from letterlib.errors import LetterError
 from letterlib.generators.encoder_decoder import EncoderDecoder
 from letterlib.generators.t5_weights import from_transformers
 from letterlib.generators.tiger import Tiger, TigerConfig
 from letterlib.hub import load_found, load_weights, loading
+from letterlib.store import digest
 from letterlib.tokenizer.identifiers import Identifiers
 
 _SIZES = ("d_model", "d_ff", "n_heads", "d_head", "n_layers")
@@ -75,7 +75,7 @@ def tiger_from_t5(
         weights["embedding.weight"], np.concatenate([[PAD, EOS], pieces]), tiger.seed
     )
     tiger.network.load_state_dict(weights)
-    tiger.first_weights = content_of("", weights)
+    tiger.first_weights = digest(*(part for pair in weights.items() for part in pair))
     return tiger
 
 

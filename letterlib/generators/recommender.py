@@ -17,7 +17,7 @@ from letterlib.decoding.trie import Trie
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, check_histories, refuse_nan
 from letterlib.hardware import fast_float32, keep_freed_memory
-from letterlib.progress import late_bar
+from letterlib.progress import progress
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.train import TrainingLog
 
@@ -207,7 +207,7 @@ class IdentifierRecommender(ABC):
         )
         widest = 64 if self.device.type == "cpu" else 512  # on a CPU, what stays in its caches
         lengths = np.minimum(cases.lengths, self.history)
-        with late_bar("ranking", len(cases)) as bar:
+        with progress(what="ranking", total=len(cases), delay=2) as bar:
             for length in np.unique(lengths).tolist():
                 rows = np.flatnonzero(lengths == length)
                 batch_size = int(

@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from letterlib.checkpoint import strip_prefix
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD, tokens_of
@@ -22,7 +21,6 @@ from letterlib.evaluation.evaluate import validation_ndcg
 from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.recommender import SEARCH_BUDGET, IdentifierRecommender
-from letterlib.saved_model import load_model, save_model
 from letterlib.store import digest
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.train import (
@@ -32,9 +30,12 @@ from letterlib.train import (
     Settings,
     TrainingLog,
     WeightDecay,
+    load_model,
     resolve_device,
     resolve_dtype,
+    save_model,
     seeded,
+    strip_prefix,
     train,
 )
 

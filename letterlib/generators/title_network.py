@@ -11,7 +11,7 @@ from torch import Tensor
 
 from letterlib.generators.causal import AdaptedModel
 from letterlib.generators.language_model import begin_of
-from letterlib.progress import late_bar
+from letterlib.progress import progress
 from letterlib.train import autocast
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class TitleNetwork(AdaptedModel):
         """
         self.eval()
         new = {prompt for prompt in prompts if (prompt, beam) not in self._written}
-        with late_bar("titles", len(new)) as bar:
+        with progress(what="titles", total=len(new), delay=2) as bar:
             for part in _of_equal_length(
                 new, lambda length: self._at_once(beam * (length + self.title_tokens))
             ):

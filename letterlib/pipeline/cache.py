@@ -1,18 +1,19 @@
 """Stages cached by content: the same work with the same inputs is done once, and never half-done.
 
-A finished stage is a folder `<cache>/<name>/<key>/`, its key a hash of the stage's name, version,
-configuration, seed and the keys of its inputs. While a stage runs it may keep checkpoints in
-`<key>.partial/`; when it ends its files are written beside and renamed into place, together with
-`stage.json`, which holds the configuration, the metrics, seed, versions, device, seconds and a
-SHA-256 of every file. A key knows no code: of a stage that was made by other code than today's it
-is said, and only that. Of several processes that need the same stage one makes it, and the others
-wait and find it. In a cache that may only be read, what is there is found.
+A finished stage is a folder `<cache>/<name>/<key>/` with its files and a record, `stage.json`: what
+the stage is made from, its metrics, versions, device, seconds, and a SHA-256 of every file. The key
+is a hash of the stage's name, version, configuration, seed and inputs (the keys of the stages that
+it reads). It does not include the source code: a stage made by an older version is reused, and the
+line about it says so. While a stage runs it may keep checkpoints in `<key>.partial/`.
+
+A stage is found only if its record is whole, its files have the hashes in the record, and what the
+record says it is made from has the folder's name as its key. A cache that may only be read works
+for what is in it.
 """
 
 import functools
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -36,19 +37,17 @@ from letterlib.hardware import (
 from letterlib.store import (
     atomic_write,
     digest,
-    disk_failure,
     expanded,
     locked,
     read_json,
     remove_scratch,
     sha256_of,
     write_json,
-    write_text,
 )
-from letterlib.tracking import check_tracker, tracked
+from letterlib.train import check_tracker, tracked
 
 RECORD = "stage.json"
-BEGUN, SPENT = "code", "seconds"  # in <key>.partial, beside checkpoints
+BEGUN = "begun.json"  # in <key>.partial: the code that began the stage, and the seconds so far
 ELSEWHERE = "--cache-dir names another, such as a copy of this one"
 LIBRARY = Path(__file__).parents[1]
 PACKAGES = (
@@ -68,7 +67,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Artefact:
-    """A finished stage: where its files are, and what is known about how they were made."""
+    """A finished stage: where its files are, and its record."""
 
     name: str
     key: str
@@ -82,7 +81,7 @@ class Artefact:
 
     @property
     def seconds(self) -> float:
-        """Wall time when the stage was really run."""
+        """Wall time when the stage was really run, interrupted attempts included."""
         return self.record["seconds"]
 
     def path(self, file: str) -> Path:
@@ -90,12 +89,13 @@ class Artefact:
 
 
 class Cache:
-    """Runs stages, or finds them. `say` receives one line a stage.
+    """Finds stages, or runs them.
 
-    Processes that train together all run a stage's work; the main one finds, writes, locks and
-    speaks.
-    track: "tensorboard" or "wandb", for the curves of what is trained, in
-    `<folder>/tracking/<name>/<key>`.
+    folder: where they are kept.
+    say: receives one line a stage.
+    track: "tensorboard" or "wandb" writes learning curves to `<folder>/tracking/<name>/<key>`.
+
+    Processes that train together all do a stage's work; the main one finds, writes and speaks.
     """
 
     def __init__(
@@ -118,13 +118,11 @@ class Cache:
         seed: int,
         device: str,
     ) -> Artefact:
-        """Find the stage, or run `work(out, partial)`, which fills folder `out` and returns its
-        metrics.
+        """Find the stage, or run `work(out, partial)`, which fills `out` and returns its metrics.
 
-        version: raised by whoever changes what the stage computes, so that old results are not
-        taken for new.
-        inputs: fingerprints of data sets and keys of other artefacts. partial: a folder for
-        checkpoints, which survives an interruption.
+        version: raise it when the stage computes something else than before.
+        inputs: fingerprints of data sets and keys of other stages.
+        partial: a folder for checkpoints, which an interruption leaves.
         """
         identity = {
             "stage": name,
@@ -135,161 +133,132 @@ class Cache:
         }
         key = digest(identity)
         folder = self.folder / name / key
-        with locked(folder, self.say, or_read=True) if is_main() else nullcontext() as unwritable:
-            found = broadcast(lambda: self._find(name, key, folder, unwritable))
-            artefact = found or self._run(name, key, folder, identity, device, work)
+        found = broadcast(lambda: _find(folder, identity))
+        if found is None:
+            with locked(folder, self.say) if is_main() else nullcontext():
+                # Another process may have made it while this one waited.
+                found = broadcast(lambda: _find(folder, identity))
+                artefact = found or self._run(name, folder, identity, device, work)
+        else:
+            artefact = found
+        if found is not None:
+            older = "" if found.record["code"] == code() else ", by other code"
+            self.say(f"{name}: found in the cache ({found.seconds:.0f} s when it was made{older})")
         self.finished.append(artefact)
         return artefact
 
     def devices(self) -> str:
-        """What computed the stages made or found so far, separated by "; ": what is found may be
-        from elsewhere.
-        """
-        return "; ".join(sorted({one.record["device"] for one in self.finished}))
-
-    def _find(
-        self, name: str, key: str, folder: Path, unwritable: LetterError | None
-    ) -> Artefact | None:
-        """The stage, if it is there and whole. One that is missing or damaged where it cannot be
-        made is an error.
-        """
-        if not os.path.exists(folder):  # Path.exists raises where one may not even look
-            if unwritable:
-                raise LetterError(
-                    f"{name} is not in the cache. {unwritable} ({ELSEWHERE})"
-                ) from unwritable
-            return None
-        try:
-            record = read_json(folder / RECORD)
-            files = record["files"].items()
-            damaged = [
-                f
-                for f, known in files
-                if not (folder / f).is_file() or sha256_of(folder / f) != known
-            ]
-            of_others = ", by other code" if record.get("code", code()) != code() else ""
-            found = f"{name}: found in the cache ({record['seconds']:.0f} s when it was made{of_others})"
-            whole = record.pop("digest", None) in (
-                None,
-                _digest(record),
-            )  # records had none at first
-            damaged += [] if whole and isinstance(record["metrics"], dict) else [RECORD]
-        except (KeyError, TypeError, ValueError, AttributeError):
-            damaged = [RECORD]
-        except LetterError as error:
-            if why := disk_failure(error):
-                raise LetterError(
-                    f"{folder}: cannot be read ({why.strerror}); nothing was deleted, try again"
-                ) from why
-            damaged = [RECORD]
-        if damaged and unwritable:
-            raise LetterError(
-                f"{folder}: {damaged[0]} is damaged. {unwritable} ({ELSEWHERE})"
-            ) from unwritable
-        if damaged:
-            self.say(
-                f"{name}: the cached {damaged[0]} is damaged, so this stage is made again ({folder})"
-            )
-            try:
-                folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
-            except OSError as error:  # such as another's folder in a shared cache
-                what = f"is damaged, and cannot be deleted ({error.strerror})"
-                raise LetterError(f"{folder}: {what}; have it deleted, or {ELSEWHERE}") from error
-            return None
-        if (
-            not unwritable
-        ):  # a process that was killed between its last two deeds has left its checkpoints
-            shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
-        self.say(found)
-        return Artefact(name, key, folder, record, from_cache=True)
+        """What computed the stages made or found so far, separated by "; "."""
+        return "; ".join(sorted({artefact.record["device"] for artefact in self.finished}))
 
     def _run(
-        self, name: str, key: str, folder: Path, identity: dict, device: str, work: Callable
+        self, name: str, folder: Path, identity: dict, device: str, work: Callable
     ) -> Artefact:
-        partial = folder.with_name(f"{key}.partial")
-        if is_main():
-            remove_scratch(partial)
-        begun, made_by, made_with = (
-            partial / BEGUN,
-            code(),
-            versions(),
-        )  # asked now: a later edit is no part of it
-        spent = partial / SPENT
-        going_on = _holds_checkpoint(partial)
-        if going_on and not (begun.is_file() and begun.read_text(encoding="utf-8") == made_by):
-            made_by = None  # the checkpoint is by other code, or does not say by which; nor will the next one be by one
-            begun.unlink(missing_ok=True)
-        self.say(f"{name}: running" + (" (going on from its checkpoint)" if going_on else ""))
-        with (
-            atomic_write(folder) if is_main() else _dropped() as out,
-            _clock(spent, going_on) as seconds,
-        ):
-            out.mkdir()
-            if is_main():
-                partial.mkdir(parents=True, exist_ok=True)
-                if not going_on:
-                    write_text(begun, made_by)
-            with tracked(self.track, self.folder / "tracking" / name / key), enough_memory(name):
+        if is_main() and folder.exists():
+            self.say(f"{name}: the cached stage is damaged, so it is made again ({folder})")
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise LetterError(
+                    f"{folder}: is damaged, and cannot be deleted ({error.strerror}); {ELSEWHERE}"
+                ) from error
+        partial = folder.with_name(f"{folder.name}.partial")
+        begun, resumed = _begin(partial)
+        # Asked for now: an edit or an update while the stage runs is no part of it.
+        made_with, made_by = versions(), code() if begun["code"] == code() else None
+        self.say(f"{name}: running" + (" (going on from its checkpoint)" if resumed else ""))
+        started = time.perf_counter() - begun["seconds"]
+        try:
+            with (
+                atomic_write(folder) if is_main() else _dropped() as out,
+                tracked(self.track, self.folder / "tracking" / name / folder.name),
+                enough_memory(name),
+            ):
+                out.mkdir()
                 metrics = work(out, partial)
-            record = identity | {
-                "metrics": metrics,
-                "seconds": round(seconds(), 3),
-                "peak_memory_mb": peak_memory_mb(),
-                **peak_gpu_memory_mb(device),
-                "device": device_in_words(device),
-                "threads": torch.get_num_threads(),
-                "processes": n_processes(),
-                "versions": made_with,
-                "code": made_by,
-                "files": {f.name: sha256_of(f) for f in sorted(out.iterdir())},
-            }
-            write_json(out / RECORD, record | {"digest": _digest(record)})
+                record = identity | {
+                    "metrics": metrics,
+                    "seconds": round(time.perf_counter() - started, 3),
+                    "peak_memory_mb": peak_memory_mb(),
+                    **peak_gpu_memory_mb(device),
+                    "device": device_in_words(device),
+                    "threads": torch.get_num_threads(),
+                    "processes": n_processes(),
+                    "versions": made_with,
+                    "code": made_by,
+                    "files": {file.name: sha256_of(file) for file in sorted(out.iterdir())},
+                }
+                record = json.loads(json.dumps(record))
+                write_json(out / RECORD, record | {"digest": digest(record)})
+        except BaseException:
+            if is_main():
+                _interrupted(partial, begun | {"seconds": time.perf_counter() - started})
+            raise
         if is_main():
             shutil.rmtree(partial, ignore_errors=True)
         self.say(f"{name}: done in {record['seconds']:.0f} s")
-        # The others wait here until the main process has written, and take its record.
-        return broadcast(lambda: Artefact(name, key, folder, record, from_cache=False))
+        # The other processes wait here for the main one, and take its record.
+        return broadcast(lambda: Artefact(name, folder.name, folder, record, from_cache=False))
 
 
-@contextmanager
-def _clock(kept: Path, going_on: bool) -> Iterator[Callable[[], float]]:
-    """Tells the seconds of this attempt and, when `going_on`, of those before it. One that is
-    killed leaves none.
+def _find(folder: Path, identity: dict[str, Any]) -> Artefact | None:
+    """The stage in a folder; None if there is none, or a damaged one.
 
-    One that ends in an error, as a refused value does, leaves no folder where that has no
-    checkpoint to go on from.
+    A record that is whole and says that it is another stage's is a LetterError: its folder was
+    renamed or exchanged, and to delete it could cost hours of training.
     """
-    earlier = 0.0
-    with suppress(ValueError, OSError):
-        earlier = float(kept.read_text(encoding="utf-8")) if going_on else 0.0
-    started = time.perf_counter() - earlier
     try:
-        yield lambda: time.perf_counter() - started
-    except BaseException as error:
-        if is_main() and isinstance(error, Exception) and not _holds_checkpoint(kept.parent):
-            shutil.rmtree(kept.parent, ignore_errors=True)
-        elif is_main() and kept.parent.is_dir():
-            with suppress(LetterError, OSError):
-                write_text(kept, f"{time.perf_counter() - started:.3f}")
-        raise
+        record = read_json(folder / RECORD)
+        if record.pop("digest") != digest(record):
+            return None
+        key = digest({name: record[name] for name in identity})
+        if key != folder.name:
+            raise LetterError(
+                f"{folder}: holds another stage ({record['stage']}, {key}); give the folder that "
+                "name back, or delete it"
+            )
+        if any(sha256_of(folder / file) != known for file, known in record["files"].items()):
+            return None
+    except (KeyError, TypeError, AttributeError):  # not a record
+        return None
+    except LetterError as error:
+        if error.__cause__ is None:
+            raise
+        return None
+    return Artefact(identity["stage"], folder.name, folder, record, from_cache=True)
 
 
-def _holds_checkpoint(partial: Path) -> bool:
-    return any(one.name not in (BEGUN, SPENT) for one in partial.glob("*"))
+def _begin(partial: Path) -> tuple[dict[str, Any], bool]:
+    """What is known of a stage's beginning, and whether there is a checkpoint to go on from."""
+    begun = {"code": code(), "seconds": 0.0}
+    if not is_main():
+        return begun, False
+    remove_scratch(partial)
+    if resumed := any(file.name != BEGUN for file in partial.glob("*")):
+        try:
+            return read_json(partial / BEGUN), True
+        except LetterError:
+            begun["code"] = None
+    write_json(partial / BEGUN, begun)
+    return begun, resumed
 
 
-def _digest(record: dict[str, Any]) -> str:
-    """A hash of a record as it comes back from its file."""
-    return digest(json.loads(json.dumps(record)))
+def _interrupted(partial: Path, begun: dict[str, Any]) -> None:
+    """Keep the seconds so far with the checkpoint; without one, leave nothing."""
+    if any(file.name != BEGUN for file in partial.glob("*")):
+        with suppress(LetterError):  # what went wrong first is what is raised
+            write_json(partial / BEGUN, begun)
+    else:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @functools.cache
 def code() -> str:
-    """A hash of the library's own source but the course: has it changed since a stage was made?"""
+    """A hash of the library's source without the course: has it changed since a stage was made?"""
     files = sorted(
-        one for one in LIBRARY.rglob("*.py") if "course" not in one.relative_to(LIBRARY).parts
+        file for file in LIBRARY.rglob("*.py") if "course" not in file.relative_to(LIBRARY).parts
     )
-    return digest(*((one.relative_to(LIBRARY).as_posix(), sha256_of(one)) for one in files))
+    return digest(*((file.relative_to(LIBRARY).as_posix(), sha256_of(file)) for file in files))
 
 
 @contextmanager
@@ -309,7 +278,5 @@ def device_in_words(device: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a result."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        found[package] = importlib.metadata.version(package)
-    return found
+    found = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"python": platform.python_version()} | found

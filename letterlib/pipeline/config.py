@@ -19,10 +19,8 @@ from letterlib.baselines.sasrec import SASRecConfig, check_heads
 from letterlib.data import DATASETS, PACKAGED
 from letterlib.errors import LetterError, did_you_mean
 from letterlib.generators.bigrec import BIGRecConfig
-from letterlib.generators.language_model import SMOLLM2, TINY
 from letterlib.generators.lcrec import LCRecConfig, check_tasks
 from letterlib.generators.tiger import TigerConfig
-from letterlib.hub import check_model
 from letterlib.pipeline.profiles import PROFILES, TUNED
 from letterlib.store import read_json
 from letterlib.text import MINILM
@@ -141,9 +139,6 @@ def make_config(
 def _check_values(config: RunConfig) -> None:
     """LetterError for what would be found only when its turn comes, or would change nothing."""
     check_tasks(config.lcrec.tasks)
-    check_model("encoder", config.encoder, (MINILM,))
-    for room in ("lcrec", "bigrec"):
-        check_model(f"{room}.language_model", getattr(config, room).language_model, (SMOLLM2, TINY))
     if (file := config.lcrec.intentions) and not Path(file).is_file():
         raise LetterError(f"lcrec.intentions={file}: no such file")
     if (d := config.sasrec_32.dimensions) != CODE_DIM:

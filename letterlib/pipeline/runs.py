@@ -23,17 +23,17 @@ from typing import Any
 from letterlib.data import PACKAGED, identifiers_file, load_dataset
 from letterlib.distributed import broadcast, is_main
 from letterlib.errors import LetterError
+from letterlib.generators.language_model import SMOLLM2, TINY
 from letterlib.hardware import peak_memory_mb
 from letterlib.pipeline.analysis_run import identifier_figures
 from letterlib.pipeline.brief import RunResult, fault, hits_in_brief, signed, users_in_brief
 from letterlib.pipeline.cache import Cache, code, versions
-from letterlib.pipeline.config import MINILM, REPOSITORY, SMOLLM2, TINY, default_data_dir
+from letterlib.pipeline.config import REPOSITORY, default_data_dir
 from letterlib.pipeline.parameters import RunParameters
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.systems import find_system
 from letterlib.store import (
     content_of_folder,
-    disk_failure,
     expanded,
     locked,
     read_json,
@@ -42,6 +42,7 @@ from letterlib.store import (
     write_json,
     write_text,
 )
+from letterlib.text import MINILM
 from letterlib.train import resolve_device
 
 
@@ -64,8 +65,10 @@ def run(
     path, what = record_path(parameters, out_dir), f"{parameters.label}, seed {parameters.seed}"
     resolve_device(parameters.device)  # where processes that train together meet
     say = say if is_main() else lambda line: None
-    with locked(path, say, or_read=True) if is_main() else nullcontext() as unwritable:
-        found = broadcast(lambda: finished(parameters, out_dir, say))
+    found = broadcast(lambda: finished(parameters, out_dir))
+    with nullcontext() if found or not is_main() else locked(path, say):
+        # Another process may have done it while this one waited.
+        found = found or broadcast(lambda: finished(parameters, out_dir, say))
         if found is not None:
             check_data_of(
                 found, path, data_dir, content_now(parameters.dataset, data_dir, cache_dir)
@@ -76,10 +79,6 @@ def run(
                 + (" (by other code)" if RunResult(found).code - {None, code()} else "")
             )
             return found
-        if unwritable:
-            raise LetterError(
-                f"{what} is not done. {unwritable} (--out-dir names another)"
-            ) from unwritable
         parameters.check_data(data_dir)
         try:
             record = _do(parameters, data_dir, Cache(cache_dir, say))
@@ -98,8 +97,7 @@ def finished(
     """The record of a finished run. None where there is none, or a damaged one, of which `say` is
     told.
 
-    A record that a failing disk keeps from being read is a LetterError, for it may be whole; so is
-    another run's.
+    Another run's record is a LetterError.
     """
     path = record_path(parameters, out_dir)
     if not os.path.exists(path):  # Path.exists raises where one may not even look
@@ -107,8 +105,6 @@ def finished(
     try:
         record = read_json(path)
     except LetterError as error:
-        if disk_failure(error):
-            raise
         wrong = str(error)
     else:
         wrong = fault(record, RunParameters.model_fields)

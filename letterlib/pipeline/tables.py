@@ -17,7 +17,7 @@ from letterlib.pipeline.config import RunConfig, as_set, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.readiness import check_first
 from letterlib.pipeline.systems import FLOORS, find_system, rooms_of
-from letterlib.store import digest, disk_failure, read_json
+from letterlib.store import digest, read_json
 from letterlib.tokenizer.letter import LetterTokenizer
 
 RESAMPLING_SEED = 0
@@ -100,9 +100,8 @@ def gather(
         try:
             inside = [p.evaluation(name) for p in pipelines]
         except LetterError as reason:
-            # Of several processes the others are still in this system; a disk that fails would end
-            # all systems.
-            over = not go_on or n_processes() > 1 or disk_failure(reason)
+            # Of several processes the others are still in this system.
+            over = not go_on or n_processes() > 1
             if over and not isinstance(reason, Unavailable):
                 raise
             reasons[name] = reason

@@ -19,10 +19,8 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from letterlib.checkpoint import TrainingLog, strip_prefix
 from letterlib.distributed import broadcast, share, weighed
 from letterlib.errors import Learned, LetterError
-from letterlib.saved_model import load_model, save_model
 from letterlib.store import digest
 from letterlib.tokenizer import losses
 from letterlib.tokenizer.collisions import CollisionReport, repair_collisions
@@ -32,11 +30,15 @@ from letterlib.tokenizer.rqvae import RQVAE, StraightThrough
 from letterlib.train import (
     Dtype,
     Settings,
+    TrainingLog,
     WeightDecay,
     epoch_seed,
+    load_model,
     resolve_device,
     resolve_dtype,
+    save_model,
     seeded,
+    strip_prefix,
     train,
 )
 

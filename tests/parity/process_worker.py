@@ -25,7 +25,6 @@ from letterlib.baselines.hgn import HGN, HGNConfig
 from letterlib.baselines.lightgcn import LightGCN, LightGCNConfig
 from letterlib.baselines.mf import MatrixFactorization, MatrixFactorizationConfig
 from letterlib.baselines.sasrec import SASRec, SASRecConfig
-from letterlib.checkpoint import Run
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.distributed import n_processes, process_index
 from letterlib.generators.bigrec import BIGRec, BIGRecConfig
@@ -35,7 +34,7 @@ from letterlib.pipeline.cache import Cache
 from letterlib.text import embed_texts
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
-from letterlib.train import train
+from letterlib.train import Run, train
 
 N_ITEMS = 43
 FLOAT = {"dtype": "float32"}

@@ -10,13 +10,13 @@ import pytest
 import torch
 from held_weights import check_weights_held_in_bfloat16
 
-from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.generators import bigrec as module
 from letterlib.generators.bigrec import BIGRec, BIGRecConfig, title_loss
 from letterlib.generators.language_model import TINY, load_language_model
+from letterlib.train import TrainingLog
 
 N_ITEMS = 60
 SMALL = BIGRecConfig(

@@ -1,10 +1,10 @@
 """Stages cached by content: found, made again when damaged, resumed when interrupted, never half
-there.
+there, and never another stage's.
 """
 
-import errno
 import json
-from unittest.mock import Mock
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -39,16 +39,18 @@ def stage(cache, work, **changes):
     return cache.stage("demo", settings.pop("version"), work, **settings)
 
 
+def interrupted(out, partial):
+    (out / "half.txt").write_text("half")
+    (partial / "checkpoint").write_text("epoch 3")
+    raise KeyboardInterrupt
+
+
 def test_a_finished_stage_is_found_and_not_run_again(cache, said):
     calls = []
     first = stage(cache, write_value("one", calls))
     again = stage(cache, write_value("two", calls))
-    assert (
-        calls == ["one"]
-        and again.folder == first.folder
-        and again.from_cache
-        and not first.from_cache
-    )
+    assert calls == ["one"] and again.folder == first.folder
+    assert again.from_cache and not first.from_cache
     assert again.metrics == {"length": 3} and again.path("value.txt").read_text() == "one"
     assert "found in the cache" in said[-1]
 
@@ -63,202 +65,146 @@ def test_whatever_decides_the_result_decides_the_folder(cache, change):
     assert calls == ["one", "two"]
 
 
-def test_a_disk_that_cannot_be_read_for_a_moment_deletes_nothing(cache, monkeypatch):
+def test_exchanged_folders_are_refused_and_nothing_is_deleted(cache, tmp_path):
+    """Each would be whole, and give the other's figures."""
     calls = []
-    folder = stage(cache, write_value("one", calls)).folder
-    with monkeypatch.context() as away:
-        stale = OSError(errno.ESTALE, "stale handle")
-        away.setattr("letterlib.store.open", lambda *_: (_ for _ in ()).throw(stale), raising=False)
-        with pytest.raises(LetterError, match="cannot be read.*nothing was deleted"):
-            stage(cache, write_value("two", calls))
-    assert (folder / "value.txt").read_text() == "one"
-    assert stage(cache, write_value("two", calls)).from_cache and calls == ["one"]
+    first, second = (stage(cache, write_value(str(s), calls), seed=s).folder for s in (0, 1))
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    for seed, folder, other in ((0, first, second), (1, second, first)):
+        with pytest.raises(LetterError, match=f"{folder}: holds another stage .*{other.name}"):
+            stage(cache, write_value("new", calls), seed=seed)
+    assert calls == ["0", "1"] and (second / "value.txt").read_text() == "0"
 
 
 @pytest.mark.parametrize(
-    "damage", ["changed", "missing", "truncated record", "record without seconds", "no record"]
+    "change",
+    [
+        {"metrics": {}},
+        {"files": {}},
+        {"seconds": 0.5},
+        {"seed": 1},
+        {"digest": None},
+    ],
 )
-def test_a_damaged_stage_is_made_again_and_said_so(cache, said, damage):
+def test_a_record_that_somebody_has_written_in_is_made_again(cache, said, change):
+    calls = []
+    path = stage(cache, write_value("one", calls)).path("stage.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert not stage(cache, write_value("one", calls)).from_cache
+    assert any("damaged" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "damage", ["changed", "missing", "truncated record", "no hash", "no record"]
+)
+def test_a_damaged_stage_is_made_again_with_a_warning(cache, said, damage):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
+    record = json.loads((folder / "stage.json").read_text())
     if damage == "changed":
         (folder / "value.txt").write_text("onE")
     elif damage == "missing":
         (folder / "value.txt").unlink()
     elif damage == "truncated record":
-        (folder / "stage.json").write_text((folder / "stage.json").read_text()[:40])
-    elif damage == "record without seconds":
-        record = json.loads((folder / "stage.json").read_text())
-        del record["seconds"]
+        (folder / "stage.json").write_text(json.dumps(record)[:40])
+    elif damage == "no hash":
+        del record["digest"]
         (folder / "stage.json").write_text(json.dumps(record))
     else:
         (folder / "stage.json").unlink()
     said.clear()
     assert stage(cache, write_value("one", calls)).path("value.txt").read_text() == "one"
     assert calls == ["one", "one"] and "damaged" in said[0] and str(folder) in said[0]
-    assert ("value.txt" if damage in ("changed", "missing") else "stage.json") in said[0]
-
-
-def test_a_record_that_somebody_has_written_in_is_damaged(cache, said):
-    """Also where what is left can be read: what does it say of metrics, or of the files?"""
-    calls = []
-    folder = stage(cache, write_value("one", calls)).folder
-    whole = json.loads((folder / "stage.json").read_text())
-    for change in ({"metrics": {}}, {"files": {}}, {"seconds": 0.5}):
-        (folder / "stage.json").write_text(json.dumps(whole | change))
-        said.clear()
-        assert not stage(cache, write_value("one", calls)).from_cache and "damaged" in said[0]
-    assert len(calls) == 4
-
-
-def test_a_damaged_stage_that_is_a_link_is_unlinked_and_what_it_leads_to_is_kept(cache, tmp_path):
-    calls = []
-    folder = stage(cache, write_value("one", calls)).folder
-    elsewhere = folder.rename(tmp_path / "elsewhere")
-    folder.symlink_to(elsewhere)
-    assert stage(cache, write_value("one", calls)).from_cache
-    (elsewhere / "value.txt").write_text("onE")
-    assert not stage(cache, write_value("one", calls)).from_cache
-    assert (elsewhere / "value.txt").read_text() == "onE" and not folder.is_symlink()
-
-
-def test_a_damaged_stage_that_may_not_be_deleted_is_one_clear_error(cache, monkeypatch):
-    """In a cache that several share, a folder may be another's though its neighbours can be
-    written.
-    """
-    folder = stage(cache, write_value("one", [])).folder
-    (folder / "value.txt").write_text("onE")
-    refused = PermissionError(
-        errno.EACCES, "Permission denied", "value.txt"
-    )  # rmtree knows no more of the path
-    monkeypatch.setattr("shutil.rmtree", Mock(side_effect=refused))
-    with pytest.raises(
-        LetterError, match=f"{folder.name}: is damaged, and cannot be deleted .Permission denied"
-    ):
-        stage(cache, write_value("one", []))
 
 
 def test_a_stage_that_other_code_has_made_says_so(cache, said, monkeypatch):
     stage(cache, write_value("one", []))
     assert stage(cache, write_value("two", [])).from_cache and "other code" not in said[-1]
-    monkeypatch.setattr("letterlib.pipeline.cache.code", lambda: "of tomorrow")
-    assert stage(cache, write_value("two", [])).from_cache and "by other code)" in said[-1]
+    monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
+    assert stage(cache, write_value("two", [])).from_cache and "by other code" in said[-1]
 
 
-@pytest.fixture
-def read_only(cache, monkeypatch):
-    """Called, it makes of the cache one of another user: nothing in it can be made, written or
-    deleted any more.
-    """
-
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    def take_away():
-        monkeypatch.setattr("letterlib.store.FileLock.acquire", refuse)
-        for deed in ("os.mkdir", "os.replace", "shutil.rmtree"):
-            monkeypatch.setattr(deed, refuse)
-
-    return take_away
-
-
-def test_what_is_in_a_cache_that_may_only_be_read_is_found_and_nothing_is_written(
-    cache, said, read_only
-):
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_may_only_be_read_works_for_what_is_in_it(cache):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
-    checkpoints = folder.with_name(f"{folder.name}.partial")
-    checkpoints.mkdir()
+    folder.parent.chmod(0o555)
+    try:
+        assert stage(cache, write_value("two", calls)).from_cache
+        with pytest.raises(LetterError, match="cannot write here"):
+            stage(cache, write_value("two", calls), seed=1)
+    finally:
+        folder.parent.chmod(0o755)
+    assert calls == ["one"]
+
+
+def test_what_is_found_needs_no_lock_and_writes_nothing(cache, monkeypatch):
+    """So a cache that a class may only read works; root, who may write everywhere, tests this."""
+    stage(cache, write_value("one", []))
     before = sorted(cache.folder.rglob("*"))
-    read_only()
-    found = stage(cache, write_value("two", calls))
-    assert (
-        found.from_cache
-        and found.folder == folder
-        and calls == ["one"]
-        and "found in the cache" in said[-1]
-    )
-    assert sorted(cache.folder.rglob("*")) == before, (
-        "checkpoints may be those of somebody who is at work"
-    )
+    monkeypatch.setattr(cache_module, "locked", None)
+    assert stage(cache, write_value("two", [])).from_cache
+    assert sorted(cache.folder.rglob("*")) == before
 
 
-def test_what_is_not_in_a_cache_that_may_only_be_read_or_is_damaged_is_one_clear_error(
-    cache, read_only
-):
-    calls = []
-    folder = stage(cache, write_value("one", calls)).folder
-    (folder / "value.txt").write_text("onE")
-    read_only()
-    for changes, words in (({"seed": 1}, "demo is not in the cache"), ({}, "value.txt is damaged")):
-        with pytest.raises(
-            LetterError,
-            match=f"{words}.*cannot write here .Read-only file system.*--cache-dir names",
-        ):
-            stage(cache, write_value("two", calls), **changes)
-    assert calls == ["one"] and (folder / "value.txt").read_text() == "onE", (
-        "nothing was begun, nothing deleted"
-    )
+def test_of_two_that_need_a_stage_one_makes_it_and_the_other_waits_and_finds_it(cache, said):
+    calls, inside, found = [], threading.Event(), []
+
+    def slow(out, partial):
+        inside.set()
+        assert thread.is_alive()
+        while not any("waiting" in line for line in said):
+            inside.wait(0.01)
+        return write_value("one", calls)(out, partial)
+
+    def second():
+        inside.wait(30)
+        found.append(stage(cache, write_value("two", calls)))
+
+    thread = threading.Thread(target=second, daemon=True)
+    thread.start()
+    stage(cache, slow)
+    thread.join(30)
+    assert calls == ["one"] and found[0].from_cache
 
 
 def left_in(cache):
-    """What is there beside the lock, an empty file that stays."""
+    """What is in a stage's folder, apart from the lock, an empty file that stays."""
     return [path.name for path in (cache.folder / "demo").iterdir() if path.suffix != ".lock"]
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next(cache):
-    key = stage(cache, write_value("one", [])).key
-    scratch, checkpoints = (
-        cache.folder / "demo" / f".{key}.abcd1234",
-        cache.folder / "demo" / f"{key}.partial",
-    )
-    for folder in (scratch, checkpoints, cache.folder / "demo" / ".other.abcd1234"):
-        folder.mkdir()
-        (folder / "file").write_text("half")
-    assert stage(cache, write_value("two", [])).from_cache
-    assert not scratch.exists() and not checkpoints.exists()
-    assert (cache.folder / "demo" / ".other.abcd1234").exists(), (
-        "somebody may be writing that at this moment"
-    )
-
-
-def test_half_a_checkpoint_is_removed_before_a_stage_goes_on(cache):
-    def interrupted(out, partial):
-        (partial / "checkpoint").write_text("epoch 3")
-        (partial / ".checkpoint.abcd1234").mkdir()
-        raise KeyboardInterrupt
-
+def test_an_interrupted_stage_leaves_no_folder_and_goes_on_from_its_checkpoint(cache, said):
     with pytest.raises(KeyboardInterrupt):
         stage(cache, interrupted)
+    (partial,) = left_in(cache)
+    (cache.folder / "demo" / partial / ".checkpoint.abcd1234").mkdir()  # half a checkpoint
     seen = []
-    stage(cache, lambda out, partial: seen.extend(path.name for path in partial.iterdir()) or {})
-    assert sorted(seen) == ["checkpoint", "code", "seconds"]
+
+    def resumed(out, partial):
+        seen.extend(sorted(path.name for path in partial.iterdir()))
+        return write_value("whole", [])(out, partial)
+
+    artefact = stage(cache, resumed)
+    assert seen == ["begun.json", "checkpoint"] and "going on from its checkpoint" in said[-2]
+    assert left_in(cache) == [artefact.key]
 
 
-@pytest.mark.parametrize(
-    ("error", "checkpoint", "kept"),
-    [
-        (LetterError("max_tokens=1: give 3 or more"), False, False),
-        (LetterError("training diverged"), True, True),
-        (OSError(errno.EIO, "Input/output error"), True, True),
-        (KeyboardInterrupt(), False, True),
-        (KeyboardInterrupt(), True, True),
-    ],
-)
-def test_an_error_leaves_a_folder_only_for_what_can_be_gone_on_from(cache, error, checkpoint, kept):
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_an_error_leaves_a_folder_only_for_what_can_be_resumed(cache, checkpoint):
     def work(out, partial):
         if checkpoint:
             (partial / "checkpoint").write_text("epoch 3")
-        raise error
+        raise LetterError("training diverged")
 
-    for _ in range(2):
-        with pytest.raises((type(error), LetterError)):
-            stage(cache, work)
-        assert [name.endswith(".partial") for name in left_in(cache)] == ([True] if kept else [])
+    with pytest.raises(LetterError, match="training diverged"):
+        stage(cache, work)
+    assert [name.endswith(".partial") for name in left_in(cache)] == [True] * checkpoint
 
 
 @pytest.mark.parametrize(("checkpoint", "counted"), [(True, 111), (False, 1)])
-def test_seconds_are_those_of_all_attempts_that_are_gone_on_from(
+def test_seconds_are_those_of_all_attempts_that_are_resumed(
     cache, monkeypatch, checkpoint, counted
 ):
     clock = [0.0]
@@ -278,42 +224,16 @@ def test_seconds_are_those_of_all_attempts_that_are_gone_on_from(
     for seconds in (100, 10):
         with pytest.raises(KeyboardInterrupt):
             stage(cache, takes(seconds))
-        clock[0] += 1000  # until somebody comes back
+        clock[0] += 1000  # until it is started again
     assert stage(cache, takes(1)).seconds == counted
 
 
-def test_code_is_all_of_the_library_but_the_course(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_module, "LIBRARY", tmp_path)
-    code = cache_module.code.__wrapped__
-    for name in ("letter.py", "data/prepare.py", "course/figures.py", "data/note.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x = 1")
-    first = code()
-    for name, counts in (
-        ("letter.py", True),
-        ("data/prepare.py", True),
-        ("course/figures.py", False),
-        ("data/note.txt", False),
-    ):
-        (tmp_path / name).write_text("x = 2")
-        assert (code() != first) == counts, name
-        (tmp_path / name).write_text("x = 1")
-    (tmp_path / "data/prepare.py").rename(tmp_path / "data/prepared.py")
-    assert code() != first
-
-
-def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):
-    """Edited while it works: not by the edit. Begun by other code, and gone on with from its
-    checkpoint: by neither.
-    """
+def test_a_stage_is_by_the_code_that_began_it(cache, monkeypatch):
+    """Not by an edit while it runs; by neither if other code went on from its checkpoint."""
 
     def edited(out, partial):
         monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
         return {}
-
-    def interrupted(out, partial):
-        (partial / "checkpoint").write_text("epoch 3")
-        raise KeyboardInterrupt
 
     today = cache_module.code()
     assert stage(cache, edited).record["code"] == today
@@ -323,106 +243,46 @@ def test_a_stage_is_by_the_code_that_began_it(cache, said, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         stage(cache, interrupted, seed=2)
     monkeypatch.setattr(cache_module, "code", lambda: today)
-    with pytest.raises(KeyboardInterrupt):
-        stage(cache, interrupted, seed=2)
-    monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")  # the first again
     assert stage(cache, lambda out, partial: {}, seed=2).record["code"] is None
-    assert "going on from its checkpoint" in said[-2]
 
 
-def test_a_stage_that_was_killed_before_its_first_checkpoint_is_begun_anew(
-    cache, said, monkeypatch
-):
-    def killed(out, partial):
-        (partial / ".checkpoint.abcd1234").mkdir()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stage(cache, killed)
-    monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
-    assert stage(cache, lambda out, partial: {}).record["code"] == "of tomorrow"
-    assert not any("going on" in line for line in said)
-
-
-def test_an_interrupted_stage_leaves_no_folder_and_keeps_its_checkpoint(cache, said):
-    def interrupted(out, partial):
-        (out / "half.txt").write_text("half")
-        (partial / "checkpoint").write_text("epoch 3")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stage(cache, interrupted)
-    assert [name.endswith(".partial") for name in left_in(cache)] == [True]
-    seen = []
-
-    def resumed(out, partial):
-        seen.append((partial / "checkpoint").read_text())
-        (out / "whole.txt").write_text("whole")
-        return {}
-
-    artefact = stage(cache, resumed)
-    assert seen == ["epoch 3"] and "going on from its checkpoint" in "".join(said)
-    assert left_in(cache) == [artefact.key]
+def test_code_is_all_of_the_library_but_the_course(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "LIBRARY", tmp_path)
+    code = cache_module.code.__wrapped__
+    counts = {"letter.py": True, "data/made.py": True, "course/a.py": False, "data/a.txt": False}
+    for name in counts:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x = 1")
+    first = code()
+    for name, counted in counts.items():
+        (tmp_path / name).write_text("x = 2")
+        assert (code() != first) == counted, name
+        (tmp_path / name).write_text("x = 1")
 
 
-def test_the_record_says_how_the_stage_was_made(cache):
+def test_the_record_says_how_the_stage_was_made(cache, monkeypatch):
     record = json.loads(stage(cache, write_value("one", [])).path("stage.json").read_text())
     assert record["config"] == {"size": 3} and record["seed"] == 0 and record["seconds"] >= 0
     assert {"python", "torch", "transformers"} <= record["versions"].keys()
     assert record["device"].startswith("cpu") and record["peak_memory_mb"] > 10
-    assert list(record["files"]) == ["value.txt"]
-
-
-def test_a_stage_that_a_gpu_computed_says_how_much_of_its_memory_was_taken(cache, monkeypatch):
-    monkeypatch.setattr(
-        "torch.cuda.max_memory_reserved", lambda device: {"cuda:0": 3 * 2**30}[device]
-    )
+    assert list(record["files"]) == ["value.txt"] and "peak_gpu_memory_mb" not in record
+    monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda device: 3 * 2**30)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "H100")
-    on_gpu = stage(cache, write_value("one", []), device="cuda:0")
-    assert on_gpu.record["device"] == "cuda:0: H100" and on_gpu.record["peak_gpu_memory_mb"] == 3072
-    assert "peak_gpu_memory_mb" not in stage(cache, write_value("one", []), seed=1).record
+    on_gpu = stage(cache, write_value("one", []), device="cuda:0", seed=1).record
+    assert (on_gpu["device"], on_gpu["peak_gpu_memory_mb"]) == ("cuda:0: H100", 3072)
 
 
-GPU_IS_FULL = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.11 GiB of which ..."
-
-
-def of_a_gpu():
-    raise torch.OutOfMemoryError(GPU_IS_FULL)
-
-
-@pytest.mark.parametrize(
-    "take, reason",
-    [
-        (of_a_gpu, r"\(CUDA out of memory. Tried to allocate 20.00 MiB\)"),
-        (lambda: torch.empty(2**45), "you tried to allocate 140737488355328 bytes"),
-        (lambda: np.empty(2**50), "Unable to allocate 8.00 PiB"),
-    ],
-    ids=["of a GPU", "torch", "numpy"],
-)
-def test_a_stage_without_enough_memory_is_one_clear_error_and_keeps_its_checkpoint(
-    cache, take, reason
-):
+@pytest.mark.parametrize("take", [lambda: torch.empty(2**45), lambda: np.empty(2**50)])
+def test_a_stage_without_enough_memory_is_one_clear_error_and_keeps_its_checkpoint(cache, take):
     def work(out, partial):
         (partial / "checkpoint").write_text("epoch 3")
         take()
 
-    with pytest.raises(
-        LetterError, match=f"demo: there is not enough memory .*{reason}.*batch_size"
-    ) as caught:
+    with pytest.raises(LetterError, match="demo: there is not enough memory.*batch_size"):
         stage(cache, work)
-    assert "\n" not in str(caught.value) and "79.11" not in str(caught.value)
-    assert [one.name for one in cache.folder.rglob("checkpoint")] == ["checkpoint"]
+    assert [path.name for path in cache.folder.rglob("checkpoint")] == ["checkpoint"]
 
 
 def test_other_errors_of_torch_stay_what_they_are(cache):
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         stage(cache, lambda out, partial: torch.ones(2, 3) @ torch.ones(2, 3))
-
-
-def test_a_stage_from_before_records_were_signed_is_found(cache):
-    calls = []
-    folder = stage(cache, write_value("one", calls)).folder
-    record = json.loads((folder / "stage.json").read_text())
-    del record["digest"]
-    (folder / "stage.json").write_text(json.dumps(record))
-    assert stage(cache, write_value("two", calls)).from_cache and calls == ["one"]

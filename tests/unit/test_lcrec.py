@@ -24,7 +24,6 @@ from huggingface_hub import HfApi, constants
 from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError, Unavailable
 from letterlib.generators import lcrec as module
@@ -42,6 +41,7 @@ from letterlib.generators.lcrec import LCRec, LCRecConfig, response_loss
 from letterlib.pipeline.config import make_config
 from letterlib.text import embed_texts
 from letterlib.tokenizer.identifiers import Identifiers
+from letterlib.train import TrainingLog
 
 N_ITEMS = 60
 SMALL = LCRecConfig(

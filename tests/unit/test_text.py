@@ -9,11 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
-from letterlib.generators.language_model import SMOLLM2, TINY, load_language_model
-from letterlib.hub import check_model, loading, revision_of
-from letterlib.pipeline.config import make_config
+from letterlib.generators.language_model import load_language_model
+from letterlib.hub import loading, revision_of
 from letterlib.text import (
-    MINILM,
     ItemEmbeddings,
     _batches,
     distinct,
@@ -389,36 +387,6 @@ def test_whatever_keeps_a_model_from_loading_is_one_line():
         loading("encoder x", "use another"),
     ):
         raise LetterError("a line of its own")
-
-
-def test_what_is_written_as_a_folder_is_one_with_a_model(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    missing = "no such folder"
-    for name, what in (
-        ("empty", "holds no model"),
-        ("./empty", "holds no model"),
-        ("empty/", "holds no model"),
-        (".", "holds no model"),
-        ("./missing", missing),
-        ("missing/", missing),
-    ):
-        with pytest.raises(LetterError, match=f"encoder={name}: .*{what}"):
-            check_model("encoder", name)
-    check_model("encoder", "missing")  # an id of the hub, which is not asked here
-    check_model("encoder", "a" * 300)  # no name of a folder either
-    for ours in (MINILM, SMOLLM2, TINY):  # what they stand for lies in a package
-        (tmp_path / ours).mkdir()
-    assert (
-        make_config(
-            overrides=["lcrec.language_model=tiny", "bigrec.language_model=smollm2"]
-        ).encoder
-        == MINILM
-    )
-    with pytest.raises(
-        LetterError, match="^lcrec.language_model=empty: this folder holds no model"
-    ):
-        make_config(overrides=["lcrec.language_model=empty"])
 
 
 def test_one_text_is_no_list_of_texts():

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.decoding import exact as exact_scoring
 from letterlib.decoding.trie import EOS, PAD, Trie
@@ -20,6 +19,7 @@ from letterlib.generators import recommender, tiger
 from letterlib.generators.tiger import Tiger, TigerConfig, history_tokens
 from letterlib.store import digest
 from letterlib.tokenizer.identifiers import Identifiers
+from letterlib.train import TrainingLog
 
 N_ITEMS = 60
 SMALL = TigerConfig(

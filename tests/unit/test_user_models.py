@@ -23,8 +23,8 @@ from letterlib.baselines.mf import (
     MatrixFactorizationNetwork,
 )
 from letterlib.baselines.neural import UserVectors, bpr_loss, sample_negatives
-from letterlib.checkpoint import TrainingLog
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.train import TrainingLog
 
 CASER = CaserConfig(dimensions=6, window=4, horizontal=3, vertical=2, epochs=1)
 HGN_CONFIG = HGNConfig(dimensions=6, window=4, epochs=1)
