@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from letterlib.analysis import code_usage as usage_module
 from letterlib.analysis import negatives as negatives_module
 from letterlib.analysis import purity as purity_module
 from letterlib.analysis.code_usage import code_loads, code_usage, perplexity, perplexity_difference
@@ -118,16 +117,6 @@ def test_the_interval_of_a_perplexity_difference_is_that_of_a_plain_loop():
     assert (found.low - found.mean, found.high - found.mean) == pytest.approx((low, high), rel=0.12)
 
 
-def test_resamples_drawn_in_parts_are_the_same_resamples(monkeypatch):
-    random = np.random.default_rng(2)
-    first, second = random.integers(0, 64, (3, 400)), random.integers(0, 32, (3, 400))
-    whole = perplexity_difference(first, second, 0)
-    monkeypatch.setattr(
-        usage_module, "CHUNK", 400 * 300
-    )  # 300 resamples at a time, and 200 at last
-    assert perplexity_difference(first, second, 0) == whole
-
-
 # Purity
 
 
@@ -202,15 +191,6 @@ def test_the_spread_of_shuffled_purity_is_that_of_a_plain_loop():
     assert [row["shuffled_low"], row["shuffled_high"]] == pytest.approx(
         np.quantile(dealt, [0.025, 0.975])
     )
-
-
-def test_an_empty_label_is_no_genre():
-    codes = np.array([[0], [0], [1], [1]])
-    assert genre_purity(codes, ["Drama|", "Comedy|", "War", "Western"], 0)["purity"].tolist() == [
-        0,
-        0,
-    ]
-    assert genre_purity(codes, ["War", "War||", "|", ""], 0)["pairs"].tolist() == [1, 1]
 
 
 def test_purity_without_genres_says_so():
@@ -432,13 +412,6 @@ def test_a_code_of_the_level_need_not_be_in_the_catalogue(vocabulary):
     logits[0, 1, vocabulary.new_tokens[4 + 2]] = 100.0  # <b_2> after <a_3>
     mass = valid_mass(logits, np.array([2]), vocabulary, (4, 3))
     assert mass[1, 1] == pytest.approx(1) and mass[2, 1] == pytest.approx(0, abs=1e-6)
-
-
-def test_a_code_of_another_level_is_a_code_all_the_same(vocabulary):
-    logits = torch.zeros(1, 3, len(vocabulary.order))
-    logits[0, 1, vocabulary.new_tokens[1]] = 100.0  # <a_1> where a second code is due
-    mass = valid_mass(logits, np.array([0]), vocabulary, (4, 3))
-    assert mass[0, 1] == pytest.approx(1) and mass[1, 1] == pytest.approx(0, abs=1e-6)
 
 
 # Negatives and partial AUC

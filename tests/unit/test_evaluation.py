@@ -25,7 +25,6 @@ from letterlib.evaluation.bootstrap import (
     verdict,
 )
 from letterlib.evaluation.evaluate import Evaluation, evaluate, validation_ndcg
-from letterlib.evaluation.metrics import gini
 from letterlib.evaluation.ranking import Ranking, rank_by_score, top_k
 
 N_ITEMS = 14
@@ -73,21 +72,6 @@ def test_every_figure_by_hand(split):
     assert "identifier R@10" not in found
 
 
-def test_figures_of_groups_are_shares_of_their_own_cases_and_ten_places_are_ten():
-    """A target in the eleventh place (10, counted from 0) is no hit, whatever the group or the
-    level.
-    """
-    ranks = np.array([0, 9, 10, 30, 4, 10, 10, 2])
-    groups = np.array(["head"] * 4 + ["tail"] * 3 + ["unseen"])
-    found = Evaluation(ranks, np.arange(8), groups, {}, ranks).metrics()
-    assert [found[f"R@10 {group}"] for group in ("head", "tail", "unseen")] == pytest.approx(
-        [2 / 4, 1 / 3, 1]
-    )
-    assert found["R@10"] == found["identifier R@10"] == 4 / 8 and found["R@5"] == 3 / 8
-    gains = [1, 1 / np.log2(11), 1 / np.log2(6), 1 / np.log2(4)]
-    assert found["N@10"] == found["identifier N@10"] == pytest.approx(sum(gains) / 8)
-
-
 def test_places_that_a_small_catalogue_cannot_fill_are_not_counted_as_invalid(split):
     items = np.array([[*range(N_ITEMS), NO_ITEM, NO_ITEM]] * 3)
     found = evaluate(
@@ -104,16 +88,6 @@ def test_places_beyond_the_tenth_count_for_validity_only(split):
     assert found["validity"] == pytest.approx(11 / 12)
     assert found["coverage"] == pytest.approx(10 / N_ITEMS)
     assert found["R@10"] == pytest.approx(2 / 3), "item 0 at place 11 is no hit for the first user"
-
-
-def test_exposure_looks_at_the_first_ten_places(split):
-    items = np.stack([np.r_[:10, 10 + i] for i in range(3)])
-    found = evaluate(
-        Ranking.of_items(items, np.zeros(items.shape)), split.cases("test"), split
-    ).metrics()
-    assert found["exposure Gini"] == pytest.approx(
-        gini(np.bincount(items[:, :10].ravel(), minlength=N_ITEMS))
-    )
 
 
 def test_items_that_share_an_identifier_count_as_one_at_identifier_level(split):
@@ -325,25 +299,6 @@ def test_the_interval_is_that_of_a_plain_loop_over_users_and_runs():
         assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.012)
 
 
-def test_users_are_resampled_and_not_their_cases():
-    """Five equal cases a user are one observation: the interval is sqrt(5) times that of
-    independent cases.
-    """
-    hits = (np.random.default_rng(0).random(400) < 0.3).astype(float)
-    values, users = np.repeat(hits, 5), np.repeat(np.arange(400), 5)
-    by_user, by_case = interval(values, users, 0), interval(values, np.arange(2000), 0)
-    assert (by_user.high - by_user.low) / (by_case.high - by_case.low) == pytest.approx(
-        np.sqrt(5), rel=0.1
-    )
-    one_each = interval(hits, np.arange(400), 0)
-    assert by_user.high - by_user.low == pytest.approx(one_each.high - one_each.low, rel=0.05)
-
-
-def test_a_user_with_more_cases_weighs_more():
-    values, users = np.array([1.0] * 9 + [0.0]), np.array([7] * 9 + [3])
-    assert interval(values, users, 0).mean == pytest.approx(0.9)
-
-
 def test_95_percent_intervals_cover_the_truth_about_95_percent_of_the_time():
     random = np.random.default_rng(0)
     covered = 0
@@ -365,18 +320,6 @@ def test_pairing_removes_what_two_systems_share():
     apart = interval(a, users, 0), interval(b, users, 0)
     assert apart[0].low < apart[1].high, "unpaired intervals overlap and show nothing"
     assert paired_difference(b, a, users, 0).mean == pytest.approx(-paired.mean)
-
-
-def test_disagreeing_seeds_widen_the_interval():
-    random = np.random.default_rng(0)
-    base = (random.random(1000) < 0.3).astype(float)
-    agree = np.stack([base] * 3)
-    disagree = np.stack([base, np.minimum(base + (random.random(1000) < 0.2), 1), base])
-    users = np.arange(1000)
-    widths = [
-        one.high - one.low for one in (interval(agree, users, 0), interval(disagree, users, 0))
-    ]
-    assert widths[1] > 1.5 * widths[0]
 
 
 def test_the_same_seed_gives_the_same_interval_and_labels_do_not_matter():

@@ -109,16 +109,6 @@ def test_the_network_of_caser_is_that_of_the_paper():
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
-def test_the_item_in_front_of_a_short_history_is_nothing_and_stays_so():
-    split = made([[0, 1, 2, 3, 4, 5], [5, 6, 7, 8, 0, 1]], 9).split()
-    model = Caser(
-        CASER.model_copy(update=dict(weight_decay=0.1, learning_rate=0.1)), device="cpu"
-    ).fit(split)
-    assert (
-        not model.network.items.weight[9].any() and model.network.items.weight[:9].abs().min() > 0
-    )
-
-
 def test_an_epoch_is_every_next_item_once_after_its_window():
     sequences = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 7, 6, 5]]
     split = made(sequences, 9).split()
@@ -216,13 +206,6 @@ def test_unknown_users_get_the_vector_of_users_with_their_history_and_known_user
     assert not np.allclose(means, wanted, atol=0.1)  # the mean of the items alone is another vector
 
 
-def test_where_there_is_one_user_every_unknown_user_gets_that_users_vector():
-    items, users = torch.randn(5, 6, generator=torch.Generator().manual_seed(0)), UserVectors(1, 6)
-    users.fit_unknown_users(Sequences.from_lists([[0, 1, 2]]), items)
-    found = users.of(Cases.from_histories([[], [3], [0, 4]]), items)
-    torch.testing.assert_close(found, users.table.weight.expand(3, -1))
-
-
 def test_a_user_of_whom_nothing_was_learnt_gets_the_vector_of_an_unknown_user():
     """With one item in training a user is in no training case of Caser and HGN, and the table holds
     noise.
@@ -306,15 +289,6 @@ def test_the_gradient_passes_through_propagation():
     assert torch.autograd.gradcheck(total, network.embeddings.detach().requires_grad_())
 
 
-def test_bpr_loss_is_its_formula():
-    user, liked, other = torch.randn(3, 5, 4)
-    expected = [
-        -np.log(1 / (1 + np.exp(-float(u @ a - u @ b))))
-        for u, a, b in zip(user, liked, other, strict=True)
-    ]
-    assert float(bpr_loss(user, liked, other)) == pytest.approx(np.mean(expected), rel=1e-5)
-
-
 def test_negatives_are_never_a_users_own_items_and_reach_all_others():
     own = {0: [0, 1, 2, 3], 1: [9]}
     pairs = np.sort([u * 10 + i for u, items in own.items() for i in items])
@@ -322,15 +296,6 @@ def test_negatives_are_never_a_users_own_items_and_reach_all_others():
     drawn = sample_negatives(users, pairs, 10, np.random.default_rng(0))
     for user, items in own.items():
         assert set(drawn[users == user]) == set(range(10)) - set(items)
-
-
-def test_a_second_draw_is_as_even_as_the_first():
-    """User 0 has half of the items, so that half of the draws are second ones."""
-    drawn = sample_negatives(
-        np.zeros(10_000, dtype=np.int64), np.arange(5), 10, np.random.default_rng(0)
-    )
-    counts = np.bincount(drawn, minlength=10)[5:]
-    assert abs(counts - 2000).max() < 5 * np.sqrt(1600)
 
 
 def test_a_user_who_has_every_item_does_not_hang():
