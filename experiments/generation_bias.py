@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from safetensors.numpy import load_file, save_file
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.generation import first_code_counts, generation_bias
@@ -27,7 +26,7 @@ from letterlib.pipeline.config import RANKED, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
-from letterlib.store import atomic_write, write_json
+from letterlib.store import atomic_write, load_tensors, save_tensors, write_json
 
 BETAS = (0.0, 1e-4, 1.0)
 
@@ -48,8 +47,8 @@ def listed(pipeline: Pipeline) -> Artefact:
             .loc[1, ["in_use", "perplexity"]]
             .to_dict()
         )
-        save_file(
-            {name: counts[name].to_numpy(np.int32) for name in counts}, out / "counts.safetensors"
+        save_tensors(
+            out / "counts.safetensors", {name: counts[name].to_numpy(np.int32) for name in counts}
         )
         return bias | usage | {"R@10": metrics["R@10"], "coverage": metrics["coverage"]}
 
@@ -76,12 +75,11 @@ def main(
             pipeline = Pipeline(config, cache=cache)
             done = listed(pipeline)
             rows.append({"seed": seed, "beta": beta} | done.metrics)
-            counts = load_file(done.path("counts.safetensors"))
+            counts = load_tensors(done.path("counts.safetensors"))[0]
             kept |= {f"{name} beta={beta:g} seed={seed}": values for name, values in counts.items()}
         with atomic_write(out / "runs.csv") as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
-        with atomic_write(out / "counts.safetensors") as temporary:
-            save_file(kept, temporary)
+        save_tensors(out / "counts.safetensors", kept)
         write_json(
             out / "bias.json",
             {

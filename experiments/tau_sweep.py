@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from safetensors.numpy import load_file, save_file
 
 from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.negatives import negative_weights, target_logits
@@ -29,7 +28,7 @@ from letterlib.pipeline.config import RANKED, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
-from letterlib.store import atomic_write, write_json
+from letterlib.store import atomic_write, load_tensors, save_tensors, write_json
 
 TAUS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 """The paper's grid, in which 1 is plain cross-entropy."""
@@ -52,7 +51,7 @@ def decoded(pipeline: Pipeline) -> Artefact:
             ranking = tiger.recommend(cases.without_targets(), RANKED, tau=tau)
             result = evaluate(ranking, cases, pipeline.split, tiger.identifiers.identifier_of_item)
             metrics[way], ranks[way] = result.metrics(), result.ranks.astype(np.int8)
-        save_file(ranks, out / "ranks.safetensors")
+        save_tensors(out / "ranks.safetensors", ranks)
         about = {"validations": tiger.log.validations, "losses": tiger.log.losses}
         return metrics | about | {"pushed": pushed(tiger, cases, ways)}
 
@@ -88,8 +87,7 @@ def write(
 ) -> None:
     with atomic_write(out / "runs.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
-    with atomic_write(out / "ranks.safetensors") as temporary:
-        save_file(ranks, temporary)
+    save_tensors(out / "ranks.safetensors", ranks)
     write_json(out / "sweep.json", about)
 
 
@@ -110,8 +108,8 @@ def main(
                 make_config("movielens", profile, seed, overrides=[f"tiger.tau={tau}"]), cache=cache
             )
             done = decoded(pipeline)
-            for way, found in load_file(done.path("ranks.safetensors")).items():
-                ranks[f"{way} tau={tau:g} seed={seed}"] = found
+            for way, found in load_tensors(done.path("ranks.safetensors"))[0].items():
+                ranks[f"{way} tau={tau:g} seed={seed}"] = found.numpy()
                 wanted = {name: done.metrics[way][name] for name in ("R@5", "R@10", "N@5", "N@10")}
                 rows.append(
                     {"seed": seed, "tau": tau, "decoded": way}

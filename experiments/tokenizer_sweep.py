@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from safetensors.numpy import save_file
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
@@ -28,7 +27,7 @@ from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
-from letterlib.store import atomic_write, write_json
+from letterlib.store import atomic_write, save_tensors, write_json
 
 ALPHAS = (0.0, 1e-3, 1e-2, 2e-2, 1e-1, 1.0)
 BETAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -107,8 +106,7 @@ def main(
             kept[f"alpha={alpha:g} beta={beta:g}"] = codes.astype(np.uint8)
     with atomic_write(out / "runs.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
-    with atomic_write(out / "codes.safetensors") as temporary:
-        save_file(kept, temporary)
+    save_tensors(out / "codes.safetensors", kept)
     last = pipeline.tokenizer("letter").config.model_dump(mode="json", exclude={"alpha", "beta"})
     write_json(
         out / "sweep.json",

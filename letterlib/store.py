@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from letterlib.errors import LetterError
 
 if TYPE_CHECKING:  # `letterlib --help` need not wait for these
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
     from torch import Tensor
@@ -168,17 +169,21 @@ def _cannot_read(path: str | Path, error: OSError) -> LetterError:
 
 
 def save_tensors(
-    path: str | Path, tensors: Mapping[str, "Tensor"], header: Mapping[str, Any] | None = None
+    path: str | Path,
+    tensors: "Mapping[str, Tensor | np.ndarray]",
+    header: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write tensors and a header of JSON values as one safetensors file, with a hash of both.
+    """Write tensors or arrays, and a header of JSON values, as one safetensors file with a hash.
 
     The same content gives the same bytes.
     """
+    import torch
     from safetensors.torch import save_file
 
-    kept = {
-        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
-    }
+    kept = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach() if torch.is_tensor(tensor) else torch.tensor(tensor)
+        kept[name] = tensor.to("cpu", copy=True).contiguous()
     about = json.loads(json.dumps(header or {}))
     about["content"] = _content(kept, about)
     with atomic_write(path) as temporary:

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from letterlib.data.dataset import Dataset
 from letterlib.errors import LetterError
-from letterlib.store import read_json
+from letterlib.store import load_tensors, read_json
 from letterlib.tokenizer.identifiers import token
 
 NAMED = 4
@@ -52,14 +50,8 @@ class Sweep:
                 f"(fingerprint {about['fingerprint']}, yours is {dataset.fingerprint}), so row i is another item; "
                 "install the versions that the repository names, or run experiments/tokenizer_sweep.py again"
             )
-        path = folder / "codes.safetensors"
-        try:
-            tables = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise LetterError(
-                f"{path}: not readable ({error}); fetch it from the repository again"
-            ) from error
-        codes = {_setting(key): table.astype(np.int64) for key, table in tables.items()}
+        tables, _ = load_tensors(folder / "codes.safetensors")
+        codes = {_setting(key): table.long().numpy() for key, table in tables.items()}
         watched = np.bincount(dataset.sequences.values, minlength=dataset.n_items)
         return cls(codes, dataset.titles(), watched)
 

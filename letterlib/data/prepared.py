@@ -7,18 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.store import atomic_write, digest, locked
+from letterlib.store import digest, load_table, locked, save_table
 
 _LABEL = "label"
 """The column of items' own ids in the file."""
 
-_DAMAGED = (OSError, ValueError, KeyError, LetterError, pa.ArrowException)
+_DAMAGED = (ValueError, KeyError, LetterError, pa.ArrowException)
 """What reading a prepared copy raises when it is missing, or not what was written."""
 
 
@@ -71,19 +69,16 @@ def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
     table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
     header = {"source": dataset.source, "checksum": _checksum(dataset)}
     texts = dataset.items.assign(**{_LABEL: dataset.item_labels})
-    with atomic_write(items) as path:
-        pq.write_table(pa.Table.from_pandas(texts, preserve_index=False), path)
-    with atomic_write(sequences) as path:
-        pq.write_table(table.replace_schema_metadata(header), path)
+    save_table(items, texts)
+    save_table(sequences, table, header)
 
 
 def _read(name: str, sequences: Path, items: Path) -> Dataset:
-    table = pq.read_table(sequences)
-    header = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    table, header = load_table(sequences)
     rows = table["items"].combine_chunks()
     values = rows.flatten().cast(pa.int64()).to_numpy()  # an ArrowException for fractions
     offsets = rows.offsets.to_numpy().astype(np.int64)
-    texts = pd.read_parquet(items)
+    texts = load_table(items)[0].to_pandas()
     labels = texts.pop(_LABEL).tolist()
     users = table["user"].to_pylist()
     dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], users, labels)

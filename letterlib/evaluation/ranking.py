@@ -7,13 +7,12 @@ from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from letterlib.data.dataset import NO_ITEM, Cases, Split
 from letterlib.errors import LetterError, NotRanked
 from letterlib.progress import progress
-from letterlib.store import atomic_write, digest
+from letterlib.store import digest, load_table, save_table
 
 ROWS = 256
 """Cases scored at a time: with a million items their scores take one or two gigabytes."""
@@ -56,27 +55,22 @@ class Ranking:
             name: pa.array(list(array), pa.list_(pa.from_numpy_dtype(array.dtype)))
             for name, array in arrays.items()
         }
-        content, places = digest(*arrays.values()), str(self.items.shape[1])
-        table = pa.table(columns, metadata={"content": content, "places": places})
-        with atomic_write(path) as temporary:
-            pq.write_table(table, temporary)
+        content, places = digest(*arrays.values()), self.items.shape[1]
+        save_table(path, pa.table(columns), {"content": content, "places": places})
 
     @classmethod
     def load(cls, path: str | Path) -> "Ranking":
         """Read what `save` wrote. A missing or damaged file is a LetterError."""
+        table, known = load_table(path)
         try:
-            table = pq.read_table(path)
-            known = table.schema.metadata or {}
-            shape = len(table), int(known[b"places"])
+            shape = len(table), known["places"]
             flat = (table[n].combine_chunks().flatten() for n in ("items", "scores", "valid"))
             items, scores, valid = (
                 column.to_numpy(zero_copy_only=False).reshape(shape).copy() for column in flat
             )
-            if known[b"content"].decode() != digest(items, scores, valid):
+            if known["content"] != digest(items, scores, valid):
                 raise ValueError("its content is not what was saved")
-        except FileNotFoundError as error:
-            raise LetterError(f"{path}: no such file") from error
-        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise LetterError(f"{path}: damaged, or not a ranking; make it again") from error
         return cls(items, scores, valid)
 

@@ -127,7 +127,7 @@ def test_codes_of_another_catalogue_are_refused(folder):
 
 def test_a_damaged_file_is_one_clear_line(folder):
     (folder / "codes.safetensors").write_bytes(b"damaged")
-    with pytest.raises(LetterError, match="not readable"):
+    with pytest.raises(LetterError, match="codes.safetensors"):
         Sweep.load(folder, Catalogue())
 
 

@@ -2,7 +2,6 @@
 same.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -213,26 +212,6 @@ def test_a_record_that_other_code_has_made_says_so_when_it_is_found(settings, mo
     assert ["(by other code)" in line for line in said] == [False, True]
 
 
-def test_a_record_in_a_folder_that_may_only_be_read_is_found_and_no_run_is_begun_for_it(
-    settings, cache, monkeypatch
-):
-    asked, said = small_run(), []
-    first = run(asked, **settings)
-    before = content_of(cache) | content_of(settings["out_dir"])
-
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr("letterlib.store.FileLock.acquire", refuse)
-    assert run(asked, **settings | {"say": said.append}) == first and "found" in said[0]
-    with pytest.raises(
-        LetterError,
-        match="seed 1 is not done.*cannot write here .Read-only.*--out-dir names another",
-    ):
-        run(small_run(seed=1), **settings)
-    assert content_of(cache) | content_of(settings["out_dir"]) == before
-
-
 def test_any_figure_of_a_record_that_has_changed_is_noticed(settings):
     """A bit in a validation would change what `results best` chooses, one in tau or a label what is
     shown.
@@ -270,19 +249,6 @@ def test_a_record_under_the_name_of_another_run_is_not_taken_for_it(settings):
     ):
         run(other, **settings)
     assert wrong.exists(), "it may be the only copy"
-
-
-def test_a_record_that_cannot_be_read_for_a_moment_is_not_made_again(settings, monkeypatch):
-    asked = small_run()
-    run(asked, **settings)
-    path = record_path(asked, settings["out_dir"])
-    before = path.read_bytes()
-    with monkeypatch.context() as away:
-        stale = OSError(errno.ESTALE, "stale handle")
-        away.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(stale))
-        with pytest.raises(LetterError, match="cannot be read"):
-            run(asked, **settings)
-    assert path.read_bytes() == before
 
 
 def test_a_record_of_other_data_under_the_same_name_is_not_taken_for_this_data(

@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from letterlib.errors import LetterError
 from letterlib.generators.language_model import load_language_model
-from letterlib.hub import loading, revision_of
+from letterlib.hub import revision_of
 from letterlib.text import (
     ItemEmbeddings,
     _batches,
@@ -119,12 +118,6 @@ def test_vectors_are_the_sentence_transformers_ones_before_they_are_normalised()
     assert cosine == pytest.approx(1.0, abs=1e-4)
 
 
-def test_bfloat16_changes_directions_by_less_than_a_thousandth():
-    exact, fast = (embed_texts(TEXTS[:4], dtype=d) for d in ("float32", "bfloat16"))
-    cosine = (exact * fast).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(fast, axis=1)
-    assert cosine.min() > 0.999 and exact.dtype == fast.dtype == np.float32
-
-
 def test_batches_hold_every_row_once_and_stay_within_the_budget():
     lengths = np.random.default_rng(0).integers(1, 100, 500)
     order = np.argsort(lengths, kind="stable")
@@ -151,59 +144,25 @@ def test_a_decoder_without_a_padding_token_works(tmp_path):
 
 
 def test_saved_embeddings_come_back_and_wrong_ones_are_refused(tmp_path):
-    vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    embeddings = ItemEmbeddings(vectors, "minilm", "abc")
-    embeddings.save(tmp_path / "e.safetensors")
+    vectors = np.random.default_rng(0).normal(size=(5, 3))
+    ItemEmbeddings(vectors, "minilm", "abc").save(tmp_path / "e.safetensors")
     back = ItemEmbeddings.load(tmp_path / "e.safetensors")
-    assert np.array_equal(back.vectors, vectors) and (back.source, back.made_from) == (
-        "minilm",
-        "abc",
-    )
-    flipped = bytearray((tmp_path / "e.safetensors").read_bytes())
-    flipped[-5] ^= 1  # of the last number, a bit that changes little
-    (tmp_path / "flipped.safetensors").write_bytes(flipped)
-    with pytest.raises(LetterError, match="its content is not what was saved.*make the file again"):
-        ItemEmbeddings.load(tmp_path / "flipped.safetensors")
-    vectors = vectors.copy()
+    assert np.array_equal(back.vectors, vectors.astype(np.float32))
+    assert (back.source, back.made_from) == ("minilm", "abc")
     vectors[3, 1] = np.nan
     with pytest.raises(LetterError, match="item 3 holds NaN"):
-        ItemEmbeddings(vectors, "minilm", "")
-    (tmp_path / "bad.safetensors").write_bytes(b"not one")
-    with pytest.raises(LetterError, match="not readable as item embeddings"):
-        ItemEmbeddings.load(tmp_path / "bad.safetensors")
-    with pytest.raises(LetterError, match="cannot be read"):
-        ItemEmbeddings.load(tmp_path)
+        ItemEmbeddings(torch.tensor(vectors), "minilm", "")
 
 
-@pytest.mark.parametrize(
-    "vectors, metadata, words",
-    [
-        (
-            torch.ones(3, 2),
-            {"letterlib": "[1]"},
-            r'its metadata "letterlib" is \[1\], not what `save` writes',
-        ),
-        (torch.ones(3, 2), {"letterlib": "null"}, "is None, not what `save` writes"),
-        (torch.ones(3), None, r"its vectors are float32 \[3\], not floats"),
-        (torch.ones(3, 2, dtype=torch.int64), None, r"its vectors are int64 \[3, 2\]"),
-        (torch.ones(3, 2, dtype=torch.bfloat16), None, "bfloat16"),
-        (torch.ones(3, 2).to(torch.float8_e4m3fn), None, "float8"),
-    ],
-)
-def test_another_s_file_of_vectors_is_read_or_refused_in_one_line(
-    tmp_path, vectors, metadata, words
-):
+def test_another_program_s_vectors_are_read_if_they_are_floats_by_item(tmp_path):
     path = tmp_path / "theirs.safetensors"
-    save_file({"vectors": torch.ones(3, 2)}, path, metadata={"format": "pt"})
-    assert (back := ItemEmbeddings.load(path)).vectors.shape == (
-        3,
-        2,
-    ) and back.source == "theirs.safetensors"
-    save_file({"vectors": vectors}, path, metadata=metadata)
-    with pytest.raises(
-        LetterError, match=f"not readable as item embeddings .*{words}.*; make the file again"
-    ):
-        ItemEmbeddings.load(path)
+    save_file({"vectors": torch.ones(3, 2, dtype=torch.bfloat16)}, path)
+    back = ItemEmbeddings.load(path)
+    assert back.vectors.tolist() == [[1, 1]] * 3 and back.source == "theirs.safetensors"
+    for wrong in ({"vectors": torch.ones(3)}, {"a": torch.ones(3, 2)}):
+        save_file(wrong, path)
+        with pytest.raises(LetterError, match="theirs.safetensors: no item embeddings"):
+            ItemEmbeddings.load(path)
 
 
 def test_a_long_text_is_cut_where_it_is_asked_for_and_where_the_encoder_ends():
@@ -322,7 +281,7 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path, kind, size, load):
     )
     with pytest.raises(
         LetterError,
-        match=r"cannot be loaded \(its files lack \d+ of the weights .*[.]1[.].*\); use",
+        match=r"cannot be loaded \(its files lack \d+ of its weights.*[.]1[.].*\); use",
     ):
         load(str(tmp_path))
 
@@ -332,7 +291,7 @@ def test_a_causal_model_without_its_output_is_refused_and_embeds_texts(tmp_path)
 
     LlamaModel(LlamaConfig(vocab_size=words_of(tmp_path), **LLAMA)).save_pretrained(tmp_path)
     assert embed_texts(["a"], str(tmp_path)).shape == (1, 16)
-    with pytest.raises(LetterError, match="lack 1 of the weights .*lm_head.weight"):
+    with pytest.raises(LetterError, match="lack 1 of its weights.*lm_head.weight"):
         load_language_model(str(tmp_path))
 
 
@@ -358,37 +317,6 @@ def test_a_t5_embeds_with_its_encoder_whether_it_was_saved_with_a_decoder_or_wit
     )
 
 
-def test_whatever_keeps_a_model_from_loading_is_one_line():
-    for error in (
-        OSError("gone"),
-        ImportError("no module\nadvice"),
-        SafetensorError("half of it"),
-        OSError(),
-    ):
-        with pytest.raises(
-            LetterError, match="^encoder x: cannot be loaded [(][^\n]+[)]; use another$"
-        ):
-            with loading("encoder x", "use another"):
-                raise error
-    with pytest.raises(
-        LetterError, match="cannot be loaded [(]KeyError: 'added_tokens'[)]; use another"
-    ):
-        with loading("encoder x", "use another"):
-            raise KeyError("added_tokens")
-    with pytest.raises(
-        LetterError, match="RuntimeError: its weights have other sizes than its config.json says"
-    ):
-        with loading("encoder x", "use another"):
-            raise RuntimeError(
-                "You set `ignore_mismatched_sizes` to `False`, thus raising an error."
-            )
-    with (
-        pytest.raises(LetterError, match="^a line of its own$"),
-        loading("encoder x", "use another"),
-    ):
-        raise LetterError("a line of its own")
-
-
 def test_one_text_is_no_list_of_texts():
     with pytest.raises(
         LetterError, match=r"embed_texts: one text; write \[text\], a list of texts"
@@ -406,10 +334,6 @@ def test_no_room_for_a_token_of_the_text_is_refused(max_tokens):
     assert embed_texts(iter(["Toy Story", "Alien"]), max_tokens=3, device="cpu").shape == (2, 384)
 
 
-def test_a_tensor_of_embeddings_is_as_good_as_an_array():
-    assert ItemEmbeddings(torch.ones(3, 2), "x", "y").vectors.tolist() == np.ones((3, 2)).tolist()
-
-
 def test_a_text_of_no_token_is_a_vector_of_zeros(tmp_path):
     """As an empty one is for a decoder, whose tokenizer adds nothing."""
     from transformers import LlamaConfig, LlamaModel
@@ -419,32 +343,3 @@ def test_a_text_of_no_token_is_a_vector_of_zeros(tmp_path):
         embed_texts(texts, str(tmp_path), dtype="float32") for texts in (["", "a b"], [""])
     )
     assert not together[0].any() and together[1].any() and np.array_equal(alone, together[:1])
-
-
-def test_unless_asked_otherwise_128_tokens_are_read():
-    """Two of them are MiniLM's own."""
-    last, cut, other = embed_texts(
-        [f"{'soap ' * n}{word}" for n, word in ((125, "dog"), (126, "dog"), (126, "cat"))]
-    )
-    assert np.array_equal(cut, other) and not np.array_equal(last, cut)
-
-
-def test_vectors_are_saved_in_the_format_that_models_read(tmp_path):
-    """Twice as large a file would hold nothing more that is used."""
-    ItemEmbeddings(np.full((3, 2), 0.1), "x", "y").save(tmp_path / "e.safetensors")
-    assert ItemEmbeddings.load(tmp_path / "e.safetensors").vectors.dtype == np.float32
-
-
-def test_a_model_of_bfloat16_weights_multiplies_float32_where_that_is_asked_for(tmp_path):
-    from transformers import LlamaConfig, LlamaModel
-
-    torch.manual_seed(0)
-    model = (
-        LlamaModel(LlamaConfig(vocab_size=words_of(tmp_path), **LLAMA)).to(torch.bfloat16).eval()
-    )
-    model.save_pretrained(tmp_path)
-    with torch.no_grad():
-        states = model.float()(input_ids=torch.tensor([[2, 3]])).last_hidden_state
-    assert np.allclose(
-        embed_texts(["a b"], str(tmp_path), dtype="float32"), states.mean(dim=1), atol=1e-6
-    )
