@@ -14,8 +14,8 @@ import typer
 from benchmarks.beauty import TEXT, require_files
 from benchmarks.common import Settings
 from benchmarks.table import print_table
+from letterlib.cli import home
 from letterlib.errors import LetterError
-from letterlib.pipeline.run_options import at_home
 
 HERE = Path(__file__).parent
 BENCHMARKS = {
@@ -85,13 +85,13 @@ def main(
         list[str], typer.Option(help="run this benchmark alone; may be given several times")
     ] = (),
     data_dir: Annotated[
-        Path, typer.Option(help="folder of the released Beauty files", callback=at_home)
+        Path, typer.Option(help="folder of the released Beauty files", callback=home)
     ] = Path("data/beauty"),
     out: Annotated[
         Path | None,
         typer.Option(
             help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick",
-            callback=at_home,
+            callback=home,
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 2,

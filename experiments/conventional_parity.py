@@ -21,13 +21,13 @@ import typer
 
 from letterlib.baselines.bert4rec import BERT4Rec, BERT4RecConfig
 from letterlib.baselines.mf import MatrixFactorization, MatrixFactorizationConfig
+from letterlib.cli import run_script
 from letterlib.data import load_dataset
 from letterlib.data.dataset import Cases, Split
 from letterlib.data.flat_arrays import places_within
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.evaluation.ranking import Ranking, rank_by_score
-from letterlib.pipeline.run_options import run_script
 from letterlib.store import write_json
 
 DIMENSIONS, HISTORY, LAYERS, HEADS, DROPOUT, MASKED = 64, 50, 2, 2, 0.2, 0.2

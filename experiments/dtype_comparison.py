@@ -17,13 +17,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from letterlib.cli import run_script
 from letterlib.data import identifiers_file, load_dataset
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.generators.tiger import Tiger
 from letterlib.pipeline.cache import device_in_words, versions
-from letterlib.pipeline.config import check_settings, make_config
-from letterlib.pipeline.run_options import run_script
+from letterlib.pipeline.config import make_config
 from letterlib.store import digest, read_json, sha256_of, write_json
 from letterlib.tokenizer.identifiers import Identifiers
 
@@ -57,15 +57,12 @@ def main(
     configs = {dtype: same.model_copy(update={"dtype": dtype}) for dtype in DTYPES}
     for seed in range(seeds):  # all of them before anything is trained
         for dtype, config in configs.items():
-            check_settings(file := out / f"{dtype}-seed{seed}.json", config)
+            file = out / f"{dtype}-seed{seed}.json"
             done = read_json(file) if file.exists() else {}
-            if (done.get("data", dataset.fingerprint), done.get("identifiers", names)) != (
-                dataset.fingerprint,
-                names,
-            ):
-                raise LetterError(
-                    f"{file}: done on other data than {data_dir}; choose another --out"
-                )
+            asked = config.model_dump(mode="json")
+            same_data = done.get("data", dataset.fingerprint) == dataset.fingerprint
+            if not same_data or any(asked[n] != v for n, v in done.get("config", {}).items()):
+                raise LetterError(f"{file}: done with other data or settings; choose another --out")
     for seed in range(seeds):
         for dtype, config in configs.items():
             file, settings = out / f"{dtype}-seed{seed}.json", config.model_dump(mode="json")

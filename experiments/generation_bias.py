@@ -20,11 +20,11 @@ import typer
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.generation import first_code_counts, generation_bias
+from letterlib.cli import refuse_existing, run_script
 from letterlib.evaluation.evaluate import LISTED, evaluate
 from letterlib.pipeline.cache import Artefact, Cache
-from letterlib.pipeline.config import RANKED, make_config
+from letterlib.pipeline.config import LEAST_BEAM, make_config
 from letterlib.pipeline.pipeline import Pipeline
-from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
 from letterlib.store import atomic_write, load_tensors, save_tensors, write_json
 
@@ -37,7 +37,7 @@ def listed(pipeline: Pipeline) -> Artefact:
     def work(out: Path, partial: Path) -> dict[str, Any]:
         tiger, cases = pipeline.system("letter-tiger"), pipeline.split.cases("test")
         identifiers = tiger.identifiers
-        ranking = tiger.recommend(cases.without_targets(), RANKED)
+        ranking = tiger.recommend(cases.without_targets(), LEAST_BEAM)
         metrics = evaluate(ranking, cases, pipeline.split, identifiers.identifier_of_item).metrics()
         items, n_codes = ranking.items[:, :LISTED], identifiers.level_sizes[0]
         counts = first_code_counts(identifiers.codes, items, cases.targets, n_codes)
@@ -55,7 +55,9 @@ def listed(pipeline: Pipeline) -> Artefact:
     # The model's key stands for all that it was made of: data, identifiers, settings, and the
     # versions of its stages.
     inputs = [pipeline._model("letter-tiger").key]
-    return pipeline._stage("generation-bias", 1, {"ranked": RANKED, "listed": LISTED}, inputs, work)
+    return pipeline._stage(
+        "generation-bias", 1, {"ranked": LEAST_BEAM, "listed": LISTED}, inputs, work
+    )
 
 
 def main(
@@ -66,7 +68,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
     cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
 ) -> None:
-    keep_results(out / "bias.json", profile, seeds)
+    refuse_existing(out)
     cache = Cache(cache_dir, say=lambda line: None)
     rows, kept = [], {}
     for seed in progress(range(seeds), what="seeds"):
@@ -77,23 +79,23 @@ def main(
             rows.append({"seed": seed, "beta": beta} | done.metrics)
             counts = load_tensors(done.path("counts.safetensors"))[0]
             kept |= {f"{name} beta={beta:g} seed={seed}": values for name, values in counts.items()}
-        with atomic_write(out / "runs.csv") as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
-        save_tensors(out / "counts.safetensors", kept)
-        write_json(
-            out / "bias.json",
-            {
-                "dataset": pipeline.dataset.name,
-                "fingerprint": pipeline.dataset.fingerprint,
-                "profile": profile,
-                "seeds": seed + 1,
-                "betas": BETAS,
-                "listed": LISTED,
-                "device": pipeline.device,
-                "alpha": config.tokenizer.alpha,
-                "tiger": config.tiger.model_dump(mode="json"),
-            },
-        )
+    with atomic_write(out / "runs.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+    save_tensors(out / "counts.safetensors", kept)
+    write_json(
+        out / "bias.json",
+        {
+            "dataset": pipeline.dataset.name,
+            "fingerprint": pipeline.dataset.fingerprint,
+            "profile": profile,
+            "seeds": seeds,
+            "betas": BETAS,
+            "listed": LISTED,
+            "device": pipeline.device,
+            "alpha": config.tokenizer.alpha,
+            "tiger": config.tiger.model_dump(mode="json"),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from letterlib.cli import run_script
 from letterlib.evaluation.bootstrap import paired_difference
-from letterlib.pipeline.run_options import run_script
 from letterlib.progress import progress
 from letterlib.store import write_json
 

@@ -17,14 +17,15 @@ import torch
 import typer
 
 from letterlib.baselines.popularity import Popularity
+from letterlib.cli import run_script
 from letterlib.data.dataset import sampled_rows
+from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference, verdict
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.generators.lcrec import LCRec
 from letterlib.pipeline.cache import Cache, versions
-from letterlib.pipeline.config import check_settings, make_config
+from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
-from letterlib.pipeline.run_options import run_script
 from letterlib.store import read_json, write_json
 
 SYSTEM = "letter-lc-rec"
@@ -52,7 +53,9 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"seed{seed}.json" for seed in range(seeds)]
     for file in files:  # all of them before anything is trained
-        check_settings(file, make_config("movielens", profile).lcrec)
+        asked = make_config("movielens", profile).lcrec.model_dump(mode="json")
+        if file.exists() and read_json(file)["config"] != asked:
+            raise LetterError(f"{file}: done with other settings; choose another --out")
     for seed, file in enumerate(files):
         if not file.exists() and only in (None, seed):
             pipeline = Pipeline(make_config("movielens", profile, seed), cache=Cache(cache_dir))
@@ -77,7 +80,7 @@ def one_seed(pipeline: Pipeline) -> dict:
         "config": config.lcrec.model_dump(mode="json"),
         "losses by task": trained.losses_by_task(),
         "parameters": {"all": trained.n_parameters, "trained": trained.n_trained},
-        "training seconds": pipeline.trained_seconds(SYSTEM),
+        "training seconds": next(s.seconds for s in pipeline.stages(SYSTEM) if s.name == SYSTEM),
         "device": pipeline.cache.devices(),
         "versions": versions(),
         "shown": sampled_rows(len(pipeline.split.cases("test")), len(cases), seed=0)[

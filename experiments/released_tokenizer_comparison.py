@@ -15,11 +15,11 @@ from typing import Annotated
 
 import typer
 
+from letterlib.cli import run_script
 from letterlib.pipeline.cache import Cache
 from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.released_comparison import compare_identifiers, distinct_rows
-from letterlib.pipeline.run_options import run_script
 from letterlib.store import write_json
 
 

@@ -19,14 +19,14 @@ import typer
 
 from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.negatives import negative_weights, target_logits
+from letterlib.cli import refuse_existing, run_script
 from letterlib.data.dataset import Cases
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.tiger import Tiger
 from letterlib.pipeline.cache import Artefact, Cache
-from letterlib.pipeline.config import RANKED, make_config
+from letterlib.pipeline.config import LEAST_BEAM, make_config
 from letterlib.pipeline.pipeline import Pipeline
-from letterlib.pipeline.run_options import keep_results, run_script
 from letterlib.progress import progress
 from letterlib.store import atomic_write, load_tensors, save_tensors, write_json
 
@@ -48,7 +48,7 @@ def decoded(pipeline: Pipeline) -> Artefact:
             if tau == 1.0 and metrics:  # one and the same
                 metrics[way], ranks[way] = metrics["raw"], ranks["raw"].copy()
                 continue
-            ranking = tiger.recommend(cases.without_targets(), RANKED, tau=tau)
+            ranking = tiger.recommend(cases.without_targets(), LEAST_BEAM, tau=tau)
             result = evaluate(ranking, cases, pipeline.split, tiger.identifiers.identifier_of_item)
             metrics[way], ranks[way] = result.metrics(), result.ranks.astype(np.int8)
         save_tensors(out / "ranks.safetensors", ranks)
@@ -58,7 +58,7 @@ def decoded(pipeline: Pipeline) -> Artefact:
     # The model's key stands for all that it was made of: data, identifiers, settings, and the
     # versions of its stages.
     inputs = [pipeline._model("letter-tiger").key]
-    return pipeline._stage("tau-sweep", 2, {"ranked": RANKED, "hardest": HARDEST}, inputs, work)
+    return pipeline._stage("tau-sweep", 2, {"ranked": LEAST_BEAM, "hardest": HARDEST}, inputs, work)
 
 
 def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict[str, float]]:
@@ -99,7 +99,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
     cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
 ) -> None:
-    keep_results(out / "sweep.json", profile, seeds)
+    refuse_existing(out)
     cache = Cache(cache_dir, say=lambda line: None)
     rows, ranks = [], {}
     for seed in progress(range(seeds), what="seeds"):
@@ -116,23 +116,23 @@ def main(
                     | wanted
                     | done.metrics["pushed"][way]
                 )
-        users = pipeline.split.cases("test").users
-        write(
-            out,
-            rows,
-            ranks | {"users": users.astype(np.int32)},
-            {
-                "dataset": pipeline.dataset.name,
-                "fingerprint": pipeline.dataset.fingerprint,
-                "profile": profile,
-                "seeds": seed + 1,
-                "taus": TAUS,
-                "ranked": RANKED,
-                "hardest": HARDEST,
-                "device": pipeline.device,
-                "tiger": pipeline.config.tiger.model_dump(mode="json", exclude={"tau"}),
-            },
-        )
+    users = pipeline.split.cases("test").users
+    write(
+        out,
+        rows,
+        ranks | {"users": users.astype(np.int32)},
+        {
+            "dataset": pipeline.dataset.name,
+            "fingerprint": pipeline.dataset.fingerprint,
+            "profile": profile,
+            "seeds": seeds,
+            "taus": TAUS,
+            "ranked": LEAST_BEAM,
+            "hardest": HARDEST,
+            "device": pipeline.device,
+            "tiger": pipeline.config.tiger.model_dump(mode="json", exclude={"tau"}),
+        },
+    )
 
 
 if __name__ == "__main__":

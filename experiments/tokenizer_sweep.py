@@ -21,11 +21,11 @@ from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
 from letterlib.analysis.geometry import neighbour_overlap
 from letterlib.analysis.purity import genre_purity
-from letterlib.pipeline.analysis_run import ranking_recall
+from letterlib.cli import refuse_existing, run_script
 from letterlib.pipeline.cache import Cache
 from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
-from letterlib.pipeline.run_options import keep_results, run_script
+from letterlib.pipeline.tokenizer_analysis import ranking_recall
 from letterlib.progress import progress
 from letterlib.store import atomic_write, save_tensors, write_json
 
@@ -90,7 +90,7 @@ def main(
         "runs"
     ),
 ) -> None:
-    keep_results(out / "sweep.json", profile, seeds)
+    refuse_existing(out)
     cache = Cache(cache_dir, say=lambda line: None)
     only_shown = tuple(pair for pair in SHOWN if pair not in GRID)
     grid = [

@@ -216,9 +216,15 @@ def _content(tensors: Mapping[str, "Tensor"], header: Mapping[str, Any]) -> str:
 
 
 def save_table(
-    path: str | Path, table: "pa.Table | pd.DataFrame", header: Mapping[str, Any] | None = None
+    path: str | Path,
+    table: "pa.Table | pd.DataFrame",
+    header: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> None:
-    """Write a table and a header of JSON values as Parquet, with a checksum of every page."""
+    """Write a table and a header of JSON values as Parquet, with a checksum of every page.
+
+    options: of `pyarrow.parquet.write_table`, such as a compression.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -226,7 +232,8 @@ def save_table(
         table = pa.Table.from_pandas(table, preserve_index=False)
     about = (table.schema.metadata or {}) | {HEADER.encode(): json.dumps(header or {}).encode()}
     with atomic_write(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(about), temporary, write_page_checksum=True)
+        table = table.replace_schema_metadata(about)
+        pq.write_table(table, temporary, write_page_checksum=True, **options)
 
 
 def load_table(path: str | Path) -> tuple["pa.Table", dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from letterlib.data import raw_source
-from letterlib.pipeline.parameters import RunParameters
+from letterlib.pipeline.runs import RunParameters
 
 PAPER = "LETTER paper"
 
@@ -128,7 +128,7 @@ def _changed(asked: dict[str, Any]) -> list[str]:
     no settings.
     """
     named = {name: asked[name] for name in ("dataset", "tokenizer", "generator", "profile")}
-    usual = RunParameters.checked(**named).resolved
+    usual = RunParameters.checked(**named).settings
     aside = ("options", "seed", "device")
     found = [
         f"{name}={asked[name]}"

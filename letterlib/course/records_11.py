@@ -12,15 +12,13 @@ import numpy as np
 import pandas as pd
 
 from letterlib.course.results import RESULTS
-from letterlib.pipeline.brief import RECORD_NAME, RunResult
-from letterlib.pipeline.grid import load_grid
-from letterlib.pipeline.parameters import RunParameters
-from letterlib.pipeline.run_results import by_setting
-from letterlib.pipeline.runs import REPOSITORY
-from letterlib.pipeline.systems import find_system, place
-from letterlib.store import expanded, files_below
+from letterlib.pipeline.config import REPOSITORY
+from letterlib.pipeline.results import Run, by_setting, load_results
+from letterlib.pipeline.runs import RunParameters, load_grid
+from letterlib.pipeline.systems import find_system, position
+from letterlib.store import expanded
 
-REPLICATION = RESULTS / "movielens-replication"
+REPLICATION = RESULTS / "movielens-replication.parquet"
 """Ten seeds that were to answer the questions written down for them (lesson 10), and no others.
 Beside the seeds in which those questions were found they would be a part of what they are held
 against.
@@ -97,18 +95,13 @@ LONGEST = 60
 
 
 def folders(results_dir: str = "") -> list[Path]:
-    """The folders to read: `results_dir`, or all of experiments/results that hold records of runs
-    but REPLICATION.
-    """
+    """What to read: `results_dir`, or all committed runs but those of REPLICATION."""
     if results_dir:
         return [expanded(results_dir)]
-    holding = {
-        path.parent for path in files_below(RESULTS, ".json") if RECORD_NAME.fullmatch(path.name)
-    }
-    return sorted(holding - {REPLICATION})
+    return sorted({*RESULTS.glob("*.parquet")} - {REPLICATION})
 
 
-def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
+def leagues(results: Iterable[Run]) -> dict[str, list[Run]]:
     """Runs that may be compared with each other: one data set, one profile, the same options. Most
     runs first.
 
@@ -116,7 +109,7 @@ def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
     tokenizer.epochs=2000", or a letter where they are many, "movielens, laptop, options A". So have
     other data of the same name: "..., data A".
     """
-    found: dict[tuple, list[RunResult]] = {}
+    found: dict[tuple, list[Run]] = {}
     for one in results:
         said = one.parameters
         name = ", ".join(
@@ -129,7 +122,7 @@ def leagues(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
         found.setdefault(
             (name, tuple(said["options"]), one.record["dataset"]["fingerprint"]), []
         ).append(one)
-    named: dict[str, list[RunResult]] = {}
+    named: dict[str, list[Run]] = {}
     called: dict[str, dict[tuple, str]] = {}  # of the options that go with each name
     for (name, options, _), runs in sorted(found.items(), key=lambda pair: -len(pair[1])):
         if options:
@@ -173,57 +166,57 @@ def _letters() -> Iterator[str]:
     )
 
 
-def runs_of(league: Sequence[RunResult], **asked: Any) -> list[RunResult]:
+def runs_of(league: Sequence[Run], **asked: Any) -> list[Run]:
     """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for
     all else.
 
     A league has options, and some mean nothing to another generator or tokenizer: what nobody ran
     is not resolved.
     """
-    system = RunParameters(**asked)
-    named = {"generator": system.generator, "tokenizer": system.tokenizer}
+    named = {"generator": asked.get("generator", "tiger")}
+    named["tokenizer"] = asked.get("tokenizer", "letter")
     same = _having(named, league)
     return (
         sorted(_having(_resolved(league, **asked), same), key=lambda one: one.seed) if same else []
     )
 
 
-def _having(wanted: dict[str, Any], runs: Iterable[RunResult]) -> list[RunResult]:
+def _having(wanted: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
     return [
         one for one in runs if all(one.parameters[name] == value for name, value in wanted.items())
     ]
 
 
-def _resolved(league: Sequence[RunResult], **asked: Any) -> dict[str, Any]:
+def _resolved(league: Sequence[Run], **asked: Any) -> dict[str, Any]:
     said = league[0].parameters
     # No option is a parameter, so none changes another's value; one may name a folder that is on
     # another machine.
     common = {name: said[name] for name in ("dataset", "profile", "device")}
-    values = RunParameters.checked(**common | asked).resolved | {"options": said["options"]}
+    values = RunParameters.checked(**common | asked).settings | {"options": said["options"]}
     return {name: value for name, value in values.items() if name != "seed"}
 
 
-def variants(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
+def variants(league: Sequence[Run]) -> dict[str, list[Run]]:
     """Those of the five variants that have been run: name -> runs."""
     found = {name: runs_of(league, **asked) for name, asked in _ASKED.items()}
     return {name: runs for name, runs in found.items() if runs}
 
 
-def changes(runs: Sequence[RunResult], others: Sequence[RunResult]) -> dict[str, str]:
+def changes(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, str]:
     """What two settings differ in: parameter -> "before → after", `others` being what was before."""
     after, before = runs[0].parameters, others[0].parameters
     differing = [name for name in after if name != "seed" and before[name] != after[name]]
     return {name: f"{before[name]} → {after[name]}" for name in differing}
 
 
-def sweeps(league: Sequence[RunResult]) -> dict[str, dict[float, list[RunResult]]]:
+def sweeps(league: Sequence[Run]) -> dict[str, dict[float, list[Run]]]:
     """LETTER-TIGER with one parameter changed: parameter -> value -> runs, the profile's own value
     among them.
 
     Empty where the profile's own LETTER-TIGER has not been run: there is nothing to compare with.
     """
     middle = runs_of(league, tokenizer="letter")
-    found: dict[str, dict[float, list[RunResult]]] = {}
+    found: dict[str, dict[float, list[Run]]] = {}
     for one in league if middle else []:
         changed = set(changes([one], middle))
         if len(changed) == 1 and changed <= set(SWEPT):
@@ -234,12 +227,12 @@ def sweeps(league: Sequence[RunResult]) -> dict[str, dict[float, list[RunResult]
     return {name: dict(sorted(found[name].items())) for name in SWEPT if name in found}
 
 
-def own_value(league: Sequence[RunResult], parameter: str) -> float:
+def own_value(league: Sequence[Run], parameter: str) -> float:
     """What the profile's LETTER-TIGER has for a parameter."""
     return _resolved(league, tokenizer="letter")[parameter]
 
 
-def at_own_settings(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
+def at_own_settings(league: Sequence[Run]) -> dict[str, list[Run]]:
     """Every system with the profile's own settings: label -> runs, in the order of the course's
     table.
     """
@@ -249,11 +242,11 @@ def at_own_settings(league: Sequence[RunResult]) -> dict[str, list[RunResult]]:
         wanted = _resolved(league, generator=said["generator"], tokenizer=said["tokenizer"])
         if all(said[name] == value for name, value in wanted.items()):
             found[runs[0].record["system"]] = runs
-    order = sorted(found, key=place)
+    order = sorted(found, key=position)
     return {find_system(name).label: found[name] for name in order}
 
 
-def by_case(runs: Sequence[RunResult], metric: str, history: str) -> pd.DataFrame:
+def by_case(runs: Sequence[Run], metric: str, history: str) -> pd.DataFrame:
     """A metric case by case: one row a seed, one column a test case."""
     values = np.stack(
         [one.values(metric, history) for one in runs]
@@ -261,9 +254,7 @@ def by_case(runs: Sequence[RunResult], metric: str, history: str) -> pd.DataFram
     return pd.DataFrame(values, index=[one.seed for one in runs], columns=runs[0].cases)
 
 
-def by_seed(
-    runs: Sequence[RunResult], others: Sequence[RunResult], metric: str, history: str
-) -> pd.Series:
+def by_seed(runs: Sequence[Run], others: Sequence[Run], metric: str, history: str) -> pd.Series:
     """Mean difference, first minus second, seed by seed, over the seeds and cases that both have."""
     first, second = by_case(runs, metric, history).align(
         by_case(others, metric, history), join="inner"
@@ -277,7 +268,7 @@ def grids(read_folders: Iterable[Path]) -> pd.DataFrame:
     read_folders: where records are looked for. Column "missing" holds the parameters of the runs
     that are not there.
     """
-    there = {path.stem for folder in read_folders for path in files_below(folder, ".json")}
+    there = {run.key for run in load_results(*read_folders)}
     rows = {}
     for path in sorted((REPOSITORY / "experiments").glob("*.yaml")):
         grid = load_grid(path)

@@ -10,12 +10,12 @@ RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 
 
 def committed(name: str) -> Path:
-    """The folder of an experiment's committed results, from wherever a notebook is run."""
-    folder = RESULTS / name
-    if not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in RESULTS.glob("*/"))) or "none"
-        raise LetterError(
-            f'no committed results "{name}"; there are: {known}. They come with the repository: install letterlib '
-            "from a clone of it with pip install -e"
-        )
-    return folder
+    """An experiment's committed runs (a Parquet file), or the folder of its other results."""
+    for path in (RESULTS / f"{name}.parquet", RESULTS / name):
+        if path.exists():
+            return path
+    known = ", ".join(sorted({path.stem for path in RESULTS.glob("*")})) or "none"
+    raise LetterError(
+        f'no committed results "{name}"; there are: {known}. They come with a clone of the '
+        "repository: install letterlib from it with pip install -e"
+    )

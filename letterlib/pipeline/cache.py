@@ -124,15 +124,8 @@ class Cache:
         inputs: fingerprints of data sets and keys of other stages.
         partial: a folder for checkpoints, which an interruption leaves.
         """
-        identity = {
-            "stage": name,
-            "version": version,
-            "config": config,
-            "inputs": inputs,
-            "seed": seed,
-        }
-        key = digest(identity)
-        folder = self.folder / name / key
+        identity = _identity(name, version, config, inputs, seed)
+        folder = self.folder / name / digest(identity)
         found = broadcast(lambda: _find(folder, identity))
         if found is None:
             with locked(folder, self.say) if is_main() else nullcontext():
@@ -146,6 +139,11 @@ class Cache:
             self.say(f"{name}: found in the cache ({found.seconds:.0f} s when it was made{older})")
         self.finished.append(artefact)
         return artefact
+
+    @staticmethod
+    def key(name: str, version: int, *, config, inputs, seed, device: str) -> str:
+        """The key that `stage` gives the same stage."""
+        return digest(_identity(name, version, config, inputs, seed))
 
     def devices(self) -> str:
         """What computed the stages made or found so far, separated by "; "."""
@@ -199,6 +197,12 @@ class Cache:
         self.say(f"{name}: done in {record['seconds']:.0f} s")
         # The other processes wait here for the main one, and take its record.
         return broadcast(lambda: Artefact(name, folder.name, folder, record, from_cache=False))
+
+
+def _identity(
+    name: str, version: int, config: dict[str, Any], inputs: list[str], seed: int
+) -> dict[str, Any]:
+    return {"stage": name, "version": version, "config": config, "inputs": inputs, "seed": seed}
 
 
 def _find(folder: Path, identity: dict[str, Any]) -> Artefact | None:

@@ -1,4 +1,9 @@
-"""What a run is made of: a profile's sizes, what `--set` lays over them, and where the data is."""
+"""Everything that decides a run's result: one tree of settings, three profiles, dotted overrides.
+
+    config = make_config("movielens", "laptop", overrides=["tiger.epochs=20", "alpha=0.05"])
+
+The command line (`--set`), papermill (`-p alpha 0.05`, or `options`) and grids use the same names.
+"""
 
 import copy
 import json
@@ -21,8 +26,6 @@ from letterlib.errors import LetterError, did_you_mean
 from letterlib.generators.bigrec import BIGRecConfig
 from letterlib.generators.lcrec import LCRecConfig, check_tasks
 from letterlib.generators.tiger import TigerConfig
-from letterlib.pipeline.profiles import PROFILES, TUNED
-from letterlib.store import read_json
 from letterlib.text import MINILM
 from letterlib.tokenizer.grouping import check_groups
 from letterlib.tokenizer.letter import CODE_DIM, TokenizerConfig
@@ -32,9 +35,9 @@ from letterlib.train import Settings
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 DATA_ROOT = Path("data")
-"""Where a folder for each released data set is looked for."""
+"""Each released data set has a folder below this one."""
 
-TOKENIZER_ARMS = {
+VARIANTS = {
     "plain": {"alpha": 0.0, "beta": 0.0},
     "cf": {"beta": 0.0},
     "div": {"alpha": 0.0},
@@ -42,27 +45,169 @@ TOKENIZER_ARMS = {
 }
 """The four tokenizers of the ablation: what each changes in the profile's LETTER tokenizer."""
 
-RANKED = 20
-"""How many items every system returns: twice what the metrics read, the least beam width of the
-protocol.
-"""
+RANKED = 50
+"""Items in a ranked list, so that metrics at any K up to 50 are known."""
 
-NOT_SET = ("dataset", "profile", "seed", "device")
-"""What `--set` does not change: each has an option of its own, and of two values one would count in
-silence.
-"""
-
-A_LIST = '[256, 128], or of words as ["seqrec"], in single quotes for the shell'
-"""How `--set` takes one."""
+LEAST_BEAM = 20
+"""The least beam width of the protocol. A beam search returns as many items as it has beams."""
 
 SEEDS = 2**31
-"""A seed is below this: NumPy's random states, which scikit-learn uses, end at 2**32, and some
-seeds are added to.
+"""A seed is below this: NumPy's random states end at 2**32, and some seeds are added to."""
+
+SHORT_NAMES = {
+    "alpha": ("tokenizer.alpha",),
+    "beta": ("tokenizer.beta",),
+    "levels": ("tokenizer.n_levels",),
+    "codes": ("tokenizer.n_codes",),
+    "clusters": ("tokenizer.n_groups",),
+    "tau": ("tiger.tau", "lcrec.tau"),
+    "beams": ("tiger.beam", "lcrec.beam"),
+}
+"""The paper's hyper-parameters have short names, which stand for these settings."""
+
+OWN_OPTION = ("dataset", "profile", "seed", "device")
+"""Settings that have an option of their own on the command line, and are not overridden by name."""
+
+
+# Profile smoke takes seconds and proves that everything fits together; its results mean nothing.
+# laptop takes minutes on two cores. paper has the paper's hyper-parameters, and wants a GPU.
+# What a profile does not name is the default of the section's class, such as TigerConfig.
+PROFILES: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "sasrec_32": dict(dimensions=32, n_heads=1, history=10, epochs=1),
+        "mf": dict(dimensions=16, epochs=2),
+        "caser": dict(dimensions=16, horizontal=4, epochs=1),
+        "hgn": dict(dimensions=16, epochs=1),
+        "bert4rec": dict(dimensions=32, n_heads=1, history=10, epochs=1),
+        "lightgcn": dict(dimensions=16, epochs=2),
+        "sasrec": dict(dimensions=32, n_heads=1, history=10, loss="bce", epochs=1),
+        "sasrec_tuned": dict(dimensions=32, n_heads=1, history=10, epochs=1),
+        "bigrec": dict(
+            language_model="tiny",
+            history=5,
+            targets=20,
+            lists=20,
+            epochs=1,
+            batch_size=8,
+            learning_rate=5e-3,
+            title_tokens=12,
+            validation_cases=10,
+        ),
+        "tokenizer": dict(hidden=(64,), n_codes=32, n_groups=4, epochs=5),
+        "tiger": dict(
+            d_model=32,
+            d_ff=64,
+            n_heads=2,
+            d_head=16,
+            n_layers=1,
+            history=5,
+            epochs=1,
+            examples=2000,
+            batch_size=128,
+            learning_rate=3e-3,
+        ),
+        "lcrec": dict(
+            language_model="tiny",
+            history=5,
+            targets=20,
+            lists=30,
+            alignment=0.5,
+            epochs=1,
+            batch_size=16,
+            learning_rate=5e-3,
+        ),
+        "language_model_cases": 30,
+    },
+    "laptop": {
+        "sasrec_32": dict(dimensions=32, n_heads=1, epochs=8, dropout=0.3, learning_rate=2e-3),
+        "mf": {},
+        "caser": dict(epochs=12, learning_rate=3e-3, dropout=0.3),
+        "hgn": dict(epochs=12, learning_rate=3e-3, dropout=0.3),
+        "bert4rec": dict(epochs=30, batch_size=256, learning_rate=2e-3, patience=10),
+        "lightgcn": dict(epochs=60),
+        # Its authors' settings: 50 dimensions, one head, one negative a place, this rate, .2 on
+        # MovieLens.
+        "sasrec": dict(
+            dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.2, learning_rate=1e-3
+        ),
+        "sasrec_tuned": dict(dimensions=64, n_heads=2, epochs=12, dropout=0.3, learning_rate=2e-3),
+        "bigrec": dict(
+            targets=10,
+            dropout=0.0,
+            epochs=6,
+            lists=500,
+            batch_size=4,
+            learning_rate=2e-3,
+            title_tokens=24,
+            beam=1,
+        ),
+        # alpha is the largest of the paper's grid: 0.02 hardly moves an item's neighbours, not in
+        # 2,000 epochs either.
+        "tokenizer": dict(hidden=(256, 128), batch_size=512, epochs=100, alpha=0.1),
+        "tiger": dict(
+            d_model=128,
+            d_ff=256,
+            n_heads=4,
+            d_head=32,
+            n_layers=1,
+            dropout=0.0,
+            history=4,
+            epochs=8,
+            examples=18_000,
+            targets=3,
+            batch_size=64,
+            learning_rate=0.03,
+            relative_rate=True,
+            warmup=0.05,
+            validate_every=4,
+        ),
+        # A high rate, small batches and lists that teach all they can: what an hour on one core is
+        # short of is steps.
+        "lcrec": dict(
+            targets=20,
+            dropout=0.0,
+            epochs=6,
+            lists=500,
+            alignment=0.05,
+            batch_size=4,
+            learning_rate=2e-3,
+            warmup=0.05,
+        ),
+    },
+    "paper": {
+        "text_tokens": 2048,  # as in the released code; MiniLM reads 512 of them
+        "sasrec_32": dict(dimensions=32, n_heads=1, epochs=200, patience=10),
+        "mf": dict(epochs=200),
+        "caser": dict(epochs=200, patience=10),
+        "hgn": dict(epochs=200, patience=10),
+        "bert4rec": {},
+        "lightgcn": dict(epochs=500, patience=20),
+        "sasrec": dict(dimensions=50, n_heads=1, loss="bce", epochs=200, dropout=0.5, patience=20),
+        "sasrec_tuned": dict(dimensions=128, epochs=200, patience=10),
+        "bigrec": dict(language_model="huggyllama/llama-7b", gradient_checkpointing=True),
+        "tokenizer": {},
+        "tiger": {},
+        "lcrec": dict(language_model="huggyllama/llama-7b", gradient_checkpointing=True),
+        "language_model_cases": 1_000_000,
+    },
+}
+
+TUNED = {
+    "beauty": {
+        "sasrec": dict(
+            dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.5, learning_rate=1e-3
+        ),
+        "sasrec_tuned": dict(dimensions=128, dropout=0.5, epochs=12, learning_rate=1e-3),
+        "lightgcn": dict(epochs=10),
+    }
+}
+"""Where a data set's own tuning (on validation) replaces the laptop profile's: the catalogue is
+larger and sparser.
 """
 
 
 class RunConfig(Settings):
-    """Everything that decides a run's result, beside the data."""
+    """The settings of a run. Each trained model has a section of its own."""
 
     dataset: str = "movielens"
     profile: str = "laptop"
@@ -73,20 +218,16 @@ class RunConfig(Settings):
     text_tokens: int = Field(
         128, ge=3, description="tokens of an item's text that the encoder reads; the rest is cut"
     )
-    sasrec_32: SASRecConfig = Field(
-        description="the small SASRec whose item vectors L_CF aligns with"
-    )
+    sasrec_32: SASRecConfig = Field(description="the small SASRec whose item vectors L_CF uses")
     mf: MatrixFactorizationConfig = Field(description="matrix factorization with BPR")
     caser: CaserConfig = Field(description="Caser, convolutions over the last items")
     hgn: HGNConfig = Field(description="HGN, gates over the last items")
     bert4rec: BERT4RecConfig = Field(description="BERT4Rec, which fills masked places")
-    lightgcn: LightGCNConfig = Field(
-        description="LightGCN, averages over the graph of users and items"
-    )
+    lightgcn: LightGCNConfig = Field(description="LightGCN, averages over the user-item graph")
     sasrec: SASRecConfig = Field(description="SASRec with its authors' width, loss and rate")
     sasrec_tuned: SASRecConfig = Field(description="SASRec tuned on validation")
     bigrec: BIGRecConfig = Field(description="BIGRec, a language model that writes titles")
-    tokenizer: TokenizerConfig = Field(description="LETTER's tokenizer and those of the ablation")
+    tokenizer: TokenizerConfig = Field(description="LETTER's tokenizer and its variants")
     tiger: TigerConfig = Field(description="TIGER and P5, with whatever identifiers")
     lcrec: LCRecConfig = Field(description="LC-Rec, a language model that writes identifiers")
     language_model_cases: int = Field(
@@ -100,187 +241,178 @@ def make_config(
     seed: int = 0,
     device: str = "auto",
     encoder: str = MINILM,
-    overrides: list[str] | None = None,
+    overrides: Iterable[str] | None = None,
 ) -> RunConfig:
-    """The profile's configuration with `overrides` such as "tiger.epochs=3" laid over it; a list is
-    written as in JSON.
+    """The settings of a profile with overrides laid over them.
 
-    An unknown profile, option or value is a LetterError that lists what is possible.
+    dataset: decides the split, and the settings of TUNED.
+    overrides: texts such as "tiger.epochs=3", "tokenizer.hidden=[256, 128]" or "alpha=0.05".
+    Raises LetterError for an unknown name or an impossible value, with what is possible.
     """
     if profile not in PROFILES:
         raise LetterError(f'unknown profile "{profile}"; choose one of {", ".join(PROFILES)}')
-    if not re.fullmatch(r"\w[\w.-]*", dataset):  # it names folders
-        raise LetterError(
-            f'data set "{dataset}": a name has letters, digits, "-", "_" and "." alone'
-        )
-    if (
-        dataset not in DATASETS and dataset.lower() in DATASETS
-    ):  # it would lack what is set for that one
+    if not re.fullmatch(r"\w[\w.-]*", dataset):  # folders are called so
+        raise LetterError(f'data set "{dataset}": a name has letters, digits, "-", "_" and "."')
+    if dataset not in DATASETS and dataset.lower() in DATASETS:
         raise LetterError(f'data set "{dataset}": did you mean "{dataset.lower()}"?')
     values: dict[str, Any] = copy.deepcopy(PROFILES[profile])
     if profile == "laptop":
-        values |= {room: dict(options) for room, options in TUNED.get(dataset, {}).items()}
+        values |= copy.deepcopy(TUNED.get(dataset, {}))
     values |= dict(dataset=dataset, profile=profile, seed=seed, device=device, encoder=encoder)
     values["held_out"] = DATASETS.get(dataset, 1)
     for override in overrides or []:
-        if encoder != MINILM and override.startswith("encoder="):
-            raise LetterError(
-                f"--set {override}: there is --encoder {encoder} as well; give one of them"
-            )
-        _lay_over(values, override)
+        name, value = parse_override(override)
+        if name == "encoder" and encoder != MINILM:
+            raise LetterError(f"{override}: --encoder {encoder} is given as well; choose one")
+        for full_name in SHORT_NAMES.get(name, (name,)):
+            section, _, option = full_name.partition(".")
+            if option:
+                values[section][option] = value
+            else:
+                values[section] = value
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
-        raise LetterError(_in_words(error)) from error
-    _check_values(config)
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise LetterError(f"{where}={first['input']!r}: {first['msg'].lower()}") from error
+    _check_together(config)
     return config
 
 
-def _check_values(config: RunConfig) -> None:
-    """LetterError for what would be found only when its turn comes, or would change nothing."""
-    check_tasks(config.lcrec.tasks)
-    if (file := config.lcrec.intentions) and not Path(file).is_file():
-        raise LetterError(f"lcrec.intentions={file}: no such file")
-    if (d := config.sasrec_32.dimensions) != CODE_DIM:
+def parse_override(override: str) -> tuple[str, Any]:
+    """Split "name=value" into a name that exists and a value: a list, None or a text.
+
+    pydantic makes numbers of texts. Raises LetterError for another name.
+    """
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise LetterError(f'"{override}": write name=value, for instance tiger.epochs=3')
+    section, dot, option = name.partition(".")
+    field = RunConfig.model_fields.get(section)
+    options = getattr(field.annotation, "model_fields", {}) if field else {}
+    if section in OWN_OPTION:
+        raise LetterError(f"{override}: choose it with --{section}")
+    if name not in SHORT_NAMES and not field:
         raise LetterError(
-            f"sasrec_32.dimensions={d}: L_CF holds its vectors against codes, which have {CODE_DIM}"
+            f"{override}: {_no_such(section, [*RunConfig.model_fields, *SHORT_NAMES])}"
         )
-    for room in ("sasrec_32", "bert4rec", "sasrec", "sasrec_tuned"):
-        check_heads(room, getattr(config, room).dimensions, getattr(config, room).n_heads)
-    for room in ("tiger", "lcrec"):
-        if (beam := getattr(config, room).beam) < RANKED:
-            raise LetterError(
-                f"{room}.beam={beam}: the {RANKED} items that are ranked need as many beams; choose {RANKED} or more"
-            )
+    if dot and option not in options:
+        raise LetterError(f"{override}: {_no_such(option, options or ['none'], section)}")
+    if options and not dot:
+        raise LetterError(f"{override}: write {section}.OPTION=VALUE; it has {', '.join(options)}")
+    if text.lower() in ("none", "null"):
+        return name, None
+    if not text.startswith("["):
+        return name, text
+    try:
+        return name, json.loads(text)
+    except json.JSONDecodeError as error:
+        example = '[256, 128], or ["seqrec"] for words'
+        raise LetterError(f"{override}: not a list ({error.msg}); write {example}") from error
 
 
-def describe_settings(config: RunConfig, rooms: Collection[str] = ()) -> str:
-    """What `--set` may change, a line each: `tiger.history=4`, and what it means.
-
-    rooms: of which alone; of all when empty. A name that is none of them is a LetterError that
-    lists them.
-    """
-    lines, width = [f"profile {config.profile}; --set NAME=VALUE changes one of these"], 36
-    there = [room for room in RunConfig.model_fields if room not in NOT_SET]
-    for room in rooms:
-        if room not in there:
-            raise LetterError(_no_such(room, there))
-    for room in [one for one in there if one in rooms or not rooms]:
-        value, field = getattr(config, room), RunConfig.model_fields[room]
-        if not isinstance(value, BaseModel):
-            lines.append(f"{f'{room}={as_set(value)}':{width}}  {field.description}")
-            continue
-        lines += ["", f"{room}: {field.description}"]
-        for option, now in value.model_dump(mode="json").items():
-            written = f"{room}.{option}={as_set(now)}"
-            lines.append(
-                f"{written:{width}}  {type(value).model_fields[option].description or ''}".rstrip()
-            )
-    return "\n".join(lines)
-
-
-def tokenizer_of_arm(config: TokenizerConfig, arm: str) -> TokenizerConfig:
-    """The profile's tokenizer with what one of TOKENIZER_ARMS changes. LetterError for another
-    name.
-    """
-    if arm not in TOKENIZER_ARMS:
-        raise LetterError(f'unknown tokenizer "{arm}"; choose one of {", ".join(TOKENIZER_ARMS)}')
-    return config.model_copy(update=TOKENIZER_ARMS[arm])
-
-
-def as_set(value: Any) -> str:
-    """A value as `--set` takes it."""
+def as_text(value: Any) -> str:
+    """A value as an override has it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def check_tokenizer(config: TokenizerConfig, n_items: int) -> None:
-    """LetterError for settings with which no tokenizer can be trained: before hours of training,
-    not after them.
+def _no_such(name: str, possible: Iterable[str], section: str = "") -> str:
+    of = f" of {section}" if section else ""
+    guess = did_you_mean(name, possible)
+    return f'no setting "{name}"; {guess}the settings{of} are {", ".join(possible)}'
+
+
+def _check_together(config: RunConfig) -> None:
+    """Raise LetterError for values that pydantic cannot judge alone."""
+    check_tasks(config.lcrec.tasks)
+    if (file := config.lcrec.intentions) and not Path(file).is_file():
+        raise LetterError(f"lcrec.intentions={file}: no such file")
+    if (width := config.sasrec_32.dimensions) != CODE_DIM:
+        raise LetterError(
+            f"sasrec_32.dimensions={width}: L_CF compares its vectors with codes, which have {CODE_DIM}"
+        )
+    for section in ("sasrec_32", "bert4rec", "sasrec", "sasrec_tuned"):
+        own = getattr(config, section)
+        check_heads(section, own.dimensions, own.n_heads)
+    for section in ("tiger", "lcrec"):
+        if (beam := getattr(config, section).beam) < LEAST_BEAM:
+            raise LetterError(f"{section}.beam={beam}: choose {LEAST_BEAM} or more")
+
+
+def check_weights(config: RunConfig) -> None:
+    """Raise LetterError for a weight of 0: a table would show a tokenizer under another's name."""
+    for weight in ("alpha", "beta"):
+        if getattr(config.tokenizer, weight) == 0:
+            others = [name for name, changes in VARIANTS.items() if weight in changes]
+            raise LetterError(
+                f"tokenizer.{weight}=0: choose the tokenizer {' or '.join(others)} by its name"
+            )
+
+
+def changes(config: RunConfig) -> list[str]:
+    """What differs from the profile, each as an override, in order of the names."""
+    given = dict(dataset=config.dataset, profile=config.profile, seed=config.seed)
+    usual = _flat(make_config(**given, device=config.device))
+    own = _flat(config)
+    return [f"{name}={as_text(own[name])}" for name in sorted(own) if own[name] != usual[name]]
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """Dotted name -> value."""
+    flat = {}
+    for name, value in config.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{option}": own for option, own in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def describe_settings(config: RunConfig, sections: Collection[str] = ()) -> str:
+    """A line for each setting that may be overridden: "tiger.history=4", and what it means.
+
+    sections: list only these. Raises LetterError for a name that is none of them.
     """
+    names = [name for name in RunConfig.model_fields if name not in OWN_OPTION]
+    for section in sections:
+        if section not in names:
+            raise LetterError(_no_such(section, names))
+    lines, width = [f"profile {config.profile}; --set NAME=VALUE changes one of these"], 36
+    for name in names:
+        if sections and name not in sections:
+            continue
+        value, field = getattr(config, name), RunConfig.model_fields[name]
+        if not isinstance(value, BaseModel):
+            lines.append(f"{f'{name}={as_text(value)}':{width}}  {field.description}")
+            continue
+        lines += ["", f"{name}: {field.description}"]
+        for option, own in value.model_dump(mode="json").items():
+            setting = f"{name}.{option}={as_text(own)}"
+            meaning = type(value).model_fields[option].description or ""
+            lines.append(f"{setting:{width}}  {meaning}".rstrip())
+    short = (f"{name} ({', '.join(full)})" for name, full in SHORT_NAMES.items())
+    return "\n".join([*lines, "", f"short names: {', '.join(short)}"])
+
+
+def variant_config(config: TokenizerConfig, variant: str) -> TokenizerConfig:
+    """The settings of one of VARIANTS. Raises LetterError for another name."""
+    if variant not in VARIANTS:
+        raise LetterError(f'unknown tokenizer "{variant}"; choose one of {", ".join(VARIANTS)}')
+    return config.model_copy(update=VARIANTS[variant])
+
+
+def check_tokenizer(config: TokenizerConfig, n_items: int) -> None:
+    """Raise LetterError for settings with which no tokenizer of so many items can be trained."""
     check_codes(n_items, config.n_codes)
     if config.beta:
         check_groups(config.n_codes, config.n_groups)
 
 
-def _lay_over(values: dict[str, Any], override: str) -> None:
-    name, sign, value = override.partition("=")
-    room, dot, option = name.partition(".")
-    if not sign:
-        raise LetterError(
-            f'--set {override}: write it as name=value, for instance --set "tiger.epochs=3"'
-        )
-    if room not in RunConfig.model_fields:
-        raise LetterError(f"--set {override}: {_no_such(room, RunConfig.model_fields)}")
-    if room in NOT_SET:
-        raise LetterError(f"--set {override}: choose it with --{room}")
-    options = getattr(
-        RunConfig.model_fields[room].annotation, "model_fields", None
-    )  # None: a value of its own
-    if options is None and dot:
-        raise LetterError(
-            f'--set {override}: "{room}" has no options of its own; write --set {room}=VALUE'
-        )
-    if options is None:
-        values[room] = value
-    elif not dot:
-        raise LetterError(
-            f"--set {override}: write {room}.OPTION=VALUE; it has {', '.join(options)}"
-        )
-    elif option not in options:
-        raise LetterError(f"--set {override}: {_no_such(option, options, room)}")
-    else:
-        values[room][option] = _read(override, value)
-
-
-def _read(override: str, value: str) -> Any:
-    """A list, such as tokenizer.hidden=[256, 128], nothing, or the text, which pydantic reads as a
-    number.
-    """
-    if value.lower() in ("none", "null"):
-        return None
-    if not value.startswith("["):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise LetterError(
-            f"--set {override}: not a list ({error.msg}); write it as {A_LIST}"
-        ) from error
-
-
-def _no_such(name: str, possible: Iterable[str], room: str = "") -> str:
-    of = f" of {room}" if room else ""
-    return f'no option "{name}"; {did_you_mean(name, possible)}the options{of} are {", ".join(possible)}'
-
-
-def _in_words(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "configuration"
-    hint = f"; write a list, as {A_LIST}" if first["type"] == "tuple_type" else ""
-    return f"{where}={first['input']!r}: {first['msg'].lower()}{hint}"
-
-
-def check_settings(file: Path, config: BaseModel) -> None:
-    """LetterError if `file`, which a script of experiments/ wrote, is there and holds a run of
-    other settings.
-    """
-    if not file.exists():
-        return
-    asked = config.model_dump(mode="json")
-    # A file from before an option existed was made with what is the option's default now.
-    had = type(config)().model_dump(mode="json") | read_json(file)["config"]
-    others = [f"{name}={had.get(name)}" for name in had | asked if had.get(name) != asked.get(name)]
-    if others:
-        raise LetterError(
-            f"{file}: done with {', '.join(others)}, which is not asked for now; choose another --out"
-        )
-
-
 def data_dir_under(root: Path, dataset: str) -> Path | None:
-    """Where a data set's files are below `--data-root`; None to look where `default_data_dir` does.
+    """The folder of a data set below `--data-root`; None to look where `default_data_dir` does.
 
-    A root of one's own that has no folder for it is a LetterError: the files of another place are
-    not what was asked.
+    Raises LetterError for a root other than data/ that has no folder for a released data set.
     """
     if dataset in PACKAGED and root == DATA_ROOT:
         return None
@@ -289,21 +421,14 @@ def data_dir_under(root: Path, dataset: str) -> Path | None:
         return folder
     if dataset not in PACKAGED and root != DATA_ROOT:
         raise LetterError(
-            f"{folder}: no such folder; --data-root holds one for each released data set"
+            f"{folder}: no such folder; --data-root has one for each released data set"
         )
     return None
 
 
 def default_data_dir(dataset: str) -> Path | None:
-    """Where a data set's files are looked for when --data-dir does not say: data/<name>, here or in
-    the repository.
-
-    A packaged one needs none, and a folder that happens to have its name is no reason to read
-    another's files.
-    """
+    """data/<dataset>, here or in the repository, if there is one. Packaged data need none."""
     if dataset in PACKAGED:
         return None
     folders = (DATA_ROOT / dataset, REPOSITORY / DATA_ROOT / dataset)
-    return next(
-        (folder for folder in folders if os.path.isdir(folder)), None
-    )  # no error for a name too long
+    return next((folder for folder in folders if os.path.isdir(folder)), None)

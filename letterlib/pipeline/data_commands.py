@@ -2,13 +2,20 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from letterlib.pipeline.run_options import at_home
+from letterlib.store import expanded
 
 data_app = typer.Typer(rich_markup_mode=None)
+
+
+def home(value: Any) -> Any:
+    """Expand a ~ that the shell has left in a path, or in several."""
+    if isinstance(value, list):
+        return [expanded(path) for path in value]
+    return value and expanded(value)
 
 
 @data_app.command()
@@ -20,13 +27,13 @@ def fetch(
     given: Annotated[
         list[Path],
         typer.Option(
-            "--from", help="a file that is on this machine already; repeatable", callback=at_home
+            "--from", help="a file that is on this machine already; repeatable", callback=home
         ),
     ] = [],  # noqa: B006 (typer copies it)
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            "--data-dir", help="where to put them; data/<name> if not given", callback=at_home
+            "--data-dir", help="where to put them; data/<name> if not given", callback=home
         ),
     ] = None,
 ) -> None:
@@ -45,14 +52,12 @@ def import_tables(
     name: Annotated[str, typer.Argument(help="a name for the data set")],
     interactions: Annotated[
         Path,
-        typer.Argument(
-            help="CSV with columns user, item, time; .tsv and .gz, too", callback=at_home
-        ),
+        typer.Argument(help="CSV with columns user, item, time; .tsv and .gz, too", callback=home),
     ],
     items: Annotated[
         Path,
         typer.Argument(
-            help="CSV with columns item, title, and perhaps description, genres", callback=at_home
+            help="CSV with columns item, title, and perhaps description, genres", callback=home
         ),
     ],
     k: Annotated[
@@ -60,7 +65,7 @@ def import_tables(
     ] = 5,
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", help="where to; data/<name> if not given", callback=at_home),
+        typer.Option("--data-dir", help="where to; data/<name> if not given", callback=home),
     ] = None,
 ) -> None:
     """Make a data set from two tables of your own. Checked, sorted by time, k-core, numbered."""

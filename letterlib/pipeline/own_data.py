@@ -14,10 +14,9 @@ from letterlib.data.dataset import SHORTEST, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.pipeline.cache import Artefact
-from letterlib.pipeline.config import TOKENIZER_ARMS, tokenizer_of_arm
-from letterlib.pipeline.identifier_schemes import SCHEMES
+from letterlib.pipeline.config import VARIANTS, variant_config
 from letterlib.pipeline.pipeline import Pipeline
-from letterlib.pipeline.systems import find_system
+from letterlib.pipeline.systems import OTHER_IDENTIFIERS, find_system
 from letterlib.store import digest
 from letterlib.text import ItemEmbeddings
 from letterlib.tokenizer.identifiers import Identifiers
@@ -50,7 +49,7 @@ class OwnPipeline(Pipeline):
         self.base, self.dataset, self._parts = base, dataset, tuple(parts) or (base,)
         self._own = dict(identifiers or {})
         for name, own in self._own.items():
-            if name not in (known := {*TOKENIZER_ARMS, *SCHEMES}):
+            if name not in (known := {*VARIANTS, *OTHER_IDENTIFIERS}):
                 raise LetterError(
                     f'identifiers "{name}": no tokenizer or scheme is called so; '
                     f"choose one of {', '.join(sorted(known))}"
@@ -150,7 +149,7 @@ class ColdStart(OwnPipeline):
         return np.flatnonzero(self.split.train_counts == 0)
 
     def _tokenizer(self, arm: str) -> Artefact:
-        config = tokenizer_of_arm(self.config.tokenizer, arm)
+        config = variant_config(self.config.tokenizer, arm)
         needs_cf = config.alpha > 0
         inputs = [self._split_key, self._semantic().key] + (
             [self._sasrec_32().key] if needs_cf else []
@@ -172,9 +171,9 @@ class ColdStart(OwnPipeline):
 
     def identifiers(self, scheme: str) -> Identifiers:
         """Of all items; `tokenizer(scheme).identifiers()` has those of the seen items alone."""
-        if scheme not in TOKENIZER_ARMS:  # they are made of all items, hidden ones included
+        if scheme not in VARIANTS:  # they are made of all items, hidden ones included
             raise LetterError(
-                f"{scheme}: only trained tokenizers ({', '.join(TOKENIZER_ARMS)}) have cold items"
+                f"{scheme}: only trained tokenizers ({', '.join(VARIANTS)}) have cold items"
             )
         path = self._tokenizer(scheme).path(f"{self.dataset.name}.index.json")
         sizes = (self.config.tokenizer.n_codes,) * self.config.tokenizer.n_levels

@@ -1,6 +1,6 @@
 """The whole of LETTER-TIGER as cached stages, from interactions and text to evaluated rankings.
 
-Each method finds or makes one artefact and everything it needs, so any of them can be called first:
+Each method finds or makes one thing and everything it needs, so any can be called first:
 
     pipeline = Pipeline(make_config("movielens", "laptop"))
     identifiers = pipeline.tokenizer("letter").identifiers()
@@ -8,7 +8,8 @@ Each method finds or makes one artefact and everything it needs, so any of them 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,35 +20,72 @@ from pydantic import BaseModel
 from letterlib.baselines.sasrec import SASRec
 from letterlib.data import identifiers_file, load_dataset
 from letterlib.data.dataset import Cases, Dataset, Split
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
-from letterlib.generators.language_model import SMOLLM2, TINY
+from letterlib.generators.language_model import SMOLLM2, TINY, check_language_model
 from letterlib.hub import revision_of
 from letterlib.pipeline.cache import Artefact, Cache
 from letterlib.pipeline.config import (
     RANKED,
-    TOKENIZER_ARMS,
+    VARIANTS,
     RunConfig,
     check_tokenizer,
-    tokenizer_of_arm,
+    variant_config,
 )
-from letterlib.pipeline.identifier_schemes import SCHEMES
-from letterlib.pipeline.readiness import check_language_models
-from letterlib.pipeline.systems import find_system
+from letterlib.pipeline.systems import OTHER_IDENTIFIERS, find_system, settings_read
 from letterlib.store import content_of_folder, digest, expanded, read_json, sha256_of, write_json
 from letterlib.text import MINILM, ItemEmbeddings, distinct, embed_texts, warnings_of
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.letter import LetterTokenizer
 from letterlib.train import TrainingLog, resolve_device, resolve_dtype
 
-EXACT_CASES = (
-    30  # on which beams are compared with exact scoring, which takes a hundred times as long
-)
+EXACT_CASES = 30
+"""Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
+
+
+class Stage:
+    """A step of the pipeline, found in the cache or made when something of it is first read.
+
+    key: known at once, so that a finished stage is read without those that it was made from.
+    needs: the stages that it reads, which are made before it.
+    check: raises, before anything is made, for what would stop this stage after its needs.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        name: str,
+        version: int,
+        work: Callable,
+        needs: Sequence["Stage"],
+        check: Callable[[], None] | None,
+        **identity: Any,
+    ):
+        self.key = cache.key(name, version, **identity)
+        self.needs, self._check = needs, check
+        self.folder = cache.folder / name / self.key
+        self._make = functools.partial(cache.stage, name, version, work, **identity)
+
+    @cached_property
+    def artefact(self) -> Artefact:
+        if not self.folder.exists():
+            if self._check:
+                self._check()
+            for stage in self.needs:
+                _ = stage.artefact
+        return self._make()
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.artefact.metrics
+
+    def path(self, file: str) -> Path:
+        return self.artefact.path(file)
 
 
 class Pipeline:
-    """One configuration's stages. Nothing runs before it is asked for."""
+    """The stages of one configuration. Nothing runs before it is asked for."""
 
     def __init__(
         self, config: RunConfig, *, data_dir: Path | None = None, cache: Cache | None = None
@@ -55,17 +93,10 @@ class Pipeline:
         self.config, self.data_dir = config, data_dir and expanded(data_dir)
         self.cache = cache or Cache("runs")
         self.device = str(resolve_device(config.device))
-        for name in (
-            "_semantic",
-            "_sasrec_32",
-            "_tokenizer",
-            "_identifiers",
-            "_model",
-            "_evaluated",
-        ):
-            setattr(
-                self, name, functools.cache(getattr(self, name))
-            )  # caches that end with the pipeline
+        # Each stage once; the memory ends with the pipeline.
+        stages = ("_semantic", "_sasrec_32", "_tokenizer", "_identifiers", "_model", "_evaluated")
+        for name in stages:
+            setattr(self, name, functools.cache(getattr(self, name)))
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -75,27 +106,40 @@ class Pipeline:
     def split(self) -> Split:
         return self.dataset.split(self.config.held_out)
 
+    def with_seed(self, seed: int) -> "Pipeline":
+        """The same run with another seed, in the same cache."""
+        config = RunConfig.model_validate(self.config.model_dump() | {"seed": seed})
+        return Pipeline(config, data_dir=self.data_dir, cache=self.cache)
+
     def _stage(
         self,
         name: str,
         version: int,
-        options: BaseModel | dict,
-        inputs: list[str],
-        work: Callable,
-        seed=None,
-    ):
+        options: BaseModel | dict[str, Any],
+        inputs: Sequence[str | Stage],
+        work: Callable[[Path, Path], dict[str, Any]],
+        seed: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Stage:
+        """inputs: other stages, and hashes of what else the work reads.
+
+        work: fills a folder, keeps checkpoints in another, and returns metrics.
+        seed: the run's, if not given.
+        """
         config = options if isinstance(options, dict) else options.model_dump(mode="json")
-        if (
-            config.get("dtype") == "auto"
-        ):  # what it stands for here; machines that share a cache may differ in it
+        if config.get("dtype") == "auto":  # machines that share a cache may differ in it
             config = config | {"dtype": str(resolve_dtype("auto", resolve_device(self.device)))}
-        where = {
-            "config": config | {"device": self.device.split(":")[0]},
-            "inputs": inputs,
-            "device": self.device,
-        }
-        return self.cache.stage(
-            name, version, work, **where, seed=self.config.seed if seed is None else seed
+        return Stage(
+            self.cache,
+            name,
+            version,
+            work,
+            needs=[one for one in inputs if isinstance(one, Stage)],
+            check=check,
+            config=config | {"device": self.device.split(":")[0]},
+            inputs=[one.key if isinstance(one, Stage) else one for one in inputs],
+            seed=self.config.seed if seed is None else seed,
+            device=self.device,
         )
 
     @property
@@ -104,21 +148,16 @@ class Pipeline:
 
     # Embeddings: what an item means, and who likes it
 
-    def _semantic(self) -> Artefact:
+    def _semantic(self) -> Stage:
         def work(out: Path, partial: Path) -> dict[str, Any]:
             config, texts = self.config, self.dataset.texts()
             vectors = embed_texts(
                 texts, config.encoder, max_tokens=config.text_tokens, device=config.device
             )
-            ItemEmbeddings(vectors, config.encoder, self.dataset.fingerprint).save(
-                out / "semantic.safetensors"
-            )
-            found = {
-                "items": len(vectors),
-                "dimensions": vectors.shape[1],
-                "revision": revision_of(config.encoder),
-            }
-            return found | distinct(texts, vectors)
+            embeddings = ItemEmbeddings(vectors, config.encoder, self.dataset.fingerprint)
+            embeddings.save(out / "semantic.safetensors")
+            found = {"items": len(vectors), "dimensions": vectors.shape[1]}
+            return found | {"revision": revision_of(config.encoder)} | distinct(texts, vectors)
 
         inputs = [self.dataset.fingerprint, *content_of_folder(self.config.encoder, MINILM)]
         options = {
@@ -126,65 +165,62 @@ class Pipeline:
             "text_tokens": self.config.text_tokens,
             "dtype": "auto",
         }
-        made = self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
-        for line in warnings_of(made.metrics, self.config.encoder):
-            self.cache.say(line)
-        return made
+        return self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
 
     def semantic(self) -> ItemEmbeddings:
         """The text encoder's vectors, [n_items, d_text]."""
-        return ItemEmbeddings.load(self._semantic().path("semantic.safetensors"))
+        stage = self._semantic()
+        for line in warnings_of(stage.metrics, self.config.encoder):
+            self.cache.say(line)
+        return ItemEmbeddings.load(stage.path("semantic.safetensors"))
 
-    def _sasrec_32(self) -> Artefact:
+    def _sasrec_32(self) -> Stage:
         return self._trained("sasrec-32", SASRec, self.config.sasrec_32)
 
-    def collaborative(self) -> ItemEmbeddings:
-        """The 32-d SASRec's item vectors, [n_items, 32], which L_CF aligns the tokenizer with."""
-        return ItemEmbeddings(self.sasrec_32().item_vectors(), "sasrec-32", self._sasrec_32().key)
-
     def sasrec_32(self) -> SASRec:
-        """The small SASRec itself, for the ranking experiment."""
+        """The small SASRec whose item vectors L_CF aligns the tokenizer with."""
         return SASRec.load(self._sasrec_32().path("model.safetensors"), device=self.config.device)
 
-    # Tokenizers
+    def collaborative(self) -> ItemEmbeddings:
+        """Its item vectors, [n_items, 32]."""
+        return ItemEmbeddings(self.sasrec_32().item_vectors(), "sasrec-32", self._sasrec_32().key)
 
-    def _tokenizer(self, arm: str) -> Artefact:
-        config = tokenizer_of_arm(self.config.tokenizer, arm)
+    # Tokenizers and identifiers
+
+    def _tokenizer(self, variant: str) -> Stage:
+        config = variant_config(self.config.tokenizer, variant)
         check_tokenizer(config, self.split.n_items)
         needs_cf = config.alpha > 0
-        inputs = [self._semantic().key] + ([self._sasrec_32().key] if needs_cf else [])
+        inputs = [self._semantic()] + ([self._sasrec_32()] if needs_cf else [])
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
             tokenizer = LetterTokenizer(
                 config, self.config.seed, self.config.device, partial / "tokenizer.safetensors"
             )
-            tokenizer.fit(
-                self.semantic().vectors, self.collaborative().vectors if needs_cf else None
-            )
+            collaborative = self.collaborative().vectors if needs_cf else None
+            tokenizer.fit(self.semantic().vectors, collaborative)
             tokenizer.save(out / "tokenizer.safetensors")
             tokenizer.identifiers().save(out / f"{self.dataset.name}.index.json")
             return asdict(tokenizer.report)
 
-        return self._stage(f"tokenizer-{arm}", 3, config, inputs, work)
+        return self._stage(f"tokenizer-{variant}", 3, config, inputs, work)
 
-    def tokenizer(self, arm: str = "letter") -> LetterTokenizer:
-        """A trained tokenizer: "letter", or with one or both regularizers off ("cf", "div",
-        "plain").
-        """
-        return LetterTokenizer.load(
-            self._tokenizer(arm).path("tokenizer.safetensors"), device=self.config.device
-        )
+    def tokenizer(self, variant: str = "letter") -> LetterTokenizer:
+        """A trained tokenizer: "letter", or with regularizers off ("cf", "div", "plain")."""
+        path = self._tokenizer(variant).path("tokenizer.safetensors")
+        return LetterTokenizer.load(path, device=self.config.device)
 
-    def _identifiers(self, scheme: str) -> Artefact:
-        if scheme in TOKENIZER_ARMS:
-            return self._tokenizer(scheme)
-        how = SCHEMES[scheme]
-        inputs = [self._split_key] + ([self._semantic().key] if how.embeds else [])
-        if scheme == "released" and (file := identifiers_file(self.config.dataset, self.data_dir)):
-            inputs.append(sha256_of(file))
+    def _identifiers(self, name: str) -> Stage:
+        if name in VARIANTS:
+            return self._tokenizer(name)
+        source = OTHER_IDENTIFIERS[name]
+        inputs = [self._split_key] + ([self._semantic()] if source.embeds else [])
+        if name == "released":
+            if file := identifiers_file(self.config.dataset, self.data_dir):
+                inputs.append(sha256_of(file))
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            identifiers = how.make(self)
+            identifiers = source.make(self)
             identifiers.save(out / "identifiers.index.json")
             return {
                 "level sizes": list(identifiers.level_sizes),
@@ -192,97 +228,133 @@ class Pipeline:
                 "sharing an identifier": identifiers.n_colliding,
             }
 
-        sizes = (
-            self.config.tokenizer.model_dump(include={"n_levels", "n_codes"}) if how.sized else {}
-        )
-        return self._stage(f"identifiers-{scheme}", 1, sizes, inputs, work)
+        sizes = {"n_levels", "n_codes"} if source.sized else set()
+        options = self.config.tokenizer.model_dump(include=sizes)
+        return self._stage(f"identifiers-{name}", 1, options, inputs, work)
 
-    def identifiers(self, scheme: str) -> Identifiers:
-        """What items are called: by a tokenizer ("letter", "plain", ...) or a scheme of
-        `identifier_schemes`.
-        """
-        if scheme in TOKENIZER_ARMS:
-            return self.tokenizer(scheme).identifiers()
-        made = self._identifiers(scheme)
-        written = Identifiers.load(
-            made.path("identifiers.index.json"), level_sizes=tuple(made.metrics["level sizes"])
-        )
-        return replace(written, shared_vocabulary=made.metrics["shared vocabulary"])
+    def identifiers(self, name: str) -> Identifiers:
+        """Identifiers of a tokenizer variant, or one of `systems.OTHER_IDENTIFIERS`."""
+        if name in VARIANTS:
+            return self.tokenizer(name).identifiers()
+        stage = self._identifiers(name)
+        sizes = tuple(stage.metrics["level sizes"])
+        found = Identifiers.load(stage.path("identifiers.index.json"), level_sizes=sizes)
+        return replace(found, shared_vocabulary=stage.metrics["shared vocabulary"])
 
     # Recommenders
 
     def _trained(
-        self, name: str, kind: type, config: BaseModel, inputs: Sequence[str] = (), *first: Any
-    ) -> Artefact:
+        self,
+        name: str,
+        kind: type,
+        config: BaseModel,
+        inputs: Sequence[str | Stage] = (),
+        given: Callable[[], list[Any]] = list,
+        check: Callable[[], None] | None = None,
+    ) -> Stage:
+        """given: makes the arguments that the class takes before its configuration."""
+
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            checkpoint = partial / "checkpoint.safetensors"
-            model = kind(*first, config, self.config.seed, self.config.device, checkpoint).fit(
-                self.split
-            )
+            model = kind(
+                *given(),
+                config,
+                self.config.seed,
+                self.config.device,
+                partial / "checkpoint.safetensors",
+            ).fit(self.split)
             model.save(out / "model.safetensors")
             log = {"losses": model.log.losses, "validations": model.log.validations}
-            log |= (
-                {"revision": revision_of(config.language_model)}
-                if hasattr(config, "language_model")
-                else {}
-            )
+            if hasattr(config, "language_model"):
+                log["revision"] = revision_of(config.language_model)
             return {"parameters": model.n_parameters, "epochs": len(model.log.losses)} | log
 
-        return self._stage(name, 2, config, [self._split_key, *inputs], work)
+        return self._stage(name, 2, config, [self._split_key, *inputs], work, check=check)
 
-    def _model(self, name: str) -> Artefact | None:
-        """The trained model behind a system; None for those that only count."""
+    def _model(self, name: str) -> Stage | None:
+        """The trained model of a system; None of one that only counts."""
         if (system := find_system(name)).config is None:
             return None
-        check_language_models(
-            [name], self.config, self.cache.folder
-        )  # before minutes of tokenizers
-        config = getattr(self.config, system.config)
-        files = [sha256_of(config.intentions)] if getattr(config, "intentions", None) else []
-        files += (
-            [digest(list(self.dataset.user_labels))] if files else []
-        )  # by which the file names users
-        files += content_of_folder(getattr(config, "language_model", ""), SMOLLM2, TINY)
-        first, inputs = [], []
+        config, inputs = getattr(self.config, system.config), []
         if system.identifiers is not None:
-            first, inputs = (
-                [self.identifiers(system.identifiers)],
-                [self._identifiers(system.identifiers).key],
-            )
-        if system.titles:
-            first.append(self.dataset.titles() if "title" in self.dataset.items else None)
-        return self._trained(name, system.kind, config, inputs + files, *first)
+            inputs.append(self._identifiers(system.identifiers))
+        if getattr(config, "intentions", None):  # a file that names users by their labels
+            inputs += [sha256_of(config.intentions), digest(list(self.dataset.user_labels))]
+        inputs += content_of_folder(getattr(config, "language_model", ""), SMOLLM2, TINY)
+
+        def given() -> list[Any]:
+            first = [self.identifiers(system.identifiers)] if system.identifiers else []
+            if system.titles:
+                first.append(self.dataset.titles() if "title" in self.dataset.items else None)
+            return first
+
+        def check() -> None:
+            if system.language_model:
+                check_language_model(config.language_model)
+
+        return self._trained(name, system.kind, config, inputs, given, check)
 
     def system(self, name: str) -> Recommender:
         """A recommender, trained and ready to answer."""
-        artefact, kind = self._model(name), find_system(name).kind
-        if artefact is None:
+        model, kind = self._model(name), find_system(name).kind
+        if model is None:
             return kind().fit(self.split)
-        return kind.load(artefact.path("model.safetensors"), device=self.config.device)
+        return kind.load(model.path("model.safetensors"), device=self.config.device)
+
+    def log(self, name: str) -> TrainingLog:
+        """The learning curve of a trained system."""
+        return TrainingLog.from_json(self._model(name).metrics)
+
+    def parameters(self, name: str) -> int:
+        """Weights of a trained system; 0 of one that only counts."""
+        model = self._model(name)
+        return model.metrics["parameters"] if model else 0
+
+    def stages(self, name: str) -> list[Artefact]:
+        """The stages that a system's evaluation was made from, and the evaluation itself."""
+        found: dict[str, Stage] = {}
+
+        def visit(stage: Stage) -> None:
+            for needed in stage.needs:
+                visit(needed)
+            found[stage.key] = stage
+
+        visit(self._evaluated(name))
+        _ = self._evaluated(name).artefact  # made now, if it is not there
+        return [stage.artefact for stage in found.values() if stage.folder.exists()]
 
     # Evaluation
 
-    def _evaluated(self, name: str) -> Artefact:
-        cases, model, samples = (
-            self.test_cases(name),
-            self._model(name),
-            find_system(name).language_model,
-        )
-        inputs = [self._split_key] + ([model.key] if model else [])
-        options = {"ranked": RANKED} | (
-            {"cases": self.config.language_model_cases} if samples else {}
-        )
+    def test_cases(self, name: str) -> Cases:
+        """The test cases of a system: all, or for a language model a sample that is the same for
+        every seed.
+        """
+        cases = self.split.cases("test")
+        if not len(cases):
+            least = 2 * self.config.held_out + 1
+            raise LetterError(f"{self.dataset.name}: no user has {least} items (see held_out)")
+        if find_system(name).language_model:
+            return cases.sample(self.config.language_model_cases, seed=0)
+        return cases
+
+    def _evaluated(self, name: str) -> Stage:
+        cases, model, system = self.test_cases(name), self._model(name), find_system(name)
+        inputs = [self._split_key] + ([model] if model else [])
+        # A beam search returns as many items as it has beams.
+        beam = getattr(getattr(self.config, system.config or "", None), "beam", RANKED)
+        options = {"ranked": min(RANKED, beam) if system.identifiers else RANKED}
+        if system.language_model:
+            options["cases"] = self.config.language_model_cases
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            system = self.system(name)
-            identifier_of_item = getattr(
-                getattr(system, "identifiers", None), "identifier_of_item", None
-            )
-            metrics = {}
+            model, metrics = self.system(name), {}
+            identifiers = getattr(model, "identifiers", None)
             for history, exclude in (("in", False), ("out", True)):
-                ranking = system.recommend(cases.without_targets(), RANKED, exclude_history=exclude)
+                ranking = model.recommend(
+                    cases.without_targets(), options["ranked"], exclude_history=exclude
+                )
                 ranking.save(out / f"ranking-{history}.parquet")
-                result = evaluate(ranking, cases, self.split, identifier_of_item)
+                shared = getattr(identifiers, "identifier_of_item", None)
+                result = evaluate(ranking, cases, self.split, shared)
                 write_json(out / f"evaluation-{history}.json", result.to_json())
                 metrics[f"history {history}"] = result.metrics()
             return metrics
@@ -290,33 +362,20 @@ class Pipeline:
         seed = None if model else 0  # what only counts gives the same lists for all seeds
         return self._stage(f"evaluation-{name}", 2, options, inputs, work, seed=seed)
 
-    def test_cases(self, name: str) -> Cases:
-        """The test cases of a system: all of them, or for a language model a sample, the same for
-        every seed.
-        """
-        cases = self.split.cases("test")
-        if not len(cases):
-            raise LetterError(
-                f"{self.dataset.name}: no user has {2 * self.config.held_out + 1} items (see held_out)"
-            )
-        return (
-            cases.sample(self.config.language_model_cases, seed=0)
-            if find_system(name).language_model
-            else cases
-        )
-
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
-        """The test result of a system, with the history left "in" (the paper's figure) or filtered
-        "out".
-        """
-        return Evaluation.from_json(
-            read_json(self._evaluated(name).path(f"evaluation-{history}.json"))
-        )
+        """The test result, with the history left "in" (as in the paper) or filtered "out"."""
+        path = self._evaluated(name).path(f"evaluation-{history}.json")
+        return Evaluation.from_json(read_json(path))
+
+    def ranking(self, name: str, *, history: str = "in") -> Ranking:
+        """The ranked lists behind `evaluation`."""
+        return Ranking.load(self._evaluated(name).path(f"ranking-{history}.parquet"))
 
     def decoding(self, name: str) -> dict[str, float]:
-        """Shares on a sample of cases: how many of the ten best items by exact scoring the beams
-        find ("top 10"), and how many of the ten best sequences of any tokens are identifiers
-        ("valid without the trie").
+        """Two shares on a sample of cases.
+
+        "top 10": of the ten best items by exact scoring, how many the beams find.
+        "valid without the trie": of the ten best sequences of any tokens, how many are identifiers.
         """
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
@@ -328,35 +387,23 @@ class Pipeline:
             free = system.recommend_unconstrained(cases, 10).valid.mean()
             return {"top 10": float(found), "valid without the trie": float(free)}
 
-        return self._stage(
-            f"decoding-{name}", 1, {"cases": EXACT_CASES}, [self._model(name).key], work
-        ).metrics
+        inputs = [self._model(name)]
+        return self._stage(f"decoding-{name}", 1, {"cases": EXACT_CASES}, inputs, work).metrics
 
-    def log(self, name: str) -> TrainingLog:
-        """The learning curve of a trained system."""
-        return TrainingLog.from_json(self._model(name).metrics)
+    # Preflight: fail now rather than hours into a run
 
-    def with_seed(self, seed: int) -> "Pipeline":
-        """The same run with another seed, in the same cache."""
-        config = RunConfig.model_validate(
-            self.config.model_dump() | {"seed": seed}
-        )  # a seed of NumPy's becomes an int
-        return Pipeline(config, data_dir=self.data_dir, cache=self.cache)
+    def check_systems(self, names: Iterable[str]) -> None:
+        """Raise LetterError for what would stop these systems when their turn comes.
 
-    def parameters(self, name: str) -> int:
-        """Weights of a trained system; 0 of one that only counts."""
-        model = self._model(name)
-        return model.metrics["parameters"] if model else 0
-
-    def trained_seconds(self, name: str) -> float:
-        """Wall time of training a system, when that was really done."""
-        model = self._model(name)
-        return model.seconds if model else 0.0
-
-    def seconds(self, name: str) -> float:
-        """Wall time of training and evaluating a system, when that was really done."""
-        return self._evaluated(name).seconds + self.trained_seconds(name)
-
-    def ranking(self, name: str, *, history: str = "in") -> Ranking:
-        """The ranked lists behind `evaluation`."""
-        return Ranking.load(self._evaluated(name).path(f"ranking-{history}.parquet"))
+        Text embeddings are made if they are needed, which shows whether the encoder is at hand.
+        """
+        for name in (names := list(names)):
+            system = find_system(name)
+            if system.identifiers in VARIANTS:
+                config = variant_config(self.config.tokenizer, system.identifiers)
+                check_tokenizer(config, self.split.n_items)
+            if system.language_model and not self._model(name).folder.exists():
+                check_language_model(getattr(self.config, system.config).language_model)
+        if any("encoder" in settings_read(name) for name in names):
+            with suppress(Unavailable):  # reported with each system that needs it
+                self.semantic()

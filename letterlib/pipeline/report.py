@@ -1,9 +1,10 @@
-"""A run's report: one HTML file that needs nothing beside it."""
+"""A run's report: one HTML file that needs no other."""
 
 import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,29 +18,30 @@ from letterlib import plots
 from letterlib.analysis.code_usage import code_loads
 from letterlib.analysis.geometry import sphere_projection
 from letterlib.analysis.purity import genre_purity
-from letterlib.errors import LetterError
-from letterlib.pipeline.analysis_run import (
-    ARM_NAMES,
+from letterlib.pipeline.cache import versions
+from letterlib.pipeline.pipeline import EXACT_CASES, Pipeline
+from letterlib.pipeline.results import Run, summary, write_runs
+from letterlib.pipeline.systems import FIRST_RUN, LABELS, SYSTEMS
+from letterlib.pipeline.table import (
+    as_text,
+    by_system,
+    comparisons,
+    floor_sentence,
+    folder_name,
+    forest,
+    gather,
+    heading,
+)
+from letterlib.pipeline.tokenizer_analysis import (
     TIGERS,
+    VARIANT_NAMES,
     TokenizerAnalysis,
     analyse_tokenizers,
     bias_frame,
     effects,
     tokenizer_frame,
 )
-from letterlib.pipeline.cache import ELSEWHERE, versions
-from letterlib.pipeline.pipeline import EXACT_CASES, Pipeline
-from letterlib.pipeline.sentences import as_text, comparisons, floor_sentence
-from letterlib.pipeline.systems import FIRST_RUN, FLOORS, LABELS, SYSTEMS
-from letterlib.pipeline.tables import (
-    SystemResult,
-    folder_name,
-    gather,
-    heading,
-    of_other_data,
-    results_frame,
-)
-from letterlib.store import write_json, write_text
+from letterlib.store import write_text
 
 
 @dataclass
@@ -57,68 +59,35 @@ class Section:
 
 
 def run_all(pipeline: Pipeline, systems: list[str]) -> None:
-    """Run (or find) every stage that `systems` need, say the table, and write the report in a
-    folder of the cache.
-    """
-    pipeline.dataset.texts()  # without them there are no tokenizers to report on; said before hours of training
-    results, _ = gather([pipeline], systems)
-    analysis = analyse_tokenizers(pipeline)
-    pipeline.cache.say(
-        f"\n{as_text(pipeline, results, results_frame(results), [floor_sentence(results)])}\n"
-    )
-    page = render(pipeline, results, analysis)
+    """Train and evaluate `systems`, or find them; print the table, and write a report."""
+    pipeline.dataset.texts()  # raises, before hours of training, where items have no text
+    runs, _ = gather([pipeline], systems)
+    pipeline.cache.say(f"\n{as_text(pipeline, runs, [floor_sentence(runs)])}\n")
+    page = render(pipeline, runs, analyse_tokenizers(pipeline))
     name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
     folder = pipeline.cache.folder / "reports" / name
-    if of_other_data(folder / "results.json", pipeline):
-        pipeline.cache.say(
-            f"{folder}: held the report of other data of this name, which is replaced"
-        )
-    try:
-        write_json(folder / "results.json", results_json(pipeline, results))
-        write_text(folder / "report.html", page)
-    except LetterError as error:
-        raise LetterError(f"{error} ({ELSEWHERE})") from error
+    write_runs(folder / "runs.parquet", runs)
+    write_text(folder / "report.html", page)
     pipeline.cache.say(f"Report: {folder / 'report.html'}")
 
 
-def results_json(pipeline: Pipeline, results: dict[str, SystemResult]) -> dict:
-    """Metrics, seconds and configuration of a run, for machines."""
-    return {
-        "config": pipeline.config.model_dump(mode="json"),
-        "dataset": {"source": pipeline.dataset.source, "fingerprint": pipeline.dataset.fingerprint},
-        "device": pipeline.cache.devices(),
-        "versions": versions(),
-        "systems": {
-            name: {
-                "history in": one.history_in[0].metrics(),
-                "history out": one.history_out[0].metrics(),
-                "R@10, last case": one.last_case_recall(),
-                "seconds": one.seconds,
-            }
-            for name, one in results.items()
-        },
-    }
-
-
-def render(
-    pipeline: Pipeline, results: dict[str, SystemResult], analysis: TokenizerAnalysis
-) -> str:
+def render(pipeline: Pipeline, runs: Sequence[Run], analysis: TokenizerAnalysis) -> str:
     """The page."""
     template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
     sections = [
-        systems_section(pipeline, results),
+        systems_section(pipeline, runs),
         tokenizer_section(analysis, pipeline),
         training_section(pipeline),
     ]
     return template.render(
         dataset=html.escape(pipeline.dataset.name),
-        heading=html.escape(heading(pipeline, results, 1)),
+        heading=html.escape(heading(pipeline, runs)),
         source=html.escape(pipeline.dataset.source),
-        table=to_html(results_frame(results)),
-        floor=html.escape(floor_sentence(results)),
-        comparisons=[html.escape(one) for one in comparisons(results)],
+        table=to_html(summary(runs)),
+        floor=html.escape(floor_sentence(runs)),
+        comparisons=[html.escape(sentence) for sentence in comparisons(runs)],
         sections=sections,
         device=html.escape(pipeline.cache.devices()),
         seed=pipeline.config.seed,
@@ -128,36 +97,27 @@ def render(
     )
 
 
-def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Section:
+def systems_section(pipeline: Pipeline, runs: Sequence[Run]) -> Section:
     width, n_cases = pipeline.config.tiger.beam, min(EXACT_CASES, len(pipeline.split.cases("test")))
     decoding = {LABELS[name]: pipeline.decoding(name) for name in TIGERS}
-    found = "; ".join(
-        f"{name} finds {one['top 10']:.1%} of the ten best items" for name, one in decoding.items()
-    )
-    valid = "; ".join(
-        f"{name} {one['valid without the trie']:.1%}" for name, one in decoding.items()
-    )
-    intervals = {LABELS[name]: one.interval() for name, one in results.items()}
-    forest = plots.system_forest(intervals, floors=[LABELS[name] for name in FLOORS])
-    groups = plots.recall_by_popularity(
-        {LABELS[n]: one.history_in[0].metrics() for n, one in results.items()}
-    )
+    found = [f"{name} finds {shares['top 10']:.1%}" for name, shares in decoding.items()]
+    valid = [f"{name} {shares['valid without the trie']:.1%}" for name, shares in decoding.items()]
+    metrics = {own[0].label: own[0].metrics() for own in by_system(runs).values()}
     return Section(
         "Every system on one axis",
         [
-            f"Beams of {width} against exact scoring of the whole catalogue, on {n_cases} test cases: "
-            f"{html.escape(found)}.",
-            f"Without the trie, so many of the ten best sequences of these cases are an item's identifier: "
-            f"{html.escape(valid)}.",
+            f"Beams of {width} against exact scoring of the whole catalogue, {n_cases} test cases. "
+            f"Of the ten best items, {html.escape('; '.join(found))}.",
+            "Of the ten best sequences without the trie, so many are an item's identifier: "
+            f"{html.escape('; '.join(valid))}.",
         ],
         figures=[
             picture(
-                forest,
-                "Recall@10 with 95% intervals over users, history left in. Grey: the two floors.",
+                forest(runs), "R@10 with 95% intervals over users, history left in. Grey: floors."
             ),
             picture(
-                groups,
-                "Recall@10 by how popular the target was in training. Head, middle and tail hold a third "
+                plots.recall_by_popularity(metrics),
+                "R@10 by how popular the target was in training. Head, middle and tail have a third "
                 "of the training interactions each.",
             ),
         ],
@@ -165,7 +125,7 @@ def systems_section(pipeline: Pipeline, results: dict[str, SystemResult]) -> Sec
 
 
 def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Section:
-    names = {arm: ARM_NAMES[arm] for arm in analysis.tokenizers}
+    names = {arm: VARIANT_NAMES[arm] for arm in analysis.tokenizers}
     loads = {names[arm]: _first_loads(analysis, arm) for arm in names}
     figures = [
         picture(
@@ -209,7 +169,7 @@ def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Sectio
                 f"Generation bias, first codes of the generated lists, in nats. {bias_words}."
             ),
         ],
-        to_html(tokenizer_frame(analysis)),
+        to_html(tokenizer_frame(analysis).reset_index()),
         figures,
     )
 
@@ -220,7 +180,7 @@ def _first_loads(analysis: TokenizerAnalysis, arm: str) -> np.ndarray:
 
 def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
     points = sphere_projection(analysis.tokenizers[arm].codebooks()[0])
-    return plots.code_sphere(points, _first_loads(analysis, arm), ARM_NAMES[arm])
+    return plots.code_sphere(points, _first_loads(analysis, arm), VARIANT_NAMES[arm])
 
 
 def training_section(pipeline: Pipeline) -> Section:
@@ -257,8 +217,9 @@ def stages_frame(pipeline: Pipeline) -> pd.DataFrame:
             "folder": f"{artefact.name}/{artefact.key}",
         }
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
-    return frame.loc[:, (frame != "0").any()]  # without a GPU there is no memory of one
+    frame = frame.loc[:, (frame != "0").any()]  # without a GPU there is no memory of one
+    return frame.reset_index()
 
 
 def to_html(frame: pd.DataFrame) -> str:
-    return frame.reset_index().to_html(index=False, border=0, escape=True)
+    return frame.to_html(index=False, border=0, escape=True)

@@ -1,9 +1,8 @@
-"""Every system of the table, one line each: what it is called, which class it is, and what that
-class is made from.
-"""
+"""Every system of the table: what it is called, its class, and what the class is made from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from letterlib.baselines.bert4rec import BERT4Rec
 from letterlib.baselines.caser import Caser
@@ -14,12 +13,82 @@ from letterlib.baselines.mf import MatrixFactorization
 from letterlib.baselines.popularity import Popularity
 from letterlib.baselines.random_order import RandomOrder
 from letterlib.baselines.sasrec import SASRec
-from letterlib.errors import LetterError, did_you_mean
+from letterlib.data import identifiers_file
+from letterlib.errors import LetterError, Unavailable, did_you_mean
 from letterlib.generators.bigrec import BIGRec
+from letterlib.generators.language_model import check_titles
 from letterlib.generators.lcrec import LCRec
 from letterlib.generators.tiger import Tiger
-from letterlib.pipeline.config import TOKENIZER_ARMS
-from letterlib.pipeline.identifier_schemes import SCHEMES
+from letterlib.pipeline.config import SHORT_NAMES, VARIANTS
+from letterlib.tokenizer.identifiers import Identifiers
+from letterlib.tokenizer.letter import TokenizerConfig
+from letterlib.tokenizer.other_identifiers import (
+    RUNNING,
+    category_identifiers,
+    cooccurrence_identifiers,
+    random_identifiers,
+    residual_kmeans_identifiers,
+    title_identifiers,
+)
+
+if TYPE_CHECKING:
+    from letterlib.pipeline.pipeline import Pipeline
+
+
+def _released(pipeline: "Pipeline") -> Identifiers:
+    """The authors' `<Name>.index.json`, next to the interactions."""
+    file = identifiers_file(pipeline.config.dataset, pipeline.data_dir)
+    if file is None:
+        what = "no identifiers were released with it (<Name>.index.json in --data-dir)"
+        raise Unavailable(f"{pipeline.dataset.name}: {what}")
+    found = Identifiers.load(file, pipeline.dataset.n_items)
+    # The file names only codes in use; the paper has 256 a level.
+    return replace(found, level_sizes=tuple(max(RUNNING, size) for size in found.level_sizes))
+
+
+def _titles(pipeline: "Pipeline") -> Identifiers:
+    check_titles(pipeline.dataset)
+    return title_identifiers(pipeline.dataset.titles()).identifiers
+
+
+def _random(pipeline: "Pipeline") -> Identifiers:
+    sizes = pipeline.config.tokenizer
+    return random_identifiers(
+        pipeline.dataset.n_items, pipeline.config.seed, sizes.n_levels, sizes.n_codes
+    )
+
+
+def _residual_kmeans(pipeline: "Pipeline") -> Identifiers:
+    sizes, vectors = pipeline.config.tokenizer, pipeline.semantic().vectors
+    return residual_kmeans_identifiers(vectors, pipeline.config.seed, sizes.n_levels, sizes.n_codes)
+
+
+@dataclass(frozen=True)
+class IdentifierSource:
+    """Identifiers that no RQ-VAE learns: how a pipeline makes them, and what they depend on.
+
+    The cache knows them by what they depend on, next to the training part and the titles.
+    embeds: on the text embeddings. sized: on the tokenizer's numbers of levels and codes.
+    words: P5's, whose levels share one vocabulary; only TIGER generates them.
+    """
+
+    make: Callable[["Pipeline"], Identifiers]
+    embeds: bool = False
+    sized: bool = False
+    words: bool = False
+
+
+OTHER_IDENTIFIERS: dict[str, IdentifierSource] = {
+    "categories": IdentifierSource(lambda p: category_identifiers(p.dataset), words=True),
+    "co-occurrence": IdentifierSource(
+        lambda p: cooccurrence_identifiers(p.split, p.config.seed), words=True
+    ),
+    "titles": IdentifierSource(_titles, words=True),
+    "random": IdentifierSource(_random, sized=True),
+    "residual-k-means": IdentifierSource(_residual_kmeans, embeds=True, sized=True),
+    "released": IdentifierSource(_released),
+}
+"""The baselines' and the ablation's identifiers, by name."""
 
 FLOOR, CONVENTIONAL, TEXT, ID, CODEBOOK, ABLATION = FAMILIES = (
     "floor",
@@ -35,15 +104,15 @@ FLOOR, CONVENTIONAL, TEXT, ID, CODEBOOK, ABLATION = FAMILIES = (
 class System:
     """One row of the table.
 
-    label: the name to print. kind: the class; it has `fit` and `recommend`. One that is trained
-    also has `save`, `load`, `log` and `n_parameters`, and is made from (config, seed, device,
-    checkpoint).
-    config: the room of `RunConfig` that sizes it. Without one the class is called without
-    arguments.
-    identifiers: what its items are called, a tokenizer ("letter") or a scheme of
-    `identifier_schemes`; the class gets them first. titles: the class gets the items' titles, too.
-    language_model: a language model is in it. Then it takes an hour to train, and answers a sample
-    of the cases.
+    label: the name to print.
+    kind: the class, with `fit(split)` and `recommend(cases, k)`. A trained one also has `save`,
+        `load`, `log` and `n_parameters`, and is made from (config, seed, device, checkpoint).
+    config: the section of `RunConfig` with its settings; None for a class without any.
+    identifiers: what its items are called, one of VARIANTS or OTHER_IDENTIFIERS; the class gets
+        them first.
+    titles: whether the class gets the items' titles as well.
+    language_model: whether it has a language model. It then takes an hour to train, and answers a
+        sample of the cases.
     """
 
     label: str
@@ -56,9 +125,7 @@ class System:
 
     @property
     def leaves_out_history(self) -> bool:
-        """Whether it is validated with the history filtered out; otherwise it is left in, which
-        gives lower figures.
-        """
+        """Whether it is validated with the history filtered out, which gives higher figures."""
         return getattr(self.kind, "leaves_out_history", False)
 
 
@@ -91,7 +158,7 @@ SYSTEMS: dict[str, System] = {
 }
 """Every system, in the order of the table."""
 
-LABELS: Mapping[str, str] = {name: one.label for name, one in SYSTEMS.items()}
+LABELS: Mapping[str, str] = {name: system.label for name, system in SYSTEMS.items()}
 
 FLOORS = ("popularity", "markov")
 """The systems that a trained one has to clear."""
@@ -99,94 +166,92 @@ FLOORS = ("popularity", "markov")
 FIRST_RUN = ("popularity", "markov", "lightgcn", "sasrec-tuned", "tiger", "letter-tiger")
 """What `letterlib run` compares, in minutes; `letterlib table` has them all."""
 
-QUICK = [name for name, one in SYSTEMS.items() if not one.language_model]
-"""The systems without a language model: minutes on two cores, where those with one take an hour
-each.
-"""
-
+QUICK = [name for name, system in SYSTEMS.items() if not system.language_model]
+"""The systems that take minutes on two cores; those with a language model take an hour each."""
 
 GENERATORS: Mapping[str, System] = {name: SYSTEMS[name] for name in ("tiger", "lc-rec")}
-"""The systems that write identifiers, with those of the plain RQ-VAE; `with_identifiers` gives them
-others.
-"""
+"""The systems that generate identifiers, each with those of the plain RQ-VAE."""
 
-CODES = (*TOKENIZER_ARMS, *(name for name, one in SCHEMES.items() if not one.words))
-"""Identifiers made of codes: by a tokenizer, or by a scheme of `identifier_schemes`."""
-
-NAMES = tuple(name for name, one in SCHEMES.items() if one.words)
-"""P5's identifiers. TIGER writes them, too."""
+CODES = (*VARIANTS, *(name for name, source in OTHER_IDENTIFIERS.items() if not source.words))
+"""Identifiers made of codes."""
 
 
-def written_by(generator: str) -> tuple[str, ...]:
-    """The identifiers that one of GENERATORS can write."""
-    return (*CODES, *NAMES) if generator == "tiger" else CODES
+def identifiers_for(generator: str) -> tuple[str, ...]:
+    """The identifiers that one of GENERATORS can generate."""
+    words = tuple(name for name, source in OTHER_IDENTIFIERS.items() if source.words)
+    return (*CODES, *words) if generator == "tiger" else CODES
 
 
-def with_identifiers(generator: str, identifiers: str) -> str:
-    """What the system is called that writes these identifiers: "letter-tiger", "tiger-cf", ..."""
+def system_name(generator: str, identifiers: str) -> str:
+    """What a generator with these identifiers is called: "letter-tiger", "tiger-cf", ..."""
     kind = GENERATORS[generator].kind
-    named = [
-        name for name, one in SYSTEMS.items() if (one.kind, one.identifiers) == (kind, identifiers)
-    ]
-    return named[0] if named else f"{generator}-{identifiers}"
+    for name, system in SYSTEMS.items():
+        if (system.kind, system.identifiers) == (kind, identifiers):
+            return name
+    return f"{generator}-{identifiers}"
+
+
+def generator_of(name: str) -> tuple[str, str]:
+    """The inverse of `system_name`: ("tiger", "letter"); a system without identifiers is
+    (its name, "none").
+    """
+    system = find_system(name)
+    for generator, usual in GENERATORS.items():
+        if system.kind is usual.kind and system.identifiers:
+            return generator, system.identifiers
+    return name, "none"
 
 
 def find_system(name: str) -> System:
     """A system of the table, or "<generator>-<identifiers>" such as "tiger-cf".
 
-    Another name is a LetterError that lists what there is.
+    Raises LetterError for another name, with those that there are.
     """
     if name in SYSTEMS:
         return SYSTEMS[name]
-    for generator, one in GENERATORS.items():
+    for generator, usual in GENERATORS.items():
         identifiers = name.removeprefix(f"{generator}-")
-        if identifiers != name and identifiers in written_by(generator):
-            if (usual := with_identifiers(generator, identifiers)) in SYSTEMS:
-                raise LetterError(
-                    f'"{name}" is called "{usual}"'
-                )  # under two names it would be trained twice
-            label = f"{one.label.split(' (')[0]}, {identifiers}"
-            return replace(one, label=label, family=ABLATION, identifiers=identifiers)
-    others = [with_identifiers(one, codes) for one in GENERATORS for codes in written_by(one)]
+        if identifiers != name and identifiers in identifiers_for(generator):
+            if (known := system_name(generator, identifiers)) in SYSTEMS:
+                raise LetterError(f'"{name}" is called "{known}"')  # or it would be trained twice
+            label = f"{usual.label.split(' (')[0]}, {identifiers}"
+            return replace(usual, label=label, family=ABLATION, identifiers=identifiers)
+    others = [system_name(g, identifiers) for g in GENERATORS for identifiers in identifiers_for(g)]
     possible = dict.fromkeys([*SYSTEMS, *others])
     raise LetterError(
         f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of {", ".join(possible)}'
     )
 
 
-def place(name: str) -> tuple[int, str]:
+def position(name: str) -> tuple[int, str]:
     """To sort by: the table's systems in its order, then the others by name."""
     return (list(SYSTEMS).index(name), "") if name in SYSTEMS else (len(SYSTEMS), name)
 
 
-def rooms_of(system: System | None, identifiers: str | None) -> tuple[str, ...]:
-    """The rooms of `RunConfig` that a system with these identifiers reads, or without one their
-    tokenizer alone.
-    """
-    rooms = ["held_out"] + ([system.config] if system and system.config else [])
-    if identifiers in TOKENIZER_ARMS:
-        rooms += ["tokenizer", "sasrec_32", "encoder", "text_tokens"]
-    elif scheme := SCHEMES.get(identifiers or ""):
-        rooms += ["tokenizer"] * scheme.sized + ["encoder", "text_tokens"] * scheme.embeds
-    return (*rooms, "language_model_cases") if system and system.language_model else tuple(rooms)
+def settings_read(name: str) -> list[str]:
+    """The settings that a system, or a tokenizer variant, depends on: sections, or dotted names."""
+    system = None if name in VARIANTS else find_system(name)
+    identifiers = system.identifiers if system else name
+    read = ["held_out"] + ([system.config] if system and system.config else [])
+    if identifiers in VARIANTS:
+        fixed = VARIANTS[identifiers]
+        unused = {"alpha", "beta"} & set(fixed) | ({"n_groups"} if "beta" in fixed else set())
+        options = TokenizerConfig.model_fields
+        read += [f"tokenizer.{option}" for option in options if option not in unused]
+        read += ["encoder", "text_tokens"] + ["sasrec_32"] * ("alpha" not in fixed)
+    elif source := OTHER_IDENTIFIERS.get(identifiers or ""):
+        read += ["tokenizer.n_levels", "tokenizer.n_codes"] * source.sized
+        read += ["encoder", "text_tokens"] * source.embeds
+    return read + ["language_model_cases"] * bool(system and system.language_model)
 
 
 def unread(overrides: Iterable[str], *names: str) -> list[str]:
-    """Those overrides, such as "tiger.epochs=3", that change nothing of any of these systems or
-    tokenizers.
-    """
-    return [one for one in overrides if not any(_reads(name, one) for name in names)]
+    """Those overrides that change nothing of any of these systems or tokenizer variants."""
+    read = {setting for name in names for setting in settings_read(name)}
 
+    def matters(override: str) -> bool:
+        name = override.partition("=")[0]
+        full_names = SHORT_NAMES.get(name, (name,))
+        return any({full, full.partition(".")[0]} & read for full in full_names)
 
-def _reads(name: str, override: str) -> bool:
-    system = None if name in TOKENIZER_ARMS else find_system(name)
-    identifiers = system.identifiers if system else name
-    room, _, option = override.partition("=")[0].partition(".")
-    fixed = TOKENIZER_ARMS.get(identifiers, {})
-    if (room == "sasrec_32" and "alpha" in fixed) or (option == "n_groups" and "beta" in fixed):
-        return False  # only the loss that is left out reads them
-    if (
-        room == "tokenizer" and identifiers in SCHEMES
-    ):  # it has the tokenizer's sizes, and trains nothing
-        return SCHEMES[identifiers].sized and option in ("n_levels", "n_codes")
-    return room in rooms_of(system, identifiers) and not (room == "tokenizer" and option in fixed)
+    return [override for override in overrides if not matters(override)]

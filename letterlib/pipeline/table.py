@@ -1,5 +1,7 @@
-"""Several seeds in one table: what `letterlib table` prints and writes."""
+"""The table of systems: what `letterlib run`, `table` and `evaluate` print and write."""
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -7,195 +9,292 @@ import numpy as np
 import pandas as pd
 
 from letterlib import plots
-from letterlib.data.dataset import sampled_rows
+from letterlib.data.dataset import Dataset, Split
+from letterlib.distributed import n_processes
 from letterlib.errors import LetterError, Unavailable
-from letterlib.pipeline.analysis_run import TIGERS, analyse_tokenizers, effects
-from letterlib.pipeline.cache import ELSEWHERE, versions
-from letterlib.pipeline.config import SEEDS
+from letterlib.evaluation.metrics import GROUPS
+from letterlib.pipeline.config import SEEDS, changes
 from letterlib.pipeline.pipeline import Pipeline
-from letterlib.pipeline.sentences import as_text, comparisons, floor_sentence
-from letterlib.pipeline.systems import FLOOR, QUICK, find_system
-from letterlib.pipeline.tables import (
-    IN_LATEX,
-    SystemResult,
-    folder_name,
-    gather,
-    heading,
-    lists_frame,
-    of_other_data,
+from letterlib.pipeline.results import (
+    Run,
+    by_setting,
+    compare,
+    mean_interval,
     provenance,
-    results_frame,
-    with_floors,
+    summary,
+    to_latex,
+    write_runs,
 )
-from letterlib.store import atomic_write, write_json, write_text
+from letterlib.pipeline.runs import finished_run
+from letterlib.pipeline.systems import FLOOR, FLOORS, LABELS, QUICK, find_system
+from letterlib.pipeline.tokenizer_analysis import TIGERS, analyse_tokenizers, effects
+from letterlib.store import atomic_write, digest, write_text
+from letterlib.tokenizer.letter import LetterTokenizer
+
+PAIRS = [
+    ("sasrec-tuned", "popularity"),
+    ("letter-tiger", "popularity"),
+    ("letter-tiger", "markov"),
+    ("sasrec-tuned", "markov"),
+    ("sasrec-tuned", "sasrec"),
+    ("letter-tiger", "tiger"),
+    ("letter-tiger", "sasrec-tuned"),
+    ("letter-tiger", "p5-cid"),
+    ("tiger", "tiger-kmeans"),
+    ("tiger", "tiger-random"),
+    ("bigrec", "popularity"),
+    ("letter-lc-rec", "popularity"),
+    ("letter-lc-rec", "bigrec"),
+    ("letter-lc-rec", "lc-rec"),
+    ("letter-lc-rec", "letter-tiger"),
+]
+"""The comparisons that a reader asks for first."""
 
 LISTS = (
-    "Whom the lists find, and what they show, history left in: R@10 by how popular the target was in training (head, "
-    "middle and tail have a third of the interactions each; unseen has none), R@10 counting every item that has the "
-    "target's identifier, and the Gini coefficient of how often each item is shown."
+    "R@10 by how popular the target was in training (head, middle and tail have a third of the "
+    "interactions each; unseen has none), R@10 counting every item that has the target's "
+    "identifier, and the Gini coefficient of how often each item is shown. History left in."
 )
 
 
-def seeds_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
-    """Run or find every stage of `systems` and of the floors, for `n_seeds` seeds beginning with
-    the pipeline's own.
+def gather(
+    pipelines: Sequence[Pipeline], systems: Sequence[str], *, skip_failed: bool = False
+) -> tuple[list[Run], dict[str, LetterError]]:
+    """Train and evaluate every system under every pipeline, or find it in the cache.
 
-    The table with its sentences is said, and then written in a folder of the cache: as Markdown,
-    CSV, LaTeX, JSON and a figure, with the rank of every target in every list, from which all of it
-    can be computed again. Where a system fails, the table of the others is said and written all the
-    same, and then a LetterError is raised.
+    pipelines: the same configuration with several seeds.
+    skip_failed: go on with the other systems where one fails.
+    Returns the runs, and why systems have none. A system that needs what the data set does not
+    have (Unavailable) never stops the others. Raises the first reason where nothing succeeded.
+    """
+    runs, reasons = [], {}
+    pipelines[0].check_systems(systems)
+    for name in systems:
+        try:
+            runs += [finished_run(pipeline, name) for pipeline in pipelines]
+        except LetterError as reason:
+            fatal = not skip_failed or n_processes() > 1  # the others are still in this system
+            if fatal and not isinstance(reason, Unavailable):
+                raise
+            reasons[name] = reason
+    if not runs:
+        raise min(reasons.values(), key=lambda reason: isinstance(reason, Unavailable))
+    return runs, reasons
+
+
+def with_floors(pipelines: Sequence[Pipeline], runs: list[Run]) -> list[Run]:
+    """The same runs, with those of the floors that are not among them in front."""
+    lacking = [name for name in FLOORS if name not in {run.system for run in runs}]
+    return (gather(pipelines, lacking)[0] if lacking else []) + runs
+
+
+def by_system(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each system, one for every seed."""
+    return {own[0].system: own for own in by_setting(runs)}
+
+
+def write_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
+    """Compare systems over several seeds, beginning with the pipeline's own.
+
+    Prints the table and what can be said of it, and writes it to a folder of the cache: Markdown,
+    CSV, LaTeX, a figure, and `runs.parquet`, from which all of it can be computed again.
+    Raises LetterError at the end if a system failed.
     """
     pipelines, say = with_seeds(pipeline, n_seeds), pipeline.cache.say
-    results, reasons = gather(pipelines, systems, go_on=True)
-    results = with_floors(pipelines, results)
-    left_out = [f"Without {find_system(name).label}. {reason}." for name, reason in reasons.items()]
-    sentences = [*filter(None, [floor_sentence(results)]), *comparisons(results), *left_out]
-    if set(TIGERS) <= set(results):
-        sentences += effects([analyse_tokenizers(p) for p in pipelines])
-    frame = results_frame(results)
-    say(f"\n{as_text(pipeline, results, frame, sentences)}\n")
+    runs, reasons = gather(pipelines, systems, skip_failed=True)
+    runs = with_floors(pipelines, runs)
+    sentences = [floor_sentence(runs), *comparisons(runs)]
+    sentences += [f"Without {LABELS.get(name, name)}. {why}." for name, why in reasons.items()]
+    if {*TIGERS} <= {run.system for run in runs}:
+        sentences += effects([analyse_tokenizers(own) for own in pipelines])
+    say(f"\n{as_text(pipeline, runs, sentences)}\n")
     first = pipeline.config.seed
     seeds = f"{n_seeds}seeds" if first == 0 else f"seeds{first}to{first + n_seeds - 1}"
     folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
-    if of_other_data(folder / "table.json", pipeline):
-        say(f"{folder}: held the table of other data of this name, which is replaced")
-    try:
-        _write(folder, results, frame, sentences, pipelines)
-    except LetterError as error:
-        raise LetterError(f"{error} ({ELSEWHERE})") from error
+    _write(folder, pipeline, runs, sentences)
     say(f"Written to {folder}")
-    failed = [
-        find_system(name).label
-        for name, reason in reasons.items()
-        if not isinstance(reason, Unavailable)
-    ]
+    failed = [name for name, reason in reasons.items() if not isinstance(reason, Unavailable)]
     if failed:
-        raise LetterError(
-            f"{len(failed)} of {len(systems)} systems failed, why is said above: {'; '.join(failed)}"
-        )
+        raise LetterError(f"{len(failed)} of {len(systems)} systems failed (see above): {failed}")
 
 
-def _write(
-    folder: Path,
-    results: dict[str, SystemResult],
-    frame: pd.DataFrame,
-    sentences: list[str],
-    pipelines: list[Pipeline],
-) -> None:
-    title = heading(pipelines[0], results, len(pipelines))
-    lists = lists_frame(
-        {name: [seed.metrics() for seed in one.history_in] for name, one in results.items()}
-    )
-    write_text(
-        folder / "table.md",
-        as_markdown(title, provenance(pipelines[0], results), frame, lists, sentences),
-    )
-    with atomic_write(folder / "table.csv") as temporary:
-        frame.join(lists).to_csv(temporary)
-    with atomic_write(folder / "ranks.parquet") as temporary:
-        ranks_frame(pipelines[0], results).to_parquet(temporary, index=False)
-    captions = {"": f"{title}. {provenance(pipelines[0], results)}", "-lists": LISTS}
-    in_latex = [
-        one.to_latex(
-            escape=True, caption=caption.translate(IN_LATEX), label=f"tab:{folder.name}{end}"
-        )
-        for one, (end, caption) in zip((frame, lists), captions.items(), strict=True)
-    ]
-    write_text(folder / "table.tex", "\n".join(in_latex))
-    floors = [find_system(name).label for name in results if find_system(name).family == FLOOR]
-    axes = plots.system_forest(
-        {find_system(name).label: one.interval() for name, one in results.items()}, floors
-    )
-    with atomic_write(folder / "systems.png") as temporary:
-        axes.figure.savefig(temporary, dpi=130)
-    plt.close(axes.figure)
-    write_json(
-        folder / "table.json",
-        {
-            "heading": title,
-            "dataset": {
-                "source": pipelines[0].dataset.source,
-                "fingerprint": pipelines[0].dataset.fingerprint,
-            },
-            "config": pipelines[0].config.model_dump(mode="json"),
-            "seeds": [p.config.seed for p in pipelines],
-            "device": pipelines[0].cache.devices(),
-            "versions": versions(),
-            "sentences": sentences,
-            "systems": {name: _for_json(one) for name, one in results.items()},
-        },
-    )
+def _write(folder: Path, pipeline: Pipeline, runs: list[Run], sentences: list[str]) -> None:
+    title = heading(pipeline, runs)
+    table, lists = summary(runs), lists_frame(runs)
+    write_text(folder / "table.md", as_markdown(title, runs, sentences))
+    write_runs(folder / "runs.parquet", runs)
+    with atomic_write(folder / "table.csv") as path:
+        table.merge(lists, on="system").to_csv(path, index=False)
+    captions = {"": " ".join([f"{title}.", *provenance(runs)]), "-lists": LISTS}
+    labels = [f"tab:{folder.name}{end}" for end in captions]
+    parts = map(to_latex, (table, lists), captions.values(), labels)
+    write_text(folder / "table.tex", "\n".join(parts))
+    with atomic_write(folder / "systems.png") as path:
+        axes = forest(runs)
+        axes.figure.savefig(path, dpi=130)
+        plt.close(axes.figure)
 
 
-def as_markdown(
-    title: str, origin: str, frame: pd.DataFrame, lists: pd.DataFrame, sentences: list[str]
-) -> str:
-    """Both tables, of `results_frame` and `lists_frame`, and what can be said of them."""
-    rows, others = (
-        one.to_markdown(disable_numparse=True) for one in (frame, lists)
-    )  # or it would write 0.032
-    parts = [
-        f"{title}.",
-        "",
-        origin,
-        "",
-        rows,
-        "",
-        *(f"- {one}" for one in sentences),
-        "",
-        LISTS,
-        "",
-        others,
-        "",
-    ]
-    return "\n".join(parts)
+def forest(runs: Sequence[Run]) -> plt.Axes:
+    """R@10 of every system with its interval."""
+    systems = by_system(runs)
+    floors = [own[0].label for name, own in systems.items() if find_system(name).family == FLOOR]
+    return plots.system_forest({o[0].label: mean_interval(o) for o in systems.values()}, floors)
+
+
+def as_markdown(title: str, runs: Sequence[Run], sentences: Sequence[str]) -> str:
+    """Both tables, and what can be said of them."""
+    options = dict(index=False, disable_numparse=True)
+    rows, others = summary(runs).to_markdown(**options), lists_frame(runs).to_markdown(**options)
+    said = [f"- {sentence}" for sentence in sentences if sentence]
+    parts = [f"{title}.", " ".join(provenance(runs)), rows, "\n".join(said), LISTS, others]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_text(pipeline: Pipeline, runs: Sequence[Run], sentences: Sequence[str]) -> str:
+    """The table for a terminal."""
+    origin = textwrap.fill(" ".join(provenance(runs)), 120)
+    table = summary(runs).set_index("system").to_string()
+    return "\n".join([heading(pipeline, runs), origin, "", table, "", *filter(None, sentences)])
+
+
+def evaluated(pipeline: Pipeline, system: str) -> str:
+    """The table of one system below the two floors."""
+    runs = with_floors([pipeline], gather([pipeline], [system])[0])
+    return as_text(pipeline, runs, [floor_sentence(runs)])
 
 
 def with_seeds(pipeline: Pipeline, n_seeds: int) -> list[Pipeline]:
-    """The pipeline under `n_seeds` seeds beginning with its own. LetterError where these go beyond
-    the last one.
-    """
+    """The pipeline under `n_seeds` seeds, beginning with its own."""
     first = pipeline.config.seed
     if first + n_seeds > SEEDS:
-        raise LetterError(
-            f"{n_seeds} seeds from {first} on: the last one is {SEEDS - 1}; choose a lower --seed"
-        )
+        raise LetterError(f"{n_seeds} seeds from {first} on: the last one is {SEEDS - 1}")
     return [pipeline.with_seed(first + i) for i in range(n_seeds)]
 
 
-def _for_json(result: SystemResult) -> dict:
-    return {
-        "history in": [one.metrics() for one in result.history_in],
-        "history out": [one.metrics() for one in result.history_out],
-        "seconds": result.seconds,
-        "parameters": result.parameters,
-    }
+def lists_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """What the lists are like, one row a system: whom they find, and what they show."""
+    columns = {f"R@10, {group}": f"R@10 {group}" for group in GROUPS}
+    columns |= {"R@10 of identifiers": "identifier R@10", "exposure Gini": "exposure Gini"}
+    rows = []
+    for own in by_setting(runs):
+        metrics = [run.metrics() for run in own]
+        means = {n: f"{np.mean([one[n] for one in metrics]):.4f}" for n in metrics[0]}
+        figures = {column: means.get(name, "-") for column, name in columns.items()}
+        rows.append({"system": own[0].label} | figures)
+    return pd.DataFrame(rows)
 
 
-def ranks_frame(pipeline: Pipeline, results: dict[str, SystemResult]) -> pd.DataFrame:
-    """Where each target stands in each list: one row a system, seed and test case.
+def comparisons(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each of PAIRS: R@10, history left in, then filtered out."""
+    systems, sentences = by_system(runs), []
+    for a, b in PAIRS:
+        if a not in systems or b not in systems:
+            continue
+        found = [compare(systems[a], systems[b], history=history) for history in ("in", "out")]
+        parts = [f"history {c.history}: {c.difference:+.4f}, {c.verdict}" for c in found]
+        n_cases = found[0].n_cases
+        most = max(len(own[0].cases) for own in (systems[a], systems[b]))
+        where = f" on {n_cases:,} cases" if n_cases < most else ""
+        sentences.append(f"{LABELS[a]} against {LABELS[b]}, R@10{where}. {'; '.join(parts)}.")
+    return sentences
 
-    case: which of the split's test cases. user, history (its length), group (of the target's
-    popularity): of the case. rank, "rank, history out": the target's place in the list, from 0;
-    that of a missing target is what `ranks_of` says.
+
+def floor_sentence(runs: Sequence[Run]) -> str:
+    """Which trained systems are below the Markov floor, and which do not differ from it.
+
+    The protocol asks for it: a system below has not yet learned the sequence. "" without a
+    trained system.
     """
-    cases = pipeline.split.cases("test")
-    parts = []
-    for name, one in results.items():
-        rows = sampled_rows(len(cases), one.n_cases, seed=0)
-        for i, (inside, outside) in enumerate(zip(one.history_in, one.history_out, strict=True)):
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "system": name,
-                        "seed": np.int64(pipeline.config.seed + i),
-                        "case": rows.astype(np.int32),
-                        "user": inside.users.astype(np.int32),
-                        "history": cases.lengths[rows].astype(np.int32),
-                        "group": inside.groups,
-                        "rank": inside.ranks.astype(np.int32),
-                        "rank, history out": outside.ranks.astype(np.int32),
-                    }
-                )
-            )
-    return pd.concat(parts, ignore_index=True).astype({"system": "category", "group": "category"})
+    systems, below, near = by_system(runs), [], []
+    trained = {name: own for name, own in systems.items() if find_system(name).family != FLOOR}
+    if not trained:
+        return ""
+    for own in trained.values():
+        difference = compare(own, systems["markov"], "N@10", "out").difference
+        if not difference.excludes_zero:
+            near.append(own[0].label)
+        elif difference.mean < 0:
+            below.append(own[0].label)
+    level = np.mean([run.values("N@10", "out").mean() for run in systems["markov"]])
+    where = f"the Markov floor (N@10 {level:.4f}, history out)"
+    same = f" No significant difference: {'; '.join(near)}." if near else ""
+    if below:
+        what = "These have not yet learned more of the sequence than counting does."
+        return f"Below {where}: {'; '.join(below)}. {what}{same}"
+    if near:
+        return f"No trained system is below {where}.{same}"
+    return f"Every trained system clears {where}."
+
+
+def heading(pipeline: Pipeline, runs: Sequence[Run]) -> str:
+    """Data set, profile, seeds, split and cases, in a line."""
+    config, changed = pipeline.config, changes(pipeline.config)
+    most = max(runs, key=lambda run: len(run.cases))  # a language model answers a sample
+    n_seeds, seed = len({run.seed for run in runs}), config.seed
+    seeds = f"seeds {seed}-{seed + n_seeds - 1}" if seed else f"{n_seeds} seeds"
+    split = "leave-one-out" if config.held_out == 1 else f"last {config.held_out} items"
+    profile = f"profile {config.profile}" + (f" with {', '.join(changed)}" if changed else "")
+    return (
+        f"{pipeline.dataset.name}, {profile}, {f'seed {seed}' if n_seeds == 1 else seeds}: "
+        f"test = {split}, {len(most.cases):,} cases of {len(np.unique(most.users)):,} users, "
+        f"full ranking of {pipeline.dataset.n_items:,} items"
+    )
+
+
+def folder_name(
+    pipeline: Pipeline, seeds: str, systems: Sequence[str], usual: Sequence[str]
+) -> str:
+    """What the folder of a table or a report is called.
+
+    A changed profile, or other systems than `usual`, end in a hash of both.
+    """
+    config = pipeline.config
+    name = f"{pipeline.dataset.name}-{config.profile}-{seeds}"
+    if not changes(config) and list(systems) == list(usual):
+        return name
+    return f"{name}-{digest(config.model_dump(mode='json', exclude={'device'}), list(systems))[:8]}"
+
+
+def describe_data(dataset: Dataset, split: Split) -> str:
+    """Counts, split and cases of a data set."""
+    lengths = dataset.sequences.lengths
+    unseen = int((split.train_counts == 0).sum())
+    lines = [
+        f"{dataset.name}: {dataset.source}",
+        f"  {dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions",
+        f"  items per user: mean {lengths.mean():.1f}, median {np.median(lengths):.0f}, longest {lengths.max():,}",
+        f"  last {split.held_out} item(s) test, {split.held_out} before them validation, the rest training",
+    ]
+    lines += [f"  {part}: {len(split.cases(part)):,} cases" for part in ("train", "valid", "test")]
+    lines.append(
+        f"  items never seen in training: {unseen:,}; users without a case: {split.users_without_cases:,}"
+    )
+    return "\n".join(lines)
+
+
+def describe_tokenizer(tokenizer: LetterTokenizer) -> str:
+    """Collisions and their repair, dead codes and reconstruction error of a trained tokenizer."""
+    report, identifiers = tokenizer.report, tokenizer.identifiers()
+    repair = report.collisions
+    many = identifiers.n_items / 20
+    note = " (many: lists order these by chance)" if repair.colliding_after > many else ""
+    lines = [
+        f"{identifiers.n_items:,} items, {identifiers.n_levels} levels of {identifiers.level_sizes[0]} codes",
+        f"  items that share an identifier: {repair.colliding_before:,} before the repair, "
+        f"{repair.colliding_after:,} after it{note}",
+    ]
+    if repair.moved:
+        lines.append(
+            f"  the repair gave {repair.moved:,} items another last code; squared distance "
+            f"{repair.distance_before:.2f} -> {repair.distance_after:.2f}"
+        )
+    errors = ", ".join(f"{error:.3f}" for error in report.reconstruction_error)
+    return "\n".join(
+        [
+            *lines,
+            f"  dead codes per level: {', '.join(map(str, report.dead_codes))}",
+            f"  variance left unexplained by 1, 2, ... codes: {errors}",
+            f"  item 0 is {' '.join(identifiers.tokens(0))}",
+        ]
+    )

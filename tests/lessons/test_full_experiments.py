@@ -16,8 +16,8 @@ from letterlib.course.grid_10 import all_combinations
 from letterlib.course.power_10 import smallest_seen, variance_parts
 from letterlib.course.published import COLUMNS, COUNTS, beside_published, published
 from letterlib.evaluation.bootstrap import paired_difference
-from letterlib.pipeline.grid import expand
-from letterlib.pipeline.parameters import FOLDERS, RunParameters
+from letterlib.pipeline.config import SHORT_NAMES
+from letterlib.pipeline.runs import FOLDERS, RunParameters, expand
 from letterlib.pipeline.systems import SYSTEMS
 
 LESSON = REPOSITORY / "solutions" / "10_full_experiments.ipynb"
@@ -36,7 +36,7 @@ def test_papermill_knows_every_parameter_with_a_type_and_a_comment():
     unknown parameter.
     """
     known = papermill.inspect_notebook(str(LESSON))
-    assert set(known) == {*RunParameters.model_fields, *FOLDERS}
+    assert set(known) == {*RunParameters.checked.__kwdefaults__, *SHORT_NAMES, *FOLDERS}
     assert all(one["inferred_type_name"] != "None" and one["help"] for one in known.values())
 
 
@@ -81,8 +81,8 @@ def test_the_exercise_writes_a_grid_out_as_the_library_does():
         "tau": [0.8, 1.0],
         "seed": [3, 1],
     }
-    ours = [RunParameters.checked(**one) for one in all_combinations(entry)]
-    assert ours == expand(entry) and len(ours) == 8
+    ours = [RunParameters.checked(**one).key for one in all_combinations(entry)]
+    assert ours == [run.key for run in expand(entry)] and len(ours) == 8
 
 
 def made_record(
@@ -93,7 +93,7 @@ def made_record(
     return {
         "parameters": RunParameters.checked(
             **asked, dataset=dataset, profile=profile, seed=4
-        ).resolved,
+        ).settings,
         "system": system,
         "label": SYSTEMS[system].label,
         "dataset": {"held out": 1} | COUNTS.get(dataset, COUNTS["beauty"]) | counts,
@@ -195,6 +195,6 @@ def test_the_paper_s_gain_is_told_as_often_as_lesson_10_says(n_seeds):
 def test_lesson_11_reads_records_in_which_nothing_was_swept(folder, tmp_path):
     """As those of `make sweep-demo` are: what is missing is said, and the rest is shown."""
     lesson = REPOSITORY / "solutions" / "11_ablations_and_sweeps.ipynb"
-    records = REPOSITORY / "experiments" / "results" / folder
+    records = REPOSITORY / "experiments" / "results" / f"{folder}.parquet"
     execute(lesson, tmp_path / "executed.ipynb", results_dir=str(records), profile="smoke")
     assert "not run:" in (tmp_path / "executed.ipynb").read_text()

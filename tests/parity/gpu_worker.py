@@ -19,10 +19,10 @@ from letterlib.analysis.negatives import target_logits
 from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Cases, Split
 from letterlib.generators.t5_weights import to_transformers
-from letterlib.pipeline.analysis_run import analyse_tokenizers
 from letterlib.pipeline.cache import Cache
 from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.tokenizer_analysis import analyse_tokenizers
 
 SMALL = ["tokenizer.n_codes=16", "tokenizer.n_groups=4", "language_model_cases=8"]
 DROPPING = ("sasrec_32", "sasrec", "sasrec_tuned", "bert4rec", "caser")

@@ -6,7 +6,7 @@ import numpy as np
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.pipeline import report
-from letterlib.pipeline.analysis_run import bias_frame, effects, tokenizer_frame
+from letterlib.pipeline.tokenizer_analysis import bias_frame, effects, tokenizer_frame
 
 
 def test_effects_are_with_the_loss_minus_without_it():

@@ -168,7 +168,10 @@ def test_no_data_set_is_committed():
         for path in tracked
         if path.endswith((".inter.json", ".item.json")) or "runs" in Path(path).parts
     ]
-    assert {Path(path).name for path in tracked if path.endswith(".parquet")} == {"ranks.parquet"}
+    assert {Path(path).name for path in tracked if path.endswith(".parquet")} == {
+        "ranks.parquet",
+        *(f"{path.stem}.parquet" for path in (ROOT / "experiments" / "results").glob("*.parquet")),
+    }
 
 
 def test_no_user_s_history_is_among_the_committed_results():

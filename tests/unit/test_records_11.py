@@ -1,48 +1,24 @@
-"""Records as lesson 11 reads them. They are made here: what was asked is real, the hits are drawn."""
+"""Finished runs as lesson 11 reads them. They are made here: the ranks are drawn."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import made_run
 
 from letterlib.course import records_11 as records
 from letterlib.errors import LetterError
-from letterlib.evaluation.metrics import ABSENT
-from letterlib.pipeline.brief import hits_in_brief, means, users_in_brief
-from letterlib.pipeline.parameters import RunParameters
-from letterlib.pipeline.run_results import load_results
-from letterlib.pipeline.runs import record_path
-
-N_USERS, CASES = 8, 5
+from letterlib.pipeline.results import load_results, write_runs
+from letterlib.pipeline.runs import RunParameters, run_path
 
 
 def write(folder: Path, fingerprint: str = "data", **asked) -> None:
-    """A record of one run. The same parameters give the same hits."""
+    """A finished run. The same parameters give the same ranks."""
     one = RunParameters.checked(**{"profile": "smoke"} | asked)
-    n, random = N_USERS * CASES, np.random.default_rng(int(one.key, 16))
-    ranks = {
-        history: np.where(random.random(n) < 0.4, random.integers(0, 10, n), ABSENT)
-        for history in ("in", "out")
-    }
-    record = {
-        "parameters": one.resolved,
-        "system": one.system,
-        "label": one.label,
-        "dataset": {"fingerprint": fingerprint, "held out": 5},
-        "metrics": {f"history {history}": means(one) for history, one in ranks.items()},
-        "seconds": 1.0,
-        "stages": [],
-        "validation N@10": float(random.random()),
-        "cases": {
-            "total": n,
-            "answered": n,
-            "users": users_in_brief(np.repeat(np.arange(N_USERS), CASES)),
-        },
-        "hits": {f"history {history}": hits_in_brief(ranks[history]) for history in ("in", "out")},
-    }
-    folder.mkdir(exist_ok=True)
-    record_path(one, folder).write_text(json.dumps(record))
+    luck = int(one.key, 16)
+    validation = float(np.random.default_rng(luck).random())
+    made = {"n": 40, "luck": luck, "validation": validation, "fingerprint": fingerprint}
+    write_runs(run_path(one, folder), [made_run(**made, **{"profile": "smoke"} | asked)])
 
 
 @pytest.fixture
@@ -172,7 +148,7 @@ def test_runs_whose_options_mean_nothing_to_tiger_have_no_variants_and_no_sweep(
     (league,) = records.leagues(load_results(tmp_path)).values()
     assert records.variants(league) == {} and records.sweeps(league) == {}
     assert list(records.at_own_settings(league)) == ["LETTER-LC-Rec"]
-    with pytest.raises(LetterError, match="clusters"):
+    with pytest.raises(LetterError, match="n_groups"):
         records.runs_of(
             league, generator="lc-rec", tokenizer="letter", clusters=10_000
         )  # a mistake is still one
@@ -232,26 +208,16 @@ def test_differences_seed_by_seed_are_of_the_side_asked_for(league):
 
 
 def test_what_was_not_run_is_counted_from_the_grids(tmp_path):
+    write(tmp_path, tokenizer="plain")
     before = records.grids([tmp_path]).loc["ablation"]
     assert before["done"] == 0 and len(before["missing"]) == before["runs"] == 25
-    record_path(before["missing"][3], tmp_path).write_text("{}")
+    asked = before["missing"][3]
+    write(tmp_path, **asked.asked(), profile="laptop")
     after = records.grids([tmp_path]).loc["ablation"]
     assert after["done"] == 1 and before["missing"][3] not in after["missing"]
 
 
-def test_only_folders_of_records_are_read(monkeypatch, tmp_path):
-    write(tmp_path / "runs", tokenizer="plain")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "summary.json").write_text("{}")
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
-    assert records.folders() == [tmp_path / "runs"]
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert records.folders("mine") == [Path("mine")] and records.folders("~/mine") == [
-        tmp_path / "mine"
-    ]
-
-
 def test_seeds_that_answered_a_question_asked_before_are_not_among_those_that_raised_it():
     read = records.folders()
-    assert records.REPLICATION.is_dir() and read and records.REPLICATION not in read
+    assert records.REPLICATION.is_file() and read and records.REPLICATION not in read
     assert "replication" in records.grids([*read, records.REPLICATION]).query("runs == done").index

@@ -257,9 +257,7 @@ def test_scores_without_an_order_are_refused():
     with torch.no_grad():
         broken.network.embedding.weight[3] = torch.nan
     for ask in (broken.recommend, broken.recommend_unconstrained):
-        with pytest.raises(
-            LetterError, match="some scores are NaN.*learning rate"
-        ):
+        with pytest.raises(LetterError, match="some scores are NaN.*learning rate"):
             ask(HISTORIES, 5)
 
 

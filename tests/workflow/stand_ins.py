@@ -65,9 +65,9 @@ def letterlib() -> int:
     if WORDS[0] == "grid":
         runs, out = json.loads((HOME / "grid.json").read_text()), Path(option("--out-dir"))
         for one in runs:
-            one["state"] = "done" if whole(out / f"{one['key']}.json") else "to do"
+            one["state"] = "done" if whole(out / f"{one['key']}.parquet") else "to do"
         if (HOME / "late").exists():
-            (out / f"{(HOME / 'late').read_text()}.json").write_text("{}")
+            (out / f"{(HOME / 'late').read_text()}.parquet").write_text("{}")
         print(json.dumps(runs))
     return 0
 
@@ -85,10 +85,10 @@ def papermill() -> int:
         return 1
     if parameter("results_dir"):
         target.write_text(
-            json.dumps(sorted(p.stem for p in Path(parameter("results_dir")).glob("*.json")))
+            json.dumps(sorted(p.stem for p in Path(parameter("results_dir")).glob("*.parquet")))
         )
     else:
-        Path(parameter("out_dir"), f"{key}.json").write_text(
+        Path(parameter("out_dir"), f"{key}.parquet").write_text(
             json.dumps({"key": key, "at": time.time()})
         )
     return 0
@@ -112,7 +112,7 @@ def sbatch() -> int:
     folder.mkdir(exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        number = 1000 + len(list(folder.glob("*.json")))
+        number = 1000 + len(list(folder.glob("*.parquet")))
         described = {"name": option("--job-name", "-J"), "words": WORDS}
         (folder / f"{number}.json").write_text(json.dumps(described))
     called(job=number)
@@ -141,7 +141,7 @@ def srun() -> int:
 
 def states() -> list[tuple[str, str]]:
     found = []
-    for path in sorted((HOME / "jobs").glob("*.json")):
+    for path in sorted((HOME / "jobs").glob("*.parquet")):
         code = path.with_suffix(".code")
         finished = code.read_text().strip() if code.exists() else None
         state = {None: "RUNNING", "0": "COMPLETED", "cancelled": "CANCELLED"}.get(

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from letterlib.data import PACKAGED
-from letterlib.pipeline.commands import _for_another_program
-from letterlib.pipeline.parameters import RunParameters
+from letterlib.pipeline.runs import RunParameters, listed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOW = REPOSITORY / "experiments" / "workflow"
@@ -44,9 +43,7 @@ class Place:
             start = f"#!/bin/sh\n'''exec' \"{sys.executable}\" -SE \"$0\" \"$@\"\n' '''\n"
             script.write_text(start + Path(__file__).with_name("stand_ins.py").read_text())
             script.chmod(0o755)
-        (self.home / "grid.json").write_text(
-            json.dumps([_for_another_program(one, "to do") for one in runs])
-        )
+        (self.home / "grid.json").write_text(json.dumps([listed(one, "to do") for one in runs]))
         (folder / "grid.yaml").write_text("runs: the stand-in of letterlib does not read this\n")
 
     def snakemake(
@@ -150,19 +147,21 @@ def test_a_grid_is_done_once_in_the_right_order_and_ends_with_lesson_11(place):
 def test_finished_runs_are_left_alone_whoever_did_them(place, finished, made):
     place.out.mkdir()
     for key in place.keys[:finished]:
-        (place.out / f"{key}.json").write_text(json.dumps({"by": "letterlib grid --run"}))
+        (place.out / f"{key}.parquet").write_text(json.dumps({"by": "letterlib grid --run"}))
     ended_well(place.snakemake("--cores", "1"))
     assert sorted(place.did()) == sorted([*place.keys[finished:], "11_ablations_and_sweeps"])
     assert [one["words"][0] for one in place.calls("letterlib")] == ["grid", *made], (
         "only for runs that are to be done"
     )
     for key in place.keys[:finished]:
-        assert json.loads((place.out / f"{key}.json").read_text()) == {"by": "letterlib grid --run"}
+        assert json.loads((place.out / f"{key}.parquet").read_text()) == {
+            "by": "letterlib grid --run"
+        }
 
 
 def test_a_damaged_record_is_not_taken_for_made(place):
     place.out.mkdir()
-    path = place.out / f"{place.keys[1]}.json"
+    path = place.out / f"{place.keys[1]}.parquet"
     path.write_text('{"by": "letterl')
     done = place.snakemake("--cores", "1")
     assert done.returncode != 0 and place.did() == []
@@ -186,7 +185,7 @@ def test_a_run_that_fails_is_tried_again_and_does_not_stop_the_others(place):
     done = place.snakemake("--cores", "1")
     assert done.returncode != 0
     assert place.did().count(place.keys[0]) == 2 and place.did().count(place.keys[3]) == 2
-    assert sorted(p.stem for p in place.out.glob("*.json")) == sorted(place.keys[:3])
+    assert sorted(p.stem for p in place.out.glob("*.parquet")) == sorted(place.keys[:3])
     assert "told to fail" in (place.out / "logs" / f"{place.keys[3]}.log").read_text()
     assert not (place.out / "11_ablations_and_sweeps.html").exists()
 
@@ -245,7 +244,7 @@ def asked(words: list[str], name: str) -> str:
 
 def test_slurm_does_every_run_and_renders_lesson_11(on_slurm):
     ended_well(on_slurm.done)
-    assert sorted(p.stem for p in on_slurm.out.glob("*.json")) == sorted(on_slurm.keys)
+    assert sorted(p.stem for p in on_slurm.out.glob("*.parquet")) == sorted(on_slurm.keys)
     page = (on_slurm.out / "11_ablations_and_sweeps.html").read_text()
     assert all(key in page for key in on_slurm.keys)
     assert all(one["environment"]["SLURM_JOB_ID"] for one in on_slurm.calls("papermill")), (
@@ -293,7 +292,7 @@ def test_the_pins_are_what_is_installed_and_in_one_place():
 def test_data_that_come_with_the_installation_are_not_read_from_a_folder_of_their_name(place):
     """As `letterlib grid` has it: another folder than the usual one is asked for."""
     for name in (*PACKAGED, "beauty"):
-        assert _for_another_program(RunParameters.checked(dataset=name), "to do")["packaged"] == (
+        assert listed(RunParameters.checked(dataset=name), "to do")["packaged"] == (
             name in PACKAGED
         )
     for folder in ("data", "elsewhere"):
