@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can correct, and a guess at what was meant."""
+"""Exceptions for bad input that one line explains, and a guess at what was meant."""
 
 import difflib
 from collections.abc import Iterable

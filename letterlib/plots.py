@@ -24,7 +24,7 @@ from letterlib.evaluation.metrics import GROUPS
 
 PALETTE = sns.color_palette("colorblind").as_hex()
 GREY = "#6b6b6b"
-MARKERS = "osD^vP"  # a second cue beside the colour
+MARKERS = "osD^vP"  # a second cue next to the colour
 
 
 def alternative_text(figure: Figure) -> str:

@@ -250,7 +250,7 @@ class UserRecommender(NeuralRecommender):
     """A recommender with a vector per user; an unknown user's is derived from the history.
 
     Its network has `users` (`UserVectors`) and `items` (an embedding).
-    fewest: training items below which nothing is learnt of a user.
+    fewest: training items below which nothing is learned of a user.
     """
 
     fewest: ClassVar[int] = 1

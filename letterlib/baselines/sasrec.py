@@ -212,12 +212,6 @@ class SASRec(NeuralRecommender):
         return self.network.items.weight.detach().cpu().numpy().copy()
 
 
-def check_heads(name: str, dimensions: int, n_heads: int) -> None:
-    """LetterError unless attention heads divide the width evenly."""
-    if dimensions % n_heads:
-        raise LetterError(f"{name}: dimensions={dimensions} is not a multiple of n_heads={n_heads}")
-
-
 def steps_per_epoch(name: str, split: Split, batch_size: float, window: int) -> int:
     """Steps, each of about `batch_size` predicted items and at least one window of `window`."""
     n_labels = split.train.lengths - 1

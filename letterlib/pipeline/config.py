@@ -20,7 +20,7 @@ from letterlib.baselines.caser import CaserConfig
 from letterlib.baselines.hgn import HGNConfig
 from letterlib.baselines.lightgcn import LightGCNConfig
 from letterlib.baselines.mf import MatrixFactorizationConfig
-from letterlib.baselines.sasrec import SASRecConfig, check_heads
+from letterlib.baselines.sasrec import SASRecConfig
 from letterlib.data import DATASETS, PACKAGED
 from letterlib.errors import LetterError, did_you_mean
 from letterlib.generators.bigrec import BIGRecConfig
@@ -275,7 +275,9 @@ def make_config(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise LetterError(f"{where}={first['input']!r}: {first['msg'].lower()}") from error
+        if not isinstance(first["input"], dict):  # else the error is of several settings together
+            where += f"={first['input']!r}"
+        raise LetterError(f"{where}: {first['msg'].lower()}") from error
     _check_together(config)
     return config
 
@@ -330,11 +332,8 @@ def _check_together(config: RunConfig) -> None:
         raise LetterError(f"lcrec.intentions={file}: no such file")
     if (width := config.sasrec_32.dimensions) != CODE_DIM:
         raise LetterError(
-            f"sasrec_32.dimensions={width}: L_CF compares its vectors with codes, which have {CODE_DIM}"
+            f"sasrec_32.dimensions={width}: L_CF compares its vectors with codes of {CODE_DIM}"
         )
-    for section in ("sasrec_32", "bert4rec", "sasrec", "sasrec_tuned"):
-        own = getattr(config, section)
-        check_heads(section, own.dimensions, own.n_heads)
     for section in ("tiger", "lcrec"):
         if (beam := getattr(config, section).beam) < LEAST_BEAM:
             raise LetterError(f"{section}.beam={beam}: choose {LEAST_BEAM} or more")
