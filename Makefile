@@ -85,9 +85,10 @@ sweep-demo: $(READY) $(WORKFLOW)  ## a small grid of experiments through Snakema
 	$(SNAKEMAKE) --profile experiments/workflow/profiles/local --cores 2 --config grid=experiments/demo.yaml
 	@echo "Lesson 11, read from these runs: runs/results/demo/11_ablations_and_sweeps.html"
 
-lint: $(READY)   ## style, import order and layout
+lint: $(READY)   ## style, layout, and the types of the public face
 	$(BIN)/ruff check letterlib tests benchmarks experiments
 	$(BIN)/ruff format --check letterlib tests benchmarks experiments
+	$(BIN)/mypy
 
 clean:           ## remove cached stages, reports and tables (not .venv, and not the records of experiments in runs/results)
 	test ! -d runs || find runs/ -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +

@@ -55,6 +55,12 @@ class Evaluation:
         """Per-case values of a metric such as "MRR@10", as `metrics.case_values` has them."""
         return m.case_values(self.ranks, metric, self.places)
 
+    def __str__(self) -> str:
+        found = self.metrics()
+        shown = ("R@5", "R@10", "N@5", "N@10", "coverage", "validity")
+        means = ", ".join(f"{name} {found[name]:.4f}" for name in shown)
+        return f"{len(self.ranks):,} cases of {len(np.unique(self.users)):,} users: {means}"
+
     def metrics(self) -> dict[str, float]:
         """R@5, R@10, N@5, N@10, those of `lists`, and cases and R@10 by popularity group."""
         result = {f"R@{k}": float(self.hits(k).mean()) for k in (5, 10)}
