@@ -90,7 +90,10 @@ def main(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="where the JSON goes; default benchmarks/results, with --quick runs/benchmarks-quick",
+            help=(
+                "where the JSON goes; default benchmarks/results, with --quick "
+                "runs/benchmarks-quick"
+            ),
             callback=home,
         ),
     ] = None,
@@ -120,7 +123,8 @@ def main(
 
 
 main.__doc__ = (
-    "Measure letterlib beside its peers: both sides in one run, alternating, medians of several repeats. "
+    "Measure letterlib beside its peers: both sides in one run, alternating, medians of several "
+    "repeats. "
     "A full run takes about 20 minutes on two quiet cores. Benchmarks: "
     + "; ".join(f"{name} ({what})" for name, what in BENCHMARKS.items())
     + "."

@@ -62,7 +62,8 @@ def require_files(folder: str, text: bool) -> None:
     missing = [name for name in needed if not (Path(folder) / name).is_file()]
     if missing:
         raise LetterError(
-            f"{folder}: {', '.join(missing)} missing; give the folder of the released Beauty files with --data-dir "
+            f"{folder}: {', '.join(missing)} missing; give the folder of the released Beauty "
+            "files with --data-dir "
             "(data/README.md says where they are)"
         )
 

@@ -183,7 +183,10 @@ def _processor() -> str:
         line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines() if ":" in line
     )
     said = {key.strip(): value.strip() for key, value in reversed(list(lines))}
-    return f"{said.get('model name', platform.processor())}, family {said.get('cpu family')} model {said.get('model')}"
+    return (
+        f"{said.get('model name', platform.processor())}, family {said.get('cpu family')} "
+        f"model {said.get('model')}"
+    )
 
 
 def write_result(

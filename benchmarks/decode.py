@@ -131,9 +131,12 @@ def measure(settings: Settings) -> list[Row]:
             goal=10.0,
             threads=settings.threads,
             dtype="float32 on both sides",
-            note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend for {n_ours:,} test users. transformers: "
-            f"generate(num_beams=20, length_penalty=0, prefix_allowed_tokens_fn=a dictionary of prefixes) for "
-            f"{n_peer} of them, {PEER_BATCH} at a time, padded to the longest history, in a process of its own.",
+            note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend for {n_ours:,} test users. "
+            "transformers: "
+            "generate(num_beams=20, length_penalty=0, prefix_allowed_tokens_fn=a dictionary of "
+            "prefixes) for "
+            f"{n_peer} of them, {PEER_BATCH} at a time, padded to the longest history, in a "
+            "process of its own.",
             check=f"identical items at identical ranks: {same:.1%} of {n_peer} x {K}",
         )
     ]

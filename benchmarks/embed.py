@@ -57,6 +57,12 @@ def _row(settings: Settings, n: int, dtype: str, spreads: dict, similar: np.ndar
         goal=2.0 if dtype == "auto" else None,
         threads=settings.threads,
         dtype=f"ours {used} ({dtype}), sentence-transformers float32",
-        note=f"{n:,} titles, models loaded before; sentence-transformers with its defaults (batches of 32).",
-        check=f"cosine similarity of the two vectors of a text: mean {similar.mean():.5f}, lowest {similar.min():.5f}",
+        note=(
+            f"{n:,} titles, models loaded before; sentence-transformers with its defaults "
+            "(batches of 32)."
+        ),
+        check=(
+            f"cosine similarity of the two vectors of a text: mean {similar.mean():.5f}, "
+            f"lowest {similar.min():.5f}"
+        ),
     )

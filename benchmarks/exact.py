@@ -77,7 +77,11 @@ def measure(settings: Settings) -> list[Row]:
     }
     return [
         Row(
-            what=f"Exact scoring of the whole catalogue, 12,101 items; peer with {pairs} pair(s) at a time",
+            what=(
+                f"Exact scoring of the whole catalogue, 12,101 items; peer with {pairs} pair(s) "
+                ""
+                "at a time"
+            ),
             unit="items/s",
             ours=spreads["ours"],
             peer=spreads[f"peer {pairs}"],
@@ -85,10 +89,13 @@ def measure(settings: Settings) -> list[Row]:
             goal=20.0,
             threads=settings.threads,
             dtype="float32 on both sides",
-            note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend with a beam as wide as the catalogue, {n_users} "
-            f"test users. T5: encoder and decoder for every (user, item) pair, items of one user with "
+            note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend with a beam as wide as the "
+            f"catalogue, {n_users} "
+            "test users. T5: encoder and decoder for every (user, item) pair, items of one user "
+            "with "
             f"{int(one.lengths[0])} items of history.",
-            check=f"scores of {len(theirs[pairs]):,} items {'' if gaps[pairs] < 1e-3 else 'NOT '}equal within 1e-3, "
+            check=f"scores of {len(theirs[pairs]):,} items "
+            f"{'' if gaps[pairs] < 1e-3 else 'NOT '}equal within 1e-3, "
             f"largest difference {gaps[pairs]:.1e}",
         )
         for pairs in PAIRS

@@ -60,7 +60,8 @@ def _items(axes: list[Axes], points: list[dict[str, float]]) -> None:
     left.set(xscale="log", xlabel="items", ylabel="users per second", ylim=(0, 1.15 * max(speed)))
     change = speed[-1] / speed[0]
     left.set_title(
-        f"With {items[-1] // items[0]:,} times the items decoding runs\nat {change:.2f} of its speed"
+        f"With {items[-1] // items[0]:,} times the items decoding runs\nat {change:.2f} of its "
+        "speed"
     )
     _memory(right, items, points, "items")
 
@@ -70,7 +71,8 @@ def _memory(ax: Axes, x: list[float], points: list[dict[str, float]], what: str)
     _line(ax, x, memory, "peak memory", 3)
     ax.set(xscale="log", xlabel=what, ylabel="GB, whole process", ylim=(0, 1.15 * max(memory)))
     ax.set_title(
-        f"{x[-1]:,} {what} take {memory[-1]:.1f} GB,\n{memory[-1] - memory[0]:.1f} GB more than {x[0]:,}"
+        f"{x[-1]:,} {what} take {memory[-1]:.1f} GB,\n{memory[-1] - memory[0]:.1f} GB more than "
+        f"{x[0]:,}"
     )
 
 

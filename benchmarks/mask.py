@@ -151,13 +151,17 @@ def _row(
         goal=goal,
         threads=settings.threads,
         dtype="float32 on both sides",
-        note=f"640 users x 20 beams at random nodes; peer: a dictionary from prefix to allowed tokens, "
+        note="640 users x 20 beams at random nodes; peer: a dictionary from prefix to allowed "
+        "tokens, "
         f"in a process of its own. {note}",
         check=check,
     )
 
 
-_BEAM_NOTE = "Ours: what a step of beam_search does to 12,800 beams, sums of scores included where it is a list."
+_BEAM_NOTE = (
+    "Ours: what a step of beam_search does to 12,800 beams, sums of scores included "
+    "where it is a list."
+)
 _PROCESSOR_NOTE = (
     "Ours: the same interface as the peer's, all 12,800 x 1,026 scores written on both sides."
 )
@@ -168,4 +172,7 @@ def _same_scores(beams: Beams, length: int, found: torch.Tensor, masked: torch.T
     nodes = beams.nodes(length)
     sums = masked + beams.scores[:, : nodes.shape[1]].reshape(-1, 1)
     mine, theirs = found[found.isfinite()], sums[sums.isfinite()]
-    return f"scores of allowed children {'' if torch.equal(mine, theirs) else 'NOT '}identical: {len(theirs):,}"
+    return (
+        f"scores of allowed children {'' if torch.equal(mine, theirs) else 'NOT '}identical: "
+        f"{len(theirs):,}"
+    )

@@ -84,11 +84,20 @@ def _row(
         goal=3.0 if dtype == "auto" else None,
         threads=settings.threads,
         dtype=f"ours {used} ({dtype}), cornac float32",
-        note=f"an example is one predicted item; d {WIDTH}, {LAYERS} layers, {HEADS} heads, dropout {DROPOUT}, history "
-        f"{LENGTH}, {BATCH} examples per step, softmax cross-entropy. Ours: SASRec.fit, one epoch ({n_ours:,} "
-        f"examples), softmax over all 12,101 items, every position of a history learnt in one pass, feed-forward four "
-        f"times as wide. cornac: fit on {n_users:,} users ({n_peer:,} examples), loss 'ce' over the batch's "
-        "targets and 2,048 sampled items (its default), a padded row of 50 places for every example, feed-forward as "
+        note=f"an example is one predicted item; d {WIDTH}, {LAYERS} layers, {HEADS} heads, "
+        f"dropout {DROPOUT}, history "
+        f"{LENGTH}, {BATCH} examples per step, softmax cross-entropy. Ours: SASRec.fit, one epoch "
+        f"({n_ours:,} "
+        "examples), softmax over all 12,101 items, every position of a history learnt in one "
+        "pass, feed-forward four "
+        f"times as wide. cornac: fit on {n_users:,} users ({n_peer:,} examples), loss 'ce' over "
+        "the batch's "
+        "targets and 2,048 sampled items (its default), a padded row of 50 places for every "
+        "example, feed-forward as "
         "wide as the model.",
-        check="not comparable number by number: the losses have different denominators, ours the harder one",
+        check=(
+            "not comparable number by number: the losses have different denominators, ours the "
+            ""
+            "harder one"
+        ),
     )

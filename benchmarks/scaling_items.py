@@ -44,7 +44,10 @@ def measure(settings: Settings) -> list[Row]:
             series=points if key == "users_per_s" else [],
         )
 
-    sample = f"the paper's TIGER, untrained, random identifiers of 4 x 256 codes, {n_users} users, 10 items, beam 20."
+    sample = (
+        f"the paper's TIGER, untrained, random identifiers of 4 x 256 codes, {n_users} "
+        "users, 10 items, beam 20."
+    )
     return [
         row("Decoding", "users/s", "users_per_s", "more", f"{sample} No peer."),
         row(

@@ -75,7 +75,10 @@ def _rows(
     points: list[dict[str, float]], n_examples: int, n_decoded: int, settings: Settings
 ) -> list[Row]:
     most, shared = points[-1], {"threads": settings.threads}
-    sample = "synthetic users with Beauty's lengths and popularities, the paper's TIGER, Beauty's identifiers; no peer."
+    sample = (
+        "synthetic users with Beauty's lengths and popularities, the paper's TIGER, "
+        "Beauty's identifiers; no peer."
+    )
 
     def told(key: str) -> str:
         return "; ".join(f"{p['users']:,}: {p[key]:.3g}" for p in points)
@@ -94,7 +97,10 @@ def _rows(
             **shared,
         )
 
-    measured = f"Tiger.fit on {n_examples:,} of the cases; an epoch's seconds in the curve are scaled from it."
+    measured = (
+        f"Tiger.fit on {n_examples:,} of the cases; an epoch's seconds in the curve are "
+        "scaled from it."
+    )
     decoded = (
         f"Tiger.recommend (10 items, beam 20) for {n_decoded} users; the curve is scaled from it."
     )

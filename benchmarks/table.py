@@ -20,11 +20,13 @@ def print_table(out: Path, names: list[str]) -> None:
         return
     about = results[0]["machine"]
     print(
-        f"\n{about['processor']}, {about['cores']} cores, {about['memory_gb']} GB; torch {about['torch']}, ",
+        f"\n{about['processor']}, {about['cores']} cores, {about['memory_gb']} GB; torch "
+        f"{about['torch']}, ",
         end="",
     )
     print(
-        f"threads {results[0]['settings']['threads']}; {sum(r['seconds'] for r in results):.0f} s in all"
+        f"threads {results[0]['settings']['threads']}; {sum(r['seconds'] for r in results):.0f} s "
+        "in all"
     )
     print("median [lowest, highest]; above 1 times we are ahead\n")
     lines = [(f"{i}. {row['what']}", row["unit"], *_numbers(row)) for i, row in enumerate(rows, 1)]

@@ -111,11 +111,15 @@ def _row(
         goal=3.0 if dtype == "auto" else None,
         threads=settings.threads,
         dtype=f"ours {used} ({dtype}), cornac float32",
-        note=f"{vectors}; MLP 2048-1024-512-256-128-64, 4 x 256 codes, batch 1024, alpha {ALPHA}, beta {BETA}, "
-        "groups refreshed every epoch, the same k-means codebooks to start from, no validation. cornac: its own "
-        f"loop, with k-means on {settings.threads} job(s) instead of 10; as the released code does, it starts each "
+        note=f"{vectors}; MLP 2048-1024-512-256-128-64, 4 x 256 codes, batch 1024, alpha {ALPHA}, "
+        f"beta {BETA}, "
+        "groups refreshed every epoch, the same k-means codebooks to start from, no validation. "
+        "cornac: its own "
+        f"loop, with k-means on {settings.threads} job(s) instead of 10; as the released code "
+        "does, it starts each "
         "grouping 10 times (ours once) and assigns the last level by Sinkhorn (ours by distance).",
-        check=f"reconstruction loss after {epochs} epoch(s): ours {last[dtype]:.3f} (mean over the epoch), "
+        check=f"reconstruction loss after {epochs} epoch(s): ours {last[dtype]:.3f} (mean over "
+        "the epoch), "
         f"cornac {last['peer']:.3f} (at its end)",
     )
 

@@ -106,11 +106,19 @@ def _row(settings: Settings, dtype: str, spreads: dict, batches: dict[str, int])
         goal=12.0 if dtype == "auto" else None,
         threads=settings.threads,
         dtype=f"ours {used} ({dtype}), cornac float32",
-        note=f"both: 4+4 layers, d 128, ff 1024, 6 heads of 64, dropout .1, a step per batch of {BATCH}, cases drawn "
-        f"from the 131,413 of training. Ours: Tiger.fit on {batches[dtype]} batches, set-up included (cases of "
-        f"like length share a batch; dropout masks are shared by a sequence's positions). cornac: its own fit with its "
-        f"Beauty defaults (vocabulary of 32,100 words beside the codes; one step per batch instead of per four) on "
-        f"{batches['peer']} batch(es) padded to their longest history, set-up left out, in a process "
+        note="both: 4+4 layers, d 128, ff 1024, 6 heads of 64, dropout .1, a step per batch of "
+        f"{BATCH}, cases drawn "
+        f"from the 131,413 of training. Ours: Tiger.fit on {batches[dtype]} batches, set-up "
+        "included (cases of "
+        "like length share a batch; dropout masks are shared by a sequence's positions). cornac: "
+        "its own fit with its "
+        "Beauty defaults (vocabulary of 32,100 words beside the codes; one step per batch "
+        "instead of per four) on "
+        f"{batches['peer']} batch(es) padded to their longest history, set-up left out, in a "
+        "process "
         "of its own.",
-        check="same architecture, identifiers and cases; the losses are compared with transformers' T5 in train_t5",
+        check=(
+            "same architecture, identifiers and cases; the losses are compared with "
+            "transformers' T5 in train_t5"
+        ),
     )

@@ -95,9 +95,12 @@ def _speed(beauty: Beauty, settings: Settings, dtype: str, check: str) -> Row:
         goal=6.0,
         threads=settings.threads,
         dtype=f"{dtype}{' autocast' if dtype == 'bfloat16' else ''} on both sides",
-        note=f"both: vocabulary 1,026, 4+4 layers, d 128, ff 1024, 6 heads of 64, dropout .1, batch {BATCH}, AdamW, "
-        f"clipping. Ours: Tiger.fit on {n_ours} batches, set-up included (cases of like length share a batch; dropout "
-        f"masks are shared by a sequence's positions). T5: a plain shuffled loop, {n_peer} batches padded to their "
+        note="both: vocabulary 1,026, 4+4 layers, d 128, ff 1024, 6 heads of 64, dropout .1, "
+        f"batch {BATCH}, AdamW, "
+        f"clipping. Ours: Tiger.fit on {n_ours} batches, set-up included (cases of like length "
+        "share a batch; dropout "
+        f"masks are shared by a sequence's positions). T5: a plain shuffled loop, {n_peer} "
+        "batches padded to their "
         "longest history, a dropout mask per position, in a process of its own.",
         check=check,
     )

@@ -17,7 +17,10 @@ USERS = 64
 FLAT_FROM = 10_000
 """Below this many identifiers a step is so short that calling it costs more than doing it."""
 
-_STEP_NOTE = "the step of beam_search for 64 users x 20 beams at random nodes, mean over all levels but the root's."
+_STEP_NOTE = (
+    "the step of beam_search for 64 users x 20 beams at random nodes, mean over all "
+    "levels but the root's."
+)
 
 
 def random_codes(n: int, level_sizes: tuple[int, ...], seed: int) -> np.ndarray:
@@ -78,7 +81,8 @@ def _rows(
             "bytes/item",
             Spread((largest["bytes_per_item"],)),
             goal=24.0 if shape == "4 x 256" else None,
-            note="all arrays, those that name the items of a leaf included. Not the masks that the first "
+            note="all arrays, those that name the items of a leaf included. Not the masks that "
+            "the first "
             f"search adds: {max(p['mask_mb'] for p in points):.1f} MB at most.",
             check="; ".join(f"{p['items']:,}: {p['bytes_per_item']:.0f}" for p in points),
             **shared,

@@ -33,12 +33,18 @@ from letterlib.store import write_json
 DIMENSIONS, HISTORY, LAYERS, HEADS, DROPOUT, MASKED = 64, 50, 2, 2, 0.2, 0.2
 
 DIFFERENCES = {
-    "MF": "cornac: one triple at a time by stochastic gradient descent, interactions drawn with replacement, rate .05, "
-    "regularization .01 of every triple's step. Ours: AdamW, batches of 1,024, each interaction once an epoch.",
-    "BERT4Rec": "both: two layers, two heads, dropout .2, a fifth masked, 50 places, rate .001, 32 histories a step. "
-    "cornac: BERT's blocks (layer norm last), softmax over the batch's items and 2,048 sampled ones, training cut into "
-    "fixed pieces of 50 items, the last item never masked alone. Ours: layer norm first, softmax over the "
-    "catalogue, pieces cut elsewhere every epoch, only the last item masked in a tenth of the histories.",
+    "MF": "cornac: one triple at a time by stochastic gradient descent, interactions drawn with "
+    "replacement, rate .05, "
+    "regularization .01 of every triple's step. Ours: AdamW, batches of 1,024, each interaction "
+    "once an epoch.",
+    "BERT4Rec": "both: two layers, two heads, dropout .2, a fifth masked, 50 places, rate .001, "
+    "32 histories a step. "
+    "cornac: BERT's blocks (layer norm last), softmax over the batch's items and 2,048 sampled "
+    "ones, training cut into "
+    "fixed pieces of 50 items, the last item never masked alone. Ours: layer norm first, softmax "
+    "over the "
+    "catalogue, pieces cut elsewhere every epoch, only the last item masked in a tenth of the "
+    "histories.",
 }
 
 

@@ -61,9 +61,11 @@ RUN_OPTIONS = {
         typer.Option(
             "--dataset",
             help=(
-                "movielens and complete-journey come with the installation; amazon-<year>-<category> "
+                "movielens and complete-journey come with the installation; "
+                "amazon-<year>-<category> "
                 "and yelp are made from raw files (letterlib data fetch); any other name is a "
-                "released folder (<Name>.inter.json, <Name>.item.json), looked for in --data-dir, or "
+                "released folder (<Name>.inter.json, <Name>.item.json), looked for in --data-dir, "
+                "or "
                 "one that letterlib data import has made"
             ),
         ),
@@ -249,7 +251,8 @@ def table(
             metavar="NAME",
             help=(
                 "only this one and the floors; repeatable; all but language models if not given. "
-                "With both tiger and letter-tiger all four tokenizers are trained, to say what each "
+                "With both tiger and letter-tiger all four tokenizers are trained, to say what "
+                "each "
                 "regularizer does"
             ),
         ),
@@ -442,7 +445,8 @@ def grid(
     if failed:
         raise LetterError(
             f"{len(failed)} of {len(states)} runs failed; tracebacks are in "
-            f"{out_dir}/<key>.failures.jsonl; the same command tries them again: {', '.join(failed)}"
+            f"{out_dir}/<key>.failures.jsonl; the same command tries them again: "
+            f"{', '.join(failed)}"
         )
 
 

@@ -93,7 +93,8 @@ def _disk(cache_dir: Path) -> tuple[State, str]:
     if not there.is_dir():
         return (
             "FAIL",
-            f"{there} is no folder, and results are to be kept in {cache_dir}; name another with --cache-dir",
+            f"{there} is no folder, and results are to be kept in {cache_dir}; name another with "
+            "--cache-dir",
         )
     free = shutil.disk_usage(there).free / 2**30
     if free < 1:
@@ -141,6 +142,7 @@ def _released(data_dir: Path | None, cache_dir: Path) -> tuple[State, str]:
     if data_dir is None:
         return (
             "--",
-            "name a folder with --data-dir to check Beauty or Instruments; data/README.md says where they are",
+            "name a folder with --data-dir to check Beauty or Instruments; data/README.md says "
+            "where they are",
         )
     return _data(Path(os.path.abspath(data_dir)).name, data_dir, cache_dir)  # "." has no name

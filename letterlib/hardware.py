@@ -45,7 +45,8 @@ def enough_memory(what: str) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(words in reason for words in NO_MEMORY):
             raise
         raise LetterError(
-            f"{what}: there is not enough memory ({'. '.join(reason.split('. ')[:2]).rstrip('.')}); "
+            f"{what}: there is not enough memory "
+            f"({'. '.join(reason.split('. ')[:2]).rstrip('.')}); "
             "make its batches smaller (letterlib settings shows their size, --set "
             "tiger.batch_size=... changes TIGER's), close other programs, or choose another "
             "--device"

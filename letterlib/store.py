@@ -148,7 +148,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(text.decode("utf-8-sig"), object_pairs_hook=_no_repeats)
     except ValueError as error:
         raise LetterError(
-            f"{path}: not valid JSON ({error}); it may be truncated: get it again, or delete it and "
+            f"{path}: not valid JSON ({error}); it may be truncated: get it again, or delete it "
+            "and "
             "make it again"
         ) from error
 

@@ -212,7 +212,8 @@ def warnings_of(found: dict[str, Any], encoder: str) -> list[str]:
     n_texts, n_vectors = (found.get(f"different {what}") for what in ("texts", "vectors"))
     if n_texts is not None and n_vectors < TOLD_APART * n_texts:
         warnings.append(
-            f"semantic: {n_texts:,} different texts became {n_vectors:,} different vectors, so many "
+            f"semantic: {n_texts:,} different texts became {n_vectors:,} different vectors, so "
+            "many "
             f'items cannot be told apart. Perhaps "{encoder}" does not know their language; '
             "--encoder takes another model"
         )

@@ -1,4 +1,4 @@
-"""The one training loop: schedule, early stopping, checkpoints with exact resume, several processes.
+"""The one training loop: schedule, early stopping, checkpoints with exact resume, processes.
 
 Every trained model hands `train` a module, batches and a loss. Each epoch seeds all its randomness
 from (seed, epoch), so a run that is interrupted and resumed at an epoch boundary sees the same
@@ -56,7 +56,9 @@ WeightDecay = Annotated[
     float,
     Field(
         ge=0,
-        description="of AdamW: the share, times the rate, that a step takes off every trained weight",
+        description=(
+            "of AdamW: the share, times the rate, that a step takes off every trained weight"
+        ),
     ),
 ]
 Schedule = Literal["cosine", "constant"]
@@ -93,7 +95,8 @@ def resolve_device(device: str = "auto") -> torch.device:
         n, number = torch.cuda.device_count(), device.partition(":")[2]
         if number and n_processes() > 1:
             raise LetterError(
-                f'device "{device}": each of several processes takes its own GPU; choose cuda or auto'
+                f'device "{device}": each of several processes takes its own GPU; choose cuda or '
+                "auto"
             )
         if int(number or 0) >= n:
             raise LetterError(

@@ -164,7 +164,7 @@ class Trie:
         return self.token[level][nodes].long()
 
     def children(self, level: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """The range of each node's children: the first of them, and the one after the last; int64."""
+        """The range of each node's children: the first, and the one after the last; int64."""
         firsts = self.first_child[level]
         return firsts[nodes].long(), firsts[nodes + 1].long()
 

@@ -76,7 +76,8 @@ def _released(pipeline: Pipeline) -> Identifiers:
     files = sorted(folder.glob("*.index.json")) if folder else []
     if len(files) != 1:
         raise LetterError(
-            f"{folder}: one *.index.json is expected here, the released identifiers; found {len(files)}"
+            f"{folder}: one *.index.json is expected here, the released identifiers; found "
+            f"{len(files)}"
         )
     return Identifiers.load(files[0], pipeline.dataset.n_items)
 

@@ -117,7 +117,8 @@ def systems_section(pipeline: Pipeline, runs: Sequence[Run]) -> Section:
             ),
             picture(
                 plots.recall_by_popularity(metrics),
-                "R@10 by how popular the target was in training. Head, middle and tail have a third "
+                "R@10 by how popular the target was in training. Head, middle and tail have a "
+                "third "
                 "of the training interactions each.",
             ),
         ],
@@ -154,7 +155,10 @@ def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Sectio
         purity = {
             names[a]: genre_purity(analysis.codes[a], genres, seed=0) for a in ("plain", "letter")
         }
-        caption = "Do items that share their first codes share a genre? Grey: identifiers dealt out at random."
+        caption = (
+            "Do items that share their first codes share a genre? Grey: identifiers dealt "
+            "out at random."
+        )
         figures.append(picture(plots.genre_purity_by_prefix(purity), caption))
     bias = bias_frame(pipeline)
     bias_words = "; ".join(

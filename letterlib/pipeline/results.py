@@ -410,7 +410,7 @@ def provenance(runs: Iterable[Run]) -> list[str]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two settings on the cases and seeds that both have. difference: first minus second, paired."""
+    """Two settings on their common cases and seeds. difference: first minus second, paired."""
 
     metric: str
     history: str
@@ -433,7 +433,8 @@ class Comparison:
         return (
             f"{self.metric}, history {self.history}{targets}: "
             f"{self.first:.4f} against {self.second:.4f}, difference {self.difference:+.4f}, "
-            f"{len(self.seeds)} seed(s), {self.n_cases:,} cases of {self.n_users:,} users: {self.verdict}"
+            f"{len(self.seeds)} seed(s), {self.n_cases:,} cases of {self.n_users:,} users: "
+            f"{self.verdict}"
         )
 
 
@@ -497,7 +498,8 @@ def _by_seed(runs: Sequence[Run], side: str) -> dict[int, Run]:
     if len(settings := by_setting(runs)) != 1:
         found = ", ".join(f"{name} ({', '.join(v)})" for name, v in differing(runs).items())
         raise LetterError(
-            f"the {side} side has {len(settings)} settings, not one; choose with NAME=VALUE: {found}"
+            f"the {side} side has {len(settings)} settings, not one; choose with NAME=VALUE: "
+            f"{found}"
         )
     return {run.seed: run for run in runs}
 

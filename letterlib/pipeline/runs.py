@@ -109,7 +109,8 @@ class RunParameters:
         _one_of("tokenizer", tokenizer, possible, f" with generator={generator}")
         if isinstance(options, str) or not all(isinstance(one, str) for one in options):
             raise LetterError(
-                f"options={options!r}: write a list of texts (papermill: -y 'options: [tiger.epochs=3]')"
+                f"options={options!r}: write a list of texts (papermill: -y 'options: "
+                "[tiger.epochs=3]')"
             )
         names = [option.partition("=")[0] for option in options]
         for name in {*names}:

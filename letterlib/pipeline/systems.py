@@ -219,7 +219,8 @@ def find_system(name: str) -> System:
     others = [system_name(g, identifiers) for g in GENERATORS for identifiers in identifiers_for(g)]
     possible = dict.fromkeys([*SYSTEMS, *others])
     raise LetterError(
-        f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of {", ".join(possible)}'
+        f'unknown system "{name}"; {did_you_mean(name, possible)}choose one of '
+        f"{', '.join(possible)}"
     )
 
 

@@ -262,13 +262,17 @@ def describe_data(dataset: Dataset, split: Split) -> str:
     unseen = int((split.train_counts == 0).sum())
     lines = [
         f"{dataset.name}: {dataset.source}",
-        f"  {dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} interactions",
-        f"  items per user: mean {lengths.mean():.1f}, median {np.median(lengths):.0f}, longest {lengths.max():,}",
-        f"  last {split.held_out} item(s) test, {split.held_out} before them validation, the rest training",
+        f"  {dataset.n_users:,} users, {dataset.n_items:,} items, {dataset.n_interactions:,} "
+        "interactions",
+        f"  items per user: mean {lengths.mean():.1f}, median {np.median(lengths):.0f}, longest "
+        f"{lengths.max():,}",
+        f"  last {split.held_out} item(s) test, {split.held_out} before them validation, the rest "
+        "training",
     ]
     lines += [f"  {part}: {len(split.cases(part)):,} cases" for part in ("train", "valid", "test")]
     lines.append(
-        f"  items never seen in training: {unseen:,}; users without a case: {split.users_without_cases:,}"
+        f"  items never seen in training: {unseen:,}; users without a case: "
+        f"{split.users_without_cases:,}"
     )
     return "\n".join(lines)
 
@@ -280,7 +284,8 @@ def describe_tokenizer(tokenizer: LetterTokenizer) -> str:
     many = identifiers.n_items / 20
     note = " (many: lists order these by chance)" if repair.colliding_after > many else ""
     lines = [
-        f"{identifiers.n_items:,} items, {identifiers.n_levels} levels of {identifiers.level_sizes[0]} codes",
+        f"{identifiers.n_items:,} items, {identifiers.n_levels} levels of "
+        f"{identifiers.level_sizes[0]} codes",
         f"  items that share an identifier: {repair.colliding_before:,} before the repair, "
         f"{repair.colliding_after:,} after it{note}",
     ]

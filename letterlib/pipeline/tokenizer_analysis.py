@@ -95,7 +95,9 @@ def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
             "largest share": f"{first['max_share']:.1%}",
             "collaborative signal": f"{analysis.signal[arm].mean:.4f}",
             "R@10 in SASRec's place": f"{analysis.ranking[arm]:.4f}",
-            "sharing an identifier": f"{report.collisions.colliding_before} -> {report.collisions.colliding_after}",
+            "sharing an identifier": (
+                f"{report.collisions.colliding_before} -> {report.collisions.colliding_after}"
+            ),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("tokenizer")
 
@@ -123,14 +125,15 @@ def effects(analyses: list[TokenizerAnalysis]) -> list[str]:
         difference = interval(values, np.arange(values.shape[1]), RESAMPLING_SEED)
         said = verdict(difference, len(analyses))
         sentences.append(
-            f"{words} changes the share of codes that an item has in common with its collaborative neighbour by "
+            f"{words} changes the share of codes that an item has in common with its "
+            "collaborative neighbour by "
             f"{difference:+.4f}: {said}."
         )
     return sentences
 
 
 def bias_frame(pipeline: Pipeline) -> pd.DataFrame:
-    """Generation bias of each generative system: KL divergence of generated first codes, in nats."""
+    """Generation bias of each system: KL divergence of generated first codes, in nats."""
     rows = {}
     targets = pipeline.split.cases("test").targets
     for system in TIGERS:

@@ -57,7 +57,11 @@ def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
         "--cache-dir",
         str(tmp_path / "runs"),
     ]
-    code = f"import sys; from letterlib.cli import main; sys.argv = {['letterlib', *command]!r}; main()"
+    code = (
+        f"import sys; from letterlib.cli import main; sys.argv = {['letterlib', *command]!r}; "
+        ""
+        "main()"
+    )
     said = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
     )

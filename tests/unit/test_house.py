@@ -113,7 +113,8 @@ def test_tests_of_one_group_run_in_one_worker(tmp_path):
         "import os, pathlib, pytest\n"
         "@pytest.mark.xdist_group('one')\n"
         "@pytest.mark.parametrize('i', range(8))\n"
-        "def test_where(i): pathlib.Path(__file__).with_name(os.environ['PYTEST_XDIST_WORKER']).touch()\n"
+        "def test_where(i): "
+        "pathlib.Path(__file__).with_name(os.environ['PYTEST_XDIST_WORKER']).touch()\n"
     )
     command = [
         sys.executable,

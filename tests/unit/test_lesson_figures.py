@@ -406,7 +406,8 @@ def test_a_descent_ends_at_a_multiple_of_its_start():
     before = np.array([[1.0, 0], [0, 1], [1, 1]])
     axes = figures_04.descent(before, 2 * before, np.array([0, 1, 1]), history)
     assert title(axes[1]) == (
-        "At the end, as a multiple of the start: length 2.0, between groups 2.5, within a group 0.5, nearest code 1.0"
+        "At the end, as a multiple of the start: length 2.0, between groups 2.5, within a group "
+        "0.5, nearest code 1.0"
     )
     axes = figures_04.descent(before, before, np.array([0, 1, 1]), history[:1])
     assert title(axes[1]).endswith(
@@ -519,7 +520,8 @@ def title_of_a_trade_off(error, similarity, n_seeds=2):
 
 def test_one_setting_is_best_at_both_or_not():
     assert title_of_a_trade_off([0.1, 0.9], [0.1, 0.9]) == (
-        "The best for meaning is not the best for the audience (4 settings, 2 seeds each; correlation +1.00)"
+        "The best for meaning is not the best for the audience (4 settings, 2 seeds each; "
+        "correlation +1.00)"
     )
     assert title_of_a_trade_off([0.1, 0.9], [0.9, 0.1], n_seeds=3) == (
         "One setting is best at both (4 settings, 3 seeds each; correlation -1.00)"
@@ -780,7 +782,8 @@ def test_films_among_what_is_written_are_those_of_the_last_training():
         {"the 10 likeliest": [0.0, 1.0], "drawn at random": [0.9, 0.254]}, index=[2, 1600]
     )
     assert title(figures_08.validity(table)) == (
-        "Films among what the trained model writes freely: the 10 likeliest 100%, drawn at random 25%"
+        "Films among what the trained model writes freely: the 10 likeliest 100%, drawn at random "
+        "25%"
     )
     assert title(figures_08.validity(table[:1])).endswith(
         "the 10 likeliest 0%, drawn at random 90%"
@@ -888,11 +891,13 @@ def title_of_a_forest(**both):
 def test_a_forest_names_who_is_first_and_counts_who_clears_the_floor():
     markov = figures_09.MARKOV
     assert title_of_a_forest(markov=(0.06, 0.04), SASRec=(0.05, 0.07), HGN=(0.06, 0.06)) == (
-        f"First with the history in: {markov}; out: SASRec 0 (in) and 2 (out) of 2 trained rows have a higher mean "
+        f"First with the history in: {markov}; out: SASRec 0 (in) and 2 (out) of 2 trained rows "
+        "have a higher mean "
         "than the Markov floor"
     )
     assert title_of_a_forest(markov=(0.06, 0.04), SASRec=(0.07, 0.03), HGN=(0.08, 0.02)) == (
-        f"First with the history in: HGN; out: {markov} 2 (in) and 0 (out) of 2 trained rows have a higher mean than "
+        f"First with the history in: HGN; out: {markov} 2 (in) and 0 (out) of 2 trained rows have "
+        "a higher mean than "
         "the Markov floor"
     )
     assert (
@@ -988,7 +993,8 @@ def test_seeds_that_show_a_difference_are_counted():
     }
     mark = "the paper's gain on Beauty", 0.0062
     assert title(figures_10.smallest_seen_by_seeds(curves, [1, 3, 20], mark)) == (
-        "To show a difference of 0.0062 (the paper's gain on Beauty), 671 users need more than 20 seeds, "
+        "To show a difference of 0.0062 (the paper's gain on Beauty), 671 users need more than 20 "
+        "seeds, "
         "22,363 users need 1 seed"
     )
     assert title(figures_10.smallest_seen_by_seeds(curves, [1, 3, 20], ("a gain", 0.02))) == (
@@ -1126,7 +1132,8 @@ def test_gains_count_the_published_and_ours_apart():
         ("ours: unsure", UNSURE, 1),
     ]
     assert title(figures_11.gains([*published, *ours], "N@10")) == (
-        "Above 0: 1 of 2 published (diamonds); interval above 0: 2 of 3 of ours (circles), 1 of them with one seed"
+        "Above 0: 1 of 2 published (diamonds); interval above 0: 2 of 3 of ours (circles), 1 of "
+        "them with one seed"
     )
     assert title(figures_11.gains(published, "N@10")) == "Above 0: 1 of 2 published (diamonds)"
     assert title(figures_11.gains([ours[0], ("ours: worse", BELOW, 3)], "N@10")) == (
