@@ -7,8 +7,9 @@ PEERS := .venv-peers/.installed
 WORKFLOW := .venv-workflow/.installed
 SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
 BEAUTY ?= data/beauty
+PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help run test lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
+.PHONY: help run test test-slow lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
   workflow sweep-demo lint clean
 
 help:            ## list the targets
@@ -25,9 +26,11 @@ $(READY): pyproject.toml
 run: $(READY)    ## LETTER from titles to ranked lists on MovieLens; prints a table and the report's path
 	$(BIN)/letterlib run --dataset movielens --profile laptop
 
-test: $(MODELS)  ## the whole test suite; where Snakemake cannot be installed, without the tests of the workflow
-	@$(MAKE) -s $(WORKFLOW) || echo "Snakemake is not installed (see above): its tests are skipped"
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup tests
+test: $(MODELS)  ## the tests that take seconds, and every lesson once at profile smoke
+	$(PYTEST) tests
+
+test-slow: $(MODELS) $(WORKFLOW)  ## the tests that take minutes: grading, laptop goldens, killed runs, Snakemake
+	$(PYTEST) -m slow tests
 
 lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_recommendation_as_generation.ipynb $(LAB)
@@ -53,11 +56,10 @@ site: $(READY)          ## lessons and documents as web pages, in site/: to read
 	$(BIN)/python -m letterlib.course.site
 
 links: $(READY)         ## list every external address that lessons and documents point to
-	@$(BIN)/python -m letterlib.course.prose
+	@$(BIN)/python -m letterlib.course.links
 
 classroom-check: $(READY)  ## grade three submissions of every lesson with nbgrader, against exact points
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist load -m "" \
-	  -k three_submissions tests/lessons/test_chain.py
+	$(PYTEST) -m "" -k three_submissions tests/lessons/test_chain.py
 
 # What we measure ourselves against would change the course's packages, so it has an environment of its own.
 $(PEERS): pyproject.toml

@@ -24,13 +24,13 @@ from nbformat.reader import NotJSONError
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from letterlib.course.build import LESSON, REPOSITORY
-from letterlib.course.prose import documents, is_external, links_of, markdown_of, slug
+from letterlib.course.links import documents, is_external, links_of, markdown_of, slug
 from letterlib.errors import LetterError
 from letterlib.progress import progress
 from letterlib.store import atomic_write
 
 SITE = REPOSITORY / "site"
-_IMAGES = (".png", ".svg", ".gif", ".jpg")
+_COPIED = (".png", ".svg", ".gif", ".jpg", ".parquet", ".safetensors")
 _TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 _HEADING = re.compile(r'(?<= id=")[^"]+(?=">)|(?<=class="anchor-link" href="#)[^"]+')
 # Code, which is left alone; a formula in a paragraph of its own; one in a line, where a dollar may
@@ -68,7 +68,7 @@ body .jp-RenderedMarkdown pre code {background: none; padding: 0}
 
 def pages() -> list[Path]:
     """What becomes a page: lessons, projects, documents, and all they link to, folders as well;
-    images are copied.
+    images and tables are copied.
 
     Other notebooks that lie beside the lessons may be copies with answers, and are left out.
     """
@@ -94,7 +94,7 @@ def address(path: Path) -> Path:
     inside = path.relative_to(REPOSITORY)
     if path.is_dir() or path.name == "README.md":
         return (inside if path.is_dir() else inside.parent) / "index.html"
-    if path.suffix in _IMAGES:
+    if path.suffix in _COPIED:
         return inside
     return (
         inside.with_suffix(".html")
@@ -216,7 +216,7 @@ def build_site(folder: Path) -> int:
     with atomic_write(folder) as temporary:
         for path, place in progress(addresses.items(), what="pages"):
             (temporary / place).parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix in _IMAGES:
+            if path.suffix in _COPIED:
                 shutil.copyfile(path, temporary / place)
             else:
                 (temporary / place).write_text(html_of(path, addresses), encoding="utf-8")

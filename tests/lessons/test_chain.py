@@ -20,14 +20,6 @@ from letterlib.errors import LetterError
 
 LESSONS = build.lessons()
 ANSWERS = {source.stem: importlib.import_module(f"answers_{source.stem[:2]}") for source in LESSONS}
-GRADED = [
-    pytest.param(name, marks=[] if name.startswith("00") else pytest.mark.classroom)
-    for name in ANSWERS
-]
-"""One lesson is graded here in every run, lesson 02 in test_instructors.py; `make classroom-check`
-grades all.
-"""
-
 each_lesson = pytest.mark.parametrize(
     "source",
     [
@@ -150,8 +142,9 @@ def nbval(notebook: Path) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # nbgrader's own
-@pytest.mark.parametrize("lesson", GRADED)
+@pytest.mark.parametrize("lesson", ANSWERS)
 def test_three_submissions_get_the_points_they_should(workshop, lesson, tmp_path):
     """Full marks, half right (one wrong answer, one stub), untouched; with nbgrader's own release
     and grading.

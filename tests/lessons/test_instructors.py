@@ -27,6 +27,7 @@ NAMES = {"half": "van_half"}
 """A name with an underscore, as in the names of files."""
 
 
+@pytest.mark.slow
 def test_every_command_of_the_walk_works_and_gives_the_marks_it_should(tmp_path):
     text = (REPOSITORY / "docs" / "instructors.md").read_text(encoding="utf-8")
     commands = "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))

@@ -24,6 +24,7 @@ COURSE = ("letterlib", "papermill", "jupyter")
 SLURM = ("sbatch", "srun", "sacct", "squeue", "scancel", "sinfo", "scontrol")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not SNAKEMAKE.exists(), reason="Snakemake is not installed: make workflow"),
     pytest.mark.xdist_group("workflow"),
 ]

@@ -1,8 +1,6 @@
-"""The text of lessons and documents, for the checks that look at it: words, spelling, terms, links.
+"""The links of lessons and documents.
 
-    python -m letterlib.course.prose
-
-prints every external link once, for a job that tries them.
+python -m letterlib.course.links     prints every external link once
 """
 
 import re
@@ -32,12 +30,12 @@ def links_of(text: str) -> list[str]:
 
 
 def slug(heading: str) -> str:
-    """A heading as a link names it: in small letters, with hyphens for spaces, without punctuation."""
+    """A heading as a link names it: lower case, hyphens for spaces, no punctuation."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def documents() -> list[Path]:
-    """Everything that readers read."""
+    """All lessons and Markdown pages."""
     folders = ("", "benchmarks", "data", "docs", "experiments", "experiments/workflow")
     return [
         *lessons(),
@@ -53,6 +51,23 @@ def external_links(paths: Iterable[Path]) -> list[str]:
     return sorted(
         {link for path in paths for link in links_of(markdown_of(path)) if is_external(link)}
     )
+
+
+def broken_links(path: Path) -> list[str]:
+    """Links of a page whose file or heading does not exist in the repository."""
+    text, broken = markdown_of(path), []
+    for link in links_of(text):
+        if is_external(link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        if not target.exists():
+            broken.append(link)
+        elif anchor and target.is_file():
+            headings = re.findall(r"^#+ +(.+)$", markdown_of(target), flags=re.MULTILINE)
+            if anchor not in map(slug, headings):
+                broken.append(link)
+    return broken
 
 
 if __name__ == "__main__":
