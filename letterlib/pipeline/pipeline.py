@@ -189,7 +189,6 @@ class Pipeline:
 
     def _tokenizer(self, variant: str) -> Stage:
         config = variant_config(self.config.tokenizer, variant)
-        check_tokenizer(config, self.split.n_items)
         needs_cf = config.alpha > 0
         inputs = [self._semantic()] + ([self._sasrec_32()] if needs_cf else [])
 
@@ -203,7 +202,10 @@ class Pipeline:
             tokenizer.identifiers().save(out / f"{self.dataset.name}.index.json")
             return asdict(tokenizer.report)
 
-        return self._stage(f"tokenizer-{variant}", 3, config, inputs, work)
+        def check() -> None:
+            check_tokenizer(config, self.split.n_items)
+
+        return self._stage(f"tokenizer-{variant}", 3, config, inputs, work, check=check)
 
     def tokenizer(self, variant: str = "letter") -> LetterTokenizer:
         """A trained tokenizer: "letter", or with regularizers off ("cf", "div", "plain")."""
@@ -337,7 +339,7 @@ class Pipeline:
         return cases
 
     def _evaluated(self, name: str) -> Stage:
-        cases, model, system = self.test_cases(name), self._model(name), find_system(name)
+        model, system = self._model(name), find_system(name)
         inputs = [self._split_key] + ([model] if model else [])
         # A beam search returns as many items as it has beams.
         beam = getattr(getattr(self.config, system.config or "", None), "beam", RANKED)
@@ -346,7 +348,7 @@ class Pipeline:
             options["cases"] = self.config.language_model_cases
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            model, metrics = self.system(name), {}
+            cases, model, metrics = self.test_cases(name), self.system(name), {}
             identifiers = getattr(model, "identifiers", None)
             for history, exclude in (("in", False), ("out", True)):
                 ranking = model.recommend(
@@ -360,7 +362,15 @@ class Pipeline:
             return metrics
 
         seed = None if model else 0  # what only counts gives the same lists for all seeds
-        return self._stage(f"evaluation-{name}", 2, options, inputs, work, seed=seed)
+        return self._stage(
+            f"evaluation-{name}",
+            2,
+            options,
+            inputs,
+            work,
+            seed=seed,
+            check=lambda: self.test_cases(name),
+        )
 
     def evaluation(self, name: str, *, history: str = "in") -> Evaluation:
         """The test result, with the history left "in" (as in the paper) or filtered "out"."""
