@@ -14,7 +14,7 @@ from benchmarks.common import Row, Settings, alone, compare, named, timed
 from letterlib.data.dataset import NO_ITEM, Cases
 from letterlib.decoding.beam_search import expand_leaves
 from letterlib.decoding.trie import EOS, PAD, tokens_of
-from letterlib.generators.t5_weights import to_transformers
+from letterlib.generators.p5 import to_transformers
 from letterlib.generators.tiger import Tiger
 
 BEAM, K = 20, 10

@@ -8,7 +8,7 @@ import torch
 from benchmarks.beauty import Beauty, padded_batch, short_tiger
 from benchmarks.common import Row, Settings, alternate, named, timed
 from letterlib.data.dataset import Cases
-from letterlib.generators.t5_weights import to_transformers
+from letterlib.generators.p5 import to_transformers
 
 PAIRS = (1, 256)
 """(user, item) pairs in one forward pass of the peer: as the words say, and as one would rather do

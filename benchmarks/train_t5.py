@@ -10,9 +10,14 @@ from benchmarks.beauty import BATCH, LEVEL_SIZES, Beauty, padded_batch
 from benchmarks.common import Row, Settings, alone, compare, named, timed
 from letterlib.data.dataset import Cases
 from letterlib.decoding.trie import vocabulary_size
-from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from letterlib.generators.t5_weights import t5_config, to_transformers
-from letterlib.generators.tiger import Tiger, TigerConfig, next_identifiers_loss
+from letterlib.generators.p5 import t5_config, to_transformers
+from letterlib.generators.tiger import (
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    Tiger,
+    TigerConfig,
+    next_identifiers_loss,
+)
 from letterlib.train import autocast, train
 
 RATE, DECAY, CLIP = 5e-4, 0.01, 1.0

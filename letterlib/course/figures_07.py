@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from letterlib.generators.alignment import TASKS, Example
 from letterlib.generators.language_model import Vocabulary
+from letterlib.generators.prompts import TASKS, Example
 from letterlib.plots import GREY, MARKERS, PALETTE, spanned
 
 _RESPONSE = "background:#0072B2;color:white;border-radius:3px;padding:1px 3px 3px"

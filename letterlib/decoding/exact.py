@@ -26,7 +26,7 @@ RUNS = 4
 
 
 class TreeDecoder(Protocol):
-    """What exact scoring asks of a model; `letterlib.generators.encoder_decoder.EncoderDecoder` has
+    """What exact scoring asks of a model; `letterlib.generators.tiger.EncoderDecoder` has
     it.
     """
 

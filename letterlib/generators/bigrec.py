@@ -1,25 +1,24 @@
-"""BIGRec: a language model writes the title that comes next, and the nearest real titles are
-recommended.
+"""BIGRec: a language model writes the next title, and the nearest real titles are recommended.
 
 Bao et al., "A Bi-Step Grounding Paradigm for Large Language Models in Recommendation Systems", TORS
-2025. The first step teaches the model, through LoRA, to write titles; what it writes may be no
-item's. The second step grounds it: the catalogue is ranked by the L2 distance between the embedding
-of what was written and that of every item's title, both from the language model without LoRA. There
-are no new tokens: all that it knows of an item is its title. So grounding cannot tell popular items
-from others, for which the paper divides distances by (1 + popularity)^gamma; and of what is chosen
-often, or together, it knows what the adapters hold.
+2025. First the model learns, through LoRA, to write titles; what it writes may be no item's. Then
+the catalogue is ranked by the L2 distance between the embedding of what was written and that of
+every item's title, both from the language model without LoRA. There are no new tokens: all that it
+knows of an item is its title. Grounding cannot tell popular items from others, so distances may be
+divided by (1 + popularity)^gamma.
 
-Where ours differs. Lists are drawn anew every epoch, and the last weights are kept; the authors
-draw 1,024 prompts once and stop by validation loss. Their released command also learns the prompt,
-and adapts the q and v projections alone; here it is the response, and all of a block's matrices.
-Distances are not weighted by a collaborative model, only by popularity. And a list can teach
-several titles (`targets`), as in LC-Rec; they have one.
+Differences from the authors' code: lists are drawn again every epoch and the last weights are kept
+(they draw 1,024 prompts once and stop by validation loss); the response is learnt and all matrices
+of a block are adapted (their released command also learns the prompt, and adapts q and v alone);
+distances are weighted by popularity only, not by a collaborative model; a list can teach several
+titles (`targets`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from operator import index
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -33,11 +32,18 @@ from letterlib.distributed import broadcast, share, weighed
 from letterlib.errors import Learned, LetterError
 from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.evaluation.ranking import Ranking, check_histories, rank_by_score
-from letterlib.generators.alignment import Example
-from letterlib.generators.causal import adapters_of, load_to_adapt, put_adapters, with_adapters
-from letterlib.generators.language_model import check_titles
-from letterlib.generators.response_groups import response_groups
-from letterlib.generators.title_network import Title, TitleNetwork
+from letterlib.generators.language_model import (
+    AdaptedModel,
+    adapters_of,
+    begin_of,
+    check_titles,
+    load_to_adapt,
+    put_adapters,
+    with_adapters,
+)
+from letterlib.generators.prompts import Example, response_groups
+from letterlib.generators.recommender import train_generator
+from letterlib.progress import progress
 from letterlib.train import (
     Dtype,
     Epochs,
@@ -45,19 +51,29 @@ from letterlib.train import (
     Settings,
     TrainingLog,
     WeightDecay,
+    autocast,
     load_model,
     resolve_device,
     resolve_dtype,
     save_model,
     seeded,
-    train,
 )
+
+if TYPE_CHECKING:  # importing it takes seconds
+    from peft import PeftModel
+
+PROMPT = "Titles that one person chose, one after another:\n"
+Title = tuple[int, ...]
+"""A title as the language model's tokens, without the end token that follows it in a list."""
+
+WRITING_BUDGET = 2**16
+"""Tokens read and written together on a GPU, all beams counted: each keeps its keys and values,
+half a megabyte in a model of seven billion weights.
+"""
 
 
 class BIGRecConfig(Settings):
-    """Model and training of one BIGRec; the defaults are the authors', except for the language
-    model.
-    """
+    """Model and training of one BIGRec; the authors' defaults but for the language model."""
 
     language_model: str = Field(
         "smollm2", description="smollm2, tiny, or a Hugging Face causal model id or folder"
@@ -99,34 +115,140 @@ class BIGRecConfig(Settings):
     dtype: Dtype = "auto"
 
 
-class BIGRec:
-    """The recommender: `fit` on the training part, `recommend` from a case's history alone.
+class TitleNetwork(AdaptedModel):
+    """An adapted language model that writes titles, and without LoRA embeds them.
 
-    With an empty history nothing can be written, and items are ranked by popularity in training.
-    Items with equal titles are at equal distances; without gamma the lower id stands first.
-    checkpoint: a file to resume an interrupted `fit` from.
+    title_tokens: the rest of a longer title is never seen.
     """
 
+    def __init__(self, tokenizer: Any, model: "PeftModel", dtype: torch.dtype, title_tokens: int):
+        super().__init__(model, dtype)
+        self.tokenizer, self.title_tokens = tokenizer, title_tokens
+        self.begin, self.end = begin_of(tokenizer), tokenizer.eos_token_id
+        self.opening = [*self.begin, *tokenizer(PROMPT, add_special_tokens=False)["input_ids"]]
+        self._written: dict[tuple[Title, int], Title] = {}
+        self._embedded: dict[Title, Tensor] = {}
+
+    def train(self, mode: bool = True) -> Self:
+        """Forget what was written; embeddings stay, as the weights behind them never change."""
+        if mode:
+            self._written.clear()
+        return super().train(mode)
+
+    def tokens(self, title: str) -> Title:
+        """A title as it is read, written and compared; the end token if it has no words."""
+        words = self.tokenizer(title.strip(), add_special_tokens=False)["input_ids"]
+        return tuple(words[: self.title_tokens]) or (self.end,)
+
+    def prompt(self, history: Iterable[Title]) -> Title:
+        """`PROMPT`, and the titles of a history, each with its end token."""
+        return (*self.opening, *(token for title in history for token in (*title, self.end)))
+
+    @torch.no_grad()
+    def write(self, prompts: Sequence[Title], beam: int) -> list[Title]:
+        """The title that follows each prompt; remembered until the next training.
+
+        Prompts of one length are read together, so nothing is padded and in float32 a title does
+        not depend on the other prompts.
+
+        beam: titles kept while one is written; 1 is greedy.
+        """
+        self.eval()
+        new = {prompt for prompt in prompts if (prompt, beam) not in self._written}
+        with progress(what="titles", total=len(new), delay=2) as bar:
+            for part in _of_equal_length(new, lambda length: self._at_once(beam, length)):
+                tokens = torch.tensor(part, device=self.model.device)
+                with autocast(self.dtype, tokens.device):
+                    found = self.model.generate(
+                        input_ids=tokens,
+                        attention_mask=torch.ones_like(tokens),
+                        num_beams=beam,
+                        do_sample=False,
+                        min_new_tokens=1,
+                        max_new_tokens=self.title_tokens,
+                        eos_token_id=self.end,
+                        pad_token_id=self.end,
+                    )
+                for prompt, row in zip(part, found[:, tokens.shape[1] :].tolist(), strict=True):
+                    title = row[: row.index(self.end)] if self.end in row else row
+                    self._written[prompt, beam] = tuple(title)
+                bar.update(len(part))
+        return [self._written[prompt, beam] for prompt in prompts]
+
+    def _at_once(self, beam: int, length: int) -> int:
+        """How many prompts of so many tokens are answered together."""
+        if self.model.device.type == "cpu":
+            return 16
+        return min(64, max(1, WRITING_BUDGET // (beam * (length + self.title_tokens))))
+
+    @torch.no_grad()
+    def embed(self, titles: Sequence[Title]) -> Tensor:
+        """The last state of each title's last token in the model without LoRA: float32 [n, d].
+
+        A title is computed once, so equal ones have equal embeddings.
+        """
+        self.eval()
+        with self.model.disable_adapter(), autocast(self.dtype, self.model.device):
+            for part in _of_equal_length({*titles} - self._embedded.keys(), lambda length: 256):
+                rows = [[*self.begin, *title] for title in part]
+                states = self.hidden(torch.tensor(rows, device=self.model.device))
+                self.remember(part, states[:, -1].to(torch.float32, copy=True))
+        return torch.stack([self._embedded[title] for title in titles])
+
+    def remember(self, titles: Sequence[Title], embeddings: Tensor) -> None:
+        """Take the embeddings [n, d] of some titles as computed."""
+        self._embedded.update(zip(titles, embeddings, strict=True))
+
+
+def _of_equal_length(rows: Iterable[Title], at_most: Callable[[int], int]) -> Iterator[list[Title]]:
+    """Batches of rows of one length, `at_most(length)` in each; the order of `rows` is ignored."""
+    for length, group in groupby(sorted(rows, key=lambda row: (len(row), row)), key=len):
+        equal, size = list(group), at_most(length)
+        yield from (equal[start : start + size] for start in range(0, len(equal), size))
+
+
+def title_loss(network: nn.Module, batch: tuple[list, Tensor]) -> dict[str, Tensor]:
+    """Mean cross-entropy of the response tokens, over all words. A batch: see `BIGRec.batch`."""
+    groups, targets = batch
+    return weighed({"loss": F.cross_entropy(network(groups).float(), targets)}, len(targets))
+
+
+class BIGRec:
+    """BIGRec as a recommender: `fit` on the training part, then `recommend` for histories.
+
+    After an empty history nothing is written, and items are ranked by popularity in training. Items
+    with equal titles are at equal distances; without gamma the lower id stands first.
+
+    config: its settings; or give them as keywords, `BIGRec(epochs=3)`.
+    seed: of adapters, lists and dropout.
+    device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+    checkpoint: a file from which an interrupted `fit` resumes.
+    """
+
+    name = "BIGRec"
     network: TitleNetwork = Learned()
     titles: list[Title] = Learned()
     popularity: Tensor = Learned()
 
     def __init__(
         self,
-        config: BIGRecConfig,
+        config: BIGRecConfig | None = None,
         seed: int = 0,
         device: str = "auto",
         checkpoint: Path | None = None,
+        **settings: Any,
     ):
-        self.config, self.seed, self.checkpoint = config, index(seed), checkpoint
+        self.config = BIGRecConfig.resolve(config, settings)
+        self.seed, self.checkpoint = index(seed), checkpoint
         self.device = resolve_device(device)
         self.log = TrainingLog()
-        self.gamma = config.gammas[0]
+        self.gamma = self.config.gammas[0]
 
     def _prepare(self, titles: Sequence[str], popularity: Tensor) -> None:
-        """Load the language model and put untrained adapters beside it.
+        """Load the language model and add untrained adapters.
 
-        titles: one per item. popularity: how often each is in training, int64 [n_items].
+        titles: one per item.
+        popularity: int64 [n_items], how often each item is in training.
         """
         config, dtype = self.config, resolve_dtype(self.config.dtype, self.device)
         tokenizer, model = load_to_adapt(
@@ -134,10 +256,9 @@ class BIGRec:
         )
         with seeded(self.seed):
             adapted = with_adapters(model, [], config.rank, config.lora_alpha, config.dropout)
-        self.network = (
-            TitleNetwork(tokenizer, adapted, dtype, config.title_tokens).to(self.device).eval()
-        )
-        self.names, self.titles = list(titles), [self.network.tokens(title) for title in titles]
+        network = TitleNetwork(tokenizer, adapted, dtype, config.title_tokens)
+        self.network = network.to(self.device).eval()
+        self.names, self.titles = list(titles), [network.tokens(title) for title in titles]
         self.popularity = popularity.to(self.device)
 
     def prompt(self, items: Sequence[int]) -> Title:
@@ -145,16 +266,14 @@ class BIGRec:
         return self.network.prompt(self.titles[item] for item in items)
 
     def example(self, items: Sequence[int], targets: int) -> Example:
-        """A list of which the last titles are responses, as many as `targets` says."""
+        """A list whose last `targets` titles are responses."""
         tokens, read = np.array(self.prompt(items)), len(self.prompt(items[: len(items) - targets]))
         return Example(tokens, np.arange(len(tokens)) >= read)
 
     def fit(self, split: Split) -> Self:
-        config, values, targets = (
-            self.config,
-            split.train.values,
-            min(self.config.targets, self.config.history),
-        )
+        """Train on lists of the training part, then choose gamma on validation."""
+        config, values = self.config, split.train.values
+        targets = min(config.targets, config.history)
         all_lists = int((-(-np.maximum(split.train.lengths - 1, 0) // targets)).sum())
         if not all_lists:
             raise LetterError(f"{split.dataset.name}: no user has two items to learn from")
@@ -170,46 +289,31 @@ class BIGRec:
             for first in range(0, n_lists, config.batch_size):
                 rows = share(chosen[first : first + config.batch_size])
                 lists = [(values[begins[i] : ends[i] + 1], int(ends[i] - starts[i])) for i in rows]
-                yield self.batch([self.example(*one) for one in lists])
+                yield self.batch([self.example(*items) for items in lists])
 
         try:
-            self.log = train(
-                self.network,
+            self.log = train_generator(
+                self,
                 batches,
                 title_loss,
-                epochs=config.epochs,
-                steps_per_epoch=-(-n_lists // config.batch_size),
-                learning_rate=config.learning_rate,
-                weight_decay=config.weight_decay,
-                warmup=config.warmup,
-                schedule="cosine",
-                clip_norm=1.0,
-                seed=self.seed,
-                what="BIGRec",
-                config=config,
+                n_lists,
                 data=split.fingerprint,
                 dtype=self.network.dtype,
-                checkpoint=self.checkpoint,
             )
             self.gamma = broadcast(lambda: self.best_gamma(split))
-        except BaseException:  # half trained is not learnt, even for whoever pressed Ctrl-C
-            del self.network
+        except BaseException:
+            del self.network  # an interrupted `fit` leaves nothing half trained
             raise
         return self
 
     def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, ...]], Tensor]:
-        """Examples as `AdaptedModel.forward` takes them, and the response tokens [n]; see
-        `response_groups`.
-        """
+        """Examples as `AdaptedModel.forward` takes them, and the response tokens [n]."""
         groups, targets, _ = response_groups(examples, self.network.end)
-        return [tuple(part.to(self.device) for part in group) for group in groups], targets.to(
-            self.device
-        )
+        on_device = [tuple(part.to(self.device) for part in group) for group in groups]
+        return on_device, targets.to(self.device)
 
     def best_gamma(self, split: Split) -> float:
-        """The one of config.gammas with the best NDCG@10 on validation cases; the first among
-        equals.
-        """
+        """The config.gammas with the best NDCG@10 on validation; the first among equals."""
         cases = split.cases("valid").sample(self.config.validation_cases, seed=0)
         if len(self.config.gammas) == 1 or not len(cases):
             return self.config.gammas[0]
@@ -222,27 +326,23 @@ class BIGRec:
         """The title written after every history; () after an empty one."""
         check_histories(cases, len(self.titles))
         histories = [cases.history(i)[-self.config.history :] for i in range(len(cases))]
-        written = iter(
-            self.network.write(
-                [self.prompt(one) for one in histories if len(one)], self.config.beam
-            )
-        )
-        return [next(written) if len(one) else () for one in histories]
+        prompts = [self.prompt(items) for items in histories if len(items)]
+        written = iter(self.network.write(prompts, self.config.beam))
+        return [next(written) if len(items) else () for items in histories]
 
     def distances(self, cases: Cases) -> Tensor:
-        """L2 distances from what was written to every item's title: float32 [n_cases, n_items]; 0
-        without history.
+        """L2 distances from what was written to every title: float32 [n_cases, n_items].
+
+        0 after an empty history.
         """
         written = self.write(cases)
         some = [row for row, title in enumerate(written) if title]
         result = torch.zeros(len(cases), len(self.titles), device=self.device)
         if some:
-            # Through a matrix product it would be faster, but equal embeddings would not be at
-            # distance 0.
+            # A matrix product would be faster, but equal embeddings would not be at distance 0.
             exact = "donot_use_mm_for_euclid_dist"
-            catalogue = self.network.embed(
-                self.titles
-            )  # first: so a batch of other titles is as in a loaded model
+            # The catalogue first: so other titles are batched as in a loaded model.
+            catalogue = self.network.embed(self.titles)
             titles = self.network.embed([written[row] for row in some])
             result[some] = torch.cdist(titles, catalogue, compute_mode=exact)
         return result
@@ -253,8 +353,9 @@ class BIGRec:
         """The best k items of the whole catalogue for every case.
 
         A score is -(1 + popularity)^-gamma x distance, both brought to [0, 1] between the
-        catalogue's least and greatest. The item nearest to what was written has distance 0, and
-        stays first with any gamma up to 100.
+        catalogue's least and greatest. The nearest item has distance 0 and stays first.
+
+        exclude_history: leave out the items that a case has in its history.
         gamma: default what validation chose; 0 ranks by distance alone.
         """
         gamma = self.gamma if gamma is None else gamma
@@ -262,13 +363,10 @@ class BIGRec:
 
         def scores(part: Cases) -> Tensor:
             empty = torch.from_numpy(part.lengths == 0)[:, None].to(self.device)
-            return torch.where(
-                empty, self.popularity.float(), -weight * _to_unit(self.distances(part))
-            )
+            by_distance = -weight * _to_unit(self.distances(part))
+            return torch.where(empty, self.popularity.float(), by_distance)
 
-        self.write(
-            cases
-        )  # and remember it: of all cases more prompts have one length, and are read together
+        self.write(cases)  # all at once: more prompts have one length, and are read together
         return rank_by_score(scores, cases, k, exclude_history)
 
     @property
@@ -276,9 +374,7 @@ class BIGRec:
         return sum(p.numel() for p in self.network.parameters())
 
     def save(self, path: str | Path) -> None:
-        """One small safetensors file that `load` reads: adapters, configuration, and the titles
-        with their embeddings, which take minutes to compute.
-        """
+        """Write one small safetensors file: adapters, settings, titles and their embeddings."""
         tensors = adapters_of(self.network.model, torch.float32) | {"popularity": self.popularity}
         tensors["embeddings"] = self.network.embed(self.titles)
         report = {"titles": self.names, "gamma": self.gamma}
@@ -286,9 +382,7 @@ class BIGRec:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        """Read what `save` wrote; the language model itself is loaded as config.language_model
-        says.
-        """
+        """Read what `save` wrote; the language model is loaded as config.language_model says."""
         saved = load_model(path, "BIGRec", BIGRecConfig)
         model = cls(saved.config, saved.seed, device)
         model._prepare(saved.report["titles"], saved.tensors["popularity"])
@@ -298,13 +392,7 @@ class BIGRec:
         return model
 
 
-def title_loss(network: nn.Module, batch: tuple[list, Tensor]) -> dict[str, Tensor]:
-    """Mean cross-entropy of the response tokens, over all words. A batch: see `BIGRec.batch`."""
-    groups, targets = batch
-    return weighed({"loss": F.cross_entropy(network(groups).float(), targets)}, len(targets))
-
-
 def _to_unit(x: Tensor) -> Tensor:
-    """Every row to [0, 1], from its least to its greatest; zeros where these are one."""
+    """Every row to [0, 1], from its least to its greatest; zeros if these are equal."""
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
     return (x - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)

@@ -1,19 +1,63 @@
-"""The three pieces that training spends its time in, each with its gradient written by hand.
+"""The blocks of `tiger`'s network with gradients written by hand, half again as fast in training.
 
-Autograd would give the same gradients (tests/unit/test_fused.py compares them in float64) and takes
-one and a half
-times as long: it copies queries, keys and values apart one by one, masks gradients twice, and keeps
-what is not needed. Gradients of gradients are not to be had: torch says so where they are asked
-for. Matrix products run in the dtype of their input, which `RMSNorm` sets; sums that must not lose
-digits (norms, softmax) in float32 or better.
+Autograd gives the same gradients (tests/unit/test_fused.py compares them in float64); but it copies
+queries, keys and values apart one by one, masks gradients twice, and keeps what is not needed.
+Gradients of gradients are not available; torch says so if they are asked for.
+
+Matrix products run in the dtype that `rms_norm` gives its output; sums that must not lose digits
+(norms, softmax) in float32 or better.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+
+from letterlib.train import compute_dtype
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """weight * x / sqrt(mean(x^2) + eps), in bfloat16 inside `autocast`; x [..., d], weight [d]."""
+    return RMSNorm.apply(x, weight, eps, compute_dtype(x))
+
+
+def feed_forward(x: Tensor, wi: Tensor, wo: Tensor, kept: Tensor | None, p: float) -> Tensor:
+    """wo(dropout(relu(wi(x)))): x [..., length, d], wi [d_ff, d], wo [d, d_ff].
+
+    kept: bool [..., 1, d_ff], False at what dropout takes; None where nothing is dropped.
+    p: of dropout; what is kept is divided by 1 - p.
+    """
+    keep, scale = _as_factors(kept, p, x)
+    return FeedForward.apply(x, wi.to(x.dtype), wo.to(x.dtype), keep, scale)
+
+
+def attention(
+    x: Tensor,
+    memory: Tensor,
+    wq: Tensor,
+    wkv: Tensor,
+    wo: Tensor,
+    bias: Tensor | None,
+    kept: Tensor | None,
+    p: float,
+    n_heads: int,
+) -> Tensor:
+    """Attention of x over memory with its projections, as `tiger.Attention` has it.
+
+    x: [B, Q, d]. memory: [B, K, d]; x itself in self-attention.
+    wq: [H * D, d]. wkv: [2 * H * D, d]. wo: [d, H * D].
+    bias: broadcasts to [B, H, Q, K].
+    kept: bool [B, H, 1, K], and p, as in `feed_forward`; of the attention weights.
+    """
+    keep, scale = _as_factors(kept, p, x)
+    weights = (weight.to(x.dtype) for weight in (wq, wkv, wo))
+    return Attention.apply(x, memory.to(x.dtype), *weights, bias, keep, scale, n_heads)
+
+
+def _as_factors(kept: Tensor | None, p: float, like: Tensor) -> tuple[Tensor | None, float]:
+    """Dropout's mask as integers 0 and 1 as wide as a float of `like`, and 1 / (1 - p)."""
+    return (None, 1.0) if kept is None else (kept.to(_INTEGER[like.dtype]), 1 / (1 - p))
+
 
 _INTEGER = {
     torch.bfloat16: torch.int16,
@@ -24,43 +68,24 @@ _INTEGER = {
 """The integers that are as wide as a float."""
 
 
-def keep_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-    """Dropout's mask for sequences [..., length, features]: 0 or 1, integer, in the shape [..., 1,
-    features].
-
-    One mask per sequence, shared by its positions, as T5's own code has it (Mesh TensorFlow, T5X).
-    A mask per position would take longer to draw than the matrix products take. What is kept is to
-    be divided by 1 - p.
-    """
-    drawn = torch.rand(*shape[:-2], 1, shape[-1], device=like.device)
-    return (drawn >= p).to(_INTEGER[like.dtype])
-
-
 def as_integers(x: Tensor) -> Tensor:
     """The bits of x as integers of the same width, in the same memory.
 
     A negative float is a negative integer, too, and zero is zero. So ReLU is clamp(min=0), and
     dropout a product with 0 or 1; on bfloat16, which a CPU has to widen before it can compute, that
-    is three to six times faster. A NaN with its sign bit set becomes 0 so; weights that are not
-    finite are caught elsewhere (`Run.end_epoch`).
+    is three to six times as fast. A NaN with its sign bit set becomes 0 so; `train` looks for
+    weights that are not finite.
     """
     return x.view(_INTEGER[x.dtype])
 
 
 class RMSNorm(Function):
-    """weight * x / sqrt(mean(x^2) + eps), in x's dtype, returned in `dtype`. x [..., d], weight
-    [d].
-    """
+    """See `rms_norm`; computed in x's dtype, returned in `dtype`."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-        scale = (
-            torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-            .square_()
-            .div_(x.shape[-1])
-            .add_(eps)
-            .rsqrt_()
-        )
+        squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        scale = squares.div_(x.shape[-1]).add_(eps).rsqrt_()
         normed = x * scale
         ctx.save_for_backward(normed, scale, weight)
         return (normed * weight).to(dtype)
@@ -77,10 +102,7 @@ class RMSNorm(Function):
 
 
 class FeedForward(Function):
-    """wo(keep * relu(wi(x))) * scale. x [..., length, d], wi [d_ff, d], wo [d, d_ff].
-
-    keep [..., 1, d_ff], a `keep_mask`, and scale = 1 / (1 - p); None and 1 without dropout.
-    """
+    """See `feed_forward`; with weights in x's dtype, and dropout as `_as_factors` gives it."""
 
     @staticmethod
     def forward(
@@ -108,9 +130,7 @@ class FeedForward(Function):
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last dimension. Rows shorter than a vector register take torch's own ten
-    times as long.
-    """
+    """Softmax over the last dimension. On short rows torch's own takes ten times as long."""
     if scores.shape[-1] >= 16:
         return scores.softmax(-1)
     powers = (scores - scores.amax(-1, keepdim=True)).exp_()
@@ -118,9 +138,7 @@ def softmax(scores: Tensor) -> Tensor:
 
 
 def softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
-    """The gradient of the scores, from that of the weights = softmax(scores); in the weights'
-    dtype.
-    """
+    """The gradient of the scores from that of weights = softmax(scores), in the weights' dtype."""
     if weights.shape[-1] >= 16:
         return torch._softmax_backward_data(grad, weights, -1, weights.dtype)
     through = grad * weights
@@ -128,13 +146,7 @@ def softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
 
 
 class Attention(Function):
-    """Attention of x over memory, projections included; see `generation.attention.Attention` for
-    the plain form.
-
-    x [B, Q, d], memory [B, K, d] (x itself: self-attention), wq [H * D, d], wkv [2 * H * D, d], wo
-    [d, H * D], bias broadcasts to [B, H, Q, K], or None. keep [B, H, 1, K], a `keep_mask`, and
-    scale = 1 / (1 - p); None and 1 without dropout.
-    """
+    """See `attention`; with weights in x's dtype, and dropout as `_as_factors` gives it."""
 
     @staticmethod
     def forward(ctx, x, memory, wq, wkv, wo, bias, keep, scale: float, n_heads: int) -> Tensor:
@@ -149,11 +161,8 @@ class Attention(Function):
             as_integers(kept).mul_(keep.flatten(0, 1))
         joined = _together((kept @ v).unsqueeze(0), n_heads)
         ctx.save_for_backward(x, memory, wq, wkv, wo, keep, q, k, v, weights, kept, joined)
-        ctx.scale, ctx.n_heads, ctx.bias_shape = (
-            scale,
-            n_heads,
-            None if bias is None else bias.shape,
-        )
+        ctx.scale, ctx.n_heads = scale, n_heads
+        ctx.bias_shape = None if bias is None else bias.shape
         return (joined @ wo.T).mul_(scale)
 
     @staticmethod
@@ -171,9 +180,8 @@ class Attention(Function):
         d_scores = softmax_backward(d_weights.to(weights.dtype), weights)
         d_bias = None
         if ctx.needs_input_grad[5]:
-            d_bias = d_scores.view(len(x), ctx.n_heads, *d_scores.shape[1:]).sum_to_size(
-                ctx.bias_shape
-            )
+            by_head = d_scores.view(len(x), ctx.n_heads, *d_scores.shape[1:])
+            d_bias = by_head.sum_to_size(ctx.bias_shape)
         d_scores = d_scores.to(q.dtype)
         torch.bmm(d_scores.mT, q, out=d_kv[0])
         d_q = _together((d_scores @ k).unsqueeze(0), ctx.n_heads)
@@ -186,9 +194,8 @@ class Attention(Function):
 def _apart(x: Tensor, parts: int, n_heads: int) -> Tensor:
     """[B, length, parts * H * D] -> [parts, B * H, length, D], in one copy."""
     batch, length, _ = x.shape
-    return (
-        x.view(batch, length, parts, n_heads, -1).permute(2, 0, 3, 1, 4).contiguous().flatten(1, 2)
-    )
+    x = x.view(batch, length, parts, n_heads, -1).permute(2, 0, 3, 1, 4)
+    return x.contiguous().flatten(1, 2)
 
 
 def _together(x: Tensor, n_heads: int) -> Tensor:

@@ -1,12 +1,14 @@
 """LC-Rec: a language model that learns identifiers as new words, and then generates them.
 
 Zheng et al., ICDE 2024. With LETTER's identifiers and the ranking-guided loss it is LETTER-LC-Rec.
+What it learns is in `prompts`, the language model in `language_model`.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -17,19 +19,32 @@ from torch import Tensor, nn
 from letterlib.data.dataset import Cases, Split
 from letterlib.distributed import share, weighed
 from letterlib.errors import LetterError
-from letterlib.generators.alignment import TASKS, AlignmentTasks, Example, prompt_of
-from letterlib.generators.causal import (
-    CausalNetwork,
+from letterlib.generators.language_model import (
+    AdaptedModel,
+    Vocabulary,
     adapters_of,
+    check_titles,
+    initialise_new_tokens,
     load_to_adapt,
     put_adapters,
     with_adapters,
 )
-from letterlib.generators.intentions import Intentions
-from letterlib.generators.language_model import Vocabulary, check_titles, initialise_new_tokens
+from letterlib.generators.prompts import (
+    TASKS,
+    AlignmentTasks,
+    Example,
+    Intentions,
+    prompt_of,
+    response_groups,
+)
 from letterlib.generators.ranking_loss import ranking_guided_loss
-from letterlib.generators.recommender import IdentifierRecommender
-from letterlib.generators.response_groups import response_groups
+from letterlib.generators.recommender import (
+    IdentifierRecommender,
+    identifiers_in,
+    tensors_of,
+    train_generator,
+)
+from letterlib.generators.tiger import forbid
 from letterlib.store import digest
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.train import (
@@ -37,20 +52,23 @@ from letterlib.train import (
     Epochs,
     LearningRate,
     Settings,
-    TrainingLog,
     WeightDecay,
+    autocast,
     load_model,
-    resolve_device,
     resolve_dtype,
     save_model,
     seeded,
-    train,
 )
+
+if TYPE_CHECKING:  # importing them takes seconds
+    from peft import PeftModel
+    from transformers import DynamicCache
 
 
 class LCRecConfig(Settings):
-    """Model and training of one LC-Rec; the paper's, but for the language model, `words_first` and
-    `alignment`.
+    """Model and training of one LC-Rec.
+
+    The defaults are the paper's, except language_model, words_first and alignment.
     """
 
     language_model: str = Field(
@@ -72,7 +90,7 @@ class LCRecConfig(Settings):
         TASKS, min_length=1, description="alignment tasks; seqrec is the recommender's own"
     )
     alignment: float = Field(
-        0.15, ge=0, description="examples of each other task, if any, per list of seqrec"
+        0.15, ge=0, description="examples of each other task per list of seqrec"
     )
     intentions: Path | None = Field(
         None, description="<Name>.user.json with what people say; templates without it"
@@ -100,20 +118,118 @@ class LCRecConfig(Settings):
 
 
 def check_tasks(tasks: Sequence[str]) -> None:
-    """LetterError for a task that is none, or is named twice."""
+    """LetterError for an unknown task, or one named twice."""
     unknown = [task for task in tasks if task not in TASKS]
     if unknown:
         raise LetterError(f'LC-Rec: no task "{unknown[0]}"; the tasks are {", ".join(TASKS)}')
     if len(set(tasks)) < len(tasks):
-        raise LetterError(f"LC-Rec: tasks = {', '.join(tasks)} names one twice; say each once")
+        raise LetterError(f"LC-Rec: tasks = {', '.join(tasks)} names one twice")
+
+
+def response_loss(
+    tau: float,
+) -> Callable[[nn.Module, tuple[list, Tensor, Tensor]], dict[str, Tensor]]:
+    """The loss to minimise: the ranking-guided loss of the response tokens. A batch: `LCRec.batch`.
+
+    For the log it also gives the sum of every task's plain losses, and the number of its tokens.
+    """
+
+    def loss(network: nn.Module, batch: tuple[list, Tensor, Tensor]) -> dict[str, Tensor]:
+        groups, targets, tasks = batch
+        logits = network(groups)
+        parts = weighed({"loss": ranking_guided_loss(logits, targets, tau)}, len(targets))
+        with torch.no_grad():
+            losses = F.cross_entropy(logits.float(), targets, reduction="none")
+            for number, task in enumerate(TASKS):
+                parts[f"{task}: sum"] = losses[tasks == number].sum()
+                parts[f"{task}: tokens"] = (tasks == number).float().sum()
+        return parts
+
+    return loss
+
+
+@dataclass
+class CausalState:
+    """What decoding remembers of a batch of prompts, n sequences each; as `tiger.DecoderState`.
+
+    cache: keys and values of the prompt and of every position so far of any sequence.
+    last: int64 [batch, 1], the prompt's last token, which is read at the first step.
+    ancestors: bool [batch, n, positions after the prompt], which of them a sequence consists of.
+    prompt: tokens of the prompt before its last.
+    depth: steps so far.
+    """
+
+    cache: "DynamicCache"
+    last: Tensor
+    ancestors: Tensor
+    prompt: int
+    depth: int = 0
+
+    def follow(self, parents: Tensor) -> None:
+        """Let sequence i of each prompt continue what was its sequence parents[:, i]."""
+        rows = torch.arange(len(parents), device=parents.device)[:, None]
+        self.ancestors = self.ancestors[rows, parents]
+
+
+class CausalNetwork(AdaptedModel):
+    """An adapted language model that writes identifiers.
+
+    `forward` takes the language model's numbers of tokens, `step` the trie's.
+    """
+
+    def __init__(self, model: "PeftModel", vocabulary: Vocabulary, dtype: torch.dtype):
+        super().__init__(model, dtype)
+        self.register_buffer("order", vocabulary.order, persistent=False)
+
+    def start(self, memory: Tensor) -> CausalState:
+        """Read prompts, int64 [batch, S] without padding, once for all sequences after them."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        if memory.shape[1] > 1:
+            with autocast(self.dtype, memory.device):
+                self.hidden(memory[:, :-1], None, None, cache)
+        nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
+        return CausalState(cache, memory[:, -1:], nothing, memory.shape[1] - 1)
+
+    def step(self, tokens: Tensor, state: CausalState) -> Tensor:
+        """Append tokens [batch, n] to the n sequences of every prompt; the first ones are not read.
+
+        Returns the logits of what comes next, [batch, n, V], in the order of the trie's tokens.
+        """
+        batch, n = tokens.shape
+        tokens = state.last if state.depth == 0 else self.order[tokens]
+        own = torch.eye(n, dtype=torch.bool, device=tokens.device).expand(batch, n, n)
+        state.ancestors = torch.cat([state.ancestors, own], dim=2)
+        seen = torch.cat([state.ancestors.new_ones(batch, n, state.prompt), state.ancestors], dim=2)
+        self.check_window(state.prompt + state.depth + 1)
+        positions = torch.full((batch, n), state.prompt + state.depth, device=tokens.device)
+        with autocast(self.dtype, tokens.device):
+            states = self.hidden(tokens, forbid(~seen)[:, None], positions, state.cache)
+        state.depth += 1
+        # Beams are compared by scores that differ by little: the last product is in float32.
+        return F.linear(states.float(), self.head.weight.float())[..., self.order]
+
+    def check_window(self, length: int) -> None:
+        """LetterError if some layers would not see the first of so many tokens; `step` needs it."""
+        window = getattr(self.model.config, "sliding_window", None)
+        if window and length > window:
+            raise LetterError(
+                f"a prompt and an identifier have {length:,} tokens or more, but some layers of "
+                f"this language model look back {window:,}; read fewer items (lcrec.history)"
+            )
 
 
 class LCRec(IdentifierRecommender):
-    """The recommender: `fit` on the training part, `recommend` from a case's history alone.
+    """LC-Rec as a recommender: `fit` on the training part, then `recommend` for histories.
 
-    titles: what the items are called, one per item; a new token starts from them where
-    config.words_first says so.
-    checkpoint: a file to resume an interrupted `fit` from.
+    identifiers: one per item.
+    titles: one per item; with config.words_first a new token starts from them.
+    config: its settings; or give them as keywords, `LCRec(identifiers, titles, epochs=3)`.
+    seed: of new tokens, adapters, examples and dropout, and of the order of items that share an
+        identifier.
+    device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+    checkpoint: a file from which an interrupted `fit` resumes.
     """
 
     name = "LC-Rec"
@@ -121,20 +237,20 @@ class LCRec(IdentifierRecommender):
     def __init__(
         self,
         identifiers: Identifiers,
-        titles: Sequence[str] | None,
-        config: LCRecConfig,
+        titles: Sequence[str] | None = None,
+        config: LCRecConfig | None = None,
         seed: int = 0,
         device: str = "auto",
         checkpoint: Path | None = None,
+        **settings: Any,
     ):
-        super().__init__(identifiers, seed, resolve_device(device))
+        config = LCRecConfig.resolve(config, settings)
+        super().__init__(identifiers, config, seed, device, checkpoint)
         check_tasks(config.tasks)
         if titles is not None and len(titles) != len(identifiers):
             raise LetterError(
                 f"LC-Rec: {len(titles):,} titles for {len(identifiers):,} items; give one per item"
             )
-        self.config, self.checkpoint = config, checkpoint
-        self.log = TrainingLog()
         dtype = resolve_dtype(config.dtype, self.device)
         tokenizer, model = load_to_adapt(
             config.language_model, self.device, dtype, config.gradient_checkpointing
@@ -143,40 +259,29 @@ class LCRec(IdentifierRecommender):
         texts = list(titles) if titles is not None and config.words_first else None
         self.first_weights = digest(texts)
         initialise_new_tokens(model, self.vocabulary, texts, self.seed)
+        new = self.vocabulary.new_tokens.tolist()
         with seeded(seed):
-            adapted = with_adapters(
-                model,
-                self.vocabulary.new_tokens.tolist(),
-                config.rank,
-                config.lora_alpha,
-                config.dropout,
-            )
+            adapted = with_adapters(model, new, config.rank, config.lora_alpha, config.dropout)
         self.network = CausalNetwork(adapted, self.vocabulary, dtype).to(self.device).eval()
-        self.history, self.beam, self.n_tokens = (
-            config.history,
-            config.beam,
-            len(self.vocabulary.order),
-        )
+        self.n_tokens = len(self.vocabulary.order)
         self.n_heads = model.config.num_attention_heads
 
     def _memory(self, cases: Cases) -> Tensor:
         """The prompts, int64 [n, S]: a wording of "seqrec" and the identifiers of the history."""
-        lengths = np.minimum(cases.lengths, self.history)
-        prompts = [prompt_of(self.vocabulary, items) for items in cases.recent(int(lengths[0]))]
+        length = min(int(cases.lengths[0]), self.history)
+        prompts = [prompt_of(self.vocabulary, items) for items in cases.recent(length)]
         return torch.tensor(prompts, device=self.device)
 
     def fit(self, split: Split) -> Self:
-        """Train from the first weights; after `load`, which has none of them, from the loaded ones."""
+        """Train on lists of the training part, and on examples of the other tasks."""
         self.check_identifiers(split)
-        if set(self.config.tasks) != {"seqrec"}:
+        config = self.config
+        if set(config.tasks) != {"seqrec"}:
             check_titles(split.dataset)
-        longest = prompt_of(
-            self.vocabulary, [0] * min(self.history, int(split.dataset.sequences.lengths.max()))
-        )
-        self.network.check_window(
-            len(longest) + self.identifiers.n_levels
-        )  # it would stop the first ranking
-        config, tasks = self.config, self.alignment_tasks(split)
+        longest = min(self.history, int(split.dataset.sequences.lengths.max()))
+        n_tokens = len(prompt_of(self.vocabulary, [0] * longest)) + self.identifiers.n_levels
+        self.network.check_window(n_tokens)  # now rather than at the first ranking
+        tasks = self.alignment_tasks(split)
         others = [task for task in config.tasks if task != "seqrec"]
         n_lists = min(config.lists or tasks.n_lists, tasks.n_lists)
         per_epoch = {task: round(config.alignment * n_lists) for task in others}
@@ -184,8 +289,9 @@ class LCRec(IdentifierRecommender):
         n_examples = sum(per_epoch.values())
         if not n_examples:
             raise LetterError(
-                f"LC-Rec: no example to learn from with tasks = {', '.join(config.tasks)}, alignment = "
-                f"{config.alignment:g} and {n_lists:,} lists; add seqrec to the tasks, or raise alignment or lists"
+                f"LC-Rec: no example to learn from with tasks = {', '.join(config.tasks)}, "
+                f"alignment = {config.alignment:g} and {n_lists:,} lists; add seqrec, or raise "
+                "alignment or lists"
             )
 
         def batches(generator: np.random.Generator):
@@ -196,28 +302,17 @@ class LCRec(IdentifierRecommender):
                 examples += tasks.lists(generator)[:n_lists]
             order = generator.permutation(len(examples))
             for start in range(0, n_examples, config.batch_size):
-                yield self.batch(
-                    [examples[i] for i in share(order[start : start + config.batch_size])]
-                )
+                part = share(order[start : start + config.batch_size])
+                yield self.batch([examples[i] for i in part])
 
         with self.from_first_weights():
-            self.log = train(
-                self.network,
+            self.log = train_generator(
+                self,
                 batches,
                 response_loss(config.tau),
-                epochs=config.epochs,
-                steps_per_epoch=-(-n_examples // config.batch_size),
-                learning_rate=config.learning_rate,
-                weight_decay=config.weight_decay,
-                warmup=config.warmup,
-                schedule="cosine",
-                clip_norm=1.0,
-                seed=self.seed,
-                what="LC-Rec",
-                config=config,
+                n_examples,
                 data=digest(split.fingerprint, self.identifiers.codes, self.first_weights),
                 dtype=self.network.dtype,
-                checkpoint=self.checkpoint,
             )
         return self
 
@@ -230,13 +325,13 @@ class LCRec(IdentifierRecommender):
     def batch(
         self, examples: list[Example]
     ) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
-        """Examples as `AdaptedModel.forward` and `response_loss` take them: see `response_groups`."""
+        """Examples as `AdaptedModel.forward` and `response_loss` take them: `response_groups`."""
         groups, targets, tasks = response_groups(examples, self.vocabulary.end)
         on_device = [tuple(part.to(self.device) for part in group) for group in groups]
         return on_device, targets.to(self.device), tasks.to(self.device)
 
     def losses_by_task(self) -> dict[str, list[float]]:
-        """Mean loss of a response token, epoch by epoch and task by task, from the log of `fit`."""
+        """Mean loss of a response token by task, epoch by epoch, from the log of `fit`."""
 
         def mean(epoch: dict[str, float], task: str) -> float:
             n = epoch[f"{task}: tokens"]
@@ -247,9 +342,7 @@ class LCRec(IdentifierRecommender):
         }
 
     def merged(self) -> nn.Module:
-        """The language model with what was learnt written into its weights, as a plain transformers
-        model.
-        """
+        """A plain transformers model with the adapters written into its weights."""
         merged = copy.deepcopy(self.network.model).merge_and_unload()
         merged.set_attn_implementation("sdpa")  # transformers' usual one
         return merged
@@ -260,47 +353,18 @@ class LCRec(IdentifierRecommender):
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
 
     def save(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
-        """One small safetensors file that `load` reads: adapters, new embeddings, identifiers and
-        configuration.
+        """Write one small safetensors file: adapters, new embeddings, identifiers and settings.
 
-        dtype: of adapters and embeddings in the file; in float16 it takes half the room.
+        dtype: of adapters and embeddings in the file; float16 halves it.
         """
-        tensors = adapters_of(self.network.model, dtype)
-        tensors["codes"] = torch.tensor(self.identifiers.codes)
-        tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
+        tensors = adapters_of(self.network.model, dtype) | tensors_of(self.identifiers)
         save_model(path, "LC-Rec", tensors, self.config, self.seed, self.log)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        """Read what `save` wrote; the language model itself is loaded as config.language_model
-        says.
-        """
+        """Read what `save` wrote; the language model is loaded as config.language_model says."""
         saved = load_model(path, "LC-Rec", LCRecConfig)
-        identifiers = Identifiers(
-            saved.tensors.pop("codes").numpy(), tuple(saved.tensors.pop("level_sizes").tolist())
-        )
-        model = cls(identifiers, None, saved.config, saved.seed, device)
+        model = cls(identifiers_in(saved.tensors), None, saved.config, saved.seed, device)
         put_adapters(model.network.model, saved.tensors, path, model.config.language_model)
         model.log = saved.log
         return model
-
-
-def response_loss(tau: float):
-    """The loss that `train` minimises: the ranking-guided loss of the response tokens. A batch: see
-    `LCRec.batch`.
-
-    Beside it, for the log: the sum of every task's plain losses, and the number of its tokens.
-    """
-
-    def loss(network: nn.Module, batch: tuple[list, Tensor, Tensor]) -> dict[str, Tensor]:
-        groups, targets, tasks = batch
-        logits = network(groups)
-        parts = weighed({"loss": ranking_guided_loss(logits, targets, tau)}, len(targets))
-        with torch.no_grad():
-            each = F.cross_entropy(logits.float(), targets, reduction="none")
-            for number, task in enumerate(TASKS):
-                parts[f"{task}: sum"] = each[tasks == number].sum()
-                parts[f"{task}: tokens"] = (tasks == number).float().sum()
-        return parts
-
-    return loss

@@ -1,14 +1,24 @@
-"""TIGER: an encoder-decoder that reads the identifiers of a history and generates the next item's.
+"""TIGER: an encoder-decoder reads the identifiers of a history and writes the next item's.
 
 Rajput et al., NeurIPS 2023. With LETTER's identifiers and the ranking-guided loss it is
 LETTER-TIGER.
+
+In this order: the settings, what the network reads and learns, the network itself (a T5, Raffel et
+al. 2020, whose weights interchange with transformers', see `p5`), decoding with cached keys and
+values, and the recommender that trains and asks it. The network's blocks are the plain formulas;
+`fused` has the same ones with gradients written by hand, and `EncoderDecoderConfig.fused` says
+which are computed.
 """
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,9 +28,15 @@ from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.distributed import share, weighed
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import validation_ndcg
-from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators import fused
 from letterlib.generators.ranking_loss import ranking_guided_loss
-from letterlib.generators.recommender import SEARCH_BUDGET, IdentifierRecommender
+from letterlib.generators.recommender import (
+    SEARCH_BUDGET,
+    IdentifierRecommender,
+    identifiers_in,
+    tensors_of,
+    train_generator,
+)
 from letterlib.store import digest
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.train import (
@@ -28,19 +44,16 @@ from letterlib.train import (
     Epochs,
     LearningRate,
     Settings,
-    TrainingLog,
     WeightDecay,
     load_model,
-    resolve_device,
     resolve_dtype,
     save_model,
     seeded,
     strip_prefix,
-    train,
 )
 
 IGNORED = -100
-"""The target where nothing is to be predicted."""
+"""The target where nothing is to be predicted; torch's own number for it."""
 
 
 class TigerConfig(Settings):
@@ -82,30 +95,35 @@ class TigerConfig(Settings):
     dtype: Dtype = "auto"
 
 
+# What the network reads, and what it learns.
+
+
 def history_tokens(
     cases: Cases, length: int, item_tokens: np.ndarray
 ) -> tuple[Tensor, Tensor | None]:
-    """What the encoder reads: the identifiers of the last `length` items, oldest first, then the
-    end token.
+    """What the encoder reads: identifiers of the last `length` items, oldest first, and an end.
 
-    An empty history is the end token alone. Shorter ones are padded in front. item_tokens: int64
-    [n_items, L]. Returns tokens [n, longest * L + 1] and a mask of the same shape, None where
-    nothing is padded.
+    An empty history is the end token alone. Shorter histories are padded in front.
+
+    item_tokens: int64 [n_items, L].
+    Returns tokens [n, longest * L + 1], and a mask of that shape, False at padding; None without.
     """
     lengths = np.minimum(cases.lengths, length)
     items = cases.recent(int(lengths.max(initial=0)))
     real = items != NO_ITEM
-    tokens = np.where(real[:, :, None], item_tokens[np.where(real, items, 0)], PAD).reshape(
-        len(cases), -1
-    )
+    tokens = np.where(real[:, :, None], item_tokens[np.where(real, items, 0)], PAD)
+    tokens = tokens.reshape(len(cases), -1)
     tokens = np.concatenate([tokens, np.full((len(cases), 1), EOS)], axis=1)
     mask = None if real.all() else torch.from_numpy(tokens != PAD)
     return torch.from_numpy(tokens), mask
 
 
-def next_identifiers_loss(tau: float):
-    """The loss that `train` minimises. A batch: history tokens, their mask, target tokens [batch,
-    n, L + 1].
+def next_identifiers_loss(
+    tau: float,
+) -> Callable[[nn.Module, tuple[Tensor, Tensor | None, Tensor]], dict[str, Tensor]]:
+    """The loss to minimise: that of every token of the next identifiers, given those before it.
+
+    A batch is history tokens [batch, S], their mask, and target tokens [batch, n, L + 1].
     """
 
     def loss(network: nn.Module, batch: tuple[Tensor, Tensor | None, Tensor]) -> dict[str, Tensor]:
@@ -116,10 +134,404 @@ def next_identifiers_loss(tau: float):
     return loss
 
 
-class Tiger(IdentifierRecommender):
-    """The recommender: `fit` on the training part, `recommend` from a case's history alone.
+# The network, from its smallest part to the whole.
 
-    checkpoint: a file to resume an interrupted `fit` from.
+
+@dataclass(frozen=True)
+class EncoderDecoderConfig:
+    """Sizes of the network.
+
+    n_layers: of the encoder, and as many of the decoder.
+    fused: compute the blocks as `fused` does, half again as fast; else by the plain formulas.
+    """
+
+    vocab_size: int
+    d_model: int
+    d_ff: int
+    n_heads: int
+    d_head: int
+    n_layers: int
+    dropout: float
+    fused: bool = True
+
+
+EPSILON = 1e-6
+"""Keeps the norm from dividing by zero."""
+N_BUCKETS = 32
+MAX_DISTANCE = 128
+"""Distances from here on share the last bucket of the position bias."""
+FORBIDDEN = -1e9
+"""A bias that forbids. Not -inf, so that a row which may look nowhere gives no NaN."""
+
+
+def forbid(where: Tensor) -> Tensor:
+    """A bias for attention that forbids looking where `where` (bool) is True; float32."""
+    return torch.zeros(where.shape, device=where.device).masked_fill_(where, FORBIDDEN)
+
+
+class RMSNorm(nn.Module):
+    """Division by the root of the mean square, and a weight per feature."""
+
+    def __init__(self, config: EncoderDecoderConfig):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(config.d_model))
+        self.fused = config.fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fused:
+            return fused.rms_norm(x, self.weight, EPSILON)
+        return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
+
+
+class Dropout(nn.Dropout):
+    """Dropout with one mask per sequence, shared by its positions: x [..., length, features].
+
+    T5's own code (Mesh TensorFlow, T5X) has it so. A mask per position would take longer to draw
+    than the matrix products take.
+    """
+
+    def mask(self, *shape: int, device: torch.device) -> Tensor | None:
+        """bool [..., 1, features] for x of this shape, True where x is kept; None to keep all."""
+        if not self.training or self.p == 0:
+            return None
+        return torch.rand(*shape[:-2], 1, shape[-1], device=device) >= self.p
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = self.mask(*x.shape, device=x.device)
+        return x if kept is None else x * (kept.to(x.dtype) / (1 - self.p))
+
+
+class FeedForward(nn.Module):
+    """Linear, ReLU, linear; no biases."""
+
+    def __init__(self, config: EncoderDecoderConfig):
+        super().__init__()
+        self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = Dropout(config.dropout)
+        self.fused = config.fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fused:
+            kept = self.dropout.mask(*x.shape[:-1], self.wi.out_features, device=x.device)
+            return fused.feed_forward(x, self.wi.weight, self.wo.weight, kept, self.dropout.p)
+        return self.wo(self.dropout(F.relu(self.wi(x))))
+
+
+class Attention(nn.Module):
+    """Multi-head attention as T5 has it: scores are not divided by the root of the width.
+
+    cross: queries come from x and look at another sequence, else at x itself. Projections that read
+    the same states stand in one matrix.
+    """
+
+    def __init__(self, config: EncoderDecoderConfig, cross: bool):
+        super().__init__()
+        inner = config.n_heads * config.d_head
+        self.cross, self.shape = cross, (config.n_heads, config.d_head)
+        if cross:
+            self.q = nn.Linear(config.d_model, inner, bias=False)
+            self.kv = nn.Linear(config.d_model, 2 * inner, bias=False)
+        else:
+            self.qkv = nn.Linear(config.d_model, 3 * inner, bias=False)
+        self.o = nn.Linear(inner, config.d_model, bias=False)
+        self.dropout = Dropout(config.dropout)
+        self.fused = config.fused
+
+    def forward(self, x: Tensor, memory: Tensor, bias: Tensor | None) -> Tensor:
+        """Every position of x looks at every position of memory that the bias does not forbid.
+
+        x: [batch, Q, d_model]. memory: [batch, K, d_model]; x itself in self-attention.
+        bias: added to the scores, broadcast to [batch, n_heads, Q, K].
+        Returns [batch, Q, d_model].
+        """
+        if self.fused:
+            n_heads, device = self.shape[0], x.device
+            if self.cross:
+                wq, wkv = self.q.weight, self.kv.weight
+            else:
+                wq, wkv = self.qkv.weight.tensor_split([self.o.in_features])
+            kept = self.dropout.mask(len(x), n_heads, x.shape[1], memory.shape[1], device=device)
+            return fused.attention(
+                x, memory, wq, wkv, self.o.weight, bias, kept, self.dropout.p, n_heads
+            )
+        if self.cross:
+            (q,), (k, v) = self.heads(self.q(x)), self.heads(self.kv(memory))
+        else:
+            q, k, v = self.heads(self.qkv(x))
+        return self.attend(q, k, v, bias)
+
+    def heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Cut [batch, length, m * inner] into m tensors [batch, n_heads, length, d_head]."""
+        x = x.view(*x.shape[:2], -1, *self.shape)
+        return tuple(part.transpose(1, 2) for part in x.unbind(2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """softmax(q k' + bias) v, all heads joined and projected.
+
+        q: [batch, n_heads, Q, d_head]. k, v: [batch, n_heads, K, d_head].
+        Returns [batch, Q, d_model].
+        """
+        scores = q @ k.mT
+        if bias is not None:
+            scores += bias.to(q.dtype)
+        weights = fused.softmax(scores) if self.fused else scores.softmax(-1)
+        return self.o((self.dropout(weights) @ v).transpose(1, 2).flatten(2))
+
+
+class RelativePositionBias(nn.Module):
+    """A learned number per head and distance, added to the attention scores; one table a stack."""
+
+    def __init__(self, n_heads: int, bidirectional: bool):
+        super().__init__()
+        self.table = nn.Embedding(N_BUCKETS, n_heads)
+        self.bidirectional = bidirectional
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """queries [Q], keys [K]: positions. Returns [1, n_heads, Q, K]."""
+        bucket = relative_position_bucket(keys[None, :] - queries[:, None], self.bidirectional)
+        return self.table(bucket).permute(2, 0, 1).unsqueeze(0)
+
+
+def relative_position_bucket(distance: Tensor, bidirectional: bool) -> Tensor:
+    """T5's bucket (0 to 31) of every distance, key position - query position.
+
+    Small distances have a bucket each; larger ones share buckets that widen logarithmically to 128.
+
+    bidirectional: half of the buckets are for keys after the query; else those count as distance 0.
+    """
+    n = N_BUCKETS
+    if bidirectional:
+        n //= 2
+        side = (distance > 0) * n
+        distance = distance.abs()
+    else:
+        side = torch.zeros_like(distance)
+        distance = -distance.clamp(max=0)
+    exact = n // 2
+    log_ratio = torch.log(distance.clamp(min=1).float() / exact) / math.log(MAX_DISTANCE / exact)
+    large = (exact + (log_ratio * (n - exact)).long()).clamp(max=n - 1)
+    return side + torch.where(distance < exact, distance, large)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each on normed states and added to what came in."""
+
+    def __init__(self, config: EncoderDecoderConfig):
+        super().__init__()
+        self.norm_self = RMSNorm(config)
+        self.self_attention = Attention(config, cross=False)
+        self.norm_ff = RMSNorm(config)
+        self.ff = FeedForward(config)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x [batch, length, d_model], bias broadcast to [batch, n_heads, length, length]."""
+        h = self.norm_self(x)
+        x = x + self.dropout(self.self_attention(h, h, bias))
+        return x + self.dropout(self.ff(self.norm_ff(x)))
+
+
+class DecoderLayer(EncoderLayer):
+    """As the encoder's, and between the two it looks at the encoded history."""
+
+    def __init__(self, config: EncoderDecoderConfig):
+        super().__init__(config)
+        self.norm_cross = RMSNorm(config)
+        self.cross_attention = Attention(config, cross=True)
+
+    def forward(
+        self, x: Tensor, bias: Tensor, memory: Tensor, memory_bias: Tensor | None
+    ) -> Tensor:
+        """x [batch, n, length, d_model]: n sequences that read one memory [batch, S, d_model]."""
+        h = self.norm_self(x).flatten(0, 1)
+        x = x + self.dropout(self.self_attention(h, h, bias).view(x.shape))
+        h = self.norm_cross(x).flatten(1, 2)
+        x = x + self.dropout(self.cross_attention(h, memory, memory_bias).view(x.shape))
+        return x + self.dropout(self.ff(self.norm_ff(x)))
+
+    def step(
+        self, x: Tensor, bias: Tensor, memory: "KeysValues", past: "KeysValues"
+    ) -> tuple[Tensor, "KeysValues"]:
+        """One more position of each of n sequences, x [batch, n, d_model]; see `DecoderState`.
+
+        bias: [batch, n_heads, n, positions + n], who may see whom.
+        memory: cross-attention's keys and values [batch, n_heads, S, d_head], not copied n times.
+        past: self-attention's, of all positions so far; returned with the new ones.
+        """
+        attention, cross = self.self_attention, self.cross_attention
+        q, k, v = attention.heads(attention.qkv(self.norm_self(x)))
+        past = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        x = x + attention.attend(q, *past, bias)
+        (q,) = cross.heads(cross.q(self.norm_cross(x)))
+        x = x + cross.attend(q, *memory)
+        return x + self.ff(self.norm_ff(x)), past
+
+
+class EncoderDecoder(nn.Module):
+    """A small T5: one embedding for what is read and written, an encoder, a decoder.
+
+    `forward` is what training needs; `start`, `step` and `decode_tree` are what decoding needs.
+    """
+
+    def __init__(self, config: EncoderDecoderConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.encoder_bias = RelativePositionBias(config.n_heads, bidirectional=True)
+        self.decoder_bias = RelativePositionBias(config.n_heads, bidirectional=False)
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_layers))
+        self.encoder_norm = RMSNorm(config)
+        self.decoder_norm = RMSNorm(config)
+        self.dropout = Dropout(config.dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """T5's first weights; the queries' are smaller, since scores are not scaled."""
+        config, inner = self.config, self.config.n_heads * self.config.d_head
+        for name, weight in self.named_parameters():
+            kind = name.rsplit(".", 2)[-2]
+            if kind == "embedding":
+                nn.init.normal_(weight, std=1.0)
+            elif kind in ("o", "wo"):
+                nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+            elif kind in ("table", "q", "qkv", "kv", "wi"):
+                nn.init.normal_(weight, std=config.d_model**-0.5)
+            if kind in ("q", "qkv"):
+                with torch.no_grad():
+                    weight[:inner] *= config.d_head**-0.5
+
+    def forward(self, tokens: Tensor, mask: Tensor | None, targets: Tensor) -> Tensor:
+        """Logits [batch, n, T, V] of the targets [batch, n, T], each given those before it.
+
+        The decoder reads the targets one place later, behind token 0 (pad), as in T5.
+        """
+        inputs = F.pad(targets[..., :-1], (1, 0)).clamp(min=0)  # ignored targets are read as pad
+        return self.decode(inputs, self.encode(tokens, mask), mask)
+
+    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Read histories: tokens [batch, S], mask [batch, S] False at padding (None: no padding).
+
+        Returns the memory [batch, S, d_model].
+        """
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        bias = self.encoder_bias(positions, positions)
+        if mask is not None:
+            bias = bias + forbid(~mask)[:, None, None, :]
+        x = self.dropout(self.embedding(tokens))
+        for layer in self.encoder:
+            x = layer(x, bias)
+        return self.dropout(self.encoder_norm(x))
+
+    def decode(self, tokens: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits [batch, n, T, V] after each of tokens [batch, n, T], n sequences per history.
+
+        memory: [batch, S, d_model] from `encode`, which was given this mask.
+        """
+        positions = torch.arange(tokens.shape[2], device=tokens.device)
+        later = positions[None, :] > positions[:, None]
+        bias = self.decoder_bias(positions, positions) + forbid(later)
+        return self._decode(tokens, bias, memory, mask)
+
+    def _decode(self, tokens: Tensor, bias: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        memory_bias = None if mask is None else forbid(~mask)[:, None, None, :]
+        x = self.dropout(self.embedding(tokens))
+        for layer in self.decoder:
+            x = layer(x, bias, memory, memory_bias)
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        x = self.dropout(self.decoder_norm(x)) * self.config.d_model**-0.5
+        return F.linear(x, self.embedding.weight)
+
+    def start(self, memory: Tensor) -> "DecoderState":
+        """One empty sequence for each encoded history; memory as `encode` returns it unpadded."""
+        memories = []
+        for layer in self.decoder:
+            heads = layer.cross_attention.heads(layer.cross_attention.kv(memory))
+            memories.append(tuple(part.contiguous() for part in heads))
+        past = [(k[:, :, :0], v[:, :, :0]) for k, v in memories]
+        nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
+        return DecoderState(memories, past, nothing, nothing.new_zeros(0, dtype=torch.int64))
+
+    def step(self, tokens: Tensor, state: "DecoderState") -> Tensor:
+        """Append tokens [batch, n] to the n sequences of every history, and update `state`.
+
+        Returns the logits of what comes next, [batch, n, V].
+        """
+        state.extend()
+        bias = self.decoder_bias(state.depths[-1:], state.depths)
+        bias = bias + forbid(~state.ancestors)[:, None]
+        x = self.embedding(tokens)
+        for i, layer in enumerate(self.decoder):
+            x, state.past[i] = layer.step(x, bias, state.memory[i], state.past[i])
+        return self._logits(x)
+
+    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor:
+        """Many prefixes of one history as n trees: tokens [n, T], one per node.
+
+        steps_up: int64 [n, T, T], steps from node t up to node s; -1 where t does not see s.
+        memory: [1, S, d_model].
+        Returns the logits of the token after each node, [n, T, V].
+        """
+        up = torch.arange(int(steps_up.max()) + 1, device=tokens.device)
+        by_steps = self.decoder_bias(up[-1:], up[-1] - up)[0, :, 0]  # [n_heads, steps]
+        table = F.pad(by_steps, (1, 0), value=FORBIDDEN)  # in front, for -1: not seen
+        bias = table.T[steps_up + 1].permute(0, 3, 1, 2)
+        return self._decode(tokens[None], bias, memory, None)[0]
+
+
+# Decoding step by step: what was computed for earlier positions is kept.
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+@dataclass
+class DecoderState:
+    """What decoding remembers of a batch of histories, n sequences each.
+
+    Positions are never moved or copied: where beams are reordered, only `ancestors` changes.
+
+    memory: per layer, cross-attention's keys and values, computed once.
+    past: per layer, self-attention's, of every position so far of any sequence, also of those
+        that nothing continues.
+    ancestors: bool [batch, n, positions so far], which of them a sequence consists of.
+    depths: int64 [positions so far], the place of each in its sequence.
+    depth: steps so far.
+    """
+
+    memory: list[KeysValues]
+    past: list[KeysValues]
+    ancestors: Tensor
+    depths: Tensor
+    depth: int = 0
+
+    def follow(self, parents: Tensor) -> None:
+        """Let sequence i of each history continue what was its sequence parents[:, i]."""
+        rows = torch.arange(len(parents), device=parents.device)[:, None]
+        self.ancestors = self.ancestors[rows, parents]
+
+    def extend(self) -> None:
+        """Give every sequence one more position, which it alone sees."""
+        batch, n, _ = self.ancestors.shape
+        own = torch.eye(n, dtype=torch.bool, device=self.ancestors.device).expand(batch, n, n)
+        self.ancestors = torch.cat([self.ancestors, own], dim=2)
+        self.depths = torch.cat([self.depths, self.depths.new_full((n,), self.depth)])
+        self.depth += 1
+
+
+# The recommender.
+
+
+class Tiger(IdentifierRecommender):
+    """TIGER as a recommender: `fit` on the training part, then `recommend` for histories.
+
+    identifiers: one per item.
+    config: its settings; or give them as keywords, `Tiger(identifiers, epochs=3)`.
+    seed: of the first weights, batches and dropout, and of the order of items that share one name.
+    device: "auto", "cpu", "cuda" or "cuda:NUMBER".
+    checkpoint: a file from which an interrupted `fit` resumes.
     """
 
     name = "TIGER"
@@ -127,35 +539,29 @@ class Tiger(IdentifierRecommender):
     def __init__(
         self,
         identifiers: Identifiers,
-        config: TigerConfig,
+        config: TigerConfig | None = None,
         seed: int = 0,
         device: str = "auto",
         checkpoint: Path | None = None,
+        **settings: Any,
     ):
-        super().__init__(identifiers, seed, resolve_device(device))
-        self.config, self.checkpoint = config, checkpoint
-        self.history, self.beam, self.n_tokens = (
-            config.history,
-            config.beam,
-            self.trie.vocabulary_size,
-        )
-        self.n_heads = config.n_heads
-        self.log = TrainingLog()
+        config = TigerConfig.resolve(config, settings)
+        super().__init__(identifiers, config, seed, device, checkpoint)
+        self.n_tokens, self.n_heads = self.trie.vocabulary_size, config.n_heads
         self.item_tokens = tokens_of(
             identifiers.codes, identifiers.level_sizes, identifiers.shared_vocabulary
         )
-        sizes = config.model_dump(
-            include={"d_model", "d_ff", "n_heads", "d_head", "n_layers", "dropout"}
-        )
+        sizes = {"d_model", "d_ff", "n_heads", "d_head", "n_layers", "dropout"}
         with seeded(seed):
-            network = EncoderDecoder(EncoderDecoderConfig(self.trie.vocabulary_size, **sizes))
+            network = EncoderDecoder(
+                EncoderDecoderConfig(self.n_tokens, **config.model_dump(include=sizes))
+            )
         self.network = network.to(self.device).eval()
 
     def fit(self, split: Split) -> Self:
-        """Train from the first weights; after `load`, which has none of them, from the loaded ones."""
+        """Train on every history of the training part and the items that follow it."""
         self.check_identifiers(split)
-        config = self.config
-        cases = split.cases("train")
+        config, cases = self.config, split.cases("train")
         if not len(cases):
             raise LetterError(
                 "TIGER: no user has two items in training, so there is no next item to learn"
@@ -165,47 +571,33 @@ class Tiger(IdentifierRecommender):
 
         def batches(generator: np.random.Generator):
             chosen = generator.permutation(len(cases))[:n_examples]
-            # Sorted by length, so that a batch has next to no padding; then the batches are
-            # shuffled.
-            chosen = chosen[
-                np.argsort(np.minimum(cases.lengths[chosen], config.history), kind="stable")
-            ]
-            starts = np.arange(0, n_examples, config.batch_size)
-            for start in generator.permutation(starts):
-                yield self._batch(
-                    cases[share(chosen[start : start + config.batch_size])], train_ends
-                )
+            # Batches of like length need little padding; then the batches are shuffled.
+            lengths = np.minimum(cases.lengths[chosen], config.history)
+            chosen = chosen[np.argsort(lengths, kind="stable")]
+            for start in generator.permutation(np.arange(0, n_examples, config.batch_size)):
+                part = share(chosen[start : start + config.batch_size])
+                yield self._batch(cases[part], train_ends)
 
         with self.from_first_weights():
-            self.log = train(
-                self.network,
+            self.log = train_generator(
+                self,
                 batches,
                 next_identifiers_loss(config.tau),
-                epochs=config.epochs,
-                steps_per_epoch=-(-n_examples // config.batch_size),
-                learning_rate=config.learning_rate,
-                weight_decay=config.weight_decay,
-                warmup=config.warmup,
-                schedule="cosine",
-                relative_rate=config.relative_rate,
-                clip_norm=1.0,
-                seed=self.seed,
-                what="TIGER",
-                config=config,
+                n_examples,
                 data=digest(split.fingerprint, self.identifiers.codes, self.first_weights),
                 dtype=resolve_dtype(config.dtype, self.device),
+                relative_rate=config.relative_rate,
                 validate=validation_ndcg(split, self.recommend),
                 validate_every=config.validate_every,
                 patience=config.patience,
-                checkpoint=self.checkpoint,
             )
         return self
 
     def _batch(self, cases: Cases, train_ends: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
-        """History tokens, their mask, and target tokens [batch, targets, L + 1], which end where
-        training ends.
+        """History tokens, their mask, and target tokens [batch, targets, L + 1].
 
-        train_ends: int64 [n_users], where each user's training part ends in `cases.values`.
+        train_ends: int64 [n_users], where each user's training part ends in `cases.values`; targets
+            beyond it are ignored.
         """
         tokens, mask = history_tokens(cases, self.config.history, self.item_tokens)
         positions = cases.ends[:, None] + np.arange(self.config.targets)
@@ -218,29 +610,14 @@ class Tiger(IdentifierRecommender):
         return tokens.to(self.device), mask, torch.from_numpy(targets).to(self.device)
 
     def _memory(self, cases: Cases) -> Tensor:
-        """The encoded histories, [n, S, d_model]; in float32, because beams are compared by small
-        differences.
-        """
+        """The encoded histories, float32 [n, S, d_model]."""
         tokens, _ = history_tokens(cases, self.config.history, self.item_tokens)
         return self.network.encode(tokens.to(self.device))
-
-    def _scores_all(self, beam: int) -> bool:
-        """A beam as wide as the catalogue need not be searched: every identifier is scored."""
-        return beam >= self.trie.n_nodes(self.trie.n_levels)
-
-    def _largest_array(self, beam: int, length: int) -> int:
-        encoding = (
-            self.n_heads * (self.trie.n_levels * length + 1) ** 2
-        )  # every token looks at every token
-        if not self._scores_all(beam):
-            return max(super()._largest_array(beam, length), encoding)
-        # Eight histories at a time: a large catalogue takes seconds for each, and the bar should
-        # move meanwhile.
-        return max(self.trie.n_nodes(self.trie.n_levels), SEARCH_BUDGET // 8, encoding)
 
     def _search(
         self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
+        """A beam as wide as the catalogue need not be searched: every identifier is scored."""
         if not self._scores_all(beam):
             return super()._search(memory, beam, tau, dead)
         scores = score_catalogue(self.network, memory, self.trie, tau=tau)
@@ -248,25 +625,28 @@ class Tiger(IdentifierRecommender):
         scores, leaves = scores.sort(dim=1, descending=True, stable=True)
         return leaves, scores
 
+    def _scores_all(self, beam: int) -> bool:
+        return beam >= self.trie.n_nodes(self.trie.n_levels)
+
+    def _largest_array(self, beam: int, length: int) -> int:
+        encoding = self.n_heads * (self.trie.n_levels * length + 1) ** 2  # all tokens see all
+        if not self._scores_all(beam):
+            return max(super()._largest_array(beam, length), encoding)
+        # At most eight histories at a time: scoring a large catalogue takes seconds for each, and
+        # the progress bar should move.
+        return max(self.trie.n_nodes(self.trie.n_levels), SEARCH_BUDGET // 8, encoding)
+
     def save(self, path: str | Path) -> None:
-        """One safetensors file that `load` reads: weights, identifiers and configuration."""
+        """Write one safetensors file: weights, identifiers and settings."""
         tensors = {f"network.{name}": weight for name, weight in self.network.state_dict().items()}
-        tensors["codes"] = torch.tensor(self.identifiers.codes)
-        tensors["level_sizes"] = torch.tensor(self.identifiers.level_sizes)
-        if (
-            self.identifiers.shared_vocabulary
-        ):  # other files say nothing of it, as they did before there was any
-            tensors["shared_vocabulary"] = torch.tensor(True)
+        tensors |= tensors_of(self.identifiers)
         save_model(path, "TIGER", tensors, self.config, self.seed, self.log)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
+        """Read what `save` wrote. `fit` then trains on from the loaded weights."""
         saved = load_model(path, "TIGER", TigerConfig)
-        codes, sizes = saved.tensors.pop("codes").numpy(), saved.tensors.pop("level_sizes").tolist()
-        identifiers = Identifiers(
-            codes, tuple(sizes), bool(saved.tensors.pop("shared_vocabulary", False))
-        )
-        model = cls(identifiers, saved.config, saved.seed, device)
+        model = cls(identifiers_in(saved.tensors), saved.config, saved.seed, device)
         model.network.load_state_dict(strip_prefix("network.", saved.tensors))
         model.log = saved.log
         return model

@@ -18,7 +18,7 @@ from letterlib import train
 from letterlib.analysis.negatives import target_logits
 from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Cases, Split
-from letterlib.generators.t5_weights import to_transformers
+from letterlib.generators.p5 import to_transformers
 from letterlib.pipeline.cache import Cache
 from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline

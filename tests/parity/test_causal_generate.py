@@ -12,11 +12,10 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from letterlib.data.dataset import Cases, Dataset, Sequences
 from letterlib.decoding.trie import DictTrie, tokens_of, vocabulary_size
-from letterlib.errors import LetterError
-from letterlib.generators.alignment import prompt_of
-from letterlib.generators.attention import forbid
-from letterlib.generators.causal import plain_attention
+from letterlib.generators.language_model import plain_attention
 from letterlib.generators.lcrec import LCRec, LCRecConfig
+from letterlib.generators.prompts import prompt_of
+from letterlib.generators.tiger import forbid
 from letterlib.tokenizer.identifiers import Identifiers
 
 N_ITEMS, BEAM = 80, 10
@@ -158,12 +157,3 @@ def test_plain_attention_drops_weights_in_training_alone():
     ]
     torch.testing.assert_close(*kept)
     assert not plain_attention(layer.train(), query, key, value, nothing_hidden, 1.0, 1.0)[0].any()
-
-
-def test_a_cap_of_the_scores_is_refused():
-    with pytest.raises(
-        LetterError, match="caps the scores of its attention; use one of LLaMA's architecture"
-    ):
-        plain_attention(
-            Layer(1), *torch.randn(3, 1, 2, 4, 8), torch.zeros(1, 1, 4, 4), 1.0, softcap=50.0
-        )

@@ -13,8 +13,8 @@ from letterlib import hardware
 from letterlib.decoding.beam_search import beam_search, unconstrained_beam_search
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
-from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from letterlib.generators.t5_weights import to_transformers
+from letterlib.generators.p5 import to_transformers
+from letterlib.generators.tiger import EncoderDecoder, EncoderDecoderConfig
 
 SIZES = (7, 12, 9, 5)
 HISTORIES = 6

@@ -2,22 +2,24 @@
 ways.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib.errors import LetterError
-from letterlib.generators import fused
-from letterlib.generators.attention import Attention, relative_position_bucket
-from letterlib.generators.encoder_decoder import (
+from letterlib.generators.p5 import from_transformers, t5_config, to_transformers
+from letterlib.generators.ranking_loss import ranking_guided_loss
+from letterlib.generators.tiger import (
+    Attention,
     Dropout,
     EncoderDecoder,
     EncoderDecoderConfig,
     FeedForward,
+    relative_position_bucket,
 )
-from letterlib.generators.ranking_loss import ranking_guided_loss
-from letterlib.generators.t5_weights import from_transformers, t5_config, to_transformers
 
 V = 60
 SMALL = EncoderDecoderConfig(
@@ -25,14 +27,15 @@ SMALL = EncoderDecoderConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def model() -> EncoderDecoder:
+@pytest.fixture(scope="module", params=["fused", "plain"])
+def model(request) -> EncoderDecoder:
     torch.manual_seed(0)
-    return _perturbed(EncoderDecoder(SMALL)).eval()
+    config = replace(SMALL, fused=request.param == "fused")
+    return _perturbed(EncoderDecoder(config)).eval()
 
 
 def _perturbed(network: torch.nn.Module) -> torch.nn.Module:
-    """Norm weights start at 1 and would hide a swapped pair; give every parameter its own values."""
+    """Norm weights start at 1 and would hide a swapped pair: give every weight its own values."""
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -75,23 +78,24 @@ def test_gradients_equal_those_of_t5(model):
     assert (model.encoder_bias.table.weight.grad - theirs).abs().max() < 1e-4
 
 
-def _kept(shape, p, like):
+def _kept(dropout, *shape, device):
     """A mask that drops nothing."""
-    return torch.ones(*shape[:-2], 1, shape[-1], dtype=torch.int32)
+    return torch.ones(*shape[:-2], 1, shape[-1], dtype=torch.bool) if dropout.training else None
 
 
-def test_every_dropout_of_t5_is_there_and_no_other(monkeypatch):
+@pytest.mark.parametrize("fused", [True, False])
+def test_every_dropout_of_t5_is_there_and_no_other(monkeypatch, fused):
     """Where nothing is dropped, and what is kept is divided all the same, one too few or too many
     shows.
 
     On which side of a product of matrices it stands does not.
     """
-    monkeypatch.setattr(fused, "keep_mask", _kept)
+    monkeypatch.setattr(Dropout, "mask", _kept)
     monkeypatch.setattr(
         F, "dropout", lambda x, p=0.5, training=True, inplace=False: x / (1 - p) if training else x
     )
     torch.manual_seed(3)
-    ours = EncoderDecoder(EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3)).train()
+    ours = EncoderDecoder(EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3, fused)).train()
     t5 = to_transformers(ours).train()
     for part in (t5, t5.encoder, t5.decoder):  # transformers 5.17 does not hand it on
         part.set_attn_implementation(
@@ -105,14 +109,15 @@ def test_every_dropout_of_t5_is_there_and_no_other(monkeypatch):
     assert (mine - theirs).abs().max() < 1e-4 < 1e-2 < (mine - unscaled).abs().max()
 
 
-def test_what_dropout_keeps_is_divided_by_the_share_that_is_kept(monkeypatch):
-    monkeypatch.setattr(fused, "keep_mask", _kept)
-    config = EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3)
+@pytest.mark.parametrize("fused", [True, False])
+def test_what_dropout_keeps_is_divided_by_the_share_that_is_kept(monkeypatch, fused):
+    monkeypatch.setattr(Dropout, "mask", _kept)
+    config = EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3, fused)
     x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
     for block, given in (
         (Dropout(0.3), (x,)),
         (FeedForward(config), (x,)),
-        (Attention(*config.attention, cross=False), (x, x, None)),
+        (Attention(config, cross=False), (x, x, None)),
     ):
         torch.testing.assert_close(block.train()(*given), block.eval()(*given) / 0.7)
 
@@ -206,7 +211,7 @@ def test_other_architectures_are_refused(option):
         decoder_start_token_id=0,
     )
     config = T5Config(**sizes | option)
-    with pytest.raises(LetterError, match="cannot be imported"):
+    with pytest.raises(LetterError, match="is supported; use an original T5"):
         from_transformers(T5ForConditionalGeneration(config))
 
 

@@ -11,7 +11,7 @@ from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstra
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
-from letterlib.generators.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators.tiger import EncoderDecoder, EncoderDecoderConfig
 
 SIZES = (6, 4, 8)
 

@@ -14,6 +14,7 @@ from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.metrics import gains_at, ranks_of
 from letterlib.generators import bigrec as module
+from letterlib.generators import recommender
 from letterlib.generators.bigrec import BIGRec, BIGRecConfig, title_loss
 from letterlib.generators.language_model import TINY, load_language_model
 from letterlib.train import TrainingLog
@@ -54,7 +55,7 @@ def circle(change: str | None = None) -> Dataset:
 
 
 def fresh(seed: int = 0, **changes) -> BIGRec:
-    return BIGRec(SMALL.model_copy(update=changes), seed, "cpu")
+    return BIGRec(SMALL, seed, "cpu", **changes)
 
 
 @pytest.fixture(scope="module")
@@ -81,29 +82,6 @@ def write_instead(model: BIGRec, monkeypatch, *titles: str) -> None:
     monkeypatch.setattr(
         model, "write", lambda cases: [model.network.tokens(title) for title in titles]
     )
-
-
-def test_titles_that_nobody_has_written_are_not_learned():
-    nameless = replace(circle(), items=pd.DataFrame(index=range(circle().n_items))).split(1)
-    with pytest.raises(Unavailable, match="no item text, so there are no words to learn from"):
-        fresh().fit(nameless)
-
-
-def test_a_folder_of_a_language_model_brings_no_habits_of_writing(tmp_path, plain):
-    """A penalty on words of the prompt would keep sequels from being written."""
-    tokenizer, network = plain
-    tokenizer.save_pretrained(tmp_path)
-    network.save_pretrained(tmp_path)
-    written = []
-    for habits in ({}, {"repetition_penalty": 1.3}, {"no_repeat_ngram_size": 2}):
-        (tmp_path / "generation_config.json").write_text(json.dumps(habits))
-        model = fresh(language_model=str(tmp_path), beam=4)
-        model.fit(circle().split(1))
-        prompt = model.network.prompt(
-            [model.network.tokens("film 1"), model.network.tokens("film 2")]
-        )
-        written += model.network.write([prompt], 4)
-    assert written[0] == written[1] == written[2]
 
 
 def test_it_memorises_the_training_targets(model):
@@ -215,24 +193,6 @@ def test_a_list_teaches_as_many_titles_as_asked_after_what_came_before_them(monk
         assert len(learnt) == len(split.train.values) - split.n_users
 
 
-@pytest.mark.parametrize("lists, steps", [(None, 5), (7, 2), (1000, 5)])
-def test_fit_hands_its_options_on_and_an_epoch_has_as_many_lists_as_asked(
-    monkeypatch, lists, steps
-):
-    seen = {}
-
-    def spy(network, batches, loss, **options):
-        seen.update(options, steps=len(list(batches(np.random.default_rng(0)))))
-        return TrainingLog()
-
-    monkeypatch.setattr(module, "train", spy)
-    one = fresh(weight_decay=0.3, warmup=0.2, lists=lists).fit(circle().split(1))
-    for name in ("learning_rate", "weight_decay", "warmup", "epochs"):
-        assert seen[name] == getattr(one.config, name), name
-    assert seen["clip_norm"] == 1.0 and seen["schedule"] == "cosine"
-    assert seen["steps_per_epoch"] == seen["steps"] == steps
-
-
 def test_embeddings_are_those_of_the_language_model_without_adapters(model, plain):
     titles = ["film 7", "film 59", "a title of nobody", "jumanji"]
     states = model.network.embed([model.network.tokens(title) for title in titles])
@@ -241,14 +201,6 @@ def test_embeddings_are_those_of_the_language_model_without_adapters(model, plai
     with torch.no_grad():  # and LoRA has learnt enough for the difference to be seen
         adapted = model.network.hidden(torch.tensor([model.network.tokens("jumanji")]))[0, -1]
     assert (adapted - states[3]).norm() > 0.1 * states[3].norm()
-
-
-def test_after_embedding_the_adapters_are_on_again(model):
-    prompt = torch.tensor([model.prompt([3, 4])])
-    with torch.no_grad():
-        before = model.network.hidden(prompt)
-        model.network.embed([model.network.tokens("something new")])
-        torch.testing.assert_close(model.network.hidden(prompt), before, rtol=0, atol=0)
 
 
 def test_grounding_is_a_plain_loop_over_the_titles(model, plain, monkeypatch):
@@ -321,12 +273,6 @@ def test_gamma_is_chosen_on_validation(target, best, model, monkeypatch):
     assert gains[0] != gains[1]
 
 
-def test_gamma_is_what_the_main_process_chose(monkeypatch):
-    monkeypatch.setattr(module, "train", lambda *_, **__: TrainingLog())
-    monkeypatch.setattr(module, "broadcast", lambda compute: 50.0)
-    assert fresh(gammas=(0.0, 50.0)).fit(circle().split(1)).gamma == 50.0
-
-
 def test_equal_titles_are_equally_far_and_the_lower_id_stands_first():
     data = circle()
     data.items.loc[10:14, "title"] = "film 10"
@@ -337,52 +283,6 @@ def test_equal_titles_are_equally_far_and_the_lower_id_stands_first():
         places = np.flatnonzero(np.isin(row, range(10, 15)))
         assert row[places].tolist() == [10, 11, 12, 13, 14]
         assert places.max() - places.min() == 4
-
-
-def test_lists_hold_every_item_once_and_then_nothing(model):
-    ranking = model.recommend(HISTORIES, N_ITEMS + 5)
-    for row in ranking.items:
-        assert sorted(row[:N_ITEMS]) == list(range(N_ITEMS)) and (row[N_ITEMS:] == NO_ITEM).all()
-    assert (ranking.scores[:, 1:] <= ranking.scores[:, :-1]).all()
-
-
-def test_the_history_can_be_left_out(model):
-    ranking = model.recommend(HISTORIES, 10, exclude_history=True)
-    for row in range(len(HISTORIES)):
-        assert not set(ranking.items[row]) & set(HISTORIES.history(row))
-
-
-def test_an_empty_history_gives_the_most_popular_items(model):
-    counts = circle().split(1).train_counts
-    np.testing.assert_array_equal(
-        model.recommend(HISTORIES, 10).items[1], np.argsort(-counts, kind="stable")[:10]
-    )
-
-
-def test_a_case_does_not_depend_on_the_cases_beside_it(model, tmp_path):
-    together = model.recommend(HISTORIES, 10)
-    model.save(tmp_path / "model.safetensors")
-    for row in range(len(HISTORIES)):
-        loaded = BIGRec.load(tmp_path / "model.safetensors", "cpu")  # which has written nothing yet
-        np.testing.assert_array_equal(
-            loaded.recommend(HISTORIES[[row]], 10).items[0], together.items[row]
-        )
-
-
-def test_a_history_is_read_once(model, monkeypatch):
-    one = BIGRec.__new__(BIGRec)
-    one.__dict__ |= model.__dict__
-    calls, generate = [], model.network.model.generate
-    monkeypatch.setattr(
-        model.network.model,
-        "generate",
-        lambda **kw: calls.append(len(kw["input_ids"])) or generate(**kw),
-    )
-    cases = Cases.from_histories([[50, 51], [50, 51], [8, 9], [50, 51]])
-    first = one.recommend(cases, 5)
-    one.recommend(cases, 5, exclude_history=True)
-    assert sum(calls) == 2 and len(calls) == 1, "two histories of equal length are read together"
-    assert (first.items[0] == first.items[1]).all()
 
 
 def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
@@ -408,84 +308,6 @@ def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
     model.network.train().eval()
 
 
-def test_the_width_of_the_beam_reaches_the_search(model, monkeypatch):
-    widths, generate = [], model.network.model.generate
-    monkeypatch.setattr(
-        model.network.model,
-        "generate",
-        lambda **kw: widths.append(kw["num_beams"]) or generate(**kw),
-    )
-    model.network.train().eval()  # what was written is forgotten
-    model.network.write([model.prompt([3, 40])], 8)
-    model.network.train().eval()
-    assert widths == [8]
-
-
-def test_nothing_of_validation_and_test_is_learnt():
-    one, same, other = (
-        fresh(lists=12).fit(circle(change).split(1)) for change in (None, "held out", "train")
-    )
-    weights = [
-        torch.cat([p.flatten() for p in m.network.parameters() if p.requires_grad])
-        for m in (one, same, other)
-    ]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-    assert torch.equal(one.popularity, same.popularity)
-
-
-def test_only_adapters_move():
-    one = fresh(lists=12).fit(circle().split(1))
-    _, base = load_language_model(TINY)
-    for name, p in base.named_parameters():
-        twin = one.network.model.get_base_model().state_dict()
-        key = name if name in twin else name.replace(".weight", ".base_layer.weight")
-        assert torch.equal(p, twin[key]), name
-    moved = [
-        float(p.detach().abs().sum())
-        for name, p in one.network.named_parameters()
-        if "lora_B" in name
-    ]
-    assert len(moved) == 2 * 7 and min(moved) > 0, (
-        "LoRA starts from B = 0, in seven matrices of two blocks"
-    )
-
-
-def test_to_fit_twice_is_not_to_train_for_longer():
-    one, split = fresh(epochs=1), circle().split(1)
-    first, second = (one.fit(split).recommend(HISTORIES, 10).scores for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
-def test_same_seed_same_model_other_seed_another():
-    weights = []
-    for seed in (0, 0, 1):
-        network = fresh(seed, lists=12).fit(circle().split(1)).network
-        weights.append(torch.cat([p.flatten() for p in network.parameters() if p.requires_grad]))
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-
-
-def test_saved_small_and_loaded_alike(tmp_path):
-    model = fresh(epochs=5).fit(
-        circle().split(1)
-    )  # its own: what a model was asked before decides last bits
-    model.gamma = 3.0
-    model.save(tmp_path / "bigrec.safetensors")
-    weights = sum(p.numel() for p in model.network.parameters()) * 4
-    assert (tmp_path / "bigrec.safetensors").stat().st_size < weights / 20, (
-        "the language model must stay out"
-    )
-    loaded = BIGRec.load(tmp_path / "bigrec.safetensors", "cpu")
-    one, other = model.recommend(HISTORIES, 10), loaded.recommend(HISTORIES, 10)
-    np.testing.assert_array_equal(one.items, other.items)
-    np.testing.assert_array_equal(one.scores, other.scores)
-    assert (
-        loaded.log == model.log
-        and loaded.gamma == 3.0
-        and loaded.write(HISTORIES) == model.write(HISTORIES)
-    )
-
-
 def test_a_model_that_was_asked_before_it_was_saved_is_loaded_alike(tmp_path, monkeypatch):
     """A file holds embeddings of items' titles alone: those of others must not have been computed
     beside them.
@@ -500,64 +322,8 @@ def test_a_model_that_was_asked_before_it_was_saved_is_loaded_alike(tmp_path, mo
     np.testing.assert_array_equal(*scores)
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, capsys):
-    split, checkpoint, real = circle().split(1), tmp_path / "checkpoint.safetensors", module.train
-    config = SMALL.model_copy(update={"epochs": 4, "dropout": 0.1, "lists": 6})
-    whole = BIGRec(config, 0, "cpu").fit(split)
-
-    def interrupted(network, batches, loss, **kwargs):
-        calls = []
-
-        def some(generator):
-            calls.append(1)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            yield from batches(generator)
-
-        return real(network, some, loss, **kwargs | {"checkpoint_seconds": 0.0})
-
-    monkeypatch.setattr(module, "train", interrupted)
-    stopped = BIGRec(config, 0, "cpu", checkpoint)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.fit(split)
-    with pytest.raises(LetterError, match="not trained"):
-        stopped.recommend(HISTORIES, 3)
-    monkeypatch.undo()
-    resumed = BIGRec(config, 0, "cpu", checkpoint).fit(split)
-    assert resumed.log == whole.log
-    for (name, one), other in zip(
-        whole.network.named_parameters(), resumed.network.parameters(), strict=True
-    ):
-        torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
-    BIGRec(config.model_copy(update={"dropout": 0.2}), 0, "cpu", checkpoint).fit(split)
-    assert "another training" in capsys.readouterr().out
-
-
-def test_a_long_title_is_cut_and_an_empty_one_can_be_read(model):
-    assert model.network.tokens("one two three four five six seven") == model.network.tokens(
-        "one two three four five six"
-    )
-    assert model.network.tokens("  ") == (model.network.end,)
-
-
-def test_spaces_around_a_title_are_no_part_of_it(model):
-    """A model's own tokenizer has tokens for them, and a title would be another than the one that
-    is written.
-    """
-
-    class Bytes:
-        eos_token_id, bos_token_id = model.network.end, None
-
-        def __call__(self, text, add_special_tokens=True):
-            return {"input_ids": list(text.encode())}
-
-    network = module.TitleNetwork(Bytes(), model.network.model, torch.float32, 6)
-    assert network.tokens(" heat\n") == network.tokens("heat") == tuple(b"heat")
-    assert network.tokens("  ") == (network.end,)
-
-
 def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(model):
-    """LLaMA's does; it was pre-trained with that token in front, and is another model without it."""
+    """LLaMA's tokenizer has such a token, and was trained with it in front."""
 
     class WithBos:
         eos_token_id, bos_token_id = model.network.end, 7
@@ -574,111 +340,10 @@ def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(mo
     torch.testing.assert_close(network.embed([title])[0], expected)
 
 
-def test_a_data_set_without_two_items_a_user_is_refused():
-    lonely = Dataset("lonely", Sequences.from_lists([[0, 1, 2]]), circle().items, "made up", ["u"])
-    with pytest.raises(LetterError, match="no user has two items"):
-        fresh().fit(lonely.split(1))
-
-
-def test_an_item_outside_the_catalogue_is_refused(model):
-    with pytest.raises(LetterError, match="item 60 is not in the catalogue"):
-        model.recommend(Cases.from_histories([[60]]), 10)
-
-
-def test_what_was_written_with_one_beam_is_not_taken_for_what_another_would_write(
-    model, monkeypatch
-):
-    asked = []
-    generate = model.network.model.generate
-    monkeypatch.setattr(
-        model.network.model, "generate", lambda **o: asked.append(o["num_beams"]) or generate(**o)
-    )
-    prompt = model.network.prompt([model.network.tokens("a title that no history holds")])
-    for beam in (1, 3, 1):
-        model.network.write([prompt], beam)
-    assert asked == [1, 3]
-
-
-def test_an_embedding_keeps_its_own_numbers_alone(model):
-    title = model.network.tokens("another title that nobody has seen")
-    row = model.network.embed([title]) is not None and model.network._embedded[title]
-    assert row.untyped_storage().nbytes() == row.numel() * 4
-
-
-def test_another_seed_begins_with_other_adapters_and_draws_other_batches(monkeypatch):
-    seen, split = [], circle().split(1)
-    monkeypatch.setattr(
-        module, "train", lambda *_, **options: seen.append(options["seed"]) or TrainingLog()
-    )
-    adapters = []
-    for seed in (3, 3, 4):
-        network = fresh(seed).fit(split).network
-        adapters.append(
-            torch.cat([p.flatten() for name, p in network.named_parameters() if "lora_A" in name])
-        )
-    assert (
-        torch.equal(adapters[0], adapters[1])
-        and not torch.equal(adapters[0], adapters[2])
-        and seen == [3, 3, 4]
-    )
-
-
 def test_weights_held_in_bfloat16_as_on_a_gpu_are_learned_with_saved_and_loaded(
     monkeypatch, tmp_path
 ):
     check_weights_held_in_bfloat16(monkeypatch, module, fresh, circle().split(1), tmp_path)
-
-
-def test_training_is_in_the_dtype_of_the_configuration(monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        module, "train", lambda *_, **options: seen.update(options) or TrainingLog()
-    )
-    one = fresh(dtype="bfloat16").fit(circle().split(1))
-    assert seen["dtype"] == torch.bfloat16
-    assert {p.dtype for p in one.network.parameters()} == {torch.float32}, (
-        "on a CPU weights are held as they were"
-    )
-
-
-def test_lists_are_drawn_from_all_users_anew_every_epoch(monkeypatch):
-    one, epochs = fresh(lists=6), []
-    example = one.example
-
-    def spy(network, batches, loss, **options):
-        for epoch in range(10):
-            epochs.append([])
-            list(batches(np.random.default_rng(epoch)))
-        return TrainingLog()
-
-    one.example = lambda items, targets: epochs[-1].append(tuple(items)) or example(items, targets)
-    monkeypatch.setattr(module, "train", spy)
-    one.fit(circle().split(1))
-    assert {len(lists) for lists in epochs} == {6} and epochs[0] != epochs[1]
-    learnt = {item for lists in epochs for items in lists for item in items[1:]}
-    assert len(learnt) > 40, "the first two users have 18 items"
-
-
-def test_titles_are_written_with_the_beam_of_the_configuration(model, monkeypatch):
-    asked = []
-    monkeypatch.setattr(model, "config", SMALL.model_copy(update={"beam": 3}))
-    monkeypatch.setattr(
-        model.network, "write", lambda prompts, beam: asked.append(beam) or [(5,) for _ in prompts]
-    )
-    model.write(HISTORIES)
-    assert asked == [3]
-
-
-def test_where_no_gamma_is_given_the_chosen_one_weighs_popularity(model, monkeypatch):
-    write_instead(model, monkeypatch, "an item")
-    monkeypatch.setattr(model, "popularity", torch.arange(N_ITEMS))
-    cases, given = Cases.from_histories([[1]]), {}
-    for gamma in (0.0, 20.0):
-        monkeypatch.setattr(model, "gamma", 20.0 - gamma)
-        given[gamma] = model.recommend(cases, N_ITEMS, gamma=gamma).items.tolist()
-        assert model.recommend(cases, N_ITEMS).items.tolist() != given[gamma]
-        monkeypatch.setattr(model, "gamma", gamma)
-        assert model.recommend(cases, N_ITEMS).items.tolist() == given[gamma]
 
 
 def test_gamma_is_chosen_on_as_many_cases_as_asked_and_is_the_first_among_equals(
@@ -693,3 +358,140 @@ def test_gamma_is_chosen_on_as_many_cases_as_asked_and_is_the_first_among_equals
     monkeypatch.setattr(one, "recommend", recommend)
     assert one.best_gamma(circle().split(1)) == 7.0
     assert asked == [(4, 10, 7.0), (4, 10, 0.0), (4, 10, 50.0)]
+
+
+def test_lists_hold_every_item_once_and_the_history_can_be_left_out(model):
+    ranking = model.recommend(HISTORIES, N_ITEMS + 5)
+    for row in ranking.items:
+        assert sorted(row[:N_ITEMS]) == list(range(N_ITEMS)) and (row[N_ITEMS:] == NO_ITEM).all()
+    assert (ranking.scores[:, 1:] <= ranking.scores[:, :-1]).all()
+    popular = np.argsort(-circle().split(1).train_counts, kind="stable")[:10]
+    np.testing.assert_array_equal(ranking.items[1][:10], popular, "after an empty history")
+    new = model.recommend(HISTORIES, 10, exclude_history=True).items
+    assert not any(set(row) & set(HISTORIES.history(i)) for i, row in enumerate(new))
+
+
+def test_a_history_is_read_once_for_each_width_of_the_beam(model, monkeypatch):
+    asked, generate = [], model.network.model.generate
+
+    def spy(**options):
+        asked.append((len(options["input_ids"]), options["num_beams"]))
+        return generate(**options)
+
+    monkeypatch.setattr(model.network.model, "generate", spy)
+    cases = Cases.from_histories([[50, 51], [50, 51], [8, 9], [50, 51]])
+    first = model.recommend(cases, 5)
+    model.recommend(cases, 5, exclude_history=True)
+    assert asked == [(2, 1)], "two histories of equal length are read together"
+    assert (first.items[0] == first.items[1]).all()
+    monkeypatch.setattr(model, "config", SMALL.model_copy(update={"beam": 3}))
+    model.recommend(cases, 5)
+    assert asked == [(2, 1), (2, 3)]
+
+
+def test_only_adapters_move_and_nothing_of_validation_and_test_is_learnt():
+    models = [
+        fresh(seed, lists=12).fit(circle(change).split(1))
+        for seed, change in ((0, None), (0, "held out"), (0, "train"), (1, None))
+    ]
+    weights = [
+        torch.cat([p.flatten() for p in m.network.parameters() if p.requires_grad]) for m in models
+    ]
+    assert torch.equal(weights[0], weights[1]), "and the same seed gives the same model"
+    assert not torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[3])
+    twin = models[0].network.model.get_base_model().state_dict()
+    for name, p in load_language_model(TINY)[1].named_parameters():
+        key = name if name in twin else name.replace(".weight", ".base_layer.weight")
+        assert torch.equal(p, twin[key]), name
+
+
+@pytest.mark.parametrize("lists, steps", [(None, 5), (7, 2), (1000, 5)])
+def test_fit_hands_its_settings_on_and_draws_other_lists_every_epoch(monkeypatch, lists, steps):
+    seen, drawn = {}, []
+
+    def spy(network, batches, loss, **options):
+        for epoch in range(10):
+            drawn.append([])
+            n_steps = len(list(batches(np.random.default_rng(epoch))))
+        seen.update(options, steps=n_steps)
+        return TrainingLog()
+
+    monkeypatch.setattr(recommender, "train", spy)
+    one = fresh(3, weight_decay=0.3, warmup=0.2, lists=lists, dtype="bfloat16")
+    example = one.example
+    one.example = lambda items, targets: drawn[-1].append(tuple(items)) or example(items, targets)
+    one.fit(circle().split(1))
+    for name in ("learning_rate", "weight_decay", "warmup", "epochs"):
+        assert seen[name] == getattr(one.config, name), name
+    assert seen["steps_per_epoch"] == seen["steps"] == steps and seen["seed"] == 3
+    assert seen["dtype"] == torch.bfloat16 and drawn[0] != drawn[1]
+    learnt = {item for lists in drawn for items in lists for item in items[1:]}
+    assert len(learnt) > 40, "the first two users have 18 items"
+
+
+def test_saved_small_and_loaded_alike(tmp_path):
+    """A new model: what one was asked before decides the last bits of its answers."""
+    model = fresh(epochs=5).fit(circle().split(1))
+    model.gamma = 3.0
+    model.save(tmp_path / "bigrec.safetensors")
+    assert (tmp_path / "bigrec.safetensors").stat().st_size < model.n_parameters * 4 / 20
+    loaded = BIGRec.load(tmp_path / "bigrec.safetensors", "cpu")
+    one, other = model.recommend(HISTORIES, 10), loaded.recommend(HISTORIES, 10)
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    assert loaded.log == model.log and loaded.gamma == 3.0
+    for row in range(len(HISTORIES)):  # and an answer does not depend on the other cases
+        alone = BIGRec.load(tmp_path / "bigrec.safetensors", "cpu").recommend(HISTORIES[[row]], 10)
+        np.testing.assert_array_equal(alone.items[0], one.items[row])
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+    split, checkpoint, real = circle().split(1), tmp_path / "c.safetensors", recommender.train
+    config = SMALL.model_copy(update={"epochs": 4, "dropout": 0.1, "lists": 6})
+    whole = BIGRec(config, 0, "cpu").fit(split)
+
+    def interrupted(network, batches, loss, **options):
+        calls = []
+
+        def some(generator):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            yield from batches(generator)
+
+        return real(network, some, loss, **options, checkpoint_seconds=0.0)
+
+    monkeypatch.setattr(recommender, "train", interrupted)
+    stopped = BIGRec(config, 0, "cpu", checkpoint)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(split)
+    with pytest.raises(LetterError, match="fit"):
+        stopped.recommend(HISTORIES, 3)
+    monkeypatch.undo()
+    resumed = BIGRec(config, 0, "cpu", checkpoint).fit(split)
+    assert resumed.log == whole.log
+    assert all(map(torch.equal, whole.network.parameters(), resumed.network.parameters()))
+
+
+def test_a_long_title_is_cut_and_spaces_around_it_are_no_part_of_it(model):
+    tokens = model.network.tokens
+    assert tokens("one two three four five six seven") == tokens(" one two three four five six\n")
+    assert tokens("  ") == (model.network.end,)
+
+
+def test_a_data_set_without_titles_or_without_two_items_a_user_is_refused():
+    nameless = replace(circle(), items=pd.DataFrame(index=range(circle().n_items)))
+    with pytest.raises(Unavailable, match="no item text"):
+        fresh().fit(nameless.split(1))
+    lonely = Dataset("lonely", Sequences.from_lists([[0, 1, 2]]), circle().items, "made up", ["u"])
+    with pytest.raises(LetterError, match="no user has two items"):
+        fresh().fit(lonely.split(1))
+
+
+def test_a_folder_s_own_penalty_on_repeated_words_is_ignored(tmp_path, plain):
+    """It would keep sequels from being written."""
+    tokenizer, network = plain
+    tokenizer.save_pretrained(tmp_path)
+    network.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"repetition_penalty": 1.3}))
+    assert load_language_model(str(tmp_path))[1].generation_config.repetition_penalty in (None, 1.0)

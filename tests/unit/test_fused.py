@@ -1,24 +1,65 @@
-"""Gradients written by hand against autograd's of the plain formulas, in float64; and what bfloat16
-keeps of them.
-"""
+"""Gradients written by hand against autograd's of the plain formulas, in float64 and bfloat16."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from letterlib.generators import fused
-from letterlib.generators.attention import Attention
-from letterlib.generators.encoder_decoder import (
-    Dropout,
-    EncoderDecoder,
-    EncoderDecoderConfig,
-    FeedForward,
-)
+from letterlib.generators.ranking_loss import ranking_guided_loss
+from letterlib.generators.tiger import Dropout, EncoderDecoder, EncoderDecoderConfig
 from letterlib.train import autocast
 
 B, D_MODEL, HEADS, D_HEAD = 3, 6, 2, 4
 P = 0.4
 SCALE = 1 / (1 - P)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("dropout", [0.0, P])
+@pytest.mark.parametrize("length", [9, 20])  # shorter and longer than where torch's softmax is used
+def test_the_fused_network_is_the_plain_one_in_value_and_gradient(length, dropout):
+    """The same weights and the same dropout masks; two targets, padding, and a target to ignore."""
+    config = EncoderDecoderConfig(30, 24, 40, 3, 8, 2, dropout, fused=True)
+    fast, plain = EncoderDecoder(config), EncoderDecoder(replace(config, fused=False))
+    plain.load_state_dict(fast.state_dict())
+    tokens, targets = torch.randint(2, 30, (4, length)), torch.randint(2, 30, (4, 2, 5))
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    mask[1, :4] = False
+    targets[2, 1] = -100
+    for mode in (True, False):
+        gradients, values = [], []
+        for network in (fast, plain):
+            network.double().train(mode).zero_grad()
+            torch.manual_seed(1)
+            logits = network(tokens, mask, targets)
+            ranking_guided_loss(logits, targets, 0.7).backward()
+            values.append(logits.detach())
+            gradients.append({name: p.grad for name, p in network.named_parameters()})
+        torch.testing.assert_close(*values, rtol=1e-8, atol=1e-8)
+        for name, gradient in gradients[0].items():
+            torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-7, atol=1e-9, msg=name)
+
+
+@torch.no_grad()
+def test_the_plain_network_decodes_as_the_fused_one():
+    config = EncoderDecoderConfig(30, 24, 40, 3, 8, 2, 0.1)
+    fast, plain = EncoderDecoder(config).eval(), EncoderDecoder(replace(config, fused=False)).eval()
+    plain.load_state_dict(fast.state_dict())
+    history, written = torch.randint(2, 30, (2, 7)), torch.randint(2, 30, (2, 3, 4))
+    steps = []
+    for network in (fast, plain):
+        state = network.start(network.encode(history))
+        state.follow(torch.zeros(2, 3, dtype=torch.int64))
+        steps.append(torch.stack([network.step(written[:, :, i], state) for i in range(4)], 2))
+    torch.testing.assert_close(*steps, rtol=1e-4, atol=1e-4)
+    whole = plain.decode(written, plain.encode(history))
+    torch.testing.assert_close(steps[1], whole, rtol=1e-4, atol=1e-4)
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -34,38 +75,29 @@ def agree(ours: torch.Tensor, plain: torch.Tensor, inputs: list[torch.Tensor]) -
         assert torch.allclose(one, other, atol=1e-9)
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def test_rms_norm():
     x, weight = random(B, 5, D_MODEL), random(D_MODEL)
-    ours = fused.RMSNorm.apply(x, weight, 1e-6, torch.float64)
-    agree(ours, F.rms_norm(x, (D_MODEL,), weight, 1e-6), [x, weight])
+    agree(fused.rms_norm(x, weight, 1e-6), F.rms_norm(x, (D_MODEL,), weight, 1e-6), [x, weight])
 
 
 @pytest.mark.parametrize("dropout", [False, True])
 def test_feed_forward(dropout):
     x, wi, wo = random(B, 5, D_MODEL), random(10, D_MODEL), random(D_MODEL, 10)
-    keep = fused.keep_mask((B, 5, 10), P, x) if dropout else None
-    scale = SCALE if dropout else 1.0
+    kept = torch.rand(B, 1, 10) >= P if dropout else None
     hidden = (x @ wi.T).relu()
-    plain = (hidden if keep is None else hidden * keep * scale) @ wo.T
-    agree(fused.FeedForward.apply(x, wi, wo, keep, scale), plain, [x, wi, wo])
+    plain = (hidden * kept * SCALE if dropout else hidden) @ wo.T
+    agree(fused.feed_forward(x, wi, wo, kept, P), plain, [x, wi, wo])
 
 
-def plain_attention(x, memory, wq, wkv, wo, bias, keep, scale):
+def plain_attention(x, memory, wq, wkv, wo, bias, kept):
     q, (k, v) = x @ wq.T, (memory @ wkv.T).chunk(2, dim=-1)
-    q, k, v = (one.unflatten(-1, (HEADS, D_HEAD)).transpose(1, 2) for one in (q, k, v))
+    q, k, v = (part.unflatten(-1, (HEADS, D_HEAD)).transpose(1, 2) for part in (q, k, v))
     weights = (q @ k.mT + (0 if bias is None else bias)).softmax(-1)
-    weights = weights if keep is None else weights * keep * scale
+    weights = weights if kept is None else weights * kept * SCALE
     return (weights @ v).transpose(1, 2).flatten(2) @ wo.T
 
 
-@pytest.mark.parametrize(
-    "length", [5, 20]
-)  # shorter and longer than the row from which torch's softmax is used
+@pytest.mark.parametrize("length", [5, 20])
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("bias_rows", [None, 1, B])
 @pytest.mark.parametrize("cross", [False, True])
@@ -73,119 +105,28 @@ def test_attention(length, dropout, bias_rows, cross):
     inner = HEADS * D_HEAD
     x = random(B, 7 if cross else length, D_MODEL)
     memory = random(B, length, D_MODEL) if cross else x
-    wq, wkv, wo = random(inner, D_MODEL), random(2 * inner, D_MODEL), random(D_MODEL, inner)
+    weights = random(inner, D_MODEL), random(2 * inner, D_MODEL), random(D_MODEL, inner)
     bias = None if bias_rows is None else random(bias_rows, HEADS, x.shape[1], length)
-    keep = fused.keep_mask((B, HEADS, 1, length), P, x) if dropout else None
-    scale = SCALE if dropout else 1.0
-    ours = fused.Attention.apply(x, memory, wq, wkv, wo, bias, keep, scale, HEADS)
-    plain = plain_attention(x, memory, wq, wkv, wo, bias, keep, scale)
-    agree(
-        ours,
-        plain,
-        [one for one in (x, memory if cross else None, wq, wkv, wo, bias) if one is not None],
-    )
+    kept = torch.rand(B, HEADS, 1, length) >= P if dropout else None
+    ours = fused.attention(x, memory, *weights, bias, kept, P, HEADS)
+    inputs = [x, *weights, *([memory] if cross else []), *([] if bias is None else [bias])]
+    agree(ours, plain_attention(x, memory, *weights, bias, kept), inputs)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_lower_precision_stays_near_float64(dtype):
-    """The bits of a bfloat16 are read as integers for ReLU and dropout: the sign and zero must
-    survive that.
-    """
-    low = [
-        torch.randn(*shape).to(dtype).requires_grad_()
-        for shape in [(64, 9, D_MODEL), (10, D_MODEL), (D_MODEL, 10)]
-    ]
-    x, wi, wo = (one.detach().double().requires_grad_() for one in low)
-    keep = fused.keep_mask((64, 9, 10), P, x)
-    exact = fused.FeedForward.apply(x, wi, wo, keep, SCALE)
-    exact.sum().backward()
-    out = fused.FeedForward.apply(*low, keep.to(fused.as_integers(low[0].detach()).dtype), SCALE)
-    out.sum().backward()
-    for ours, wanted in [
-        (out, exact),
-        *((a.grad, b.grad) for a, b in zip(low, (x, wi, wo), strict=True)),
-    ]:
+    """ReLU and dropout read the bits of a bfloat16 as integers: sign and zero must survive that."""
+    shapes = [(64, 9, D_MODEL), (10, D_MODEL), (D_MODEL, 10)]
+    low = [torch.randn(*shape).to(dtype).requires_grad_() for shape in shapes]
+    exact = [one.detach().double().requires_grad_() for one in low]
+    kept = torch.rand(64, 1, 10) >= P
+    outs = [fused.feed_forward(*inputs, kept, P) for inputs in (low, exact)]
+    for out in outs:
+        out.sum().backward()
+    grads = [(one.grad, other.grad) for one, other in zip(low, exact, strict=True)]
+    for ours, wanted in [outs, *grads]:
         error = (ours.double() - wanted).norm() / wanted.norm()
         assert error < (1e-6 if dtype == torch.float32 else 2e-2)
-
-
-def every_function() -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
-    """(output, inputs) of each of the three."""
-    x, weight, wi, wo = (
-        random(B, 5, D_MODEL),
-        random(D_MODEL),
-        random(10, D_MODEL),
-        random(D_MODEL, 10),
-    )
-    own = [random(8, D_MODEL), random(16, D_MODEL), random(D_MODEL, 8)]
-    return [
-        (fused.RMSNorm.apply(x, weight, 1e-6, torch.float64), [x, weight]),
-        (fused.FeedForward.apply(x, wi, wo, fused.keep_mask((B, 5, 10), P, x), SCALE), [x, wi, wo]),
-        (fused.Attention.apply(x, x, *own, None, None, 1.0, HEADS), [x, *own]),
-    ]
-
-
-def test_gradients_may_be_asked_for_twice():
-    for out, inputs in every_function():
-        first, second = (
-            torch.autograd.grad(out.sum(), inputs, retain_graph=True) for _ in range(2)
-        )
-        assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
-
-
-def test_gradients_of_gradients_are_refused_and_not_wrong():
-    for out, inputs in every_function():
-        first = torch.autograd.grad(out.square().sum(), inputs, create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
-            sum(one.square().sum() for one in first).backward()
-
-
-def test_a_keep_mask_drops_the_share_it_was_told_and_serves_every_position():
-    keep = fused.keep_mask((2_000, 7, 50), P, torch.zeros(1))
-    assert keep.shape == (2_000, 1, 50) and set(keep.unique().tolist()) == {0, 1}
-    assert keep.float().mean() == pytest.approx(1 - P, abs=0.01)
-
-
-def test_softmax_of_short_and_long_rows():
-    for width in (1, 5, 15, 16, 40):
-        scores = torch.randn(9, 4, width) * 30
-        scores[0, 0, : width // 2] = -1e9
-        assert torch.allclose(fused.softmax(scores), scores.softmax(-1), atol=1e-7)
-
-
-@pytest.mark.parametrize("p", [0.0, 0.4])
-def test_modules_in_training_drop_by_one_mask_a_sequence_and_keep_the_mean(p, monkeypatch):
-    """Against the plain formulas: what is kept is divided by 1 - p, in the blocks and between them."""
-    masks, keep_mask = [], fused.keep_mask
-
-    def recorded(shape, p, like):
-        masks.append(keep_mask(shape, p, like))
-        return masks[-1]
-
-    monkeypatch.setattr(fused, "keep_mask", recorded)
-    torch.manual_seed(0)
-    x, memory = torch.randn(B, 5, 12), torch.randn(B, 7, 12)
-    attention = Attention(12, HEADS, 4, p, cross=True).train()
-    block = FeedForward(
-        EncoderDecoderConfig(
-            16, d_model=12, d_ff=10, n_heads=HEADS, d_head=4, n_layers=1, dropout=p
-        )
-    )
-    found = attention(x, memory, None), block.train()(x), Dropout(p).train()(x)
-    shapes = [(B, HEADS, 1, 7), (B, 1, 10), (B, 1, 12)]
-    assert [tuple(one.shape) for one in masks] == (shapes if p else [])
-    of_weights, of_hidden, of_x = (
-        (one.float() / (1 - p) for one in masks) if p else (torch.ones(()),) * 3
-    )
-    (q,), (k, v) = attention.heads(attention.q(x)), attention.heads(attention.kv(memory))
-    looked = ((q @ k.mT).softmax(-1) * of_weights) @ v
-    plain = (
-        attention.o(looked.transpose(1, 2).flatten(2)),
-        block.wo(block.wi(x).relu() * of_hidden),
-        x * of_x,
-    )
-    for one, expected in zip(found, plain, strict=True):
-        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_in_bfloat16_has_nearly_the_same_gradient():
@@ -198,6 +139,35 @@ def test_a_network_in_bfloat16_has_nearly_the_same_gradient():
             dtypes.append(network.encode(tokens).dtype)
             logits = network(tokens, None, targets)
         F.cross_entropy(logits.float().flatten(0, -2), targets.flatten()).backward()
-        gradients.append(torch.cat([one.grad.flatten() for one in network.parameters()]))
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
     assert dtypes == [torch.float32, torch.bfloat16]
     assert torch.cosine_similarity(*gradients, dim=0) > 0.98 and not torch.equal(*gradients)
+
+
+def test_gradients_of_gradients_are_refused_and_not_wrong():
+    x, weight, wi, wo = random(B, 5, D_MODEL), random(D_MODEL), random(10, D_MODEL), random(6, 10)
+    own = random(8, D_MODEL), random(16, D_MODEL), random(D_MODEL, 8)
+    for out in (
+        fused.rms_norm(x, weight, 1e-6),
+        fused.feed_forward(x, wi, wo, None, P),
+        fused.attention(x, x, *own, None, None, P, HEADS),
+    ):
+        (first,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            first.square().sum().backward()
+
+
+def test_softmax_of_short_and_long_rows():
+    for width in (1, 5, 15, 16, 40):
+        scores = torch.randn(9, 4, width) * 30
+        scores[0, 0, : width // 2] = -1e9
+        assert torch.allclose(fused.softmax(scores), scores.softmax(-1), atol=1e-7)
+
+
+def test_dropout_has_one_mask_for_all_positions_and_keeps_the_mean():
+    dropout = Dropout(P)
+    x = torch.ones(2_000, 7, 50)
+    out = dropout.train()(x)
+    torch.testing.assert_close(out.unique(), torch.tensor([0.0, SCALE]))
+    assert (out == out[:, :1]).all() and out.mean() == pytest.approx(1, abs=0.01)
+    assert dropout.eval()(x) is x and Dropout(0.0).train()(x) is x

@@ -1,12 +1,10 @@
-"""What LC-Rec is taught: six tasks that tie identifiers to words and to each other, as prompts and
-responses.
+"""What LC-Rec learns: six tasks that tie identifiers to words and to each other, as text to go on.
 
-Zheng et al., ICDE 2024, section III-C; the wordings are ours. A response is learnt, a prompt is
-only read. In a list the last items are responses, each to what stands before it in the list: a
-causal model sees no more than that, so one pass teaches all of them, with the losses that as many
-prompts would have. But a list is no longer than a history and its next item, so what stands before
-them is shorter. Where all but the first are responses it is half a history on average; with one
-response, as in LC-Rec, it is a whole one where the user has one.
+Zheng et al., ICDE 2024, section III-C; the wordings are ours. An example is a prompt, which is only
+read, and a response, which is learnt. In a list of `seqrec` the last items are responses, each to
+what stands before it: a causal model sees no more than that, so one pass teaches all of them. The
+more responses a list has, the shorter the histories before them, because a list is no longer than a
+history and its next item.
 """
 
 import re
@@ -14,13 +12,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from letterlib.data.dataset import Split
+from letterlib.data.dataset import Dataset, Split
 from letterlib.errors import LetterError
-from letterlib.generators.intentions import Intentions
 from letterlib.generators.language_model import Vocabulary
+from letterlib.store import read_json
 
 WORDINGS = {
     "seqrec": (
@@ -52,23 +54,21 @@ WORDINGS = {
         "Describe the taste behind this list: {history}.\n",
     ),
 }
-"""Prompts of the six tasks; the history of "seqrec" follows its wording. A prompt says what it
-wants in words alone.
-"""
+"""Prompts of the six tasks; the history of "seqrec" follows its wording."""
 
 TASKS = tuple(WORDINGS)
 
 TITLE_TOKENS = 64
-"""Of a longer title only the first ones are read and written: twenty fit the 2,048 that a LLaMA of
-2023 reads.
-"""
+"""Of a longer title only the first tokens are read and written."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """tokens: int64 [T]. response: bool [T], True where a token is to be learnt.
+    """A prompt with its response.
 
-    task: its number in TASKS; 0, which is "seqrec", for who knows no other.
+    tokens: int64 [T].
+    response: bool [T], True where a token is learnt.
+    task: its number in TASKS.
     """
 
     tokens: np.ndarray
@@ -82,7 +82,7 @@ def identifiers_of(vocabulary: Vocabulary, items: Sequence[int]) -> list[int]:
 
 
 def prompt_of(vocabulary: Vocabulary, items: Sequence[int], wording: int = 0) -> list[int]:
-    """What stands before the next item: a wording of "seqrec", and the identifiers of the history."""
+    """What stands before the next item: a wording of "seqrec" and the history's identifiers."""
     return [
         *vocabulary.begin,
         *vocabulary.words(WORDINGS["seqrec"][wording]),
@@ -90,15 +90,65 @@ def prompt_of(vocabulary: Vocabulary, items: Sequence[int], wording: int = 0) ->
     ]
 
 
+@dataclass(frozen=True)
+class Intentions:
+    """What people say they want, in texts that somebody has written or generated.
+
+    preferences: by user label, at least one text.
+    searches: by user label, (item id, queries).
+    """
+
+    preferences: dict[str, list[str]]
+    searches: dict[str, tuple[int, list[str]]]
+
+    @classmethod
+    def load(cls, path: str | Path, dataset: Dataset) -> "Intentions":
+        """Read `<Name>.user.json`, the format of LC-Rec's authors.
+
+        A file of another form, or with users or items that `dataset` lacks, is a LetterError.
+        """
+        table = read_json(path)
+        try:
+            written = table["user_explicit_preference"]
+            preferences = {user: _texts(text) for user, text in written.items()}
+            searches = {
+                user: (int(str(search["item"])), _texts(search["querys"]))
+                for user, search in table["user_vague_intention"]["train"].items()
+            }
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise LetterError(
+                f'{path}: cannot be read ({error!r}); expected {{"user_explicit_preference": '
+                '{user: [text, ...]}, "user_vague_intention": {"train": {user: {"item": id, '
+                '"querys": [text, ...]}}}}'
+            ) from error
+        unknown = (preferences.keys() | searches.keys()) - set(dataset.user_labels)
+        if unknown:
+            raise LetterError(
+                f'{path}: user "{min(unknown)}" is not in {dataset.name}; use the file made for it'
+            )
+        outside = [item for item, _ in searches.values() if not 0 <= item < dataset.n_items]
+        if outside:
+            raise LetterError(
+                f"{path}: item {outside[0]} is not in {dataset.name} (ids 0-{dataset.n_items - 1})"
+            )
+        return cls({user: texts for user, texts in preferences.items() if texts}, searches)
+
+
+def _texts(value: Any) -> list[str]:
+    """One text or several, as a list."""
+    texts = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{value!r:.40} is not text")
+    return texts
+
+
 class AlignmentTasks:
     """Draws examples from the training part.
 
-    history: items read, the most recent ones. targets: items that a list teaches, at most; all but
-    its first when not said.
-
-    Without `intentions`, a search asks for an item's genres (or, where it has none, for the last
-    words of its title), and a preference names those that are most frequent in the history: poorer
-    than what people say.
+    history: items read, the most recent ones.
+    intentions: without them a search asks for an item's genres (the last words of its title, if it
+        has none), and a preference names the most frequent genres of the history.
+    targets: items that a list teaches, at most; None: all but its first.
     """
 
     def __init__(
@@ -127,24 +177,20 @@ class AlignmentTasks:
         return int((-(-(self.train.lengths[self.users] - 1) // self.targets)).sum())
 
     def lists(self, generator: np.random.Generator) -> list[Example]:
-        """Every user's training list, cut at random places into lists of at most history + 1 items,
-        shuffled.
+        """Every user's training list, cut at random places into lists, shuffled.
 
-        Each teaches at most `targets` items and reads those before them, so nearly every item of
-        the training part is a response once; a cut that makes one list more than needed leaves one
-        out, at random.
+        A list has at most history + 1 items and teaches at most `targets` of them, so nearly every
+        item of the training part is a response once. If a cut makes more lists than `n_lists`, some
+        are left out at random.
         """
-        windows, more = (
-            [],
-            self.history - self.targets,
-        )  # items that are read beside the one before the first response
+        windows = []
+        more = self.history - self.targets  # items read before the last one before a response
         for user in self.users:
             items = self.train[user]
             starts = [0]
             if len(items) > self.targets + 1:
-                starts += range(
-                    int(generator.integers(self.targets)) + 1, len(items) - 1, self.targets
-                )
+                first = int(generator.integers(self.targets)) + 1
+                starts += range(first, len(items) - 1, self.targets)
             ends = [*(start + 1 for start in starts[1:]), len(items)]
             windows += [
                 (items[max(0, a - more) : b], b - a - 1) for a, b in zip(starts, ends, strict=True)
@@ -152,15 +198,14 @@ class AlignmentTasks:
         examples = []
         for i in generator.permutation(len(windows))[: self.n_lists]:
             items, targets = windows[i]
-            examples.append(
-                self.one_list(items, int(generator.integers(len(WORDINGS["seqrec"]))), targets)
-            )
+            wording = int(generator.integers(len(WORDINGS["seqrec"])))
+            examples.append(self.one_list(items, wording, targets))
         return examples
 
     def one_list(
         self, items: Sequence[int], wording: int = 0, targets: int | None = None
     ) -> Example:
-        """A list of which the last `targets` items are responses; all but the first when not said."""
+        """A list whose last `targets` items are responses; None: all but the first."""
         tokens = np.array(prompt_of(self.vocabulary, items, wording))
         read = len(prompt_of(self.vocabulary, items[: -targets if targets else 1], wording))
         return Example(tokens, np.arange(len(tokens)) >= read, TASKS.index("seqrec"))
@@ -179,21 +224,19 @@ class AlignmentTasks:
 
     def _index2item(self, generator: np.random.Generator) -> Example:
         item = int(generator.integers(self.n_items))
-        return self._example(
-            "index2item", generator, self._said(self._title(item)), item=self._item(item)
-        )
+        response = self._ended(self._title(item))
+        return self._example("index2item", generator, response, item=self._item(item))
 
     def _fusionseqrec(self, generator: np.random.Generator) -> Example:
         past, item = self._past(generator)
         choice = int(generator.integers(len(WORDINGS["fusionseqrec"])))
         in_words = "{titles}" in WORDINGS["fusionseqrec"][choice]
-        response = (
-            identifiers_of(self.vocabulary, [item]) if in_words else self._said(self._title(item))
-        )
-        fields = {
-            "history": self._history(past),
-            "titles": self._joined([self._title(one) for one in past]),
-        }
+        if in_words:
+            response = identifiers_of(self.vocabulary, [item])
+        else:
+            response = self._ended(self._title(item))
+        titles = self._joined([self._title(item) for item in past])
+        fields = {"history": self._history(past), "titles": titles}
         return self._example("fusionseqrec", generator, response, choice, **fields)
 
     def _itemsearch(self, generator: np.random.Generator) -> Example:
@@ -204,27 +247,20 @@ class AlignmentTasks:
         else:
             past, item = self._past(generator)
             query = ", ".join(self._traits[item])
-        fields = {
-            "history": self._history(past[-self.history :]),
-            "query": self.vocabulary.words(query),
-        }
-        return self._example(
-            "itemsearch", generator, identifiers_of(self.vocabulary, [item]), **fields
-        )
+        history, words = self._history(past[-self.history :]), self.vocabulary.words(query)
+        response = identifiers_of(self.vocabulary, [item])
+        return self._example("itemsearch", generator, response, history=history, query=words)
 
     def _preferenceobtain(self, generator: np.random.Generator) -> Example:
         if self.intentions and self.intentions.preferences:
-            user = self._speakers[int(generator.integers(len(self._speakers)))]
-            past, texts = (
-                self.train[self._user_of[user]][-self.history :],
-                self.intentions.preferences[user],
-            )
+            user, texts = self._preferences[int(generator.integers(len(self._preferences)))]
+            past = self.train[self._user_of[user]][-self.history :]
             text = texts[int(generator.integers(len(texts)))]
         else:
             past, _ = self._past(generator)
             text = self._taste(past)
-        said = self._said(self.vocabulary.words(text))
-        return self._example("preferenceobtain", generator, said, history=self._history(past))
+        response = self._ended(self.vocabulary.words(text))
+        return self._example("preferenceobtain", generator, response, history=self._history(past))
 
     def _example(
         self,
@@ -234,8 +270,9 @@ class AlignmentTasks:
         choice: int | None = None,
         **fields: list[int],
     ) -> Example:
-        """Fill the fields of a wording, of one drawn at random where none is chosen, and put the
-        response after it.
+        """A wording with its fields filled, and the response after it.
+
+        choice: number of the wording; None draws one.
         """
         choice = int(generator.integers(len(WORDINGS[task]))) if choice is None else choice
         prompt = [*self.vocabulary.begin]
@@ -253,7 +290,7 @@ class AlignmentTasks:
         end = int(generator.integers(1, len(items)))
         return items[max(0, end - self.history) : end], int(items[end])
 
-    def _said(self, words: list[int]) -> list[int]:
+    def _ended(self, words: list[int]) -> list[int]:
         return [*words, self.vocabulary.end]
 
     def _title(self, item: int) -> list[int]:
@@ -274,24 +311,20 @@ class AlignmentTasks:
         return {label: user for user, label in enumerate(self._dataset.user_labels)}
 
     @cached_property
-    def _speakers(self) -> list[str]:
-        """The users who say what they like."""
-        return list(self.intentions.preferences)
+    def _preferences(self) -> list[tuple[str, list[str]]]:
+        """(user, texts) of the intentions."""
+        return list(self.intentions.preferences.items())
 
     @cached_property
     def _searches(self) -> list[tuple[int, int, list[str]]]:
-        """(user, item, queries) of the intentions; those for items outside the training part stay
-        out.
-        """
+        """(user, item, queries) of the intentions, for items of the training part."""
         found = self.intentions.searches.items() if self.intentions else ()
         searches = [(self._user_of[label], item, queries) for label, (item, queries) in found]
-        return [one for one in searches if one[2] and one[1] in self.train[one[0]]]
+        return [search for search in searches if search[2] and search[1] in self.train[search[0]]]
 
     @cached_property
     def _traits(self) -> list[list[str]]:
-        """How somebody might describe each item without its title: its genres, or its title's last
-        words.
-        """
+        """What a search for each item might say: its genres, else its title's last words."""
         items = self._dataset.items
         of_items = items["genres"] if "genres" in items else [""] * self.n_items
         return [
@@ -300,6 +333,34 @@ class AlignmentTasks:
         ]
 
     def _taste(self, items: Sequence[int]) -> str:
-        """The three most frequent traits of a history; among equals, those met first."""
+        """The three most frequent traits of a history; among equals, the earliest."""
         counts = Counter(trait for item in items for trait in self._traits[item])
         return ", ".join(trait for trait, _ in counts.most_common(3))
+
+
+def response_groups(
+    examples: Sequence[Example], end: int
+) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
+    """Examples as a causal model takes them, padded together with others of like length.
+
+    end: the token that fills up the shorter ones of a group, by less than half.
+    Returns groups (tokens, real, response), each [batch, T], the longest first; the response tokens
+    [n] in the order of `AdaptedModel.forward`; and the task of each [n].
+    """
+    groups, targets, tasks = [], [], []
+    waiting = sorted(examples, key=lambda example: -len(example.tokens))
+    while waiting:
+        width = len(waiting[0].tokens)
+        group = [example for example in waiting if 2 * len(example.tokens) > width]
+        waiting = waiting[len(group) :]
+        tokens = np.full((len(group), width), end)
+        real, response = np.zeros((2, len(group), width), dtype=bool)
+        for row, example in enumerate(group):
+            length = len(example.tokens)
+            tokens[row, :length], real[row, :length] = example.tokens, True
+            response[row, :length] = example.response
+        groups.append(tuple(torch.from_numpy(part) for part in (tokens, real, response)))
+        targets.append(tokens[response])
+        tasks.append(np.repeat([example.task for example in group], response.sum(axis=1)))
+    targets, tasks = (torch.from_numpy(np.concatenate(parts)) for parts in (targets, tasks))
+    return groups, targets, tasks
