@@ -85,13 +85,25 @@ class Stage:
 
 
 class Pipeline:
-    """The stages of one configuration. Nothing runs before it is asked for."""
+    """The stages of one configuration. Nothing runs before it is asked for.
+
+    data_dir: folder of the data set's files; packaged data need none.
+    cache: where finished stages are kept; "runs" if not given.
+    quiet: print no line for every stage.
+    """
 
     def __init__(
-        self, config: RunConfig, *, data_dir: Path | None = None, cache: Cache | None = None
+        self,
+        config: RunConfig,
+        *,
+        data_dir: str | Path | None = None,
+        cache: Cache | str | Path | None = None,
+        quiet: bool = False,
     ):
         self.config, self.data_dir = config, data_dir and expanded(data_dir)
-        self.cache = cache or Cache("runs")
+        if not isinstance(cache, Cache):
+            cache = Cache(cache or "runs", say=(lambda line: None) if quiet else print)
+        self.cache = cache
         self.device = str(resolve_device(config.device))
         # Each stage once; the memory ends with the pipeline.
         stages = ("_semantic", "_sasrec_32", "_tokenizer", "_identifiers", "_model", "_evaluated")
