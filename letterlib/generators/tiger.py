@@ -142,7 +142,7 @@ class EncoderDecoderConfig:
     """Sizes of the network.
 
     n_layers: of the encoder, and as many of the decoder.
-    fused: compute the blocks as `fused` does, half again as fast; else by the plain formulas.
+    fused: compute the blocks as `fused` does, which is faster; else by the plain formulas.
     """
 
     vocab_size: int

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -92,24 +91,6 @@ def test_it_memorises_the_training_targets(model):
     assert (items == last.targets[:, None]).any(axis=1).mean() > 0.9
 
 
-@pytest.mark.parametrize(("push", "length"), [(-1e4, SMALL.title_tokens), (1e4, 1)])
-def test_a_title_has_at_least_a_word_and_at_most_as_many_as_are_read_of_one(
-    model, monkeypatch, push, length
-):
-    """Where the end token never wins, and where it always would."""
-    monkeypatch.setattr(model.network, "_written", {})
-
-    def pushed(head, states, logits):
-        logits[..., model.network.end] += push
-
-    hook = model.network.model.get_output_embeddings().register_forward_hook(pushed)
-    try:
-        (title,) = model.network.write([model.network.prompt([model.network.tokens("film 1")])], 1)
-    finally:
-        hook.remove()
-    assert len(title) == length
-
-
 def test_what_it_writes_is_greedy_token_by_token(model):
     """One history at a time, one token at a time, without a cache."""
     end, written = model.network.end, model.write(HISTORIES)
@@ -179,9 +160,7 @@ def test_a_list_teaches_as_many_titles_as_asked_after_what_came_before_them(monk
     fresh(targets=targets).fit(split)
     learnt, most = [], min(targets, SMALL.history)
     for items, n_new in seen:
-        before = (
-            items[-n_new] % 12
-        )  # how many items the user had before the first title that is learnt
+        before = items[-n_new] % 12  # items that the user had before the first that is learnt
         assert 1 <= n_new <= most and len(items) - n_new == min(before, SMALL.history - most + 1)
         assert (
             items.tolist() == list(range(items[0], items[-1] + 1))
@@ -285,43 +264,6 @@ def test_equal_titles_are_equally_far_and_the_lower_id_stands_first():
         assert places.max() - places.min() == 4
 
 
-def test_a_beam_finds_a_title_at_least_as_likely_as_greedy_does(model):
-    """By the score that transformers' search maximises: the mean log-probability of what is
-    written, end included.
-    """
-
-    def score(prompt: tuple, title: tuple) -> float:
-        tokens = torch.tensor([[*prompt, *title, model.network.end]])
-        with torch.no_grad():
-            log_probs = torch.log_softmax(model.network.model(tokens).logits[0], dim=-1)
-        places = range(len(prompt), tokens.shape[1])
-        return float(sum(log_probs[p - 1, tokens[0, p]] for p in places)) / len(places)
-
-    prompts = [model.prompt([3, 40]), model.prompt([9, 33, 2])]
-    greedy = model.network.write(prompts, 1)
-    model.network.train().eval()
-    pairs = zip(prompts, greedy, model.network.write(prompts, 8), strict=True)
-    ended = [(prompt, one, other) for prompt, one, other in pairs if max(len(one), len(other)) < 6]
-    assert ended and all(
-        score(prompt, other) >= score(prompt, one) - 1e-5 for prompt, one, other in ended
-    )
-    model.network.train().eval()
-
-
-def test_a_model_that_was_asked_before_it_was_saved_is_loaded_alike(tmp_path, monkeypatch):
-    """A file holds embeddings of items' titles alone: those of others must not have been computed
-    beside them.
-    """
-    cases, scores = Cases.from_histories([[1], [2], [3]]), []
-    model = fresh(lists=6).fit(circle().split(1))
-    for _ in range(2):
-        write_instead(model, monkeypatch, "film 6", "film butter", "film 40")
-        scores.append(model.recommend(cases, 10).scores)
-        model.save(tmp_path / "bigrec.safetensors")
-        model = BIGRec.load(tmp_path / "bigrec.safetensors", "cpu")
-    np.testing.assert_array_equal(*scores)
-
-
 def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(model):
     """LLaMA's tokenizer has such a token, and was trained with it in front."""
 
@@ -344,20 +286,6 @@ def test_weights_held_in_bfloat16_as_on_a_gpu_are_learned_with_saved_and_loaded(
     monkeypatch, tmp_path
 ):
     check_weights_held_in_bfloat16(monkeypatch, module, fresh, circle().split(1), tmp_path)
-
-
-def test_gamma_is_chosen_on_as_many_cases_as_asked_and_is_the_first_among_equals(
-    model, monkeypatch
-):
-    one, asked = fresh(gammas=(7.0, 0.0, 50.0), validation_cases=4), []
-
-    def recommend(cases, k, *, gamma):
-        asked.append((len(cases), k, gamma))
-        return SimpleNamespace(items=np.zeros((len(cases), k), dtype=np.int64))
-
-    monkeypatch.setattr(one, "recommend", recommend)
-    assert one.best_gamma(circle().split(1)) == 7.0
-    assert asked == [(4, 10, 7.0), (4, 10, 0.0), (4, 10, 50.0)]
 
 
 def test_lists_hold_every_item_once_and_the_history_can_be_left_out(model):

@@ -297,19 +297,6 @@ def test_a_case_does_not_depend_on_the_cases_around_it(model):
         np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-5, atol=1e-5)
 
 
-def test_lists_hold_every_item_once_those_of_a_shared_identifier_together():
-    ranking = fresh(shared=True).recommend(HISTORIES, N_ITEMS + 5, beam=N_ITEMS)
-    for row in ranking.items:
-        assert sorted(row[row != NO_ITEM]) == list(range(N_ITEMS))
-        assert np.ptp(np.flatnonzero(np.isin(row, range(10, 15)))) == 4
-
-
-def test_the_history_can_be_left_out(model):
-    ranking = model.recommend(HISTORIES, 10, exclude_history=True)
-    for row in range(len(HISTORIES)):
-        assert not set(ranking.items[row]) & set(HISTORIES.history(row))
-
-
 def test_without_the_trie_an_untrained_model_writes_words(untrained, model):
     cases = circle().split(1).cases("train")[np.arange(20)]
     none = untrained.recommend_unconstrained(cases, 10)
@@ -371,17 +358,6 @@ def test_saved_small_and_loaded_alike(model, tmp_path):
     np.testing.assert_allclose(one.scores, rounded.scores, rtol=0.02, atol=0.05)
 
 
-def test_the_seed_orders_items_that_share_an_identifier_and_is_in_the_file(tmp_path):
-    made = fresh(5, shared=True)
-    made.save(tmp_path / "lcrec.safetensors")
-    loaded = LCRec.load(tmp_path / "lcrec.safetensors", "cpu")
-    orders = [
-        one.trie.items[np.isin(one.trie.items, range(10, 15))].tolist()
-        for one in (made, loaded, fresh(0, True))
-    ]
-    assert loaded.seed == 5 and orders[0] == orders[1] != orders[2]
-
-
 @pytest.mark.parametrize("change", [{"hidden_size": 32}, {"num_hidden_layers": 1}])
 def test_adapters_of_another_language_model_are_refused(untrained, change, tmp_path, monkeypatch):
     untrained.save(tmp_path / "lcrec.safetensors")
@@ -403,25 +379,6 @@ def test_merged_saved_and_reloaded_by_transformers_it_gives_the_same_logits(llam
     with torch.no_grad():
         expected = one.network.model(prompt).logits
         torch.testing.assert_close(plain(prompt).logits, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_losses_by_task_are_means_of_a_token(untrained):
-    one = copy.copy(untrained)
-    one.config = SMALL.model_copy(update={"tasks": ("seqrec", "itemsearch")})
-    one.log = TrainingLog(
-        [
-            {
-                "seqrec: sum": 6.0,
-                "seqrec: tokens": 4.0,
-                "itemsearch: sum": n,
-                "itemsearch: tokens": n,
-            }
-            for n in (0, 3)
-        ]
-    )
-    losses = one.losses_by_task()
-    assert losses["seqrec"] == [1.5, 1.5] and losses["itemsearch"][1] == 1.0
-    assert np.isnan(losses["itemsearch"][0]), "no token in that epoch"
 
 
 # Mistakes

@@ -240,11 +240,3 @@ def test_new_tokens_start_with_the_mean_and_the_spread_of_the_words():
     assert torch.equal(_rows(words, wanted, seed=0), rows) and not torch.equal(
         _rows(words, wanted, seed=1), rows
     )
-
-
-def test_from_a_t5_training_goes_on_from_the_checkpoint_that_is_given(t5, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    assert (
-        tiger_from_t5(t5, SCHEMES["categories"](catalogue()), SMALL, 0, "cpu", path).checkpoint
-        == path
-    )

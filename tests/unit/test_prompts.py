@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from letterlib.data.dataset import NO_ITEM, Dataset, Sequences
+from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.generators.language_model import TINY, Vocabulary, load_language_model
 from letterlib.generators.prompts import (
@@ -91,18 +91,6 @@ def test_a_response_ends_with_the_end_token_and_a_prompt_is_never_learnt(tasks, 
         assert example.tokens[-1] == vocabulary.end
         assert TASKS[example.task] == task
         assert "{" not in vocabulary.tokenizer.decode(example.tokens), "a field was left empty"
-
-
-def test_every_wording_is_used(tasks, vocabulary):
-    generator = np.random.default_rng(0)
-    for task, wordings in WORDINGS.items():
-        seen = {
-            parts(vocabulary, tasks.draw(task, generator))[0].replace(" ", "") for _ in range(80)
-        }
-        for wording in wordings:
-            longest = max(wording.replace("\n", "").replace("{", "}").split("}")[::2], key=len)
-            plain = longest.lower().replace(" ", "")
-            assert any(plain in one for one in seen), wording
 
 
 def test_title_and_identifier_belong_to_the_same_item(tasks, vocabulary):
@@ -195,24 +183,6 @@ def test_with_fewer_targets_every_item_is_learnt_after_more_of_its_history(
         assert len(learnt) == len(set(learnt))
         if targets == 1:
             assert len(learnt) == len(split.train.values) - split.n_users
-
-
-def test_one_target_is_what_is_asked_at_test(vocabulary):
-    """The original's prompt: a case's whole history, the most recent items, and the item that came
-    next.
-    """
-    split = catalogue().split(1)
-    tasks, cases = AlignmentTasks(split, vocabulary, 3, targets=1), split.cases("train")
-    histories = [tuple(items[items != NO_ITEM].tolist()) for items in cases.recent(3)]
-    drawn = tasks.lists(np.random.default_rng(0)) + [
-        tasks.draw("seqrec", np.random.default_rng(n)) for n in range(9)
-    ]
-    read = [tuple(items_in(vocabulary, one.tokens[~one.response])) for one in drawn]
-    new = [items_in(vocabulary, one.tokens[one.response]) for one in drawn]
-    assert {len(items) for items in new} == {1}
-    assert set(zip(read, (items[0] for items in new), strict=True)) == set(
-        zip(histories, cases.targets, strict=True)
-    )
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -338,11 +308,6 @@ def test_intentions_stand_with_the_user_s_own_most_recent_items(tmp_path, vocabu
         ("hates noise [SEP]", 33, 41),
         ("laughs [SEP]", 34, 42),
     }
-
-
-def test_a_user_with_an_empty_list_of_preferences_has_none(tmp_path):
-    path = intentions_file(tmp_path, user_explicit_preference={"u1": [], "u2": "laughs"})
-    assert Intentions.load(path, catalogue()).preferences == {"u2": ["laughs"]}
 
 
 @pytest.mark.parametrize(

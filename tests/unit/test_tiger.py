@@ -241,14 +241,6 @@ def test_lists_hold_each_item_once_best_first_and_are_repeatable(model):
     assert np.array_equal(ranking.scores, again.scores)
 
 
-def test_nothing_is_dropped_in_a_ranking_even_after_an_interrupted_training(model):
-    other = fresh(dropout=0.5)
-    other.network.load_state_dict(model.network.state_dict())
-    other.network.train()
-    expected = model.recommend(HISTORIES, 10).scores
-    assert np.array_equal(other.recommend(HISTORIES, 10).scores, expected)
-
-
 def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     cases = circle().split(1).cases("train").without_targets()[::5]
     sizes, memory = [], model._memory
@@ -263,21 +255,6 @@ def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     alone = model.recommend(cases, 10)
     assert np.array_equal(together.items, alone.items)
     assert np.abs(together.scores - alone.scores).max() < 1e-4
-
-
-def test_fewer_long_histories_than_short_ones_are_encoded_at_once(model, monkeypatch):
-    """The scores of the encoder's attention grow with the square of the history."""
-    cases, sizes, memory = circle().split(1).cases("train").without_targets(), {}, model._memory
-    long = model.n_heads * (3 * 5 + 1) ** 2
-    monkeypatch.setattr(recommender, "SEARCH_BUDGET", 2 * long)
-
-    def spy(part):
-        sizes.setdefault(min(part.lengths[0], 5), len(part))
-        return memory(part)
-
-    monkeypatch.setattr(model, "_memory", spy)
-    model.recommend(cases, 1, beam=1)
-    assert sizes[5] == 2 < sizes[1]
 
 
 def test_only_the_recent_history_is_read(model):
@@ -400,14 +377,6 @@ def test_saved_and_loaded_it_answers_the_same(tmp_path):
         assert np.array_equal(before.scores, after.scores)
         assert loaded.config == model.config and loaded.seed == 5 and loaded.log == model.log
         assert np.array_equal(loaded.identifiers.codes, model.identifiers.codes)
-
-
-def test_another_seed_orders_alike_items_differently():
-    alike, cases = Identifiers(np.zeros((30, 1), dtype=np.int64), (1,)), Cases.from_histories([[0]])
-    orders = [
-        Tiger(alike, SMALL, seed, "cpu").recommend(cases, 30).items[0].tolist() for seed in (0, 5)
-    ]
-    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
 
 
 def test_settings_are_keywords_over_a_config():
