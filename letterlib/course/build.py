@@ -1,8 +1,8 @@
 """From the one source of a lesson, `solutions/NN_name.ipynb`, to what is committed.
 
-    python -m letterlib.course.build                  generate student copies, execute and store
-    both kinds python -m letterlib.course.build --check          only compare: fail if a student
-    copy differs from its source python -m letterlib.course.build 02 --profile smoke
+    python -m letterlib.course.build              make student copies; execute and store both kinds
+    python -m letterlib.course.build --check      only compare copies with sources
+    python -m letterlib.course.build 02 --profile smoke
 
 Student copies are made by nbgrader's own preprocessors, so they are what an instructor's release
 would be.
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ from nbgrader.preprocessors import (
     LockCells,
 )
 
-from letterlib.course.kernels import execute_notebook
 from letterlib.errors import LetterError
 from letterlib.store import write_text
 
@@ -40,6 +40,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LESSON = re.compile(r"\d\d_\w+\.ipynb")
 LARGEST = 1_000_000  # bytes of a stored notebook
 TIMEOUT = 600  # seconds for one cell
+_NEVER_STARTED = ("Kernel died before replying to kernel_info", "Kernel didn't respond in")
 
 
 def lessons() -> list[Path]:
@@ -112,6 +113,15 @@ def student_copy(source: NotebookNode) -> NotebookNode:
     return tidy(notebook)
 
 
+def never_started(message: str) -> bool:
+    """Whether an error of Jupyter means that the kernel did not come up.
+
+    Jupyter chooses free ports and the kernel takes them later; with several notebooks at once
+    another kernel may take one in between. Nothing has run by then, so a second try is safe.
+    """
+    return any(words in message for words in _NEVER_STARTED)
+
+
 def execute(source: Path, target: Path, **parameters: Any) -> None:
     """Run `source` as if it lay in notebooks/, without progress bars, and write the executed copy
     to `target`.
@@ -128,19 +138,25 @@ def execute(source: Path, target: Path, **parameters: Any) -> None:
     os.environ["TQDM_DISABLE"] = (
         "1"  # the kernel inherits it: bars would store the speed of this machine
     )
+    run = partial(
+        papermill.execute_notebook,
+        str(source),
+        str(target),
+        parameters=parameters,
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(REPOSITORY / "notebooks"),
+        execution_timeout=TIMEOUT,
+        # Errors only: a warning about local sockets would hide our lines.
+        extra_arguments=["--IPKernelApp.log_level=40"],
+    )
     try:
-        execute_notebook(
-            str(source),
-            str(target),
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=str(REPOSITORY / "notebooks"),
-            execution_timeout=TIMEOUT,
-            extra_arguments=[
-                "--IPKernelApp.log_level=40"
-            ],  # errors; a warning about local sockets hides our lines
-        )
+        try:
+            run()
+        except RuntimeError as error:
+            if not never_started(str(error)):
+                raise
+            run()
     except papermill.PapermillExecutionError as error:
         raise LetterError(
             f"{source.name}: code cell {error.exec_count} stopped with {error.ename}: {error.evalue}; "

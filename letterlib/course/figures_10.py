@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from letterlib.course.published import PAPER
+from letterlib.course.experiments import PAPER
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.plots import GREY, PALETTE, titled
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from letterlib.course.records_11 import VARIANTS
+from letterlib.course.experiments import VARIANTS
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.plots import GREY, PALETTE, listed, titled
 

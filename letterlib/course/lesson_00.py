@@ -4,17 +4,201 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Generator
 
 from letterlib.baselines.popularity import Popularity
-from letterlib.course.checks import Case, Exercise, call, compare
-from letterlib.course.hold_out_00 import drawn, hold_out, hold_out_cases, split_of
-from letterlib.course.one_number_00 import one_number
-from letterlib.data.dataset import NO_ITEM, Cases
+from letterlib.course.checks import Case, Exercise, Incorrect, call, called, compare, several
+from letterlib.course.values import dtype_of, kind_of
+from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences, Split
 from letterlib.evaluation.metrics import ABSENT, gains_at, hits_at, ranks_of
 
+# 0.1 Holding out the end of a list: three arrays come back, each with mistakes of its own
+
 Causes = list[tuple[Any, str]]
+
+
+def hold_out_cases(generator: Generator) -> list[Case]:
+    """(length, n). Lists of 2n and fewer are too short to hold anything out, those of 2n + 1 are
+    not.
+
+    In the last n is not the lesson's 5, which some write into the function. In the last but one,
+    which alone has items twice, items that are held out stand in the training part, too.
+    """
+    shapes = [(3, 1), (4, 2), (3, 2), (5, 2), (7, 1), (3, 3), (30, 4)]
+    *cases, longest = [{"items": drawn(generator, 40, length), "n": n} for length, n in shapes]
+    return [*cases, {"items": np.array([4, 7, 4, 5, 7, 4]), "n": 1}, longest]
+
+
+def hold_out(answer: Any, case: Case) -> None:
+    """0.1: items int64 [length], n -> train, valid, test."""
+    items, n = case.values()
+    returned = several(call(answer, case), ["train", "valid", "test"], case)
+    split = split_of([items], n)
+    valid, test = (split.cases(part).targets for part in ("valid", "test"))
+    wanted = {"train": split.train[0], "valid": valid, "test": test}
+    by_id = "items taken out by their id: an item may stand in both parts. Cut by place."
+    five = "5 written into the function; use its argument n."
+    causes: dict[str, Causes] = {
+        "train": [
+            (items[:-10], five),
+            (
+                items[:-n],
+                "validation items left in the training part. Both held-out parts go: 2n items.",
+            ),
+            (items, "nothing taken away: training would see the answers."),
+            (
+                items[2 * n :],
+                "the first items held out. The list is oldest first, and the end is what we ask for.",
+            ),
+            (
+                items[n:-n],
+                "validation taken from the beginning. It is the n items just before the test items.",
+            ),
+            (items[: -2 * n - 1], "one item too many held out: 2n go, not 2n + 1."),
+            (items[:-2], "two items held out whatever n is. Both parts have n items."),
+            (test, "parts in another order. Return train, valid, test."),
+            (items[~np.isin(items, items[-2 * n :])], by_id),
+            (items[~np.isin(items, test)][:-n], by_id),
+            (
+                np.sort(items)[: -2 * n],
+                "a sorted list. Its order is time; sorting by number destroys it.",
+            ),
+        ],
+        "valid": [
+            (
+                test,
+                "validation and test swapped. The last n are the test: it must lie latest in time.",
+            ),
+            (
+                items[-2 * n :],
+                "a slice that runs to the end. It stops where the test begins: `[-2 * n:-n]`.",
+            ),
+            (
+                items[-2 * n : -n - 1],
+                "a slice that stops one too early. Its end is left out already: `[-2 * n:-n]`.",
+            ),
+            (
+                items[-2 * n - 1 : -n - 1],
+                "a slice that is one place too far to the left. It is `[-2 * n:-n]`.",
+            ),
+            (items[: -2 * n], "parts in another order. Return train, valid, test."),
+            (items[-10:-5], five),
+        ],
+        "test": [
+            (valid, "validation and test swapped. The last n are the test."),
+            (items[-2 * n :], "validation items in the test part. The test is the last n alone."),
+            (items[-1:], "the last item alone. This is right for n = 1; here n is larger."),
+            (items[-5:], five),
+            (
+                items[-n:-1],
+                "the last item left out. A slice that runs to the end has no stop: `items[-n:]`.",
+            ),
+        ],
+    }
+    for (name, expected), actual in zip(wanted.items(), returned, strict=True):
+        _require_items(name, actual, expected, case)
+        likely = [
+            (expected[::-1], "a part read backwards. Every part keeps its order, oldest first.")
+        ]
+        if len(items) <= 2 * n:  # whatever else was held out, it should not have been
+            cause = "a list that is too short. With fewer than 2n + 1 items all are training, and nothing is held out."
+            likely.append((actual, cause))
+        elif len(items) == 2 * n + 1:
+            likely.append(
+                (
+                    items,
+                    "a list taken for too short that is not. Of 2n + 1 items one is left for training.",
+                )
+            )
+        in_order = (
+            np.sort(expected),
+            "a sorted part (`np.unique`, `np.setdiff1d`, a set). Its order is time.",
+        )
+        wrong_slice = "a part that begins or stops in the wrong place. Number the items above and mark the three parts."
+        compare(
+            name, actual, expected, case, [*likely, *causes[name], in_order, (actual, wrong_slice)]
+        )
+
+
+def _require_items(name: str, actual: Any, expected: np.ndarray, case: Case) -> None:
+    """An array of whole numbers, or the reason why it is something else."""
+    if isinstance(actual, np.ndarray) and actual.dtype.kind in "iu":
+        return
+    if isinstance(actual, np.ndarray):
+        what, cause = (
+            f"whole numbers and is {dtype_of(actual)}",
+            "a conversion. Item ids are whole numbers.",
+        )
+        if actual.dtype.kind == "b":
+            cause = "a mask. `items[mask]` gives the items where it is true."
+        elif actual.dtype.kind == "f":
+            cause = "a conversion to fractions. Item ids are whole numbers."
+        if not actual.size and actual.dtype.kind == "f":
+            cause = "`np.array([])`, which is made for fractions. `items[:0]` is empty and of the right type."
+    else:
+        what, cause = (
+            f"an array and is {kind_of(actual)}",
+            "a conversion. A slice of an array is an array.",
+        )
+        if isinstance(actual, (list, tuple)):
+            cause = "`np.array(part, dtype=np.int64)` makes an array of it; a slice of an array is one already."
+        if isinstance(actual, (list, tuple)) and not actual:
+            cause = "an empty list. `items[:0]` is an empty array."
+        elif actual is None:
+            cause = "`None` for an empty part. `items[:0]` is an empty array."
+        elif kind_of(actual) == "a number":
+            cause = "a place instead of a slice: `items[-1]` is a number, `items[-1:]` is an array."
+    raise Incorrect(
+        f"`{name}` should be {what}.", case, expected=expected, actual=actual, cause=cause
+    )
+
+
+def drawn(generator: Generator, n_items: int, length: int) -> np.ndarray:
+    """Different items in random order, int64 [length]."""
+    return torch.randperm(n_items, generator=generator)[:length].numpy()
+
+
+def split_of(sequences: Sequence[np.ndarray], n: int, n_items: int = 40) -> Split:
+    labels = [str(user) for user in range(len(sequences))]
+    items = pd.DataFrame(index=range(n_items))
+    return Split(Dataset("drawn", Sequences.from_lists(sequences), items, "drawn", labels), n)
+
+
+# 0.2 and 0.3 return one number of ranked lists
+
+
+def _stops(case: Case) -> dict[str, str]:
+    """What NumPy and torch say of the row of all targets beside a table of lists; other rows have
+    other lengths.
+    """
+    said = [
+        words.format(len(case["targets"]))
+        for words in ("({},)", "tensor a ({}) must", "tensor b ({}) at")
+    ]
+    return dict.fromkeys(said, "`targets` needs to be a column: `targets[:, None]`.")
+
+
+def one_number(answer: Any, case: Case) -> Any:
+    """What came, unless it is several numbers. Their shape says what they are numbers of."""
+    returned = called(answer, case, _stops(case))
+    listed = isinstance(returned, list)
+    if not listed and not (isinstance(returned, (np.ndarray, torch.Tensor)) and returned.ndim):
+        return returned
+    shape = (len(returned),) if listed else tuple(returned.shape)
+    if listed and returned and isinstance(returned[0], list):
+        shape += (len(returned[0]),)
+    n_cases, places = len(case["targets"]), (case["k"], case["ranked"].shape[1])
+    cause = "a reduction that is missing, or `keepdims=True`."
+    if shape == (n_cases,):
+        cause = "a value per case; take the mean over cases."
+    elif len(shape) == 1 and shape[0] in places:
+        cause = "a value per place: `axis=0` goes over the cases. First make one value of every row, with `axis=1`."
+    elif len(shape) == 2 and shape[0] == n_cases and shape[1] in places:
+        cause = "a value per case and place. First make one value of every row, with `axis=1`, and then take the mean."
+    what = "a list" if listed else f"{kind_of(returned)} of shape {shape}"
+    raise Incorrect(f"One number is asked for, and {what} came.", case, cause=cause)
 
 
 def list_cases(generator: Generator) -> list[Case]:

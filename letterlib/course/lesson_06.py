@@ -1,8 +1,7 @@
 """The exercises of lesson 06: a training pair, the ranking-guided loss, the weight of negatives,
 partial AUC.
 
-Logits are tenths and never tied with the target, unless a tie is what is asked about. The last two
-are in `negatives_06` and `hardest_06`.
+Logits are tenths and never tied with the target, unless a tie is what is asked about.
 """
 
 from typing import Any
@@ -11,11 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from letterlib.course.checks import Case, Exercise, Incorrect, call, compare
-from letterlib.course.hardest_06 import auc, auc_cases
-from letterlib.course.negatives_06 import weight_cases, weights
-from letterlib.course.returned import called, gradients, several
-from letterlib.course.values import close, tenths
+from letterlib.analysis.negatives import negative_weights, partial_auc
+from letterlib.course.checks import (
+    Case,
+    Exercise,
+    Incorrect,
+    call,
+    called,
+    compare,
+    gradients,
+    several,
+)
+from letterlib.course.values import close, in_words, tenths
 from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.generators.ranking_loss import ranking_guided_loss
 
@@ -327,6 +333,269 @@ def _causes_of_loss(given: Tensor, targets: Tensor, tau: float) -> list[tuple[Te
         ),
         (-mean(each.neg().exp()), "the probability without its logarithm."),
     ]
+
+
+# 6.3 How the gradient of the loss is shared among the negatives
+
+
+def weight_cases(generator: Generator) -> list[Case]:
+    """(rows, vocabulary, tau), one negative first; before the largest, logits that are lower than
+    what many take for minus infinity, and whose exponentials float32 still has.
+    """
+    cases = []
+    for n, vocabulary, tau in [(1, 2, 1.0), (1, 3, 0.5), (2, 4, 2.0), (12, 9, 0.6)]:
+        logits = tenths(2 * torch.randn(n, vocabulary, generator=generator))
+        targets = torch.randint(vocabulary, (n,), generator=generator)
+        cases.append({"logits": logits, "targets": targets, "tau": tau})
+    low = {
+        "logits": torch.tensor([[-120.0, -110.0, -130.0]]),
+        "targets": torch.tensor([1]),
+        "tau": 2.0,
+    }
+    return [*cases[:-1], low, cases[-1]]
+
+
+def weights(answer: Any, case: Case) -> None:
+    """6.3: logits [n, V], targets [n], tau -> each negative's share of the gradient [n, V], 0 at
+    the target.
+    """
+    logits, targets, tau = case.values()
+    expected = negative_weights(logits, targets, tau)
+    here = F.one_hot(targets, logits.shape[1]).bool()
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and returned.isnan().any():
+        cause = "infinity times 0, as in `torch.inf * mask` (`masked_fill` multiplies nothing), or no logit that is "
+        cause += "left, since the targets of all rows are out of every row."
+        raise Incorrect(
+            "The weights are not all numbers.",
+            case,
+            expected=expected,
+            actual=returned,
+            cause=cause,
+        )
+    causes = _causes_of_weights(expected, here, **case)
+    if _divided_by_almost_nothing(returned, here):
+        causes.append(
+            (
+                returned,
+                "divided by the sum of the whole row. With the target in it, a row of the gradient "
+                "adds up to 0: take the target out first.",
+            )
+        )
+    compare("the table of weights", returned, expected, case, causes)
+
+
+def _divided_by_almost_nothing(returned: Any, here: Tensor) -> bool:
+    """Whether weights are of the size that only a sum of 0 but for rounding gives, and of both
+    signs, which is what tells them from exponentials.
+    """
+    if not isinstance(returned, Tensor) or returned.shape != here.shape:
+        return False
+    return bool((returned[~here].abs() > 1e3).any() and (returned < -1e3).any())
+
+
+def _causes_of_weights(
+    expected: Tensor, here: Tensor, logits: Tensor, targets: Tensor, tau: float
+) -> list[tuple[Tensor, str]]:
+    p = (logits / tau).softmax(dim=1)
+    pulls = p - here.float()
+    plain = logits.softmax(dim=1).masked_fill(here, 0)
+    filled = logits.masked_fill(here, -100).div(tau).softmax(1)
+    return [
+        (
+            p,
+            "the target has its probability, too. It is no negative: 0 there, and the others add up to 1.",
+        ),
+        (
+            p.masked_fill(here, 0),
+            "the target is out, but the rest adds up to less than 1. Divide by its sum.",
+        ),
+        (p / (1 - p[here])[:, None], "divided rightly, but the target still has weight; 0 there."),
+        (p.masked_fill(here, 0) / tau, "the gradient itself. Its *share*: each row adds up to 1."),
+        (pulls / (1 - p[here])[:, None], "divided rightly, but the target has -1; 0 there."),
+        *(
+            (one, "the gradient itself, target included. Negatives alone, as shares.")
+            for one in (pulls / tau, pulls)
+        ),
+        (
+            plain / plain.sum(dim=1, keepdim=True),
+            "tau is not used, or divides where it cancels again. It divides the logits.",
+        ),
+        (negative_weights(logits, targets, 1 / tau), "logits *times* tau; the loss divides by it."),
+        (
+            logits.masked_fill(here, 0).div(tau).softmax(1),
+            "a logit of 0 at the target still gets weight; use `-torch.inf`.",
+        ),
+        (
+            logits.masked_fill(here, 0).div(tau).softmax(1).masked_fill(here, 0),
+            "a logit of 0 at the target takes part in the sum; use `-torch.inf`.",
+        ),
+        *(
+            (
+                found,
+                "-100 at the target. Beside low logits it still gets weight, or takes part in the sum; use "
+                "`-torch.inf`.",
+            )
+            for found in (filled, filled.masked_fill(here, 0))
+        ),
+        (
+            negative_weights(-logits, targets, tau),
+            "the sign: negatives with a *high* logit get much.",
+        ),
+        (
+            logits.masked_fill(here, -torch.inf).div(tau).softmax(0),
+            "a softmax down the columns; each row is a case.",
+        ),
+        (expected.sort(dim=1, descending=True).values, "sorted. Leave every weight at its token."),
+        (expected.log(), "logarithms of the weights."),
+        (expected / tau, "divided by tau once more; shares add up to 1."),
+        *(
+            (one / one.sum(), "shares of the whole batch; each row adds up to 1.")
+            for one in (expected, p.masked_fill(here, 0))
+        ),
+        (
+            (logits / tau).exp().masked_fill(here, 0),
+            "exponentials, not yet divided by the sum of their row.",
+        ),
+        (
+            (logits / tau).index_fill(1, targets, -torch.inf).softmax(1),
+            "the targets of all rows are out of every row; each row has one target, its own.",
+        ),
+        (
+            expected[~here].view(len(logits), -1),
+            "the target's column is gone; keep it, with weight 0.",
+        ),
+        (
+            pulls.abs() / pulls.abs().sum(dim=1, keepdim=True),
+            "shares of all pulls, the "
+            "target's own among them. It is no negative: 0 there, and the others add up to 1.",
+        ),
+        ((~here).float() / (logits.shape[1] - 1), "the same weight for all; the logits decide."),
+    ]
+
+
+# 6.4 The share of the hardest negatives that a positive beats
+
+
+def auc_cases(generator: Generator) -> list[Case]:
+    """One negative, above; ties on which every mistake known below differs; two ties of one
+    positive; ties beyond the k hardest; then at random (cases, negatives, k).
+    """
+    first = {"positive": torch.tensor([0.0]), "negatives": torch.tensor([[1.0]]), "k": 1}
+    few = torch.tensor([[2.0, 1, 0, 1, 1], [3, 0, 2, 0, 4]])
+    tied = {"positive": torch.tensor([2.0, 2]), "negatives": few, "k": 3}
+    twice = {"positive": torch.tensor([2.0]), "negatives": torch.tensor([[2.0, 1, 2, 3]]), "k": 4}
+    cut = {
+        "positive": torch.tensor([2.0]),
+        "negatives": torch.tensor([[3.0, 2, 2, 2, 2, 0]]),
+        "k": 4,
+    }
+    cases = [first, tied, twice, cut]
+    for n, m, k in [(2, 4, 2), (3, 5, 5), (25, 12, 4)]:
+        scores = torch.randint(-6, 7, (n, m + 1), generator=generator).float()
+        cases.append(
+            {"positive": scores[:, 0] + 2, "negatives": scores[:, 1:].contiguous(), "k": k}
+        )
+    return cases
+
+
+def auc(answer: Any, case: Case) -> None:
+    """6.4: positive [n], negatives [n, m], k -> share of the k hardest negatives below the
+    positive, ties half, [n].
+    """
+    positive, negatives, k = case.values()
+    m, own = negatives.shape[1], positive[:, None]
+
+    def share(chosen: Tensor, tie: float = 0.5) -> Tensor:
+        return ((chosen < own).float() + tie * (chosen == own).float()).mean(dim=1)
+
+    expected, hardest = (
+        partial_auc(positive, negatives, k / m).float(),
+        negatives.topk(k, dim=1).values,
+    )
+    causes = [
+        (1 - expected, "the share of negatives *above* the positive."),
+        (share(hardest, 0), "ties count as lost. A tie counts half."),
+        (share(hardest, 1), "ties count as won (`<=`). A tie counts half."),
+        (
+            share(hardest, 0) + 0.5 * share(hardest, 1),
+            "a win counts one and a half: `>=` holds for it, too. A tie is `==`.",
+        ),
+        (
+            (hardest < own).float().mean(dim=1) + 0.5 * (hardest == own).any(dim=1) / k,
+            "half a point for a row with ties. *Each* tie counts half.",
+        ),
+        (
+            ((k - (negatives > own).sum(dim=1) - 0.5 * (negatives == own).sum(dim=1)) / k).clamp(
+                min=0
+            ),
+            "ties beyond the k hardest were counted, too. Only those among them count.",
+        ),
+        (
+            share(negatives),
+            "all negatives: that is the AUC. Take the k hardest, those with the highest scores.",
+        ),
+        (share(negatives, 0), "all negatives, and ties count as lost."),
+        (
+            share(negatives.topk(k, dim=1, largest=False).values),
+            "the k *easiest* negatives. Hard is a high score.",
+        ),
+        (
+            share(negatives[:, :k]),
+            "the first k columns; negatives are not sorted. `topk` finds the hardest.",
+        ),
+        (expected * k, "a count; divide by k."),
+        (expected * k / m, "divided by the number of all negatives; only k take part."),
+        (
+            share(negatives.flatten().topk(k).values[None]),
+            "the k hardest of all cases together; each row has its own.",
+        ),
+        (
+            (share(hardest, 0) > 0).float(),
+            "whether any is beaten; the measure is the share that is.",
+        ),
+        (
+            (hardest < own).all(dim=1).float(),
+            "whether all are beaten; the measure is the share that is.",
+        ),
+        (expected.mean(), "a mean over cases; one number per case is asked for."),
+        ((hardest - own).mean(dim=1), "by how much, not how many. Count the negatives below."),
+        ((own - hardest).mean(dim=1), "by how much, not how many. Count the negatives below."),
+        (
+            torch.sigmoid(own - hardest).mean(dim=1),
+            "a sigmoid of the margin; a win counts 1, however narrow.",
+        ),
+        (
+            share(negatives.topk(max(1, k - 1), dim=1).values),
+            "k - 1 negatives took part; k should.",
+        ),
+        (
+            share(negatives.topk(min(m, k + 1), dim=1).values),
+            "k + 1 negatives took part; k should.",
+        ),
+        (
+            share(torch.cat([own, negatives], dim=1).topk(k, dim=1).values),
+            "the target among the negatives, where it ties with itself.",
+        ),
+        (
+            share(negatives.topk(k, dim=1).indices),
+            "the columns of the hardest; their scores are `topk(...).values`.",
+        ),
+        (
+            (share(hardest, 1) > 0).float(),
+            "whether any is beaten; the measure is the share that is.",
+        ),
+    ]
+    returned = call(answer, case)
+    if isinstance(returned, Tensor) and returned.dtype == torch.bool:
+        raise Incorrect(
+            f"A share is a number, and {in_words(returned)} is true or false.",
+            case,
+            expected=expected,
+            actual=returned,
+            cause="a comparison whose mean was not taken.",
+        )
+    compare("the shares", returned, expected, case, causes)
 
 
 EXERCISES = {

@@ -14,9 +14,8 @@ from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
-from letterlib.course.build import store, student_copy
+from letterlib.course.build import never_started, store, student_copy
 from letterlib.course.hand_in import graded
-from letterlib.course.kernels import never_started
 from letterlib.errors import LetterError
 
 CELL_SECONDS = 300

@@ -5,17 +5,20 @@ The runs of one lesson depend on each other, so they share one worker.
 
 import importlib
 import os
+import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import grading
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client.connect import LocalPortCache
 
 from letterlib.course import build, classroom
-from letterlib.course.kernels import never_started
+from letterlib.course.build import never_started
 from letterlib.errors import LetterError
 
 LESSONS = build.lessons()
@@ -267,6 +270,24 @@ def test_a_cell_that_takes_too_long_is_one_clear_line(tmp_path, monkeypatch):
         LetterError, match="99_made.ipynb: a cell took more than 1 seconds; give it a quiet machine"
     ):
         build.execute(slow, tmp_path / "out.ipynb", profile="smoke")
+
+
+@pytest.mark.parametrize("kernels", [1, 2])
+def test_a_kernel_whose_port_was_taken_is_started_once_more(tmp_path, monkeypatch, kernels):
+    """kernels: how many find their first port taken by another program."""
+    choose, chosen = LocalPortCache.find_available_port, []
+    with socket.create_server(("127.0.0.1", 0)) as held:
+
+        def find_available_port(cache, ip):
+            taken = len(chosen) in range(0, 5 * kernels, 5)
+            chosen.append(held.getsockname()[1] if taken else choose(cache, ip))
+            return chosen[-1]
+
+        monkeypatch.setattr(LocalPortCache, "find_available_port", find_available_port)
+        source = written(tmp_path, notebook_of("1 + 1"))
+        with pytest.raises(RuntimeError, match="Kernel died") if kernels > 1 else nullcontext():
+            build.execute(source, tmp_path / "out.ipynb")
+    assert len(chosen) == 10
 
 
 def test_a_cell_that_did_not_run_fails_the_notebook():

@@ -10,11 +10,17 @@ import papermill
 import pytest
 from scipy import stats
 
-from letterlib.course import power_10
+from letterlib.course import experiments
 from letterlib.course.build import REPOSITORY, execute
-from letterlib.course.grid_10 import all_combinations
-from letterlib.course.power_10 import smallest_seen, variance_parts
-from letterlib.course.published import COLUMNS, COUNTS, beside_published, published
+from letterlib.course.experiments import (
+    COLUMNS,
+    COUNTS,
+    beside_published,
+    published,
+    smallest_seen,
+    variance_parts,
+)
+from letterlib.course.lesson_10 import all_combinations
 from letterlib.evaluation.bootstrap import paired_difference
 from letterlib.pipeline.config import SHORT_NAMES
 from letterlib.pipeline.runs import FOLDERS, RunParameters, expand
@@ -173,7 +179,7 @@ def test_the_paper_s_gain_is_told_as_often_as_lesson_10_says(n_seeds):
     10.3.
     """
     random, parts, gain = np.random.default_rng(7), np.array([0.0000073, 0.001135, 0.0146]), 0.0062
-    scope = {"parts": parts, "mark": {"": gain}, "power_10": power_10, "stats": stats}
+    scope = {"parts": parts, "mark": {"": gain}, "experiments": experiments, "stats": stats}
     (cell,) = (ast.parse(source) for source in code_cells() if "def told" in source)
     exec(ast.unparse(next(node for node in cell.body if isinstance(node, ast.FunctionDef))), scope)
     by_interval, by_formula = (

@@ -46,7 +46,7 @@ from letterlib.analysis.negatives import (
 )
 from letterlib.analysis.purity import genre_purity
 from letterlib.analysis.reassignment import with_first_codes
-from letterlib.course.published import FIRST_CODES
+from letterlib.course.experiments import FIRST_CODES
 from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
 from letterlib.generators.language_model import TINY, Vocabulary, load_language_model

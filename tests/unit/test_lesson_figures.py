@@ -24,8 +24,8 @@ from letterlib.course import (
     figures_11,
     figures_projects,
 )
+from letterlib.course.experiments import PAPER
 from letterlib.course.masking_cost import ARRAYS, DICTIONARY, PREFIX_FUNCTION, Cost
-from letterlib.course.published import PAPER
 from letterlib.decoding.trie import Trie
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.pipeline.systems import CONVENTIONAL, FLOOR
