@@ -62,9 +62,10 @@ def main(folder: Path, names: list[str]) -> None:
             semantic = pipeline.semantic
         pipeline.semantic = semantic  # its last bits decide about identifiers
         for name in names:
-            stranger = pipeline.system(name).recommend(Cases.from_histories([[3, 1, 4]]), 20).items
             lists = pipeline.ranking(name, history="out").items
-            np.save(folder / f"{name}-{device}.npy", np.concatenate([lists, stranger]))
+            unseen = Cases.from_histories([[3, 1, 4]])
+            answer = pipeline.system(name).recommend(unseen, lists.shape[1]).items
+            np.save(folder / f"{name}-{device}.npy", np.concatenate([lists, answer]))
         if "letter-tiger" in names:
             pipeline.decoding("letter-tiger")
             analyse_tokenizers(pipeline)
