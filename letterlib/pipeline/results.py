@@ -195,6 +195,7 @@ def read_runs(path: str | Path) -> list[Run]:
             raise LetterError(f"{path}: run {row} has changed since it was written; run it again")
         cases, users, groups, *ranks = (array.astype(np.int64) for array in arrays)
         record = json.loads(text.as_py())
+        record["parameters"] = {name: record["parameters"][name] for name in SETTINGS}
         runs.append(Run(record, cases, users, groups, dict(zip(("in", "out"), ranks, strict=True))))
     return runs
 
