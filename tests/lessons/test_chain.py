@@ -78,12 +78,14 @@ def test_every_check_of_the_solution_is_correct(workshop, source):
     ]
 
 
+@pytest.mark.slow
 @each_lesson
 def test_the_untouched_student_copy_runs_to_its_end(workshop, source):
     found = outcomes(run(workshop, source, "student"))
     assert found == [f"{name}: not attempted" for name in exercises(source)]
 
 
+@pytest.mark.slow
 @each_lesson
 def test_two_runs_give_the_same_numbers(workshop, source):
     """nbval executes the smoke copy again and compares the cells tagged exact; other cells only

@@ -22,7 +22,7 @@ from letterlib.errors import LetterError
 from letterlib.tokenizer.losses import sample_positives
 from letterlib.tokenizer.rqvae import residual_quantize
 
-SEEDS = range(5)
+SEEDS = range(2)
 LESSONS = {path.name[:2]: path for path in lessons()}
 ANSWERS = {number: importlib.import_module(f"answers_{number}") for number in LESSONS}
 EXERCISES = [
@@ -71,7 +71,7 @@ def test_right_answers_in_other_styles_are_accepted(exercise, answer):
     for seed in SEEDS:
         result = check(exercise, answer, seed)
         assert result.outcome == "correct", result
-        assert require(exercise, answer, seed) is None
+    assert require(exercise, answer) is None
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_typical_mistake_gets_the_message_meant_for_it(exercise, answer, words
         assert words in re.sub(
             r"line \d+ of your code, `.*?`\.(?= |$)", "", repr(result), flags=re.M
         ), result
-        with pytest.raises(AssertionError, match="incorrect"):
-            require(exercise, answer, seed)
+    with pytest.raises(AssertionError, match="incorrect"):
+        require(exercise, answer)
 
 
 @pytest.mark.parametrize(
