@@ -17,7 +17,7 @@ import pandas as pd
 from letterlib.data import raw_source
 from letterlib.errors import LetterError
 from letterlib.pipeline.config import REPOSITORY
-from letterlib.pipeline.results import Run, by_setting, load_results
+from letterlib.pipeline.results import SETTINGS, Run, by_setting, load_results
 from letterlib.pipeline.runs import RunParameters, load_grid
 from letterlib.pipeline.systems import find_system, position
 from letterlib.store import expanded
@@ -409,7 +409,7 @@ def variants(league: Sequence[Run]) -> dict[str, list[Run]]:
 def changes(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, str]:
     """What two settings differ in: parameter -> "before → after", `others` being what was before."""
     after, before = runs[0].parameters, others[0].parameters
-    differing = [name for name in after if name != "seed" and before[name] != after[name]]
+    differing = [name for name in SETTINGS if name != "seed" and before[name] != after[name]]
     return {name: f"{before[name]} → {after[name]}" for name in differing}
 
 
