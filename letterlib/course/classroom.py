@@ -2,121 +2,303 @@
 
     python -m letterlib.course.classroom profile smoke submitted/ --cache-dir /srv/course/runs
 
-changes the parameters cell of every submitted copy below a folder, so that autograding takes
-seconds per student. It also mends what nbgrader could not grade (`hand_in`), and names the copies
-that would get no marks.
+sets the parameters of every submitted copy below a folder, so that autograding takes seconds per
+student. nbgrader itself puts deleted tests back (`add_missing_cells`) and restores changed ones.
+This repairs what it cannot grade: copied answers, and answers in cells that lost nbgrader's mark or
+were merged with another cell. It names the copies that would get no marks.
 """
 
 import argparse
-import ast
-import json
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from letterlib.course.hand_in import mended, misplaced, of_parameters, release_of, to_be_read
 from letterlib.errors import LetterError
 from letterlib.store import expanded, write_text
 
+INJECTED = "injected-parameters"
+"""papermill's tag for the cell that sets parameters."""
+
+ELSEWHERE = "# Answered in another cell, above."
+SUSPICIOUS = ("letterlib.course", "displayhook", "__torch_function__")
+"""Words that no answer needs, and that a forged mark may."""
+
+
+def graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """The cells with nbgrader's mark, by their grade_id."""
+    cells = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
+    return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
+
+
+def is_parameters(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
+
 
 def set_parameters(notebook: NotebookNode, **values: Any) -> None:
-    """Give names of the cells tagged `parameters` other texts or numbers, in place. Unknown names
-    are a LetterError.
-    """
-    cells = list(filter(of_parameters, notebook.cells))
-    if not cells:
+    """Set parameters in place, as papermill does: in a cell below the one tagged `parameters`."""
+    cells = [cell for cell in notebook.cells if INJECTED not in cell.metadata.get("tags", [])]
+    places = [place for place, cell in enumerate(cells) if is_parameters(cell)]
+    if not places:
         raise LetterError("this notebook has no cell tagged `parameters`; was the cell deleted?")
-    for name, value in values.items():
-        known = list(dict.fromkeys(one for cell in cells for one, _ in _assigned(cell.source)))
-        if name not in known:
-            raise LetterError(
-                f"no parameter {name!r}; the parameters cell has {', '.join(known) or 'none'}"
-            )
-        for cell in (
-            cells
-        ):  # a student may have copied the cell, or a line of it; the last lines move nothing
-            for one, node in reversed(_assigned(cell.source)):
-                if one == name:
-                    cell.source = _replaced(
-                        cell.source, node, json.dumps(value, ensure_ascii=False)
-                    )
+    cell = nbformat.v4.new_code_cell(
+        "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in values.items()),
+        metadata={"tags": [INJECTED]},
+    )
+    if notebook.nbformat_minor < 5:
+        del cell["id"]  # older formats have none
+    notebook.cells = [*cells[: places[-1] + 1], cell, *cells[places[-1] + 1 :]]
 
 
-def _assigned(source: str) -> list[tuple[str, ast.expr]]:
-    """Every name that is given a value, with or without its type, and that value, in their order."""
-    found = []
-    for node in ast.parse(source).body:
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found += [(ast.unparse(target), node.value) for target in targets]
+# Repairs
+
+
+def repair(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
+    """Give every answer of the release its mark, with its test below it, in place.
+
+    Returns what was changed, a line each: nothing for a notebook that nbgrader can grade as it is,
+    or in which no answer of this release is.
+    """
+    done = _without_repeats(notebook)
+    if release is None:
+        return done
+    asked, there, tests = graded(release), graded(notebook), _tests(release)
+    answers = {name: _answer(notebook, asked[name]) for name in tests}
+    if not asked.keys() & there.keys() and not any(answers.values()):
+        return []
+    for name in there.keys() - asked.keys():
+        del there[name].metadata["nbgrader"]
+        done.append(f"{name!r} is not in the release, and is no longer graded")
+    done += _tag_parameters(notebook, release)
+    broken = [name for name in tests if not _gradable(notebook, asked, tests, name)]
+    if broken:
+        _rebuild(notebook, asked, tests)
+    for name in broken:
+        state = "marked again" if answers[name] else "missing, and there again without an answer"
+        done.append(f"{name!r}: {state}")
+    return done
+
+
+def _without_repeats(notebook: NotebookNode) -> list[str]:
+    """Take the mark off copies of a cell (the last one counts) and off cells whose mark is damaged.
+
+    nbgrader (0.9) empties the mark of a copy, and then cannot grade the notebook.
+    """
+    seen: set[str] = set()
+    done = []
+    for cell in reversed(notebook.cells):
+        if "nbgrader" not in cell.metadata:
+            continue
+        mark = cell.metadata["nbgrader"]
+        name = mark.get("grade_id") if isinstance(mark, dict) else None
+        name = name if isinstance(name, str) else ""
+        if not name or name in seen:
+            del cell.metadata["nbgrader"]
+            what = f"an earlier cell {name!r}" if name else "a cell with a damaged mark"
+            done.append(f"{what} is no longer graded")
+        else:
+            seen.add(name)
+    return done[::-1]
+
+
+def _tests(release: NotebookNode) -> dict[str, str]:
+    """answer -> the test below it. What is graded by hand has none, and is left to nbgrader."""
+    found, answer = {}, ""
+    for name, cell in graded(release).items():
+        mark = cell.metadata.nbgrader
+        if mark.grade and not mark.solution and answer:
+            found[answer] = name
+        if mark.solution or mark.grade:
+            answer = "" if mark.grade else name
     return found
 
 
-def _replaced(source: str, node: ast.expr, by: str) -> str:
-    """The source with other text in the place of `node`, whose columns count bytes."""
-    raw = source.encode()
-    starts = [0, *(place + 1 for place, byte in enumerate(raw) if byte == ord("\n"))]
-    first, last = (
-        starts[node.lineno - 1] + node.col_offset,
-        starts[node.end_lineno - 1] + node.end_col_offset,
+def _defines(cell: NotebookNode, asked: NotebookNode) -> bool:
+    """Whether a code cell defines the function that a stub asks for."""
+    name = re.search(r"^(?:def|class) (\w+)", asked.source, flags=re.MULTILINE)
+    defined = r"^\s*(?:async\s+)?(?:def|class)\s+{0}\b|^\s*{0}\s*(?::[^=\n]+)?=(?!=)"
+    return (
+        cell.cell_type == "code"
+        and name is not None
+        and re.search(defined.format(name[1]), cell.source, re.MULTILINE) is not None
     )
-    return (raw[:first] + by.encode() + raw[last:]).decode()
+
+
+def _is_stub(cell: NotebookNode) -> bool:
+    return "raise NotImplementedError" in cell.source
+
+
+def _answer(notebook: NotebookNode, asked: NotebookNode) -> NotebookNode | None:
+    """The last cell that defines the function, of those that are no stub if there are any; or the
+    cell with the stub's id.
+    """
+    found = [cell for cell in notebook.cells if _defines(cell, asked)]
+    found = [cell for cell in found if not _is_stub(cell)] or found
+    same_id = [cell for cell in notebook.cells if cell.get("id", "") == asked.get("id")]
+    return (found or [cell for cell in same_id if cell.cell_type == "code"] or [None])[-1]
+
+
+def _gradable(
+    notebook: NotebookNode, asked: dict[str, NotebookNode], tests: dict[str, str], name: str
+) -> bool:
+    """Whether answer and test are marked, and the test would find the answer above it."""
+    there, test = graded(notebook), tests[name]
+    if name not in there or test not in there or there[name].cell_type != "code":
+        return False
+    if any(_defines(there[test], asked[other]) for other in tests):
+        return False  # nbgrader restores the test, and the answer in it would be gone
+    answer = _answer(notebook, asked[name])
+    if answer is None or not _defines(answer, asked[name]):
+        return True
+    before = notebook.cells[: _place(notebook, there[test])]
+    defining = [cell for cell in before if _defines(cell, asked[name])]
+    return bool(defining) and (not _is_stub(defining[-1]) or _is_stub(answer))
+
+
+def _rebuild(notebook: NotebookNode, asked: dict[str, NotebookNode], tests: dict[str, str]) -> None:
+    """Mark every answer anew, with the release's test right below it."""
+    ours = {*tests, *tests.values()}
+    for name, cell in graded(notebook).items():
+        if name in ours:
+            del cell.metadata["nbgrader"]
+            if name in tests.values() and not any(_defines(cell, asked[one]) for one in tests):
+                del notebook.cells[_place(notebook, cell)]
+    for name, test in tests.items():
+        answer = _answer(notebook, asked[name])
+        if answer is None:
+            answer = _copy(asked[name], notebook)
+            notebook.cells.append(answer)
+        elif "nbgrader" in answer.metadata:  # it answers two exercises
+            marked = _copy(asked[name], notebook)
+            marked.source = ELSEWHERE
+            notebook.cells.insert(_place(notebook, answer) + 1, marked)
+            answer = marked
+        answer.metadata["nbgrader"] = asked[name].metadata["nbgrader"]
+        notebook.cells.insert(_place(notebook, answer) + 1, _copy(asked[test], notebook))
+
+
+def _place(notebook: NotebookNode, cell: NotebookNode) -> int:
+    return next(place for place, one in enumerate(notebook.cells) if one is cell)
+
+
+def _copy(cell: NotebookNode, notebook: NotebookNode) -> NotebookNode:
+    copy = nbformat.v4.new_code_cell(cell.source, metadata=cell.metadata)
+    if notebook.nbformat_minor < 5:
+        del copy["id"]  # older formats have none
+    return copy
+
+
+def _tag_parameters(notebook: NotebookNode, release: NotebookNode) -> list[str]:
+    """Tag the cell of parameters again if an editor dropped the tag."""
+    ours = next(filter(is_parameters, release.cells), None)
+    if ours is None or any(map(is_parameters, notebook.cells)):
+        return []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source[:7] == ours.source[:7]:
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "parameters"]
+            return ["the cell of parameters has its tag again"]
+    return []
+
+
+# What a person should look at
+
+
+def to_be_read(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
+    """Why somebody should read a notebook before believing its marks."""
+    cells = release.cells if release else []
+    given = {line.strip() for cell in cells for line in cell.source.splitlines()}
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    own = [line for cell in code for line in cell.source.splitlines() if line.strip() not in given]
+    found = [
+        f"a cell mentions {word}: read it before you believe the marks"
+        for word in SUSPICIOUS
+        if release and any(word in line for line in own)
+    ]
+    others = "\n".join(
+        cell.source
+        for cell in code
+        if not {"parameters", INJECTED} & {*cell.metadata.get("tags", [])}
+    )
+    return found + [
+        f"a cell below that of the parameters sets {name}, and wins"
+        for name in ("profile", "cache_dir")
+        if re.search(rf"^{name}\b[^=!<>\n]*=[^=]", others, re.MULTILINE)
+    ]
+
+
+def _submitted(path: Path) -> Path | None:
+    return next((folder for folder in path.parents if folder.name == "submitted"), None)
+
+
+def release_of(path: Path) -> NotebookNode | None:
+    """The release of a hand-in below `submitted`; None if there is none."""
+    submitted = _submitted(path)
+    file = submitted and submitted.with_name("release") / path.parent.name / path.name
+    return nbformat.read(file, as_version=4) if file and file.is_file() else None
+
+
+def misplaced(path: Path, notebook: NotebookNode, release: NotebookNode | None) -> str:
+    """Why nbgrader would not find a hand-in or give it no marks; "" if it would.
+
+    It looks for submitted/STUDENT/LESSON/NAME.ipynb.
+    """
+    submitted = _submitted(path)
+    released = sorted(submitted.with_name("release").glob("*/*.ipynb")) if submitted else []
+    lessons = sorted({one.parent.name for one in released})
+    if not released:
+        return ""
+    if path.parent.parent.parent != submitted or path.parent.name not in lessons:
+        folders = " or ".join(f"submitted/STUDENT/{lesson}/" for lesson in lessons)
+        return f"nbgrader looks in {folders}; move it there"
+    if release is None:
+        names = [one.name for one in released if one.parent.name == path.parent.name]
+        return f"nbgrader looks for {' or '.join(names)}; rename it"
+    if not graded(release).keys() & graded(notebook).keys():
+        return f"no exercise of {path.stem} is in it; is it another lesson's file?"
+    return ""
+
+
+def prepare(path: Path, profile: str, cache_dir: Path) -> list[str]:
+    """Repair a hand-in and set its parameters, in its file; returns what to report of it."""
+    notebook = nbformat.read(path, as_version=4)
+    release = release_of(path.resolve())
+    done = repair(notebook, release)
+    if why := misplaced(path.resolve(), notebook, release):
+        raise LetterError(why)
+    done += to_be_read(notebook, release)
+    set_parameters(notebook, profile=profile, cache_dir=str(cache_dir.resolve()))
+    write_text(path, nbformat.writes(notebook) + "\n")
+    return done
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 where something has to be mended."""
+    """Returns the exit code: 0, or 2 if a file could not be prepared."""
     parser = argparse.ArgumentParser(prog="python -m letterlib.course.classroom")
     parser.add_argument("command", choices=["profile"])
     parser.add_argument("profile", choices=["smoke", "laptop", "paper"])
+    parser.add_argument("folder", type=expanded, help="every notebook below it, such as submitted/")
     parser.add_argument(
-        "folder", type=expanded, help="every notebook below it is changed, for instance submitted/"
-    )
-    parser.add_argument(
-        "--cache-dir",
-        type=expanded,
-        required=True,
-        help="one cache for all students; notebooks get its absolute path",
+        "--cache-dir", type=expanded, required=True, help="one cache for all students"
     )
     options = parser.parse_args(arguments)
-    found = [
-        one
-        for one in sorted(options.folder.rglob("*.ipynb"))
-        if one.parent.name != ".ipynb_checkpoints"
-    ]
-    broken = (
-        []
-        if found
-        else [f"{options.folder}: no notebooks below this folder; collect the submissions first"]
-    )
-    for path in found:  # one student's broken file stops nobody else's
-        left = "left as it is"
+    paths = sorted(options.folder.rglob("*.ipynb"))
+    paths = [path for path in paths if path.parent.name != ".ipynb_checkpoints"]
+    errors = [] if paths else [f"{options.folder}: no notebooks; collect the submissions first"]
+    for path in paths:
         try:
-            notebook = nbformat.read(path, as_version=4)
-            release = release_of(path.resolve())
-            if done := mended(notebook, release):
-                write_text(path, nbformat.writes(notebook) + "\n")
-                print("\n".join(f"{path}: {what}" for what in done))
-                left = "nothing else was changed"
-            if why := misplaced(path.resolve(), notebook, release):
-                raise LetterError(why)
-            set_parameters(
-                notebook, profile=options.profile, cache_dir=str(options.cache_dir.resolve())
-            )
-            write_text(path, nbformat.writes(notebook) + "\n")
-            print("".join(f"{path}: {what}\n" for what in to_be_read(notebook, release)), end="")
-        except (
-            Exception
-        ) as error:  # whatever a file may hold, such as brackets in brackets without end
-            where = error.__cause__ if isinstance(error.__cause__, json.JSONDecodeError) else error
-            reason = (str(where).strip() or type(where).__name__).splitlines()[0]
-            broken.append(f"{path}: {left} ({reason})")
-    if found:
-        print(f"{len(found) - len(broken)} notebook(s) set to {options.profile}")
-    for line in broken:
+            for line in prepare(path, options.profile, options.cache_dir):
+                print(f"{path}: {line}")
+        except Exception as error:  # one student's broken file must not stop the others
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            errors.append(f"{path}: left as it is ({reason})")
+    if paths:
+        print(f"{len(paths) - len(errors)} notebook(s) set to {options.profile}")
+    for line in errors:
         print(f"error: {line}", file=sys.stderr)
-    return 2 if broken else 0
+    return 2 if errors else 0
 
 
 if __name__ == "__main__":

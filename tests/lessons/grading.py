@@ -15,7 +15,7 @@ from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
 from letterlib.course.build import never_started, store, student_copy
-from letterlib.course.hand_in import graded
+from letterlib.course.classroom import graded
 from letterlib.errors import LetterError
 
 CELL_SECONDS = 300

@@ -248,8 +248,6 @@ def test_a_misspelt_parameter_is_an_error(tmp_path):
     with pytest.raises(LetterError, match="no parameter 'profil'.*profile"):
         build.execute(source, tmp_path / "out.ipynb", profil="smoke")
     assert not (tmp_path / "out.ipynb").exists()
-    with pytest.raises(LetterError, match="no parameter 'profil'.*profile"):
-        classroom.set_parameters(notebook_of(), profil="smoke")
 
 
 @pytest.mark.parametrize(
@@ -372,31 +370,6 @@ def test_a_large_notebook_is_refused(tmp_path):
     with pytest.raises(LetterError, match="keep it below"):
         build.store(notebook, tmp_path / "99_made.ipynb")
     assert not (tmp_path / "99_made.ipynb").exists()
-
-
-def test_parameters_are_replaced_and_nothing_else():
-    text = 'profile: str = "laptop"  # "smoke" or "laptop"\nseed: int = 0  # of everything\ncache_dir: str = "../runs"'
-    notebook = notebook_of("profile: str = 'laptop'", parameters=text)
-    classroom.set_parameters(notebook, profile="smoke", seed=7)
-    expected = text.replace('= "laptop"', '= "smoke"', 1).replace("= 0", "= 7")
-    assert [cell.source for cell in notebook.cells] == [expected, "profile: str = 'laptop'"]
-
-
-def test_the_command_sets_every_submission_to_a_profile(tmp_path, capsys):
-    text = 'profile: str = "laptop"\ncache_dir: str = "../runs"'
-    (tmp_path / "ada" / "99_made").mkdir(parents=True)
-    path = tmp_path / "ada" / "99_made" / "99_made.ipynb"
-    nbformat.write(notebook_of(parameters=text), path)
-    assert (
-        classroom.main(["profile", "smoke", str(tmp_path), "--cache-dir", str(tmp_path / "runs")])
-        == 0
-    )
-    assert (
-        f'"smoke"\ncache_dir: str = "{tmp_path / "runs"}"'
-        in nbformat.read(path, as_version=4).cells[0].source
-    )
-    assert classroom.main(["profile", "smoke", str(tmp_path / "none"), "--cache-dir", "x"]) == 2
-    assert "no notebooks below" in capsys.readouterr().err
 
 
 def test_an_unknown_lesson_is_one_clear_line(capsys):
