@@ -27,7 +27,7 @@ class OwnPipeline(Pipeline):
     """`Pipeline` with another data set in the place of the named one.
 
     base: the pipeline whose configuration and cache it takes over.
-    identifiers: by tokenizer or scheme, the identifiers to use instead of its own.
+    identifiers: by tokenizer or source, the identifiers to use instead of its own.
     parts: pipelines whose catalogues, joined in this order, may be this one's; `base` by default.
         Where their texts are the same, their text vectors are used and nothing is embedded again.
     """
@@ -51,7 +51,7 @@ class OwnPipeline(Pipeline):
         for name, own in self._own.items():
             if name not in (known := {*VARIANTS, *OTHER_IDENTIFIERS}):
                 raise LetterError(
-                    f'identifiers "{name}": no tokenizer or scheme is called so; '
+                    f'identifiers "{name}": no tokenizer or source is called so; '
                     f"choose one of {', '.join(sorted(known))}"
                 )
             if len(own) != dataset.n_items:
@@ -78,10 +78,10 @@ class OwnPipeline(Pipeline):
             "semantic-joined", 1, {}, [part._semantic().key for part in self._parts], work
         )
 
-    def _identifiers(self, scheme: str) -> Artefact:
-        if scheme not in self._own:
-            return super()._identifiers(scheme)
-        identifiers = self._own[scheme]
+    def _identifiers(self, source: str) -> Artefact:
+        if source not in self._own:
+            return super()._identifiers(source)
+        identifiers = self._own[source]
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
             identifiers.save(out / "identifiers.index.json")
@@ -90,10 +90,10 @@ class OwnPipeline(Pipeline):
         made_from = digest(
             identifiers.codes, identifiers.level_sizes, identifiers.shared_vocabulary
         )
-        return self._stage(f"identifiers-own-{scheme}", 1, {}, [made_from], work)
+        return self._stage(f"identifiers-own-{source}", 1, {}, [made_from], work)
 
-    def identifiers(self, scheme: str) -> Identifiers:
-        return self._own[scheme] if scheme in self._own else super().identifiers(scheme)
+    def identifiers(self, source: str) -> Identifiers:
+        return self._own[source] if source in self._own else super().identifiers(source)
 
     def with_seed(self, seed: int) -> "OwnPipeline":
         parts = [part.with_seed(seed) for part in self._parts]
@@ -148,8 +148,8 @@ class ColdStart(OwnPipeline):
     def unseen(self) -> np.ndarray:
         return np.flatnonzero(self.split.train_counts == 0)
 
-    def _tokenizer(self, arm: str) -> Artefact:
-        config = variant_config(self.config.tokenizer, arm)
+    def _tokenizer(self, variant: str) -> Artefact:
+        config = variant_config(self.config.tokenizer, variant)
         needs_cf = config.alpha > 0
         inputs = [self._split_key, self._semantic().key] + (
             [self._sasrec_32().key] if needs_cf else []
@@ -167,15 +167,15 @@ class ColdStart(OwnPipeline):
             identifiers.save(out / f"{self.dataset.name}.index.json")
             return {"unseen": len(self.unseen), "sharing an identifier": identifiers.n_colliding}
 
-        return self._stage(f"cold-tokenizer-{arm}", 2, config, inputs, work)
+        return self._stage(f"cold-tokenizer-{variant}", 2, config, inputs, work)
 
-    def identifiers(self, scheme: str) -> Identifiers:
-        """Of all items; `tokenizer(scheme).identifiers()` has those of the seen items alone."""
-        if scheme not in VARIANTS:  # they are made of all items, hidden ones included
+    def identifiers(self, source: str) -> Identifiers:
+        """Of all items; `tokenizer(source).identifiers()` has those of the seen items alone."""
+        if source not in VARIANTS:  # they are made of all items, hidden ones included
             raise LetterError(
-                f"{scheme}: only trained tokenizers ({', '.join(VARIANTS)}) have cold items"
+                f"{source}: only trained tokenizers ({', '.join(VARIANTS)}) have cold items"
             )
-        path = self._tokenizer(scheme).path(f"{self.dataset.name}.index.json")
+        path = self._tokenizer(source).path(f"{self.dataset.name}.index.json")
         sizes = (self.config.tokenizer.n_codes,) * self.config.tokenizer.n_levels
         return Identifiers.load(path, self.dataset.n_items, sizes)
 

@@ -1,6 +1,4 @@
-"""Identifiers that somebody released beside our tokenizers' on the same data set, by the same
-measures.
-"""
+"""Released identifiers compared with our tokenizers' on the same data set."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,9 @@ def compare_identifiers(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     audience = nearest_neighbours(
         pipeline.with_seed(pipeline.config.seed + 1).collaborative().vectors
     )
-    identifiers = {name: pipeline.tokenizer(arm).identifiers() for arm, name in OURS.items()}
+    identifiers = {
+        name: pipeline.tokenizer(variant).identifiers() for variant, name in OURS.items()
+    }
     return {
         name: measures(one, meaning, audience)
         for name, one in (identifiers | {RELEASED: released}).items()

@@ -126,8 +126,8 @@ def systems_section(pipeline: Pipeline, runs: Sequence[Run]) -> Section:
 
 
 def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Section:
-    names = {arm: VARIANT_NAMES[arm] for arm in analysis.tokenizers}
-    loads = {names[arm]: _first_loads(analysis, arm) for arm in names}
+    names = {variant: VARIANT_NAMES[variant] for variant in analysis.tokenizers}
+    loads = {names[variant]: _first_loads(analysis, variant) for variant in names}
     figures = [
         picture(
             plots.first_code_frequency(loads),
@@ -143,11 +143,11 @@ def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Sectio
         ),
         *(
             picture(
-                _sphere(analysis, arm),
-                f"{names[arm]}: first-level code embeddings, three principal components, "
+                _sphere(analysis, variant),
+                f"{names[variant]}: first-level code embeddings, three principal components, "
                 "on a sphere.",
             )
-            for arm in ("plain", "letter")
+            for variant in ("plain", "letter")
         ),
     ]
     if "genres" in pipeline.dataset.items and any(pipeline.dataset.items["genres"]):
@@ -178,13 +178,13 @@ def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Sectio
     )
 
 
-def _first_loads(analysis: TokenizerAnalysis, arm: str) -> np.ndarray:
-    return code_loads(analysis.codes[arm], 0, analysis.tokenizers[arm].config.n_codes)
+def _first_loads(analysis: TokenizerAnalysis, variant: str) -> np.ndarray:
+    return code_loads(analysis.codes[variant], 0, analysis.tokenizers[variant].config.n_codes)
 
 
-def _sphere(analysis: TokenizerAnalysis, arm: str) -> Axes:
-    points = sphere_projection(analysis.tokenizers[arm].codebooks()[0])
-    return plots.code_sphere(points, _first_loads(analysis, arm), VARIANT_NAMES[arm])
+def _sphere(analysis: TokenizerAnalysis, variant: str) -> Axes:
+    points = sphere_projection(analysis.tokenizers[variant].codebooks()[0])
+    return plots.code_sphere(points, _first_loads(analysis, variant), VARIANT_NAMES[variant])
 
 
 def training_section(pipeline: Pipeline) -> Section:

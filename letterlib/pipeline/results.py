@@ -544,17 +544,17 @@ def export(runs: Sequence[Run], path: str | Path) -> Path:
         write_runs(path, runs)
         return path
     caption = " ".join([_shared(runs), *provenance(runs)])
-    with atomic_write(path) as beside:
+    with atomic_write(path) as temporary:
         if path.suffix == ".csv":
             rows = [
                 {k: v for k, v in _row(r).items() if k not in (*ARRAYS, "record")} for r in runs
             ]
-            pd.DataFrame(rows).to_csv(beside, index=False)
+            pd.DataFrame(rows).to_csv(temporary, index=False)
         elif path.suffix == ".md":
             table = summary(runs, brief=True).to_markdown(index=False, disable_numparse=True)
-            beside.write_text(f"{table}\n\n{caption}\n", encoding="utf-8")
+            temporary.write_text(f"{table}\n\n{caption}\n", encoding="utf-8")
         else:
-            beside.write_text(to_latex(summary(runs, brief=True), caption), encoding="utf-8")
+            temporary.write_text(to_latex(summary(runs, brief=True), caption), encoding="utf-8")
     return path
 
 

@@ -50,18 +50,18 @@ class TokenizerAnalysis:
 
 def analyse_tokenizers(pipeline: Pipeline) -> TokenizerAnalysis:
     """Train or find the four tokenizers and measure code usage and collaborative signal of each."""
-    tokenizers = {arm: pipeline.tokenizer(arm) for arm in VARIANTS}
-    codes = {arm: one.codes_before_repair() for arm, one in tokenizers.items()}
+    tokenizers = {name: pipeline.tokenizer(name) for name in VARIANTS}
+    codes = {name: one.codes_before_repair() for name, one in tokenizers.items()}
     neighbours = nearest_neighbours(pipeline.collaborative().vectors)
     return TokenizerAnalysis(
         tokenizers,
         codes,
         {
-            arm: code_usage(codes[arm], one.identifiers().level_sizes)
-            for arm, one in tokenizers.items()
+            name: code_usage(codes[name], one.identifiers().level_sizes)
+            for name, one in tokenizers.items()
         },
-        {arm: similarity_experiment(one, neighbours) for arm, one in codes.items()},
-        {arm: item_similarities(one, neighbours).mean(axis=1) for arm, one in codes.items()},
+        {name: similarity_experiment(one, neighbours) for name, one in codes.items()},
+        {name: item_similarities(one, neighbours).mean(axis=1) for name, one in codes.items()},
         ranking_recall(pipeline, tokenizers),
     )
 
@@ -73,8 +73,8 @@ def ranking_recall(pipeline: Pipeline, tokenizers: dict[str, LetterTokenizer]) -
     cases = pipeline.split.cases("test")
     states = pipeline.sasrec_32().user_states(cases.without_targets())
     return {
-        arm: float(hits_at(target_ranks(states, one.quantised(), cases.targets), 10).mean())
-        for arm, one in tokenizers.items()
+        name: float(hits_at(target_ranks(states, one.quantised(), cases.targets), 10).mean())
+        for name, one in tokenizers.items()
     }
 
 
@@ -83,9 +83,9 @@ def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
     signal.
     """
     rows = {}
-    for arm, tokenizer in analysis.tokenizers.items():
-        report, first = tokenizer.report, analysis.usage[arm].iloc[0]
-        rows[VARIANT_NAMES[arm]] = {
+    for name, tokenizer in analysis.tokenizers.items():
+        report, first = tokenizer.report, analysis.usage[name].iloc[0]
+        rows[VARIANT_NAMES[name]] = {
             "alpha": f"{tokenizer.config.alpha:g}",
             "beta": f"{tokenizer.config.beta:g}",
             "unexplained variance": f"{report.reconstruction_error[-1]:.3f}",
@@ -93,8 +93,8 @@ def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
             "perplexity": f"{first['perplexity']:.1f}",
             "Gini": f"{first['gini']:.2f}",
             "largest share": f"{first['max_share']:.1%}",
-            "collaborative signal": f"{analysis.signal[arm].mean:.4f}",
-            "R@10 in SASRec's place": f"{analysis.ranking[arm]:.4f}",
+            "collaborative signal": f"{analysis.signal[name].mean:.4f}",
+            "R@10 in SASRec's place": f"{analysis.ranking[name]:.4f}",
             "sharing an identifier": (
                 f"{report.collisions.colliding_before} -> {report.collisions.colliding_after}"
             ),
@@ -110,7 +110,7 @@ def effects(analyses: list[TokenizerAnalysis]) -> list[str]:
         ("The diversity loss beside the collaborative one", "letter", "cf"),
     ):
         first, second = (
-            np.stack([one.codes[arm][:, 0] for one in analyses]) for arm in (treated, control)
+            np.stack([one.codes[name][:, 0] for one in analyses]) for name in (treated, control)
         )
         difference = perplexity_difference(first, second, RESAMPLING_SEED)
         said = verdict(difference, len(analyses))

@@ -62,7 +62,7 @@ def test_own_identifiers_take_the_place_of_the_tokenizer_s(base):
         items = pd.concat([base.dataset.items, base.dataset.items[:1]], ignore_index=True)
         OwnPipeline(base, replace(base.dataset, items=items), {"letter": own.identifiers("letter")})
     with pytest.raises(
-        LetterError, match='"letter-tiger": no tokenizer or scheme .* choose one of .*letter'
+        LetterError, match='"letter-tiger": .* choose one of .*letter'
     ):
         OwnPipeline(base, base.dataset, {"letter-tiger": own.identifiers("letter")})
 
