@@ -1,10 +1,10 @@
-"""Beam search for identifiers, held to the catalogue's trie or free.
+"""Beam search for identifiers: the plain one, and the fast one that the library uses.
 
 The score of an identifier is the sum of the log-probabilities of its tokens and of the end token
-over the
-whole vocabulary: not renormalised over the trie, not divided by the length.
+over the whole vocabulary: not renormalised over the trie, not divided by the length.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,31 +17,73 @@ from letterlib.decoding.trie import EOS, PAD, Trie
 from letterlib.evaluation.ranking import top_k
 
 
+def beam_search_reference(
+    model: "IncrementalDecoder",
+    memory: Tensor,
+    trie: Trie,
+    beam: int,
+    *,
+    tau: float = 1.0,
+    excluded: Collection[int] = (),
+) -> list[tuple[int, float]]:
+    """Beam search as a textbook has it: one history, one prefix at a time.
+
+    model, trie, beam, tau: as of `beam_search`, which finds the same items (a test compares them).
+    memory: one history, [1, ...].
+    excluded: items to leave out. A prefix that only they have is dropped, or it would take the
+        place of one that leads somewhere.
+    Returns (item, score) pairs, best first; items that share an identifier share its score.
+    """
+
+    def log_probs(prefix: tuple[int, ...]) -> np.ndarray:
+        """Of every token of the vocabulary, to come after the prefix."""
+        state = model.start(memory)
+        for token in (PAD, *prefix):
+            logits = model.step(torch.tensor([[token]], device=memory.device), state)
+        return torch.log_softmax(logits[0, 0].float() / tau, dim=-1).cpu().numpy()
+
+    def items_of(prefix: tuple[int, ...]) -> list[int]:
+        """The items that may be recommended and whose identifiers begin with the prefix."""
+        return [item for item in trie.items_below(prefix) if item not in excluded]
+
+    def best_first(scored: list[tuple[tuple[int, ...], float]]) -> list:
+        return sorted(scored, key=lambda pair: pair[1], reverse=True)  # equal ones stay in order
+
+    beams = [((), np.float32(0))]
+    for _ in range(trie.n_levels):
+        longer = []
+        for prefix, score in beams:
+            following = log_probs(prefix)
+            for token in trie.allowed(prefix):
+                if items_of((*prefix, token)):
+                    longer.append(((*prefix, token), score + following[token]))
+        beams = sorted(best_first(longer)[:beam])  # by prefix, which decides between equal scores
+    ended = [(prefix, score + log_probs(prefix)[EOS]) for prefix, score in beams]
+    return [
+        (item, float(score)) for prefix, score in best_first(ended) for item in items_of(prefix)
+    ]
+
+
 class DecodingState(Protocol):
     """What a model has read and written so far of every history, n sequences each."""
 
     def follow(self, parents: Tensor) -> None:
-        """From now on sequence i of a history goes on from what was its sequence parents[:, i];
-        parents [batch, n].
-        """
+        """Sequence i of a history continues what was its sequence parents[:, i]; [batch, n]."""
 
 
 class IncrementalDecoder(Protocol):
-    """What beam search asks of a model; TIGER's `EncoderDecoder` and LC-Rec's `CausalNetwork` have
-    it.
+    """What beam search needs of a model. TIGER's and LC-Rec's networks have it.
 
-    A search calls `start`, then for every place `step` and `follow` of the state: the first step
-    has one sequence, the start token (PAD), and from then on there are as many as beams. It leaves
-    `torch.no_grad` and `eval` to its caller.
+    A search calls `start`, then for every place `step` and, as soon as there are several
+    sequences, `follow` of the state. The first step has one sequence, the start token (PAD); then
+    there are as many as beams. Its caller sees to `torch.no_grad` and `eval`.
     """
 
     def start(self, memory: Tensor) -> DecodingState:
         """Get ready to write after these histories, one empty sequence each."""
 
     def step(self, tokens: Tensor, state: DecodingState) -> Tensor:
-        """Append tokens [batch, n] to the sequences of `state`. Returns the logits after them,
-        [batch, n, V].
-        """
+        """Append tokens [batch, n] to the sequences; returns logits after them [batch, n, V]."""
 
 
 def beam_search(
@@ -53,19 +95,17 @@ def beam_search(
     tau: float = 1.0,
     dead: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The best identifiers of the catalogue for each history.
+    """The best identifiers of the catalogue for each history, all histories and beams together.
 
     memory: what `model.start` reads, without padding: encoded histories [batch, S, d_model], or
-    prompts [batch, S] of a
-        causal model.
-    beam: prefixes kept per level. Where a level has fewer, all are kept; so a beam at least as wide
-    as the
-        catalogue scores the whole catalogue exactly, each shared prefix computed once.
+        prompts [batch, S] of a causal model.
+    beam: prefixes kept per level; all of them if a level has fewer. So a beam at least as wide as
+        the catalogue scores the whole catalogue exactly, each shared prefix computed once.
     tau: divides the logits first (the paper's P_theta); 1 decodes with raw logits, as the released
-    code does.
-    dead: per level, bool [batch, n_nodes(level)], nodes to avoid (see `Trie.dead_nodes`). Returns
-    leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal scores in
-    the order of the leaves. A score of -inf says that nothing (more) was allowed.
+        code does.
+    dead: per level, bool [batch, n_nodes(level)], nodes to avoid (see `Trie.dead_nodes`).
+    Returns leaves int64 and scores float32, both [batch, min(beam, n_leaves)], best first; equal
+    scores in the order of the leaves. A score of -inf says that nothing (more) was allowed.
     """
     state = model.start(memory)
     nodes = torch.zeros(len(memory), 1, dtype=torch.int64, device=memory.device)
@@ -92,8 +132,8 @@ def _log_probs(logits: Tensor, tau: float) -> Tensor:
 
 
 def _check_shape(trie: Trie, nodes: Tensor, log_probs: Tensor) -> None:
-    """ValueError for log_probs of other beams or too few tokens: a step would read another beam's
-    scores.
+    """ValueError for log_probs of other beams or too few tokens, from which a flat index would read
+    another beam's scores.
     """
     if log_probs.shape[:2] != nodes.shape or log_probs.shape[2] < trie.vocabulary_size:
         needed = f"[{', '.join(map(str, nodes.shape))}, {trie.vocabulary_size} or more]"
@@ -104,10 +144,10 @@ def _check_shape(trie: Trie, nodes: Tensor, log_probs: Tensor) -> None:
 
 @dataclass
 class _Children:
-    """The children of all beams, history after history, ascending: node, beam and score, all [n].
+    """The children of all beams, history after history, in ascending order of nodes.
 
-    beam: row of the parent among the batch x width beams. counts: int64 [batch], how many children
-    a history has; never fewer than the beams that it goes on with.
+    node, score: [n]. beam: [n], row of the parent among the batch x width beams.
+    counts: int64 [batch], how many children a history has, at least as many as beams are kept.
     """
 
     node: Tensor
@@ -121,24 +161,22 @@ class _Children:
         self.score.masked_fill_(dead[torch.repeat_interleave(self.counts), self.node], -torch.inf)
 
     def best(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The k best of every history: nodes (ascending), which of its beams they continue, scores;
-        [batch, k].
+        """The k best of every history: nodes (ascending), parents among its beams, scores; [batch,
+        k].
         """
-        # A row for each history: the scores of its children, and behind them, up to the longest
-        # row, -inf. (Until that is written, the next history's stand there.)
+        # A row for each history: the scores of its children, and -inf up to the longest row (where
+        # at first the next history's scores are read).
         first = (self.counts.cumsum(0) - self.counts)[:, None]
         columns = torch.arange(int(self.counts.max()), device=first.device)
         table = self.score.take((first + columns).clamp_(max=len(self.score) - 1))
         table.masked_fill_(columns >= self.counts[:, None], -torch.inf)
-        # Put in ascending order of nodes, so that "the lower index first" is the lower leaf first
-        # in the end.
+        # In ascending order of nodes, so that in the end the lower leaf is first among equals.
         chosen = first + top_k(table, k)[1].sort(dim=1)[0]
         return self.node[chosen], self.beam[chosen].remainder_(self.width), self.score[chosen]
 
 
 def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor) -> _Children:
-    """The children of every beam, with their scores; nothing is computed for tokens that no child
-    has.
+    """The children of every beam, with their scores; tokens that no child has cost nothing.
 
     nodes, scores [batch, width], nodes ascending; log_probs [batch, width, V].
     """
@@ -154,11 +192,12 @@ def _expand(trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Te
 def _best_by_mask(
     trie: Trie, level: int, nodes: Tensor, scores: Tensor, log_probs: Tensor, k: int
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """What `_expand(...).best(k)` finds, by a mask over all tokens of the next level: faster where
-    many are allowed.
+    """What `_expand(...).best(k)` finds, by a mask over all tokens of the next level.
 
-    None where the level has no mask, or where not all k scores are finite: then -inf would no
-    longer tell a token that does not follow from one that the model rules out.
+    Faster if many are allowed.
+
+    None if the level has no mask, or if not all k scores are finite: then -inf would not tell a
+    token that does not follow from one that the model rules out.
     """
     mask = trie.masks[level]
     if mask is None:
@@ -170,7 +209,7 @@ def _best_by_mask(
     best, places = top_k(table, k)
     if not best.isfinite().all():
         return None
-    # Parents ascend, and tokens do under each, so this is the order of the nodes, as in `best`.
+    # Parents ascend, and so do tokens under each: this is the order of the nodes, as in `best`.
     places = places.sort(dim=1)[0]
     parents = places // n
     return mask.child[nodes.gather(1, parents), places % n].long(), parents, table.gather(1, places)
@@ -182,9 +221,9 @@ def unconstrained_beam_search(
     """The best sequences of L + 1 tokens for each history, any token anywhere.
 
     It measures what the trie is for: how many of the sequences that the model prefers are
-    identifiers at all. Returns leaves int64, -1 for a sequence that is no item's identifier
-    followed by the end token, and scores float32, both [batch, min(beam, number of sequences)],
-    best first.
+    identifiers at all.
+    Returns leaves int64, -1 for a sequence that is no item's identifier followed by the end token,
+    and scores float32, both [batch, min(beam, number of sequences)], best first.
     """
     state = model.start(memory)
     sequences = torch.full((len(memory), 1, 1), PAD, dtype=torch.int64, device=memory.device)
@@ -208,11 +247,11 @@ def expand_leaves(
     k: int,
     excluded: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """From identifiers to items: every item of a leaf takes the leaf's score, in the trie's order.
+    """From identifiers to items: every item of a leaf gets the leaf's score, in the trie's order.
 
-    leaves, scores [batch, width], best first; entries with score -inf or leaf -1 are skipped.
-    excluded: pairs (row, item) to leave out. Returns items int64 [batch, k], -1 where there are
-    fewer than k, and their scores float32 [batch, k].
+    leaves, scores: [batch, width], best first; entries with score -inf or leaf -1 are skipped.
+    excluded: pairs (row, item) to leave out.
+    Returns items int64 [batch, k], -1 if there are fewer than k, and their scores float32.
     """
     batch, width = leaves.shape
     usable = (leaves >= 0) & np.isfinite(scores)

@@ -1,9 +1,8 @@
-"""The catalogue's identifiers as a prefix tree: a dictionary to read, arrays to run.
+"""The catalogue's identifiers as a prefix tree: `DictTrie` to read, `Trie` to run.
 
 Tokens are numbered 0 for padding (it also starts the decoder), 1 for the end of a sequence, then
-level by
-level: code c of level l is token 2 + (sizes of the levels before l) + c. Where the levels share one
-vocabulary, code c is token 2 + c at every level.
+level by level: code c of level l is token 2 + (sizes of the levels before l) + c. If the levels
+share one vocabulary, code c is token 2 + c at every level.
 """
 
 from collections.abc import Sequence
@@ -27,9 +26,7 @@ def vocabulary_size(level_sizes: Sequence[int], shared_vocabulary: bool = False)
 def tokens_of(
     codes: np.ndarray, level_sizes: Sequence[int], shared_vocabulary: bool = False
 ) -> np.ndarray:
-    """Codes [..., L] as tokens, int64 [..., L]. A code that its level does not have is a
-    ValueError.
-    """
+    """Codes [..., L] as tokens, int64 [..., L]. A code out of its level's range is a ValueError."""
     codes = np.asarray(codes, dtype=np.int64)
     if codes.size and (
         codes.min() < 0 or (codes.reshape(-1, len(level_sizes)).max(axis=0) >= level_sizes).any()
@@ -41,17 +38,38 @@ def tokens_of(
     return codes + _FIRST_CODE + before
 
 
+class DictTrie:
+    """The trie as one would explain it: each node is a dictionary from token to next node.
+
+    codes: int64 [n_items, L].
+    """
+
+    def __init__(
+        self, codes: np.ndarray, level_sizes: Sequence[int], shared_vocabulary: bool = False
+    ):
+        self.root: dict[int, dict] = {}
+        for tokens in tokens_of(codes, level_sizes, shared_vocabulary).tolist():
+            node = self.root
+            for token in [*tokens, EOS]:
+                node = node.setdefault(token, {})
+
+    def allowed(self, prefix: Sequence[int]) -> list[int]:
+        """The tokens that follow `prefix` in some item's identifier, in ascending order."""
+        node = self.root
+        for token in prefix:
+            node = node.get(token, {})
+        return sorted(node)
+
+
 _ROWS = 2048
-"""Beams masked at a time: a search on a CPU has 1,280. Ten times as many in one piece, for no
-cache, take longer.
-"""
+"""Beams masked at a time. A search on a CPU has 1,280; ten times as many leave the caches."""
 
 
 class Mask(NamedTuple):
-    """What follows the nodes of a level, as tables: token `first` + j after node i, [n_nodes, n].
+    """What follows the nodes of a level, as tables [n_nodes, n]: token `first` + j after node i.
 
-    bias: float32, 0 where the token follows, -inf where it does not. child: int32, the node that it
-    leads to, or -1.
+    bias: float32, 0 if the token follows, else -inf.
+    child: int32, the node that it leads to, or -1.
     """
 
     first: int
@@ -59,51 +77,25 @@ class Mask(NamedTuple):
     child: Tensor
 
     def apply(self, nodes: Tensor, scores: Tensor) -> Tensor:
-        """Scores [..., n] of the tokens from `first` on become -inf where a token does not follow
-        its node [...].
-        """
+        """Set scores [..., n] of tokens that do not follow their node [...] to -inf, in place."""
         rows = scores.view(-1, scores.shape[-1])
         for part, at in zip(rows.split(_ROWS), nodes.flatten().split(_ROWS), strict=True):
             part += self.bias.index_select(0, at)
         return scores
 
 
-class DictTrie:
-    """The trie as one would explain it: a dictionary per node, from the next token to the next
-    node.
-
-    Each level has tokens of its own; `Trie` knows levels that share one vocabulary, too.
-    """
-
-    def __init__(self, codes: np.ndarray, level_sizes: Sequence[int]):
-        self.root: dict[int, dict] = {}
-        for tokens in tokens_of(codes, level_sizes).tolist():
-            node = self.root
-            for token in [*tokens, EOS]:
-                node = node.setdefault(token, {})
-
-    def allowed(self, prefix: Sequence[int]) -> list[int]:
-        """The tokens that follow `prefix` in some item's identifier, ascending; none for a foreign
-        prefix.
-        """
-        node = self.root
-        for token in prefix:
-            node = node.get(token, {})
-        return sorted(node)
-
-
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """The same trie as arrays: nodes numbered breadth-first, from 0 in each level; the root alone
-    is level 0.
+    """The same trie as arrays: nodes are numbered breadth-first, from 0 in each level.
 
-    token[l]: int16 or int32 [n_nodes(l)], the token that leads to each node of level l (the root's
-    is PAD). first_child[l]: int32 [n_nodes(l) + 1]; the children of node i are the nodes
-    first_child[l][i] up to, without,
-        first_child[l][i + 1] of level l + 1, in ascending order of their tokens.
-    The nodes of level L are the leaves, one per distinct identifier, in lexicographic order.
-    items: int32 [n_items], sorted by identifier; items that share one stand in an order fixed by
-    the seed.
+    Level 0 is the root alone; the nodes of level L are the leaves, one per distinct identifier, in
+    lexicographic order.
+    token[l]: int16 or int32 [n_nodes(l)], the token that leads to each node of level l (PAD to the
+        root).
+    first_child[l]: int32 [n_nodes(l) + 1]. The children of node i are the nodes first_child[l][i]
+        to first_child[l][i + 1] - 1 of level l + 1, in ascending order of their tokens.
+    items: int32 [n_items], sorted by identifier; items that share one are in an order fixed by the
+        seed.
     first_item: int32 [n_leaves + 1]; leaf i's items are items[first_item[i]:first_item[i + 1]].
     """
 
@@ -128,8 +120,7 @@ class Trie:
         tokens = tokens.astype(np.int16 if n_tokens < 2**15 else np.int32)
         shuffled = np.random.default_rng(seed).permutation(len(tokens))
         order = shuffled[np.lexsort(tokens[shuffled].T[::-1])].astype(np.int32)
-        # new[row]: this row, in sorted order, starts a new prefix of the length that the loop has
-        # come to
+        # new[row]: this row, in sorted order, is the first of a prefix of the loop's length.
         new = np.arange(len(tokens)) == 0
         starts, token, first_child = (
             np.zeros(1, dtype=np.int32),
@@ -145,8 +136,8 @@ class Trie:
             token.append(column[next_starts])
             starts = next_starts
         return cls(
-            [torch.from_numpy(one).to(device) for one in token],
-            [torch.from_numpy(one).to(device) for one in first_child],
+            [torch.from_numpy(level).to(device) for level in token],
+            [torch.from_numpy(level).to(device) for level in first_child],
             order,
             np.append(starts, np.int32(len(tokens))),
             n_tokens,
@@ -164,31 +155,30 @@ class Trie:
         return self.token[level][nodes].long()
 
     def children(self, level: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """The range of each node's children: the first, and the one after the last; int64."""
+        """Each node's children: the first of them, and the one after the last; int64."""
         firsts = self.first_child[level]
         return firsts[nodes].long(), firsts[nodes + 1].long()
 
     def flat_children(self, level: int, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The children of all nodes [n] of `level` in one list of m, node after node.
 
-        Returns, int64, how many each node has [n], whose child each is [m], a place in `nodes`, and
-        which node of the next level [m].
+        Returns, int64: how many each node has [n], whose child each is (a place in `nodes`) [m],
+        and which node of the next level it is [m].
         """
         first, end = self.children(level, nodes)
         counts = end - first
         parents = torch.repeat_interleave(counts)
         children = torch.arange(len(parents), device=nodes.device)
-        # There may be many: index_select takes a third of the time that [...] takes.
+        # index_select takes a third of the time of [...].
         children += (first - counts.cumsum(0) + counts).index_select(0, parents)
         return counts, parents, children
 
     @cached_property
     def masks(self) -> list[Mask | None]:
-        """A mask for each level where, on average, at least an eighth of the tokens follow a node;
-        else None.
+        """A mask for each level at which an eighth of the tokens or more follow a node on average.
 
-        There adding a mask to the scores of all tokens is faster than listing children. That is the
-        case at the root, and in a large catalogue after one code, too. No mask is made where its
+        There adding a mask to the scores of all tokens is faster than listing children: at the
+        root, and in a large catalogue after one code as well. None for other levels, and if the
         tables would take more than 2 MiB.
         """
         return [self._mask(level) for level in range(self.n_levels)]
@@ -208,8 +198,7 @@ class Trie:
         return Mask(first, bias, child)
 
     def child(self, level: int, nodes: Tensor, tokens: Tensor) -> Tensor:
-        """The child of each node of `level` by its token, or -1 where there is none (or the node is
-        -1).
+        """The child of each node of `level` by its token, -1 if there is none or the node is -1.
 
         nodes, tokens: int64, same shape. A binary search among each node's children.
         """
@@ -223,18 +212,14 @@ class Trie:
         return torch.where(found, low, -1)
 
     def walk(self, prefixes: Tensor) -> Tensor:
-        """The node that each prefix leads to, -1 for a foreign one. prefixes: int64 [n, length <=
-        L].
-        """
+        """The node that each prefix leads to, or -1. prefixes: int64 [n, at most L]."""
         nodes = torch.zeros(len(prefixes), dtype=torch.int64, device=prefixes.device)
         for level in range(prefixes.shape[1]):
             nodes = self.child(level, nodes, prefixes[:, level])
         return nodes
 
     def path(self, nodes: Tensor, level: int | None = None) -> list[Tensor]:
-        """The way to each node of `level`, by default a leaf: from level 0 on, the node above it,
-        int64.
-        """
+        """The nodes above each node of `level` (by default a leaf) and itself, from level 0 on."""
         way = [nodes]
         for firsts in reversed(self.first_child[:level]):
             way.append(torch.searchsorted(firsts, way[-1].to(firsts.dtype), right=True) - 1)
@@ -249,27 +234,37 @@ class Trie:
         )
         return leaves
 
+    def _node(self, prefix: Sequence[int]) -> int:
+        tokens = torch.tensor([list(prefix)], dtype=torch.int64, device=self.token[0].device)
+        return int(self.walk(tokens))
+
     def allowed(self, prefix: Sequence[int]) -> list[int]:
         """As `DictTrie.allowed`."""
         level = len(prefix)
-        if level > self.n_levels:
-            return []
-        node = self.walk(
-            torch.tensor([list(prefix)], dtype=torch.int64, device=self.token[0].device)
-        )
-        if int(node) < 0:
+        node = self._node(prefix) if level <= self.n_levels else -1
+        if node < 0:
             return []
         if level == self.n_levels:
             return [EOS]
-        first, last = self.children(level, node)
-        return self.token[level + 1][int(first) : int(last)].tolist()
+        first, end = self.first_child[level][node : node + 2].tolist()
+        return self.token[level + 1][first:end].tolist()
+
+    def items_below(self, prefix: Sequence[int]) -> list[int]:
+        """The items whose identifiers begin with `prefix`, in the order of `items`."""
+        node = self._node(prefix)
+        if node < 0:
+            return []
+        first, end = node, node + 1
+        for firsts in self.first_child[len(prefix) :]:
+            first, end = int(firsts[first]), int(firsts[end])
+        return self.items[self.first_item[first] : self.first_item[end]].tolist()
 
     def dead_nodes(self, rows: np.ndarray, items: np.ndarray, n_rows: int) -> list[np.ndarray]:
-        """Where nothing is left when each row's `items` are left out.
+        """The nodes all of whose items are left out, for each of n_rows histories.
 
-        rows, items: int64 [n], pairs (row, item). Returns, per level 0..L, bool [n_rows,
-        n_nodes(level)]: True for a node all of whose items are left out. A search that avoids these
-        never ends up empty-handed.
+        rows, items: int64 [n], pairs (row, item) to leave out.
+        Returns bool [n_rows, n_nodes(level)] for each level 0..L. A search that avoids these nodes
+        never ends without an item.
         """
         rows, items = np.divmod(np.unique(rows * len(self.items) + items), len(self.items))
         path = self.path(torch.from_numpy(self.leaf_of_item[items]).to(self.token[0].device))
@@ -278,10 +273,9 @@ class Trie:
             if level < self.n_levels:  # a node's items begin where those of its first child do
                 first_item = first_item[self.first_child[level].cpu().numpy()]
             n_nodes, nodes = self.n_nodes(level), path[level].cpu().numpy()
-            # Only nodes above an item that is left out can be dead: few, where a table of counts
-            # would be large.
+            # Only the few nodes above an item that is left out can be dead.
             places, left_out = np.unique(rows * n_nodes + nodes, return_counts=True)
-            one = np.zeros(n_rows * n_nodes, dtype=bool)
-            one[places] = left_out == np.diff(first_item)[places % n_nodes]
-            dead.append(one.reshape(n_rows, n_nodes))
+            of_level = np.zeros(n_rows * n_nodes, dtype=bool)
+            of_level[places] = left_out == np.diff(first_item)[places % n_nodes]
+            dead.append(of_level.reshape(n_rows, n_nodes))
         return dead[::-1]

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from letterlib.decoding import exact as exact_scoring
-from letterlib.decoding.beam_search import beam_search, expand_leaves, unconstrained_beam_search
+from letterlib.decoding.beam_search import (
+    beam_search,
+    beam_search_reference,
+    expand_leaves,
+    unconstrained_beam_search,
+)
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
@@ -55,6 +60,30 @@ def teacher_forced(model, memory, codes, tau=1.0) -> torch.Tensor:
     with torch.no_grad():
         log_probs = torch.log_softmax(model.decode(inputs, memory) / tau, dim=-1)
     return log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sum(-1)
+
+
+@pytest.mark.parametrize("beam", [1, 5, 20])
+@pytest.mark.parametrize("tau", [1.0, 0.6])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fast_search_finds_what_the_plain_one_finds(model, memory, beam, tau, seed):
+    """On random catalogues with shared identifiers, also with a history left out."""
+    generator = np.random.default_rng(seed)
+    codes = np.stack([generator.integers(0, size, 60) for size in (3, 4, 8)], axis=1)
+    trie = Trie.build(codes, SIZES)
+    for excluded in ([], generator.choice(60, 25, replace=False).tolist()):
+        rows = np.zeros(len(excluded), dtype=np.int64)
+        items = np.array(excluded, dtype=np.int64)
+        for case in range(len(memory)):
+            dead = [torch.from_numpy(level) for level in trie.dead_nodes(rows, items, 1)]
+            with torch.no_grad():
+                one = memory[case : case + 1]
+                plain = beam_search_reference(model, one, trie, beam, tau=tau, excluded=excluded)
+                fast = beam_search(model, one, trie, beam, tau=tau, dead=dead if excluded else None)
+            found, scores = expand_leaves(
+                trie, fast[0].numpy(), fast[1].numpy(), len(plain), (rows, items)
+            )
+            assert found[0].tolist() == [item for item, _ in plain]
+            assert scores[0] == pytest.approx([score for _, score in plain], abs=1e-4)
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.6])

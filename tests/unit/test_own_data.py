@@ -61,9 +61,7 @@ def test_own_identifiers_take_the_place_of_the_tokenizer_s(base):
     with pytest.raises(LetterError, match='"letter": 40 rows for 41 items'):
         items = pd.concat([base.dataset.items, base.dataset.items[:1]], ignore_index=True)
         OwnPipeline(base, replace(base.dataset, items=items), {"letter": own.identifiers("letter")})
-    with pytest.raises(
-        LetterError, match='"letter-tiger": .* choose one of .*letter'
-    ):
+    with pytest.raises(LetterError, match='"letter-tiger": .* choose one of .*letter'):
         OwnPipeline(base, base.dataset, {"letter-tiger": own.identifiers("letter")})
 
 
