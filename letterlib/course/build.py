@@ -219,28 +219,6 @@ def build(source: Path, notebooks: Path, profile: str) -> list[float]:
     return seconds
 
 
-def promised_seconds(notebook: NotebookNode) -> int:
-    """What a lesson's first cell says of its running time at `laptop`, once earlier artefacts are
-    cached.
-    """
-    found = re.search(r"(\d+) seconds to run", notebook.cells[0].source)
-    if not found:
-        raise LetterError(
-            "the first cell promises no running time; write it like `..., 40 seconds to run`"
-        )
-    return int(found[1])
-
-
-def _timed(source: Path, seconds: list[float], profile: str) -> str:
-    line = f"{source.stem}: solution {seconds[0]:.0f} s, student copy {seconds[1]:.0f} s"
-    if profile != "laptop":
-        return line
-    promised = promised_seconds(nbformat.read(source, as_version=4))
-    warm = seconds[1]  # the student copy comes second, and finds everything in the cache
-    kept = "kept" if promised / 2 <= warm <= promised * 2 else "NOT within a factor of two"
-    return f"{line}; promised {promised} s: {kept}"
-
-
 def without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNode:
     """The source's cells with the outputs of the executed copy, whose extra cell sets the
     parameters.
@@ -333,9 +311,9 @@ def main(arguments: list[str] | None = None) -> int:
         for orphan in orphans(everything, notebooks):
             print(f"{orphan.name}: has no source in solutions/, and is left as it is")
         for source in chosen:
+            solution, copy = build(source, notebooks, options.profile)
             print(
-                _timed(source, build(source, notebooks, options.profile), options.profile),
-                flush=True,
+                f"{source.stem}: solution {solution:.0f} s, student copy {copy:.0f} s", flush=True
             )
     except LetterError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -208,25 +208,7 @@ def test_students_see_no_solution_and_no_hidden_test(source):
     assert len(stubs) == len(grading.solutions(notebook)) == len(exercises(source))
 
 
-@each_lesson
-def test_a_lesson_promises_a_running_time(source):
-    assert 5 <= build.promised_seconds(nbformat.read(source, as_version=4)) <= 180
-
-
 # The chain's own gates, on notebooks made here
-
-
-@pytest.mark.parametrize(
-    "seconds,verdict", [(15, "kept"), (60, "kept"), (14, "NOT within"), (61, "NOT within")]
-)
-def test_the_minutes_taken_stand_beside_those_promised(tmp_path, seconds, verdict):
-    promise = nbformat.v4.new_markdown_cell("25 minutes to read, 30 seconds to run")
-    source = written(tmp_path, build.tidy(nbformat.v4.new_notebook(cells=[promise])))
-    line = build._timed(source, [90, seconds], "laptop")
-    assert line.startswith(
-        f"99_made: solution 90 s, student copy {seconds} s; promised 30 s: {verdict}"
-    )
-    assert "promised" not in build._timed(source, [90, seconds], "smoke")
 
 
 def notebook_of(

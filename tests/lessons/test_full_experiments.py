@@ -173,6 +173,7 @@ def test_the_smallest_difference_is_seen_in_four_of_five_experiments():
     assert 0.77 < np.mean(np.abs(means) > 1.96 * error) < 0.83
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_seeds", [1, 5])
 def test_the_paper_s_gain_is_told_as_often_as_lesson_10_says(n_seeds):
     """By the interval of the course, which sees no seeds where there is one, and by the formula of
@@ -197,6 +198,7 @@ def test_the_paper_s_gain_is_told_as_often_as_lesson_10_says(n_seeds):
     assert abs(by_interval - by_formula) > 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["instruments", "complete-journey"])
 def test_lesson_11_reads_records_in_which_nothing_was_swept(folder, tmp_path):
     """As those of `make sweep-demo` are: what is missing is said, and the rest is shown."""

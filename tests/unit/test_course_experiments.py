@@ -51,19 +51,6 @@ def test_runs_that_may_be_compared_are_together(tmp_path):
     }
 
 
-def test_after_26_options_come_two_letters(tmp_path):
-    for epochs in range(2, 30):  # too many options for a name
-        options = (
-            f"tiger.epochs={epochs}",
-            "tiger.dropout=0.3",
-            "tiger.targets=2",
-            "tiger.warmup=0.5",
-        )
-        write(tmp_path, tokenizer="plain", options=options)
-    names = list(experiments.leagues(load_results(tmp_path)))
-    assert [one.split()[-1] for one in names[24:]] == ["Y", "Z", "AA", "AB"]
-
-
 def test_other_data_with_the_same_options_have_a_letter_of_their_own(tmp_path):
     for seed, content in ((0, "one"), (1, "one"), (2, "another")):
         write(

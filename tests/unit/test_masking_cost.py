@@ -1,12 +1,9 @@
 """The three implementations that lesson 08 times do the same work."""
 
-import gc
-
 import numpy as np
 import pytest
 import torch
 
-from letterlib.course import masking_cost
 from letterlib.course.masking_cost import (
     ARRAYS,
     DICTIONARY,
@@ -36,17 +33,6 @@ def test_the_three_steps_find_the_same_children_with_the_same_scores(n_items, le
     assert len(found[0]) == step.n_children
     for one in found[1:]:
         assert torch.allclose(one.sort()[0], found[0].sort()[0])
-
-
-def test_an_interrupted_measurement_leaves_the_collector_of_garbage_on(monkeypatch):
-    def interrupted(codes, sizes):
-        if len(codes) == 2000:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(masking_cost, "DictTrie", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        measure(2000, seed=1, repeats=1)
-    assert gc.isenabled()
 
 
 def test_a_measurement_has_every_implementation_and_a_time_for_each():
