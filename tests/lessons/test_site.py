@@ -26,6 +26,9 @@ from letterlib.course.site import (
 )
 
 
+pytestmark = pytest.mark.xdist_group("site")  # made once
+
+
 class Page(HTMLParser):
     """The names that a page can be entered by, where it leads, and what its pictures say to who
     cannot see them.
