@@ -25,7 +25,6 @@ from letterlib.course.site import (
     with_formulas,
 )
 
-
 pytestmark = pytest.mark.xdist_group("site")  # made once
 
 
