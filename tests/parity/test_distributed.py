@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.xdist_group("processes")  # else every worker would run them
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),  # else every worker would run them
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("process_worker.py")

@@ -33,6 +33,7 @@ SYSTEMS = (
 )
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("gpu"),
     pytest.mark.skipif(
         not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),

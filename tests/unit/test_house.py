@@ -3,10 +3,8 @@ named where.
 """
 
 import ast
-import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -103,37 +101,6 @@ def test_whoever_reads_or_writes_text_says_that_it_is_utf_8(module):
             )
             opened = said.startswith("open(") and not re.search(r"'[rwax]b'", said)
             assert not texts and not opened, f"line {call.lineno}: {said} without encoding="
-
-
-def test_tests_of_one_group_run_in_one_worker(tmp_path):
-    """Versions of pytest and xdist that do not go together spread them without a word, and `make
-    test` takes longer.
-    """
-    (tmp_path / "test_group.py").write_text(
-        "import os, pathlib, pytest\n"
-        "@pytest.mark.xdist_group('one')\n"
-        "@pytest.mark.parametrize('i', range(8))\n"
-        "def test_where(i): "
-        "pathlib.Path(__file__).with_name(os.environ['PYTEST_XDIST_WORKER']).touch()\n"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "--dist",
-        "loadgroup",
-        "-p",
-        "no:cacheprovider",
-        tmp_path,
-    ]
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=plain, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0 and "8 passed" in done.stdout, done.stdout + done.stderr
-    assert len(list(tmp_path.glob("gw*"))) == 1
 
 
 def test_environment_yml_and_pyproject_name_the_same_packages():
