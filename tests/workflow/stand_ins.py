@@ -112,7 +112,7 @@ def sbatch() -> int:
     folder.mkdir(exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        number = 1000 + len(list(folder.glob("*.parquet")))
+        number = 1000 + len(list(folder.glob("*.json")))
         described = {"name": option("--job-name", "-J"), "words": WORDS}
         (folder / f"{number}.json").write_text(json.dumps(described))
     called(job=number)
@@ -141,7 +141,7 @@ def srun() -> int:
 
 def states() -> list[tuple[str, str]]:
     found = []
-    for path in sorted((HOME / "jobs").glob("*.parquet")):
+    for path in sorted((HOME / "jobs").glob("*.json")):
         code = path.with_suffix(".code")
         finished = code.read_text().strip() if code.exists() else None
         state = {None: "RUNNING", "0": "COMPLETED", "cancelled": "CANCELLED"}.get(
