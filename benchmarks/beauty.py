@@ -50,7 +50,9 @@ class Beauty:
 
 
 def nothing_held_out(dataset: Dataset) -> Split:
-    """A split in which every item is training, because no user has items enough to give any away."""
+    """A split in which every item is training, because no user has items enough to give any
+    away.
+    """
     return dataset.split(held_out=dataset.n_interactions)
 
 

@@ -1,4 +1,6 @@
-"""Recommending 10 items by beam search over the whole catalogue, beside transformers' `generate`."""
+"""Recommending 10 items by beam search over the whole catalogue, beside transformers'
+`generate`.
+"""
 
 import tempfile
 import time

@@ -79,7 +79,6 @@ def measure(settings: Settings) -> list[Row]:
         Row(
             what=(
                 f"Exact scoring of the whole catalogue, 12,101 items; peer with {pairs} pair(s) "
-                ""
                 "at a time"
             ),
             unit="items/s",

@@ -1,4 +1,6 @@
-"""One step of holding beams to the catalogue: what it costs beside transformers' prefix constraint."""
+"""One step of holding beams to the catalogue: what it costs beside transformers' prefix
+constraint.
+"""
 
 import statistics
 from collections.abc import Callable
@@ -168,7 +170,9 @@ _PROCESSOR_NOTE = (
 
 
 def _same_scores(beams: Beams, length: int, found: torch.Tensor, masked: torch.Tensor) -> str:
-    """Whether our step leaves the same scores as the peer, which masks before scores are added up."""
+    """Whether our step leaves the same scores as the peer, which masks before scores are added
+    up.
+    """
     nodes = beams.nodes(length)
     sums = masked + beams.scores[:, : nodes.shape[1]].reshape(-1, 1)
     mine, theirs = found[found.isfinite()], sums[sums.isfinite()]

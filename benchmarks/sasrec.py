@@ -98,7 +98,6 @@ def _row(
         "wide as the model.",
         check=(
             "not comparable number by number: the losses have different denominators, ours the "
-            ""
             "harder one"
         ),
     )

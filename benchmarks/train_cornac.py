@@ -1,4 +1,6 @@
-"""Training TIGER on the authors' identifiers: examples per second beside cornac's LETTER generator."""
+"""Training TIGER on the authors' identifiers: examples per second beside cornac's LETTER
+generator.
+"""
 
 import time
 

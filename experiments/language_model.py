@@ -112,7 +112,9 @@ def one_seed(pipeline: Pipeline) -> dict:
 
 
 def summarise(runs: list[dict]) -> dict:
-    """R@10 of all three with intervals over users and seeds, and the two differences that matter."""
+    """R@10 of all three with intervals over users and seeds, and the two differences that
+    matter.
+    """
     systems = ("popularity", "before", "after")
     read = {
         name: [Evaluation.from_json(run[name]["evaluation"]) for run in runs] for name in systems

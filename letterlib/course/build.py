@@ -159,7 +159,8 @@ def execute(source: Path, target: Path, **parameters: Any) -> None:
             run()
     except papermill.PapermillExecutionError as error:
         raise LetterError(
-            f"{source.name}: code cell {error.exec_count} stopped with {error.ename}: {error.evalue}; "
+            f"{source.name}: code cell {error.exec_count} stopped with {error.ename}: "
+            f"{error.evalue}; "
             "open the notebook and run it up to there"
         ) from error
     except TimeoutError as error:
@@ -304,7 +305,8 @@ def main(arguments: list[str] | None = None) -> int:
                 or "none (a student copy has no solutions/)"
             )
             raise LetterError(
-                f"no lesson begins with {' or '.join(options.lesson) or 'anything'}; there are {names}"
+                f"no lesson begins with {' or '.join(options.lesson) or 'anything'}; there are "
+                f"{names}"
             )
         if options.check:
             return _report(chosen, everything, notebooks)

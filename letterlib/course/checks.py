@@ -73,7 +73,10 @@ def other_stub(answer: Any, error: BaseException) -> str:
     called = frame.f_code
     if called is getattr(answer, "__code__", called):
         return ""
-    return f"`{called.co_name}`, which is still to be written, was reached: run its cell with your answer first."
+    return (
+        f"`{called.co_name}`, which is still to be written, was reached: run its cell with "
+        "your answer first."
+    )
 
 
 def where(error: BaseException) -> str:
@@ -95,9 +98,15 @@ GRADING_SEED = 2024
 mark.
 """
 
-_STUB = "Replace `raise NotImplementedError()`, which was reached, by your answer. Run that cell, and then this one."
+_STUB = (
+    "Replace `raise NotImplementedError()`, which was reached, by your answer. Run that "
+    "cell, and then this one."
+)
 _STOPPED = "Your function stopped with"
-_UNKNOWN = "none that we know. Work the input above out by hand, and print each step of your function beside it."
+_UNKNOWN = (
+    "none that we know. Work the input above out by hand, and print each step of your "
+    "function beside it."
+)
 _COLOURS = {"correct": "#0072B2", "incorrect": "#D55E00", "not attempted": "#888888"}
 
 
@@ -175,7 +184,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         colour = _COLOURS[self.outcome]
-        head = f"<b>{html.escape(self.exercise)}: {self.outcome}</b>"  # in the theme's own colour: also a dark one's
+        # In the theme's own colour, which may be a dark one's.
+        head = f"<b>{html.escape(self.exercise)}: {self.outcome}</b>"
         body = html.escape("\n".join(self.lines))
         details = (
             f'<pre style="margin:4px 0 0 0;font-family:monospace;word-break:normal">{body}</pre>'
@@ -405,12 +415,21 @@ def gradients(value: Tensor, inputs: Sequence[Tensor], case: Case) -> list[Tenso
     try:
         found = torch.autograd.grad(value, inputs, allow_unused=True, retain_graph=True)
     except RuntimeError as error:
-        cause = "an operation in place, such as `p /= ...` or `x[...] = 0`, on a tensor that the gradient needs as it "
+        cause = (
+            "an operation in place, such as `p /= ...` or `x[...] = 0`, on a tensor that the "
+            "gradient needs as it "
+        )
         cause += (
             "was: `p = p / ...` makes a new one. Or a function without a gradient, such as `//`."
         )
         if "a second time" in str(error):
-            cause = "a gradient was computed inside. Return the value; who calls your function asks for the gradient."
-        what = f"The value is right, and its gradient cannot be computed: {str(error).partition(': ')[0]}."
+            cause = (
+                "a gradient was computed inside. Return the value; who calls your function "
+                "asks for the gradient."
+            )
+        what = (
+            "The value is right, and its gradient cannot be computed: "
+            f"{str(error).partition(': ')[0]}."
+        )
         raise Incorrect(what, case, cause=cause) from None
     return [torch.zeros_like(one) if g is None else g for g, one in zip(found, inputs, strict=True)]

@@ -1,7 +1,7 @@
 """What lessons read of long experiments, and what lessons 10 and 11 compute from it.
 
-Committed runs; figures that others published about Amazon data; runs that may be compared, one change
-at a time; where the noise of a difference comes from; what choosing on test does.
+Committed runs; figures that others published about Amazon data; runs that may be compared, one
+change at a time; where the noise of a difference comes from; what choosing on test does.
 """
 
 import re
@@ -182,12 +182,14 @@ def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     if found.empty:
         return (
             found,
-            f"no published figure for {record['label']} on {name} is known here: nothing to hold it against",
+            f"no published figure for {record['label']} on {name} is known here: nothing to hold "
+            "it against",
         )
     if here["held out"] != 1:
         return (
             found[:0],
-            f"another split: the last {here['held out']} items of a user are held out, in the paper one",
+            f"another split: the last {here['held out']} items of a user are held out, in the "
+            "paper one",
         )
     expected = {what: COUNTS[name][what] for what in ("users", "items")}
     if any(here[what] != count for what, count in expected.items()):
@@ -203,12 +205,14 @@ def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     if record["parameters"]["profile"] != "paper":
         return (
             both,
-            "the same data, another budget: the gap says how far this budget goes, and nothing about the paper",
+            "the same data, another budget: the gap says how far this budget goes, and nothing "
+            "about the paper",
         )
     if changed := _changed(record["parameters"]):
         return (
             both,
-            f"the same data, other settings than the paper's ({', '.join(changed)}): the gap may be theirs",
+            f"the same data, other settings than the paper's ({', '.join(changed)}): the gap may "
+            "be theirs",
         )
     reads_text = "tokenizer" in record["config"]
     encoder = (
@@ -218,7 +222,8 @@ def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     )
     return (
         both,
-        f"the same data and size{encoder}, one seed beside one: a gap within either interval says nothing",
+        f"the same data and size{encoder}, one seed beside one: a gap within either interval says "
+        "nothing",
     )
 
 
@@ -407,7 +412,9 @@ def variants(league: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def changes(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, str]:
-    """What two settings differ in: parameter -> "before → after", `others` being what was before."""
+    """What two settings differ in: parameter -> "before → after", `others` being what was
+    before.
+    """
     after, before = runs[0].parameters, others[0].parameters
     differing = [name for name in SETTINGS if name != "seed" and before[name] != after[name]]
     return {name: f"{before[name]} → {after[name]}" for name in differing}
@@ -459,7 +466,9 @@ def by_case(runs: Sequence[Run], metric: str, history: str) -> pd.DataFrame:
 
 
 def by_seed(runs: Sequence[Run], others: Sequence[Run], metric: str, history: str) -> pd.Series:
-    """Mean difference, first minus second, seed by seed, over the seeds and cases that both have."""
+    """Mean difference, first minus second, seed by seed, over the seeds and cases that both
+    have.
+    """
     first, second = by_case(runs, metric, history).align(
         by_case(others, metric, history), join="inner"
     )
@@ -487,7 +496,10 @@ def grids(read_folders: Iterable[Path]) -> pd.DataFrame:
 
 def not_run(what: str, grid: str) -> str:
     """The line that stands where a section has nothing to read."""
-    return f"not run: {what}. letterlib grid FILE --run does it, with a FILE like experiments/{grid}.yaml."
+    return (
+        f"not run: {what}. letterlib grid FILE --run does it, with a FILE like "
+        f"experiments/{grid}.yaml."
+    )
 
 
 SEEN_IN_FOUR_OF_FIVE = 1.96 + 0.84

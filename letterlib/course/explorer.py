@@ -47,8 +47,10 @@ class Sweep:
         if about["fingerprint"] != dataset.fingerprint:
             raise LetterError(
                 f"{folder.name}: these codes belong to another edition of {about['dataset']} "
-                f"(fingerprint {about['fingerprint']}, yours is {dataset.fingerprint}), so row i is another item; "
-                "install the versions that the repository names, or run experiments/tokenizer_sweep.py again"
+                f"(fingerprint {about['fingerprint']}, yours is {dataset.fingerprint}), so row i "
+                "is another item; "
+                "install the versions that the repository names, or run "
+                "experiments/tokenizer_sweep.py again"
             )
         tables, _ = load_tensors(folder / "codes.safetensors")
         codes = {_setting(key): table.long().numpy() for key, table in tables.items()}

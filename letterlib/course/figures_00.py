@@ -90,7 +90,10 @@ def long_tail(counts: np.ndarray, titles: Sequence[str]) -> Axes:
         ylim=(0, None),
         xlim=(-20, len(counts)),
     )
-    title = f"{n_head} of {len(counts):,} films {'has' if n_head == 1 else 'have'} a third of the ratings"
+    title = (
+        f"{n_head} of {len(counts):,} films {'has' if n_head == 1 else 'have'} a third of "
+        "the ratings"
+    )
     ax.set_title(
         f"{title}; half of the films have at most {np.median(counts):.0f}", loc="left", fontsize=11
     )
@@ -136,7 +139,10 @@ def three_identifiers(films: Mapping[str, Mapping[str, Sequence[str]]]) -> Axes:
             right = max(right, x)
         y -= 1
     ax.set(xlim=(0, max(right, 9.5)), ylim=(y + 0.3, 0.8))
-    title = f"The first token is shared with another of these {len(films)} films: {_shared_first(films)}"
+    title = (
+        f"The first token is shared with another of these {len(films)} films: "
+        f"{_shared_first(films)}"
+    )
     ax.set_title(title, loc="left", fontsize=11)
     ax.axis("off")
     return ax

@@ -141,7 +141,8 @@ def film_map(
         )
     same, chance = _same_kind(points, kind)
     ax.set_title(
-        f"Of a coloured film's ten nearest on the map, {same:.0%} have its colour; by chance {chance:.0%}",
+        f"Of a coloured film's ten nearest on the map, {same:.0%} have its colour; by chance "
+        f"{chance:.0%}",
         loc="left",
         fontsize=11,
     )

@@ -108,7 +108,9 @@ class Branch:
 
 
 def film_tree(branches: Sequence[Branch], title: str) -> Axes:
-    """First codes, second codes, films, from left to right. Leaves are Branches with nothing below."""
+    """First codes, second codes, films, from left to right. Leaves are Branches with nothing
+    below.
+    """
     leaves = sum(max(1, len(second.below)) for first in branches for second in first.below)
     ax = plt.subplots(figsize=(9.5, 0.27 * leaves + 0.6), layout="constrained")[1]
     columns, y = (0.0, 0.32, 0.62), 0.0

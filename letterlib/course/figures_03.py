@@ -213,7 +213,9 @@ def batches_and_epochs(curves: Mapping[int, pd.DataFrame]):
 
 
 def losses(logs: Mapping[str, Sequence[Mapping[str, float]]], chance: float):
-    """Three losses by epoch, one line an arm; an arm without L_CF has no line in the third panel."""
+    """Three losses by epoch, one line an arm; an arm without L_CF has no line in the third
+    panel.
+    """
     axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")[1]
     panels = {"reconstruction": "L_Recon", "rq": "L_RQ-VAE", "collaborative": "L_CF"}
     for ax, (key, label) in zip(axes, panels.items(), strict=True):
@@ -288,7 +290,8 @@ def against_alpha(mean: pd.DataFrame, half: pd.DataFrame, panels: Mapping[str, s
     text, audience = (mean[column] for column in ("semantic_overlap", "collaborative_overlap"))
     figure.suptitle(
         f"From alpha 0 to {mean.index[-1]:g}, neighbours in common with the texts go from "
-        f"{text.iloc[0]:.2f} to {text.iloc[-1]:.2f},\nwith the audiences from {audience.iloc[0]:.3f} to "
+        f"{text.iloc[0]:.2f} to {text.iloc[-1]:.2f},\nwith the audiences from "
+        f"{audience.iloc[0]:.3f} to "
         f"{audience.iloc[-1]:.3f}",
         fontsize=11,
     )

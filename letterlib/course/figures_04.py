@@ -114,7 +114,9 @@ def descent(
 
 
 def loads_by_group(loads: Mapping[str, np.ndarray]) -> Axes:
-    """Share of the items in the fullest eighth of the codes, the next eighth, ..., one bar an arm."""
+    """Share of the items in the fullest eighth of the codes, the next eighth, ..., one bar an
+    arm.
+    """
     ax = plt.subplots(figsize=(8, 4), layout="constrained")[1]
     n_groups, width = 8, 0.86 / len(loads)
     for i, (name, counts) in enumerate(loads.items()):

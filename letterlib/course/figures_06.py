@@ -57,7 +57,10 @@ def network(read: Sequence[str], heard: Sequence[str], written: Sequence[str]) -
         ax.text(x, y, text, ha="center", va="center", fontsize=9, color=GREY)
     ax.set(xlim=(-0.1, 12.1), ylim=(-0.95, 4.45))
     ax.set_axis_off()
-    title = f"The encoder reads {len(read)} tokens; the decoder writes {len(written)}, one after the other"
+    title = (
+        f"The encoder reads {len(read)} tokens; the decoder writes {len(written)}, one after "
+        "the other"
+    )
     ax.set_title(title, loc="left", fontsize=11)
     return ax
 
@@ -189,7 +192,10 @@ def attention_shares(by_film: np.ndarray, by_level: np.ndarray) -> np.ndarray:
     axes[0].set_ylabel("while it writes")
     films = by_film[0, :-1] / by_film[0, :-1].sum()
     titled(axes[0], f"Writing code 1: of what films get,\neach gets {spanned(films, '.1%')}", "x")
-    said = f"Writing code 1, it looks most at films' code {by_level[0, :-1].argmax() + 1}.\nEnd token: "
+    said = (
+        f"Writing code 1, it looks most at films' code {by_level[0, :-1].argmax() + 1}.\nEnd "
+        "token: "
+    )
     said += f"{by_level[0, -1]:.0%} for code 1, {by_level[-1, -1]:.0%} for code {len(by_level)}"
     titled(axes[1], said, "x")
     return axes
@@ -343,7 +349,10 @@ def recall_against_tau(
     axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[1].legend(frameon=False, loc="lower left")
     fixed, learned = (f"{100 * (max(v.values()) - min(v.values())):.0f}" for v in share.values())
-    said = f"Tau moves the share by {fixed} point{'s' * (fixed != '1')}\non fixed logits, by {learned} on learned ones"
+    said = (
+        f"Tau moves the share by {fixed} point{'s' * (fixed != '1')}\non fixed logits, by "
+        f"{learned} on learned ones"
+    )
     titled(axes[1], said, "y")
     return axes
 

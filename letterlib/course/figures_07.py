@@ -41,7 +41,8 @@ def prompts_and_responses(
         text = html.escape(said).replace("\n", " &#9166; ")
         rows.append(
             f'<tr><td style="{_CELL}"><b>{TASKS[one.task]}</b></td><td style="{_CELL}">{text}'
-            f'<span style="{_RESPONSE}">{html.escape(answer)}</span><br><i>{html.escape(films)}</i></td></tr>'
+            "<span "
+            f'style="{_RESPONSE}">{html.escape(answer)}</span><br><i>{html.escape(films)}</i></td></tr>'
         )
     return f"<table>{''.join(rows)}</table>"
 
@@ -59,7 +60,8 @@ def learnt_tokens(one: Example, losses: Sequence[float], vocabulary: Vocabulary)
         )
         cells.append(
             f'<span style="display:inline-block;text-align:center;margin:2px">'
-            f'<code style="display:inline-block;{style}">{text}</code><br><small>{below}</small></span>'
+            "<code "
+            f'style="display:inline-block;{style}">{text}</code><br><small>{below}</small></span>'
         )
     return f'<div style="line-height:1.5">{"".join(cells)}</div>'
 

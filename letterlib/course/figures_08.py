@@ -18,7 +18,9 @@ FAINT = "#b9b9b9"
 
 
 def validity(table: pd.DataFrame) -> Axes:
-    """Shares by training steps. table: index steps, one column a way to write, values from 0 to 1."""
+    """Shares by training steps. table: index steps, one column a way to write, values from 0 to
+    1.
+    """
     ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")[1]
     places = np.arange(len(table))
     for i, (name, values) in enumerate(table.items()):
@@ -99,7 +101,10 @@ def unfolding(
         ax.set(xlim=(-0.3, 8.6), ylim=(len(steps[-1]) - 0.45, -0.6))
         ax.axis("off")
     firsts, last = {node.first for node in levels[-1]}, len(levels[-1])
-    title = f"The {last} films come from {len(firsts)} of the {len(levels[1])} first codes that were kept"
+    title = (
+        f"The {last} films come from {len(firsts)} of the {len(levels[1])} first codes that "
+        "were kept"
+    )
     if 0 not in firsts:
         title += ", and not from the likeliest"
     axes[0, 0].figure.suptitle(title, fontsize=12)

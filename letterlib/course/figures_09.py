@@ -158,7 +158,10 @@ def differences_by_seed(rows: Mapping[str, Sequence[Interval]]) -> Axes:
         min(one.mean for one in pair) < 0 < max(one.mean for one in pair) for pair in rows.values()
     )
     most = max(map(len, rows.values()))
-    said = f"{unsure} of {len(rows)} contests {'has' if unsure == 1 else 'have'} a seed whose interval includes 0,\n"
+    said = (
+        f"{unsure} of {len(rows)} contests {'has' if unsure == 1 else 'have'} a seed whose "
+        "interval includes 0,\n"
+    )
     changed = "1 changes its winner" if turned == 1 else f"{turned} change their winner"
     said += f"{changed} between seeds" if most > 1 else "and there is one seed only"
     return titled(ax, said, "x")

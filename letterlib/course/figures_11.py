@@ -265,7 +265,10 @@ def optimism(curves: pd.DataFrame, mark: int) -> Axes:
     ax.set(xlabel="settings tried, all equally good", ylabel="reported, minus the truth")
     ax.legend(frameon=False)
     top = curves.columns[1]
-    said = f"The best of {mark} equal settings, {top}, looks {curves.loc[mark, top]:.4f} better than it is"
+    said = (
+        f"The best of {mark} equal settings, {top}, looks {curves.loc[mark, top]:.4f} better "
+        "than it is"
+    )
     return titled(ax, said, "y")
 
 

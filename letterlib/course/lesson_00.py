@@ -50,11 +50,13 @@ def hold_out(answer: Any, case: Case) -> None:
             (items, "nothing taken away: training would see the answers."),
             (
                 items[2 * n :],
-                "the first items held out. The list is oldest first, and the end is what we ask for.",
+                "the first items held out. The list is oldest first, and the end is what we ask "
+                "for.",
             ),
             (
                 items[n:-n],
-                "validation taken from the beginning. It is the n items just before the test items.",
+                "validation taken from the beginning. It is the n items just before the test "
+                "items.",
             ),
             (items[: -2 * n - 1], "one item too many held out: 2n go, not 2n + 1."),
             (items[:-2], "two items held out whatever n is. Both parts have n items."),
@@ -103,20 +105,27 @@ def hold_out(answer: Any, case: Case) -> None:
             (expected[::-1], "a part read backwards. Every part keeps its order, oldest first.")
         ]
         if len(items) <= 2 * n:  # whatever else was held out, it should not have been
-            cause = "a list that is too short. With fewer than 2n + 1 items all are training, and nothing is held out."
+            cause = (
+                "a list that is too short. With fewer than 2n + 1 items all are training, "
+                "and nothing is held out."
+            )
             likely.append((actual, cause))
         elif len(items) == 2 * n + 1:
             likely.append(
                 (
                     items,
-                    "a list taken for too short that is not. Of 2n + 1 items one is left for training.",
+                    "a list taken for too short that is not. Of 2n + 1 items one is left for "
+                    "training.",
                 )
             )
         in_order = (
             np.sort(expected),
             "a sorted part (`np.unique`, `np.setdiff1d`, a set). Its order is time.",
         )
-        wrong_slice = "a part that begins or stops in the wrong place. Number the items above and mark the three parts."
+        wrong_slice = (
+            "a part that begins or stops in the wrong place. Number the items above "
+            "and mark the three parts."
+        )
         compare(
             name, actual, expected, case, [*likely, *causes[name], in_order, (actual, wrong_slice)]
         )
@@ -136,14 +145,20 @@ def _require_items(name: str, actual: Any, expected: np.ndarray, case: Case) -> 
         elif actual.dtype.kind == "f":
             cause = "a conversion to fractions. Item ids are whole numbers."
         if not actual.size and actual.dtype.kind == "f":
-            cause = "`np.array([])`, which is made for fractions. `items[:0]` is empty and of the right type."
+            cause = (
+                "`np.array([])`, which is made for fractions. `items[:0]` is empty and of "
+                "the right type."
+            )
     else:
         what, cause = (
             f"an array and is {kind_of(actual)}",
             "a conversion. A slice of an array is an array.",
         )
         if isinstance(actual, (list, tuple)):
-            cause = "`np.array(part, dtype=np.int64)` makes an array of it; a slice of an array is one already."
+            cause = (
+                "`np.array(part, dtype=np.int64)` makes an array of it; a slice of an array "
+                "is one already."
+            )
         if isinstance(actual, (list, tuple)) and not actual:
             cause = "an empty list. `items[:0]` is an empty array."
         elif actual is None:
@@ -194,9 +209,15 @@ def one_number(answer: Any, case: Case) -> Any:
     if shape == (n_cases,):
         cause = "a value per case; take the mean over cases."
     elif len(shape) == 1 and shape[0] in places:
-        cause = "a value per place: `axis=0` goes over the cases. First make one value of every row, with `axis=1`."
+        cause = (
+            "a value per place: `axis=0` goes over the cases. First make one value of every "
+            "row, with `axis=1`."
+        )
     elif len(shape) == 2 and shape[0] == n_cases and shape[1] in places:
-        cause = "a value per case and place. First make one value of every row, with `axis=1`, and then take the mean."
+        cause = (
+            "a value per case and place. First make one value of every row, with `axis=1`, "
+            "and then take the mean."
+        )
     what = "a list" if listed else f"{kind_of(returned)} of shape {shape}"
     raise Incorrect(f"One number is asked for, and {what} came.", case, cause=cause)
 
@@ -256,7 +277,8 @@ def recall(answer: Any, case: Case) -> None:
         *_wrong_cuts(hits_at, ranks, k, ranked.shape[1]),
         (
             hits.mean() / k,
-            "a division by k, as a mean over k places makes one. That is precision; use `.any(axis=1)`.",
+            "a division by k, as a mean over k places makes one. That is precision; use "
+            "`.any(axis=1)`.",
         ),
         (hits.sum() / k, "the hits divided by k. Divide by the number of cases."),
         *(
@@ -270,7 +292,8 @@ def recall(answer: Any, case: Case) -> None:
         ),
         (
             1.0,
-            "the first list alone (a `return` inside the loop), the hits alone, or one `any` for the whole table.",
+            "the first list alone (a `return` inside the loop), the hits alone, or one `any` for "
+            "the whole table.",
         ),
         (hits.sum(), "a sum over cases; take the mean."),
         (
@@ -288,7 +311,8 @@ def recall(answer: Any, case: Case) -> None:
         ),
         (
             found.mean(),
-            "a mean over all places. First ask of every row whether its target is there: `.any(axis=1)`.",
+            "a mean over all places. First ask of every row whether its target is there: "
+            "`.any(axis=1)`.",
         ),
         (found[:, -k:].any(axis=1).mean(), "the last k places. The first k are `ranked[:, :k]`."),
         (
@@ -419,7 +443,8 @@ def popularity(answer: Any, case: Case) -> None:
         *(
             (
                 counts,
-                "the counts themselves. Return item ids, the most popular first: `np.argsort` gives ids.",
+                "the counts themselves. Return item ids, the most popular first: `np.argsort` "
+                "gives ids.",
             )
             for counts in (train, np.sort(train)[::-1])
         ),
@@ -502,7 +527,8 @@ def _wrong_parts(sequences: Sequence[np.ndarray], n: int, n_items: int) -> Cause
         (
             lambda one: one[: len(one) - 2 * n],
             "a list with fewer than 2n items cut as well: `len(items) - 2 * n` is "
-            "below 0 there, and counts from the end. With fewer than 2n + 1 items all are training.",
+            "below 0 there, and counts from the end. With fewer than 2n + 1 items all are "
+            "training.",
         ),
         (
             lambda one: one[len(train(one)) :],
@@ -518,7 +544,10 @@ def _wrong_parts(sequences: Sequence[np.ndarray], n: int, n_items: int) -> Cause
         ),
     ]
     if any(len(np.unique(one)) < len(one) for one in sequences):
-        text = "an item counted once that a list has twice: `counts[items] += 1` adds 1 once. Use `np.bincount`."
+        text = (
+            "an item counted once that a list has twice: `counts[items] += 1` adds 1 once. "
+            "Use `np.bincount`."
+        )
         by_id = "items taken out by their id: an item may stand in both parts. Cut by place."
         rest = [
             lambda one: one[~np.isin(one, one[-2 * n :])],

@@ -19,7 +19,9 @@ from letterlib.tokenizer.letter import standardize
 
 
 def masked_mean_cases(generator: Generator) -> list[Case]:
-    """A single real token, then padding on the right, a mask of bools, and padding on either side."""
+    """A single real token, then padding on the right, a mask of bools, and padding on either
+    side.
+    """
     masks = [
         torch.tensor([[1, 0]]),
         torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]),
@@ -32,7 +34,7 @@ def masked_mean_cases(generator: Generator) -> list[Case]:
     ]
     first = cases[0]["states"]
     first[first == 0] = (
-        0.5  # with a padded state of 0, a mean over the dimensions looks like a mask that is missing
+        0.5  # with a padded state of 0, a mean over the dimensions looks like a missing mask
     )
     return cases
 
@@ -77,12 +79,16 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
         "the mask is upside down: 1 is real, 0 is padding.",
     )
     one_a_token, kept = (states * real).sum(2), real.sum(2)
-    as_places = "a mask of 0 and 1 as an index: it picks positions 0 and 1. `mask.bool()` picks where it is true."
+    as_places = (
+        "a mask of 0 and 1 as an index: it picks positions 0 and 1. `mask.bool()` picks "
+        "where it is true."
+    )
     return [
         (right[:, None], "`keepdim=True`, or a stray dimension; one vector per text is enough."),
         (
             right.squeeze(),
-            "`.squeeze()`, which drops a batch or a dimension of one, too. Name the one to drop: `.squeeze(1)`.",
+            "`.squeeze()`, which drops a batch or a dimension of one, too. Name the one to drop: "
+            "`.squeeze(1)`.",
         ),
         (states.mean(1), "a plain mean: padding is averaged in as if it were text. Use the mask."),
         (
@@ -91,7 +97,8 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
         ),
         (
             across,
-            "`keepdim=True` is missing below the line, so that each column, not each text, got a number.",
+            "`keepdim=True` is missing below the line, so that each column, not each text, got a "
+            "number.",
         ),
         (
             states.sum(1) / n_real[:, None],
@@ -116,7 +123,8 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
         (states[:, -1], "the last position's vector alone. Average over all real tokens."),
         (
             first,
-            "the first n positions. Padding may stand in front, as it does for decoders: use the mask itself.",
+            "the first n positions. Padding may stand in front, as it does for decoders: use the "
+            "mask itself.",
         ),
         (lowest, "the largest value instead of the mean."),
         (states.amax(1), "the largest value instead of the mean, and over padding too."),
@@ -126,7 +134,8 @@ def _wrong_pools(states: Tensor, mask: Tensor) -> list[tuple[Tensor, str]]:
         *(
             (
                 value,
-                "a sum over the dimensions, in which every token becomes a number. Add up over the tokens, dim=1.",
+                "a sum over the dimensions, in which every token becomes a number. Add up over "
+                "the tokens, dim=1.",
             )
             for value in (
                 one_a_token,
@@ -177,8 +186,14 @@ def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
     pairs, length = n * (n - 1), np.linalg.norm
     twice = "both halves of the table summed, but divided by n * (n - 1) / 2: twice too large."
     own = "divide each row by its own length first."
-    orthogonal = "pairs with cosine 0 left out. They count: pick the pairs by their place, `np.triu_indices(n, 1)`."
-    unequal = "pairs with cosine 1 left out. Leave out the diagonal by its place: two equal rows are a pair too."
+    orthogonal = (
+        "pairs with cosine 0 left out. They count: pick the pairs by their place, "
+        "`np.triu_indices(n, 1)`."
+    )
+    unequal = (
+        "pairs with cosine 1 left out. Leave out the diagonal by its place: two equal rows "
+        "are a pair too."
+    )
     return [
         (
             cosines.mean(),
@@ -239,7 +254,10 @@ def _wrong_means(vectors: np.ndarray) -> list[tuple[Any, str]]:
 
 MANY = 400
 UNSORTED = "the right neighbours in the wrong order: sort them, best first."
-ROUNDED = "rounded cosines, or numbers of too small a type, such as `float16`: of many cosines some lie close together."
+ROUNDED = (
+    "rounded cosines, or numbers of too small a type, such as `float16`: of many cosines "
+    "some lie close together."
+)
 CLEAR = 1e-3  # least difference between the cosines of two neighbours that follow each other
 
 
@@ -297,7 +315,10 @@ def _wrong_neighbours(
         _order(cosines),
         "the farthest ones: the order is upside down. Highest cosine first.",
     )
-    dropped = "the first of the list is dropped. With two equal films it may be the other one: exclude the film itself."
+    dropped = (
+        "the first of the list is dropped. With two equal films it may be the other one: "
+        "exclude the film itself."
+    )
     return [
         (
             found.astype(np.float64),
@@ -359,7 +380,10 @@ def _wrong_similarities(vectors: np.ndarray) -> Iterator[tuple[np.ndarray, int, 
     not_lowest = "a diagonal that is not low enough: a cosine may be as low as -1. Set it to -inf."
     no_root = "rows divided by their squared length; divide by the length, its root."
     squared = vectors / np.square(vectors).sum(axis=1, keepdims=True)
-    by_column = "columns divided by their length; a cosine divides every row by its own (axis=1, keepdims=True)."
+    by_column = (
+        "columns divided by their length; a cosine divides every row by its own (axis=1, "
+        "keepdims=True)."
+    )
     yield _without_self(squared @ squared.T), 0, no_root
     yield with_diagonal(cosines, 0), 0, not_lowest
     yield with_diagonal(cosines, -1), 0, not_lowest
@@ -477,7 +501,10 @@ def standardized(answer: Any, case: Case) -> None:
 
 def _wrong_scales(x: np.ndarray) -> list[tuple[np.ndarray, str]]:
     centred, spread = x - x.mean(axis=0), x.std(axis=0)
-    whole = "division by the length of the whole table: then the squares add up to 1. Their mean should be 1."
+    whole = (
+        "division by the length of the whole table: then the squares add up to 1. Their mean "
+        "should be 1."
+    )
     lengths, by_row = (
         np.linalg.norm(centred, axis=1, keepdims=True),
         x - x.mean(axis=1, keepdims=True),

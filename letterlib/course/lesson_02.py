@@ -53,7 +53,8 @@ def nearest_code(answer: Any, case: Case) -> None:
         ),
         (
             (z[:, None] - codebook).square().sum(1).argmin(1),
-            "squares summed over the codes. The numbers of a vector are in the last dimension: `sum(dim=2)`.",
+            "squares summed over the codes. The numbers of a vector are in the last dimension: "
+            "`sum(dim=2)`.",
         ),
         (
             (z[:, None] - codebook).sum(2).argmin(1),
@@ -61,7 +62,8 @@ def nearest_code(answer: Any, case: Case) -> None:
         ),
         (
             distances.argmin(dim=0),
-            "`argmin` over the items: `dim=0`, or the two in each other's place in `cdist`. An item looks at codes.",
+            "`argmin` over the items: `dim=0`, or the two in each other's place in `cdist`. An "
+            "item looks at codes.",
         ),
         (nearest[:, None], "`keepdim=True`, or a stray dimension; one number per row is enough."),
         (
@@ -71,7 +73,8 @@ def nearest_code(answer: Any, case: Case) -> None:
         (nearest + 1, "codes counted from 1. The first row of the codebook is code 0."),
         (
             distances.argmin(),
-            "`argmin()` without `dim`, or `.squeeze()`, which drops a batch of one. One place a row: `argmin(dim=1)`.",
+            "`argmin()` without `dim`, or `.squeeze()`, which drops a batch of one. One place a "
+            "row: `argmin(dim=1)`.",
         ),
         (
             torch.cosine_similarity(z[:, None], codebook, dim=2).argmax(1),
@@ -108,11 +111,13 @@ def residual_quantize(answer: Any, case: Case) -> None:
     causes = [
         (
             codes.T,
-            "codes stacked along the first dimension; one row per item is `torch.stack(..., dim=1)`.",
+            "codes stacked along the first dimension; one row per item is `torch.stack(..., "
+            "dim=1)`.",
         ),
         (
             codes.T.reshape(codes.shape),
-            "a table of one row per level, cut anew: its rows mix items. `torch.stack(codes, dim=1)` makes columns.",
+            "a table of one row per level, cut anew: its rows mix items. `torch.stack(codes, "
+            "dim=1)` makes columns.",
         ),
         (
             torch.cat(list(codes.T)),
@@ -137,7 +142,8 @@ def residual_quantize(answer: Any, case: Case) -> None:
         ),
         (
             quantised - codebooks[-1][codes[:, -1]],
-            "the last level's vector is missing. `z - residual` is the whole sum only after the last subtraction.",
+            "the last level's vector is missing. `z - residual` is the whole sum only after the "
+            "last subtraction.",
         ),
         (z - quantised, "the last residual. Quantised is what was taken away, not what is left."),
         (quantised / len(codebooks), "a mean over levels; the levels add up."),
@@ -235,7 +241,8 @@ def straight_through(answer: Any, case: Case) -> None:
     causes = [
         (
             z,
-            "the value of z: z itself, or the two in each other's place. The decoder must see the quantised vector.",
+            "the value of z: z itself, or the two in each other's place. The decoder must see the "
+            "quantised vector.",
         ),
         (quantised - z, "the step from z to the quantised vector; z has to be added back."),
         (z + quantised, "a sum of the two: one z too many."),
@@ -249,9 +256,15 @@ def straight_through(answer: Any, case: Case) -> None:
         if of_z.any():
             cause = "z stands outside `detach()` more than once, or scaled, or with a minus."
         elif of_quantised.any():
-            cause = "`quantised` returned as it is, or no `detach()`: then z cancels, in the gradient too."
+            cause = (
+                "`quantised` returned as it is, or no `detach()`: then z cancels, in the "
+                "gradient too."
+            )
         elif returned.requires_grad and not returned.is_leaf:
-            cause = "z stands outside `detach()` with a plus and with a minus, and cancels. Detach the whole step."
+            cause = (
+                "z stands outside `detach()` with a plus and with a minus, and cancels. "
+                "Detach the whole step."
+            )
         else:
             cause = "everything is detached. z must stand once outside `detach()`."
         raise Incorrect(what, case, expected=weight, actual=of_z, cause=cause)
@@ -259,7 +272,10 @@ def straight_through(answer: Any, case: Case) -> None:
         what = (
             "The value is right and the gradient passes to z, but it reaches `quantised` as well."
         )
-        cause = "`detach()` on z only. Detach the whole step `quantised - z`: codebooks have their own loss."
+        cause = (
+            "`detach()` on z only. Detach the whole step `quantised - z`: codebooks have "
+            "their own loss."
+        )
         raise Incorrect(
             what, case, expected=torch.zeros_like(weight), actual=of_quantised, cause=cause
         )
@@ -295,16 +311,23 @@ def rq_loss(answer: Any, case: Case) -> None:
     swapped = [g / mu for g in wanted[:levels]] + [g * mu for g in wanted[levels:]]
     if not any(g.any() for g in found):
         cause = (
-            "no gradient arrives, so the loss teaches nothing: `detach()` on both sides, `torch.no_grad()` or "
+            "no gradient arrives, so the loss teaches nothing: `detach()` on both sides, "
+            "`torch.no_grad()` or "
             "`torch.tensor(...)`."
         )
     elif _all_close(found, whole):
         cause = "no `detach()`: each term moves both sides. The formula's sg[.] is `detach()`."
     elif _all_close(found, swapped):
-        cause = "`detach()` on the wrong side of each term, or mu at the other: the term with mu moves the residual."
+        cause = (
+            "`detach()` on the wrong side of each term, or mu at the other: the term with mu "
+            "moves the residual."
+        )
     else:
         cause = "one `detach()` is missing, or stands on another tensor than the formula's sg[.]."
-    what = "The value is right, and the gradients are not. (Of the first residual, and of the first vector:)"
+    what = (
+        "The value is right, and the gradients are not. (Of the first residual, and of the "
+        "first vector:)"
+    )
     wanted, found = ([g[0], g[levels]] for g in (wanted, found))
     raise Incorrect(what, case, expected=wanted, actual=found, cause=cause)
 

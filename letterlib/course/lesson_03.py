@@ -64,10 +64,19 @@ def propagate(answer: Any, case: Case) -> None:
     ]
     for name, actual, right, edges, own, others, heard in sides:
         if isinstance(actual, Tensor) and not actual.isfinite().all():
-            cause = "a division by zero: somebody without an edge. Their sum is zero; divide it by at least 1."
-            what = f"`{name}` has values that are not finite numbers, where somebody has no edge at all."
+            cause = (
+                "a division by zero: somebody without an edge. Their sum is zero; divide it "
+                "by at least 1."
+            )
+            what = (
+                f"`{name}` has values that are not finite numbers, where somebody has no edge "
+                "at all."
+            )
             if interactions.any(dim=0).all() and interactions.any(dim=1).all():
-                cause = "a division by `interactions`, which are 0 for a pair without an edge. Divide the interactions."
+                cause = (
+                    "a division by `interactions`, which are 0 for a pair without an edge. "
+                    "Divide the interactions."
+                )
                 what = f"`{name}` has values that are not finite numbers."
             raise Incorrect(what, case, expected=right, actual=actual, cause=cause)
         causes = _wrong_rounds(edges, own, others, heard, right)
@@ -154,7 +163,8 @@ def overlap(answer: Any, case: Case) -> None:
     causes = [
         (
             same_place,
-            "the order counts: rank 1 is compared with rank 1 only. Two lists are compared as sets.",
+            "the order counts: rank 1 is compared with rank 1 only. Two lists are compared as "
+            "sets.",
         ),
         (common / union, "the union in the denominator (the Jaccard index). Divide by k."),
         (common, "a count. Divide it by k, so that 1 means the same neighbours."),
@@ -175,7 +185,8 @@ def overlap(answer: Any, case: Case) -> None:
         ),
         (
             common / k**2,
-            "a mean over all pairs of neighbours. First ask of each whether it is in the other list.",
+            "a mean over all pairs of neighbours. First ask of each whether it is in the other "
+            "list.",
         ),
         (common / (2 * k), "both lists in the denominator. Each has k entries; divide by k."),
         (common / 10, "a division by 10. Here k is the length of a row."),
@@ -198,7 +209,9 @@ def overlap(answer: Any, case: Case) -> None:
 
 
 def cf_loss_cases(generator: Generator) -> list[Case]:
-    """(batch, dim). With one item in the batch there is nothing to choose from, and the loss is 0."""
+    """(batch, dim). With one item in the batch there is nothing to choose from, and the loss is
+    0.
+    """
     cases = []
     for shape in [(1, 1), (2, 1), (2, 2), (13, 5)]:
         quantised, collaborative = (
@@ -225,11 +238,17 @@ def cf_loss(answer: Any, case: Case) -> None:
     if torch.allclose(found, wanted, rtol=1e-4, atol=1e-6):
         return
     if not found.any():
-        cause = "`detach()`, `torch.no_grad()` or a conversion on the way, so that the loss teaches nothing."
+        cause = (
+            "`detach()`, `torch.no_grad()` or a conversion on the way, so that the loss "
+            "teaches nothing."
+        )
     elif torch.allclose(found, -h / len(h), atol=1e-6):
         cause = "the sum over the batch is detached: own vectors pull, and the others do not push."
     elif torch.allclose(found, wanted, rtol=0.05, atol=1e-3):
-        cause = "a small number inside the logarithm, or a rounding on the way; `F.cross_entropy` needs neither."
+        cause = (
+            "a small number inside the logarithm, or a rounding on the way; "
+            "`F.cross_entropy` needs neither."
+        )
     else:
         cause = "a part of the loss is detached."
     what = "The value is right, and the gradient of `quantised` is not."
@@ -302,7 +321,8 @@ def _wrong_cf_losses(z: Tensor, h: Tensor) -> Causes:
     for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
         yield (
             -(logits.softmax(dim=1).diag() + small).log().mean(),
-            "a small number inside the logarithm. It cuts large losses off; `F.cross_entropy` needs none.",
+            "a small number inside the logarithm. It cuts large losses off; `F.cross_entropy` "
+            "needs none.",
         )
 
 
@@ -343,7 +363,10 @@ def next_items(answer: Any, case: Case) -> None:
 _OF_FRACTIONS = (
     "fractions: `torch.tensor([])` of an empty list, or a conversion. Items are `torch.int64`."
 )
-_WRAPPED = "a negative place, which counts from the end: here the training part is shorter than the window."
+_WRAPPED = (
+    "a negative place, which counts from the end: here the training part is shorter than "
+    "the window."
+)
 _PADDED = "padding. A training part shorter than the window simply gives fewer inputs and labels."
 _NEWEST_FIRST = "the newest first; histories run from the oldest to the newest."
 
@@ -358,7 +381,10 @@ def _wrong_inputs(history: Tensor, held_out: int, window: int, turned: bool) -> 
         "the last training item among the inputs. What follows it is held out, so it has no label."
     )
     swapped = "inputs and labels in the other order."
-    first_cut = "the window cut before the held-out items were. Take 2 * held_out items away first, and then cut."
+    first_cut = (
+        "the window cut before the held-out items were. Take 2 * held_out items away "
+        "first, and then cut."
+    )
     yield right, _OF_FRACTIONS
     for n in (window, window + 1):
         if len(

@@ -39,9 +39,15 @@ def perplexity(answer: Any, case: Case) -> None:
         and np.ndim(returned) == 0
         and np.isnan(float(returned))
     ):
-        cause = "the logarithm of a negative number, or of 0: take that of the shares, divided with `/`."
+        cause = (
+            "the logarithm of a negative number, or of 0: take that of the shares, divided "
+            "with `/`."
+        )
         if not loads.all():
-            cause = f"a dead code: 0 times log 0 is NaN in floating point. Leave out the codes with load 0. Or {cause}"
+            cause = (
+                "a dead code: 0 times log 0 is NaN in floating point. Leave out the codes "
+                f"with load 0. Or {cause}"
+            )
         raise Incorrect(
             "Your function returned NaN.", case, expected=expected, actual=returned, cause=cause
         )
@@ -104,7 +110,8 @@ def perplexity(answer: Any, case: Case) -> None:
     # Different mistakes end so near to 0 that none can be told.
     causes = [(value, text) for value, text in causes if value > 1e-3 or value < 0]
     near_0 = (
-        "nearly 0, where a perplexity is at least 1. Counts where shares belong, or loads divided by the number of "
+        "nearly 0, where a perplexity is at least 1. Counts where shares belong, or loads divided "
+        "by the number of "
         "codes? Divide by their sum. Or is a weight missing, or the minus sign?"
     )
     causes.append((0.0, near_0))
@@ -179,7 +186,10 @@ def _wrong_shares(
         "items / codes as a whole number (`//`, `int`, `round`). Keep its fraction.",
         "codes already chosen",
     )
-    of_its_own = "a number of rounds of its own, or rounds until nothing changes; `iterations` says how many."
+    of_its_own = (
+        "a number of rounds of its own, or rounds until nothing changes; `iterations` "
+        "says how many."
+    )
     return [
         (
             alternate(distances, "cr", iterations),
@@ -213,7 +223,8 @@ def _wrong_shares(
         *((alternate(distances, "rc", rounds), of_its_own) for rounds in (10, 20, 30, 50)),
         (
             at_once,
-            "rows and columns divided by the sums of one table. Scale the rows, and then sum the new columns.",
+            "rows and columns divided by the sums of one table. Scale the rows, and then sum the "
+            "new columns.",
         ),
         (
             expected / expected.sum(axis=1, keepdims=True),
@@ -317,7 +328,10 @@ def positives(answer: Any, case: Case) -> None:
     if len(codes) > len(groups):
         _evenly_drawn(codes, groups, returned, case)
         if torch.equal(returned, call(answer, case)):
-            cause = "nothing random, or a seed that is set inside the function. Every batch needs a new draw."
+            cause = (
+                "nothing random, or a seed that is set inside the function. Every batch "
+                "needs a new draw."
+            )
             raise Incorrect("Two calls drew the same positives.", case, cause=cause)
 
 
@@ -334,20 +348,38 @@ def _cause_of_draw(codes: Tensor, groups: Tensor, returned: Tensor) -> str:
         return "the number of the group, where a code was meant. Return a code that belongs to it."
     if not drawn.any():
         if ((sizes == 1) & (returned != NO_POSITIVE)).any():
-            return "the two cases are exchanged: `torch.where(condition, a, b)` takes `a` where the condition is true."
+            return (
+                "the two cases are exchanged: `torch.where(condition, a, b)` takes `a` where "
+                "the condition is true."
+            )
         return "NO_POSITIVE everywhere. Each row is to be looked at by itself: is this code alone?"
     if (groups[returned.clamp(0, len(groups) - 1)] != groups[codes])[drawn].any():
         if (returned < sizes)[drawn].all():
-            return "a place within the list of the group's codes, where the code that stands there was meant."
-        return "the draw runs over all other codes, or over rows of the batch. Only codes of the same group may come."
+            return (
+                "a place within the list of the group's codes, where the code that stands "
+                "there was meant."
+            )
+        return (
+            "the draw runs over all other codes, or over rows of the batch. Only codes of the "
+            "same group may come."
+        )
     if (returned == codes)[drawn].any():
         if len(codes) > len(groups) and torch.isin(returned[drawn], codes).all():
-            return "rows of the batch are drawn. Draw codes: one that no item has may come, and an item's own may not."
+            return (
+                "rows of the batch are drawn. Draw codes: one that no item has may come, and "
+                "an item's own may not."
+            )
         return "the code itself is among those that can be drawn. Take it out first."
     if len(codes) > len(groups) and not torch.isin(returned[drawn], codes).any():
-        return "every code of the batch is barred in every row. Bar one entry a row: the item's own code."
+        return (
+            "every code of the batch is barred in every row. Bar one entry a row: the item's "
+            "own code."
+        )
     if (returned == NO_POSITIVE)[sizes > 1].any():
-        return "the code itself was drawn and then thrown away, or groups of two are taken for groups of one."
+        return (
+            "the code itself was drawn and then thrown away, or groups of two are taken for "
+            "groups of one."
+        )
     return "no special treatment of a code that is alone: there is nothing to draw."
 
 
@@ -380,8 +412,14 @@ def _evenly_drawn(codes: Tensor, groups: Tensor, returned: Tensor, case: Case) -
                 "only codes of the batch are drawn. A code that no item has can be a positive too."
             )
         else:
-            cause = "a draw that favours some members; every other code of the group has the same chance."
-        what = f"Not every other code of its group is drawn equally often for code {code} (in {counts.sum():.0f} rows)."
+            cause = (
+                "a draw that favours some members; every other code of the group has the "
+                "same chance."
+            )
+        what = (
+            f"Not every other code of its group is drawn equally often for code {code} (in "
+            f"{counts.sum():.0f} rows)."
+        )
         raise Incorrect(
             what, case, expected=[round(mean, 1)] * len(others), actual=counts, cause=cause
         )
@@ -389,7 +427,10 @@ def _evenly_drawn(codes: Tensor, groups: Tensor, returned: Tensor, case: Case) -
 
 # 4.3 The diversity loss of one level: its value, and its gradient to the codebook
 
-HIGH_FILL = "a fill that is not low enough, so that the item's own code still counts a little: take `-torch.inf`"
+HIGH_FILL = (
+    "a fill that is not low enough, so that the item's own code still counts a little: "
+    "take `-torch.inf`"
+)
 EVERY_POSITIVE = (
     "`[:, positives]`, which takes every item's positive in every row. One entry a row is "
     "`[torch.arange(len(codes)), positives]`."
@@ -471,7 +512,10 @@ def diversity(answer: Any, case: Case) -> None:
             "a `detach()` on one side. Item's code, positive and negatives are all rows that learn."
         )
         if not found.isfinite().all():
-            cause = "a logarithm of 0 or a division by 0, set to 0 afterwards: its gradient is 0 times infinity. "
+            cause = (
+                "a logarithm of 0 or a division by 0, set to 0 afterwards: its gradient is 0 "
+                "times infinity. "
+            )
             cause += "Leave out the items without a positive before."
         elif not found.any():
             cause = "everything is detached, as by `torch.no_grad()`, so the loss teaches nothing."
@@ -487,7 +531,10 @@ def _cause_of_infinity(codes: Tensor, positive: Tensor, n_codes: int, returned: 
         return "no item has a positive, and the mean over none is 0 / 0. Return zero then."
     times_zero = "minus infinity times zero"
     if torch.isin(codes[~kept], torch.tensor([0, n_codes - 1])).any() and returned.isnan().any():
-        return f"{times_zero}, of an item without a positive. Leave these items out by index, not by a product with 0."
+        return (
+            f"{times_zero}, of an item without a positive. Leave these items out by index, "
+            "not by a product with 0."
+        )
     cause = "an item's positive is barred, or a whole row. Bar one entry a row: its own code."
     if returned.isnan().any():
         cause = f"the logarithm of a negative number: a dot product without its `exp`? Or {cause}"

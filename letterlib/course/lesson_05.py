@@ -98,7 +98,10 @@ def similarity(answer: Any, case: Case) -> None:
     if isinstance(returned, np.ndarray) and returned.dtype.kind == "b":
         causes = []  # true and false have an error of their own, whatever they resemble as numbers
     if np.isscalar(returned):
-        cause = "a mean over items *and* levels (keep the levels apart: `mean(axis=0)`), or a `return` inside the loop."
+        cause = (
+            "a mean over items *and* levels (keep the levels apart: `mean(axis=0)`), or a "
+            "`return` inside the loop."
+        )
         raise Incorrect("One number, and one per level is asked for.", case, cause=cause)
     compare("the shares", returned, expected, case, causes)
 
@@ -113,7 +116,8 @@ def _other_neighbours(codes: np.ndarray, vectors: np.ndarray) -> list[tuple[np.n
         (
             vectors @ vectors.T,
             "dot products of vectors as they are, or all divided by one number: long vectors win. "
-            "Divide each row by its own length first (`np.linalg.norm` without `axis=1` is one number for the whole "
+            "Divide each row by its own length first (`np.linalg.norm` without `axis=1` is one "
+            "number for the whole "
             "table).",
         ),
         (-distances, "Euclidean distances; the experiment compares directions, by cosine."),
@@ -182,7 +186,8 @@ def rank(answer: Any, case: Case) -> None:
     causes = [
         (
             targets,
-            "the order of the ids alone: scores that are rounded or made whole numbers, a large number per id "
+            "the order of the ids alone: scores that are rounded or made whole numbers, a large "
+            "number per id "
             "taken away, or the targets themselves.",
         ),
         (expected + 1, "counting from 1, or the target itself counted. The best item has rank 0."),
@@ -314,7 +319,8 @@ def sharing(answer: Any, case: Case) -> None:
         *((counts.sum(), single) for counts in (numbers, numbers[numbers > 1])),
         (
             in_part,
-            "items that have *one* code in common with another. All of them have to be equal: `all`, not `any`.",
+            "items that have *one* code in common with another. All of them have to be equal: "
+            "`all`, not `any`.",
         ),
         (n, "all items. Compare whole rows, and count only those that more than one item has."),
         (sharing / n, "a share; a number of items is asked for."),
@@ -491,7 +497,10 @@ def _cause_of_row(codes: np.ndarray, returned: dict, wanted: dict) -> str:
     if returned == by_item:
         return "the letter of the item's row; it says the level."
     if all(right[: len(returned[item])] == returned[item] for item, right in wanted.items()):
-        return "fewer tokens than levels: one token a level, and there may be 26. Did the letters run out?"
+        return (
+            "fewer tokens than levels: one token a level, and there may be 26. Did the "
+            "letters run out?"
+        )
     unknown = "a token that is not `<letter_code>`, or not one token a level."
     return next((text for wrong, text in causes if everywhere(wrong)), unknown)
 

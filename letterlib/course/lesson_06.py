@@ -77,11 +77,13 @@ def pair(answer: Any, case: Case) -> None:
     causes = [
         (
             wanted,
-            "the targets themselves: the decoder would read each token before it has to write it. Shift them.",
+            "the targets themselves: the decoder would read each token before it has to write it. "
+            "Shift them.",
         ),
         (
             own,
-            "the codes without the start token: at the first place the decoder would read the answer.",
+            "the codes without the start token: at the first place the decoder would read the "
+            "answer.",
         ),
         (torch.cat([end, own]), "starts with the end token, 1; the start token is the pad, 0."),
         (
@@ -228,13 +230,19 @@ def loss(answer: Any, case: Case) -> None:
 
     returned = called(answer, case, _STOPS)
     if isinstance(returned, Tensor) and not returned.isfinite().all():
-        cause = "`exp` of a large number, or a logarithm of 0. `log_softmax` and `logsumexp` take care of both."
+        cause = (
+            "`exp` of a large number, or a logarithm of 0. `log_softmax` and `logsumexp` "
+            "take care of both."
+        )
         raise Incorrect(
             "The loss is no finite number.", case, expected=expected, actual=returned, cause=cause
         )
     compare("the loss", returned, expected, case, _causes_of_loss(given, targets, tau))
     if not returned.requires_grad:
-        cause = "a `detach()`, `.item()`, `torch.no_grad()` or `torch.tensor(...)`; `torch.stack` keeps gradients."
+        cause = (
+            "a `detach()`, `.item()`, `torch.no_grad()` or `torch.tensor(...)`; "
+            "`torch.stack` keeps gradients."
+        )
         raise Incorrect("The loss has no gradient.", case, cause=cause)
     (gradient,) = gradients(returned, [logits], case)
     wanted = ((given / tau).softmax(2) - F.one_hot(targets.clamp(min=0), given.shape[2])) / tau
@@ -256,7 +264,9 @@ _MASK_FIRST = "-100 marks places to leave out, and is no index: mask first."
 _STOPS = {
     "index -100 is out of bounds": _MASK_FIRST,
     "Class values must be non-negative": _MASK_FIRST,  # torch's `one_hot`
-    "Expected target size": "`cross_entropy` wants [places, vocabulary]: flatten the first two dimensions.",
+    "Expected target size": (
+        "`cross_entropy` wants [places, vocabulary]: flatten the first two dimensions."
+    ),
 }
 """What torch says where a function often stops, and what to do then."""
 
@@ -364,7 +374,10 @@ def weights(answer: Any, case: Case) -> None:
     here = F.one_hot(targets, logits.shape[1]).bool()
     returned = call(answer, case)
     if isinstance(returned, Tensor) and returned.isnan().any():
-        cause = "infinity times 0, as in `torch.inf * mask` (`masked_fill` multiplies nothing), or no logit that is "
+        cause = (
+            "infinity times 0, as in `torch.inf * mask` (`masked_fill` multiplies nothing), "
+            "or no logit that is "
+        )
         cause += "left, since the targets of all rows are out of every row."
         raise Incorrect(
             "The weights are not all numbers.",
@@ -404,7 +417,8 @@ def _causes_of_weights(
     return [
         (
             p,
-            "the target has its probability, too. It is no negative: 0 there, and the others add up to 1.",
+            "the target has its probability, too. It is no negative: 0 there, and the others add "
+            "up to 1.",
         ),
         (
             p.masked_fill(here, 0),
@@ -433,7 +447,8 @@ def _causes_of_weights(
         *(
             (
                 found,
-                "-100 at the target. Beside low logits it still gets weight, or takes part in the sum; use "
+                "-100 at the target. Beside low logits it still gets weight, or takes part in the "
+                "sum; use "
                 "`-torch.inf`.",
             )
             for found in (filled, filled.masked_fill(here, 0))

@@ -77,12 +77,14 @@ def _causes_of_values(
     causes = [
         (
             by_items,
-            "only the codes below the number of *films*. Codes have numbers of their own: go through "
+            "only the codes below the number of *films*. Codes have numbers of their own: go "
+            "through "
             "`codes.unique()`.",
         ),
         (
             means,
-            "zeros where a code has no items. Two such codes could never be told apart; keep the random rows.",
+            "zeros where a code has no items. Two such codes could never be told apart; keep the "
+            "random rows.",
         ),
         (
             torch.where(used, sums, random),
@@ -91,7 +93,8 @@ def _causes_of_values(
         (sums, "sums, and zeros where a code has no items."),
         (
             last,
-            "the last item of each code. `rows[codes] = words` writes one item over the other; take their mean.",
+            "the last item of each code. `rows[codes] = words` writes one item over the other; "
+            "take their mean.",
         ),
         (first, "the first item of each code only. The others count as much; take the mean."),
         (
@@ -121,11 +124,13 @@ def _causes_of_values(
         ),
         (
             compacted,
-            "the k-th code in use stands in row k. Code 5 belongs in row 5, whether or not 3 and 4 occur.",
+            "the k-th code in use stands in row k. Code 5 belongs in row 5, whether or not 3 and "
+            "4 occur.",
         ),
         (
             counted,
-            "only the codes below the *number* of codes in use. Codes have gaps: go through `codes.unique()`.",
+            "only the codes below the *number* of codes in use. Codes have gaps: go through "
+            "`codes.unique()`.",
         ),
         (
             random,
@@ -143,7 +148,10 @@ def _causes_of_values(
         ),
     ]
     if len(words) >= len(random):
-        mistaken = "`words[code]`, but row i of `words` belongs to item i. A code's items are `words[codes == code]`."
+        mistaken = (
+            "`words[code]`, but row i of `words` belongs to item i. A code's items are "
+            "`words[codes == code]`."
+        )
         causes.append((torch.where(used, words[: len(random)], random), mistaken))
     return causes
 
@@ -186,7 +194,10 @@ def windows(answer: Any, case: Case) -> None:
             cause="a division or an array of fractions on the way.",
         )
     if not found:
-        cause = "no window at all. Every list has at least two items, so at least one window. The last may be "
+        cause = (
+            "no window at all. Every list has at least two items, so at least one window. "
+            "The last may be "
+        )
         cause += "shorter: without it items are never learnt."
         raise Incorrect(
             "There is no window.", case, expected=expected, actual=found, cause=cause, sure=True
@@ -208,7 +219,10 @@ def _cut(items: list[int], history: int) -> list[list[int]]:
 
 def _cause_of_windows(found: list[list[int]], items: list[int], history: int) -> str:
     if any(isinstance(item, (list, tuple)) for one in found for item in one):
-        return "a window inside a window. A window is a plain list: what is read and what is written in one row."
+        return (
+            "a window inside a window. A window is a plain list: what is read and what is "
+            "written in one row."
+        )
     n, longest = len(items), max(map(len, found))
     taught = sorted(item for one in found for item in one[1:])
     if any(item not in items for one in found for item in one):
@@ -380,7 +394,9 @@ def batch_cases(generator: Generator) -> list[Case]:
 
 
 def batch(answer: Any, case: Case) -> None:
-    """7.2: prompts, responses (lists of int64 [n]), end -> tokens, real, response, each [batch, T]."""
+    """7.2: prompts, responses (lists of int64 [n]), end -> tokens, real, response, each [batch,
+    T].
+    """
     prompts, responses, end = case.values()
     tokens, real, response = several(
         call(answer, case), ["tokens", "real", "response"], case, "tensors"
@@ -410,7 +426,8 @@ def batch(answer: Any, case: Case) -> None:
         (places < sizes - 1, "the end token is missing. Padding starts after it."),
         (
             places <= sizes,
-            "one place of padding too many: what is real stops before `len(prompt) + len(response)`.",
+            "one place of padding too many: what is real stops before `len(prompt) + "
+            "len(response)`.",
         ),
         (is_real, without_dtype),
     ]
@@ -463,7 +480,8 @@ def _causes_of_tokens(
         ),
         (
             torch.cat([_filled(prompts, first, end), _filled(responses, longest - first, end)], 1),
-            "prompts and responses filled up apart, so that padding stands between them. Put the two together first.",
+            "prompts and responses filled up apart, so that padding stands between them. Put the "
+            "two together first.",
         ),
         (
             _filled([one[:-1] for one in whole], width - 1, end),

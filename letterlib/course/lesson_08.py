@@ -57,7 +57,8 @@ def trie(answer: Any, case: Case) -> None:
         ),
         (
             {},
-            "the last node returned (it is a leaf, {}), or new nodes that are never put under their token, as with "
+            "the last node returned (it is a leaf, {}), or new nodes that are never put under "
+            "their token, as with "
             "`get`. Keep the root under a name of its own, and use `setdefault`.",
         ),
         (
@@ -95,7 +96,10 @@ def trie(answer: Any, case: Case) -> None:
         )
         cause = f"{what} after the end token, and {{}} is asked for."
     else:
-        unknown = "names are missing, or hang in the wrong place. Follow one name from the root, token by token."
+        unknown = (
+            "names are missing, or hang in the wrong place. Follow one name from the root, "
+            "token by token."
+        )
         if _ends(returned):
             unknown = "a node is not a dictionary from the next token to the next node."
         cause = next((text for wrong, text in causes if returned == wrong), unknown)
@@ -211,7 +215,8 @@ def beam_step(answer: Any, case: Case) -> None:
             (right[3 - place], f"parents and tokens exchanged: these are not the {name}."),
             (
                 flat,
-                "places in the flattened table: divide by the number of tokens; the remainder is the token.",
+                "places in the flattened table: divide by the number of tokens; the remainder is "
+                "the token.",
             ),
             (
                 flat // len(scores) if place == 1 else flat % len(scores),
@@ -372,7 +377,8 @@ def _causes_of_scores(
         return [
             (
                 returned,
-                "continuations that are not allowed, or whose beam has the score -inf. Return fewer than "
+                "continuations that are not allowed, or whose beam has the score -inf. Return "
+                "fewer than "
                 "`beam` instead.",
             ),
             *causes,
@@ -426,7 +432,8 @@ def ranges(answer: Any, case: Case) -> None:
         *(
             (
                 one,
-                "beginnings made into numbers, of which two are the same one. Compare the codes, not a number.",
+                "beginnings made into numbers, of which two are the same one. Compare the codes, "
+                "not a number.",
             )
             for base in BASES
             for one in _of_numbers(codes, level, base)
@@ -438,7 +445,8 @@ def ranges(answer: Any, case: Case) -> None:
         ),
         (
             right[:-1],
-            "the last entry is missing: how many children there are in all, where the last range ends.",
+            "the last entry is missing: how many children there are in all, where the last range "
+            "ends.",
         ),
         (right[1:], "the first entry is missing: 0, where the first node's children begin."),
         (
@@ -606,7 +614,8 @@ def dead_nodes(answer: Any, case: Case) -> None:
     causes = [
         (
             of(np.any),
-            "a node is dead as soon as *one* child is. It is dead when all are: something may be left.",
+            "a node is dead as soon as *one* child is. It is dead when all are: something may be "
+            "left.",
         ),
         (
             of(lambda children: children.mean() >= 0.5),

@@ -59,7 +59,8 @@ def bpr(answer: Any, case: Case) -> None:
     expected = bpr_loss(**case)
     if isinstance(returned, Tensor) and not torch.isfinite(returned).all():
         cause = (
-            "the logarithm of a sigmoid that was rounded to 0, or an `exp` too large for float32. `F.logsigmoid` "
+            "the logarithm of a sigmoid that was rounded to 0, or an `exp` too large for float32. "
+            "`F.logsigmoid` "
             "has neither."
         )
         raise Incorrect(
@@ -110,11 +111,15 @@ def _equal(mine: Tensor, wanted: Tensor) -> bool:
 def _cause_of_gradient(found: list[Tensor], case: Case) -> str:
     if any(one.isnan().any() for one in found):
         return (
-            "infinity times 0. `torch.where` computes both branches, and takes the gradient of both. `F.logsigmoid` "
+            "infinity times 0. `torch.where` computes both branches, and takes the gradient of "
+            "both. `F.logsigmoid` "
             "needs no branches."
         )
     if all(map(_equal, found, _gradients_of(_cross_entropy, case))):
-        return "`binary_cross_entropy`. Its gradient fades where the sigmoid is all but 0; `F.logsigmoid` has it right."
+        return (
+            "`binary_cross_entropy`. Its gradient fades where the sigmoid is all but 0; "
+            "`F.logsigmoid` has it right."
+        )
     return "a `detach()` on one side, or a small number inside the logarithm."
 
 
@@ -276,7 +281,8 @@ def masking(answer: Any, case: Case) -> None:
     causes = [
         (
             histories,
-            "labels everywhere: the network would be asked for films that it can read. -100 where nothing is "
+            "labels everywhere: the network would be asked for films that it can read. -100 where "
+            "nothing is "
             "masked.",
         ),
         (
@@ -302,7 +308,8 @@ def masking(answer: Any, case: Case) -> None:
         (inputs, "the inputs once more."),
         (
             histories[hidden],
-            "the masked films alone. Labels have the shape of `histories`: `torch.where(hidden, ..., "
+            "the masked films alone. Labels have the shape of `histories`: `torch.where(hidden, "
+            "..., "
             "-100)`.",
         ),
         (torch.where(real, labels, -1), "-1 at the filling. `F.cross_entropy` leaves out -100."),
@@ -324,7 +331,8 @@ def _wrongly_hidden(histories: Tensor, draws: Tensor, share: float) -> list[tupl
         (
             low & real,
             "a history of which chance masks nothing teaches nothing. Mask its last film. "
-            "`hidden[rows][:, -1] = True` changes a copy: write `hidden[rows, -1] = True`, with `any(dim=1)`.",
+            "`hidden[rows][:, -1] = True` changes a copy: write `hidden[rows, -1] = True`, with "
+            "`any(dim=1)`.",
         ),
         (_kept_busy(low), "the filling is masked too. Only where `histories != -1`."),
         (_kept_busy(low & (histories > 0)), "film 0 taken for filling. Filling is -1."),
@@ -338,7 +346,8 @@ def _wrongly_hidden(histories: Tensor, draws: Tensor, share: float) -> list[tupl
         (first, "the *first* film of an unmasked history; its last one is asked for."),
         (
             in_front,
-            "the *first* place of an unmasked history, which may be filling; its last film is asked for.",
+            "the *first* place of an unmasked history, which may be filling; its last film is "
+            "asked for.",
         ),
         (
             low & real | empty[:, None],
@@ -405,7 +414,8 @@ def grounding(answer: Any, case: Case) -> None:
     scores = [
         (
             -distance,
-            "the farthest films. Sort upwards: the least distance comes first (`topk` with `largest=False`).",
+            "the farthest films. Sort upwards: the least distance comes first (`topk` with "
+            "`largest=False`).",
         ),
         (-(written @ catalogue.T), "dot products: long vectors win. Grounding goes by distance."),
         (written @ catalogue.T, "dot products, the least first. Grounding goes by distance."),
@@ -492,7 +502,8 @@ def _look_at_ties(returned: Tensor, difference: Tensor, expected: Tensor, case: 
         return
     if torch.equal(distance.gather(1, returned), distance.gather(1, expected)):
         cause = (
-            "ties: of films at equal distances, the lower id comes first. `topk` and plain `sort` leave it to "
+            "ties: of films at equal distances, the lower id comes first. `topk` and plain `sort` "
+            "leave it to "
             "chance; `sort(stable=True)` does not, and `flip` turns ties round."
         )
         shifted = [
@@ -502,7 +513,10 @@ def _look_at_ties(returned: Tensor, difference: Tensor, expected: Tensor, case: 
             torch.equal(returned, one.sort(dim=1, stable=True).indices[:, : returned.shape[1]])
             for one in shifted
         ):
-            cause = "`F.pairwise_distance`. It adds 1e-6 to every difference, and equal distances come out different."
+            cause = (
+                "`F.pairwise_distance`. It adds 1e-6 to every difference, and equal "
+                "distances come out different."
+            )
         wrong = {"expected": expected, "actual": returned}
         raise Incorrect(
             "The distances are right, and the films are not.", case, cause=cause, **wrong
@@ -536,7 +550,9 @@ def paired_cases(generator: Generator) -> list[Case]:
 
 
 def paired(answer: Any, case: Case) -> None:
-    """9.4: a, b, users [n_cases], draws [n_resamples, n_users] -> mean difference and its interval."""
+    """9.4: a, b, users [n_cases], draws [n_resamples, n_users] -> mean difference and its
+    interval.
+    """
     a, b, users, draws = case.values()
     d, counts = a - b, np.bincount(users)
     sums = np.bincount(users, weights=d)
@@ -653,7 +669,8 @@ def _wrong_limits(case: Case, means: np.ndarray) -> list[tuple[Any, str]]:
         ),
         (
             apart,
-            "two separate intervals subtracted. Resample the difference: both systems face the same users.",
+            "two separate intervals subtracted. Resample the difference: both systems face the "
+            "same users.",
         ),
     ]
 

@@ -90,7 +90,10 @@ def grid(answer: Any, case: Case) -> None:
         raise Incorrect("A value of a run is an array or a tensor.", case, cause=cause)
     same_runs = len(returned) == len(expected) and all(one in returned for one in expected)
     if same_runs and any(list(one) != list(case["entry"]) for one in returned):
-        cause = "names sorted, or put together from two groups. Go through the entry once, in its own order."
+        cause = (
+            "names sorted, or put together from two groups. Go through the entry once, in "
+            "its own order."
+        )
         what = "The runs are right, and their names stand in another order than the entry's."
         raise Incorrect(what, case, expected=expected, actual=returned, cause=cause)
     if returned == expected:
@@ -127,7 +130,10 @@ def _cause_of_order(returned: list[Entry], entry: Entry) -> str:
         if isinstance(entry[name], list)
     }
     if all_combinations(entry | found) == returned:
-        return "the values of a list in another order, such as sorted or backwards. They keep the order of their list."
+        return (
+            "the values of a list in another order, such as sorted or backwards. They keep "
+            "the order of their list."
+        )
     return "another order. The last name changes fastest, as the last digit of a counter does."
 
 
@@ -156,18 +162,21 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
         *([] if lists else without_lists),
         (
             every[:1],
-            "the first combination alone: a `return` inside the loop, or the lists side by side (`zip`).",
+            "the first combination alone: a `return` inside the loop, or the lists side by side "
+            "(`zip`).",
         ),
         (
             [
                 single | dict(zip(lists, chosen, strict=True))
                 for chosen in zip(*lists.values(), strict=False)
             ],
-            "the lists side by side (`zip`): first with first, second with second. All combinations are asked for.",
+            "the lists side by side (`zip`): first with first, second with second. All "
+            "combinations are asked for.",
         ),
         (
             [dict(zip(entry, chosen, strict=True)) for chosen in zip(*wrapped, strict=False)],
-            "the lists side by side (`zip`): first with first, second with second. All combinations are asked for.",
+            "the lists side by side (`zip`): first with first, second with second. All "
+            "combinations are asked for.",
         ),
         (
             all_combinations(
@@ -192,7 +201,8 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
         (letters, "a text was taken apart into its letters. Only a list is several choices."),
         (
             backwards,
-            "the first name changes fastest. It should be the last, as the last digit of a counter does.",
+            "the first name changes fastest. It should be the last, as the last digit of a "
+            "counter does.",
         ),
         (
             all_combinations({name: value for name, value in entry.items() if value != []}),
@@ -200,7 +210,8 @@ def _wrong_grids(entry: Entry) -> list[tuple[list[Entry], str]]:
         ),
         (
             [first | {name: one} for name, value in lists.items() for one in value],
-            "one list at a time, the others at their first value. That is a sweep; a grid has all combinations.",
+            "one list at a time, the others at their first value. That is a sweep; a grid has all "
+            "combinations.",
         ),
         (every[-1:] * len(every), "one dictionary in all places. Make a new one for each run."),
         (
@@ -267,7 +278,10 @@ def key(answer: Any, case: Case) -> None:
     ]
     if all(first == second for _, _, first, second, _ in others):
         given, other, first, *_ = others[0]
-        cause = "nothing of what was given is in the key. Of two dictionaries the right one wins: `defaults | given`."
+        cause = (
+            "nothing of what was given is in the key. Of two dictionaries the right one "
+            "wins: `defaults | given`."
+        )
         _differ("Two runs have one key.", case, given, other, "two keys", first, cause)
     for given, other, first, second, cause in others:
         if first == second:
@@ -280,7 +294,10 @@ def _look_at_defaults(answer: Any, mine: str, case: Case) -> None:
     left_out = _left_out(case)
     changed = case["defaults"] | {left_out: case["defaults"][left_out] + 1}
     if call(answer, case | {"defaults": changed}) == mine:
-        cause = "only what differs from the defaults is in the key. Where a default changes, so does the run."
+        cause = (
+            "only what differs from the defaults is in the key. Where a default changes, so "
+            "does the run."
+        )
         raise Incorrect(
             "Two runs have one key.",
             case | {"defaults, again": changed},
@@ -303,7 +320,8 @@ def _look_elsewhere(answer: Any, mine: str, case: Case) -> None:
     )
     if other is not None:
         cause = (
-            "Python's own `hash` of a text, or the order of a `set`. Both differ from process to process; "
+            "Python's own `hash` of a text, or the order of a `set`. Both differ from process to "
+            "process; "
             "`hashlib.sha256` and sorted names do not."
         )
         raise Incorrect(
@@ -313,11 +331,17 @@ def _look_elsewhere(answer: Any, mine: str, case: Case) -> None:
 
 def _look_at_key(returned: Any, case: Case) -> None:
     if not isinstance(returned, str) or not re.fullmatch("[0-9a-fA-F]{16}", returned):
-        cause = "`hexdigest()` gives 64 hexadecimal digits, as text; the first 16 of them, `[:16]`, are enough."
+        cause = (
+            "`hexdigest()` gives 64 hexadecimal digits, as text; the first 16 of them, "
+            "`[:16]`, are enough."
+        )
         if isinstance(returned, bytes):
             cause = "bytes. `hexdigest()` gives text, `digest()` does not."
         elif isinstance(returned, str) and re.fullmatch("[0-9a-fA-F]{1,15}", returned):
-            cause = "a slice that is too short, or a number, which loses zeros in front: `f'{number:016x}'` has them."
+            cause = (
+                "a slice that is too short, or a number, which loses zeros in front: "
+                "`f'{number:016x}'` has them."
+            )
         raise Incorrect(
             "A key is a text of 16 hexadecimal digits.",
             case,
@@ -476,7 +500,8 @@ def power(answer: Any, case: Case) -> None:
         [
             (
                 (left**2).mean(),
-                "a mean of squares. Divide by `(n_seeds - 1) * (n_users - 1)`: what is left has so many "
+                "a mean of squares. Divide by `(n_seeds - 1) * (n_users - 1)`: what is left has "
+                "so many "
                 "free numbers.",
             ),
             (
@@ -515,7 +540,8 @@ def power(answer: Any, case: Case) -> None:
             ),
             (
                 raw_seeds,
-                "part of what rows' means differ by comes from the rest. Take `rest / n_users` away.",
+                "part of what rows' means differ by comes from the rest. Take `rest / n_users` "
+                "away.",
             ),
             (
                 raw_seeds - rest / n_users,
@@ -558,7 +584,8 @@ def power(answer: Any, case: Case) -> None:
         [
             (
                 raw_users,
-                "part of what columns' means differ by comes from the rest. Take `rest / n_seeds` away.",
+                "part of what columns' means differ by comes from the rest. Take `rest / n_seeds` "
+                "away.",
             ),
             (
                 raw_users - rest / n_seeds,

@@ -112,7 +112,10 @@ def seeds(answer: Any, case: Case) -> None:
     one = returned[0]
     unknown = not any(close(one, value) for value, _ in causes if isinstance(one, np.ndarray))
     if unknown and isinstance(one, np.ndarray) and one.ndim == 1 and len(one) != n:
-        cause = "seeds that only one side has, or common ones left out. `np.intersect1d` finds those in common."
+        cause = (
+            "seeds that only one side has, or common ones left out. `np.intersect1d` finds "
+            "those in common."
+        )
         what = f"There are {n} seeds in common, and `differences` has {len(one)} values."
         raise Incorrect(what, case, expected=expected, actual=one, cause=cause)
     if isinstance(one, np.ndarray) and one.shape == (n,) and close(np.sort(one), np.sort(expected)):
@@ -138,7 +141,10 @@ def seeds(answer: Any, case: Case) -> None:
 
 def _stops(case: Case) -> dict[str, str]:
     """What NumPy says where a seed is no row's number, or the one before it is none."""
-    advice = "Seeds used as row numbers: where they stand in `seeds_a` is what `return_indices=True` says."
+    advice = (
+        "Seeds used as row numbers: where they stand in `seeds_a` is what "
+        "`return_indices=True` says."
+    )
     seeds = np.union1d(case["seeds_a"], case["seeds_b"])
     return {f"index {one} is out of bounds for axis 0": advice for one in (*seeds, *(seeds - 1))}
 
@@ -153,7 +159,8 @@ def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[t
     return [
         (
             spread,
-            "the spread of single seeds. The mean of n of them moves less: divide by the root of n.",
+            "the spread of single seeds. The mean of n of them moves less: divide by the root of "
+            "n.",
         ),
         (
             expected.std() / np.sqrt(n),
@@ -177,7 +184,8 @@ def _wrong_errors(a: np.ndarray, b: np.ndarray, runs: tuple[int, int]) -> list[t
         (1.96 * spread / np.sqrt(n), "half an interval. The standard error itself is asked for."),
         (
             unpaired,
-            "the spreads of a and of b, added. What the two share at a seed cancels: take the spread of the "
+            "the spreads of a and of b, added. What the two share at a seed cancels: take the "
+            "spread of the "
             "differences.",
         ),
         (
@@ -306,7 +314,10 @@ def _with_ties_as_one(p: np.ndarray) -> list[tuple[np.ndarray, str]]:
     ranked = [
         np.array([(p * (len(p) - rank + 1))[p <= one].max() for one in p]) for rank in (last, mean)
     ]
-    rule = "Of two equal ones the first gets the larger factor, and the running maximum gives it to both."
+    rule = (
+        "Of two equal ones the first gets the larger factor, and the running maximum gives it "
+        "to both."
+    )
     text, between = (
         "equal p-values are taken for one.",
         "equal p-values share a mean rank, as `rank()` gives it.",
@@ -344,7 +355,9 @@ def choice_cases(generator: Generator) -> list[Case]:
 
 
 def choice(answer: Any, case: Case) -> None:
-    """11.3: truth [n_settings], in_validation and in_test [n_repeats, n_settings] -> three means."""
+    """11.3: truth [n_settings], in_validation and in_test [n_repeats, n_settings] -> three
+    means.
+    """
     truth, in_validation, in_test = case.values()
     validation, test = truth + in_validation, truth + in_test
     rows, chosen, best = np.arange(len(test)), validation.argmax(axis=1), test.argmax(axis=1)

@@ -112,7 +112,9 @@ class Step:
         return int((end - begin).sum())
 
     def work(self, name: str) -> Callable[[], Tensor]:
-        """A function that makes the step with one implementation and returns its children's scores."""
+        """A function that makes the step with one implementation and returns its children's
+        scores.
+        """
         return {
             DICTIONARY: self.by_dictionary,
             PREFIX_FUNCTION: self.by_function,

@@ -46,7 +46,7 @@ _OTHERWISE = (
     (r"\\mathcal L", "ℒ"),
     (r"\\xrightarrow(\{.*?\}\})", r"\\overset\1{\\longrightarrow}"),
 )
-_MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=TeX-MML-AM_CHTML,Safe"  # reads MathML
+_MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=TeX-MML-AM_CHTML,Safe"
 # A line of text as long as a wide screen cannot be read, and a broken line of code no better; on a
 # narrow one code and tables are moved sideways, and what a cell or a check has to say is broken
 # between words. Links are underlined for those who do not see colours. Small letters that nbconvert
@@ -90,7 +90,9 @@ def _targets(page: Path) -> Iterator[Path]:
 
 
 def address(path: Path) -> Path:
-    """Where a file's page is in the site. README.md is its folder's index, as it is on a code host."""
+    """Where a file's page is in the site. README.md is its folder's index, as it is on a code
+    host.
+    """
     inside = path.relative_to(REPOSITORY)
     if path.is_dir() or path.name == "README.md":
         return (inside if path.is_dir() else inside.parent) / "index.html"

@@ -21,7 +21,9 @@ def kind_of(value: Any) -> str:
 
 
 def in_words(value: Any) -> str:
-    """A value as a learner can read it: small tensors in full, large ones by shape and first row."""
+    """A value as a learner can read it: small tensors in full, large ones by shape and first
+    row.
+    """
     if isinstance(value, (list, tuple)) and any(
         isinstance(one, (Tensor, np.ndarray)) for one in value
     ):
@@ -42,7 +44,10 @@ def _table_in_words(value: Tensor | np.ndarray) -> str:
     if size <= 12:
         return str(_rounded(values.tolist()))
     first = _rounded(values.flatten()[:4].tolist())
-    return f"{kind_of(value)[2:].strip()} of shape {tuple(value.shape)}, beginning {str(first)[:-1]}, ...]"
+    return (
+        f"{kind_of(value)[2:].strip()} of shape {tuple(value.shape)}, beginning "
+        f"{str(first)[:-1]}, ...]"
+    )
 
 
 def _rounded(value: Any) -> Any:
@@ -111,7 +116,10 @@ _CONVERTED = {
 def cause_of_kind(actual: Any, expected: Any) -> str:
     """What usually gives a value of another kind than it should have: in words, for a finding."""
     if actual is None or actual is Ellipsis:
-        return "a part that is still to be written, or a function that returns nothing, such as `list.sort`."
+        return (
+            "a part that is still to be written, or a function that returns nothing, such as "
+            "`list.sort`."
+        )
     otherwise = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
     return _CONVERTED.get((kind_of(expected), kind_of(actual)), otherwise)
 
@@ -124,14 +132,20 @@ def cause_of_shape(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -
         ("`keepdim`", "torch.zeros") if isinstance(expected, Tensor) else ("`keepdims`", "np.zeros")
     )
     if tuple(actual.shape) == (1,) and tuple(expected.shape) == ():
-        return f"something that began as `{zeros}(1)`: begin with the number 0, or with `{zeros}(())`. Or {keep}."
+        return (
+            f"something that began as `{zeros}(1)`: begin with the number 0, or with "
+            f"`{zeros}(())`. Or {keep}."
+        )
     count = int(np.prod(tuple(expected.shape)))
     if (
         count
         and int(np.prod(tuple(actual.shape))) == count
         and close(actual.reshape(expected.shape), expected)
     ):
-        return f"the right values in a table of another shape: {keep}, or an index such as `[0]` that is missing."
+        return (
+            f"the right values in a table of another shape: {keep}, or an index such as `[0]` "
+            "that is missing."
+        )
     return "a reduction over the wrong dimension, or a slice of another length."
 
 
@@ -149,7 +163,10 @@ def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -
         if tensor
         else ("np", "bool" if expected.dtype.kind == "b" else "int")
     )
-    return f"`{zeros}.zeros` or its like, which hold fractions unless they are given `dtype={dtype}`. Or {otherwise}"
+    return (
+        f"`{zeros}.zeros` or its like, which hold fractions unless they are given "
+        f"`dtype={dtype}`. Or {otherwise}"
+    )
 
 
 def close(a: Any, b: Any) -> bool:
@@ -275,9 +292,15 @@ def effect_on(name: str, before: Any, after: Any) -> tuple[str, str] | None:
     # function's own affair.
     asked = [now for then, now in values if isinstance(then, Tensor) and then.requires_grad]
     if not all(one.requires_grad for one in asked):
-        cause = "`detach_()` or `requires_grad_(False)`, which change the caller's tensor. `detach()` makes a new one."
+        cause = (
+            "`detach_()` or `requires_grad_(False)`, which change the caller's tensor. "
+            "`detach()` makes a new one."
+        )
         return f"`{name}` no longer asks for a gradient.", cause
     if any(one.is_leaf and one.grad is not None for one in asked):
-        cause = "`backward` was called inside. Return the value; who calls your function asks for the gradient."
+        cause = (
+            "`backward` was called inside. Return the value; who calls your function asks "
+            "for the gradient."
+        )
         return f"Your function changed `{name}`: it has a gradient in its `.grad` now.", cause
     return None

@@ -33,7 +33,9 @@ def values_by_scatter(codes, words, random):
 
 
 def values_with(row):
-    """A loop over codes; row: (words of its items, its random row, all words) -> its first value."""
+    """A loop over codes; row: (words of its items, its random row, all words) -> its first
+    value.
+    """
 
     def answer(codes, words, random):
         return torch.stack(
@@ -513,7 +515,8 @@ WRONG = [
 HALF_RIGHT = {
     "batch": """
 def my_batch(prompts, responses, end):
-    tokens = torch.nn.utils.rnn.pad_sequence([torch.cat(p) for p in zip(prompts, responses)], True, end)
+    both = [torch.cat(p) for p in zip(prompts, responses)]
+    tokens = torch.nn.utils.rnn.pad_sequence(both, True, end)
     read = torch.tensor([len(p) for p in prompts])[:, None]
     return tokens, tokens != end, torch.arange(tokens.shape[1]) >= read
 """,

@@ -38,7 +38,10 @@ def workshop(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("workshop")
 
 
-OTHER_DRAWS = "the outputs were stored with NumPy 2.4; from the same seed 2.5 draws other multinomials, and so intervals"
+OTHER_DRAWS = (
+    "the outputs were stored with NumPy 2.4; from the same seed 2.5 draws other "
+    "multinomials, and so intervals"
+)
 
 
 def run(workshop: Path, source: Path, kind: str) -> nbformat.NotebookNode:

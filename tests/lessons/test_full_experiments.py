@@ -59,7 +59,10 @@ def test_the_second_cell_can_run_again():
     """It takes numbers, texts and lists for parameters, so the cells after it leave frames, arrays
     and dictionaries.
     """
-    frames = "table ablation hits stages ranks rows fifteen threes zeros parts seeds intervals curves paper mark ways"
+    frames = (
+        "table ablation hits stages ranks rows fifteen threes zeros parts seeds intervals "
+        "curves paper mark ways"
+    )
     objects = "cache data where record mine floors"
     bound = set()
     for source in code_cells()[2:]:

@@ -58,7 +58,8 @@ def test_the_copy_for_students_has_no_answer_in_it(tmp_path):
     text = (REPOSITORY / "docs" / "instructors.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^mkdir .*git -C.*$", text, flags=re.MULTILINE)
     shell(
-        f"git clone -q --depth 1 file://{REPOSITORY} here && mkdir here/letter && cd here/letter\n{command}",
+        f"git clone -q --depth 1 file://{REPOSITORY} here && mkdir here/letter && cd "
+        f"here/letter\n{command}",
         tmp_path,
     )
     copied = {path.name for path in (tmp_path / "student-copy").iterdir()}

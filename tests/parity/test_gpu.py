@@ -88,12 +88,17 @@ def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
         """
 import pretended_gpu, pytest, torch
 x = torch.ones(3, 2, device=pretended_gpu.DEVICE)
-assert x.device.type == (x @ x.T).device.type == torch.tensor([1], device=x.device).device.type == "gpu"
+y = torch.tensor([1], device=x.device)
+assert x.device.type == (x @ x.T).device.type == y.device.type == "gpu"
 assert x.cpu().device.type == "cpu" and x.cpu().numpy().sum() == 6
-assert x[torch.tensor([0, 2])].tolist() == [[1, 1], [1, 1]] and (x * torch.tensor(2)).sum().item() == 12
-for wrong in (lambda: x @ torch.ones(2, 2), lambda: x + torch.ones(2), lambda: x.index_select(0, torch.tensor([0])),
-              lambda: torch.cat([x, torch.ones(1, 2)]), lambda: x.masked_fill_(torch.ones(3, 2) > 0, 1),
-              lambda: x.index_put_((torch.tensor([0]),), torch.ones(1, 2)), lambda: torch.zeros(()).add_(x.sum()),
+assert x[torch.tensor([0, 2])].tolist() == [[1, 1], [1, 1]]
+assert (x * torch.tensor(2)).sum().item() == 12
+for wrong in (lambda: x @ torch.ones(2, 2), lambda: x + torch.ones(2),
+              lambda: x.index_select(0, torch.tensor([0])),
+              lambda: torch.cat([x, torch.ones(1, 2)]),
+              lambda: x.masked_fill_(torch.ones(3, 2) > 0, 1),
+              lambda: x.index_put_((torch.tensor([0]),), torch.ones(1, 2)),
+              lambda: torch.zeros(()).add_(x.sum()),
               lambda: torch.rand(2, device=x.device, generator=torch.Generator())):
     with pytest.raises(RuntimeError, match="on the CPU|other device"):
         wrong()

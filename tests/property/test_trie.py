@@ -1,4 +1,6 @@
-"""The trie as arrays and as a dictionary accept the same sequences and allow the same next tokens."""
+"""The trie as arrays and as a dictionary accept the same sequences and allow the same next
+tokens.
+"""
 
 import numpy as np
 import pytest
@@ -118,7 +120,9 @@ def test_tokens_are_numbered_level_by_level_after_pad_and_end():
 @settings(max_examples=40, deadline=None)
 @given(catalogues(), st.data())
 def test_levels_may_share_one_vocabulary(catalogue, data):
-    """Then the trie is that of the same words at any place, and a search finds in it what it holds."""
+    """Then the trie is that of the same words at any place, and a search finds in it what it
+    holds.
+    """
     codes, sizes = catalogue
     sizes = (max(sizes),) * len(sizes)
     trie = Trie.build(codes, sizes, shared_vocabulary=True)

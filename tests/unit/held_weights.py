@@ -1,4 +1,6 @@
-"""A language model held in bfloat16, as a GPU holds it: what LC-Rec's tests and BIGRec's both ask."""
+"""A language model held in bfloat16, as a GPU holds it: what LC-Rec's tests and BIGRec's both
+ask.
+"""
 
 import numpy as np
 import torch

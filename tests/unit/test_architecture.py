@@ -59,7 +59,6 @@ def test_a_fifteenth_system_is_one_file_and_one_line(tmp_path):
     ]
     code = (
         f"import sys; from letterlib.cli import main; sys.argv = {['letterlib', *command]!r}; "
-        ""
         "main()"
     )
     said = subprocess.run(
@@ -76,7 +75,8 @@ FIT = """
 import numpy as np
 from letterlib.tokenizer.letter import LetterTokenizer
 vectors = np.random.default_rng(0).normal(size=(60, 8)) + 3
-sizes = dict(alpha=0, beta=0, n_codes=8, n_levels=2, hidden=(16,), epochs=40, batch_size=32, learning_rate=0.01)
+sizes = dict(alpha=0, beta=0, n_codes=8, n_levels=2, hidden=(16,))
+sizes |= dict(epochs=40, batch_size=32, learning_rate=0.01)
 for more in {more}:
     tokenizer = LetterTokenizer(seed=0, device="cpu", **sizes, **more).fit(vectors)
     lengths = [np.square(book.mean(0)).sum() for book in tokenizer.codebooks()]

@@ -53,7 +53,9 @@ def memory(model) -> torch.Tensor:
 
 
 def teacher_forced(model, memory, codes, tau=1.0) -> torch.Tensor:
-    """Log-probability of every identifier and its end token by teacher forcing, [batch, n_items]."""
+    """Log-probability of every identifier and its end token by teacher forcing, [batch,
+    n_items].
+    """
     sequences = np.pad(tokens_of(codes, SIZES), ((0, 0), (0, 1)), constant_values=EOS)
     targets = torch.from_numpy(sequences).expand(len(memory), -1, -1)
     inputs = torch.cat([torch.zeros_like(targets[..., :1]), targets[..., :-1]], dim=-1)

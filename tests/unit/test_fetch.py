@@ -1,4 +1,6 @@
-"""Fetching raw files from a server that misbehaves: the right bytes in the end, or one clear error."""
+"""Fetching raw files from a server that misbehaves: the right bytes in the end, or one clear
+error.
+"""
 
 import gzip
 import hashlib

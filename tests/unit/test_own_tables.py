@@ -20,7 +20,6 @@ USERS, ITEMS = 12, 9
 EXPECTED = {f"0{u}": [f"{(u + t) % ITEMS:03}" for t in range(ITEMS)] for u in range(USERS)}
 IMPORTS = (
     "from letterlib.data.released import write_released; from letterlib.data.tables import "
-    ""
     "read_own_tables"
 )
 

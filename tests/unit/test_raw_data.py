@@ -115,7 +115,9 @@ def test_yelp_is_the_year_2019(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_item_without_entry_stays_except_in_2018(load, name):
-    """LC-Rec leaves such items of 2018 out before the 5-core; users with only five then fall out."""
+    """LC-Rec leaves such items of 2018 out before the 5-core; users with only five then fall
+    out.
+    """
     reviews = block(6, 5) + [(f"U{u}", "B5", 900) for u in range(5)]
     reviews += [("V", f"B{i}", i) for i in (0, 1, 2, 3, 5)]
     dataset = load(name, reviews, block_items(name, 5))

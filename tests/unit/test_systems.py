@@ -1,4 +1,6 @@
-"""What holds for every system of the table, whatever is inside: one test each, run on all of them."""
+"""What holds for every system of the table, whatever is inside: one test each, run on all of
+them.
+"""
 
 import json
 from dataclasses import dataclass, replace

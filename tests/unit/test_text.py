@@ -230,7 +230,9 @@ def test_weights_that_are_a_pickle_are_refused_with_what_to_use(tmp_path, load):
     ],
 )
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path, load):
-    """transformers would make up a tokenizer that knows no word, and every text would be the same."""
+    """transformers would make up a tokenizer that knows no word, and every text would be the
+    same.
+    """
     from transformers import GPT2Config, GPT2LMHeadModel
 
     GPT2LMHeadModel(GPT2Config(vocab_size=2, n_embd=16, n_layer=1, n_head=2)).save_pretrained(
