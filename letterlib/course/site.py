@@ -46,7 +46,9 @@ _OTHERWISE = (
     (r"\\mathcal L", "ℒ"),
     (r"\\xrightarrow(\{.*?\}\})", r"\\overset\1{\\longrightarrow}"),
 )
-_MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=TeX-MML-AM_CHTML,Safe"
+_MATHJAX = (
+    "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=TeX-MML-AM_CHTML,Safe"
+)
 # A line of text as long as a wide screen cannot be read, and a broken line of code no better; on a
 # narrow one code and tables are moved sideways, and what a cell or a check has to say is broken
 # between words. Links are underlined for those who do not see colours. Small letters that nbconvert
