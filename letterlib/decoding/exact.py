@@ -1,9 +1,9 @@
 """The score of every identifier of the catalogue, exactly, each shared prefix computed once.
 
-Beam search with a beam as wide as the catalogue would give the same scores. Here the trie is read
-as some long sequences instead of many short ones: a run of neighbouring leaves and everything above
-them stand in one sequence, in which a node sees its ancestors and itself. So neighbours share what
-they have in common, and the work is done in a few large matrix products.
+A beam as wide as the catalogue gives the same scores. Here the trie is read as some long sequences
+instead of many short ones: a run of neighbouring leaves and all nodes above them are one sequence,
+in which a node sees its ancestors and itself. So neighbours share what they have in common, and the
+work is done in a few large matrix products.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from letterlib.decoding.trie import EOS, Trie
 
 RUN = 48
-"""Leaves in one sequence. Attention grows with it; what neighbouring sequences both compute, with
-its inverse.
-"""
+"""Leaves in one sequence. A longer one has more attention, a shorter one shares less."""
 RUNS = 4
 """Sequences computed together: few, so that a CPU's caches hold what a layer computes."""
 
@@ -36,8 +34,8 @@ class TreeDecoder(Protocol):
 def score_catalogue(model: TreeDecoder, memory: Tensor, trie: Trie, *, tau: float = 1.0) -> Tensor:
     """The log-probability of every identifier and its end token, float32 [batch, n_leaves].
 
-    memory [batch, S, d_model]: the encoded histories, without padding. tau: divides the logits
-    first.
+    memory: [batch, S, d_model], the encoded histories, without padding.
+    tau: divides the logits first.
     """
     scores = torch.empty(len(memory), trie.n_nodes(trie.n_levels), device=memory.device)
     for part in _parts(trie):
@@ -49,13 +47,12 @@ def score_catalogue(model: TreeDecoder, memory: Tensor, trie: Trie, *, tau: floa
 
 @dataclass
 class _Part:
-    """Some runs of leaves with the nodes above them, as sequences of up to T nodes; a sequence
-    begins with the root.
+    """Runs of leaves with the nodes above them, as sequences of up to T nodes from the root on.
 
-    tokens: int64 [runs, T], the token that leads to each node. parents: int64 [runs, T], where the
-    parent stands; the root's is the root. steps_up: int64 [runs, T, T], levels from node t up to
-    its ancestor s, -1 where s is no ancestor of t. sequence, place: int64 [n], where each of the
-    leaves stands.
+    tokens: int64 [runs, T], the token that leads to each node.
+    parents: int64 [runs, T], the place of each node's parent; the root's is the root.
+    steps_up: int64 [runs, T, T], levels from node t up to its ancestor s; -1 if s is none.
+    sequence, place: int64 [n], where each of the leaves is.
     """
 
     leaves: slice
@@ -82,34 +79,32 @@ def _parts(trie: Trie) -> Iterator[_Part]:
     for start in range(0, n_leaves, RUN * RUNS):
         runs = path[:, start : start + RUN * RUNS].split(RUN, dim=1)
         tokens, parents, steps_up = zip(*(_sequence(trie, run) for run in runs), strict=True)
-        longest = max(len(one) for one in tokens)
-        # The leaves of a run stand at the end of its sequence.
+        longest = max(len(sequence) for sequence in tokens)
+        # The leaves of a run are at the end of its sequence.
         places = [
-            torch.arange(len(one), device=device)[-run.shape[1] :]
-            for one, run in zip(tokens, runs, strict=True)
+            torch.arange(len(sequence), device=device)[-run.shape[1] :]
+            for sequence, run in zip(tokens, runs, strict=True)
         ]
         yield _Part(
             slice(start, start + sum(map(len, places))),
             pad_sequence(list(tokens), batch_first=True),
             pad_sequence(list(parents), batch_first=True),
-            torch.stack([F.pad(one, (0, longest - len(one)) * 2, value=-1) for one in steps_up]),
-            torch.cat([torch.full_like(one, number) for number, one in enumerate(places)]),
+            torch.stack([F.pad(up, (0, longest - len(up)) * 2, value=-1) for up in steps_up]),
+            torch.cat([torch.full_like(place, i) for i, place in enumerate(places)]),
             torch.cat(places),
         )
 
 
 def _sequence(trie: Trie, path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The nodes on the ways to neighbouring leaves, level by level: their tokens [T], parents [T],
-    steps up [T, T].
+    """The nodes above neighbouring leaves: tokens [T], parents [T], steps up [T, T].
 
-    path: int64 [L + 1, n], from `Trie.path`. The leaves stand at the end.
+    path: int64 [L + 1, n], from `Trie.path`. The leaves are at the end.
     """
     tokens = [
         trie.token[level][nodes[0] : nodes[-1] + 1].long() for level, nodes in enumerate(path)
     ]
-    sizes = [len(one) for one in tokens]
-    # Neighbouring leaves have neighbouring nodes above them, so a level is a range and its parents
-    # are, too.
+    sizes = [len(level) for level in tokens]
+    # Neighbouring leaves have neighbouring nodes above them: each level is a range of nodes.
     places = (
         path - path[:, :1] + torch.tensor([0, *sizes[:-1]], device=path.device).cumsum(0)[:, None]
     )

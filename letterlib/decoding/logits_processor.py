@@ -8,21 +8,18 @@ from letterlib.decoding.trie import EOS, PAD, Trie
 
 
 class TrieLogitsProcessor(LogitsProcessor):
-    """Sets the score of every token that leads out of the catalogue to -inf; for an
-    encoder-decoder.
+    """Sets the scores of tokens that lead out of the catalogue to -inf; for an encoder-decoder.
 
-    After a whole identifier only the end token is allowed, after the end token (or off the trie,
-    where beams that `generate` has given up may stray) only padding. With `num_beams` and
-    `length_penalty=0` the sequences and their scores are those of `beam_search`.
+    After a whole identifier only the end token is allowed; after the end token, and off the trie
+    (beams that `generate` has given up), only padding. With `num_beams` and `length_penalty=0` the
+    sequences and their scores are those of `beam_search`.
     """
 
     def __init__(self, trie: Trie):
         self.trie = trie
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """input_ids [n, 1 + t], the decoder's start token first; scores [n, V]. Returns scores [n,
-        V].
-        """
+        """input_ids [n, 1 + t], the start token first; scores [n, V]. Returns scores [n, V]."""
         trie, level = self.trie, input_ids.shape[1] - 1
         if scores.shape[1] < trie.vocabulary_size:  # or one beam would read another's scores
             raise ValueError(

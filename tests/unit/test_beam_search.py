@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_data import made
 
 from letterlib.decoding import exact as exact_scoring
 from letterlib.decoding.beam_search import (
@@ -16,7 +17,8 @@ from letterlib.decoding.beam_search import (
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
-from letterlib.generators.tiger import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators.tiger import EncoderDecoder, EncoderDecoderConfig, Tiger
+from letterlib.tokenizer.identifiers import Identifiers
 
 SIZES = (6, 4, 8)
 
@@ -64,28 +66,77 @@ def teacher_forced(model, memory, codes, tau=1.0) -> torch.Tensor:
     return log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sum(-1)
 
 
-@pytest.mark.parametrize("beam", [1, 5, 20])
-@pytest.mark.parametrize("tau", [1.0, 0.6])
-@pytest.mark.parametrize("seed", range(4))
-def test_the_fast_search_finds_what_the_plain_one_finds(model, memory, beam, tau, seed):
-    """On random catalogues with shared identifiers, also with a history left out."""
-    generator = np.random.default_rng(seed)
-    codes = np.stack([generator.integers(0, size, 60) for size in (3, 4, 8)], axis=1)
-    trie = Trie.build(codes, SIZES)
-    for excluded in ([], generator.choice(60, 25, replace=False).tolist()):
-        rows = np.zeros(len(excluded), dtype=np.int64)
-        items = np.array(excluded, dtype=np.int64)
-        for case in range(len(memory)):
-            dead = [torch.from_numpy(level) for level in trie.dead_nodes(rows, items, 1)]
-            with torch.no_grad():
-                one = memory[case : case + 1]
-                plain = beam_search_reference(model, one, trie, beam, tau=tau, excluded=excluded)
-                fast = beam_search(model, one, trie, beam, tau=tau, dead=dead if excluded else None)
-            found, scores = expand_leaves(
-                trie, fast[0].numpy(), fast[1].numpy(), len(plain), (rows, items)
-            )
-            assert found[0].tolist() == [item for item, _ in plain]
-            assert scores[0] == pytest.approx([score for _, score in plain], abs=1e-4)
+class GivenLogits:
+    """A decoder that has no weights: the logits of a step depend on the row and the place alone."""
+
+    def __init__(self, logits: torch.Tensor):
+        self.logits = logits  # [levels + 1, rows, V]
+
+    def start(self, memory: torch.Tensor) -> "GivenLogits":
+        """memory: which of the rows, int64 [batch]."""
+        self.rows, self.place = memory, -1
+        return self
+
+    def follow(self, parents: torch.Tensor) -> None:
+        pass
+
+    def step(self, tokens: torch.Tensor, state: "GivenLogits") -> torch.Tensor:
+        self.place += 1
+        return self.logits[self.place, self.rows].unsqueeze(1).expand(-1, tokens.shape[1], -1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    beam=st.integers(1, 20),
+    shared=st.booleans(),
+    n_items=st.integers(1, 60),
+    left_out=st.sampled_from([0.0, 0.3, 0.9]),
+)
+def test_the_fast_search_finds_what_the_plain_one_finds(seed, beam, shared, n_items, left_out):
+    """The same items and the very same scores: among equal ones (logits of four values tie all the
+    time), where items share identifiers, and without the items of two different histories.
+    """
+    generator, sizes = np.random.default_rng(seed), (5, 6, 7)
+    codes = np.stack([generator.integers(0, size, n_items) for size in sizes], axis=1)
+    trie = Trie.build(codes, (7, 7, 7) if shared else sizes, seed, shared_vocabulary=shared)
+    logits = torch.from_numpy(generator.integers(0, 4, (4, 2, trie.vocabulary_size))).float()
+    memory = torch.arange(2)
+    rows, gone = np.nonzero(generator.random((2, n_items)) < left_out)
+    dead = [torch.from_numpy(level) for level in trie.dead_nodes(rows, gone, 2)]
+    leaves, scores = beam_search(
+        GivenLogits(logits), memory, trie, beam, tau=0.7, dead=dead if len(rows) else None
+    )
+    items, scores = expand_leaves(trie, leaves.numpy(), scores.numpy(), n_items, (rows, gone))
+    for row in range(2):
+        history = gone[rows == row]
+        plain = beam_search_reference(
+            GivenLogits(logits), memory[row : row + 1], trie, beam, tau=0.7, excluded=history
+        )
+        found = items[row] >= 0
+        assert [item for item, _ in plain] == items[row][found].tolist()
+        assert [score for _, score in plain] == scores[row][found].tolist()
+
+
+@pytest.mark.parametrize("exclude_history", [False, True])
+def test_a_small_tiger_recommends_what_the_plain_search_finds(exclude_history):
+    generator = np.random.default_rng(0)
+    split = made([list((6 * user + np.arange(14)) % 40) for user in range(12)], 40).split(1)
+    codes = np.stack(np.unravel_index(generator.permutation(125)[:40], (5, 5, 5)), axis=1)
+    codes[7:9] = codes[7]  # two items of one identifier
+    sizes = dict(d_model=16, d_ff=32, n_heads=2, d_head=8, n_layers=1, dtype="float32")
+    tiger = Tiger(Identifiers(codes, (5, 5, 5)), device="cpu", epochs=4, **sizes).fit(split)
+    cases = split.cases("test")[np.arange(6)]
+    ranking = tiger.recommend(cases, 10, exclude_history=exclude_history, beam=10)
+    for row in range(6):
+        case = cases[np.array([row])]
+        excluded = case.flat_histories()[1] if exclude_history else ()
+        with torch.no_grad():
+            memory = tiger._memory(case)
+            plain = beam_search_reference(tiger.network, memory, tiger.trie, 10, excluded=excluded)
+        items, scores = zip(*plain[:10], strict=True)
+        assert list(items) == ranking.items[row].tolist()
+        np.testing.assert_allclose(scores, ranking.scores[row], rtol=1e-4)
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.6])
@@ -107,38 +158,6 @@ def test_shared_prefixes_change_no_score(model, memory, trie, codes, tau, run, r
     with torch.no_grad():
         scores = score_catalogue(model, memory, trie, tau=tau)
     assert (scores - teacher_forced(model, memory, codes, tau)).abs().max() < 1e-4
-
-
-def test_logits_are_taken_as_they_are_unless_a_temperature_is_given(model, memory, trie, codes):
-    with torch.no_grad():
-        assert torch.equal(
-            score_catalogue(model, memory, trie), score_catalogue(model, memory, trie, tau=1.0)
-        )
-
-
-@pytest.mark.parametrize("beam", [1, 3, 10, 30])
-def test_beams_are_those_of_a_plain_loop(model, memory, trie, codes, beam):
-    """The textbook beam search over prefixes, with a full decode of every prefix."""
-    tokens = tokens_of(codes, SIZES)
-    for row in range(len(memory)):
-        one = memory[row : row + 1]
-        beams = [((), 0.0)]
-        for level in range(len(SIZES)):
-            extended = []
-            for prefix, score in beams:
-                inputs = torch.tensor([[[0, *prefix]]])
-                with torch.no_grad():
-                    log_probs = torch.log_softmax(model.decode(inputs, one)[0, 0, -1], dim=-1)
-                following = {row[level] for row in tokens.tolist() if tuple(row[:level]) == prefix}
-                extended += [
-                    ((*prefix, token), score + float(log_probs[token])) for token in following
-                ]
-            beams = sorted(extended, key=lambda pair: -pair[1])[:beam]
-        with torch.no_grad():
-            leaves, _ = beam_search(model, one, trie, beam)
-        assert {tuple(tokens[leaf]) for leaf in leaves[0].tolist()} == {
-            prefix for prefix, _ in beams
-        }
 
 
 def test_incremental_decoding_equals_full_decoding(model, memory):
@@ -184,27 +203,6 @@ def test_nothing_left_to_recommend_is_minus_infinity(model, memory, trie, codes)
             model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead]
         )
     assert torch.isneginf(scores[0]).all() and torch.isfinite(scores[1:]).all()
-
-
-class _Indifferent:
-    """A model that finds every token equally likely."""
-
-    def start(self, memory):
-        return self
-
-    def follow(self, parents):
-        pass
-
-    def step(self, tokens, state):
-        return torch.zeros(*tokens.shape, vocabulary_size(SIZES))
-
-
-def test_equal_scores_are_ordered_by_leaf(trie):
-    leaves, scores = beam_search(_Indifferent(), torch.zeros(2, 1, 1), trie, 5)
-    assert leaves.tolist() == [list(range(5))] * 2
-    assert torch.allclose(
-        scores, torch.tensor(-(len(SIZES) + 1) * np.log(vocabulary_size(SIZES))).float()
-    )
 
 
 class _Reciting:
@@ -290,26 +288,8 @@ def test_a_model_with_fewer_tokens_than_the_trie_is_refused(model, memory, codes
         TrieLogitsProcessor(wider)(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 20))
 
 
-class GivenLogits:
-    """A decoder that has no weights: the logits of a step depend on the row and the place alone."""
-
-    def __init__(self, logits: torch.Tensor):
-        self.logits = logits  # [levels + 1, batch, V]
-
-    def start(self, memory: torch.Tensor) -> "GivenLogits":
-        self.place = -1
-        return self
-
-    def follow(self, parents: torch.Tensor) -> None:
-        pass
-
-    def step(self, tokens: torch.Tensor, state: "GivenLogits") -> torch.Tensor:
-        self.place += 1
-        return self.logits[self.place].unsqueeze(1).expand(-1, tokens.shape[1], -1)
-
-
 def searched(logits: torch.Tensor, trie: Trie, beam: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return beam_search(GivenLogits(logits), torch.zeros(logits.shape[1], 1), trie, beam)
+    return beam_search(GivenLogits(logits), torch.arange(logits.shape[1]), trie, beam)
 
 
 def without_masks(codes: np.ndarray, sizes: tuple[int, ...], shared: bool) -> Trie:
@@ -380,8 +360,3 @@ def test_masks_allow_what_the_dictionary_allows(at_a_time, monkeypatch):
             assert (row.isfinite().nonzero().flatten() + mask.first).tolist() == dictionary.allowed(
                 prefix
             )
-
-
-def test_a_mask_that_would_take_more_than_two_mebibytes_is_not_made():
-    codes = np.stack(np.divmod(np.arange(600 * 600), 600), axis=1)
-    assert [mask is None for mask in Trie.build(codes, (600, 600)).masks] == [False, True]
