@@ -5,17 +5,14 @@ The runs of one lesson depend on each other, so they share one worker.
 
 import importlib
 import os
-import socket
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import grading
 import nbformat
 import numpy as np
 import pytest
-from jupyter_client.connect import LocalPortCache
 
 from letterlib.course import build, classroom
 from letterlib.course.build import never_started
@@ -248,33 +245,6 @@ def test_a_cell_that_fails_or_warns_fails_the_notebook(tmp_path, code, words):
         build.execute(written(tmp_path, notebook_of(code)), tmp_path / "out.ipynb", profile="smoke")
 
 
-def test_a_cell_that_takes_too_long_is_one_clear_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "TIMEOUT", 1)
-    slow = written(tmp_path, notebook_of("import time; time.sleep(60)"))
-    with pytest.raises(
-        LetterError, match="99_made.ipynb: a cell took more than 1 seconds; give it a quiet machine"
-    ):
-        build.execute(slow, tmp_path / "out.ipynb", profile="smoke")
-
-
-@pytest.mark.parametrize("kernels", [1, 2])
-def test_a_kernel_whose_port_was_taken_is_started_once_more(tmp_path, monkeypatch, kernels):
-    """kernels: how many find their first port taken by another program."""
-    choose, chosen = LocalPortCache.find_available_port, []
-    with socket.create_server(("127.0.0.1", 0)) as held:
-
-        def find_available_port(cache, ip):
-            taken = len(chosen) in range(0, 5 * kernels, 5)
-            chosen.append(held.getsockname()[1] if taken else choose(cache, ip))
-            return chosen[-1]
-
-        monkeypatch.setattr(LocalPortCache, "find_available_port", find_available_port)
-        source = written(tmp_path, notebook_of("1 + 1"))
-        with pytest.raises(RuntimeError, match="Kernel died") if kernels > 1 else nullcontext():
-            build.execute(source, tmp_path / "out.ipynb")
-    assert len(chosen) == 10
-
-
 def test_a_cell_that_did_not_run_fails_the_notebook():
     notebook = notebook_of("2 + 2", "3 + 3")
     for count, cell in enumerate(notebook.cells[:2], start=1):
@@ -310,25 +280,6 @@ def test_a_lesson_that_is_edited_while_it_runs_keeps_the_edit(tmp_path):
     assert source.read_text() == "edited" and not any((tmp_path / "notebooks").iterdir())
 
 
-def test_a_widget_leaves_its_table_and_no_random_id():
-    notebook = notebook_of("explorer")
-    data = {
-        "text/html": "<table></table>",
-        "application/vnd.jupyter.widget-view+json": {"model_id": "7f3a"},
-    }
-    notebook.cells[1].outputs = [nbformat.v4.new_output("display_data", data)]
-    assert build.tidy(notebook).cells[1].outputs[0].data == {"text/html": "<table></table>"}
-
-
-def test_what_a_cell_prints_is_one_output_wherever_the_kernel_cut_it():
-    notebook = notebook_of("print")
-    notebook.cells[1].outputs = [
-        nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")
-    ]
-    [output] = build.tidy(notebook).cells[1].outputs
-    assert output.text == "a\nb\n"
-
-
 def test_a_changed_student_copy_is_found(tmp_path):
     source = written(tmp_path, notebook_of("2 + 2"))
     (tmp_path / "notebooks").mkdir()
@@ -348,26 +299,3 @@ def test_a_changed_student_copy_is_found(tmp_path):
     build.store(pictured, tmp_path / "notebooks" / source.name)
     assert "cell 1" in build.differences([source], tmp_path / "notebooks")[0]
     assert build.orphans([], tmp_path / "notebooks") == [tmp_path / "notebooks" / source.name]
-
-
-def test_a_large_notebook_is_refused(tmp_path):
-    notebook = notebook_of("#" * build.LARGEST)
-    with pytest.raises(LetterError, match="keep it below"):
-        build.store(notebook, tmp_path / "99_made.ipynb")
-    assert not (tmp_path / "99_made.ipynb").exists()
-
-
-def test_an_unknown_lesson_is_one_clear_line(capsys):
-    assert build.main(["77", "--check"]) == 2
-    assert "no lesson begins with 77; there are" in capsys.readouterr().err
-
-
-def test_progress_bars_can_be_silenced_in_a_notebook(tmp_path):
-    """What is stored must not carry the speed of one machine."""
-    source = written(
-        tmp_path,
-        notebook_of("from letterlib.progress import progress", "list(progress([1], what='x'))"),
-    )
-    build.execute(source, tmp_path / "out.ipynb")
-    outputs = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
-    assert [output.output_type for output in outputs] == ["execute_result"]

@@ -15,7 +15,6 @@ from letterlib.decoding.beam_search import (
     unconstrained_beam_search,
 )
 from letterlib.decoding.exact import score_catalogue
-from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
 from letterlib.generators.tiger import EncoderDecoder, EncoderDecoderConfig, Tiger
 from letterlib.tokenizer.identifiers import Identifiers
@@ -223,34 +222,6 @@ class _Reciting:
         return self.logits[self.place].expand(*tokens.shape, -1)
 
 
-class _CatchingUp(_Reciting):
-    """At the second place it says `after_two` where the first token was 2."""
-
-    def __init__(self, logits, after_two):
-        super().__init__(logits)
-        self.after_two = after_two
-
-    def step(self, tokens, state):
-        logits = super().step(tokens, state)
-        return (
-            torch.where((tokens == 2)[..., None], self.after_two, logits)
-            if self.place == 1
-            else logits
-        )
-
-
-def test_equal_scores_come_in_the_order_of_leaves(monkeypatch):
-    """What is behind at the first code catches up at the second: all four leaves end level."""
-    monkeypatch.setattr("letterlib.decoding.beam_search._log_probs", lambda logits, tau: logits)
-    trie = Trie.build(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), (2, 2))
-    logits, after_two = torch.full((3, 6), -20.0), torch.full((6,), -20.0)
-    logits[0, 2:4] = torch.tensor([-1.0, 0.0])
-    logits[1, 4:], after_two[4:] = -1.0, 0.0
-    logits[2, EOS] = 0.0
-    leaves, scores = beam_search(_CatchingUp(logits, after_two), torch.zeros(1, 1, 1), trie, 4)
-    assert len(scores.unique()) == 1 and leaves.tolist() == [[0, 1, 2, 3]]
-
-
 def test_a_sequence_that_does_not_end_is_no_item():
     trie = Trie.build(np.array([[0], [1]]), (2,))
     logits = torch.full((2, 4), -9.0)
@@ -275,17 +246,6 @@ def test_expand_leaves_gives_items_of_a_leaf_its_score():
     items, values = expand_leaves(trie, leaves, scores, 4, excluded)
     assert items.tolist() == [[shared[0], shared[2], 1, -1], [3, -1, -1, -1]]
     assert values[0].tolist() == [-2.0, -2.0, -3.0, -np.inf]
-
-
-def test_a_model_with_fewer_tokens_than_the_trie_is_refused(model, memory, codes):
-    """A flat index would read the scores of the next beam."""
-    wider = Trie.build(codes, (6, 4, 9))
-    with pytest.raises(
-        ValueError, match=r"logits are \[5, 1, 20\]; this search needs \[5, 1, 21 or more\]"
-    ):
-        beam_search(model, memory, wider, 3)
-    with pytest.raises(ValueError, match="the model has 20 tokens, the trie 21"):
-        TrieLogitsProcessor(wider)(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 20))
 
 
 def searched(logits: torch.Tensor, trie: Trie, beam: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -320,21 +280,6 @@ def test_a_mask_finds_what_lists_of_children_find(seed, beam, shared, n_items):
         strict=True,
     ):
         assert torch.equal(mine, listed)
-
-
-@pytest.mark.parametrize("ruled_out", [-torch.inf, torch.nan])
-def test_a_model_that_rules_a_token_out_leads_to_no_foreign_identifier(codes, trie, ruled_out):
-    """-inf of the model looks like -inf of the mask: then children are listed, and the lists are
-    those without it.
-    """
-    logits = torch.zeros(4, 2, trie.vocabulary_size)
-    logits[:, :, trie.token[1][1:].long()] = ruled_out
-    for mine, listed in zip(
-        searched(logits, trie, 20),
-        searched(logits, without_masks(codes, SIZES, False), 20),
-        strict=True,
-    ):
-        assert torch.equal(mine.nan_to_num(), listed.nan_to_num())
 
 
 @pytest.mark.parametrize("at_a_time", [2048, 3])

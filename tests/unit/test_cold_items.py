@@ -3,10 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from made_data import made
 
-from letterlib.errors import LetterError
 from letterlib.pipeline.own_data import draw_cold_items, hide_until_test
 
 
@@ -19,16 +17,6 @@ def test_blocks_follow_popularity_and_not_numbers():
 def test_the_same_seed_draws_the_same_items_and_another_seed_others():
     one, same, other = (draw_cold_items(np.arange(100), 0.1, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
-
-
-def test_of_a_small_catalogue_one_item_is_drawn():
-    assert len(draw_cold_items(np.arange(3), 0.1, seed=0)) == 1
-
-
-@pytest.mark.parametrize("share", [0, 1, -0.1, 2])
-def test_a_share_that_is_none_is_refused(share):
-    with pytest.raises(LetterError, match="between 0 and 1"):
-        draw_cold_items(np.ones(10, dtype=int), share, seed=0)
 
 
 def test_hidden_items_are_gone_before_the_test_part_and_stay_in_it():
@@ -53,11 +41,6 @@ def test_a_user_who_gets_too_short_for_a_case_does_not_bring_hidden_items_into_t
     assert not set(hidden.split(2).train.values) & {1, 2, 5}
 
 
-def test_a_user_who_has_just_enough_for_a_case_keeps_the_test_part():
-    hidden = hide_until_test(made([[0, 1, 2, 3, 4, 5]], 6), np.array([1, 5]), held_out=2)
-    assert hidden.sequences[0].tolist() == [0, 2, 3, 4, 5]
-
-
 def test_a_user_who_has_hardly_anything_else_is_left_out_and_counted():
     """Leave-one-out data of five items a user: who loses three of them has nothing to be trained
     and tested on.
@@ -73,17 +56,3 @@ def test_a_user_who_has_hardly_anything_else_is_left_out_and_counted():
         [4, 3, 0, 1],
     ]
     assert len(hidden.split(1).cases("test")) == 2
-
-
-def test_to_hold_nothing_out_is_refused():
-    with pytest.raises(LetterError, match="held_out must be at least 1"):
-        hide_until_test(made([[0, 1, 2, 3]], 4), np.array([1]), held_out=0)
-
-
-def test_as_many_items_are_drawn_as_the_share_says_to_the_nearest_one():
-    assert [len(draw_cold_items(np.arange(n), 0.1, seed=0)) for n in (14, 16, 19, 21)] == [
-        1,
-        2,
-        2,
-        2,
-    ]

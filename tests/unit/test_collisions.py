@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from letterlib.tokenizer import collisions
 from letterlib.tokenizer.collisions import centre_distances, repair_collisions, sinkhorn
 from letterlib.tokenizer.identifiers import Identifiers
 
@@ -101,15 +100,6 @@ def test_a_round_is_sinkhorn_on_the_items_of_every_shared_identifier():
     assert np.array_equal(repair_collisions(before, residuals, codebook, rounds=1)[0].codes, wanted)
 
 
-def test_groups_are_repaired_alike_however_many_at_once(monkeypatch):
-    before, residuals, codebook = catalogue(0)
-    whole, report = repair_collisions(before, residuals, codebook)
-    monkeypatch.setattr(collisions, "AT_ONCE", 2)
-    in_pairs, same = repair_collisions(before, residuals, codebook)
-    assert np.array_equal(whole.codes, in_pairs.codes) and report == same and report.moved > 4
-    assert max(map(len, collisions._groups_by_size(before))) == 2
-
-
 def test_items_without_collisions_are_left_alone():
     before, residuals, codebook = catalogue(0)
     unique = Identifiers(before.distinct, before.level_sizes)
@@ -127,15 +117,6 @@ def test_equal_items_go_on_sharing_and_the_repair_stops(rounding):
     after, report = repair_collisions(before, equal, codebook)
     assert report.colliding_after == 2 and report.rounds <= 3
     np.testing.assert_array_equal(after.codes[2], before.codes[2])
-
-
-def test_more_rounds_never_leave_more_items_sharing():
-    """A round may make it worse; the best one is kept."""
-    left = [
-        repair_collisions(*catalogue(0), rounds=rounds)[1].colliding_after
-        for rounds in range(1, 21)
-    ]
-    assert left == sorted(left, reverse=True) and left[0] > left[-1]
 
 
 def test_equal_items_keep_their_code_while_others_are_told_apart():

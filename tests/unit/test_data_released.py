@@ -5,7 +5,6 @@ them.
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -86,11 +85,6 @@ def test_fields(tmp_path):
     assert again.source == released.source
 
 
-def test_names_in_other_capital_letters_and_items_that_no_user_has(tmp_path):
-    (put(tmp_path, {"1": [0, 1, 2]}) / "Made.item.json").rename(tmp_path / "made.ITEM.json")
-    assert load_released(tmp_path).titles()[0] == "A" and load_released(tmp_path).n_items == 4
-
-
 def test_round_trip_of_movielens(tmp_path):
     films = load_dataset("movielens", cache_dir=tmp_path)
     write_released(films, tmp_path / "out")
@@ -166,18 +160,10 @@ def test_missing_folder_and_empty_folder(tmp_path):
     [
         ('{"7": [0, 1, 2], "9": [2, 1', "Made.inter.json: .*line 1"),
         ('{"7": [0, 1, 2], "7": [2, 1, 0]}', 'the key "7"'),
-        ([[0, 1, 2]], r"found \[\[0"),
-        ({}, "found {}"),
         ({"7": {"0": 1}}, 'Made.inter.json, user "7": expected a list'),
-        ({"7": []}, r'user "7": .* found \[\]'),
         ({"7": [0, 1.5, 2]}, 'user "7": 1.5 is not'),
-        ({"7": [0, "1", 2]}, "user \"7\": '1' is not"),
-        ({"7": [0, True, 2]}, 'user "7": True is not'),
-        ({"7": [0, -1, 2]}, 'user "7": -1 is not'),
-        ({"7": [0, 10**30, 2]}, "is not an item id"),
         ({"7": [0, 1, 2, 1]}, 'user "7": item 1 appears twice'),
         ({"7": [0, 1, 2], "5": [3, 4, 0], "6": [0]}, 'user "5": item 4 is not in Made.item.json'),
-        ({"7": [0, 1, 2], "5": [4, 3, 0]}, 'user "5": item 4 is not'),
         ({"7": [0, 1, 2], "8": [3, 0]}, 'user "8": 2 item'),
     ],
 )
@@ -195,21 +181,11 @@ def test_ids_with_a_gap_without_item_file(tmp_path):
     ("items", "fact"),
     [
         ('{"0": {"title": "A"}, ', "Made.item.json"),
-        ([{"title": "A"}], "Made.item.json: .*found"),
         ({"0": ITEMS["0"], "2": ITEMS["2"]}, 'Made.item.json: .*"1" is missing'),
-        ({"0": ITEMS["0"], "01": ITEMS["2"]}, '"1" is missing'),
         ({"0": {"name": "A"}}, 'Made.item.json, item "0": expected {"title"'),
-        ({"0": "A"}, 'item "0": expected {"title"'),
         ({"0": {"title": 5}}, 'item "0": its title .* 5'),
-        ({"0": {"title": "A", "description": [1]}}, 'item "0": its description'),
-        ({"0": {"title": "A", "categories": 3}}, 'item "0": categories'),
     ],
 )
 def test_broken_item_files(tmp_path, items, fact):
     with pytest.raises(LetterError, match=fact):
         load_released(put(tmp_path, items=items))
-
-
-def test_reading_changes_no_order(tmp_path):
-    order = np.random.default_rng(0).permutation(4).tolist()
-    assert load_released(put(tmp_path, {"1": order})).sequences[0].tolist() == order

@@ -80,29 +80,6 @@ def _code_of(module: Path) -> str:
     return ast.unparse(tree)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
-def test_no_module_needs_what_only_some_systems_have(module):
-    """Windows has none of these: a module that imports one at its top cannot be imported there."""
-    top = ast.parse(module.read_text(encoding="utf-8")).body
-    named = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
-    named |= {node.module for node in top if isinstance(node, ast.ImportFrom)}
-    assert not {"resource", "fcntl", "pwd", "grp", "termios"} & named
-
-
-@pytest.mark.parametrize("module", [*MODULES, *SCRIPTS], ids=lambda m: str(m.relative_to(ROOT)))
-def test_whoever_reads_or_writes_text_says_that_it_is_utf_8(module):
-    """Windows takes the code page of the country else, until Python 3.15."""
-    for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(call, ast.Call) and not any(word.arg == "encoding" for word in call.keywords):
-            said = ast.unparse(call)
-            texts = isinstance(call.func, ast.Attribute) and call.func.attr in (
-                "read_text",
-                "write_text",
-            )
-            opened = said.startswith("open(") and not re.search(r"'[rwax]b'", said)
-            assert not texts and not opened, f"line {call.lineno}: {said} without encoding="
-
-
 def test_environment_yml_and_pyproject_name_the_same_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]

@@ -5,8 +5,6 @@ need not be there.
 import json
 from pathlib import Path
 
-import pytest
-import yaml
 from accelerate.commands import launch
 from accelerate.utils import DeepSpeedPlugin, patch_environment
 from accelerate.utils.launch import prepare_deepspeed_cmd_env
@@ -64,16 +62,3 @@ def test_accelerate_takes_the_deepspeed_configuration_and_it_says_what_the_paper
     assert (
         written.items() <= (settings | {"zero_optimization": written["zero_optimization"]}).items()
     )
-
-
-@pytest.mark.parametrize(
-    "field", ["gradient_clipping", "zero_stage", "gradient_accumulation_steps"]
-)
-def test_accelerate_would_refuse_what_is_said_twice(field, tmp_path, monkeypatch):
-    """That the dry run can fail: these may not stand beside a deepspeed_config_file."""
-    monkeypatch.chdir(ROOT)
-    launched = yaml.safe_load((FOLDER / "accelerate.yaml").read_text())
-    launched["deepspeed_config"][field] = 1
-    (tmp_path / "accelerate.yaml").write_text(yaml.safe_dump(launched))
-    with pytest.raises(ValueError, match=field):
-        dry_run(tmp_path / "accelerate.yaml")

@@ -177,25 +177,6 @@ def test_positives_are_drawn_again_every_epoch_and_by_another_seed(monkeypatch):
     assert not torch.equal(drawn[0], drawn[2 * a_step])
 
 
-def test_codes_are_grouped_by_another_seed_at_every_level_and_epoch_and_in_every_fit(monkeypatch):
-    seeds, group = [], letter.constrained_kmeans_groups
-    monkeypatch.setattr(
-        letter, "constrained_kmeans_groups", lambda *given: seeds.append(given[2]) or group(*given)
-    )
-    fitted(epochs=2), fitted(epochs=2, seed=1)
-    assert len(seeds) == len(set(seeds)) == 12
-
-
-@pytest.mark.parametrize(("epochs", "expected"), [(6, (1, 3)), (200, (5, 100))])
-def test_it_validates_twenty_times_in_the_second_half(epochs, expected, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        letter, "train", lambda *given, **options: seen.update(options) or train.TrainingLog()
-    )
-    fitted(epochs=epochs)
-    assert (seen["validate_every"], seen["validate_from"]) == expected
-
-
 # Repetition
 
 
@@ -258,15 +239,6 @@ def test_encoding_the_fitted_rows_gives_the_codes_of_the_fit():
     left = z - books[0][codes[:, 0]] - books[1][codes[:, 1]]
     np.testing.assert_allclose(residuals, left, atol=1e-5)
     assert np.array_equal(tokenizer.encode(semantic[:1])[0], codes[:1]), "not scaled by itself"
-
-
-def test_what_is_handed_out_may_be_changed_without_changing_the_tokenizer():
-    tokenizer, (semantic, _) = fitted(epochs=2), vectors()
-    codes, z = tokenizer.encode(semantic)[0], tokenizer.quantised()
-    for array in (*tokenizer.codebooks(), tokenizer.codes_before_repair()):
-        array[:] = 0
-    assert np.array_equal(tokenizer.encode(semantic)[0], codes)
-    assert np.array_equal(tokenizer.quantised(), z)
 
 
 def test_the_repair_is_of_the_last_level_with_its_own_codebook():

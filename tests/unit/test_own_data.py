@@ -65,17 +65,6 @@ def test_own_identifiers_take_the_place_of_the_tokenizer_s(base):
         OwnPipeline(base, base.dataset, {"letter-tiger": own.identifiers("letter")})
 
 
-def test_one_other_part_gives_its_own_vectors(base):
-    """Not those of the pipeline whose configuration is taken over, which has another catalogue."""
-    items = base.dataset.items.assign(
-        text=[f"another {text}" for text in base.dataset.items["text"]]
-    )
-    other = OwnPipeline(base, replace(base.dataset, items=items))
-    joined = OwnPipeline(base, replace(base.dataset, items=items), parts=(other,))
-    assert np.array_equal(joined.semantic().vectors, other.semantic().vectors)
-    assert not np.allclose(joined.semantic().vectors, base.semantic().vectors)
-
-
 def test_other_identifiers_are_another_model(base):
     keys = set()
     for shift in (0, 1):
@@ -111,20 +100,6 @@ def test_texts_are_embedded_once_and_other_texts_again(base):
         base.dataset, items=base.dataset.items.assign(text=[f"other {i}" for i in range(40)])
     )
     assert not np.array_equal(OwnPipeline(base, other).semantic().vectors, base.semantic().vectors)
-
-
-def test_items_that_were_changed_in_place_are_refused(base):
-    """Vectors of the old texts would be taken for the new ones without a word."""
-    dataset = replace(base.dataset, items=base.dataset.items.copy())
-    own = OwnPipeline(base, dataset)
-    assert dataset.fingerprint == base.dataset.fingerprint
-    dataset.items["text"] = "another"
-    for refused in (lambda: OwnPipeline(own, dataset), lambda: own.with_seed(1)):
-        with pytest.raises(
-            LetterError, match="made: its items were changed in place, .* make a changed copy"
-        ):
-            refused()
-    assert OwnPipeline(base, replace(dataset)).dataset.texts() == ["another"] * 40
 
 
 def test_answers_are_kept_by_model_cases_and_way(base):
@@ -179,16 +154,6 @@ def test_recall_of_unseen_items_is_reported_with_its_cases(cold):
     assert metrics["cases unseen"] == (evaluation.groups == UNSEEN).sum() > 0
     assert metrics["R@10 unseen"] == evaluation.hits(10)[evaluation.groups == UNSEEN].mean()
     assert cold.evaluation("popularity").metrics()["R@10 unseen"] == 0
-
-
-def test_another_seed_hides_other_items(cold):
-    other = cold.with_seed(1)
-    assert not np.array_equal(other.cold, cold.cold) and len(other.cold) == len(cold.cold)
-
-
-def test_an_unknown_tokenizer_is_refused(cold):
-    with pytest.raises(LetterError, match='unknown tokenizer "words"'):
-        cold.tokenizer("words")
 
 
 def test_a_system_that_learns_all_titles_cannot_be_asked_about_hidden_items(cold):

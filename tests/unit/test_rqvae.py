@@ -9,7 +9,6 @@ from letterlib.tokenizer.losses import diversity_loss, rq_loss
 from letterlib.tokenizer.rqvae import (
     RQVAE,
     kmeans_codebook,
-    mlp,
     residual_quantize,
     straight_through,
 )
@@ -167,21 +166,3 @@ def test_bfloat16_is_for_the_products_of_encoder_and_decoder_alone():
     assert torch.cosine_similarity(*gradients, dim=0) > 0.98
     assert not torch.equal(*gradients)
     assert torch.equal(exact.encode(x)[0], fast.encode(x)[0])
-
-
-def test_weights_start_xavier_normal_and_biases_at_zero():
-    torch.manual_seed(0)
-    first, _, second = mlp([300, 200, 100])
-    for linear, ends in ((first, 500), (second, 300)):
-        assert linear.weight.std().item() == pytest.approx((2 / ends) ** 0.5, rel=0.02)
-        assert linear.weight.abs().max() > 3 * (2 / ends) ** 0.5, (
-            "no uniform numbers, which end at 1.7"
-        )
-        assert not linear.bias.any()
-
-
-def test_the_decoder_widens_as_the_encoder_narrows():
-    module = RQVAE(10, hidden=(8, 6, 5), code_dim=4, n_levels=1, n_codes=6)
-    parts = (module.encoder, module.decoder)
-    widths = [[(layer.in_features, layer.out_features) for layer in part[::2]] for part in parts]
-    assert widths == [[(10, 8), (8, 6), (6, 5), (5, 4)], [(4, 5), (5, 6), (6, 8), (8, 10)]]

@@ -3,7 +3,7 @@ them.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ import pytest
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError, Unavailable
-from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.metrics import hits_at, ranks_of
 from letterlib.pipeline.cache import Cache
 from letterlib.pipeline.config import make_config
@@ -242,22 +241,6 @@ def test_the_planted_item_would_be_found_by_a_system_that_looks(planted):
     )
 
 
-def test_a_random_order_is_even_and_nobodys_in_particular(made):
-    system = made.pipeline().system("random")
-    cases = Cases.from_histories(np.random.default_rng(0).integers(0, N_ITEMS, (3000, 4)))
-    ranking = system.recommend(cases, 10)
-    shown = np.bincount(ranking.items.ravel(), minlength=N_ITEMS)
-    assert abs(shown - 250).max() < 5 * np.sqrt(250), "each item about as often as any other"
-    other = system.recommend(replace(cases, users=np.arange(3000)), 10)
-    assert (other.items == ranking.items).mean() < 0.1
-    hits = hits_at(ranks_of(ranking.items, np.full(3000, 7)), 10)
-    assert (
-        interval(hits[None], np.arange(3000), 0).low
-        < 10 / N_ITEMS
-        < interval(hits[None], np.arange(3000), 0).high
-    )
-
-
 def test_a_system_that_a_data_set_cannot_have_is_left_out_and_named(tmp_path):
     write(tmp_path, histories())
     (tmp_path / "made.index.json").unlink()
@@ -285,20 +268,3 @@ def test_names_lead_to_systems_and_nothing_else_does():
     assert find_system("tiger-cf").identifiers == "cf"
     assert set(QUICK) == set(SYSTEMS) - {"bigrec", "lc-rec", "letter-lc-rec"}
     assert all(one.family == FLOOR for one in SYSTEMS.values() if one.config is None)
-
-
-def test_in_the_committed_table_every_system_beats_random_by_an_interval():
-    """From the rank of every target in every list of the committed table: three seeds, paired over
-    users.
-    """
-    path = ROOT / "experiments" / "results" / "movielens-fourteen-systems" / "ranks.parquet"
-    ranks = pd.read_parquet(path).sort_values(["system", "seed", "case"])
-    hits = {
-        name: hits_at(one["rank"].to_numpy(), 10)
-        for name, one in ranks.groupby("system", observed=True)
-    }
-    users = ranks[ranks["system"] == "random"].query("seed == 0")["user"].to_numpy()
-    assert set(hits) == set(QUICK) - {"tiger-released"}
-    for name in set(hits) - {"random"}:
-        values, chance = hits[name].reshape(-1, len(users)), hits["random"].reshape(-1, len(users))
-        assert paired_difference(values, chance, users, 0).low > 0, name

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
 
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
-from letterlib.decoding.trie import EOS, PAD, Trie
+from letterlib.decoding.trie import EOS, PAD
 from letterlib.errors import LetterError
 from letterlib.generators import recommender, tiger
 from letterlib.generators.tiger import Tiger, TigerConfig, history_tokens
@@ -189,22 +188,6 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
     assert len(resumed.log.losses) == 4 and same_weights(whole, resumed)
 
 
-def test_a_second_fit_is_no_longer_training_and_after_load_it_is():
-    split, one = circle().split(1), fresh(epochs=2)
-    losses = one.fit(split).log.losses
-    weights = [p.clone() for p in one.network.parameters()]
-    one.fit(split)
-    assert one.log.losses == losses
-    assert all(map(torch.equal, one.network.parameters(), weights))
-
-
-def test_to_fit_what_was_loaded_is_to_go_on_from_there(model, tmp_path, monkeypatch):
-    model.save(tmp_path / "tiger.safetensors")
-    loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
-    monkeypatch.setattr(recommender, "train", lambda *_, **__: TrainingLog())
-    assert same_weights(loaded.fit(circle().split(1)), model)
-
-
 def _fingerprint() -> str:
     weights = fresh(5, epochs=2).fit(circle().split(1)).network.state_dict()
     return digest(*(weight.numpy() for weight in weights.values()))
@@ -216,16 +199,6 @@ def test_the_same_seed_gives_the_same_weights_in_another_process():
         command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
     )
     assert other.stdout.strip().splitlines()[-1] == _fingerprint()
-
-
-def test_a_model_that_is_made_or_loaded_leaves_the_caller_s_random_numbers_alone(model, tmp_path):
-    model.save(tmp_path / "tiger.safetensors")
-    torch.manual_seed(11)
-    expected = torch.rand(2)
-    for make in (fresh, lambda: Tiger.load(tmp_path / "tiger.safetensors", "cpu")):
-        torch.manual_seed(11)
-        make()
-        assert torch.equal(torch.rand(2), expected)
 
 
 # What it recommends
@@ -281,15 +254,6 @@ def test_filtered_lists_are_full_and_without_the_history(model):
     assert set(found) == {30, 31, NO_ITEM}
 
 
-def test_a_trie_of_some_items_knows_no_history(model):
-    """Its items have other numbers, so other items than the history's would be left out."""
-    part = fresh()
-    part.trie = Trie.build(model.identifiers.codes[20:], model.identifiers.level_sizes)
-    assert part.recommend(HISTORIES, 3).items.max() < 40
-    with pytest.raises(LetterError, match="40 of 60 items"):
-        part.recommend(HISTORIES, 3, exclude_history=True)
-
-
 def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
     narrow = model.recommend(HISTORIES, 5, beam=5)
     exact = model.recommend(HISTORIES, 5, beam=N_ITEMS)
@@ -300,27 +264,6 @@ def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
     for tau in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(LetterError, match="above 0"):
             model.recommend(seen, 5, tau=tau)
-
-
-def test_the_beam_is_the_configuration_s_unless_given_and_never_below_k(monkeypatch):
-    untrained, asked = fresh(), []
-    search, free = untrained._search, recommender.unconstrained_beam_search
-
-    def spy(memory, beam, *more):
-        asked.append(beam)
-        return search(memory, beam, *more)
-
-    monkeypatch.setattr(untrained, "_search", spy)
-    for k, beam in ((1, None), (30, None), (3, 7), (3, 2)):
-        untrained.recommend(HISTORIES[[0]], k, beam=beam)
-    assert asked == [SMALL.beam, 30, 7, 3]
-    asked.clear()
-    monkeypatch.setattr(
-        recommender, "unconstrained_beam_search", lambda *a: asked.append(a[-1]) or free(*a)
-    )
-    for k in (1, 30):
-        untrained.recommend_unconstrained(HISTORIES[[0]], k)
-    assert asked == [SMALL.beam, 30]
 
 
 def test_items_that_share_an_identifier_share_its_score(untrained_shared):
@@ -343,15 +286,6 @@ def test_without_the_trie_sequences_that_are_no_identifier_are_marked(model, unt
     free, held = model.recommend_unconstrained(cases, 1), model.recommend(cases, 1)
     assert free.valid.mean() > 0.5
     assert np.array_equal(free.items[free.valid], held.items[free.valid])
-
-
-def test_without_the_trie_few_tokens_give_few_sequences_and_the_first_of_alike_items():
-    one = Tiger(Identifiers(np.array([[0]] * 9 + [[1]]), (2,)), SMALL, 0, "cpu")
-    cases = Cases.from_histories([[0, 1]])
-    first = next(item for item in one.recommend(cases, 10).items[0] if item != 9)
-    free = one.recommend_unconstrained(cases, 400)
-    assert free.items.shape == (1, 400) and np.isneginf(free.scores[:, -1]).all()
-    assert sorted(free.items[free.valid]) == sorted([first, 9])
 
 
 def test_scores_without_an_order_are_refused():
@@ -377,13 +311,6 @@ def test_saved_and_loaded_it_answers_the_same(tmp_path):
         assert np.array_equal(before.scores, after.scores)
         assert loaded.config == model.config and loaded.seed == 5 and loaded.log == model.log
         assert np.array_equal(loaded.identifiers.codes, model.identifiers.codes)
-
-
-def test_settings_are_keywords_over_a_config():
-    assert Tiger(distinct(), SMALL, epochs=3).config == SMALL.model_copy(update={"epochs": 3})
-    assert Tiger(distinct(), n_layers=1, d_model=8).config == TigerConfig(n_layers=1, d_model=8)
-    with pytest.raises(ValidationError, match="learning_rat"):
-        Tiger(distinct(), learning_rat=1e-3)
 
 
 def test_what_does_not_fit_together_is_refused(model):
