@@ -48,7 +48,6 @@ doctor: $(READY) ## check Python, torch, memory, models and data
 
 lessons: $(MODELS)      ## make notebooks/ anew from solutions/, and run both: answers in notebooks/ are lost
 	$(BIN)/python -m letterlib.course.build --profile laptop
-	$(BIN)/python -m letterlib.course.projects --profile laptop
 
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
 	$(BIN)/python -m letterlib.course.build --check
@@ -57,7 +56,7 @@ site: $(READY)          ## lessons and documents as web pages, in site/: to read
 	$(BIN)/python -m letterlib.course.site
 
 links: $(READY)         ## list every external address that lessons and documents point to
-	@$(BIN)/python -m letterlib.course.links
+	@$(BIN)/python -m letterlib.course.site --links
 
 classroom-check: $(READY)  ## grade three submissions of every lesson with nbgrader, against exact points
 	$(PYTEST) -m "" -k three_submissions tests/lessons/test_chain.py

@@ -1,21 +1,20 @@
 """From the one source of a lesson, `solutions/NN_name.ipynb`, to what is committed.
 
-    python -m letterlib.course.build              make student copies; execute and store both kinds
+    python -m letterlib.course.build              make student copies; execute and store everything
     python -m letterlib.course.build --check      only compare copies with sources
-    python -m letterlib.course.build 02 --profile smoke
+    python -m letterlib.course.build 02 cold --profile smoke
 
 Student copies are made by nbgrader's own preprocessors, so they are what an instructor's release
-would be.
+would be. An open project, `notebooks/projects/NAME.ipynb`, has no exercises and no copy: it is
+executed and stored in its place.
 """
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from letterlib.errors import LetterError
 from letterlib.store import write_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LESSON = re.compile(r"\d\d_\w+\.ipynb")
+LESSON = "[0-9][0-9]_*.ipynb"
 LARGEST = 1_000_000  # bytes of a stored notebook
 TIMEOUT = 600  # seconds for one cell
 _NEVER_STARTED = ("Kernel died before replying to kernel_info", "Kernel didn't respond in")
@@ -45,9 +44,12 @@ _NEVER_STARTED = ("Kernel died before replying to kernel_info", "Kernel didn't r
 
 def lessons() -> list[Path]:
     """The sources, in the order of the course."""
-    return sorted(
-        path for path in (REPOSITORY / "solutions").glob("*.ipynb") if LESSON.fullmatch(path.name)
-    )
+    return sorted((REPOSITORY / "solutions").glob(LESSON))
+
+
+def projects() -> list[Path]:
+    """The open projects, in the order of their names."""
+    return sorted((REPOSITORY / "notebooks" / "projects").glob("*.ipynb"))
 
 
 def tidy(notebook: NotebookNode) -> NotebookNode:
@@ -123,51 +125,29 @@ def never_started(message: str) -> bool:
 
 
 def execute(source: Path, target: Path, **parameters: Any) -> None:
-    """Run `source` as if it lay in notebooks/, without progress bars, and write the executed copy
-    to `target`.
+    """Run `source` as if it lay in notebooks/, and write the executed copy to `target`.
 
-    An unknown parameter, a cell that raises, writes to stderr, takes too long or does not run is a
-    LetterError.
+    A cell that raises, takes too long, does not run or writes to stderr is an error.
     """
-    known = papermill.inspect_notebook(str(source))
-    for name in parameters:
-        if name not in known:
-            raise LetterError(
-                f"{source.name}: no parameter {name!r}; its parameters cell has {', '.join(known)}"
-            )
-    os.environ["TQDM_DISABLE"] = (
-        "1"  # the kernel inherits it: bars would store the speed of this machine
-    )
-    run = partial(
-        papermill.execute_notebook,
-        str(source),
-        str(target),
-        parameters=parameters,
-        kernel_name="python3",
-        progress_bar=False,
-        cwd=str(REPOSITORY / "notebooks"),
-        execution_timeout=TIMEOUT,
-        # Errors only: a warning about local sockets would hide our lines.
-        extra_arguments=["--IPKernelApp.log_level=40"],
-    )
-    try:
+    # Inherited by the kernel: progress bars would store the speed of this machine.
+    os.environ["TQDM_DISABLE"] = "1"
+    for attempt in range(2):
         try:
-            run()
+            papermill.execute_notebook(
+                str(source),
+                str(target),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(REPOSITORY / "notebooks"),
+                execution_timeout=TIMEOUT,
+                # Errors only: a warning about local sockets would hide our lines.
+                extra_arguments=["--IPKernelApp.log_level=40"],
+            )
+            break
         except RuntimeError as error:
-            if not never_started(str(error)):
+            if attempt or not never_started(str(error)):
                 raise
-            run()
-    except papermill.PapermillExecutionError as error:
-        raise LetterError(
-            f"{source.name}: code cell {error.exec_count} stopped with {error.ename}: "
-            f"{error.evalue}; "
-            "open the notebook and run it up to there"
-        ) from error
-    except TimeoutError as error:
-        hint = "give it a quiet machine, or the profile smoke"
-        raise LetterError(
-            f"{source.name}: a cell took more than {TIMEOUT} seconds; {hint}"
-        ) from error
     confirm_ran(nbformat.read(target, as_version=4), source.name)
 
 
@@ -188,35 +168,44 @@ def confirm_ran(notebook: NotebookNode, name: str) -> None:
                 )
 
 
-def store(notebook: NotebookNode, path: Path, largest: int = LARGEST) -> None:
-    """Write a notebook, if it is small enough for a repository. largest: bytes."""
+def store(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook, if it is small enough for a repository."""
     text = nbformat.writes(tidy(notebook)) + "\n"
-    if (size := len(text.encode())) > largest:
+    if (size := len(text.encode())) > LARGEST:
         raise LetterError(
-            f"{path.name}: {size:,} bytes; keep it below {largest:,} (smaller figures and tables)"
+            f"{path.name}: {size:,} bytes; keep it below {LARGEST:,} (smaller figures and tables)"
         )
     write_text(path, text)
 
 
 def build(source: Path, notebooks: Path, profile: str) -> list[float]:
-    """Execute the source and its student copy at `profile`, store both when both have run; returns
-    their seconds.
+    """Execute a lesson and its student copy, or a project, and store them when all have run.
+
+    notebooks: where student copies are kept.
+    Returns the seconds that each took.
     """
-    lesson = nbformat.reads(text := source.read_text(encoding="utf-8"), as_version=4)
+    text = source.read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    to_run, parameters = {source: notebook}, {"profile": profile}
+    if source.parent.name == "projects":
+        parameters["cache_dir"] = str(REPOSITORY / "runs")
+    else:
+        to_run[notebooks / source.name] = student_copy(notebook)
+    ran, seconds = {}, []
     with tempfile.TemporaryDirectory() as folder:
-        copy, ran, seconds = Path(folder) / source.name, {}, []
-        for kind, notebook in ((source, lesson), (notebooks / source.name, student_copy(lesson))):
-            nbformat.write(notebook, copy)
+        copy = Path(folder) / source.name
+        for path, before in to_run.items():
+            nbformat.write(before, copy)
             started = time.perf_counter()
-            execute(copy, copy, profile=profile)
+            execute(copy, copy, **parameters)
             seconds.append(time.perf_counter() - started)
-            ran[kind] = without_injected(nbformat.read(copy, as_version=4), notebook)
+            ran[path] = without_injected(nbformat.read(copy, as_version=4), before)
     if source.read_text(encoding="utf-8") != text:
         raise LetterError(
             f"{source.name}: was changed while it ran, and is left as it is; build it again"
         )
-    for path, notebook in ran.items():
-        store(notebook, path)
+    for path, executed in ran.items():
+        store(executed, path)
     return seconds
 
 
@@ -224,13 +213,13 @@ def without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNo
     """The source's cells with the outputs of the executed copy, whose extra cell sets the
     parameters.
     """
-    cells = [
+    executed.cells = [
         cell
         for cell in executed.cells
         if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
     count = 0
-    for cell, original in zip(cells, source.cells, strict=True):
+    for cell, original in zip(executed.cells, source.cells, strict=True):
         cell.source = original.source
         if cell.cell_type == "code":
             count += 1
@@ -238,101 +227,63 @@ def without_injected(executed: NotebookNode, source: NotebookNode) -> NotebookNo
             for output in cell.outputs:
                 if "execution_count" in output:
                     output.execution_count = count
-    executed.cells = cells
     return executed
 
 
 def differences(sources: Iterable[Path], notebooks: Path) -> list[str]:
-    """Student copies that are missing, or whose cells differ from what their source gives. Outputs
+    """Student copies that are missing or differ from what their source gives, a line each. Outputs
     are ignored.
     """
+
+    def content(notebook: NotebookNode) -> list[list]:
+        keys = ("id", "cell_type", "source", "attachments", "metadata")
+        return [[cell.get(key) for key in keys] for cell in notebook.cells]
+
     found = []
     for source in sources:
         copy = notebooks / source.name
         if not copy.exists():
             found.append(f"{copy.name}: missing from {notebooks.name}/")
             continue
-        wanted, there = (
-            student_copy(nbformat.read(source, as_version=4)),
-            nbformat.read(copy, as_version=4),
-        )
-        for i, (a, b) in enumerate(zip(wanted.cells, there.cells, strict=False), start=1):
-            if any(
-                a.get(key) != b.get(key)
-                for key in ("id", "cell_type", "source", "attachments", "metadata")
-            ):
-                found.append(
-                    f"{copy.name}: cell {i} ({b.source[:40]!r}) is not what the source gives"
-                )
-        if len(wanted.cells) != len(there.cells):
-            found.append(
-                f"{copy.name}: {len(there.cells)} cells, the source gives {len(wanted.cells)}"
-            )
+        wanted = content(student_copy(nbformat.read(source, as_version=4)))
+        there = content(nbformat.read(copy, as_version=4))
+        if wanted != there:
+            same = [a == b for a, b in zip(wanted, there, strict=False)]
+            first = [*same, False].index(False) + 1
+            found.append(f"{copy.name}: cell {first} is not what the source gives")
     return found
 
 
-def orphans(sources: Iterable[Path], notebooks: Path) -> list[Path]:
-    """Student copies whose source is gone. Other notebooks in the folder are left alone."""
-    names = {source.name for source in sources}
-    return [
-        path
-        for path in sorted(notebooks.glob("*.ipynb"))
-        if LESSON.fullmatch(path.name) and path.name not in names
-    ]
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 where copies differ from their sources, 2 where something has to
-    be mended.
-    """
+    """Returns the exit code: 0; 1 if copies differ from their sources; 2 if a build failed."""
     parser = argparse.ArgumentParser(
         prog="python -m letterlib.course.build", description=__doc__.split("\n")[0]
     )
     parser.add_argument(
-        "lesson", nargs="*", help="beginnings of names, such as 02; all lessons when left out"
+        "name", nargs="*", help="beginnings of names, such as 02 or cold; everything when left out"
     )
     parser.add_argument(
         "--check", action="store_true", help="compare only, execute and write nothing"
     )
     parser.add_argument("--profile", default="laptop", choices=["smoke", "laptop", "paper"])
     options = parser.parse_args(arguments)
-    notebooks, everything = REPOSITORY / "notebooks", lessons()
-    chosen = [path for path in everything if path.name.startswith(tuple(options.lesson or [""]))]
+    notebooks, names = REPOSITORY / "notebooks", tuple(options.name or [""])
+    chosen = [path for path in [*lessons(), *projects()] if path.name.startswith(names)]
+    if not chosen:
+        known = ", ".join(path.stem for path in [*lessons(), *projects()])
+        parser.error(f"nothing begins with {' or '.join(names)}; there are {known}")
+    if options.check:
+        found = differences([path for path in chosen if path in lessons()], notebooks)
+        print("\n".join([*found, "run `make lessons`"] if found else ["no copy differs"]))
+        return 1 if found else 0
     try:
-        if not chosen:
-            names = (
-                ", ".join(path.stem for path in everything)
-                or "none (a student copy has no solutions/)"
-            )
-            raise LetterError(
-                f"no lesson begins with {' or '.join(options.lesson) or 'anything'}; there are "
-                f"{names}"
-            )
-        if options.check:
-            return _report(chosen, everything, notebooks)
-        for orphan in orphans(everything, notebooks):
-            print(f"{orphan.name}: has no source in solutions/, and is left as it is")
         for source in chosen:
-            solution, copy = build(source, notebooks, options.profile)
-            print(
-                f"{source.stem}: solution {solution:.0f} s, student copy {copy:.0f} s", flush=True
-            )
+            seconds = build(source, notebooks, options.profile)
+            print(f"{source.stem}: {' and '.join(f'{one:.0f} s' for one in seconds)}", flush=True)
     except LetterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _report(chosen: list[Path], everything: list[Path], notebooks: Path) -> int:
-    found = differences(chosen, notebooks)
-    found += [
-        f"{orphan.name}: has no source in solutions/" for orphan in orphans(everything, notebooks)
-    ]
-    for line in found:
-        print(line)
-    as_they_should = f"{len(chosen)} lesson(s): the student copies are what the sources give"
-    print("run `make lessons`; it makes them anew, without answers" if found else as_they_should)
-    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ Committed runs; figures that others published about Amazon data; runs that may b
 change at a time; where the noise of a difference comes from; what choosing on test does.
 """
 
+import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, count, product
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -56,67 +56,37 @@ leave-one-out.
 
 COLUMNS = ("R@5", "R@10", "N@5", "N@10")
 
-_BEAUTY = [
-    ("SASRec", PAPER, "sasrec", 0.0380, 0.0588, 0.0246, 0.0313),
-    ("TIGER", PAPER, "tiger", 0.0395, 0.0610, 0.0262, 0.0331),
-    ("LETTER-TIGER", PAPER, "letter-tiger", 0.0431, 0.0672, 0.0286, 0.0364),
-    (
-        "released code, authors' identifiers",
-        "cornac, beam 20",
-        "tiger-released",
-        0.0413,
-        0.0645,
-        0.0268,
-        0.0343,
-    ),
-    (
-        "cornac's generator, authors' identifiers",
-        "cornac, beam 20",
-        "tiger-released",
-        0.0420,
-        0.0656,
-        0.0279,
-        0.0354,
-    ),
-    (
-        "cornac's generator, authors' identifiers",
-        "cornac, beam 50",
-        "tiger-released",
-        0.0429,
-        0.0670,
-        0.0282,
-        0.0360,
-    ),
-    (
-        "cornac's LETTER, end to end",
-        "cornac, beam 50",
-        "letter-tiger",
-        0.0356,
-        0.0560,
-        0.0241,
-        0.0307,
-    ),
-    ("cornac's TIGER, best recipe", "cornac, beam 50", "tiger", 0.0419, 0.0634, 0.0270, 0.0338),
-    ("TIGER", "TIGER paper", "tiger", 0.0454, 0.0648, 0.0321, 0.0384),
-    ("SASRec, tuned", "cornac", "sasrec-tuned", 0.0508, 0.0740, 0.0348, 0.0423),
-]
-"""Amazon Beauty 2014, 5-core, history left in, one seed each: label, source, our name of the
-system, COLUMNS.
-"""
-
-_N10 = {
-    ("instruments", "tiger"): 0.0797,
-    ("instruments", "letter-tiger"): 0.0831,
-    ("yelp", "tiger"): 0.0213,
-    ("yelp", "letter-tiger"): 0.0231,
-    ("instruments", "lc-rec"): 0.0772,
-    ("instruments", "letter-lc-rec"): 0.0854,
-    ("beauty", "lc-rec"): 0.0374,
-    ("beauty", "letter-lc-rec"): 0.0418,
-    ("yelp", "lc-rec"): 0.0199,
-    ("yelp", "letter-lc-rec"): 0.0211,
+_PUBLISHED = {
+    "beauty": """
+SASRec|LETTER paper|sasrec|0.0380|0.0588|0.0246|0.0313
+TIGER|LETTER paper|tiger|0.0395|0.0610|0.0262|0.0331
+LETTER-TIGER|LETTER paper|letter-tiger|0.0431|0.0672|0.0286|0.0364
+released code, authors' identifiers|cornac, beam 20|tiger-released|0.0413|0.0645|0.0268|0.0343
+cornac's generator, authors' identifiers|cornac, beam 20|tiger-released|0.0420|0.0656|0.0279|0.0354
+cornac's generator, authors' identifiers|cornac, beam 50|tiger-released|0.0429|0.0670|0.0282|0.0360
+cornac's LETTER, end to end|cornac, beam 50|letter-tiger|0.0356|0.0560|0.0241|0.0307
+cornac's TIGER, best recipe|cornac, beam 50|tiger|0.0419|0.0634|0.0270|0.0338
+TIGER|TIGER paper|tiger|0.0454|0.0648|0.0321|0.0384
+SASRec, tuned|cornac|sasrec-tuned|0.0508|0.0740|0.0348|0.0423
+LC-Rec|LETTER paper|lc-rec||||0.0374
+LETTER-LC-Rec|LETTER paper|letter-lc-rec||||0.0418
+""",
+    "instruments": """
+TIGER|LETTER paper|tiger||||0.0797
+LETTER-TIGER|LETTER paper|letter-tiger||||0.0831
+LC-Rec|LETTER paper|lc-rec||||0.0772
+LETTER-LC-Rec|LETTER paper|letter-lc-rec||||0.0854
+""",
+    "yelp": """
+TIGER|LETTER paper|tiger||||0.0213
+LETTER-TIGER|LETTER paper|letter-tiger||||0.0231
+LC-Rec|LETTER paper|lc-rec||||0.0199
+LETTER-LC-Rec|LETTER paper|letter-lc-rec||||0.0211
+""",
 }
-"""The LETTER paper's N@10 where this repository has no other figure of its row."""
+"""By data set: label, source, our name of the system, COLUMNS. All are 5-core, with the history
+left in, one seed each.
+"""
 
 FIRST_CODES = {"Instruments": (150, 71.6), "Beauty": (197, 82.7)}
 """Of 256 first codes, how many the authors' released identifiers use, and their perplexity; counted
@@ -128,103 +98,63 @@ def published(dataset: str = "beauty") -> pd.DataFrame:
     """The rows for one data set: system, source, ours (its name among our systems), COLUMNS; NaN
     where not known.
     """
-    labels = {
-        "tiger": "TIGER",
-        "letter-tiger": "LETTER-TIGER",
-        "lc-rec": "LC-Rec",
-        "letter-lc-rec": "LETTER-LC-Rec",
-    }
-    rows = [
-        dict(zip(("system", "source", "ours", *COLUMNS), row, strict=True))
-        for row in _BEAUTY
-        if dataset == "beauty"
-    ]
-    rows += [
-        {"system": labels[name], "source": PAPER, "ours": name, "N@10": value}
-        for (where, name), value in _N10.items()
-        if where == dataset
-    ]
-    return pd.DataFrame(rows, columns=["system", "source", "ours", *COLUMNS])
+    names = ["system", "source", "ours", *COLUMNS]
+    return pd.read_csv(io.StringIO(_PUBLISHED.get(dataset, "\n")), sep="|", names=names)
 
 
 def _changed(asked: dict[str, Any]) -> list[str]:
-    """What a run's parameters change in their profile, but for models and number formats, which are
-    no settings.
-    """
+    """What a run's parameters change in their profile, but for models and number formats."""
     named = {name: asked[name] for name in ("dataset", "tokenizer", "generator", "profile")}
     usual = RunParameters.checked(**named).settings
-    aside = ("options", "seed", "device")
-    found = [
-        f"{name}={asked[name]}"
-        for name in usual
-        if name not in aside and asked[name] != usual[name]
-    ]
+    names = [name for name in usual if name not in ("options", "seed", "device")]
     no_setting = re.compile(r"encoder=|\w+\.(language_model|dtype|gradient_checkpointing)=")
-    return found + [one for one in asked["options"] if not no_setting.match(one)]
+    return [
+        *(f"{name}={asked[name]}" for name in names if asked[name] != usual[name]),
+        *(option for option in asked["options"] if not no_setting.match(option)),
+    ]
 
 
 def beside_published(record: dict[str, Any]) -> tuple[pd.DataFrame, str]:
-    """A run's record above the published figures for its data and identifiers, and what that is
-    worth.
+    """A run's record above the published figures for its data and system, and what that is worth.
 
     The table has no rows where nothing published is about the same data (by name and counts) and
     the same system.
     """
-    system, here = record["system"], record["dataset"]
-    name = _SAME_DATA.get(record["parameters"]["dataset"], record["parameters"]["dataset"])
+    asked, system, here = record["parameters"], record["system"], record["dataset"]
+    name = _SAME_DATA.get(asked["dataset"], asked["dataset"])
     found = published(name)
     mine = found["ours"] == system
-    if (
-        system == "tiger-released"
-    ):  # the authors' identifiers are LETTER's, and their row of the paper LETTER-TIGER
+    if system == "tiger-released":  # the authors' identifiers are LETTER's
         mine |= (found["ours"] == "letter-tiger") & (found["source"] == PAPER)
     found = found[mine].drop(columns="ours")
+    counts = "{users:,} users and {items:,} items"
+    expected = COUNTS.get(name, {})
+    other = ""
     if found.empty:
-        return (
-            found,
-            f"no published figure for {record['label']} on {name} is known here: nothing to hold "
-            "it against",
-        )
-    if here["held out"] != 1:
-        return (
-            found[:0],
-            f"another split: the last {here['held out']} items of a user are held out, in the "
-            "paper one",
-        )
-    expected = {what: COUNTS[name][what] for what in ("users", "items")}
-    if any(here[what] != count for what, count in expected.items()):
-        counts = "{users:,} users and {items:,} items"
-        return found[
-            :0
-        ], f"other data: {counts.format(**here)}, where the paper has {counts.format(**expected)}"
-    metrics = record["metrics"]["history in"]
-    row = {"system": record["label"], "source": f"this run, seed {record['parameters']['seed']}"}
-    both = pd.concat(
-        [pd.DataFrame([row | {name: metrics[name] for name in COLUMNS}]), found], ignore_index=True
-    )
-    if record["parameters"]["profile"] != "paper":
-        return (
-            both,
-            "the same data, another budget: the gap says how far this budget goes, and nothing "
-            "about the paper",
-        )
-    if changed := _changed(record["parameters"]):
-        return (
-            both,
-            f"the same data, other settings than the paper's ({', '.join(changed)}): the gap may "
-            "be theirs",
-        )
-    reads_text = "tokenizer" in record["config"]
-    encoder = (
-        f" (text read by {record['config']['encoder']}, by LLaMA-7B in the paper)"
-        if reads_text
-        else ""
-    )
-    return (
-        both,
-        f"the same data and size{encoder}, one seed beside one: a gap within either interval says "
-        "nothing",
-    )
+        other = f"no published figure for {record['label']} on {name} is known here: nothing to "
+        other += "hold it against"
+    elif here["held out"] != 1:
+        other = f"another split: the last {here['held out']} items of a user are held out, in the "
+        other += "paper one"
+    elif any(here[what] != expected[what] for what in ("users", "items")):
+        other = f"other data: {counts.format(**here)}, where the paper has "
+        other += counts.format(**expected)
+    if other:
+        return found[:0], other
+    metrics = {metric: record["metrics"]["history in"][metric] for metric in COLUMNS}
+    ours = {"system": record["label"], "source": f"this run, seed {asked['seed']}"} | metrics
+    both = pd.concat([pd.DataFrame([ours]), found], ignore_index=True)
+    if asked["profile"] != "paper":
+        worth = "the same data, another budget: the gap says how far this budget goes, and nothing "
+        return both, worth + "about the paper"
+    if changed := ", ".join(_changed(asked)):
+        worth = f"the same data, other settings than the paper's ({changed}): the gap may be theirs"
+        return both, worth
+    encoder = ""
+    if "tokenizer" in record["config"]:
+        encoder = f" (text read by {record['config']['encoder']}, by LLaMA-7B in the paper)"
+    worth = f"the same data and size{encoder}, one seed beside one: a gap within either interval "
+    return both, worth + "says nothing"
 
 
 REPLICATION = RESULTS / "movielens-replication.parquet"
@@ -315,36 +245,22 @@ def leagues(results: Iterable[Run]) -> dict[str, list[Run]]:
     runs first.
 
     "movielens, laptop" -> its runs. Options are in the name, "movielens, laptop,
-    tokenizer.epochs=2000", or a letter where they are many, "movielens, laptop, options A". So have
-    other data of the same name: "..., data A".
+    tokenizer.epochs=2000", or a letter if they are long or the name is taken, "movielens, laptop,
+    options A". Other data of the same name are "movielens, laptop, data A".
     """
     found: dict[tuple, list[Run]] = {}
-    for one in results:
-        said = one.parameters
-        name = ", ".join(
-            [
-                said["dataset"],
-                said["profile"],
-                *([said["device"]] if said["device"] != "auto" else []),
-            ]
-        )
-        found.setdefault(
-            (name, tuple(said["options"]), one.record["dataset"]["fingerprint"]), []
-        ).append(one)
+    for run in results:
+        asked = run.parameters
+        names = [asked["dataset"], asked["profile"]]
+        names += [asked["device"]] if asked["device"] != "auto" else []
+        key = (", ".join(names), tuple(asked["options"]), run.record["dataset"]["fingerprint"])
+        found.setdefault(key, []).append(run)
     named: dict[str, list[Run]] = {}
-    called: dict[str, dict[tuple, str]] = {}  # of the options that go with each name
     for (name, options, _), runs in sorted(found.items(), key=lambda pair: -len(pair[1])):
-        if options:
-            known, words = called.setdefault(name, {}), in_words(options)
-            if options not in known and (len(words) > LONGEST or words in known.values()):
-                words = next(
-                    one
-                    for letter in _letters()
-                    if (one := f"options {letter}") not in known.values()
-                )
-            name += f", {known.setdefault(options, words)}"
-        names = chain([name], (f"{name}, data {letter}" for letter in _letters()))
-        named[next(one for one in names if one not in named)] = runs
+        words, what = in_words(options), "options" if options else "data"
+        possible = [f"{name}, {words}" if options else name] if len(words) <= LONGEST else []
+        possible += [f"{name}, {what} {letter}" for letter in ascii_uppercase]
+        named[next(one for one in possible if one not in named)] = runs
     return named
 
 
@@ -355,39 +271,24 @@ def in_words(options: Sequence[str]) -> str:
         if recipe <= set(rest):
             words = [name]
             rest = [one for one in rest if one not in recipe and not one.startswith(_OF_RECIPES)]
-    rate = next(
-        (one.partition("=")[2] for one in rest if one.startswith("tiger.learning_rate=")), ""
-    )
-    if rate and "tiger.relative_rate=false" in rest:
-        words.append(f"one rate of {rate}")
-        rest = [
-            one
-            for one in rest
-            if not one.startswith(("tiger.learning_rate=", "tiger.relative_rate="))
-        ]
+    rates = [one for one in rest if one.startswith("tiger.learning_rate=")]
+    if rates and "tiger.relative_rate=false" in rest:
+        words.append(f"one rate of {rates[0].partition('=')[2]}")
+        rest = [one for one in rest if one not in (*rates, "tiger.relative_rate=false")]
     return ", ".join(words + rest)
-
-
-def _letters() -> Iterator[str]:
-    """A, B, ..., Z, AA, AB, ..."""
-    return (
-        "".join(some) for length in count(1) for some in product(ascii_uppercase, repeat=length)
-    )
 
 
 def runs_of(league: Sequence[Run], **asked: Any) -> list[Run]:
     """The runs with what is `asked`, as in `tokenizer="letter"`, and the profile's own values for
     all else.
 
-    A league has options, and some mean nothing to another generator or tokenizer: what nobody ran
-    is not resolved.
+    Another generator or tokenizer may know nothing of a league's options: then no run is found.
     """
-    named = {"generator": asked.get("generator", "tiger")}
-    named["tokenizer"] = asked.get("tokenizer", "letter")
-    same = _having(named, league)
-    return (
-        sorted(_having(_resolved(league, **asked), same), key=lambda one: one.seed) if same else []
-    )
+    wanted = {"generator": "tiger", "tokenizer": "letter"}
+    wanted |= {name: asked[name] for name in wanted if name in asked}
+    same = _having(wanted, league)
+    found = _having(_resolved(league, **asked), same) if same else []
+    return sorted(found, key=lambda run: run.seed)
 
 
 def _having(wanted: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
@@ -476,21 +377,15 @@ def by_seed(runs: Sequence[Run], others: Sequence[Run], metric: str, history: st
 
 
 def grids(read_folders: Iterable[Path]) -> pd.DataFrame:
-    """The repository's grids: how many runs each has, how many are done, and what does the others.
-
-    read_folders: where records are looked for. Column "missing" holds the parameters of the runs
-    that are not there.
+    """The repository's grids: how many runs each has, how many of them are in `read_folders`, and
+    the parameters of those that are missing.
     """
     there = {run.key for run in load_results(*read_folders)}
     rows = {}
     for path in sorted((REPOSITORY / "experiments").glob("*.yaml")):
-        grid = load_grid(path)
-        missing = [one for one in grid.runs if one.key not in there]
-        rows[path.stem] = {
-            "runs": len(grid.runs),
-            "done": len(grid.runs) - len(missing),
-            "missing": missing,
-        }
+        runs = load_grid(path).runs
+        missing = [run for run in runs if run.key not in there]
+        rows[path.stem] = [len(runs), len(runs) - len(missing), missing]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["runs", "done", "missing"])
 
 

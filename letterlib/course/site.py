@@ -1,14 +1,14 @@
-"""The course as web pages, to be read without installing anything, or to be put on a server for a
-class.
+"""The course as web pages, to be read without installing anything, or put on a server for a class.
 
-    python -m letterlib.course.site
+    python -m letterlib.course.site            write site/
+    python -m letterlib.course.site --links    print every external link once
 
-writes `site/`, with a page for every lesson, project and document and for every file they link to.
-Lessons are the
+A page for every lesson, project and document, and for every file they link to. Lessons are the
 student copies: worked solutions are left out. Formulas are MathML, which a browser sets without a
 network; with one it fetches MathJax, which sets them better.
 """
 
+import argparse
 import html
 import os
 import re
@@ -19,18 +19,17 @@ from urllib.parse import unquote
 
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
-from nbformat import NotebookNode, ValidationError, read
-from nbformat.reader import NotJSONError
+from nbformat import NotebookNode, read
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from letterlib.course.build import LESSON, REPOSITORY
-from letterlib.course.links import documents, is_external, links_of, markdown_of, slug
-from letterlib.errors import LetterError
+from letterlib.course.build import LESSON, REPOSITORY, projects
 from letterlib.progress import progress
 from letterlib.store import atomic_write
 
 SITE = REPOSITORY / "site"
 _COPIED = (".png", ".svg", ".gif", ".jpg", ".parquet", ".safetensors")
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img[^>]*src=\"([^\"]+)\"")
 _TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 _HEADING = re.compile(r'(?<= id=")[^"]+(?=">)|(?<=class="anchor-link" href="#)[^"]+')
 # Code, which is left alone; a formula in a paragraph of its own; one in a line, where a dollar may
@@ -68,16 +67,62 @@ body .jp-RenderedMarkdown pre code {background: none; padding: 0}
 </head>"""
 
 
-def pages() -> list[Path]:
-    """What becomes a page: lessons, projects, documents, and all they link to, folders as well;
-    images and tables are copied.
+# Links
 
-    Other notebooks that lie beside the lessons may be copies with answers, and are left out.
-    """
-    notebooks = REPOSITORY / "notebooks"
-    found = [one for one in sorted(notebooks.glob("*.ipynb")) if LESSON.fullmatch(one.name)]
-    found += sorted(notebooks.glob("projects/*.ipynb"))
-    found += [document for document in documents() if document.suffix == ".md"]
+
+def markdown_of(path: Path) -> str:
+    """The Markdown of a document, or of all text cells of a notebook."""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    cells = read(path, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def links_of(text: str) -> list[str]:
+    """Targets of links and images, code left out."""
+    text = re.sub(r"```.*?```|`[^`]*`", " ", text, flags=re.DOTALL)
+    return _LINK.findall(text) + [a or b for a, b in _IMAGE.findall(text)]
+
+
+def is_external(link: str) -> bool:
+    return link.startswith(("http://", "https://", "mailto:"))
+
+
+def slug(heading: str) -> str:
+    """A heading as a link names it: lower case, hyphens for spaces, no punctuation."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def broken_links(path: Path) -> list[str]:
+    """Links of a page whose file or heading does not exist in the repository."""
+    broken = []
+    for link in links_of(markdown_of(path)):
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        if is_external(link):
+            continue
+        if not target.exists():
+            broken.append(link)
+        elif anchor and target.is_file():
+            headings = re.findall(r"^#+ +(.+)$", markdown_of(target), flags=re.MULTILINE)
+            if anchor not in map(slug, headings):
+                broken.append(link)
+    return broken
+
+
+def documents() -> list[Path]:
+    """The lessons' student copies, the projects, and all Markdown pages."""
+    folders = ("", "benchmarks", "data", "docs", "experiments", "experiments/workflow")
+    return [
+        *sorted((REPOSITORY / "notebooks").glob(LESSON)),
+        *projects(),
+        *sorted(page for folder in folders for page in (REPOSITORY / folder).glob("*.md")),
+    ]
+
+
+def pages() -> list[Path]:
+    """What becomes a page or is copied: `documents`, and the files and folders they link to."""
+    found = documents()
     for page in found[:]:
         found += [target for target in _targets(page) if target not in found]
     return found
@@ -89,6 +134,9 @@ def _targets(page: Path) -> Iterator[Path]:
         target = Path(os.path.normpath(page.parent / link.partition("#")[0]))
         if not is_external(link) and target != page.parent and target.exists():
             yield target
+
+
+# Pages
 
 
 def address(path: Path) -> Path:
@@ -112,11 +160,7 @@ def notebook_of(path: Path) -> NotebookNode:
     the names in it.
     """
     if path.suffix == ".ipynb":
-        notebook = read(path, as_version=4)
-        notebook.metadata.pop(
-            "widgets", None
-        )  # Colab's are not as nbconvert wants them, and no page shows one
-        return notebook
+        return read(path, as_version=4)
     heading = f"# {path.relative_to(REPOSITORY).as_posix()}\n\n"
     if path.suffix == ".md":
         text = markdown_of(path)
@@ -130,26 +174,17 @@ def notebook_of(path: Path) -> NotebookNode:
 
 
 def navigation(path: Path) -> str:
-    """Links, in Markdown, to the lesson before, to the list of lessons, and to the lesson after,
-    named as there.
-    """
+    """Links, in Markdown, to the lesson before, the list of lessons, and the lesson after."""
     contents = REPOSITORY / "README.md"
-    listed = re.findall(
-        r"^\| \[([^\]]+)\]\((notebooks/\d\d_\w+\.ipynb)\)", markdown_of(contents), re.MULTILINE
-    )
-    lessons, links = (
-        [(name, REPOSITORY / lesson) for name, lesson in listed],
-        [("All lessons", contents)],
-    )
-    for place, (_, lesson) in enumerate(lessons):
-        if lesson == path:
-            before, after = lessons[max(place - 1, 0) : place], lessons[place + 1 : place + 2]
-            links = (
-                [(f"← {name}", one) for name, one in before]
-                + links
-                + [(f"{name} →", one) for name, one in after]
-            )
-    return " · ".join(f"[{name}]({_link(one, path.parent)})" for name, one in links)
+    row = re.compile(r"^\| \[([^\]]+)\]\((notebooks/\d\d_\w+\.ipynb)\)", re.MULTILINE)
+    lessons = [(name, REPOSITORY / file) for name, file in row.findall(markdown_of(contents))]
+    links = [("All lessons", contents)]
+    for i, (_, lesson) in enumerate(lessons):
+        if lesson == path and i > 0:
+            links.insert(0, (f"← {lessons[i - 1][0]}", lessons[i - 1][1]))
+        if lesson == path and i + 1 < len(lessons):
+            links.append((f"{lessons[i + 1][0]} →", lessons[i + 1][1]))
+    return " · ".join(f"[{name}]({_link(target, path.parent)})" for name, target in links)
 
 
 def _link(target: Path, folder: Path) -> str:
@@ -228,13 +263,16 @@ def build_site(folder: Path) -> int:
 
 
 def main() -> None:
-    """Build the site anew; where that fails, the one that is there stays."""
+    """Build the site again. The one that is there stays until the new one is complete."""
+    parser = argparse.ArgumentParser(prog="python -m letterlib.course.site")
+    parser.add_argument("--links", action="store_true", help="only print every external link")
+    if parser.parse_args().links:
+        links = {link for page in documents() for link in links_of(markdown_of(page))}
+        print("\n".join(sorted(filter(is_external, links))))
+        return
     fresh = SITE.with_name("site.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        n_pages = build_site(fresh)
-    except (LetterError, NotJSONError, ValidationError) as error:
-        raise SystemExit(f"error: {str(error).splitlines()[0]}") from error
+    n_pages = build_site(fresh)
     shutil.rmtree(SITE, ignore_errors=True)
     fresh.rename(SITE)
     print(f"{n_pages} pages and images; open {SITE / 'index.html'}")

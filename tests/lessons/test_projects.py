@@ -5,9 +5,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from letterlib.course import build, projects
+from letterlib.course import build
 
-PROJECTS = projects.projects()
+PROJECTS = build.projects()
 each_project = pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.stem)
 pytestmark = pytest.mark.xdist_group("projects")
 
@@ -36,7 +36,7 @@ def test_a_project_runs_at_smoke(runs, path):
 def test_stored_projects_are_whole_small_and_free_of_this_machine(path):
     notebook, text = nbformat.read(path, as_version=4), path.read_text()
     build.confirm_ran(notebook, path.name)
-    assert len(text) < projects.LARGEST
+    assert len(text) < build.LARGEST
     for trace in (str(Path.home()), str(build.REPOSITORY), "site-packages"):
         assert trace not in text
     parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
@@ -49,10 +49,11 @@ def test_building_a_project_keeps_its_source_and_stores_its_outputs(tmp_path):
         for text in ('profile: str = "laptop"\ncache_dir: str = "x"', "profile")
     ]
     cells[0].metadata["tags"] = ["parameters"]
-    path = tmp_path / "made.ipynb"
+    path = tmp_path / "projects" / "made.ipynb"
+    path.parent.mkdir()
     nbformat.write(build.tidy(nbformat.v4.new_notebook(cells=cells)), path)
-    projects.build(path, "smoke", tmp_path)
+    build.build(path, tmp_path, "smoke")
     stored = nbformat.read(path, as_version=4)
     assert [cell.source for cell in stored.cells] == [cell.source for cell in cells]
     assert stored.cells[1].outputs[0].data["text/plain"] == "'smoke'"
-    assert projects.main(["none-of-these"]) == 2
+    assert not (tmp_path / "made.ipynb").exists()

@@ -10,11 +10,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from letterlib.course.build import REPOSITORY
-from letterlib.course.links import is_external
+from letterlib.course.build import LESSON, REPOSITORY
 from letterlib.course.site import (
     address,
+    broken_links,
     build_site,
+    documents,
+    is_external,
+    links_of,
+    markdown_of,
     with_formulas,
 )
 
@@ -123,3 +127,28 @@ def test_solutions_and_hidden_tests_are_not_in_the_site(site):
         page = site[address(lesson)]
         assert "NotImplementedError" in page  # the stub of an exercise
         assert "BEGIN SOLUTION" not in page and "BEGIN HIDDEN" not in page
+
+
+# Links inside the repository
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_inside_the_repository_lead_somewhere(path):
+    assert broken_links(path) == []
+
+
+def test_the_readme_lists_every_lesson():
+    readme = markdown_of(REPOSITORY / "README.md")
+    for path in (REPOSITORY / "notebooks").glob(LESSON):
+        assert f"notebooks/{path.name}" in readme
+
+
+def test_broken_links_are_found_and_code_is_left_alone(tmp_path):
+    (tmp_path / "there.md").write_text("# What it is\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](gone.md) [c](there.md#what-it-is) [d](there.md#else) `[e](no.md)` "
+        "![f](gone.png) [g](https://example.org/x)"
+    )
+    assert broken_links(page) == ["gone.md", "there.md#else", "gone.png"]
+    assert links_of("```\n[x](y)\n```") == []
