@@ -8,7 +8,7 @@ from letterlib.data.amazon import amazon_source
 from letterlib.data.dataset import Dataset
 from letterlib.data.groceries import load_complete_journey
 from letterlib.data.movielens import load_movielens
-from letterlib.data.raw import RawSource, compare_with_paper, load_raw, raw_files
+from letterlib.data.raw import RawSource, compare_with_paper, load_raw
 from letterlib.data.released import load_released, released_identifiers
 from letterlib.data.yelp import YELP
 from letterlib.errors import LetterError
@@ -35,22 +35,21 @@ def load_dataset(
     """
     kept = expanded(cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data")
     data_dir = data_dir and expanded(data_dir)
-    source = raw_source(name) if is_raw(name, data_dir) else None
+    if is_raw(name, data_dir):
+        source = raw_source(name)
+        if data_dir is None:
+            raise LetterError(
+                f"no folder for data set {name!r}: letterlib data fetch {name} puts its raw files "
+                f"into data/{name}; name another folder with --data-dir"
+            )
+        return load_raw(name, source, data_dir, kept)
     if data_dir is not None:
-        if source is not None:
-            return load_raw(name, source, data_dir, kept)
         return replace(load_released(data_dir, _file_name(name, data_dir)), name=name)
     if name in PACKAGED:
         return PACKAGED[name](kept)
-    if source is not None:
-        raise LetterError(
-            f"no folder for data set {name!r}: letterlib data fetch {name} puts its raw files into "
-            f"data/{name}; name another folder with --data-dir"
-        )
-    what = f"no folder for data set {name!r}" if name in DATASETS else f"unknown data set {name!r}"
     raise LetterError(
-        f"{what}: {' and '.join(PACKAGED)} come with the installation; a released one, such as "
-        "beauty or instruments, needs its folder in --data-dir (see data/README.md); "
+        f"no folder for data set {name!r}: {' and '.join(PACKAGED)} come with the installation; a "
+        "released one, such as beauty or instruments, needs its folder in --data-dir; "
         "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help), "
         "and others from two tables of your own (letterlib data import --help)"
     )
@@ -83,10 +82,8 @@ def raw_source(name: str) -> RawSource:
 
 def paper_counts(dataset: Dataset, data_dir: str | Path | None) -> str:
     """Counts of a data set from raw files next to those of LETTER's paper; empty for all others."""
-    if data_dir is None or not is_raw(dataset.name, data_dir):
-        return ""
-    source = raw_source(dataset.name)
-    return compare_with_paper(dataset, source, raw_files(dataset.name, source, data_dir))
+    raw = is_raw(dataset.name, data_dir)
+    return compare_with_paper(dataset, raw_source(dataset.name)) if raw else ""
 
 
 def _file_name(name: str, data_dir: Path) -> str | None:

@@ -1,5 +1,5 @@
-"""Amazon reviews of 2014, 2018 and 2023 (McAuley lab, UCSD): three releases, three data sets, never
-one column.
+"""Amazon reviews of 2014, 2018 and 2023 (McAuley lab, UCSD): three releases, three data sets whose
+figures are not comparable.
 
 2014: McAuley et al., SIGIR 2015. 2018: Ni et al., EMNLP 2019. 2023: Hou et al., arXiv:2403.03952. A
 data set is called amazon-<year>-<category>, the category being the file's, in lower case with
@@ -8,7 +8,6 @@ hyphens.
 
 import difflib
 import re
-from collections.abc import Callable
 from typing import Any
 
 from letterlib.data.raw import (
@@ -16,11 +15,9 @@ from letterlib.data.raw import (
     RawSource,
     Review,
     clean,
-    json_object,
     labels_of,
-    python_dict,
     text_field,
-    time_of,
+    time_field,
 )
 from letterlib.errors import LetterError
 
@@ -84,31 +81,53 @@ EVERY_REVIEW = (
 BY_DAY = (
     EVERY_REVIEW + ", because these timestamps are whole days, and a user's reviews often share one"
 )
-WITHOUT_ENTRY = "items that the metadata do not name left out first, as LC-Rec does"
+RULES = {
+    2014: BY_DAY,
+    2018: f"items that the metadata do not name left out first, as LC-Rec does; {BY_DAY}",
+    2023: EVERY_REVIEW,
+}
 
 
 def amazon_source(name: str) -> RawSource:
     """The raw files of "amazon-2014-beauty" and its like; LetterError lists the categories."""
-    match = re.fullmatch(r"amazon-(\d{4})(?:-(.+))?", name)
-    if match is None or int(match[1]) not in CATEGORIES:
+    match = re.fullmatch(r"amazon-(2014|2018|2023)-?(.*)", name)
+    if match is None:
         raise LetterError(
             f"unknown data set {name!r}; Amazon's are called amazon-<year>-<category>, the year "
             "2014, 2018 or 2023, such as amazon-2014-beauty or amazon-2018-musical-instruments"
         )
-    year, wanted = int(match[1]), match[2] or ""
+    year, wanted = int(match[1]), match[2]
     names = {slug(category): category for category in CATEGORIES[year]}
     if wanted not in names:
-        close = difflib.get_close_matches(wanted, names, n=1) or [
-            category for category in names if wanted and wanted in category
-        ]
+        close = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean amazon-{year}-{close[0]}? " if close else ""
-        trouble = (
-            f"Amazon {year} has no category {wanted!r}" if wanted else f"{name} needs a category"
-        )
         raise LetterError(
-            f"{trouble}; {hint}write amazon-{year}-<category>, one of: {', '.join(sorted(names))}"
+            f"Amazon {year} has no category {wanted!r}; {hint}write amazon-{year}-<category>, one "
+            f"of: {', '.join(sorted(names))}"
         )
-    return _source(name, year, names[wanted])
+    category = names[wanted]
+    reviews, metadata = {
+        2014: ((f"reviews_{category}_5.json", f"reviews_{category}.json"), f"meta_{category}.json"),
+        2018: ((f"{category}_5.json", f"{category}.json"), f"meta_{category}.json"),
+        2023: ((f"{category}.jsonl",), f"meta_{category}.jsonl"),
+    }[year]
+    review_folder, metadata_folder = FOLDERS[year]
+    return RawSource(
+        release=f"Amazon {year}, {category.replace('_', ' ')}",
+        reviews=reviews,
+        metadata=(metadata,),
+        review=review_2023 if year == 2023 else review,
+        item_id="parent_asin" if year == 2023 else "asin",
+        item=item,
+        rules=RULES[year],
+        page=PAGES[year],
+        addresses=(
+            tuple(f"{host}/{review_folder}/{reviews[0]}.gz" for host in HOSTS[year]),
+            tuple(f"{host}/{metadata_folder}/{metadata}.gz" for host in HOSTS[year]),
+        ),
+        only_described=year == 2018,
+        paper=PAPER.get(name),
+    )
 
 
 def slug(category: str) -> str:
@@ -116,78 +135,40 @@ def slug(category: str) -> str:
     return category.lower().replace("_", "-")
 
 
-def _source(name: str, year: int, category: str) -> RawSource:
-    small_first = {
-        2014: (f"reviews_{category}_5.json", f"reviews_{category}.json"),
-        2018: (f"{category}_5.json", f"{category}.json"),
-        2023: (f"{category}.jsonl",),
-    }
-    reviews = small_first[year]
-    metadata = (f"meta_{category}.jsonl" if year == 2023 else f"meta_{category}.json",)
-    wanted = zip(FOLDERS[year], (reviews[0], metadata[0]), strict=True)
-    addresses = [
-        tuple(f"{host}/{folder}/{file}.gz" for host in HOSTS[year]) for folder, file in wanted
-    ]
-    return RawSource(
-        release=f"Amazon {year}, {category.replace('_', ' ')}",
-        reviews=reviews,
-        metadata=metadata,
-        review=_review(year),
-        item_id="parent_asin" if year == 2023 else "asin",
-        parse_item=python_dict if year == 2014 else json_object,
-        item={2014: item_2014, 2018: item_2018, 2023: item_2023}[year],
-        rules={2014: BY_DAY, 2018: f"{WITHOUT_ENTRY}; {BY_DAY}", 2023: EVERY_REVIEW}[year],
-        page=PAGES[year],
-        addresses=(addresses[0], addresses[1]),
-        only_described=year == 2018,
-        paper=PAPER.get(name),
+def review(fields: dict[str, Any]) -> Review:
+    """Of 2014 and 2018. Times are seconds, of whole days."""
+    return Review(
+        text_field(fields, "reviewerID"),
+        text_field(fields, "asin"),
+        time_field(fields, "unixReviewTime"),
     )
 
 
-def _review(year: int) -> Callable[[dict[str, Any]], Review]:
-    if year == 2023:
-        return lambda f: Review(
-            text_field(f, "user_id"), text_field(f, "parent_asin"), time_of(f, "timestamp", 1000)
-        )
-    return lambda f: Review(
-        text_field(f, "reviewerID"), text_field(f, "asin"), time_of(f, "unixReviewTime", 1)
+def review_2023(fields: dict[str, Any]) -> Review:
+    """Variants of a product share `parent_asin`. Times are milliseconds."""
+    return Review(
+        text_field(fields, "user_id"),
+        text_field(fields, "parent_asin"),
+        time_field(fields, "timestamp"),
     )
 
 
-def item_2014(fields: dict[str, Any]) -> ItemText:
-    """`description` is one text; `categories` is a list of paths from the root, which share their
-    beginnings.
-    """
-    paths = fields.get("categories")
-    flat = (
-        [label for path in paths if isinstance(path, list) for label in path]
-        if isinstance(paths, list)
-        else []
-    )
-    return ItemText(clean(fields.get("title")), clean(fields.get("description")), labels_of(flat))
+def item(fields: dict[str, Any]) -> ItemText:
+    """Where there is no `description`, `feature` (2018) or `features` (2023) describes the item.
 
-
-def item_2018(fields: dict[str, Any]) -> ItemText:
-    """Where there is no `description`, the list `feature` describes the item.
-
-    Two known faults of this release: a title can be a piece of the page's script, which contains
-    "getTime" (the data's own page says so), and `category` can run on into the features, after a
-    label with "</span>" in it (LC-Rec cuts there, too).
+    `categories` is a list of labels, in 2014 of paths from the root, which share their beginnings;
+    2018 has `category`. Two known faults of 2018: a title can be a piece of the page's script,
+    which contains "getTime" (the data's own page says so), and labels can run on into the features,
+    after one with "</span>" in it (LC-Rec cuts there, too).
     """
     title = fields.get("title")
-    labels = fields.get("category")
-    labels = labels if isinstance(labels, list) else []
+    described = (fields.get(name) for name in ("description", "feature", "features"))
+    labels: list[Any] = []
+    for part in fields.get("category") or fields.get("categories") or []:
+        labels += part if isinstance(part, list) else [part]
     end = next((i for i, label in enumerate(labels) if "</span>" in str(label)), len(labels))
-    described = clean(fields.get("description")) or clean(fields.get("feature"))
     return ItemText(
-        "" if "getTime" in str(title) else clean(title), described, labels_of(labels[:end])
-    )
-
-
-def item_2023(fields: dict[str, Any]) -> ItemText:
-    """Where there is no `description`, the list `features` describes the item."""
-    labels = fields.get("categories")
-    described = clean(fields.get("description")) or clean(fields.get("features"))
-    return ItemText(
-        clean(fields.get("title")), described, labels_of(labels if isinstance(labels, list) else [])
+        "" if "getTime" in str(title) else clean(title),
+        next(filter(None, map(clean, described)), ""),
+        labels_of(labels[:end]),
     )

@@ -11,13 +11,7 @@ import pyarrow as pa
 
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.errors import LetterError
-from letterlib.store import digest, load_table, locked, save_table
-
-_LABEL = "label"
-"""The column of items' own ids in the file."""
-
-_DAMAGED = (ValueError, KeyError, LetterError, pa.ArrowException)
-"""What reading a prepared copy raises when it is missing, or not what was written."""
+from letterlib.store import load_table, locked, save_table
 
 
 def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> bytes:
@@ -42,22 +36,20 @@ def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> by
 
 
 def prepared(name: str, version: int, cache_dir: Path, build: Callable[[], Dataset]) -> Dataset:
-    """The data set kept in `cache_dir`; built and written first where there is none.
+    """The data set kept in `cache_dir`; built and written first where there is none, or a damaged
+    one.
 
-    A damaged copy is made again, and one printed line reports it. Of several processes that find
-    none, one makes it and the others wait.
+    Of several processes that find none, one makes it and the others wait.
 
     version: of the preparation; raise it when the same source gives another data set.
     """
     stem = Path(cache_dir) / f"{name}-{version}"
     files = [stem.with_name(f"{stem.name}.{part}.parquet") for part in ("sequences", "items")]
-    with suppress(*_DAMAGED):
+    with suppress(LetterError):
         return _read(name, *files)
     with locked(stem):
-        with suppress(*_DAMAGED):  # another process has made it by now
+        with suppress(LetterError):  # another process has made it by now
             return _read(name, *files)
-        if any(file.exists() for file in files):
-            print(f"{stem}: the prepared copy is damaged; it is made again")
         _write(build(), *files)
         return _read(name, *files)
 
@@ -67,26 +59,14 @@ def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
     offsets = dataset.sequences.offsets.astype(np.int32)
     rows = pa.ListArray.from_arrays(offsets, dataset.sequences.values)
     table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
-    header = {"source": dataset.source, "checksum": _checksum(dataset)}
-    texts = dataset.items.assign(**{_LABEL: dataset.item_labels})
-    save_table(items, texts)
-    save_table(sequences, table, header)
+    save_table(items, dataset.items.assign(label=dataset.item_labels))
+    save_table(sequences, table, {"source": dataset.source})
 
 
 def _read(name: str, sequences: Path, items: Path) -> Dataset:
     table, header = load_table(sequences)
     rows = table["items"].combine_chunks()
-    values = rows.flatten().cast(pa.int64()).to_numpy()  # an ArrowException for fractions
-    offsets = rows.offsets.to_numpy().astype(np.int64)
     texts = load_table(items)[0].to_pandas()
-    labels = texts.pop(_LABEL).tolist()
-    users = table["user"].to_pylist()
-    dataset = Dataset(name, Sequences(values, offsets), texts, header["source"], users, labels)
-    if _checksum(dataset) != header["checksum"]:
-        raise ValueError("its content is not what was written")
-    return dataset
-
-
-def _checksum(dataset: Dataset) -> str:
-    labels = list(dataset.user_labels), list(dataset.item_labels)
-    return digest(dataset.fingerprint, dataset.source, *labels)
+    labels = texts.pop("label").tolist()
+    values = Sequences(rows.flatten().to_numpy(), rows.offsets.to_numpy().astype(np.int64))
+    return Dataset(name, values, texts, header["source"], table["user"].to_pylist(), labels)

@@ -9,7 +9,6 @@ from letterlib.data.raw import (
     RawSource,
     Review,
     clean,
-    json_object,
     labels_of,
     text_field,
 )
@@ -24,14 +23,10 @@ def review_of_2019(fields: dict[str, Any]) -> Review | None:
     """`date` is "YYYY-MM-DD HH:MM:SS", without a time zone; it is taken as UTC."""
     user, item, date = (text_field(fields, name) for name in ("user_id", "business_id", "date"))
     try:
-        time = datetime.fromisoformat(date)
-    except ValueError:
-        time = None
-    if time is None or len(date) != len(FIRST):
-        raise BadLine(f'"date" is {date!r:.40}, not YYYY-MM-DD HH:MM:SS')
-    if not FIRST <= date <= LAST:
-        return None
-    return Review(user, item, int(time.replace(tzinfo=UTC).timestamp() * 1000))
+        time = datetime.strptime(date, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise BadLine(f'"date" is {date!r:.40}, not YYYY-MM-DD HH:MM:SS') from error
+    return Review(user, item, int(time.timestamp())) if FIRST <= date <= LAST else None
 
 
 def business(fields: dict[str, Any]) -> ItemText:
@@ -48,7 +43,6 @@ YELP = RawSource(
     metadata=("yelp_academic_dataset_business.json",),
     review=review_of_2019,
     item_id="business_id",
-    parse_item=json_object,
     item=business,
     rules=(
         f"reviews from {FIRST} to {LAST}; every review counts as an interaction, whatever its "
@@ -56,7 +50,6 @@ YELP = RawSource(
         "business id"
     ),
     page="https://www.yelp.com/dataset",
-    addresses=((), ()),
     paper=(30_431, 20_033, 316_354),
     caution=(
         "Yelp changes its download: towns are taken out and added, reviews withdrawn. The paper's "

@@ -37,7 +37,7 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Get the raw files of a data set. An interrupted download goes on where it stopped."""
+    """Get the raw files of a data set: from the known mirrors, or files that you have."""
     from letterlib.data import raw_source
     from letterlib.data.fetch import fetch as fetch_files
 

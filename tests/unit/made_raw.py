@@ -1,17 +1,10 @@
-"""Raw files as the four releases have them, made: reviews, metadata, and the defects that real ones
-have.
-"""
+"""Raw files as the four releases have them, made: reviews and metadata."""
 
 import gzip
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
-NAMES = [
-    "amazon-2014-beauty",
-    "amazon-2018-musical-instruments",
-    "amazon-2023-musical-instruments",
-    "yelp",
-]
 FILES = {
     "amazon-2014-beauty": ("reviews_Beauty_5.json.gz", "meta_Beauty.json.gz"),
     "amazon-2018-musical-instruments": (
@@ -24,113 +17,39 @@ FILES = {
     ),
     "yelp": ("yelp_academic_dataset_review.json", "yelp_academic_dataset_business.json"),
 }
+NAMES = BEAUTY, INSTRUMENTS, NEW, YELP = list(FILES)
 START = 1_546_300_800  # 2019-01-01 00:00:00 UTC, in every release's range
+LABELS = ["Beauty", "Hair Care", "Gifts"]
 
 
 def review_line(name: str, user: str, item: str, minutes: int) -> str:
     """A review that many minutes into 2019, with the fields of its release."""
     seconds = START + 60 * minutes
-    words = {"summary": "Good &amp; cheap", "reviewText": "I bought it twice.\nTwice!"}
-    if name.startswith("amazon-2014"):
-        fields = {
-            "reviewerID": user,
-            "asin": item,
-            "reviewerName": "A. B.",
-            "helpful": [0, 1],
-            "overall": 5.0,
-        }
-        fields |= {"unixReviewTime": seconds, "reviewTime": "01 1, 2019"} | words
-    elif name.startswith("amazon-2018"):
-        fields = {
-            "overall": 4.0,
-            "vote": "2",
-            "verified": True,
-            "reviewTime": "01 1, 2019",
-            "reviewerID": user,
-        }
-        fields |= {
-            "asin": item,
-            "style": {"Color:": " Red"},
-            "unixReviewTime": seconds,
-            "image": ["x.jpg"],
-        } | words
-    elif name.startswith("amazon-2023"):
-        fields = {
-            "rating": 5.0,
-            "title": "Good",
-            "text": "Twice!",
-            "images": [],
-            "asin": item + "-variant",
-        }
-        fields |= {
-            "parent_asin": item,
-            "user_id": user,
-            "timestamp": seconds * 1000,
-            "verified_purchase": True,
-        }
+    if name == YELP:
+        fields = {"user_id": user, "business_id": item, "stars": 4.0}
+        fields["date"] = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    elif name == NEW:
+        fields = {"title": "Good", "asin": f"{item}-variant", "parent_asin": item, "user_id": user}
+        fields["timestamp"] = 1000 * seconds
     else:
-        days, rest = divmod(minutes, 24 * 60)
-        month, day = divmod(days, 28)
-        date = f"2019-{month + 1:02}-{day + 1:02} {rest // 60:02}:{rest % 60:02}:00"
-        fields = {
-            "review_id": f"r{user}{item}",
-            "user_id": user,
-            "business_id": item,
-            "stars": 4.0,
-            "date": date,
-        }
-        fields |= {"useful": 0, "text": "Twice!"}
-    return json.dumps(fields)
+        fields = {"reviewerID": user, "asin": item, "unixReviewTime": seconds}
+    return json.dumps(fields | {"text": "Twice!"})
 
 
-def item_line(
-    name: str, item: str, title: str | None = None, description: str | None = None
-) -> str:
-    """An item of the metadata, with the fields of its release; `title` and `description` absent
-    where None.
-    """
-    if name.startswith("amazon-2014"):
-        fields = {
-            "asin": item,
-            "categories": [["Beauty", "Hair Care"], ["Beauty", "Gifts"]],
-            "salesRank": {"Beauty": 7},
-        }
-        fields |= {"title": title} if title is not None else {}
-        fields |= {"description": description} if description is not None else {}
-        return repr(fields)
-    if name.startswith("amazon-2018"):
-        fields = {
-            "category": ["Beauty", "Hair Care", "Gifts"],
-            "asin": item,
-            "tech1": "",
-            "also_buy": ["B9"],
-        }
-        fields |= {"title": title} if title is not None else {}
-        fields |= {
-            "description": [description, ""] if description is not None else [],
-            "feature": [],
-        }
-    elif name.startswith("amazon-2023"):
-        fields = {
-            "main_category": "All Beauty",
-            "title": title,
-            "features": [],
-            "price": None,
-            "store": "S",
-        }
-        fields |= {
-            "description": [description] if description is not None else [],
-            "parent_asin": item,
-        }
-        fields |= {"categories": ["Beauty", "Hair Care", "Gifts"]}
+def item_line(name: str, item: str, title: str | None = None, about: str | None = None) -> str:
+    """An item of the metadata, with the fields of its release; without title or text if None."""
+    if name == YELP:
+        fields = {"business_id": item, "name": title, "categories": ", ".join(LABELS)}
+    elif name == NEW:
+        fields = {"title": title, "description": [about] if about else [], "parent_asin": item}
+        fields |= {"features": [], "categories": LABELS}
+    elif name == INSTRUMENTS:
+        fields = {"category": LABELS, "asin": item, "also_buy": ["B9"], "title": title}
+        fields |= {"description": [about, ""] if about else [], "feature": []}
     else:
-        fields = {
-            "business_id": item,
-            "name": title,
-            "city": "Tampa",
-            "attributes": {"WiFi": "u'free'"},
-        }
-        fields |= {"categories": "Beauty, Hair Care, Gifts"}
+        fields = {"asin": item, "categories": [["Beauty", "Hair Care"], ["Beauty", "Gifts"]]}
+        fields |= {"title": title, "description": about}
+        return repr({key: value for key, value in fields.items() if value is not None})
     return json.dumps(fields)
 
 
@@ -147,13 +66,13 @@ def write_raw(
 ) -> Path:
     """Both files of a data set: reviews as (user, item, minutes), metadata as lines."""
     file, metadata = FILES[name]
-    write_lines(folder / file, [review_line(name, *one) for one in reviews])
+    write_lines(folder / file, [review_line(name, *review) for review in reviews])
     write_lines(folder / metadata, items)
     return folder
 
 
 def block(users: int = 6, items: int = 6) -> list[tuple[str, str, int]]:
-    """Everybody has everything, at times of their own: a 5-core from 5 x 5 on."""
+    """Every user has every item, at times of their own: a 5-core from 5 x 5 on."""
     return [(f"U{u}", f"B{i}", 100 * u + i) for u in range(users) for i in range(items)]
 
 
