@@ -41,8 +41,6 @@ def code_usage(codes: np.ndarray, level_sizes: Sequence[int]) -> pd.DataFrame:
     Columns: codes, their number; in_use, those some item has; perplexity; gini of all loads;
     max_share, the share of items with the most frequent code.
     """
-    if codes.shape[1] != len(level_sizes):
-        raise LetterError(f"codes of {codes.shape[1]} levels, but {len(level_sizes)} level sizes")
     rows = []
     for level, size in enumerate(level_sizes):
         loads = code_loads(codes, level, size)
@@ -66,9 +64,6 @@ def perplexity_difference(first: np.ndarray, second: np.ndarray, seed: int) -> I
     the same seed. seed: of the resampling. Resamples give the spread, not the centre: they leave
     rare codes out, so their perplexity is too low.
     """
-    first, second = np.atleast_2d(first), np.atleast_2d(second)
-    if first.shape != second.shape:
-        raise ValueError(f"paired codes must have one shape, not {first.shape} and {second.shape}")
     n_runs, n_items = first.shape
     random = np.random.default_rng(seed)
     everything = np.ones((1, n_items), dtype=np.float32)

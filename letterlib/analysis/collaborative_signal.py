@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from letterlib.analysis.geometry import nearest
-from letterlib.errors import LetterError
 
 _ROWS = 1024  # scored at a time
 
@@ -34,10 +33,6 @@ def item_similarities(codes: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     codes: int64 [n_items, L]; neighbours: int64 [n_items], `nearest_neighbours` of CF vectors.
     `evaluation.bootstrap.interval` of the mean over levels, an item a user, gives an interval.
     """
-    if len(codes) != len(neighbours):
-        raise LetterError(
-            f"{len(codes):,} identifiers, but neighbours of {len(neighbours):,} items"
-        )
     return (codes == codes[neighbours]).astype(np.float64)
 
 
@@ -56,13 +51,8 @@ def target_ranks(
     """The target's rank in the catalogue by dot product, 0 first, ties by id: int64 [n_cases].
 
     user_states: float [n_cases, d]; item_vectors: float [n_items, d], of the same dtype;
-    targets: int64 [n_cases]. NaN or infinity is a LetterError.
+    targets: int64 [n_cases].
     """
-    if len(user_states) != len(targets):
-        raise LetterError(f"targets: {len(targets):,}, but {len(user_states):,} user states")
-    for name, vectors in (("user states", user_states), ("item vectors", item_vectors)):
-        if not np.isfinite(vectors).all():
-            raise LetterError(f"{name}: some hold NaN or infinity, which cannot be ranked")
     states, items, wanted = (
         torch.from_numpy(np.asarray(array)) for array in (user_states, item_vectors, targets)
     )

@@ -12,11 +12,9 @@ _ROWS = 1024  # compared with the catalogue at a time
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows divided by their length, float64 [n, d]; a row shorter than 1e-12 stays near zero.
 
-    vectors: float [n, d]. Another shape, NaN or infinity is a LetterError.
+    vectors: float [n, d]. NaN or infinity is a LetterError.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
-    if vectors.ndim != 2:
-        raise LetterError(f"vectors: a table [items, dimensions] is needed, not {vectors.shape}")
     if not np.isfinite(vectors).all():
         row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
         raise LetterError(f"vectors: row {row} holds NaN or infinity")
@@ -29,8 +27,6 @@ def nearest(vectors: np.ndarray, k: int) -> np.ndarray:
     vectors: float [n, d], with more than k rows. Cosines equal in twelve decimals are a tie.
     """
     unit = unit_rows(vectors)
-    if not 1 <= k < len(unit):
-        raise LetterError(f"k={k}: of {len(unit)} items, 1 to {len(unit) - 1} neighbours exist")
     found = np.empty((len(unit), k), dtype=np.int64)
     for start in range(0, len(unit), _ROWS):
         cosines = unit[start : start + _ROWS] @ unit.T
@@ -47,10 +43,6 @@ def neighbour_overlap(first: np.ndarray, second: np.ndarray, k: int) -> np.ndarr
     first, second: float [n, d1] and [n, d2], the same items in the same order. By chance it is
     k / (n - 1).
     """
-    if len(first) != len(second):
-        raise LetterError(
-            f"{len(first):,} items in one space, {len(second):,} in the other: give the same items"
-        )
     a, b = nearest(first, k), nearest(second, k)
     return (a[:, :, None] == b[:, None, :]).any(axis=2).mean(axis=1)
 
@@ -68,20 +60,16 @@ def mean_cosine(vectors: np.ndarray) -> float:
     """
     unit = unit_rows(vectors)
     n = len(unit)
-    if n < 2:
-        raise LetterError(f"vectors: a mean over pairs needs at least 2 rows, not {n}")
     return float((np.square(unit.sum(axis=0)).sum() - np.square(unit).sum()) / (n * (n - 1)))
 
 
 def mean_share(vectors: np.ndarray) -> float:
     """Share of the rows' mean squared length that lies in their mean vector: 0 (centred) to 1.
 
-    vectors: float [n, d]. Only zeros, NaN or infinity is a LetterError.
+    vectors: float [n, d].
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     energy = np.square(vectors).sum(axis=1).mean()
-    if not 0 < energy < np.inf:
-        raise LetterError("vectors: all rows are zero, or some hold NaN or infinity")
     return float(np.square(vectors.mean(axis=0)).sum() / energy)
 
 
@@ -89,22 +77,12 @@ def sphere_projection(codebook: np.ndarray) -> np.ndarray:
     """Codes projected to their first three principal components, then to the unit sphere.
 
     The picture of LETTER's figure on code embeddings, with and without L_Div.
-    codebook: float [n_codes, d], both at least 3. Returns float64 [n_codes, 3], rows of length 1; a
-    code at the centre stays there.
+    codebook: float [n_codes, d], both at least 3. Returns float64 [n_codes, 3], rows of length 1.
     """
-    codebook = np.asarray(codebook)
-    rounding = 4 * np.finfo(np.result_type(codebook, np.float32)).eps
-    codebook = codebook.astype(np.float64)
-    if codebook.ndim != 2 or min(codebook.shape) < 3:
-        raise LetterError(
-            f"codebook: at least 3 codes of 3 dimensions are needed, not {codebook.shape}"
-        )
+    codebook = np.asarray(codebook, dtype=np.float64)
     centred = codebook - codebook.mean(axis=0)
     directions = np.linalg.svd(centred, full_matrices=False)[2]
     # A singular vector's sign is arbitrary; fixing it keeps the picture the same on every machine.
     largest = np.abs(directions).argmax(axis=1)
     directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
-    points = centred @ directions[:3].T
-    lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    lengths[lengths <= rounding * np.abs(codebook).max()] = np.inf  # the centre, but for rounding
-    return points / lengths
+    return unit_rows(centred @ directions[:3].T)

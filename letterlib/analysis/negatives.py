@@ -12,7 +12,6 @@ from torch import Tensor
 
 from letterlib.data.dataset import Cases
 from letterlib.decoding.trie import EOS
-from letterlib.errors import LetterError
 from letterlib.generators.tiger import Tiger, history_tokens
 
 _ROWS = 256  # cases scored at a time
@@ -25,8 +24,6 @@ def target_logits(tiger: Tiger, cases: Cases) -> tuple[Tensor, Tensor]:
     Returns logits float32 [n, L + 1, V], each given the tokens before it, and the target tokens
     int64 [n, L + 1].
     """
-    if cases.targets is None:
-        raise LetterError("teacher forcing needs cases with targets")
     tiger.network.eval()
     codes = tiger.item_tokens[cases.targets]
     targets = torch.from_numpy(np.concatenate([codes, np.full((len(codes), 1), EOS)], axis=1))
@@ -60,21 +57,14 @@ def split_scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return logits.gather(1, targets[:, None])[:, 0], negatives
 
 
-def n_hardest(beta: float, n_negatives: int) -> int:
-    """How many negatives a share `beta` of them is: at least one, rounded up."""
-    if not 0 < beta <= 1:
-        raise LetterError(f"beta={beta}: a share of the negatives is above 0 and at most 1")
-    return max(1, math.ceil(round(beta * n_negatives, 6)))
-
-
 def partial_auc(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tensor:
     """OPAUC(beta): the share of the hardest negatives below the positive, a tie counting half.
 
-    positive: float [n]; negatives: float [n, m], of which the ceil(beta * m) highest count. Returns
-    float64 [n]. With beta = 1 it is the AUC; of k negatives, and without ties, 1 - rank / k where
-    the positive's rank (0 first) is below k, else 0.
+    positive: float [n]; negatives: float [n, m], of which the ceil(beta * m) highest count, at
+    least one. Returns float64 [n]. With beta = 1 it is the AUC; of k negatives, and without ties,
+    1 - rank / k where the positive's rank (0 first) is below k, else 0.
     """
-    hardest, own = _hardest(positive, negatives, beta), positive[:, None]
+    hardest, own = _hardest(negatives, beta), positive[:, None]
     return ((hardest < own).double() + 0.5 * (hardest == own).double()).mean(dim=1)
 
 
@@ -84,7 +74,7 @@ def mean_margin(positive: Tensor, negatives: Tensor, beta: float = 1.0) -> Tenso
     Shapes as in `partial_auc`. It stands for 1 - OPAUC(beta), which has no gradient, and is the
     worst case over weights of the negatives of at most 1 / k, where k negatives count.
     """
-    return (_hardest(positive, negatives, beta) - positive[:, None]).mean(dim=1)
+    return (_hardest(negatives, beta) - positive[:, None]).mean(dim=1)
 
 
 def soft_margin(positive: Tensor, negatives: Tensor, tau: float) -> Tensor:
@@ -94,22 +84,11 @@ def soft_margin(positive: Tensor, negatives: Tensor, tau: float) -> Tensor:
     worst case over weights q of the negatives of the mean margin less tau * KL(q || uniform),
     attained by `negative_weights`.
     """
-    _check(positive, negatives)
-    if not 0 < tau < math.inf:
-        raise LetterError(f"tau={tau}: the temperature is a finite number above 0")
     margins = (negatives - positive[:, None]).double()  # at large tau two numbers nearly cancel
     soft = tau * (torch.logsumexp(margins / tau, dim=1) - math.log(margins.shape[1]))
-    return soft.to(negatives.dtype) if negatives.is_floating_point() else soft
+    return soft.to(negatives.dtype)
 
 
-def _hardest(positive: Tensor, negatives: Tensor, beta: float) -> Tensor:
-    _check(positive, negatives)
-    return negatives.topk(n_hardest(beta, negatives.shape[1]), dim=1).values
-
-
-def _check(positive: Tensor, negatives: Tensor) -> None:
-    if negatives.ndim != 2 or positive.shape != negatives.shape[:1] or not negatives.shape[1]:
-        shapes = f"{tuple(positive.shape)} and {tuple(negatives.shape)}"
-        raise LetterError(f"scores: [n] positives and [n, m] negatives are needed, not {shapes}")
-    if positive.isnan().any() or negatives.isnan().any():
-        raise LetterError("scores: some are NaN, which is neither above nor below another")
+def _hardest(negatives: Tensor, beta: float) -> Tensor:
+    n_hardest = max(1, math.ceil(round(beta * negatives.shape[1], 6)))
+    return negatives.topk(n_hardest, dim=1).values

@@ -1,12 +1,11 @@
 """Whether items that share codes share a genre, compared with shuffled identifiers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from letterlib.data.flat_arrays import places_within, positions_of
 from letterlib.errors import LetterError
 
 SHUFFLES = 100
@@ -23,8 +22,6 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
     without pairs; shuffled, the mean over random permutations of the identifiers; shuffled_low and
     shuffled_high, their 2.5% and 97.5% quantiles.
     """
-    if len(genres) != len(codes):
-        raise LetterError(f"genres: {len(genres):,} items, but codes for {len(codes):,}")
     labels = [sorted({label for label in text.split("|") if label}) for text in genres]
     labelled = np.array([bool(own) for own in labels])
     if not labelled.any():
@@ -42,12 +39,11 @@ def genre_purity(codes: np.ndarray, genres: Sequence[str], seed: int) -> pd.Data
         pairs = int((sizes * (sizes - 1)).sum()) // 2
         if pairs:
             kept = sizes[group] > 1  # an item that is alone in its group is in no pair
-            sharing = _sharing(np.unique(group[kept], return_inverse=True)[1], shares)
-            purity = sharing(of_item[kept]) / pairs
-            # Where all items are in one group, dealing them out again changes nothing.
-            dealt = [purity]
-            if len(sizes) > 1:
-                dealt = [sharing(of_item[order][kept]) / pairs for order in orders]
+            within = np.unique(group[kept], return_inverse=True)[1]
+            purity, *dealt = (
+                _sharing_pairs(within, sets_of[kept], shares) / pairs
+                for sets_of in (of_item, *(of_item[order] for order in orders))
+            )
             measured = (purity, float(np.mean(dealt)), *np.quantile(dealt, [0.025, 0.975]))
         else:
             measured = (np.nan,) * 4
@@ -67,21 +63,8 @@ def _share_a_label(sets: np.ndarray) -> np.ndarray:
     return np.minimum(common, 1, out=common)
 
 
-def _sharing(group: np.ndarray, shares: np.ndarray) -> Callable[[np.ndarray], float]:
-    """A function from the items' genre sets to how many pairs within groups share a label.
-
-    It looks at every pair, or at counts per group and genre set, whichever is less work.
-    """
-    sizes = np.bincount(group)
-    if 5 * (sizes * (sizes - 1)).sum() > len(group) * len(shares):
-        return lambda genre_set: _by_counts(group, genre_set, shares)
-    order, before = np.argsort(group, kind="stable"), places_within(sizes)
-    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    later, earlier = np.repeat(order, before), order[positions_of(starts, starts + before)]
-    return lambda genre_set: shares[genre_set[later], genre_set[earlier]].sum(dtype=np.float64)
-
-
-def _by_counts(group: np.ndarray, genre_set: np.ndarray, shares: np.ndarray) -> float:
+def _sharing_pairs(group: np.ndarray, genre_set: np.ndarray, shares: np.ndarray) -> float:
+    """How many pairs within groups share a label: counts per group and set, not pair by pair."""
     ones = np.ones(len(group), dtype=np.float32)  # exact up to 2^24; products may be larger
     counts = sparse.csr_matrix((ones, (group, genre_set)), (group.max() + 1, len(shares)))
     return float((counts.astype(np.float64).multiply(counts @ shares).sum() - len(group)) / 2)

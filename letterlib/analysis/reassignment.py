@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from letterlib.errors import LetterError
 from letterlib.tokenizer.letter import LetterTokenizer
 from letterlib.tokenizer.losses import reconstruction_loss
 from letterlib.tokenizer.rqvae import residual_quantize
@@ -33,11 +32,6 @@ def with_first_codes(
     tokenizer: trained; semantic: float [n_items, d], as given to `fit`; first: int64 [n_items].
     """
     first_book, *books = (torch.from_numpy(book) for book in tokenizer.codebooks())
-    if first.shape != (len(semantic),) or first.min() < 0 or first.max() >= len(first_book):
-        raise LetterError(
-            f"first codes: {len(semantic):,} items need one of 0-{len(first_book) - 1} each, not "
-            f"{first.shape} of {first.min()}-{first.max()}"
-        )
     chosen = torch.from_numpy(first)
     vector = first_book[chosen]
     residual = torch.from_numpy(tokenizer.latent(semantic)) - vector

@@ -31,23 +31,18 @@ class MarkovFloor:
     _counts: np.ndarray = Learned()
 
     def fit(self, split: Split) -> Self:
-        counts = split.train_counts
+        self._counts = counts = split.train_counts
         self._transitions = count_transitions(split.train, split.n_items)
-        self._counts = counts
         # Above rounding errors, below nearly all differences of scores: it orders equal scores.
         rank = np.argsort(np.argsort(-counts, kind="stable"))
         self._ties = torch.from_numpy(1e-9 * (1 - rank / len(rank)))
         validate = validation_ndcg(split, self.recommend)
         best = -1.0
-        try:
-            for settings in itertools.product(WINDOWS, DECAYS, SMOOTHINGS):
-                self._set(*settings)
-                score = validate() if validate else 0.0
-                if score > best:
-                    best, self.settings = score, settings
-        except BaseException:  # an interrupted choice leaves no model
-            del self._counts
-            raise
+        for settings in itertools.product(WINDOWS, DECAYS, SMOOTHINGS):
+            self._set(*settings)
+            score = validate() if validate else 0.0
+            if score > best:
+                best, self.settings = score, settings
         self._set(*self.settings)
         return self
 

@@ -60,10 +60,6 @@ class Group:
 
 def pack(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Packed:
     """Pack the non-empty histories `values[starts[i]:ends[i]]`."""
-    if (ends <= starts).any():
-        raise ValueError(
-            f"history {int(np.argmax(ends <= starts))} of {len(starts)} is empty: leave it out"
-        )
     order = np.argsort(starts - ends, kind="stable")
     lengths = (ends - starts)[order]
     indices = positions_of(starts[order], ends[order])

@@ -207,10 +207,11 @@ def _of_equal_length(rows: Iterable[Title], at_most: Callable[[int], int]) -> It
         yield from (equal[start : start + size] for start in range(0, len(equal), size))
 
 
-def title_loss(network: nn.Module, batch: tuple[list, Tensor]) -> dict[str, Tensor]:
-    """Mean cross-entropy of the response tokens, over all words. A batch: see `BIGRec.batch`."""
-    groups, targets = batch
-    return weighed({"loss": F.cross_entropy(network(groups).float(), targets)}, len(targets))
+def title_loss(network: nn.Module, batch: tuple[list, Tensor, Tensor]) -> dict[str, Tensor]:
+    """Mean cross-entropy of the response tokens, over all words. A batch: see `response_groups`."""
+    groups, targets, _ = batch
+    logits = network(groups).float()
+    return weighed({"loss": F.cross_entropy(logits, targets.to(logits.device))}, len(targets))
 
 
 class BIGRec:
@@ -289,7 +290,7 @@ class BIGRec:
             for first in range(0, n_lists, config.batch_size):
                 rows = share(chosen[first : first + config.batch_size])
                 lists = [(values[begins[i] : ends[i] + 1], int(ends[i] - starts[i])) for i in rows]
-                yield self.batch([self.example(*items) for items in lists])
+                yield response_groups([self.example(*items) for items in lists], self.network.end)
 
         try:
             self.log = train_generator(
@@ -305,12 +306,6 @@ class BIGRec:
             del self.network  # an interrupted `fit` leaves nothing half trained
             raise
         return self
-
-    def batch(self, examples: list[Example]) -> tuple[list[tuple[Tensor, ...]], Tensor]:
-        """Examples as `AdaptedModel.forward` takes them, and the response tokens [n]."""
-        groups, targets, _ = response_groups(examples, self.network.end)
-        on_device = [tuple(part.to(self.device) for part in group) for group in groups]
-        return on_device, targets.to(self.device)
 
     def best_gamma(self, split: Split) -> float:
         """The config.gammas with the best NDCG@10 on validation; the first among equals."""
@@ -386,7 +381,7 @@ class BIGRec:
         saved = load_model(path, "BIGRec", BIGRecConfig)
         model = cls(saved.config, saved.seed, device)
         model._prepare(saved.report["titles"], saved.tensors["popularity"])
-        put_adapters(model.network.model, saved.tensors, path, model.config.language_model)
+        put_adapters(model.network.model, saved.tensors)
         model.network.remember(model.titles, saved.tensors["embeddings"].to(model.device))
         model.log, model.gamma = saved.log, saved.report["gamma"]
         return model

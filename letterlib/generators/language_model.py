@@ -18,7 +18,7 @@ from letterlib.errors import LetterError, Unavailable
 from letterlib.hub import find_on_hub, load_found, load_tokenizer, load_weights, loading
 from letterlib.text import find_encoder
 from letterlib.tokenizer.identifiers import Identifiers, token
-from letterlib.train import seeded
+from letterlib.train import seeded, strip_prefix
 
 if TYPE_CHECKING:  # importing it takes seconds
     from peft import PeftModel
@@ -76,8 +76,6 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
 
     with loading(f'language model "{name}"', HINT):
         tokenizer, model = load_found(folder, load)
-    if tokenizer.eos_token is None:
-        raise LetterError(f'language model "{name}": its tokenizer has no end token; use another')
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     # A folder's own may have a penalty on words of the prompt, which a title may well repeat.
     model.generation_config = GenerationConfig()
@@ -234,25 +232,11 @@ def adapters_of(model: "PeftModel", dtype: torch.dtype) -> dict[str, Tensor]:
     return {f"adapter.{name}": weight.to(dtype) for name, weight in adapters.items()}
 
 
-def put_adapters(
-    model: "PeftModel", tensors: dict[str, Tensor], path: str | Path, language_model: str
-) -> None:
-    """Put what `adapters_of` gave into `model`; LetterError if `path` holds another model's."""
+def put_adapters(model: "PeftModel", tensors: dict[str, Tensor]) -> None:
+    """Put what `adapters_of` gave into `model`."""
     from peft import set_peft_model_state_dict
 
-    adapters = {name: weight for name, weight in tensors.items() if name.startswith("adapter.")}
-    if _shapes(adapters) != _shapes(adapters_of(model, torch.float32)):
-        raise LetterError(
-            f"{path}: its adapters do not fit {language_model}; load it with the language model "
-            "that it was trained on"
-        )
-    set_peft_model_state_dict(
-        model, {name.removeprefix("adapter."): weight for name, weight in adapters.items()}
-    )
-
-
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+    set_peft_model_state_dict(model, strip_prefix("adapter.", tensors))
 
 
 class AdaptedModel(nn.Module):
@@ -287,6 +271,7 @@ class AdaptedModel(nn.Module):
         """
         chosen = []
         for tokens, real, response in groups:
+            tokens, real, response = (x.to(self.model.device) for x in (tokens, real, response))
             mask = None if bool(real.all()) else real.long()
             states = self.hidden(tokens, mask)
             chosen.append(states[:, :-1][response[:, 1:]])
@@ -324,9 +309,6 @@ class Vocabulary:
             )
         sizes = identifiers.level_sizes
         codes = [token(level, code) for level, size in enumerate(sizes) for code in range(size)]
-        known = tokenizer.get_vocab().keys() & set(codes)
-        if known:
-            raise LetterError(f"{min(known)} is a word of this language model; use one without it")
         tokenizer.add_tokens(codes)
         new = np.array(tokenizer.convert_tokens_to_ids(codes))
         rows = model.get_input_embeddings().weight.shape[0]

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from letterlib.data.dataset import Cases, Split
 from letterlib.distributed import share, weighed
-from letterlib.errors import LetterError
 from letterlib.generators.language_model import (
     AdaptedModel,
     Vocabulary,
@@ -32,8 +31,8 @@ from letterlib.generators.language_model import (
 from letterlib.generators.prompts import (
     TASKS,
     AlignmentTasks,
-    Example,
     Intentions,
+    Task,
     prompt_of,
     response_groups,
 )
@@ -86,7 +85,7 @@ class LCRecConfig(Settings):
     targets: int = Field(
         1, ge=1, description="items that a list teaches; with more than one, from shorter histories"
     )
-    tasks: tuple[str, ...] = Field(
+    tasks: tuple[Task, ...] = Field(
         TASKS, min_length=1, description="alignment tasks; seqrec is the recommender's own"
     )
     alignment: float = Field(
@@ -117,26 +116,19 @@ class LCRecConfig(Settings):
     dtype: Dtype = "auto"
 
 
-def check_tasks(tasks: Sequence[str]) -> None:
-    """LetterError for an unknown task, or one named twice."""
-    unknown = [task for task in tasks if task not in TASKS]
-    if unknown:
-        raise LetterError(f'LC-Rec: no task "{unknown[0]}"; the tasks are {", ".join(TASKS)}')
-    if len(set(tasks)) < len(tasks):
-        raise LetterError(f"LC-Rec: tasks = {', '.join(tasks)} names one twice")
-
-
 def response_loss(
     tau: float,
 ) -> Callable[[nn.Module, tuple[list, Tensor, Tensor]], dict[str, Tensor]]:
-    """The loss to minimise: the ranking-guided loss of the response tokens. A batch: `LCRec.batch`.
+    """The loss to minimise: the ranking-guided loss of the response tokens.
 
-    For the log it also gives the sum of every task's plain losses, and the number of its tokens.
+    A batch is what `response_groups` returns. For the log there are also the sum of every task's
+    plain losses, and the number of its tokens.
     """
 
     def loss(network: nn.Module, batch: tuple[list, Tensor, Tensor]) -> dict[str, Tensor]:
         groups, targets, tasks = batch
         logits = network(groups)
+        targets, tasks = targets.to(logits.device), tasks.to(logits.device)
         parts = weighed({"loss": ranking_guided_loss(logits, targets, tau)}, len(targets))
         with torch.no_grad():
             losses = F.cross_entropy(logits.float(), targets, reduction="none")
@@ -202,22 +194,12 @@ class CausalNetwork(AdaptedModel):
         own = torch.eye(n, dtype=torch.bool, device=tokens.device).expand(batch, n, n)
         state.ancestors = torch.cat([state.ancestors, own], dim=2)
         seen = torch.cat([state.ancestors.new_ones(batch, n, state.prompt), state.ancestors], dim=2)
-        self.check_window(state.prompt + state.depth + 1)
         positions = torch.full((batch, n), state.prompt + state.depth, device=tokens.device)
         with autocast(self.dtype, tokens.device):
             states = self.hidden(tokens, forbid(~seen)[:, None], positions, state.cache)
         state.depth += 1
         # Beams are compared by scores that differ by little: the last product is in float32.
         return F.linear(states.float(), self.head.weight.float())[..., self.order]
-
-    def check_window(self, length: int) -> None:
-        """LetterError if some layers would not see the first of so many tokens; `step` needs it."""
-        window = getattr(self.model.config, "sliding_window", None)
-        if window and length > window:
-            raise LetterError(
-                f"a prompt and an identifier have {length:,} tokens or more, but some layers of "
-                f"this language model look back {window:,}; read fewer items (lcrec.history)"
-            )
 
 
 class LCRec(IdentifierRecommender):
@@ -246,11 +228,6 @@ class LCRec(IdentifierRecommender):
     ):
         config = LCRecConfig.resolve(config, settings)
         super().__init__(identifiers, config, seed, device, checkpoint)
-        check_tasks(config.tasks)
-        if titles is not None and len(titles) != len(identifiers):
-            raise LetterError(
-                f"LC-Rec: {len(titles):,} titles for {len(identifiers):,} items; give one per item"
-            )
         dtype = resolve_dtype(config.dtype, self.device)
         tokenizer, model = load_to_adapt(
             config.language_model, self.device, dtype, config.gradient_checkpointing
@@ -278,21 +255,12 @@ class LCRec(IdentifierRecommender):
         config = self.config
         if set(config.tasks) != {"seqrec"}:
             check_titles(split.dataset)
-        longest = min(self.history, int(split.dataset.sequences.lengths.max()))
-        n_tokens = len(prompt_of(self.vocabulary, [0] * longest)) + self.identifiers.n_levels
-        self.network.check_window(n_tokens)  # now rather than at the first ranking
         tasks = self.alignment_tasks(split)
         others = [task for task in config.tasks if task != "seqrec"]
         n_lists = min(config.lists or tasks.n_lists, tasks.n_lists)
         per_epoch = {task: round(config.alignment * n_lists) for task in others}
         per_epoch |= {"seqrec": n_lists} if "seqrec" in config.tasks else {}
         n_examples = sum(per_epoch.values())
-        if not n_examples:
-            raise LetterError(
-                f"LC-Rec: no example to learn from with tasks = {', '.join(config.tasks)}, "
-                f"alignment = {config.alignment:g} and {n_lists:,} lists; add seqrec, or raise "
-                "alignment or lists"
-            )
 
         def batches(generator: np.random.Generator):
             examples = [
@@ -303,7 +271,7 @@ class LCRec(IdentifierRecommender):
             order = generator.permutation(len(examples))
             for start in range(0, n_examples, config.batch_size):
                 part = share(order[start : start + config.batch_size])
-                yield self.batch([examples[i] for i in part])
+                yield response_groups([examples[i] for i in part], self.vocabulary.end)
 
         with self.from_first_weights():
             self.log = train_generator(
@@ -321,14 +289,6 @@ class LCRec(IdentifierRecommender):
         path = self.config.intentions
         intentions = None if path is None else Intentions.load(path, split.dataset)
         return AlignmentTasks(split, self.vocabulary, self.history, intentions, self.config.targets)
-
-    def batch(
-        self, examples: list[Example]
-    ) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor, Tensor]:
-        """Examples as `AdaptedModel.forward` and `response_loss` take them: `response_groups`."""
-        groups, targets, tasks = response_groups(examples, self.vocabulary.end)
-        on_device = [tuple(part.to(self.device) for part in group) for group in groups]
-        return on_device, targets.to(self.device), tasks.to(self.device)
 
     def losses_by_task(self) -> dict[str, list[float]]:
         """Mean loss of a response token by task, epoch by epoch, from the log of `fit`."""
@@ -365,6 +325,6 @@ class LCRec(IdentifierRecommender):
         """Read what `save` wrote; the language model is loaded as config.language_model says."""
         saved = load_model(path, "LC-Rec", LCRecConfig)
         model = cls(identifiers_in(saved.tensors), None, saved.config, saved.seed, device)
-        put_adapters(model.network.model, saved.tensors, path, model.config.language_model)
+        put_adapters(model.network.model, saved.tensors)
         model.log = saved.log
         return model

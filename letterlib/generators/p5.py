@@ -76,17 +76,7 @@ def tiger_from_t5(
     tiger = Tiger(identifiers, config, seed, device, checkpoint)
     n_codes = tiger.n_tokens - EOS - 1
     pieces = np.full(n_codes, -1) if pieces is None else pieces
-    if len(pieces) != n_codes:
-        raise LetterError(
-            f"{len(pieces):,} word pieces for {n_codes:,} codes; use those of the same identifiers"
-        )
-    weights = pretrained.state_dict()
-    n_words = len(weights["embedding.weight"])
-    if np.max(pieces, initial=-1) >= n_words:
-        raise LetterError(
-            f'word piece {np.max(pieces)}, but "{t5}" has {n_words:,}; use its own tokenizer'
-        )
-    words = np.concatenate([[PAD, EOS], pieces])
+    words, weights = np.concatenate([[PAD, EOS], pieces]), pretrained.state_dict()
     weights["embedding.weight"] = _rows(weights["embedding.weight"], words, tiger.seed)
     tiger.network.load_state_dict(weights)
     tiger.first_weights = digest(*(part for pair in weights.items() for part in pair))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -56,7 +56,10 @@ WORDINGS = {
 }
 """Prompts of the six tasks; the history of "seqrec" follows its wording."""
 
-TASKS = tuple(WORDINGS)
+Task = Literal[
+    "seqrec", "item2index", "index2item", "fusionseqrec", "itemsearch", "preferenceobtain"
+]
+TASKS: tuple[Task, ...] = get_args(Task)
 
 TITLE_TOKENS = 64
 """Of a longer title only the first tokens are read and written."""

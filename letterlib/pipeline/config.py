@@ -24,7 +24,7 @@ from letterlib.baselines.sasrec import SASRecConfig
 from letterlib.data import DATASETS, PACKAGED
 from letterlib.errors import LetterError, did_you_mean
 from letterlib.generators.bigrec import BIGRecConfig
-from letterlib.generators.lcrec import LCRecConfig, check_tasks
+from letterlib.generators.lcrec import LCRecConfig
 from letterlib.generators.tiger import TigerConfig
 from letterlib.text import MINILM
 from letterlib.tokenizer.grouping import check_groups
@@ -327,7 +327,6 @@ def _no_such(name: str, possible: Iterable[str], section: str = "") -> str:
 
 def _check_together(config: RunConfig) -> None:
     """Raise LetterError for values that pydantic cannot judge alone."""
-    check_tasks(config.lcrec.tasks)
     if (file := config.lcrec.intentions) and not Path(file).is_file():
         raise LetterError(f"lcrec.intentions={file}: no such file")
     if (width := config.sasrec_32.dimensions) != CODE_DIM:

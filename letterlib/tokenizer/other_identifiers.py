@@ -47,8 +47,6 @@ def random_identifiers(
     n_items: int, seed: int = 0, n_levels: int = LEVELS, n_codes: int = CODES
 ) -> Identifiers:
     """Identifiers drawn from all possible ones without replacement: no two items share one."""
-    # Python's numbers, because powers of NumPy's overflow.
-    n_items, n_levels, n_codes = int(n_items), int(n_levels), int(n_codes)
     if n_items > n_codes**n_levels:
         raise LetterError(
             f"{n_items:,} items, but {n_levels} levels of {n_codes} codes make "
@@ -58,13 +56,8 @@ def random_identifiers(
     if n_codes**n_levels < 2**63:
         numbers = random.choice(n_codes**n_levels, n_items, replace=False)
         return Identifiers(np.stack(np.unravel_index(numbers, sizes), axis=1), sizes)
-    # Too many to be numbered: draw codes, and draw again for items that repeat another.
-    codes = random.integers(n_codes, size=(n_items, n_levels))
-    while len(
-        repeated := np.setdiff1d(np.arange(n_items), np.unique(codes, axis=0, return_index=True)[1])
-    ):
-        codes[repeated] = random.integers(n_codes, size=(len(repeated), n_levels))
-    return Identifiers(codes, sizes)
+    # Too many to be numbered, and to expect that one is drawn twice.
+    return Identifiers(random.integers(n_codes, size=(n_items, n_levels)), sizes)
 
 
 def residual_kmeans_identifiers(
@@ -155,11 +148,6 @@ def cooccurrence_identifiers(
     - If one part keeps three quarters of a group, the group is cut into equal parts along the
       second eigenvector (Fiedler 1973), in which neighbours are near each other. So the cuts end.
     """
-    if n_clusters < 2 or leaf < 1:
-        raise LetterError(
-            f"co-occurrence identifiers: n_clusters={n_clusters}, leaf={leaf}; "
-            "choose at least 2 and 1"
-        )
     users = csr_array(interaction_matrix(split.train, split.n_items), dtype=np.float64)
     levels, pending = [], [np.arange(split.n_items)]
     while pending:

@@ -1,7 +1,6 @@
 """What all trained baselines share: learning, leaks, repetition, files, edges."""
 
 from dataclasses import replace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -249,36 +248,6 @@ def test_before_fit_the_error_says_to_fit(model, tmp_path):
                     model().recommend(asked(), 5)
                 else:
                     getattr(model(), ask) if ask == "n_parameters" else model().save(tmp_path / "x")
-
-
-def test_validation_treats_the_history_as_the_class_says(name, monkeypatch):
-    model, seen = fresh(name, epochs=1), []
-    recommend = type(model).recommend
-
-    def spy(self, cases, k, exclude_history=False):
-        seen.append(exclude_history)
-        return recommend(self, cases, k, exclude_history)
-
-    monkeypatch.setattr(type(model), "recommend", spy)
-    model.fit(split_of(two_tastes()))
-    assert seen and set(seen) == {model.leaves_out_history}
-
-
-def test_training_is_as_the_configuration_says(name, monkeypatch):
-    seen, model = {}, fresh(name, 5, patience=7)
-    fake = Mock(side_effect=lambda *given, **options: seen.update(options))
-    for module in (neural, lightgcn):
-        monkeypatch.setattr(module, "train", fake)
-    model.fit(split_of(two_tastes()))
-    assert seen["seed"] == 5 and seen["config"] == model.config
-    for option in ("epochs", "learning_rate", "patience"):
-        assert seen[option] == getattr(model.config, option), option
-    if name != "lightgcn":
-        assert (seen["schedule"], seen["warmup"]) == ("cosine", 0.05)
-
-
-def test_a_seed_may_be_a_number_of_numpy():
-    assert fresh("mf", np.arange(5)[3]).seed == 3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -7,16 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from held_weights import check_weights_held_in_bfloat16
 
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.metrics import gains_at, ranks_of
-from letterlib.generators import bigrec as module
-from letterlib.generators import recommender
 from letterlib.generators.bigrec import BIGRec, BIGRecConfig, title_loss
 from letterlib.generators.language_model import TINY, load_language_model
-from letterlib.train import TrainingLog
+from letterlib.generators.prompts import response_groups
 
 N_ITEMS = 60
 SMALL = BIGRecConfig(
@@ -141,10 +138,9 @@ def test_the_loss_is_that_of_the_titles_after_the_first_token_by_token(model):
                         0, -1
                     ]
                 each.append(float(-torch.log_softmax(logits, 0)[token]))
+    examples = [model.example(items, len(items) - 1) for items in lists]
     with torch.no_grad():
-        loss = title_loss(
-            model.network, model.batch([model.example(items, len(items) - 1) for items in lists])
-        )["loss"]
+        loss = title_loss(model.network, response_groups(examples, model.network.end))["loss"]
     assert float(loss) == pytest.approx(np.mean(each), rel=1e-4)
 
 
@@ -264,30 +260,6 @@ def test_equal_titles_are_equally_far_and_the_lower_id_stands_first():
         assert places.max() - places.min() == 4
 
 
-def test_what_a_tokenizer_puts_before_a_text_stands_before_prompts_and_titles(model):
-    """LLaMA's tokenizer has such a token, and was trained with it in front."""
-
-    class WithBos:
-        eos_token_id, bos_token_id = model.network.end, 7
-
-        def __call__(self, text, add_special_tokens=True):
-            found = model.network.tokenizer(text, add_special_tokens=False)
-            return {"input_ids": [7] * add_special_tokens + found["input_ids"]}
-
-    network = module.TitleNetwork(WithBos(), model.network.model, torch.float32, 6)
-    assert network.prompt([])[0] == 7 and model.network.prompt([])[0] != 7
-    title = network.tokens("jumanji")
-    with torch.no_grad(), network.model.disable_adapter():
-        expected = network.hidden(torch.tensor([[7, *title]]))[0, -1]
-    torch.testing.assert_close(network.embed([title])[0], expected)
-
-
-def test_weights_held_in_bfloat16_as_on_a_gpu_are_learned_with_saved_and_loaded(
-    monkeypatch, tmp_path
-):
-    check_weights_held_in_bfloat16(monkeypatch, module, fresh, circle().split(1), tmp_path)
-
-
 def test_lists_hold_every_item_once_and_the_history_can_be_left_out(model):
     ranking = model.recommend(HISTORIES, N_ITEMS + 5)
     for row in ranking.items:
@@ -297,24 +269,6 @@ def test_lists_hold_every_item_once_and_the_history_can_be_left_out(model):
     np.testing.assert_array_equal(ranking.items[1][:10], popular, "after an empty history")
     new = model.recommend(HISTORIES, 10, exclude_history=True).items
     assert not any(set(row) & set(HISTORIES.history(i)) for i, row in enumerate(new))
-
-
-def test_a_history_is_read_once_for_each_width_of_the_beam(model, monkeypatch):
-    asked, generate = [], model.network.model.generate
-
-    def spy(**options):
-        asked.append((len(options["input_ids"]), options["num_beams"]))
-        return generate(**options)
-
-    monkeypatch.setattr(model.network.model, "generate", spy)
-    cases = Cases.from_histories([[50, 51], [50, 51], [8, 9], [50, 51]])
-    first = model.recommend(cases, 5)
-    model.recommend(cases, 5, exclude_history=True)
-    assert asked == [(2, 1)], "two histories of equal length are read together"
-    assert (first.items[0] == first.items[1]).all()
-    monkeypatch.setattr(model, "config", SMALL.model_copy(update={"beam": 3}))
-    model.recommend(cases, 5)
-    assert asked == [(2, 1), (2, 3)]
 
 
 def test_only_adapters_move_and_nothing_of_validation_and_test_is_learnt():
@@ -333,30 +287,6 @@ def test_only_adapters_move_and_nothing_of_validation_and_test_is_learnt():
         assert torch.equal(p, twin[key]), name
 
 
-@pytest.mark.parametrize("lists, steps", [(None, 5), (7, 2), (1000, 5)])
-def test_fit_hands_its_settings_on_and_draws_other_lists_every_epoch(monkeypatch, lists, steps):
-    seen, drawn = {}, []
-
-    def spy(network, batches, loss, **options):
-        for epoch in range(10):
-            drawn.append([])
-            n_steps = len(list(batches(np.random.default_rng(epoch))))
-        seen.update(options, steps=n_steps)
-        return TrainingLog()
-
-    monkeypatch.setattr(recommender, "train", spy)
-    one = fresh(3, weight_decay=0.3, warmup=0.2, lists=lists, dtype="bfloat16")
-    example = one.example
-    one.example = lambda items, targets: drawn[-1].append(tuple(items)) or example(items, targets)
-    one.fit(circle().split(1))
-    for name in ("learning_rate", "weight_decay", "warmup", "epochs"):
-        assert seen[name] == getattr(one.config, name), name
-    assert seen["steps_per_epoch"] == seen["steps"] == steps and seen["seed"] == 3
-    assert seen["dtype"] == torch.bfloat16 and drawn[0] != drawn[1]
-    learnt = {item for lists in drawn for items in lists for item in items[1:]}
-    assert len(learnt) > 40, "the first two users have 18 items"
-
-
 def test_saved_small_and_loaded_alike(tmp_path):
     """A new model: what one was asked before decides the last bits of its answers."""
     model = fresh(epochs=5).fit(circle().split(1))
@@ -371,40 +301,6 @@ def test_saved_small_and_loaded_alike(tmp_path):
     for row in range(len(HISTORIES)):  # and an answer does not depend on the other cases
         alone = BIGRec.load(tmp_path / "bigrec.safetensors", "cpu").recommend(HISTORIES[[row]], 10)
         np.testing.assert_array_equal(alone.items[0], one.items[row])
-
-
-def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
-    split, checkpoint, real = circle().split(1), tmp_path / "c.safetensors", recommender.train
-    config = SMALL.model_copy(update={"epochs": 4, "dropout": 0.1, "lists": 6})
-    whole = BIGRec(config, 0, "cpu").fit(split)
-
-    def interrupted(network, batches, loss, **options):
-        calls = []
-
-        def some(generator):
-            calls.append(1)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            yield from batches(generator)
-
-        return real(network, some, loss, **options, checkpoint_seconds=0.0)
-
-    monkeypatch.setattr(recommender, "train", interrupted)
-    stopped = BIGRec(config, 0, "cpu", checkpoint)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.fit(split)
-    with pytest.raises(LetterError, match="fit"):
-        stopped.recommend(HISTORIES, 3)
-    monkeypatch.undo()
-    resumed = BIGRec(config, 0, "cpu", checkpoint).fit(split)
-    assert resumed.log == whole.log
-    assert all(map(torch.equal, whole.network.parameters(), resumed.network.parameters()))
-
-
-def test_a_long_title_is_cut_and_spaces_around_it_are_no_part_of_it(model):
-    tokens = model.network.tokens
-    assert tokens("one two three four five six seven") == tokens(" one two three four five six\n")
-    assert tokens("  ") == (model.network.end,)
 
 
 def test_a_data_set_without_titles_or_without_two_items_a_user_is_refused():

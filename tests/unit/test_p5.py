@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from letterlib.data.dataset import Cases, Dataset, Sequences, Split
 from letterlib.decoding.trie import EOS
 from letterlib.errors import LetterError
-from letterlib.generators.p5 import _rows, tiger_from_t5
+from letterlib.generators.p5 import tiger_from_t5
 from letterlib.generators.tiger import Tiger, TigerConfig
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.other_identifiers import (
@@ -96,20 +96,6 @@ def test_ten_users_are_memorised_with_every_scheme(scheme):
     model = Tiger(identifiers, SMALL, 0, "cpu")
     assert recall(model, split) < 0.6
     assert recall(model.fit(split), split) > 0.9
-
-
-def test_titles_survive_a_file_with_their_shared_vocabulary(tmp_path):
-    split = catalogue()
-    model = Tiger(SCHEMES["titles"](split), SMALL, 0, "cpu")
-    model.save(tmp_path / "tiger.safetensors")
-    loaded = Tiger.load(tmp_path / "tiger.safetensors", "cpu")
-    assert loaded.identifiers.shared_vocabulary and np.array_equal(
-        loaded.item_tokens, model.item_tokens
-    )
-    assert loaded.n_parameters == model.n_parameters
-    cases = Cases.from_histories([[3, 4], [], [7] * 9])
-    before, after = model.recommend(cases, N_ITEMS + 5), loaded.recommend(cases, N_ITEMS + 5)
-    assert np.array_equal(before.items, after.items) and np.array_equal(before.scores, after.scores)
 
 
 def test_a_wide_beam_scores_titles_as_teacher_forcing_does():
@@ -212,31 +198,12 @@ def test_it_learns_and_what_it_saves_needs_no_t5(t5, tmp_path):
     assert np.array_equal(loaded.recommend(cases, 10).scores, model.recommend(cases, 10).scores)
 
 
-def test_what_is_no_t5_of_ours_is_refused(t5, tmp_path):
+def test_what_is_no_t5_of_ours_is_refused(tmp_path):
     identifiers = Identifiers(np.arange(N_ITEMS)[:, None], (N_ITEMS,))
     with pytest.raises(LetterError, match="cannot be loaded"):
         tiger_from_t5(str(tmp_path / "nothing"), identifiers, SMALL)
-    with pytest.raises(LetterError, match="3 word pieces for 60 codes"):
-        tiger_from_t5(t5, identifiers, SMALL, pieces=np.arange(3))
-    with pytest.raises(LetterError, match="word piece 59, but .* has 24"):
-        tiger_from_t5(t5, identifiers, SMALL, pieces=np.arange(60))
     T5ForConditionalGeneration(config_of_t5(feed_forward_proj="gated-gelu")).save_pretrained(
         tmp_path / "gated"
     )
     with pytest.raises(LetterError, match="feed_forward_proj"):
         tiger_from_t5(str(tmp_path / "gated"), identifiers, SMALL)
-
-
-def test_new_tokens_start_with_the_mean_and_the_spread_of_the_words():
-    generator = torch.Generator().manual_seed(1)
-    words = torch.randn(400, 3, generator=generator) * torch.tensor([0.1, 1.0, 5.0]) + torch.tensor(
-        [9.0, 0.0, -9.0]
-    )
-    wanted = np.concatenate([[7, 0], np.full(20_000, NO_PIECE)])
-    rows = _rows(words, wanted, seed=0)
-    assert torch.equal(rows[:2], words[[7, 0]])
-    torch.testing.assert_close(rows[2:].mean(0), words.mean(0), rtol=0.05, atol=0.05)
-    torch.testing.assert_close(rows[2:].std(0), words.std(0), rtol=0.05, atol=0)
-    assert torch.equal(_rows(words, wanted, seed=0), rows) and not torch.equal(
-        _rows(words, wanted, seed=1), rows
-    )

@@ -13,12 +13,10 @@ from letterlib.errors import LetterError
 from letterlib.generators.language_model import TINY, Vocabulary, load_language_model
 from letterlib.generators.prompts import (
     TASKS,
-    TITLE_TOKENS,
     WORDINGS,
     AlignmentTasks,
     Example,
     Intentions,
-    prompt_of,
     response_groups,
 )
 from letterlib.tokenizer.identifiers import Identifiers
@@ -68,17 +66,6 @@ def test_a_list_is_read_up_to_its_first_item_and_learnt_from_there(tasks, vocabu
     expected = "<a_0> <b_0> <c_1> [SEP] <a_0> <b_2> <c_1> [SEP] <a_1> <b_0> <c_1> [SEP]"
     assert names == expected.split()
     assert example.response.tolist() == [False] * (len(wording) + 4) + [True] * 8
-
-
-def test_what_is_read_before_an_item_of_a_list_is_the_prompt_of_its_history(tasks, vocabulary):
-    example = tasks.one_list([1, 9, 17, 25], wording=2)
-    for n in (1, 2, 3):
-        prompt = prompt_of(vocabulary, [1, 9, 17, 25][:n], wording=2)
-        assert example.tokens[: len(prompt)].tolist() == prompt
-        assert (
-            example.tokens[len(prompt) :][:3].tolist()
-            == vocabulary.item_tokens[[9, 17, 25][n - 1]].tolist()
-        )
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -198,32 +185,6 @@ def test_no_task_sees_a_test_item_as_history_or_answer(tasks, vocabulary, task):
     assert seen & held_out if task in ("item2index", "index2item") else not seen & held_out
 
 
-@pytest.mark.parametrize("task", ["fusionseqrec", "itemsearch", "preferenceobtain"])
-def test_of_a_longer_list_a_prompt_has_the_most_recent_items_alone(vocabulary, task):
-    tasks, generator = AlignmentTasks(catalogue().split(1), vocabulary, 2), np.random.default_rng(0)
-    lengths = set()
-    for _ in range(40):
-        example = tasks.draw(task, generator)
-        prompt, _ = parts(vocabulary, example)
-        past = items_in(vocabulary, example.tokens[~example.response])
-        past = past or [int(number) for number in re.findall(r"film number (\d+)", prompt)]
-        lengths.add(len(past))
-        assert past == [past[0] + 8 * place for place in range(len(past))]
-    assert lengths == {1, 2}
-
-
-def test_long_lists_are_cut_and_introduced_differently_every_epoch(vocabulary):
-    """User u has six items in training: with a history of 3 a list is cut after 2, 3 or 4."""
-    tasks = AlignmentTasks(catalogue().split(1), vocabulary, 3)
-    epochs = [tasks.lists(np.random.default_rng(n)) for n in range(8)]
-    items = [[items_in(vocabulary, one.tokens) for one in lists] for lists in epochs]
-    assert {len(one) for lists in items for one in lists if one[0] < 8} == {2, 3, 4}
-    assert len({lists[0][0] % 8 for lists in items}) > 1, "not the same user first every time"
-    wordings = [vocabulary.words(wording) for wording in WORDINGS["seqrec"]]
-    begun = [one.tokens.tolist() for lists in epochs for one in lists]
-    assert all(any(one[: len(words)] == words for one in begun) for words in wordings)
-
-
 def test_a_user_with_one_item_in_training_teaches_nothing(vocabulary):
     walks = Sequences.from_lists([[0, 1, 2], [8, 16, 24, 32, 40], [3, 4, 5]])
     data, generator = (
@@ -238,17 +199,6 @@ def test_a_user_with_one_item_in_training_teaches_nothing(vocabulary):
     lonely = replace(catalogue(), sequences=Sequences.from_lists([[0, 1, 2]]), user_labels=["u"])
     with pytest.raises(LetterError, match="no user has two items"):
         AlignmentTasks(lonely.split(1), vocabulary, HISTORY)
-
-
-def test_of_long_titles_the_first_tokens_are_read_and_written(vocabulary):
-    data = catalogue()
-    data.items["title"] = [f"{title} " + "and on " * 500 for title in data.items["title"]]
-    tasks, draw = AlignmentTasks(data.split(1), vocabulary, HISTORY), np.random.default_rng(0)
-    examples = {task: [tasks.draw(task, draw) for _ in range(50)] for task in TASKS}
-    longest = {task: max(len(one.tokens) for one in drawn) for task, drawn in examples.items()}
-    assert TITLE_TOKENS < longest["item2index"] < TITLE_TOKENS + 40
-    assert 2 * TITLE_TOKENS < longest["fusionseqrec"] < HISTORY * TITLE_TOKENS + 40
-    assert all(one.response.sum() == TITLE_TOKENS + 1 for one in examples["index2item"])
 
 
 def test_without_genres_the_last_three_words_of_the_title_serve(vocabulary):
@@ -314,10 +264,8 @@ def test_intentions_stand_with_the_user_s_own_most_recent_items(tmp_path, vocabu
     "changes, fact",
     [
         ({"user_explicit_preference": None}, "expected"),
-        ({"user_explicit_preference": {"u1": [3]}}, "not text"),
         ({"user_explicit_preference": {"u9": "text"}}, 'user "u9" is not in catalogue'),
         ({"user_vague_intention": {"train": {"u1": {"item": 64, "querys": ["x"]}}}}, "item 64"),
-        ({"user_vague_intention": {"train": {"u1": {"item": 1.7, "querys": ["x"]}}}}, "1.7"),
     ],
 )
 def test_a_wrong_intentions_file_is_one_clear_error(tmp_path, changes, fact):
@@ -355,12 +303,3 @@ def test_targets_and_tasks_stand_group_after_group_and_row_after_row():
     groups, targets, tasks = response_groups([short, middle, longest], END)
     assert [tuple(tokens.shape) for tokens, _, _ in groups] == [(2, 10), (1, 3)]
     assert targets.tolist() == [18, 19, 25, 5, END] and tasks.tolist() == [1, 1, 4, 3, 3]
-
-
-def test_an_end_token_inside_a_response_is_real():
-    one = Example(np.array([5, END, 7, END]), np.array([False, False, True, True]), 0)
-    other = Example(np.array([5, 6, END]), np.arange(3) > 1, 1)
-    ((tokens, real, response),), *_ = response_groups([one, other], END)
-    assert tokens.tolist() == [[5, END, 7, END], [5, 6, END, END]]
-    assert real.tolist() == [[True] * 4, [True, True, True, False]]
-    assert response.tolist() == [[False, False, True, True], [False, False, True, False]]

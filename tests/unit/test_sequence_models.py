@@ -119,22 +119,6 @@ def test_attention_and_its_gradients_are_torch_s_own(causal, padding):
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_packing_computes_less_padding_than_places_but_where_there_is_little(monkeypatch):
-    lengths = [50, 26, 25, 7, 4, 4, 1, 1]
-    flat = Sequences.from_lists([[0] * n for n in lengths])
-    tables = {0: [(2, 50), (1, 25), (3, 7), (2, 1)], 100: [(4, 50), (4, 4)], 400: [(8, 50)]}
-    for padding, expected in tables.items():
-        monkeypatch.setattr(packing, "PADDING", padding)
-        batch = pack(flat.values, flat.offsets[:-1], flat.offsets[1:])
-        assert [(g.n_rows, g.width) for g in batch.groups] == expected
-        assert len(batch.items) == sum(lengths)
-
-
-def test_an_empty_history_cannot_be_packed():
-    with pytest.raises(ValueError, match="history 1 of 3 is empty: leave it out"):
-        pack(np.arange(6), np.array([0, 3, 3]), np.array([3, 3, 6]))
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 37), min_size=1, max_size=8), st.integers(1, 12), st.integers(0, 1000)
@@ -149,12 +133,6 @@ def test_windows_cover_every_transition_once(lengths, window, seed):
     expected = np.concatenate([train[i][:-1] for i in range(len(train))])
     assert np.array_equal(np.sort(inputs), expected)
     assert ((ends - starts >= 1) & (ends - starts <= window)).all()
-
-
-def test_windows_of_long_histories_are_cut_elsewhere_every_epoch():
-    train = Sequences.from_lists([range(100)])
-    cuts = {training_windows(train, 20, np.random.default_rng(seed))[0][1] for seed in range(200)}
-    assert cuts == set(range(1, 21))
 
 
 @pytest.mark.parametrize("chunk", [1, 11 * 150, 10**6])
@@ -285,26 +263,6 @@ def test_the_share_is_kept_and_every_history_has_a_mask():
 def test_histories_of_which_only_the_last_item_is_masked():
     _, (inputs, wanted, _) = masked(1.0, share=0.9)
     assert torch.equal(wanted, inputs.last.sort().values)
-
-
-def test_an_epoch_asks_after_every_item_of_a_short_history_at_times():
-    split = made([[0, 1, 2, 3, 4, 5, 6, 7]] * 8, 9).split()
-    model = BERT4Rec(BERT4REC.model_copy(update={"last_only": 0.0}), device="cpu")
-    steps, batches = model.batches(split)
-    asked = set()
-    for seed in range(20):
-        drawn = list(batches(np.random.default_rng(seed)))
-        assert len(drawn) == steps
-        asked |= {int(i) for _, _, answers in drawn for i in answers}
-    assert asked == {0, 1, 2, 3, 4, 5}  # 6 and 7 are validation and test
-
-
-def test_a_step_asks_for_about_as_many_items_as_the_configuration_says():
-    split = made([list(range(22))] * 60, 22).split()
-    config = BERT4REC.model_copy(update={"batch_size": 40, "history": 50, "last_only": 0.0})
-    steps, batches = BERT4Rec(config, device="cpu").batches(split)
-    asked = [len(answers) for _, _, answers in batches(np.random.default_rng(0))]
-    assert len(asked) == steps and np.mean(asked) == pytest.approx(40, rel=0.1)
 
 
 def test_it_answers_what_the_mask_behind_the_history_says(networks):
