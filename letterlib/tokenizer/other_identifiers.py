@@ -246,12 +246,8 @@ def title_identifiers(
     """
     with loading(f'tokenizer "{tokenizer}"', 'use "minilm", or a folder'):
         model = load_found(find_encoder(tokenizer), load_tokenizer)
-    ids = model(titles, add_special_tokens=False)["input_ids"] if len(titles) else []
+    ids = model(titles, add_special_tokens=False)["input_ids"]
     lengths = np.array([len(pieces) for pieces in ids])
-    if not lengths.any():
-        raise LetterError(
-            "title identifiers: no title has a word in it; use another kind of identifier"
-        )
     used = np.arange(min(length, int(lengths.max()))) < lengths[:, None]
     pieces, code = np.unique(
         np.concatenate([np.array(row[:length], dtype=np.int64) for row in ids]), return_inverse=True

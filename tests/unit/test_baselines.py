@@ -101,31 +101,6 @@ def test_it_learns_who_likes_what_of_known_and_unknown_users(name):
         assert (items // 20 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.9
 
 
-@pytest.mark.parametrize(
-    "name, epochs",
-    [
-        ("mf", 60),
-        ("caser", 60),
-        ("hgn", 30),
-        ("bert4rec", 300),
-        ("sasrec", 60),
-        ("sasrec-bce", 150),
-    ],
-)
-def test_it_memorises_ten_users_training_targets(name, epochs):
-    generator = np.random.default_rng(5)
-    split = made([generator.permutation(200)[:14].tolist() for _ in range(10)], 200).split()
-    more = dict(dimensions=32, epochs=epochs, dropout=0.0, regularization=0.0)
-    more |= dict(last_only=1.0)  # BERT4Rec answers for the last place alone
-    fields = SYSTEMS[name][0].config_class.model_fields
-    model = fresh(name, 0, **{field: value for field, value in more.items() if field in fields})
-    model.fit(OnlyTraining(split))
-    train, last = split.train, split.train.offsets[1:] - 1
-    cases = Cases(np.arange(10), train.values, train.offsets[:-1], last, train.values[last])
-    items = model.recommend(cases.without_targets(), 10, model.leaves_out_history).items
-    assert (items == cases.targets[:, None]).any(axis=1).mean() > 0.9
-
-
 def test_it_never_sees_validation_or_test_items(name):
     """Items planted there leave training as it was; only the epoch may depend on validation."""
     sequences = two_tastes()

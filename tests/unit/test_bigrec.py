@@ -168,16 +168,6 @@ def test_a_list_teaches_as_many_titles_as_asked_after_what_came_before_them(monk
         assert len(learnt) == len(split.train.values) - split.n_users
 
 
-def test_embeddings_are_those_of_the_language_model_without_adapters(model, plain):
-    titles = ["film 7", "film 59", "a title of nobody", "jumanji"]
-    states = model.network.embed([model.network.tokens(title) for title in titles])
-    for state, title in zip(states, titles, strict=True):
-        torch.testing.assert_close(state, plain_state(plain, title), rtol=1e-4, atol=1e-4)
-    with torch.no_grad():  # and LoRA has learnt enough for the difference to be seen
-        adapted = model.network.hidden(torch.tensor([model.network.tokens("jumanji")]))[0, -1]
-    assert (adapted - states[3]).norm() > 0.1 * states[3].norm()
-
-
 def test_grounding_is_a_plain_loop_over_the_titles(model, plain, monkeypatch):
     texts = ["film 7", "an item", "film film item"]
     write_instead(model, monkeypatch, *texts)

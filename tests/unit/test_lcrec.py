@@ -254,14 +254,6 @@ def test_wide_beams_are_exact_and_the_scores_are_those_of_the_full_vocabulary(mo
         np.testing.assert_allclose(scores[ranking.items[row]], scores[best], rtol=1e-4, atol=1e-4)
 
 
-def test_a_case_does_not_depend_on_the_cases_around_it(model):
-    together = model.recommend(HISTORIES, 10)
-    for row in range(len(HISTORIES)):
-        alone = model.recommend(HISTORIES[[row]], 10)
-        np.testing.assert_array_equal(alone.items[0], together.items[row])
-        np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-5, atol=1e-5)
-
-
 def test_without_the_trie_an_untrained_model_writes_words(untrained, model):
     cases = circle().split(1).cases("train")[np.arange(20)]
     none = untrained.recommend_unconstrained(cases, 10)

@@ -62,20 +62,6 @@ def test_levels_before_the_last_are_scikit_learns_clusters():
         left = left - model.cluster_centers_[model.labels_]
 
 
-def test_collisions_are_repaired_by_what_the_last_level_codes(monkeypatch):
-    """Not by what it leaves over, to which its codes are no nearer than others."""
-    given, repair = [], other_identifiers.repair_collisions
-    monkeypatch.setattr(
-        other_identifiers, "repair_collisions", lambda *all: given.extend(all) or repair(*all)
-    )
-    vectors = np.random.default_rng(0).standard_normal((400, 5))
-    repaired = residual_kmeans_identifiers(vectors, 0, 2, 32)
-    before, residuals, codebook = given
-    nearest = np.square(residuals[:, None] - codebook).sum(axis=2).argmin(axis=1)
-    assert np.array_equal(nearest, before.codes[:, -1])
-    assert repaired.n_colliding < before.n_colliding
-
-
 # Paths with a running number, and categories
 
 

@@ -1,7 +1,5 @@
 """MF, Caser, HGN and LightGCN against loops; negatives, and vectors of unknown users."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -22,9 +20,8 @@ from letterlib.baselines.mf import (
     MatrixFactorizationConfig,
     MatrixFactorizationNetwork,
 )
-from letterlib.baselines.neural import UserVectors, bpr_loss, sample_negatives
+from letterlib.baselines.neural import UserVectors, sample_negatives
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
-from letterlib.train import TrainingLog
 
 CASER = CaserConfig(dimensions=6, window=4, horizontal=3, vertical=2, epochs=1)
 HGN_CONFIG = HGNConfig(dimensions=6, window=4, epochs=1)
@@ -187,25 +184,6 @@ def test_the_way_to_a_user_is_a_ridge_regression():
     np.testing.assert_allclose(users.offset, theirs.intercept_, atol=1e-5)
 
 
-def test_unknown_users_get_the_vector_of_users_with_their_history_and_known_users_their_own():
-    """Where users' vectors are a rotation of the mean of their items, the rotation is found."""
-    train, items = some_users()
-    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0].astype(np.float32)
-    means = np.stack([items.numpy()[train[u]].mean(axis=0) for u in range(60)])
-    users = UserVectors(60, 6)
-    with torch.no_grad():
-        users.table.weight.copy_(torch.from_numpy(means @ rotation + 1))
-    users.fit_unknown_users(train, items, ridge=1e-6)
-    fresh, _ = some_users(seed=9)
-    cases = Cases.from_histories(fresh)
-    wanted = np.stack([items.numpy()[fresh[u]].mean(axis=0) for u in range(60)]) @ rotation + 1
-    with torch.no_grad():
-        np.testing.assert_allclose(users.of(cases, items), wanted, atol=1e-4)
-        known = users.of(replace(cases, users=np.arange(60)), items)
-    np.testing.assert_array_equal(known, users.table.weight.detach())
-    assert not np.allclose(means, wanted, atol=0.1)  # the mean of the items alone is another vector
-
-
 def test_a_user_of_whom_nothing_was_learnt_gets_the_vector_of_an_unknown_user():
     """With one item in training a user is in no training case of Caser and HGN, and the table holds
     noise.
@@ -296,42 +274,6 @@ def test_negatives_are_never_a_users_own_items_and_reach_all_others():
     drawn = sample_negatives(users, pairs, 10, np.random.default_rng(0))
     for user, items in own.items():
         assert set(drawn[users == user]) == set(range(10)) - set(items)
-
-
-def test_an_epoch_of_lightgcn_is_every_interaction_once_and_bpr_is_regularised(
-    monkeypatch,
-):
-    seen = {}
-
-    def no_training(network, batches, loss, **options):
-        drawn = list(batches(np.random.default_rng(0)))
-        seen.update(options, drawn=drawn, network=network, parts=loss(network, drawn[0]))
-        return TrainingLog()
-
-    monkeypatch.setattr(lightgcn, "train", no_training)
-    split = made([[0, 1, 2, 1, 5, 6], [2, 3, 4, 7], [0, 2, 4]], 8).split()
-    LightGCN(SMALL.model_copy(update={"batch_size": 2, "regularization": 0.5}), device="cpu").fit(
-        split
-    )
-    assert len(seen["drawn"]) == seen["steps_per_epoch"] == 3
-    users, liked, others = torch.cat(seen["drawn"], dim=1).numpy() - [
-        [0],
-        [3],
-        [3],
-    ]  # nodes: three users, then items
-    assert sorted(zip(users, liked, strict=True)) == [
-        (0, 0),
-        (0, 1),
-        (0, 2),
-        (1, 2),
-        (1, 3),
-        (2, 0),
-    ]
-    assert all(j in set(range(8)) - set(split.train[u]) for u, j in zip(users, others, strict=True))
-    network, nodes, parts = seen["network"], seen["drawn"][0], seen["parts"]
-    size = network.embeddings[nodes].square().sum() / nodes.shape[1]
-    torch.testing.assert_close(parts["bpr"], bpr_loss(*network()[nodes]))
-    torch.testing.assert_close(parts["loss"], parts["bpr"] + 0.5 * size)
 
 
 def test_an_unknown_user_is_folded_in_as_a_new_node_would_hear_its_items():
