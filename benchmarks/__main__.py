@@ -1,10 +1,8 @@
 """The command: `python -m benchmarks`."""
 
-import json
 import os
-import subprocess
 import sys
-from dataclasses import asdict
+import traceback
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -12,69 +10,39 @@ from typing import Annotated
 import typer
 
 from benchmarks.beauty import TEXT, require_files
-from benchmarks.common import Settings
+from benchmarks.common import Settings, alone, run_benchmark
 from benchmarks.table import print_table
 from letterlib.cli import home
 from letterlib.errors import LetterError
 
 HERE = Path(__file__).parent
 BENCHMARKS = {
-    "train_cornac": "TIGER training, examples/s, beside cornac's LETTER",
-    "train_t5": "TIGER training, examples/s and losses, beside transformers' T5",
-    "tokenizer": "LETTER's tokenizer, seconds per epoch, beside cornac's",
-    "decode": "recommending by beam search, users/s, beside transformers' generate",
-    "mask": "one masking step of 12,800 beams, beside transformers' prefix constraint",
+    "train_cornac": "TIGER training, examples/s, and cornac's LETTER",
+    "train_t5": "TIGER training, examples/s and losses, and transformers' T5",
+    "tokenizer": "LETTER's tokenizer, seconds per epoch, and cornac's",
+    "decode": "recommending by beam search, users/s, and transformers' generate",
+    "mask": "one masking step of 12,800 beams, and transformers' prefix constraint",
     "trie": "building a trie of 1e3 to 1e7 identifiers, its size, and the cost of a step",
-    "embed": "text embedding, texts/s, beside sentence-transformers",
-    "exact": "scoring the whole catalogue exactly, beside a forward pass per item",
-    "sasrec": "SASRec training, examples/s, beside cornac's",
+    "embed": "text embedding, texts/s, and sentence-transformers",
+    "exact": "scoring the whole catalogue exactly, and a forward pass per item",
+    "sasrec": "SASRec training, examples/s, and cornac's",
     "scaling_users": "training and decoding against the number of users",
     "scaling_items": "decoding against the size of the catalogue",
 }
 NO_DATA = {"trie", "scaling_items"}
-PEERS = {
-    "train_cornac": "cornac",
-    "tokenizer": "cornac",
-    "sasrec": "cornac",
-    "embed": "sentence_transformers",
-}
+PEERS = {name: "cornac" for name in ("train_cornac", "tokenizer", "sasrec")}
+PEERS["embed"] = "sentence_transformers"
 
 
 def check(names: list[str], data_dir: Path) -> None:
-    """LetterError, in one line, where something that the chosen benchmarks need is missing."""
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        raise LetterError(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    absent = sorted(
-        {PEERS[name] for name in names if name in PEERS and find_spec(PEERS[name]) is None}
-    )
-    if absent:
-        raise LetterError(
-            f"{', '.join(absent)} is not installed here; run: pip install -e '.[peers]'"
-        )
+    """LetterError where something that the chosen benchmarks need is missing."""
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        raise LetterError(f"no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    for name in names:
+        if name in PEERS and find_spec(PEERS[name]) is None:
+            raise LetterError(f"{PEERS[name]} is not installed; run: pip install -e '.[peers]'")
     if set(names) - NO_DATA:
         require_files(str(data_dir), text="embed" in names)
-
-
-def run_one(name: str, settings: Settings, out: Path) -> bool:
-    """Measure in a process of its own, so that one benchmark's memory and threads do not touch
-    another's.
-    """
-    threads = str(settings.threads)
-    fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
-    quiet = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.one",
-        name,
-        str(out.resolve()),
-        json.dumps(asdict(settings)),
-    ]
-    return (
-        subprocess.run(command, env={**os.environ, **fixed, **quiet}, cwd=HERE.parent).returncode
-        == 0
-    )
 
 
 def main(
@@ -90,10 +58,7 @@ def main(
     out: Annotated[
         Path | None,
         typer.Option(
-            help=(
-                "where the JSON goes; default benchmarks/results, with --quick "
-                "runs/benchmarks-quick"
-            ),
+            help="where the JSON goes; benchmarks/results, with --quick runs/benchmarks-quick",
             callback=home,
         ),
     ] = None,
@@ -109,12 +74,17 @@ def main(
     except LetterError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     out = out or (HERE.parent / "runs" / "benchmarks-quick" if quick else HERE / "results")
-    settings = Settings(str(data_dir.resolve()), quick, threads, seed)
-    failed = []
+    settings, failed = Settings(str(data_dir.resolve()), quick, threads, seed), []
     for number, name in enumerate(names, 1):
         print(f"[{number}/{len(names)}] {name}: {BENCHMARKS[name]}", flush=True)
-        if not run_one(name, settings, out):
+        try:
+            alone(run_benchmark, settings, name, out)
+        except Exception:  # the others still run
+            traceback.print_exc()
             failed.append(name)
     print_table(out, [name for name in names if name not in failed])
     if failed:
@@ -123,9 +93,8 @@ def main(
 
 
 main.__doc__ = (
-    "Measure letterlib beside its peers: both sides in one run, alternating, medians of several "
-    "repeats. "
-    "A full run takes about 20 minutes on two quiet cores. Benchmarks: "
+    "Measure letterlib and its peers: both sides in one run, alternating, medians of several "
+    "repeats. A full run takes about 20 minutes on two quiet cores. Benchmarks: "
     + "; ".join(f"{name} ({what})" for name, what in BENCHMARKS.items())
     + "."
 )

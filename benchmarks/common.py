@@ -1,5 +1,5 @@
-"""What every benchmark shares: settings, alternating measurement, rows, and the JSON that they are
-kept in.
+"""What every benchmark shares: settings, alternating measurement, rows, and the JSON they are kept
+in.
 """
 
 import os
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 
 from letterlib.hardware import peak_memory_mb
 from letterlib.store import write_json
+from letterlib.train import resolve_device, resolve_dtype
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,8 @@ class Spread:
         return statistics.median(self.values)
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "median": self.median,
-            "min": min(self.values),
-            "max": max(self.values),
-            "values": list(self.values),
-        }
+        low, high = min(self.values), max(self.values)
+        return {"median": self.median, "min": low, "max": high, "values": list(self.values)}
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,11 @@ class Row:
     """One line of the table.
 
     what: the task. unit: of `ours` and `peer`. better: which direction of the unit is better.
-    ours, peer: the two sides' measurements, value i of one taken beside value i of the other.
+    ours, peer: the two sides' measurements, value i of one taken next to value i of the other.
     goal: with a peer, the ratio that we want at least; without, the value that `ours` should not
-    exceed.
-    dtype: what each side computed in. note: what exactly was run, and what differs between the
-    sides.
-    check: whether the two sides computed the same thing, in words. series: points of a curve, for
-    the figures.
+    exceed. dtype: what each side computed in. note: what exactly was run, and how the sides differ.
+    check: whether both sides computed the same; it contains NOT where they did not. series: points
+    of a curve, for the figures.
     """
 
     what: str
@@ -75,11 +71,10 @@ class Row:
     peer_name: str = ""
     better: Literal["more", "less"] = "more"
     goal: float | None = None
-    threads: int = 0
-    dtype: str = ""
+    dtype: str = "float32"
     note: str = ""
     check: str = ""
-    series: list[dict[str, float]] = field(default_factory=list)
+    series: Sequence[dict[str, float]] = field(default=())
 
     @property
     def ratio(self) -> Spread | None:
@@ -87,24 +82,72 @@ class Row:
         if self.peer is None:
             return None
         pairs = zip(self.ours.values, self.peer.values, strict=True)
-        return Spread(
-            tuple(our / their if self.better == "more" else their / our for our, their in pairs)
-        )
+        ratios = [our / their for our, their in pairs]
+        return Spread(tuple(r if self.better == "more" else 1 / r for r in ratios))
 
     @property
     def met(self) -> bool | None:
         """Whether the medians reach the goal; None where there is none."""
         if self.goal is None:
             return None
-        return (
-            self.ours.median <= self.goal if self.ratio is None else self.ratio.median >= self.goal
-        )
+        return self.ratio.median >= self.goal if self.ratio else self.ours.median <= self.goal
 
     def as_json(self) -> dict[str, Any]:
         spreads = {name: getattr(self, name) for name in ("ours", "peer", "ratio")}
-        written = {name: None if one is None else one.as_json() for name, one in spreads.items()}
-        plain = {k: v for k, v in asdict(self).items() if k not in written}
-        return {**plain, **written, "met": self.met}
+        written = {name: spread and spread.as_json() for name, spread in spreads.items()}
+        return {**asdict(self), **written, "met": self.met}
+
+
+def rows_by_dtype(
+    spreads: dict[str, Spread],
+    what: str,
+    goal: float,
+    peer: str,
+    note: Callable[[str], str],
+    check: Callable[[str], str],
+    **shared: Any,
+) -> list[Row]:
+    """Our side as "auto" chooses its dtype, and in float32 where that was measured, each against
+    the measurements named "peer". The goal is for "auto".
+
+    peer: the package, and what of it. note, check: of a dtype.
+    """
+    package, _, used = peer.partition(" ")
+    rows = []
+    for dtype in ("auto", "float32"):
+        if dtype in spreads:
+            ours = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
+            row = Row(
+                what=what + ("" if dtype == "auto" else ", ours in float32"),
+                ours=spreads[dtype],
+                peer=spreads["peer"],
+                peer_name=f"{named(package)} {used}",
+                goal=goal if dtype == "auto" else None,
+                dtype=f"ours {ours} ({dtype}), {package} float32",
+                note=note(dtype),
+                check=check(dtype),
+                **shared,
+            )
+            rows.append(row)
+    return rows
+
+
+def row_of_curve(
+    points: list[dict[str, float]], size: str, key: str, what: str, unit: str, **shared: Any
+) -> Row:
+    """What was measured at the largest of several sizes; `check` lists all.
+
+    points: one for each size, ascending, with the size under `size` and the measurement under
+    `key`.
+    """
+    return Row(
+        f"{what}, {points[-1][size]:,} {size}",
+        unit,
+        Spread((points[-1][key],)),
+        check="; ".join(f"{point[size]:,}: {point[key]:.3g}" for point in points),
+        series=points,
+        **shared,
+    )
 
 
 def timed(run: Callable[[], Any]) -> float:
@@ -125,28 +168,34 @@ def alternate(runs: dict[str, Callable[[], float]], repeats: int) -> dict[str, S
     for _ in range(repeats):
         for name, run in runs.items():
             values[name].append(run())
-    return {name: Spread(tuple(of_one)) for name, of_one in values.items()}
-
-
-def compare(
-    ours: Callable[[], float], peer: Callable[[], float], repeats: int
-) -> tuple[Spread, Spread]:
-    """Measure ours, the peer, ours, the peer, ...; each side returns its own measurement."""
-    spreads = alternate({"ours": ours, "peer": peer}, repeats)
-    return spreads["ours"], spreads["peer"]
+    return {name: Spread(tuple(measured)) for name, measured in values.items()}
 
 
 def alone(function: Callable[..., Any], settings: Settings, *given: Any) -> Any:
-    """What `function(settings, *given)` of a benchmark measures in a process of its own, with as
-    many threads.
+    """What `function(settings, *given)` returns in a process of its own, with as many threads.
 
-    For a peer that would gain from the memory that our side keeps, which it keeps for its whole
-    process.
+    So one benchmark's memory and threads do not touch another's, and a peer does not gain from the
+    memory that our side keeps.
     """
     with ProcessPoolExecutor(
         1, get_context("spawn"), torch.set_num_threads, (settings.threads,)
     ) as pool:
         return pool.submit(function, settings, *given).result()
+
+
+def run_benchmark(settings: Settings, name: str, out: Path) -> None:
+    """Measure the benchmark `name` in this process, and write its JSON into `out`."""
+    about, started = machine(), time.perf_counter()
+    rows = import_module(f"benchmarks.{name}").measure(settings)
+    result = {
+        "benchmark": name,
+        "machine": about,
+        "settings": {n: v for n, v in asdict(settings).items() if n != "data_dir"},
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_gb": round(peak_memory(), 2),
+        "rows": [row.as_json() for row in rows],
+    }
+    write_json(out / f"{name}.json", result)
 
 
 def named(package: str) -> str:
@@ -179,31 +228,8 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor()
-    lines = (
-        line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines() if ":" in line
-    )
-    said = {key.strip(): value.strip() for key, value in reversed(list(lines))}
-    return (
-        f"{said.get('model name', platform.processor())}, family {said.get('cpu family')} "
-        f"model {said.get('model')}"
-    )
-
-
-def write_result(
-    path: Path, name: str, settings: Settings, about: dict, seconds: float, rows: Sequence[Row]
-) -> None:
-    """One benchmark's JSON, written beside and renamed. about: `machine()`, taken before the
-    measurement.
-    """
-    chosen = {"quick": settings.quick, "threads": settings.threads, "seed": settings.seed}
-    write_json(
-        path,
-        {
-            "benchmark": name,
-            "machine": about,
-            "settings": chosen,
-            "seconds": round(seconds, 1),
-            "peak_memory_gb": round(peak_memory(), 2),
-            "rows": [row.as_json() for row in rows],
-        },
-    )
+    first = info.read_text(encoding="utf-8").partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    found = {key.strip(): value.strip() for key, _, value in pairs}
+    family, model = found.get("cpu family"), found.get("model")
+    return f"{found.get('model name', platform.processor())}, family {family} model {model}"

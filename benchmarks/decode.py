@@ -12,7 +12,7 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from benchmarks.beauty import LEVEL_SIZES, Beauty, padded_batch, short_tiger
-from benchmarks.common import Row, Settings, alone, compare, named, timed
+from benchmarks.common import Row, Settings, alone, alternate, named, timed
 from letterlib.data.dataset import NO_ITEM, Cases
 from letterlib.decoding.beam_search import expand_leaves
 from letterlib.decoding.trie import EOS, PAD, tokens_of
@@ -36,9 +36,7 @@ class PrefixTable:
             whole = [*row, EOS]
             for level, token in enumerate(whole):
                 following = self.table.setdefault(tuple(whole[:level]), [])
-                if (
-                    not following or following[-1] != token
-                ):  # rows are sorted: a repeat is the last one
+                if following[-1:] != [token]:  # rows are sorted: a repeat is the last one
                     following.append(token)
 
     def __call__(self, batch_id: int, prefix: torch.Tensor) -> list[int]:
@@ -71,9 +69,8 @@ def items_of(tiger: Tiger, sequences: np.ndarray) -> np.ndarray:
     """
     n, k, length = sequences.shape
     leaves = tiger.trie.walk(torch.from_numpy(sequences.reshape(-1, length))).view(n, k).numpy()
-    falling = np.broadcast_to(
-        -np.arange(k, dtype=np.float32), (n, k)
-    )  # best first; the scores are not needed
+    # Best first; the scores are not needed.
+    falling = np.broadcast_to(-np.arange(k, dtype=np.float32), (n, k))
     return expand_leaves(tiger.trie, leaves, falling, K)[0]
 
 
@@ -89,10 +86,8 @@ def generate_speed(settings: Settings, folder: str) -> float:
     wrote goes there.
     """
     beauty = Beauty.load(settings)
-    cases, allowed = (
-        some_cases(beauty, settings)[1],
-        PrefixTable(beauty.identifiers.codes, LEVEL_SIZES),
-    )
+    cases = some_cases(beauty, settings)[1]
+    allowed = PrefixTable(beauty.identifiers.codes, LEVEL_SIZES)
     t5 = T5ForConditionalGeneration.from_pretrained(folder)
     if not settings.quick:
         generate(t5, cases[:PEER_BATCH], beauty.item_tokens, allowed)
@@ -113,13 +108,11 @@ def measure(settings: Settings) -> list[Row]:
     def ours() -> float:
         return n_ours / timed(lambda: tiger.recommend(ours_cases, K, beam=BEAM))
 
-    tiger.recommend(
-        ours_cases[:PEER_BATCH], K, beam=BEAM
-    )  # the first batch of either is not counted
+    tiger.recommend(ours_cases[:PEER_BATCH], K, beam=BEAM)  # a first batch is not counted
     with tempfile.TemporaryDirectory() as folder:
         t5.save_pretrained(folder)
         peer = partial(alone, generate_speed, settings, folder)
-        our_spread, peer_spread = compare(ours, peer, settings.pick(3, 1))
+        spreads = alternate({"ours": ours, "peer": peer}, settings.pick(3, 1))
         written = np.load(Path(folder) / "sequences.npy")
     mine, theirs = tiger.recommend(peer_cases, K, beam=BEAM).items, items_of(tiger, written)
     same = float(((mine == theirs) & (mine != NO_ITEM)).mean())
@@ -127,18 +120,14 @@ def measure(settings: Settings) -> list[Row]:
         Row(
             what="Decoding, Beauty: 10 items, beam 20, 12,101 items",
             unit="users/s",
-            ours=our_spread,
-            peer=peer_spread,
+            **spreads,
             peer_name=named("transformers") + " generate",
             goal=10.0,
-            threads=settings.threads,
             dtype="float32 on both sides",
             note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend for {n_ours:,} test users. "
-            "transformers: "
-            "generate(num_beams=20, length_penalty=0, prefix_allowed_tokens_fn=a dictionary of "
-            "prefixes) for "
-            f"{n_peer} of them, {PEER_BATCH} at a time, padded to the longest history, in a "
-            "process of its own.",
+            "transformers: generate(num_beams=20, length_penalty=0, prefix_allowed_tokens_fn=a "
+            f"dictionary of prefixes) for {n_peer} of them, {PEER_BATCH} at a time, padded to the "
+            "longest history, in a process of its own.",
             check=f"identical items at identical ranks: {same:.1%} of {n_peer} x {K}",
         )
     ]

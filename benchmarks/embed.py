@@ -1,4 +1,4 @@
-"""Embedding item titles: texts per second beside sentence-transformers."""
+"""Embedding item titles: texts per second, and sentence-transformers'."""
 
 from functools import cache
 from unittest.mock import patch
@@ -7,9 +7,8 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.beauty import Beauty
-from benchmarks.common import Row, Settings, alternate, named, timed
+from benchmarks.common import Row, Settings, alternate, rows_by_dtype, timed
 from letterlib import text
-from letterlib.train import resolve_device, resolve_dtype
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -44,27 +43,15 @@ def measure(settings: Settings) -> list[Row]:
         model.encode(texts[:64], show_progress_bar=False)
         spreads = alternate(runs, settings.pick(5, 2))
     similar = {dtype: cosines(vectors[dtype], vectors["peer"]) for dtype in ("auto", "float32")}
-    return [_row(settings, n, dtype, spreads, one) for dtype, one in similar.items()]
-
-
-def _row(settings: Settings, n: int, dtype: str, spreads: dict, similar: np.ndarray) -> Row:
-    used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
-    return Row(
-        what="Text embedding, Beauty titles, MiniLM-L6"
-        + ("" if dtype == "auto" else ", ours in float32"),
+    return rows_by_dtype(
+        spreads,
+        what="Text embedding, Beauty titles, MiniLM-L6",
         unit="texts/s",
-        ours=spreads[dtype],
-        peer=spreads["peer"],
-        peer_name=named("sentence-transformers") + " encode",
-        goal=2.0 if dtype == "auto" else None,
-        threads=settings.threads,
-        dtype=f"ours {used} ({dtype}), sentence-transformers float32",
-        note=(
-            f"{n:,} titles, models loaded before; sentence-transformers with its defaults "
-            "(batches of 32)."
-        ),
-        check=(
-            f"cosine similarity of the two vectors of a text: mean {similar.mean():.5f}, "
-            f"lowest {similar.min():.5f}"
+        goal=2.0,
+        peer="sentence-transformers encode",
+        note=lambda dtype: f"{n:,} titles, models loaded before; the peer in batches of 32.",
+        check=lambda dtype: (
+            f"cosine similarity of the two vectors of a text: mean {similar[dtype].mean():.5f}, "
+            f"lowest {similar[dtype].min():.5f}"
         ),
     )

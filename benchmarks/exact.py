@@ -11,9 +11,7 @@ from letterlib.data.dataset import Cases
 from letterlib.generators.p5 import to_transformers
 
 PAIRS = (1, 256)
-"""(user, item) pairs in one forward pass of the peer: as the words say, and as one would rather do
-it.
-"""
+"""(user, item) pairs in one forward pass of the peer: one, and as many as are fast."""
 
 
 @torch.no_grad()
@@ -86,13 +84,10 @@ def measure(settings: Settings) -> list[Row]:
             peer=spreads[f"peer {pairs}"],
             peer_name=named("transformers") + " T5, a forward pass per item",
             goal=20.0,
-            threads=settings.threads,
             dtype="float32 on both sides",
             note=f"the paper's TIGER, {weights}. Ours: Tiger.recommend with a beam as wide as the "
-            f"catalogue, {n_users} "
-            "test users. T5: encoder and decoder for every (user, item) pair, items of one user "
-            "with "
-            f"{int(one.lengths[0])} items of history.",
+            f"catalogue, {n_users} test users. T5: encoder and decoder for every (user, item) "
+            f"pair, items of one user with {int(one.lengths[0])} items of history.",
             check=f"scores of {len(theirs[pairs]):,} items "
             f"{'' if gaps[pairs] < 1e-3 else 'NOT '}equal within 1e-3, "
             f"largest difference {gaps[pairs]:.1e}",

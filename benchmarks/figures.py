@@ -34,15 +34,15 @@ def draw(results: Path, folder: Path) -> list[Path]:
 
 
 def _users(axes: list[Axes], points: list[dict[str, float]]) -> None:
-    users = [p["users"] for p in points]
-    left, right = axes
-    _line(
-        left, users, [p["epoch_s"] for p in points], "training, one epoch (scaled from a sample)", 0
-    )
-    _line(
-        left, users, [p["decode_all_s"] for p in points], "recommending to every user (scaled)", 1
-    )
-    _line(left, users, [p["prepare_s"] for p in points], "split and cases (measured whole)", 2)
+    users, (left, right) = [p["users"] for p in points], axes
+    for colour, (key, label) in enumerate(
+        {
+            "epoch_s": "training, one epoch (scaled from a sample)",
+            "decode_all_s": "recommending to every user (scaled)",
+            "prepare_s": "split and cases (measured whole)",
+        }.items()
+    ):
+        _line(left, users, [p[key] for p in points], label, colour)
     change = points[-1]["examples_per_s"] / points[0]["examples_per_s"]
     left.set(xscale="log", yscale="log", xlabel="users", ylabel="seconds")
     left.set_title(
@@ -58,10 +58,9 @@ def _items(axes: list[Axes], points: list[dict[str, float]]) -> None:
     left, right = axes
     _line(left, items, speed, "beam 20, 10 items", 0)
     left.set(xscale="log", xlabel="items", ylabel="users per second", ylim=(0, 1.15 * max(speed)))
-    change = speed[-1] / speed[0]
     left.set_title(
-        f"With {items[-1] // items[0]:,} times the items decoding runs\nat {change:.2f} of its "
-        "speed"
+        f"With {items[-1] // items[0]:,} times the items decoding runs\n"
+        f"at {speed[-1] / speed[0]:.2f} of its speed"
     )
     _memory(right, items, points, "items")
 

@@ -1,9 +1,8 @@
-"""One step of holding beams to the catalogue: what it costs beside transformers' prefix
-constraint.
-"""
+"""One step of holding beams to the catalogue, and transformers' prefix constraint."""
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -78,59 +77,58 @@ class Peer:
         self.beams = Beams(Trie.build(codes, LEVEL_SIZES), USERS, settings.seed)
         self.processor = PrefixConstrainedLogitsProcessor(PrefixTable(codes, LEVEL_SIZES), BEAM)
         self.scores = self.beams.log_probs.flatten(0, 1)
-
-    def masked(self, length: int) -> torch.Tensor:
-        return self.processor(self.beams.prefixes(length), self.scores)
+        self.prefixes = [self.beams.prefixes(length) for length in STEPS]
 
 
 def peer_ms(settings: Settings) -> list[float]:
     """Milliseconds of the peer's steps, one for each of STEPS."""
     peer = Peer(settings)
-    prefixes = [peer.beams.prefixes(length) for length in STEPS]
-    return [
-        _ms(lambda one=one: peer.processor(one, peer.scores), settings.pick(3, 1))
-        for one in prefixes
-    ]
+    steps = [partial(peer.processor, prefixes, peer.scores) for prefixes in peer.prefixes]
+    return [_ms(step, settings.pick(3, 1)) for step in steps]
 
 
 def measure(settings: Settings) -> list[Row]:
     keep_freed_memory()  # as `recommend` does before it searches
     peer = Peer(settings)
-    beams, processor = peer.beams, TrieLogitsProcessor(peer.beams.trie)
-    prefixes = [beams.prefixes(length) for length in STEPS]
+    beams, trie, processor = peer.beams, peer.beams.trie, TrieLogitsProcessor(peer.beams.trie)
     steps = [beams.masking(length) for length in STEPS]
-    masked = [peer.masked(length) for length in STEPS]
+    masked = [peer.processor(prefixes, peer.scores) for prefixes in peer.prefixes]
+    found = [processor(prefixes, peer.scores) for prefixes in peer.prefixes]
     checks = [
-        _same_scores(beams, *one)
-        for one in zip(STEPS, [step() for step in steps], masked, strict=True)
+        _same_scores(beams, *step)
+        for step in zip(STEPS, [step() for step in steps], masked, strict=True)
     ]
-    same = all(map(torch.equal, [processor(one, peer.scores) for one in prefixes], masked))
+    same = all(map(torch.equal, found, masked))
+    checks.append(f"masked scores {'' if same else 'NOT '}identical")
 
     ours, theirs = [], []
     for _ in range(settings.pick(5, 1)):
-        mean = _ms(lambda: [processor(one, peer.scores) for one in prefixes], 5) / len(STEPS)
+        mean = _ms(lambda: [processor(prefixes, peer.scores) for prefixes in peer.prefixes], 5) / 3
         ours.append([*(_ms(step, 20) for step in steps), mean])
         times = alone(peer_ms, settings)
         theirs.append([*times, statistics.mean(times)])
     sides = [[Spread(column) for column in zip(*side, strict=True)] for side in (ours, theirs)]
-    *spreads, as_processor = zip(*sides, strict=True)
-    rows = []
-    for length, spread, check in zip(STEPS, spreads, checks, strict=True):
-        way = "a list" if beams.trie.masks[length] is None else "a mask"
-        rows.append(
-            _row(settings, f"after {length} code(s), by {way}", spread, 200.0, _BEAM_NOTE, check)
-        )
-    like = f"masked scores {'' if same else 'NOT '}identical"
+    ways = ["a list" if trie.masks[length] is None else "a mask" for length in STEPS]
+    names = [f"after {n} code(s), by {way}" for n, way in zip(STEPS, ways, strict=True)]
+    names.append("mean of the three, as a LogitsProcessor")
     return [
-        *rows,
-        _row(
-            settings,
-            "mean of the three, as a LogitsProcessor",
-            as_processor,
-            None,
-            _PROCESSOR_NOTE,
-            like,
-        ),
+        Row(
+            what=f"One masking step, 12,800 beams, 12,101 items, {name}",
+            unit="ms",
+            ours=our,
+            peer=their,
+            peer_name=named("transformers") + " PrefixConstrainedLogitsProcessor",
+            better="less",
+            goal=200.0 if name.startswith("after") else None,
+            note=(
+                "640 users x 20 beams at random nodes; peer: a dictionary from prefix to allowed "
+                "tokens, in a process of its own. Ours: after a code, what a step of beam_search "
+                "does, sums of scores included if by a list; as a LogitsProcessor, the same "
+                "interface as the peer's, all 12,800 x 1,026 scores written on both sides."
+            ),
+            check=check,
+        )
+        for name, our, their, check in zip(names, *sides, checks, strict=True)
     ]
 
 
@@ -138,35 +136,6 @@ def _ms(step: Callable[[], object], rounds: int) -> float:
     """Milliseconds of one step, the mean of some rounds after one that is not counted."""
     step()
     return timed(lambda: [step() for _ in range(rounds)]) * 1e3 / rounds
-
-
-def _row(
-    settings: Settings, which: str, spreads: tuple, goal: float | None, note: str, check: str
-) -> Row:
-    return Row(
-        what=f"One masking step, 12,800 beams, 12,101 items, {which}",
-        unit="ms",
-        ours=spreads[0],
-        peer=spreads[1],
-        peer_name=named("transformers") + " PrefixConstrainedLogitsProcessor",
-        better="less",
-        goal=goal,
-        threads=settings.threads,
-        dtype="float32 on both sides",
-        note="640 users x 20 beams at random nodes; peer: a dictionary from prefix to allowed "
-        "tokens, "
-        f"in a process of its own. {note}",
-        check=check,
-    )
-
-
-_BEAM_NOTE = (
-    "Ours: what a step of beam_search does to 12,800 beams, sums of scores included "
-    "where it is a list."
-)
-_PROCESSOR_NOTE = (
-    "Ours: the same interface as the peer's, all 12,800 x 1,026 scores written on both sides."
-)
 
 
 def _same_scores(beams: Beams, length: int, found: torch.Tensor, masked: torch.Tensor) -> str:

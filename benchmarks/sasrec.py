@@ -1,4 +1,4 @@
-"""Training SASRec on Beauty: examples per second beside cornac's."""
+"""Training SASRec on Beauty: examples per second, and cornac's."""
 
 from dataclasses import replace
 
@@ -6,11 +6,10 @@ import numpy as np
 from cornac.models import SASRec as CornacSASRec
 
 from benchmarks.beauty import Beauty, nothing_held_out
-from benchmarks.common import Row, Settings, alternate, named, timed
+from benchmarks.common import Row, Settings, alternate, rows_by_dtype, timed
 from benchmarks.train_cornac import cornac_sessions
 from letterlib.baselines.sasrec import SASRec, SASRecConfig
 from letterlib.data.dataset import Sequences
-from letterlib.train import resolve_device, resolve_dtype
 
 WIDTH, LAYERS, HEADS, DROPOUT, LENGTH, BATCH = 128, 2, 2, 0.2, 50, 512
 
@@ -67,37 +66,22 @@ def measure(settings: Settings) -> list[Row]:
     }
     if settings.quick:
         del runs["float32"]
-    spreads = alternate(runs, settings.pick(3, 1))
-    counts = (n_examples, n_sample, len(sample))
-    return [_row(settings, dtype, spreads, *counts) for dtype in runs if dtype != "peer"]
-
-
-def _row(
-    settings: Settings, dtype: str, spreads: dict, n_ours: int, n_peer: int, n_users: int
-) -> Row:
-    used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
-    return Row(
-        what="SASRec training, Beauty" + ("" if dtype == "auto" else ", ours in float32"),
+    note = (
+        f"an example is one predicted item; d {WIDTH}, {LAYERS} layers, {HEADS} heads, dropout "
+        f"{DROPOUT}, history {LENGTH}, {BATCH} examples per step, softmax cross-entropy. Ours: "
+        f"SASRec.fit, one epoch ({n_examples:,} examples), softmax over all 12,101 items, every "
+        "position of a history learnt in one pass, feed-forward four times as wide. cornac: fit on "
+        f"{len(sample):,} users ({n_sample:,} examples), loss 'ce' over the batch's targets and "
+        "2,048 sampled items (its default), a padded row of 50 places for every example, "
+        "feed-forward as wide as the model."
+    )
+    check = "not comparable: the losses have different denominators, ours the harder one"
+    return rows_by_dtype(
+        alternate(runs, settings.pick(3, 1)),
+        what="SASRec training, Beauty",
         unit="examples/s",
-        ours=spreads[dtype],
-        peer=spreads["peer"],
-        peer_name=named("cornac") + " SASRec",
-        goal=3.0 if dtype == "auto" else None,
-        threads=settings.threads,
-        dtype=f"ours {used} ({dtype}), cornac float32",
-        note=f"an example is one predicted item; d {WIDTH}, {LAYERS} layers, {HEADS} heads, "
-        f"dropout {DROPOUT}, history "
-        f"{LENGTH}, {BATCH} examples per step, softmax cross-entropy. Ours: SASRec.fit, one epoch "
-        f"({n_ours:,} "
-        "examples), softmax over all 12,101 items, every position of a history learnt in one "
-        "pass, feed-forward four "
-        f"times as wide. cornac: fit on {n_users:,} users ({n_peer:,} examples), loss 'ce' over "
-        "the batch's "
-        "targets and 2,048 sampled items (its default), a padded row of 50 places for every "
-        "example, feed-forward as "
-        "wide as the model.",
-        check=(
-            "not comparable number by number: the losses have different denominators, ours the "
-            "harder one"
-        ),
+        goal=3.0,
+        peer="cornac SASRec",
+        note=lambda dtype: note,
+        check=lambda dtype: check,
     )

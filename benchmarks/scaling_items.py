@@ -2,12 +2,13 @@
 identifiers.
 """
 
+from functools import partial
 from statistics import median
 
 import numpy as np
 
 from benchmarks.beauty import LEVEL_SIZES
-from benchmarks.common import Row, Settings, Spread, peak_memory, timed
+from benchmarks.common import Row, Settings, peak_memory, row_of_curve, timed
 from benchmarks.trie import random_codes
 from letterlib.data.dataset import Cases
 from letterlib.generators.tiger import Tiger, TigerConfig
@@ -28,53 +29,32 @@ def random_cases(n: int, n_items: int, seed: int) -> Cases:
 def measure(settings: Settings) -> list[Row]:
     n_users = settings.pick(512, 64)
     points = [_point(10**power, n_users, settings) for power in range(3, settings.pick(7, 6))]
-    most = points[-1]
-
-    def row(what: str, unit: str, key: str, better: str, note: str) -> Row:
-        told = "; ".join(f"{p['items']:,}: {p[key]:.3g}" for p in points)
-        return Row(
-            f"{what}, {most['items']:,} items",
-            unit,
-            Spread((most[key],)),
-            better=better,
-            threads=settings.threads,
-            dtype="float32",
-            note=note,
-            check=told,
-            series=points if key == "users_per_s" else [],
-        )
-
+    row = partial(row_of_curve, points, "items")
     sample = (
-        f"the paper's TIGER, untrained, random identifiers of 4 x 256 codes, {n_users} "
-        "users, 10 items, beam 20."
+        "the paper's TIGER, untrained, random identifiers of 4 x 256 codes, "
+        f"{n_users} users, 10 items, beam 20. No peer."
     )
+    setup = {"better": "less", "note": "Tiger(Identifiers(...), ...)."}
+    memory = {"better": "less", "note": "Of the whole process, all sizes up to this one."}
     return [
-        row("Decoding", "users/s", "users_per_s", "more", f"{sample} No peer."),
-        row(
-            "Setting up (checks and trie)", "s", "setup_s", "less", "Tiger(Identifiers(...), ...)."
-        ),
-        row(
-            "Peak memory",
-            "GB",
-            "peak_memory_gb",
-            "less",
-            "Of the whole process, all sizes up to this one.",
-        ),
+        row("users_per_s", "Decoding", "users/s", note=sample),
+        row("setup_s", "Setting up (checks and trie)", "s", **setup),
+        row("peak_memory_gb", "Peak memory", "GB", **memory),
     ]
 
 
 def _point(n: int, n_users: int, settings: Settings) -> dict[str, float]:
     codes, made = random_codes(n, LEVEL_SIZES, settings.seed), []
-    setup = timed(
-        lambda: made.append(
-            Tiger(Identifiers(codes, LEVEL_SIZES), TigerConfig(), settings.seed, "cpu")
-        )
-    )
+
+    def set_up() -> None:
+        identifiers = Identifiers(codes, LEVEL_SIZES)
+        made.append(Tiger(identifiers, TigerConfig(), settings.seed, "cpu"))
+
+    setup = timed(set_up)
     tiger, cases = made[0], random_cases(n_users, n, settings.seed)
     tiger.recommend(cases[:16], K, beam=BEAM)
-    seconds = median(
-        timed(lambda: tiger.recommend(cases, K, beam=BEAM)) for _ in range(settings.pick(3, 1))
-    )
+    repeats = range(settings.pick(3, 1))
+    seconds = median(timed(lambda: tiger.recommend(cases, K, beam=BEAM)) for _ in repeats)
     return {
         "items": n,
         "setup_s": setup,

@@ -1,11 +1,12 @@
 """Training and decoding against the number of users: a thousand to a million synthetic ones."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from benchmarks.beauty import BATCH, Beauty, nothing_held_out
-from benchmarks.common import Row, Settings, Spread, peak_memory, timed
+from benchmarks.common import Row, Settings, peak_memory, row_of_curve, timed
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.generators.tiger import Tiger, TigerConfig
 
@@ -74,45 +75,18 @@ def _point(
 def _rows(
     points: list[dict[str, float]], n_examples: int, n_decoded: int, settings: Settings
 ) -> list[Row]:
-    most, shared = points[-1], {"threads": settings.threads}
+    row = partial(row_of_curve, points, "users")
     sample = (
-        "synthetic users with Beauty's lengths and popularities, the paper's TIGER, "
-        "Beauty's identifiers; no peer."
+        "synthetic users with Beauty's lengths and popularities, the paper's TIGER, Beauty's "
+        "identifiers; no peer."
     )
-
-    def told(key: str) -> str:
-        return "; ".join(f"{p['users']:,}: {p[key]:.3g}" for p in points)
-
-    def row(what: str, unit: str, key: str, better: str, note: str) -> Row:
-        dtype = "auto" if key == "examples_per_s" else "float32"
-        return Row(
-            f"{what}, {most['users']:,} users",
-            unit,
-            Spread((most[key],)),
-            better=better,
-            dtype=dtype,
-            note=f"{sample} {note}",
-            check=told(key),
-            series=points if key == "examples_per_s" else [],
-            **shared,
-        )
-
-    measured = (
-        f"Tiger.fit on {n_examples:,} of the cases; an epoch's seconds in the curve are "
-        "scaled from it."
-    )
-    decoded = (
-        f"Tiger.recommend (10 items, beam 20) for {n_decoded} users; the curve is scaled from it."
-    )
+    trained = f"{sample} Tiger.fit on {n_examples:,} of the cases; an epoch is scaled from it."
+    decoded = f"{sample} Tiger.recommend (10 items, beam 20) for {n_decoded} users."
+    prepared = {"better": "less", "note": f"{sample} All users, nothing sampled."}
+    memory = {"better": "less", "note": "Of the whole process, all sizes up to this one."}
     return [
-        row("Training", "examples/s", "examples_per_s", "more", measured),
-        row("Decoding", "users/s", "users_per_s", "more", decoded),
-        row("Split and cases", "s", "prepare_s", "less", "All users, nothing sampled."),
-        row(
-            "Peak memory",
-            "GB",
-            "peak_memory_gb",
-            "less",
-            "Of the whole process, all sizes up to this one.",
-        ),
+        row("examples_per_s", "Training", "examples/s", dtype="auto", note=trained),
+        row("users_per_s", "Decoding", "users/s", note=decoded),
+        row("prepare_s", "Split and cases", "s", **prepared),
+        row("peak_memory_gb", "Peak memory", "GB", **memory),
     ]

@@ -1,4 +1,4 @@
-"""An epoch of training LETTER's tokenizer, beside cornac's."""
+"""An epoch of training LETTER's tokenizer, and cornac's."""
 
 import time
 from functools import partial
@@ -10,11 +10,11 @@ from cornac.models.letter import LETTER_BEAUTY_CONFIG
 from cornac.models.letter import letter as cornac_letter
 
 from benchmarks.beauty import Beauty
-from benchmarks.common import Row, Settings, alternate, named, timed
+from benchmarks.common import Row, Settings, alternate, rows_by_dtype, timed
 from letterlib.text import embed_texts
 from letterlib.tokenizer import letter as our_letter
 from letterlib.tokenizer.letter import standardize, to_unit_mean_norm
-from letterlib.train import resolve_device, resolve_dtype, train
+from letterlib.train import train
 
 ALPHA, BETA = 0.1, 1e-4
 
@@ -88,60 +88,38 @@ def measure(settings: Settings) -> list[Row]:
     else:
         for run in runs.values():
             run()  # the first pass of any is not counted
-    spreads = alternate(runs, settings.pick(3, 1))
-    return [
-        _row(settings, dtype, spreads, config.epochs, vectors, last)
-        for dtype in runs
-        if dtype != "peer"
-    ]
-
-
-def _row(
-    settings: Settings, dtype: str, spreads: dict, epochs: int, vectors: str, last: dict[str, float]
-) -> Row:
-    used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
-    return Row(
-        what="LETTER tokenizer, one epoch, 12,101 items x 384"
-        + ("" if dtype == "auto" else ", ours in float32"),
+    return rows_by_dtype(
+        alternate(runs, settings.pick(3, 1)),
+        what="LETTER tokenizer, one epoch, 12,101 items x 384",
         unit="s",
-        ours=spreads[dtype],
-        peer=spreads["peer"],
-        peer_name=named("cornac") + " LETTERRQVAE",
         better="less",
-        goal=3.0 if dtype == "auto" else None,
-        threads=settings.threads,
-        dtype=f"ours {used} ({dtype}), cornac float32",
-        note=f"{vectors}; MLP 2048-1024-512-256-128-64, 4 x 256 codes, batch 1024, alpha {ALPHA}, "
-        f"beta {BETA}, "
-        "groups refreshed every epoch, the same k-means codebooks to start from, no validation. "
-        "cornac: its own "
-        f"loop, with k-means on {settings.threads} job(s) instead of 10; as the released code "
-        "does, it starts each "
-        "grouping 10 times (ours once) and assigns the last level by Sinkhorn (ours by distance).",
-        check=f"reconstruction loss after {epochs} epoch(s): ours {last[dtype]:.3f} (mean over "
-        "the epoch), "
-        f"cornac {last['peer']:.3f} (at its end)",
+        goal=3.0,
+        peer="cornac LETTERRQVAE",
+        note=lambda dtype: (
+            f"{vectors}; MLP 2048-1024-512-256-128-64, 4 x 256 codes, batch 1024, alpha {ALPHA}, "
+            f"beta {BETA}, groups refreshed every epoch, the same k-means codebooks to start from, "
+            f"no validation. cornac: its own loop, with k-means on {settings.threads} job(s) "
+            "instead of 10; as the released code does, it starts each grouping 10 times (ours "
+            "once) and assigns the last level by Sinkhorn (ours by distance)."
+        ),
+        check=lambda dtype: (
+            f"reconstruction loss after {config.epochs} epoch(s): ours {last[dtype]:.3f} (mean "
+            f"over the epoch), cornac {last['peer']:.3f} (at its end)"
+        ),
     )
 
 
 def _vectors(settings: Settings) -> tuple[np.ndarray, np.ndarray, str]:
-    """Item vectors, and what they are in words: MiniLM of the titles; random ones with --quick."""
-    beauty = Beauty.load(settings)
-    n, generator = beauty.dataset.n_items, np.random.default_rng(settings.seed)
-    collaborative = to_unit_mean_norm(
-        generator.standard_normal((n, our_letter.CODE_DIM), dtype=np.float32)
-    )
+    """Item vectors, and what they are: MiniLM of the titles; random ones with --quick."""
+    dataset = Beauty.load(settings).dataset
+    n, generator = dataset.n_items, np.random.default_rng(settings.seed)
+    collaborative = generator.standard_normal((n, our_letter.CODE_DIM), dtype=np.float32)
     if settings.quick:
-        semantic, what = (
-            generator.standard_normal((n, 384), dtype=np.float32),
-            "random item vectors",
-        )
+        semantic, what = generator.standard_normal((n, 384), dtype=np.float32), "random vectors"
     else:
-        semantic, what = (
-            embed_texts(beauty.dataset.titles(), device="cpu"),
-            "MiniLM vectors of the titles",
-        )
-    return standardize(semantic), collaborative, what + ", random collaborative ones"
+        semantic, what = embed_texts(dataset.titles(), device="cpu"), "MiniLM of the titles"
+    what += ", random collaborative vectors"
+    return standardize(semantic), to_unit_mean_norm(collaborative), what
 
 
 def _without_validation(run, *args, **options):

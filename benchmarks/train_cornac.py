@@ -1,4 +1,4 @@
-"""Training TIGER on the authors' identifiers: examples per second beside cornac's LETTER
+"""Training TIGER on the authors' identifiers: examples per second, and cornac's LETTER
 generator.
 """
 
@@ -10,11 +10,10 @@ from cornac.models import LETTER
 from cornac.models.letter import LETTER_BEAUTY_CONFIG
 
 from benchmarks.beauty import BATCH, Beauty
-from benchmarks.common import Row, Settings, alone, alternate, named, timed
+from benchmarks.common import Row, Settings, alone, alternate, rows_by_dtype, timed
 from letterlib.data.dataset import Sequences
 from letterlib.data.flat_arrays import places_within
 from letterlib.generators.tiger import Tiger, TigerConfig
-from letterlib.train import resolve_device, resolve_dtype
 
 
 class SampledLetter(LETTER):
@@ -92,35 +91,20 @@ def measure(settings: Settings) -> list[Row]:
         "float32": lambda: ours("float32", batches["float32"] * BATCH),
         "peer": lambda: alone(cornac_speed, settings, batches["peer"] * BATCH),
     }
-    spreads = alternate(runs, settings.pick(3, 1))
-    return [_row(settings, dtype, spreads, batches) for dtype in ("auto", "float32")]
-
-
-def _row(settings: Settings, dtype: str, spreads: dict, batches: dict[str, int]) -> Row:
-    used = str(resolve_dtype(dtype, resolve_device("cpu"))).removeprefix("torch.")
-    return Row(
-        what="TIGER training, Beauty, authors' identifiers"
-        + ("" if dtype == "auto" else ", ours in float32"),
+    return rows_by_dtype(
+        alternate(runs, settings.pick(3, 1)),
+        what="TIGER training, Beauty, authors' identifiers",
         unit="examples/s",
-        ours=spreads[dtype],
-        peer=spreads["peer"],
-        peer_name=named("cornac") + " LETTER",
-        goal=12.0 if dtype == "auto" else None,
-        threads=settings.threads,
-        dtype=f"ours {used} ({dtype}), cornac float32",
-        note="both: 4+4 layers, d 128, ff 1024, 6 heads of 64, dropout .1, a step per batch of "
-        f"{BATCH}, cases drawn "
-        f"from the 131,413 of training. Ours: Tiger.fit on {batches[dtype]} batches, set-up "
-        "included (cases of "
-        "like length share a batch; dropout masks are shared by a sequence's positions). cornac: "
-        "its own fit with its "
-        "Beauty defaults (vocabulary of 32,100 words beside the codes; one step per batch "
-        "instead of per four) on "
-        f"{batches['peer']} batch(es) padded to their longest history, set-up left out, in a "
-        "process "
-        "of its own.",
-        check=(
-            "same architecture, identifiers and cases; the losses are compared with "
-            "transformers' T5 in train_t5"
+        goal=12.0,
+        peer="cornac LETTER",
+        note=lambda dtype: (
+            "both: 4+4 layers, d 128, ff 1024, 6 heads of 64, dropout .1, a step per batch of "
+            f"{BATCH}, cases drawn from the 131,413 of training. Ours: Tiger.fit on "
+            f"{batches[dtype]} batches, set-up included (cases of like length share a batch; "
+            "dropout masks are shared by a sequence's positions). cornac: its own fit with its "
+            "Beauty defaults (vocabulary of 32,100 words and the codes; one step per batch instead "
+            f"of per four) on {batches['peer']} batch(es) padded to their longest history, set-up "
+            "left out, in a process of its own."
         ),
+        check=lambda dtype: "same architecture, identifiers and cases; train_t5 compares losses",
     )

@@ -7,7 +7,7 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from benchmarks.beauty import BATCH, LEVEL_SIZES, Beauty, padded_batch
-from benchmarks.common import Row, Settings, alone, compare, named, timed
+from benchmarks.common import Row, Settings, alone, alternate, named, timed
 from letterlib.data.dataset import Cases
 from letterlib.decoding.trie import vocabulary_size
 from letterlib.generators.p5 import t5_config, to_transformers
@@ -88,25 +88,19 @@ def _speed(beauty: Beauty, settings: Settings, dtype: str, check: str) -> Row:
         return n * BATCH / timed(lambda: tiger.fit(split))
 
     ours(1)  # the first pass of either is not counted
-    our_spread, peer_spread = compare(
-        ours, lambda: alone(t5_speed, settings, dtype, n_peer), settings.pick(3, 1)
-    )
+    sides = {"ours": ours, "peer": lambda: alone(t5_speed, settings, dtype, n_peer)}
     return Row(
         what=f"TIGER training, Beauty, {dtype}",
         unit="examples/s",
-        ours=our_spread,
-        peer=peer_spread,
+        **alternate(sides, settings.pick(3, 1)),
         peer_name=named("transformers") + " T5ForConditionalGeneration",
         goal=6.0,
-        threads=settings.threads,
         dtype=f"{dtype}{' autocast' if dtype == 'bfloat16' else ''} on both sides",
         note="both: vocabulary 1,026, 4+4 layers, d 128, ff 1024, 6 heads of 64, dropout .1, "
-        f"batch {BATCH}, AdamW, "
-        f"clipping. Ours: Tiger.fit on {n_ours} batches, set-up included (cases of like length "
-        "share a batch; dropout "
-        f"masks are shared by a sequence's positions). T5: a plain shuffled loop, {n_peer} "
-        "batches padded to their "
-        "longest history, a dropout mask per position, in a process of its own.",
+        f"batch {BATCH}, AdamW, clipping. Ours: Tiger.fit on {n_ours} batches, set-up included "
+        "(cases of like length share a batch; dropout masks are shared by a sequence's positions). "
+        f"T5: a plain shuffled loop, {n_peer} batches padded to their longest history, a dropout "
+        "mask per position, in a process of its own.",
         check=check,
     )
 

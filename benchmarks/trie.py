@@ -3,12 +3,13 @@ memory, a step.
 """
 
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import psutil
 import torch
 
-from benchmarks.common import Row, Settings, Spread, alternate, timed
+from benchmarks.common import Row, Settings, Spread, alternate, row_of_curve, timed
 from benchmarks.mask import Beams
 from letterlib.decoding.trie import Trie
 
@@ -16,11 +17,6 @@ SHAPES = {"4 x 256": (256,) * 4, "8 x 2048": (2048,) * 8}
 USERS = 64
 FLAT_FROM = 10_000
 """Below this many identifiers a step is so short that calling it costs more than doing it."""
-
-_STEP_NOTE = (
-    "the step of beam_search for 64 users x 20 beams at random nodes, mean over all "
-    "levels but the root's."
-)
 
 
 def random_codes(n: int, level_sizes: tuple[int, ...], seed: int) -> np.ndarray:
@@ -33,9 +29,9 @@ def bytes_of(trie: Trie) -> int:
     """The bytes of all its arrays."""
     values = [getattr(trie, field.name) for field in fields(trie)]
     arrays = [
-        one for value in values for one in (value if isinstance(value, list | tuple) else [value])
+        a for value in values for a in (value if isinstance(value, list | tuple) else [value])
     ]
-    return sum(one.nbytes for one in arrays if isinstance(one, np.ndarray | torch.Tensor))
+    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray | torch.Tensor))
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -58,42 +54,31 @@ def _rows(
             skipped = f" {n:,} left out: they need about {needed / 1e9:.0f} GB."
             break
         points.append(_point(n, level_sizes, settings))
-    largest = points[-1]
     costs = {p["items"]: p["ns_per_child"] for p in points if p["items"] >= FLAT_FROM}
-    growth = max(cost / costs[FLAT_FROM] for cost in costs.values())
-    shared = {"better": "less", "threads": settings.threads, "dtype": "int16, int32"}
-    told = "; ".join(
-        f"{p['items']:,}: {p['step_us']:.0f} us, {p['ns_per_child']:.1f} ns a child" for p in points
+    shared = {"better": "less", "dtype": "int16, int32"}
+    build = f"Trie {shape}, build from random identifiers"
+    memory = (
+        "all arrays, those that name the items of a leaf included. Not the masks that the first "
+        f"search adds: {max(p['mask_mb'] for p in points):.1f} MB at most."
     )
+    goal = 24.0 if shape == "4 x 256" else None
+    row = partial(row_of_curve, points, "items", **shared)
     return [
-        Row(
-            f"Trie {shape}, build from {largest['items']:,} random identifiers",
-            "s",
-            Spread((largest["build_s"],)),
-            goal=60.0,
-            series=points,
-            note=f"no peer.{skipped}",
-            check="; ".join(f"{p['items']:,}: {p['build_s']:.3g} s" for p in points),
-            **shared,
-        ),
-        Row(
-            f"Trie {shape}, memory at {largest['items']:,}",
-            "bytes/item",
-            Spread((largest["bytes_per_item"],)),
-            goal=24.0 if shape == "4 x 256" else None,
-            note="all arrays, those that name the items of a leaf included. Not the masks that "
-            "the first "
-            f"search adds: {max(p['mask_mb'] for p in points):.1f} MB at most.",
-            check="; ".join(f"{p['items']:,}: {p['bytes_per_item']:.0f}" for p in points),
-            **shared,
-        ),
+        row("build_s", build, "s", goal=60.0, note=f"no peer.{skipped}"),
+        row("bytes_per_item", f"Trie {shape}, memory", "bytes/item", goal=goal, note=memory),
         Row(
             f"Trie {shape}, a step per allowed child, dearest size over {FLAT_FROM:,}",
             "times",
-            Spread((growth,)),
+            Spread((max(costs.values()) / costs[FLAT_FROM],)),
             goal=3.0,
-            note=_STEP_NOTE,
-            check=told,
+            note=(
+                "the step of beam_search for 64 users x 20 beams at random nodes, mean over all "
+                "levels but the root's."
+            ),
+            check="; ".join(
+                f"{p['items']:,}: {p['step_us']:.0f} us, {p['ns_per_child']:.1f} ns a child"
+                for p in points
+            ),
             **shared,
         ),
     ]
@@ -115,12 +100,12 @@ def _point(n: int, level_sizes: tuple[int, ...], settings: Settings) -> dict[str
     steps = [beams.masking(level) for level in range(1, len(level_sizes))]
     children = sum(int(step().isfinite().sum()) for step in steps)
     step = alternate({"step": lambda: timed(lambda: [one() for one in steps])}, 7)["step"].median
+    masks = [mask for mask in tries[0].masks if mask]
     return {
         "items": n,
         "build_s": seconds,
         "bytes_per_item": bytes_of(tries[0]) / n,
-        "mask_mb": sum(mask.bias.nbytes + mask.child.nbytes for mask in tries[0].masks if mask)
-        / 1e6,
+        "mask_mb": sum(mask.bias.nbytes + mask.child.nbytes for mask in masks) / 1e6,
         "step_us": step * 1e6 / len(steps),
         "ns_per_child": step * 1e9 / children,
     }
