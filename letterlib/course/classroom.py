@@ -83,7 +83,7 @@ def repair(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
 
 
 def _without_repeats(notebook: NotebookNode) -> list[str]:
-    """Take the mark off copies of a cell (the last one counts) and off cells whose mark is damaged.
+    """Take the mark off copies of a cell: the last one counts.
 
     nbgrader (0.9) empties the mark of a copy, and then cannot grade the notebook.
     """
@@ -92,15 +92,11 @@ def _without_repeats(notebook: NotebookNode) -> list[str]:
     for cell in reversed(notebook.cells):
         if "nbgrader" not in cell.metadata:
             continue
-        mark = cell.metadata["nbgrader"]
-        name = mark.get("grade_id") if isinstance(mark, dict) else None
-        name = name if isinstance(name, str) else ""
+        name = cell.metadata.nbgrader.get("grade_id", "")
         if not name or name in seen:
             del cell.metadata["nbgrader"]
-            what = f"an earlier cell {name!r}" if name else "a cell with a damaged mark"
-            done.append(f"{what} is no longer graded")
-        else:
-            seen.add(name)
+            done.append(f"an earlier cell {name!r} is no longer graded")
+        seen.add(name)
     return done[::-1]
 
 
@@ -119,7 +115,7 @@ def _tests(release: NotebookNode) -> dict[str, str]:
 def _defines(cell: NotebookNode, asked: NotebookNode) -> bool:
     """Whether a code cell defines the function that a stub asks for."""
     name = re.search(r"^(?:def|class) (\w+)", asked.source, flags=re.MULTILINE)
-    defined = r"^\s*(?:async\s+)?(?:def|class)\s+{0}\b|^\s*{0}\s*(?::[^=\n]+)?=(?!=)"
+    defined = r"^\s*(?:def|class)\s+{0}\b|^\s*{0}\s*=(?!=)"
     return (
         cell.cell_type == "code"
         and name is not None

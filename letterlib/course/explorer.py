@@ -80,9 +80,6 @@ class Sweep:
         return max(exact or found, key=lambda i: self.known[i])
 
     def at(self, alpha: float, beta: float) -> np.ndarray:
-        if (alpha, beta) not in self.codes:
-            there = ", ".join(f"({a:g}, {b:g})" for a, b in sorted(self.codes))
-            raise LetterError(f"no codes for alpha={alpha:g}, beta={beta:g}; there are {there}")
         return self.codes[alpha, beta]
 
 

@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import torch
@@ -46,30 +46,27 @@ def measure(n_items: int, seed: int, repeats: int = 5) -> Cost:
     codes = generator.integers(0, 256, (n_items, len(LEVEL_SIZES)))
     tries, build = {}, {}
     for kind in (DictTrie, Trie.build):
-        kind(
-            codes[:1000], LEVEL_SIZES
-        )  # not counted: the first time, much is loaded that later ones find loaded
+        kind(codes[:1000], LEVEL_SIZES)  # not counted: the first time, much is loaded
     for name, kind in ((DICTIONARY, DictTrie), (ARRAYS, Trie.build)):
         gc.disable()  # or it looks through millions of young dictionaries again and again
         try:
             started = time.perf_counter()
             tries[name] = kind(codes, LEVEL_SIZES)
             build[name] = time.perf_counter() - started
-        finally:  # also where a learner interrupts it
+        finally:
             gc.enable()
     steps = [Step(tries[DICTIONARY], tries[ARRAYS], level, generator) for level in (1, 2, 3)]
     seconds = {}
-    for name in (DICTIONARY, PREFIX_FUNCTION, ARRAYS):
-        work = [step.work(name) for step in steps]
-        _timed(work)  # not counted: the first time, memory is looked up for the first time
-        seconds[name] = statistics.median(_timed(work) for _ in range(repeats)) / len(steps)
+    for name, work in WAYS.items():
+        _timed(work, steps)  # not counted: the first time, memory is looked up for the first time
+        seconds[name] = statistics.median(_timed(work, steps) for _ in range(repeats)) / len(steps)
     return Cost(n_items, seconds, sum(step.n_children for step in steps) // len(steps), build)
 
 
-def _timed(work: list[Callable[[], object]]) -> float:
+def _timed(work: Callable[["Step"], Tensor], steps: list["Step"]) -> float:
     started = time.perf_counter()
-    for one in work:
-        one()
+    for step in steps:
+        work(step)
     return time.perf_counter() - started
 
 
@@ -84,9 +81,8 @@ class Step:
         self.dictionary, self.trie, self.level = dictionary, trie, level
         n_nodes = trie.n_nodes(level)
         width = min(BEAM, n_nodes)
-        edges = np.linspace(0, n_nodes, width + 1).astype(
-            np.int64
-        )  # one beam in each twentieth of the level
+        # One beam in each twentieth of the level.
+        edges = np.linspace(0, n_nodes, width + 1).astype(np.int64)
         drawn = generator.random((HISTORIES, width)) * np.diff(edges)
         self.nodes = torch.from_numpy(edges[:-1] + drawn.astype(np.int64))
         values = generator.standard_normal(
@@ -96,30 +92,15 @@ class Step:
         self.scores = torch.from_numpy(
             generator.standard_normal((HISTORIES, width), dtype=np.float32)
         )
-        self.prefixes = self._prefixes()
-        self.width = width
-
-    def _prefixes(self) -> Tensor:
-        """What was decoded to get to each node, int64 [histories * width, 1 + level], the start
-        token first.
-        """
-        path = self.trie.path(self.nodes.flatten(), self.level)
-        return torch.stack([self.trie.tokens(depth, one) for depth, one in enumerate(path)], dim=1)
+        # What was decoded to get to each node, [histories * width, 1 + level], the start token first.
+        path = trie.path(self.nodes.flatten(), level)
+        tokens = [trie.tokens(depth, nodes) for depth, nodes in enumerate(path)]
+        self.prefixes, self.width = torch.stack(tokens, dim=1), width
 
     @property
     def n_children(self) -> int:
         begin, end = self.trie.children(self.level, self.nodes)
         return int((end - begin).sum())
-
-    def work(self, name: str) -> Callable[[], Tensor]:
-        """A function that makes the step with one implementation and returns its children's
-        scores.
-        """
-        return {
-            DICTIONARY: self.by_dictionary,
-            PREFIX_FUNCTION: self.by_function,
-            ARRAYS: self.by_arrays,
-        }[name]
 
     def by_dictionary(self) -> Tensor:
         """Every beam has its node at hand; the scores of its children are read out one beam at a
@@ -134,13 +115,10 @@ class Step:
 
     @cached_property
     def _standing(self) -> list[dict]:
-        return [self._walk(prefix[1:]) for prefix in self.prefixes.tolist()]
-
-    def _walk(self, tokens: list[int]) -> dict:
-        node = self.dictionary.root
-        for token in tokens:
-            node = node[token]
-        return node
+        return [
+            reduce(dict.__getitem__, prefix[1:], self.dictionary.root)
+            for prefix in self.prefixes.tolist()
+        ]
 
     def by_function(self) -> Tensor:
         """transformers asks for the tokens allowed after every prefix, and writes -inf everywhere
@@ -161,3 +139,11 @@ class Step:
         return beam_search._expand(
             self.trie, self.level, self.nodes, self.scores, self.log_probs
         ).score
+
+
+WAYS: dict[str, Callable[[Step], Tensor]] = {
+    DICTIONARY: Step.by_dictionary,
+    PREFIX_FUNCTION: Step.by_function,
+    ARRAYS: Step.by_arrays,
+}
+"""Each makes a step and returns its children's scores."""
