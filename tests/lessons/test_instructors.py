@@ -14,8 +14,6 @@ import answers_02
 import nbformat
 import pytest
 from grading import solutions, submission
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from letterlib.course.build import REPOSITORY
 from letterlib.course.classroom import graded, main, repair, set_parameters, to_be_read
@@ -269,73 +267,6 @@ def test_what_nbgrader_could_not_grade_is_repaired_and_named(changes, named, min
         assert defined and ("NotImplementedError" in defined[-1]) == unanswered
     nbformat.validate(notebook)
     assert repair(notebook, release) == []
-
-
-CHANGES = (
-    without,
-    retyped,
-    in_one_cell,
-    at_the_end,
-    below_its_stub,
-    with_a_copy_of_the_stub,
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(range(len(CHANGES) + 2)), st.sampled_from(range(4))), max_size=6
-    ),
-    st.data(),
-)
-def test_after_any_changes_every_cell_is_graded_once_and_no_stub_stands_over_an_answer(steps, data):
-    source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
-    release, notebook = submission(source, {}), submission(source, answers := solutions(source))
-    for kind, number in steps:
-        name = [*answers][number]
-        if kind == len(CHANGES):
-            without_marks(notebook)
-        elif kind > len(CHANGES):  # a cell somewhere else
-            place = data.draw(st.integers(0, len(notebook.cells) - 1))
-            notebook.cells.insert(
-                data.draw(st.integers(0, len(notebook.cells) - 1)), notebook.cells.pop(place)
-            )
-        elif {name, f"test-{name}"} <= graded(notebook).keys():
-            CHANGES[kind](
-                data.draw(st.sampled_from([name, f"test-{name}"])) if kind == 0 else name
-            )(notebook)
-    functions = {name: re.search(r"def (\w+)", text)[1] for name, text in answers.items()}
-    sources = [cell.source for cell in notebook.cells]
-    answered = [
-        name
-        for name, one in functions.items()
-        if any(f"def {one}(" in s and "(*given)" not in s for s in sources)
-    ]
-    repair(notebook, release)
-    there = {
-        cell.metadata.nbgrader.grade_id: place
-        for place, cell in enumerate(notebook.cells)
-        if "nbgrader" in cell.metadata
-    }
-    assert sorted(there) == sorted(graded(release)) and len(graded(notebook)) == len(there)
-    for name in answered:
-        defined = [
-            c.source
-            for c in notebook.cells[: there[f"test-{name}"]]
-            if f"def {functions[name]}(" in c.source
-        ]
-        assert defined and "NotImplementedError" not in defined[-1]
-    assert repair(notebook, release) == []
-
-
-def test_nothing_is_to_be_read_in_the_lessons_themselves():
-    for path in sorted((REPOSITORY / "solutions").glob("[01]*.ipynb")):
-        source = nbformat.read(path, as_version=4)
-        notebook = submission(source, solutions(source))
-        next(
-            cell for cell in notebook.cells if "letterlib.course" in cell.source
-        ).source += "\nimport math\r\n"
-        assert to_be_read(notebook, submission(source, {})) == [], path.name
 
 
 @pytest.mark.parametrize(

@@ -176,34 +176,6 @@ def test_incremental_decoding_equals_full_decoding(model, memory):
         assert (step - full).abs().max() < 1e-5
 
 
-def test_excluded_items_are_replaced_by_the_next_best(model, memory, trie, codes):
-    exact = teacher_forced(model, memory, codes)
-    best = exact.argsort(dim=1, descending=True)
-    gone = best[:, :25].numpy()  # everything that a beam of 10 would find
-    dead = trie.dead_nodes(np.repeat(np.arange(5), 25), gone.ravel(), 5)
-    with torch.no_grad():
-        leaves, scores = beam_search(
-            model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead]
-        )
-        wide, _ = beam_search(
-            model, memory, trie, len(codes), dead=[torch.from_numpy(one) for one in dead]
-        )
-    assert torch.isfinite(scores).all()
-    for row in range(5):
-        assert not set(leaves[row].tolist()) & set(gone[row].tolist())
-    assert torch.equal(wide[:, : len(codes) - 25], best[:, 25:])
-
-
-def test_nothing_left_to_recommend_is_minus_infinity(model, memory, trie, codes):
-    everything = np.arange(len(codes))
-    dead = trie.dead_nodes(np.repeat(0, len(codes)), everything, 5)
-    with torch.no_grad():
-        _, scores = beam_search(
-            model, memory, trie, 10, dead=[torch.from_numpy(one) for one in dead]
-        )
-    assert torch.isneginf(scores[0]).all() and torch.isfinite(scores[1:]).all()
-
-
 class _Reciting:
     """A model that says the same whatever was written: logits [L + 1, V], one row a place."""
 
@@ -229,23 +201,6 @@ def test_a_sequence_that_does_not_end_is_no_item():
     logits[1, EOS] = -1
     leaves, _ = unconstrained_beam_search(_Reciting(logits), torch.zeros(1, 1, 1), trie, 2)
     assert leaves.tolist() == [[-1, 0]]
-
-
-def test_expand_leaves_gives_items_of_a_leaf_its_score():
-    codes = np.array([[0], [1], [0], [2], [0]])
-    trie = Trie.build(codes, (3,))
-    shared = trie.items[:3]
-    leaves = np.array([[2, 0, 1], [1, 2, 0]])
-    scores = np.array([[-1.0, -2.0, -3.0], [-1.0, -np.inf, -np.inf]])
-    items, values = expand_leaves(trie, leaves, scores, 4)
-    assert items.tolist() == [[3, *shared], [1, -1, -1, -1]]
-    assert values.tolist() == [[-1.0, -2.0, -2.0, -2.0], [-1.0, -np.inf, -np.inf, -np.inf]]
-    # What one history leaves out the other keeps: item 3 is left out of the first, item 1 of the
-    # second.
-    excluded, scores[1, 1] = (np.array([0, 0, 1]), np.array([shared[1], 3, 1])), -2.0
-    items, values = expand_leaves(trie, leaves, scores, 4, excluded)
-    assert items.tolist() == [[shared[0], shared[2], 1, -1], [3, -1, -1, -1]]
-    assert values[0].tolist() == [-2.0, -2.0, -3.0, -np.inf]
 
 
 def searched(logits: torch.Tensor, trie: Trie, beam: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -100,14 +100,6 @@ def test_a_round_is_sinkhorn_on_the_items_of_every_shared_identifier():
     assert np.array_equal(repair_collisions(before, residuals, codebook, rounds=1)[0].codes, wanted)
 
 
-def test_items_without_collisions_are_left_alone():
-    before, residuals, codebook = catalogue(0)
-    unique = Identifiers(before.distinct, before.level_sizes)
-    after, report = repair_collisions(unique, residuals[: len(unique)], codebook)
-    np.testing.assert_array_equal(after.codes, unique.codes)
-    assert (report.rounds, report.moved, report.distance_after) == (0, 0, 0.0)
-
-
 @pytest.mark.parametrize("rounding", [0.0, 5e-7])
 def test_equal_items_go_on_sharing_and_the_repair_stops(rounding):
     """A product in float32 may round equal rows differently: these remain equal items."""

@@ -93,12 +93,6 @@ def test_a_sweep_has_settings_with_one_change_only(league):
     )
 
 
-def test_without_the_middle_there_is_no_sweep(tmp_path):
-    write(tmp_path, tokenizer="letter", alpha=0.1)
-    [league] = experiments.leagues(load_results(tmp_path)).values()
-    assert experiments.sweeps(league) == {} and experiments.variants(league) == {}
-
-
 def test_differences_seed_by_seed_are_paired_by_seed(tmp_path):
     for seed in (0, 1, 2):
         write(tmp_path, tokenizer="letter", seed=seed)

@@ -77,13 +77,6 @@ def test_leave_two_out_slides_and_leaves_short_users_to_training():
     assert split.train_counts[:9].tolist() == [1, 0, 0, 0, 0, 1, 1, 1, 1]
 
 
-def test_splits_that_are_none():
-    with pytest.raises(LetterError, match=r'made, user "u1": 2 item'):
-        make([[0, 1, 2], [3, 4]]).split()
-    with pytest.raises(LetterError, match="at least 1, not 0"):
-        make([[0, 1, 2]]).split(0)
-
-
 def test_recent_is_right_aligned():
     cases = Cases.from_histories([[1, 2, 3], [4], []])
     assert cases.recent(2).tolist() == [[2, 3], [NO_ITEM, 4], [NO_ITEM, NO_ITEM]]
@@ -156,13 +149,6 @@ def test_shared_arrays_cannot_be_changed_in_place():
         with pytest.raises(ValueError, match="read-only"):
             shared.sort()
     assert split.train[0].copy().flags.writeable and case.recent(3).flags.writeable
-
-
-@pytest.mark.parametrize("item", [-1, 3])
-def test_an_item_outside_the_catalogue_is_refused(item):
-    sequences = Sequences(np.array([0, 2, item]), np.array([0, 2, 3]))
-    with pytest.raises(LetterError, match=f"x: .* items {min(item, 0)}-{max(item, 2)}"):
-        Dataset("x", sequences, pd.DataFrame(index=range(3)), "made", ["a", "b"])
 
 
 def test_a_table_of_items_in_another_order_is_refused():

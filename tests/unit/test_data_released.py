@@ -145,13 +145,6 @@ def test_known_names_must_match_the_file_and_free_names_need_not(tmp_path):
         load_released(tmp_path)
 
 
-def test_missing_folder_and_empty_folder(tmp_path):
-    with pytest.raises(LetterError, match="gone: no such folder.*--data-dir"):
-        load_released(tmp_path / "gone")
-    with pytest.raises(LetterError, match="there is none"):
-        load_released(tmp_path)
-
-
 # Broken files
 
 
@@ -172,11 +165,6 @@ def test_broken_interactions(tmp_path, inter, fact):
         load_released(put(tmp_path, inter)).split()
 
 
-def test_ids_with_a_gap_without_item_file(tmp_path):
-    with pytest.raises(LetterError, match="no user has item 2, .* up to 3.*Made.item.json"):
-        load_released(put(tmp_path, {"7": [0, 1, 3]}, items=None))
-
-
 @pytest.mark.parametrize(
     ("items", "fact"),
     [
@@ -189,3 +177,10 @@ def test_ids_with_a_gap_without_item_file(tmp_path):
 def test_broken_item_files(tmp_path, items, fact):
     with pytest.raises(LetterError, match=fact):
         load_released(put(tmp_path, items=items))
+
+
+def test_missing_folder_and_empty_folder(tmp_path):
+    with pytest.raises(LetterError, match="gone: no such folder.*--data-dir"):
+        load_released(tmp_path / "gone")
+    with pytest.raises(LetterError, match="there is none"):
+        load_released(tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from letterlib.course.explorer import Explorer, Sweep, company, identifier, movement, sharing
+from letterlib.course.explorer import Explorer, Sweep, company, identifier, sharing
 from letterlib.errors import LetterError
 
 TITLES = [
@@ -62,12 +62,6 @@ def test_the_page_names_the_identifier_and_the_best_known_first(sweep):
     assert "&lt;a_1&gt;&lt;b_2&gt;&lt;c_3&gt;" in page and identifier(CODES, 0) == "<a_1><b_2><c_3>"
     assert page.index("Aliens") < page.index("Heat") < page.index("Odd")
     assert "<b>Odd" not in page and "&lt;b&gt;Odd" in page
-
-
-def test_movement_has_a_cell_for_every_setting(sweep):
-    page = movement(sweep, 4)
-    assert page.count("<tr>") == 1 + len(sweep.alphas) and "alpha 0.1" in page and "beta 0" in page
-    assert "3 shared: Toy Story 2 (1999)" in page
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,10 @@ afterwards.
 
 from contextlib import nullcontext
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from letterlib import hardware
-from letterlib.train import train
 
 ONEDNN = hasattr(torch.backends.mkldnn, "matmul") and torch.backends.mkldnn.is_available()
 pytestmark = pytest.mark.skipif(not ONEDNN, reason="torch older than 2.9, or without oneDNN")
@@ -55,27 +52,3 @@ def test_products_stay_float32(holds_back, shape):
         one_by_one = torch.stack([a @ b for a, b in zip(x, y, strict=True)])
         products = torch.stack([x @ y, x @ y.mT.contiguous().mT, one_by_one])
     assert (products - x.double() @ y.double()).abs().max() < 1e-5 * inner**0.5
-
-
-def test_training_runs_inside(holds_back):
-    seen = []
-
-    def loss(module: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        seen.append(setting())
-        return {"loss": module(batch).square().mean()}
-
-    def batches(_: np.random.Generator):
-        yield torch.ones(2, 3)
-
-    before = setting()
-    train(
-        nn.Linear(3, 1),
-        batches,
-        loss,
-        epochs=1,
-        steps_per_epoch=1,
-        learning_rate=0.1,
-        seed=0,
-        what="test",
-    )
-    assert seen == ["bf16"] and setting() == before

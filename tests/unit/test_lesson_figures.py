@@ -11,18 +11,15 @@ import pytest
 
 from letterlib.course import (
     figures_02,
-    figures_04,
     figures_05,
     figures_06,
     figures_07,
-    figures_08,
     figures_09,
     figures_10,
     figures_11,
 )
 from letterlib.course.experiments import PAPER
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.pipeline.systems import CONVENTIONAL, FLOOR
 
 
 def title(axes):
@@ -73,21 +70,6 @@ def test_residual_levels_are_compared_with_one_codebook_of_equal_size(levels, pe
 # Lesson 04
 
 
-def test_the_emptier_half_of_the_codes_has_its_films():
-    loads = {
-        "none": np.array([0, 0, 7, 0]),
-        "plain": np.array([0, 5, 0, 5]),
-        "CF": np.array([1, 3, 1, 3]),
-        "even": np.full(3, 2),
-    }
-    assert numbers(figures_04.lorenz(loads)) == [0, 0, 25, 50]
-
-
-def test_the_fullest_eighth_of_the_codes_has_its_films():
-    even, full = np.ones(16), np.concatenate([np.full(2, 14), np.full(14, 1)])
-    assert numbers(figures_04.loads_by_group({"plain": full, "Div": even})) == [2, 16, 67, 12]
-
-
 # Lesson 05
 
 
@@ -108,13 +90,6 @@ def test_measures_that_each_tokenizer_wins_are_counted(criteria, wins):
     assert numbers(axes)[-3:] == wins
 
 
-@pytest.mark.parametrize("found, ratio", [((0.24, 0.02), [12]), ((0.24, 0.0), [0.24, 0])])
-def test_recall_by_identifier_is_so_many_times_recall_by_film(found, ratio):
-    table = {"identifiers": [9, 40], "by identifier": [found[0], 0.1], "by film": [found[1], 0.1]}
-    ax = figures_05.counted_twice(pd.DataFrame(table, index=[1, 2]))
-    assert [one for one in numbers(ax) if one != 10] == ratio
-
-
 # Lesson 06
 
 
@@ -132,21 +107,6 @@ def test_the_ten_hardest_negatives_have_their_share_at_the_ends_of_tau():
     assert numbers(axes[1]) == [100, 0.3, 50, 2]
 
 
-def test_tau_moves_recall_and_the_push_by_so_much():
-    recall = {
-        "logits / tau": {0.5: near(0.05), 1.0: near(0.0525)},
-        "raw logits": {0.5: near(0.04), 1.0: near(0.02)},
-    }
-    share = {"fixed": {0.5: 0.9, 1.0: 0.2}, "learned": {0.5: 0.4, 1.0: 0.43}}
-    assert numbers(figures_06.recall_against_tau(recall, share, 5)) == [5, 0.0025, 0.02, 70, 3]
-
-
-def test_first_codes_never_written_are_counted_among_those_that_films_have():
-    table = pd.DataFrame({"generated": [4, 0, 0], "catalogue": [2, 1, 0], "targets": [3, 1, 0]})
-    axes = figures_06.first_codes({"no L_Div": table}, {"no L_Div": 0.254})
-    assert numbers(axes) == [0.25, 1, 2]
-
-
 # Lessons 07 and 08
 
 
@@ -155,32 +115,7 @@ def test_an_adapter_has_its_share_of_the_matrix(d_out, d_in, rank, share):
     assert numbers(figures_07.adapter_to_scale(d_out, d_in, rank)) == [share]
 
 
-def drawn_beams(*last):
-    """Two first codes with two beams each below; at the last level one is left of each in `last`,
-    the best first.
-    """
-    first = [(-0.1, (0,)), (-0.2, (1,))]
-    second = [(-0.3, (0, 0)), (-0.4, (0, 1)), (-0.5, (1, 0)), (-0.6, (1, 1))]
-    third = [(score, (*tokens, 0)) for score, tokens in second]
-    fourth = [(-1.0 - i, (*tokens, 0, 0)) for i, tokens in enumerate(last)]
-    return figures_08.unfolding([first, second, third, fourth], lambda tokens: 3, str, str)
-
-
-def test_an_unfolded_search_counts_what_is_kept():
-    kept = [1, 2, 3, 2, 4, 6, 3, 4, 12, 4, 2, 12]
-    assert numbers(drawn_beams((0, 0), (1, 0))) == [*kept, 2, 2, 2]
-    assert numbers(drawn_beams((0, 0), (0, 1))) == [*kept, 2, 1, 2]
-
-
 # Lesson 09
-
-
-def test_a_forest_names_the_first_row_and_counts_rows_above_the_markov_floor():
-    means = {figures_09.MARKOV: (0.06, 0.04), "SASRec": (0.05, 0.07), "HGN": (0.06, 0.06)}
-    intervals = {name: tuple(map(near, both)) for name, both in means.items()}
-    said = title(figures_09.forest(intervals, [FLOOR, CONVENTIONAL, CONVENTIONAL]))
-    assert re.findall(r"\d+", said) == ["0", "2", "2"]
-    assert figures_09.MARKOV in said and "SASRec" in said and "HGN" not in said
 
 
 def test_contests_count_unsure_seeds_and_turned_winners():

@@ -157,14 +157,6 @@ def weights_of_plain_training() -> np.ndarray:
     return np.concatenate(best_weights)
 
 
-OPTIONS = [{"mu": 0.0}, {"weight_decay": 0.5}, {"straight_through": "per-level"}]
-
-
-@pytest.mark.parametrize("option", [*OPTIONS, {"dtype": "bfloat16"}])
-def test_every_option_reaches_training(option):
-    assert not np.array_equal(weights(fitted(epochs=1)), weights(fitted(epochs=1, **option)))
-
-
 def test_positives_are_drawn_again_every_epoch_and_by_another_seed(monkeypatch):
     drawn, sample = [], letter.losses.sample_positives
     monkeypatch.setattr(
@@ -327,25 +319,3 @@ def test_seen_items_keep_their_identifiers_and_unseen_ones_get_their_nearest_fre
         free = [code for code in range(8) if (*row[:-1], code) not in taken]
         assert identifiers.codes[item, -1] == min(free, key=lambda code: distances[code])
         taken.add(tuple(identifiers.codes[item].tolist()))
-
-
-def test_unseen_items_with_one_text_share_an_identifier_only_if_no_last_code_is_free(seen_in_part):
-    tokenizer, semantic, unseen = seen_in_part
-    doubled = semantic.copy()
-    doubled[unseen] = semantic[1]  # a seen item's text; ten items, eight last codes
-    codes = identifiers_with_unseen(tokenizer, doubled, unseen).codes
-    assert (codes[unseen, :-1] == codes[1, :-1]).all()
-    assert len(set(codes[[1, *unseen[:5]], -1])) == 6
-    assert codes[unseen[-1]].tolist() == tokenizer.encode(semantic[1:2])[0][0].tolist()
-    for named in (unseen[::-1], [*unseen[3:], *unseen[:5]]):
-        assert np.array_equal(identifiers_with_unseen(tokenizer, doubled, named).codes, codes)
-
-
-def test_ids_of_unseen_items_must_fit_the_tokenizer(seen_in_part):
-    tokenizer, semantic, unseen = seen_in_part
-    seen = np.delete(semantic, unseen, axis=0)
-    same = identifiers_with_unseen(tokenizer, seen, np.array([], dtype=int))
-    assert np.array_equal(same.codes, tokenizer.identifiers().codes)
-    for wrong in ([], [-1], [3, 60]):
-        with pytest.raises(LetterError, match="fitted on 50 items"):
-            identifiers_with_unseen(tokenizer, semantic, np.array(wrong, dtype=int))

@@ -1,7 +1,6 @@
 """A user's own two tables become a data set, or one clear line tells why not."""
 
 import ast
-import json
 import re
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from letterlib.cli import app
-from letterlib.data.prepared import prepared
-from letterlib.data.released import load_released, write_released
+from letterlib.data.released import load_released
 from letterlib.data.tables import read_own_tables
 from letterlib.errors import LetterError
 from letterlib.tokenizer.identifiers import Identifiers
@@ -158,23 +156,6 @@ def test_the_command_makes_a_folder_that_the_other_commands_find(tmp_path, monke
     assert run("import", "shop", *paths).exit_code == 0  # the same tables again
     (tmp_path / "data" / "shop" / "shop.index.json").write_text("{}")
     assert "shop.index.json" in str(run("import", "shop", *paths).exception)
-
-
-def test_own_ids_and_the_source_survive_export_and_preparation(tmp_path):
-    items = [(f"{i:03}", "" if i == 4 else f"Thing {i}", "fine") for i in range(ITEMS)]
-    dataset, lines = read_own_tables("shop", *written(tmp_path, items=items))
-    assert lines[-1] == "items without a title: 1"
-    write_released(dataset, tmp_path / "out")
-    back = load_released(tmp_path / "out")
-    assert back.item_labels == dataset.item_labels and histories(back) == EXPECTED
-    assert back.titles()[3:5] == ["Thing 3", "item 4"] and back.texts()[4] == "fine"
-    assert "i.csv and p.csv" in back.source and "5-core" in back.source
-    kept = prepared("shop", 1, tmp_path / "kept", lambda: dataset)
-    assert kept.item_labels == dataset.item_labels and kept.items.equals(dataset.items)
-    entries = json.loads((tmp_path / "out" / "shop.item.json").read_text(encoding="utf-8"))
-    del entries["3"]["id"]
-    (tmp_path / "out" / "shop.item.json").write_text(json.dumps(entries), encoding="utf-8")
-    assert load_released(tmp_path / "out").item_labels == []
 
 
 def test_what_data_readme_shows_of_own_tables(tmp_path, monkeypatch, capsys):

@@ -204,16 +204,6 @@ def test_the_same_seed_gives_the_same_weights_in_another_process():
 # What it recommends
 
 
-def test_lists_hold_each_item_once_best_first_and_are_repeatable(model):
-    ranking, again = model.recommend(HISTORIES, 20), model.recommend(HISTORIES, 20)
-    for items, scores in zip(ranking.items, ranking.scores, strict=True):
-        assert len(set(items)) == 20 and items.min() >= 0 and items.max() < N_ITEMS
-        assert (np.diff(scores) <= 0).all()
-    assert ranking.valid.all()
-    assert np.array_equal(ranking.items, again.items)
-    assert np.array_equal(ranking.scores, again.scores)
-
-
 def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     cases = circle().split(1).cases("train").without_targets()[::5]
     sizes, memory = [], model._memory
@@ -228,42 +218,6 @@ def test_an_answer_does_not_depend_on_the_batch(model, monkeypatch):
     alone = model.recommend(cases, 10)
     assert np.array_equal(together.items, alone.items)
     assert np.abs(together.scores - alone.scores).max() < 1e-4
-
-
-def test_only_the_recent_history_is_read(model):
-    long = model.recommend(HISTORIES[[3]], 10)
-    short = model.recommend(Cases.from_histories([range(35, 40)]), 10)
-    assert np.array_equal(long.items, short.items)
-
-
-def test_more_items_asked_for_than_there_are_and_no_cases(model):
-    ranking = model.recommend(HISTORIES, N_ITEMS + 5)
-    assert (np.sort(ranking.items[:, :N_ITEMS], axis=1) == np.arange(N_ITEMS)).all()
-    assert (ranking.items[:, N_ITEMS:] == NO_ITEM).all() and not ranking.valid[:, N_ITEMS:].any()
-    assert np.isneginf(ranking.scores[:, N_ITEMS:]).all()
-    assert model.recommend(Cases.from_histories([]), 10).items.shape == (0, 10)
-
-
-def test_filtered_lists_are_full_and_without_the_history(model):
-    ranking = model.recommend(HISTORIES, 20, exclude_history=True)
-    for index, items in enumerate(ranking.items):
-        assert len(set(items)) == 20 and items.min() >= 0
-        assert not set(items) & set(HISTORIES.history(index))
-    all_but_two = Cases.from_histories([[*range(30), *range(32, 60)]])
-    found = model.recommend(all_but_two, 3, exclude_history=True).items[0]
-    assert set(found) == {30, 31, NO_ITEM}
-
-
-def test_a_wide_beam_is_at_least_as_good_and_tau_rescales(model):
-    narrow = model.recommend(HISTORIES, 5, beam=5)
-    exact = model.recommend(HISTORIES, 5, beam=N_ITEMS)
-    assert (exact.scores >= narrow.scores - 1e-5).all()
-    seen = HISTORIES[[0, 3]]  # what the model is sure of, a lower temperature makes surer
-    sharper = model.recommend(seen, 5, beam=N_ITEMS, tau=0.5)
-    assert (sharper.scores[:, 0] > exact.scores[[0, 3], 0]).all()
-    for tau in (0.0, -1.0, np.inf, np.nan):
-        with pytest.raises(LetterError, match="above 0"):
-            model.recommend(seen, 5, tau=tau)
 
 
 def test_items_that_share_an_identifier_share_its_score(untrained_shared):
