@@ -73,44 +73,30 @@ def wider(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> bool:
     return both and actual.itemsize > expected.itemsize
 
 
+_ONE_NUMBER = (
+    "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked for."
+)
 _CONVERTED = {
-    (
-        "a number",
-        "an array",
-    ): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
-    "for.",
-    (
-        "a number",
-        "a tensor",
-    ): "a reduction such as `.sum()` or `.mean()` is missing, or an index: one number is asked "
-    "for.",
-    (
-        "an array",
-        "a number",
-    ): "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` without "
-    "`axis`: several numbers are asked for.",
-    ("an array", "a list"): "`np.array(...)` around it makes an array of it.",
-    (
-        "a tensor",
-        "a list",
-    ): "`torch.tensor(...)` makes a tensor of a list of numbers; of a list of tensors "
-    "`torch.stack(...)` does, and keeps the gradient.",
-    (
-        "a tensor",
-        "an array",
-    ): "a NumPy function on the way; `torch.from_numpy` leads back, without a gradient.",
-    ("an array", "a tensor"): "a torch function on the way; `.numpy()` leads back.",
-    **{
-        ("an array", what): "`.to_numpy()` makes an array of it."
-        for what in ("a Series", "an Index", "a DataFrame")
+    "a number": {"an array": _ONE_NUMBER, "a tensor": _ONE_NUMBER},
+    "an array": {
+        "a number": "one place, such as `x[-1]`, or a reduction over everything, such as `.mean()` "
+        "without `axis`: several numbers are asked for.",
+        "a list": "`np.array(...)` around it makes an array of it.",
+        "a tensor": "a torch function on the way; `.numpy()` leads back.",
+        "a tuple": "one of its parts is asked for, or array made of them.",
+        "a Series": "`.to_numpy()` makes an array of it.",
+        "an Index": "`.to_numpy()` makes an array of it.",
+        "a DataFrame": "`.to_numpy()` makes an array of it.",
     },
-    **{
-        (what, "a tuple"): f"one of its parts is asked for, or {what[2:].strip()} made of them."
-        for what in ("a tensor", "an array")
+    "a tensor": {
+        "a list": "`torch.tensor(...)` makes a tensor of a list of numbers; of a list of tensors "
+        "`torch.stack(...)` does, and keeps the gradient.",
+        "an array": "a NumPy function on the way; `torch.from_numpy` leads back, without a "
+        "gradient.",
+        "a tuple": "one of its parts is asked for, or tensor made of them.",
     },
 }
-"""What usually turns one kind of value into another, by (kind that is asked for, kind that came).
-"""
+"""What turns one kind of value into another: kind that is asked for -> kind that came -> advice."""
 
 
 def cause_of_kind(actual: Any, expected: Any) -> str:
@@ -121,7 +107,7 @@ def cause_of_kind(actual: Any, expected: Any) -> str:
             "`list.sort`."
         )
     otherwise = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
-    return _CONVERTED.get((kind_of(expected), kind_of(actual)), otherwise)
+    return _CONVERTED.get(kind_of(expected), {}).get(kind_of(actual), otherwise)
 
 
 def cause_of_shape(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> str:
@@ -194,9 +180,8 @@ def _apart(a: Any, b: Any) -> float:
     """
     a, b = (_as_tensor(one).detach().double().reshape(-1) for one in (a, b))
     share = (a - b).abs() / (1e-5 + 1e-4 * b.abs())
-    return (
-        round(float(share.nan_to_num(0).amax()), 1) if len(share) else 0.0
-    )  # NaN: both NaN, or both infinite
+    # NaN where both are NaN, or both infinite.
+    return round(float(share.nan_to_num(0).amax()), 1) if len(share) else 0.0
 
 
 def _as_tensor(value: Any) -> Tensor:
