@@ -92,7 +92,7 @@ class Step:
         self.scores = torch.from_numpy(
             generator.standard_normal((HISTORIES, width), dtype=np.float32)
         )
-        # What was decoded to get to each node, [histories * width, 1 + level], from the start token.
+        # The tokens that lead to each node, [histories * width, 1 + level], the start token first.
         path = trie.path(self.nodes.flatten(), level)
         tokens = [trie.tokens(depth, nodes) for depth, nodes in enumerate(path)]
         self.prefixes, self.width = torch.stack(tokens, dim=1), width
