@@ -8,15 +8,14 @@ beta is 0 (L_CF alone), the profile's (LETTER) and 1, where the sweep of lesson 
 everything else is the profile's. Tokenizers, models and evaluations are cached stages, so an
 interrupted run goes on where it stopped. `runs.csv` has one row a model; `counts.safetensors` has
 how often each first code was generated (in the first ten places of every list), how many items have
-it, and how many targets. Both are written whenever a seed is whole.
+it, and how many targets.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import typer
+from sweeps import CacheDir, Out, Seeds, stage_after_training, write_sweep
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.generation import first_code_counts, generation_bias
@@ -26,7 +25,7 @@ from letterlib.pipeline.cache import Artefact, Cache
 from letterlib.pipeline.config import LEAST_BEAM, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.progress import progress
-from letterlib.store import atomic_write, load_tensors, save_tensors, write_json
+from letterlib.store import load_tensors, save_tensors
 
 BETAS = (0.0, 1e-4, 1.0)
 
@@ -52,21 +51,12 @@ def listed(pipeline: Pipeline) -> Artefact:
         )
         return bias | usage | {"R@10": metrics["R@10"], "coverage": metrics["coverage"]}
 
-    # The model's key stands for all that it was made of: data, identifiers, settings, and the
-    # versions of its stages.
-    inputs = [pipeline._model("letter-tiger").key]
-    return pipeline._stage(
-        "generation-bias", 1, {"ranked": LEAST_BEAM, "listed": LISTED}, inputs, work
-    )
+    settings = {"ranked": LEAST_BEAM, "listed": LISTED}
+    return stage_after_training(pipeline, "generation-bias", 1, settings, work)
 
 
 def main(
-    out: Annotated[
-        Path, typer.Option(help="folder for runs.csv, counts.safetensors and bias.json")
-    ],
-    profile: str = "laptop",
-    seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
-    cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
+    out: Out, profile: str = "laptop", seeds: Seeds = 3, cache_dir: CacheDir = Path("runs")
 ) -> None:
     refuse_existing(out)
     cache = Cache(cache_dir, say=lambda line: None)
@@ -79,23 +69,15 @@ def main(
             rows.append({"seed": seed, "beta": beta} | done.metrics)
             counts = load_tensors(done.path("counts.safetensors"))[0]
             kept |= {f"{name} beta={beta:g} seed={seed}": values for name, values in counts.items()}
-    with atomic_write(out / "runs.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
-    save_tensors(out / "counts.safetensors", kept)
-    write_json(
-        out / "bias.json",
-        {
-            "dataset": pipeline.dataset.name,
-            "fingerprint": pipeline.dataset.fingerprint,
-            "profile": profile,
-            "seeds": seeds,
-            "betas": BETAS,
-            "listed": LISTED,
-            "device": pipeline.device,
-            "alpha": config.tokenizer.alpha,
-            "tiger": config.tiger.model_dump(mode="json"),
-        },
-    )
+    about = {
+        "profile": profile,
+        "seeds": seeds,
+        "betas": BETAS,
+        "listed": LISTED,
+        "alpha": config.tokenizer.alpha,
+        "tiger": config.tiger.model_dump(mode="json"),
+    }
+    write_sweep(out, pipeline, rows, ("counts", kept), about)
 
 
 if __name__ == "__main__":

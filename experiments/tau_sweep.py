@@ -7,15 +7,14 @@ The identifiers are the profile's LETTER identifiers of the same seed; tau and s
 changes. Every trained model and every evaluation is a cached stage, so an interrupted sweep goes on
 where it stopped. `runs.csv` has one row a model and way of decoding, with what the loss did to the
 first code's logits on the test cases; `ranks.safetensors` has each target's rank, from which
-intervals and paired differences are computed. Both are written whenever a seed is whole.
+intervals and paired differences are computed.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import typer
+from sweeps import CacheDir, Out, Seeds, stage_after_training, write_sweep
 
 from letterlib.analysis.code_usage import perplexity
 from letterlib.analysis.negatives import negative_weights, target_logits
@@ -28,7 +27,7 @@ from letterlib.pipeline.cache import Artefact, Cache
 from letterlib.pipeline.config import LEAST_BEAM, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.progress import progress
-from letterlib.store import atomic_write, load_tensors, save_tensors, write_json
+from letterlib.store import load_tensors, save_tensors
 
 TAUS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 """The paper's grid, in which 1 is plain cross-entropy."""
@@ -55,10 +54,8 @@ def decoded(pipeline: Pipeline) -> Artefact:
         about = {"validations": tiger.log.validations, "losses": tiger.log.losses}
         return metrics | about | {"pushed": pushed(tiger, cases, ways)}
 
-    # The model's key stands for all that it was made of: data, identifiers, settings, and the
-    # versions of its stages.
-    inputs = [pipeline._model("letter-tiger").key]
-    return pipeline._stage("tau-sweep", 2, {"ranked": LEAST_BEAM, "hardest": HARDEST}, inputs, work)
+    settings = {"ranked": LEAST_BEAM, "hardest": HARDEST}
+    return stage_after_training(pipeline, "tau-sweep", 2, settings, work)
 
 
 def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict[str, float]]:
@@ -82,22 +79,8 @@ def pushed(tiger: Tiger, cases: Cases, ways: dict[str, float]) -> dict[str, dict
     return found
 
 
-def write(
-    out: Path, rows: list[dict[str, Any]], ranks: dict[str, np.ndarray], about: dict[str, Any]
-) -> None:
-    with atomic_write(out / "runs.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
-    save_tensors(out / "ranks.safetensors", ranks)
-    write_json(out / "sweep.json", about)
-
-
 def main(
-    out: Annotated[
-        Path, typer.Option(help="folder for runs.csv, ranks.safetensors and sweep.json")
-    ],
-    profile: str = "laptop",
-    seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 3,
-    cache_dir: Annotated[Path, typer.Option(help="where finished models are kept")] = Path("runs"),
+    out: Out, profile: str = "laptop", seeds: Seeds = 3, cache_dir: CacheDir = Path("runs")
 ) -> None:
     refuse_existing(out)
     cache = Cache(cache_dir, say=lambda line: None)
@@ -116,23 +99,16 @@ def main(
                     | wanted
                     | done.metrics["pushed"][way]
                 )
-    users = pipeline.split.cases("test").users
-    write(
-        out,
-        rows,
-        ranks | {"users": users.astype(np.int32)},
-        {
-            "dataset": pipeline.dataset.name,
-            "fingerprint": pipeline.dataset.fingerprint,
-            "profile": profile,
-            "seeds": seeds,
-            "taus": TAUS,
-            "ranked": LEAST_BEAM,
-            "hardest": HARDEST,
-            "device": pipeline.device,
-            "tiger": pipeline.config.tiger.model_dump(mode="json", exclude={"tau"}),
-        },
-    )
+    ranks["users"] = pipeline.split.cases("test").users.astype(np.int32)
+    about = {
+        "profile": profile,
+        "seeds": seeds,
+        "taus": TAUS,
+        "ranked": LEAST_BEAM,
+        "hardest": HARDEST,
+        "tiger": pipeline.config.tiger.model_dump(mode="json", exclude={"tau"}),
+    }
+    write_sweep(out, pipeline, rows, ("ranks", ranks), about)
 
 
 if __name__ == "__main__":

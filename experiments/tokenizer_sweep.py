@@ -11,11 +11,10 @@ explorer of lesson 05 shows.
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import typer
+from sweeps import CacheDir, Out, Seeds, write_sweep
 
 from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.collaborative_signal import nearest_neighbours, similarity_experiment
@@ -27,7 +26,6 @@ from letterlib.pipeline.config import make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.tokenizer_analysis import ranking_recall
 from letterlib.progress import progress
-from letterlib.store import atomic_write, save_tensors, write_json
 
 ALPHAS = (0.0, 1e-3, 1e-2, 2e-2, 1e-1, 1.0)
 BETAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -81,14 +79,7 @@ def measure(pipeline: Pipeline) -> tuple[dict[str, Any], np.ndarray]:
 
 
 def main(
-    out: Annotated[
-        Path, typer.Option(help="folder for runs.csv, codes.safetensors and sweep.json")
-    ],
-    profile: str = "laptop",
-    seeds: Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")] = 5,
-    cache_dir: Annotated[Path, typer.Option(help="where finished tokenizers are kept")] = Path(
-        "runs"
-    ),
+    out: Out, profile: str = "laptop", seeds: Seeds = 5, cache_dir: CacheDir = Path("runs")
 ) -> None:
     refuse_existing(out)
     cache = Cache(cache_dir, say=lambda line: None)
@@ -104,22 +95,14 @@ def main(
         rows.append(row)
         if seed == 0 and (alpha, beta) in SHOWN:
             kept[f"alpha={alpha:g} beta={beta:g}"] = codes.astype(np.uint8)
-    with atomic_write(out / "runs.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
-    save_tensors(out / "codes.safetensors", kept)
-    last = pipeline.tokenizer("letter").config.model_dump(mode="json", exclude={"alpha", "beta"})
-    write_json(
-        out / "sweep.json",
-        {
-            "dataset": pipeline.dataset.name,
-            "fingerprint": pipeline.dataset.fingerprint,
-            "profile": profile,
-            "seeds": seeds,
-            "neighbours": NEIGHBOURS,
-            "tokenizer": last,
-            "device": pipeline.device,
-        },
-    )
+    tokenizer = pipeline.tokenizer("letter").config
+    about = {
+        "profile": profile,
+        "seeds": seeds,
+        "neighbours": NEIGHBOURS,
+        "tokenizer": tokenizer.model_dump(mode="json", exclude={"alpha", "beta"}),
+    }
+    write_sweep(out, pipeline, rows, ("codes", kept), about)
 
 
 if __name__ == "__main__":
