@@ -64,16 +64,19 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def load_dataset(name: str = "movielens", folder: str | Path | None = None) -> "Dataset":
+def load_dataset(
+    name: str = "movielens", folder: str | Path | None = None, repeats: str = "keep"
+) -> "Dataset":
     """Load a data set: interactions in order of time, and item text.
 
     name: "movielens" and "complete-journey" come with the installation; others are read from files.
     folder: the files of a released data set, or of one that `letterlib data import` made.
+    repeats: "drop" leaves only the first of a user's interactions with an item.
     Raises LetterError for data that are not there or broken, with the file and the place.
     """
     from letterlib import data
 
-    return data.load_dataset(name, None if folder is None else Path(folder))
+    return data.load_dataset(name, None if folder is None else Path(folder), repeats=repeats)
 
 
 def embed(dataset: "Dataset", encoder: str = "minilm", device: str = "auto") -> "np.ndarray":

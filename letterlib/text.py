@@ -67,6 +67,31 @@ class ItemEmbeddings:
         return cls(vectors.float().numpy(), source, made_from)
 
 
+def read_item_vectors(path: str | Path, n_items: int) -> ItemEmbeddings:
+    """Item vectors that were made elsewhere, such as LLaMA's: row i is item i.
+
+    path: an .npy file of floats [n_items, d], or safetensors with such a tensor called "vectors",
+        or with one tensor alone.
+    Raises LetterError for another shape, and for NaN or infinity.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        try:
+            vectors = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise LetterError(f"{path}: cannot be read as a NumPy array ({error})") from error
+    else:
+        tensors, _ = load_tensors(path)
+        alone = next(iter(tensors.values())) if len(tensors) == 1 else torch.empty(0)
+        vectors = tensors.get("vectors", alone).float().numpy()
+    if vectors.ndim != 2 or len(vectors) != n_items or vectors.dtype.kind != "f":
+        raise LetterError(
+            f"{path}: expected floats [{n_items:,}, d], one row for each item, found "
+            f"{vectors.dtype} {list(vectors.shape)}"
+        )
+    return ItemEmbeddings(vectors.astype(np.float32), path.name, "")
+
+
 def find_encoder(name: str = MINILM) -> str:
     """The folder of MiniLM-L6, which ships inside a Python package; other names as they are."""
     if name != MINILM:

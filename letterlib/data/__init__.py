@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from letterlib.data.amazon import amazon_source
 from letterlib.data.dataset import Dataset
@@ -14,6 +15,8 @@ from letterlib.data.yelp import YELP
 from letterlib.errors import LetterError
 from letterlib.store import expanded
 
+Repeats = Literal["keep", "drop"]
+
 DATASETS = {"movielens": 5, "complete-journey": 5, "beauty": 1, "instruments": 1}
 """The data sets that have a name here: items that a user gives to test, and as many to validation.
 """
@@ -22,7 +25,10 @@ PACKAGED = {"movielens": load_movielens, "complete-journey": load_complete_journ
 
 
 def load_dataset(
-    name: str, data_dir: str | Path | None = None, cache_dir: str | Path | None = None
+    name: str,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    repeats: Repeats = "keep",
 ) -> Dataset:
     """Load a data set by name.
 
@@ -32,7 +38,15 @@ def load_dataset(
         come with the installation and need none.
     cache_dir: where all but released files are kept as Parquet; $LETTERLIB_CACHE/data, else
         runs/data.
+    repeats: "drop" leaves only the first of a user's interactions with an item.
     """
+    if repeats not in get_args(Repeats):
+        raise LetterError(f'repeats="{repeats}": choose keep or drop')
+    dataset = _load(name, data_dir, cache_dir)
+    return dataset.first_visits() if repeats == "drop" else dataset
+
+
+def _load(name: str, data_dir: str | Path | None, cache_dir: str | Path | None) -> Dataset:
     kept = expanded(cache_dir or Path(os.environ.get("LETTERLIB_CACHE", "runs")) / "data")
     data_dir = data_dir and expanded(data_dir)
     if is_raw(name, data_dir):

@@ -8,7 +8,7 @@ arrays.
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -39,6 +39,9 @@ class Dataset:
     source: the release and the rules of preparation, for reports.
     user_labels: the users' ids in the source, in row order.
     item_labels: the items' ids in the source, in row order; may be empty.
+    tied: bool, for each of `sequences.values` whether it has the same time as the one before it;
+        None where the source has no times. Within a moment the order is drawn at random, so it
+        says nothing (`build_dataset`).
     """
 
     name: str
@@ -47,6 +50,7 @@ class Dataset:
     source: str
     user_labels: Sequence[str] = field(repr=False)
     item_labels: Sequence[str] = field(default=(), repr=False)
+    tied: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         values = self.sequences.values
@@ -69,6 +73,11 @@ class Dataset:
             raise LetterError(
                 f"{self.name}: {len(self.item_labels):,} item_labels for {self.n_items:,} items"
             )
+        if self.tied is not None and len(self.tied) != self.n_interactions:
+            raise LetterError(
+                f"{self.name}: tied has {len(self.tied):,} values for {self.n_interactions:,} "
+                "interactions"
+            )
 
     @property
     def n_users(self) -> int:
@@ -81,6 +90,34 @@ class Dataset:
     @property
     def n_interactions(self) -> int:
         return len(self.sequences.values)
+
+    @cached_property
+    def repeats(self) -> np.ndarray:
+        """Whether the user had each of the items before: bool [n_interactions]."""
+        pairs = self.sequences.owners * self.n_items + self.sequences.values
+        first = np.zeros(len(pairs), dtype=bool)
+        first[np.unique(pairs, return_index=True)[1]] = True
+        return ~first
+
+    def first_visits(self) -> "Dataset":
+        """The data set with each item once per user, at its first place (`repeats: drop`).
+
+        The catalogue and its numbers stay the same. Users with fewer than three items left are
+        left out; `source` says how many.
+        """
+        kept = ~self.repeats
+        lengths = np.bincount(self.sequences.owners[kept], minlength=self.n_users)
+        long = lengths >= SHORTEST
+        kept &= long[self.sequences.owners]
+        offsets = np.concatenate([[0], np.cumsum(lengths[long])])
+        return replace(
+            self,
+            sequences=Sequences(self.sequences.values[kept], offsets),
+            source=f"{self.source}; first visits only: {self.repeats.sum():,} repeats left out, "
+            f"and {(~long).sum():,} users with fewer than {SHORTEST} items after that",
+            user_labels=[self.user_labels[user] for user in np.flatnonzero(long)],
+            tied=None if self.tied is None else self.tied[kept],
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -271,6 +308,14 @@ class Cases:
     def lengths(self) -> np.ndarray:
         return self.ends - self.starts
 
+    @property
+    def repeated(self) -> np.ndarray:
+        """Whether each target is in its own history: bool [n]."""
+        rows, items = self.flat_histories()
+        found = np.zeros(len(self), dtype=bool)
+        found[rows[items == self.targets[rows]]] = True
+        return found
+
     def history(self, index: int) -> np.ndarray:
         """The whole history of one case, oldest first."""
         return self.values[self.starts[index] : self.ends[index]]
@@ -333,7 +378,8 @@ def build_dataset(
     """Sort, number and pack a table of interactions.
 
     Users and items are numbered in the order of their ids; a user's interactions are sorted by
-    time, then by item.
+    time. Those of one moment are shuffled, with the same seed for every data set: sorted by item,
+    they would have an order that a model learns and that no user ever had.
 
     interactions: columns `user`, `item` and `time` (numbers or dates); rows in any order.
     items: indexed by item id, with the columns of `Dataset.items`; rows of other items are left
@@ -350,7 +396,7 @@ def build_dataset(
         )
     if len(twice := items.index[items.index.duplicated()]):
         raise LetterError(f'{name}: item "{twice[0]}" has two rows of items; keep one')
-    ordered = interactions.sort_values(["user", "time", "item"], kind="stable")
+    ordered = in_order(interactions)
     ids = np.unique(ordered["item"])
     known = pd.Index(ids).isin(items.index)
     if not known.all():
@@ -370,7 +416,18 @@ def build_dataset(
                     'write "" where there is none'
                 )
     labels = list(map(str, users)), list(map(str, ids))
-    return Dataset(name, Sequences(values, offsets), table, source, *labels)
+    tied = ordered.duplicated(["user", "time"]).to_numpy()
+    return Dataset(name, Sequences(values, offsets), table, source, *labels, tied)
+
+
+def in_order(interactions: pd.DataFrame) -> pd.DataFrame:
+    """The rows by user and time; those of a user at one time in an order drawn with a fixed seed.
+
+    interactions: columns `user`, `item` and `time`; the order of the rows does not matter.
+    """
+    rows = interactions.sort_values(["user", "time", "item"], kind="stable")
+    rows = rows.assign(_drawn=np.random.default_rng(0).random(len(rows)))
+    return rows.sort_values(["user", "time", "_drawn"], kind="stable").drop(columns="_drawn")
 
 
 def _checked(interactions: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:

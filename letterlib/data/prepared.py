@@ -58,7 +58,9 @@ def _write(dataset: Dataset, sequences: Path, items: Path) -> None:
     """Two files: one row per user (label and list of item ids), one row per item."""
     offsets = dataset.sequences.offsets.astype(np.int32)
     rows = pa.ListArray.from_arrays(offsets, dataset.sequences.values)
-    table = pa.table({"user": pa.array(list(dataset.user_labels), pa.string()), "items": rows})
+    tied = pa.ListArray.from_arrays(offsets, pa.array(dataset.tied))
+    users = pa.array(list(dataset.user_labels), pa.string())
+    table = pa.table({"user": users, "items": rows, "tied": tied})
     save_table(items, dataset.items.assign(label=dataset.item_labels))
     save_table(sequences, table, {"source": dataset.source})
 
@@ -69,4 +71,6 @@ def _read(name: str, sequences: Path, items: Path) -> Dataset:
     texts = load_table(items)[0].to_pandas()
     labels = texts.pop("label").tolist()
     values = Sequences(rows.flatten().to_numpy(), rows.offsets.to_numpy().astype(np.int64))
-    return Dataset(name, values, texts, header["source"], table["user"].to_pylist(), labels)
+    tied = table["tied"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    users = table["user"].to_pylist()
+    return Dataset(name, values, texts, header["source"], users, labels, tied)

@@ -1,6 +1,7 @@
 """The format in which LC-Rec and LETTER release data, in a folder.
 
 `<Name>.inter.json`  {"user": [item, item, ...], ...}, a user's items in time order, ids from 0.
+                     A user may have an item several times (Yelp).
 `<Name>.item.json`   {"item": {"title": ..., "description": ..., "categories": ...}, ...}; some
                      releases come without it. Where we write it, an item has an "id" too: what it
                      was called before it was numbered.
@@ -69,9 +70,9 @@ def released_identifiers(data_dir: str | Path, name: str | None = None) -> Path:
 def write_released(dataset: Dataset, folder: str | Path) -> None:
     """Write the data set's interactions, items and source; `load_released` reads them back.
 
-    LetterError for what the format cannot hold: a user without items or with an item twice, users
-    with the same label, a text that is not the title followed by ". " and a description, and
-    without text also genres and items that no user has. White space around words is not kept.
+    LetterError for what the format cannot hold: a user without items, users with the same
+    label, a text that is not the title followed by ". " and a description, and without text also
+    genres and items that no user has. White space around words is not kept.
     """
     name, folder = dataset.name, Path(folder)
     users = {label: dataset.sequences[i].tolist() for i, label in enumerate(dataset.user_labels)}
@@ -141,9 +142,6 @@ def _check_users(where: str, users: dict[str, Any]) -> None:
             fault = f"expected a list of item ids, found {items!r:.40}"
         elif odd := [item for item in items if type(item) is not int or not 0 <= item < 2**31]:
             fault = f"{odd[0]!r:.40} is not an item id; ids are whole numbers from 0"
-        elif len(set(items)) != len(items):
-            twice = next(item for k, item in enumerate(items) if item in items[:k])
-            fault = f"item {twice} appears twice; keep one interaction of a user with an item"
         if fault:
             raise LetterError(f'{where}, user "{user}": {fault}')
 

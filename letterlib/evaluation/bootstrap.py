@@ -3,6 +3,7 @@
 Users are resampled, never cases: a user's five cases are not independent.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from letterlib.data.dataset import UNKNOWN_USER
 
-RESAMPLES = 2000
+RESAMPLES = 20_000
 DIGITS = 12
 """Decimals kept of an interval's ends: a sum of floats may be 2e-17 instead of 0."""
-CHUNK = 2_000_000  # weights drawn at a time
+CHUNK = 2_000_000  # weights multiplied at a time
+FEW_USERS = 4000
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,36 @@ def interval(values: np.ndarray, users: np.ndarray, seed: int) -> Interval:
         _, owner = np.unique(owner, return_inverse=True)
     n_runs, n_users = len(values), int(owner.max()) + 1
     sums = [np.bincount(owner, weights=row, minlength=n_users) for row in values]
-    # Users with equal results are exchangeable: drawing how often each kind of user comes up is the
-    # same bootstrap as drawing users, and with one case a user there are few kinds.
-    kinds, n_of_kind = _distinct_rows([np.bincount(owner), *sums])
-    sizes, sums = kinds[:, 0], kinds[:, 1:]
-    random = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    step = max(1, CHUNK // len(kinds))
-    for start in range(0, RESAMPLES, step):
-        n = min(step, RESAMPLES - start)
-        weights = random.multinomial(n_users, n_of_kind / n_users, size=n)
-        runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=n) / n_runs
-        means[start : start + n] = ((weights @ sums) * runs).sum(axis=1) / (weights @ sizes)
+    columns, random = [np.bincount(owner), *sums], np.random.default_rng(seed)
+    if n_users <= FEW_USERS:
+        rows, drawn = np.column_stack(columns), _draws(n_users, seed)
+        parts = np.array_split(drawn, max(1, drawn.size // CHUNK))
+        totals = np.concatenate([part.astype(np.float64) @ rows for part in parts])
+    else:
+        # Users with equal results are exchangeable: drawing how often each kind of user comes up is
+        # the same bootstrap as drawing users, and with one case a user there are few kinds.
+        rows, n_of_kind = _distinct_rows(columns)
+        step = max(1, CHUNK // len(rows))
+        sizes = [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
+        shares = n_of_kind / n_users
+        totals = np.concatenate([random.multinomial(n_users, shares, n) @ rows for n in sizes])
+    runs = random.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=RESAMPLES) / n_runs
+    means = (totals[:, 1:] * runs).sum(axis=1) / totals[:, 0]
     low, high = np.quantile(means, [0.025, 0.975]).round(DIGITS)
     return Interval(float(values.mean()), float(low), float(high))
+
+
+@functools.lru_cache(maxsize=2)
+def _draws(n_users: int, seed: int) -> np.ndarray:
+    """How often each user is drawn in each resample: uint8 [RESAMPLES, n_users].
+
+    Kept, because the intervals of one table are all drawn from the same users.
+    """
+    random = np.random.default_rng(seed)
+    counts = np.empty((RESAMPLES, n_users), dtype=np.uint8)
+    for row in counts:
+        row[:] = np.bincount(random.integers(n_users, size=n_users), minlength=n_users)
+    return counts
 
 
 def _distinct_rows(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -21,11 +21,12 @@ from letterlib.baselines.hgn import HGNConfig
 from letterlib.baselines.lightgcn import LightGCNConfig
 from letterlib.baselines.mf import MatrixFactorizationConfig
 from letterlib.baselines.sasrec import SASRecConfig
-from letterlib.data import DATASETS, PACKAGED
+from letterlib.data import DATASETS, PACKAGED, Repeats
 from letterlib.errors import LetterError, did_you_mean
 from letterlib.generators.bigrec import BIGRecConfig
 from letterlib.generators.lcrec import LCRecConfig
 from letterlib.generators.tiger import TigerConfig
+from letterlib.store import expanded
 from letterlib.text import MINILM
 from letterlib.tokenizer.grouping import check_groups
 from letterlib.tokenizer.letter import CODE_DIM, TokenizerConfig
@@ -213,10 +214,17 @@ class RunConfig(Settings):
     profile: str = "laptop"
     seed: int = Field(0, ge=0, lt=SEEDS, description="decides what is random in training")
     held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
+    repeats: Repeats = Field(
+        "keep",
+        description="keep, or drop for the first of a user's interactions with an item alone",
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:NUMBER")
     encoder: str = Field(MINILM, description="minilm, or any Hugging Face model id or folder")
     text_tokens: int = Field(
         128, ge=3, description="tokens of an item's text that the encoder reads; the rest is cut"
+    )
+    item_vectors: str | None = Field(
+        None, description="file of item vectors made elsewhere, in place of the encoder's"
     )
     sasrec_32: SASRecConfig = Field(description="the small SASRec whose item vectors L_CF uses")
     mf: MatrixFactorizationConfig = Field(description="matrix factorization with BPR")
@@ -329,6 +337,8 @@ def _check_together(config: RunConfig) -> None:
     """Raise LetterError for values that pydantic cannot judge alone."""
     if (file := config.lcrec.intentions) and not Path(file).is_file():
         raise LetterError(f"lcrec.intentions={file}: no such file")
+    if (file := config.item_vectors) and not expanded(file).is_file():
+        raise LetterError(f"item_vectors={file}: no such file")
     if (width := config.sasrec_32.dimensions) != CODE_DIM:
         raise LetterError(
             f"sasrec_32.dimensions={width}: L_CF compares its vectors with codes of {CODE_DIM}"

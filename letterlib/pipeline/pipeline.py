@@ -15,12 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
 from letterlib.baselines.sasrec import SASRec
 from letterlib.data import identifiers_file, load_dataset
 from letterlib.data.dataset import Cases, Dataset, Split
 from letterlib.errors import LetterError, Unavailable
+from letterlib.evaluation.case_kinds import case_kinds
 from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.generators.language_model import SMOLLM2, TINY, check_language_model
@@ -35,7 +37,14 @@ from letterlib.pipeline.config import (
 )
 from letterlib.pipeline.systems import OTHER_IDENTIFIERS, find_system, settings_read
 from letterlib.store import content_of_folder, digest, expanded, read_json, sha256_of, write_json
-from letterlib.text import MINILM, ItemEmbeddings, distinct, embed_texts, warnings_of
+from letterlib.text import (
+    MINILM,
+    ItemEmbeddings,
+    distinct,
+    embed_texts,
+    read_item_vectors,
+    warnings_of,
+)
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.letter import LetterTokenizer
 from letterlib.train import TrainingLog, resolve_device, resolve_dtype
@@ -112,7 +121,8 @@ class Pipeline:
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_dataset(self.config.dataset, self.data_dir, self.cache.folder / "data")
+        kept = self.cache.folder / "data"
+        return load_dataset(self.config.dataset, self.data_dir, kept, self.config.repeats)
 
     @cached_property
     def split(self) -> Split:
@@ -158,9 +168,17 @@ class Pipeline:
     def _split_key(self) -> str:
         return f"{self.dataset.fingerprint}/{self.config.held_out}"
 
+    @cached_property
+    def case_kinds(self) -> np.ndarray:
+        """The kind of every test case; see `letterlib.evaluation.case_kinds`."""
+        return case_kinds(self.split, self.split.cases("test"))
+
     # Embeddings: what an item means, and who likes it
 
     def _semantic(self) -> Stage:
+        if file := self.config.item_vectors:
+            return self._given_vectors(expanded(file))
+
         def work(out: Path, partial: Path) -> dict[str, Any]:
             config, texts = self.config, self.dataset.texts()
             vectors = embed_texts(
@@ -179,8 +197,17 @@ class Pipeline:
         }
         return self._stage("semantic", 2, options, inputs, work, seed=0)  # the same for all seeds
 
+    def _given_vectors(self, file: Path) -> Stage:
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            found = read_item_vectors(file, self.dataset.n_items)
+            found.save(out / "semantic.safetensors")
+            return {"items": len(found.vectors), "dimensions": found.vectors.shape[1]}
+
+        inputs = [self.dataset.fingerprint, sha256_of(file)]
+        return self._stage("semantic-given", 1, {}, inputs, work, seed=0)
+
     def semantic(self) -> ItemEmbeddings:
-        """The text encoder's vectors, [n_items, d_text]."""
+        """The text encoder's vectors, or those of the setting item_vectors: [n_items, d_text]."""
         stage = self._semantic()
         for line in warnings_of(stage.metrics, self.config.encoder):
             self.cache.say(line)

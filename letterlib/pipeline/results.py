@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import Interval, interval, paired_difference, verdict
+from letterlib.evaluation.case_kinds import is_kind
 from letterlib.evaluation.metrics import GROUPS, gains_at, hits_at
 from letterlib.pipeline.systems import find_system, position
 from letterlib.store import atomic_write, digest, expanded, files_below, load_table, save_table
@@ -53,6 +54,7 @@ ARRAYS = {
     "case": "int32",
     "user": "int32",
     "group": "int8",
+    "kind": "int8",
     "rank_in": "int16",
     "rank_out": "int16",
 }
@@ -64,8 +66,9 @@ class Run:
     """One system on one data set with one seed.
 
     record: settings, metrics, cost and provenance, as JSON has them.
-    cases, users, groups: int [n], of each answered test case: its number in the split, its user,
-        and the popularity group of its target (an index into GROUPS).
+    cases, users, groups, kinds: int [n], of each answered test case: its number in the split, its
+        user, the popularity group of its target (an index into GROUPS), and what kind of case it is
+        (see `case_kinds`).
     ranks: history ("in" or "out") -> int [n], the target's place in the list from 0; -1 if it is
         not in the list.
     """
@@ -74,6 +77,7 @@ class Run:
     cases: np.ndarray
     users: np.ndarray
     groups: np.ndarray
+    kinds: np.ndarray
     ranks: dict[str, np.ndarray]
 
     @property
@@ -161,7 +165,7 @@ def write_runs(path: str | Path, runs: Sequence[Run]) -> None:
         table,
         compression="zstd",
         compression_level=19,
-        use_dictionary=[f"{name}.list.element" for name in ("group", "rank_in", "rank_out")],
+        use_dictionary=[f"{n}.list.element" for n in ("group", "kind", "rank_in", "rank_out")],
         column_encoding=encoding,
     )
 
@@ -178,7 +182,7 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _arrays(run: Run) -> dict[str, np.ndarray]:
-    values = (run.cases, run.users, run.groups, run.ranks["in"], run.ranks["out"])
+    values = (run.cases, run.users, run.groups, run.kinds, run.ranks["in"], run.ranks["out"])
     return {n: v.astype(dtype) for (n, dtype), v in zip(ARRAYS.items(), values, strict=True)}
 
 
@@ -193,10 +197,11 @@ def read_runs(path: str | Path) -> list[Run]:
         arrays = [lists[row] for lists in columns.values()]
         if known.as_py() != digest(text.as_py(), *arrays):
             raise LetterError(f"{path}: run {row} has changed since it was written; run it again")
-        cases, users, groups, *ranks = (array.astype(np.int64) for array in arrays)
+        cases, users, groups, kinds, *ranks = (array.astype(np.int64) for array in arrays)
         record = json.loads(text.as_py())
         record["parameters"] = {name: record["parameters"][name] for name in SETTINGS}
-        runs.append(Run(record, cases, users, groups, dict(zip(("in", "out"), ranks, strict=True))))
+        by_history = dict(zip(("in", "out"), ranks, strict=True))
+        runs.append(Run(record, cases, users, groups, kinds, by_history))
     return runs
 
 
@@ -422,6 +427,7 @@ class Comparison:
     n_cases: int
     n_users: int
     targets: str | None = None
+    cases: str | None = None
     devices: str = ""
     """Where the two sides were computed on different devices: which."""
 
@@ -431,8 +437,9 @@ class Comparison:
 
     def __str__(self) -> str:
         targets = f", {self.targets} targets" if self.targets else ""
+        cases = f", {self.cases} cases" if self.cases else ""
         return (
-            f"{self.metric}, history {self.history}{targets}: "
+            f"{self.metric}, history {self.history}{targets}{cases}: "
             f"{self.first:.4f} against {self.second:.4f}, difference {self.difference:+.4f}, "
             f"{len(self.seeds)} seed(s), {self.n_cases:,} cases of {self.n_users:,} users: "
             f"{self.verdict}"
@@ -446,12 +453,14 @@ def compare(
     history: str = "in",
     *,
     targets: str | None = None,
+    cases: str | None = None,
 ) -> Comparison:
     """The difference between two settings, with a paired bootstrap over users and seeds.
 
     first, second: the runs of one setting each. Seeds and cases that only one side has are left
         out.
     targets: only cases whose target is in this popularity group: head, middle, tail or unseen.
+    cases: only cases of this kind: seen, unseen, repeat, new, tied or untied (see `case_kinds`).
     Raises LetterError for several settings on one side, two data sets, or nothing in common.
     """
     if targets not in (None, *GROUPS):
@@ -466,8 +475,12 @@ def compare(
     if targets is not None:
         kept = a.groups[mine] == GROUPS.index(targets)
         mine, theirs = mine[kept], theirs[kept]
+    if cases is not None:
+        kept = is_kind(a.kinds[mine], cases)
+        mine, theirs = mine[kept], theirs[kept]
     if not len(mine):
         of = f" with {targets} targets" if targets else ""
+        of += f" that is {cases}" if cases else ""
         raise LetterError(f"no case{of} in common; language models answer a sample of the cases")
     left = np.stack([one[seed].values(metric, history)[mine] for seed in seeds])
     right = np.stack([other[seed].values(metric, history)[theirs] for seed in seeds])
@@ -483,6 +496,7 @@ def compare(
         len(users),
         len(np.unique(users)),
         targets,
+        cases,
         " against ".join(devices) if all(devices) and devices[0] != devices[1] else "",
     )
 

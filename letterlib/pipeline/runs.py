@@ -293,7 +293,7 @@ def finished_run(pipeline: Pipeline, system: str, *, full: bool = False) -> Run:
         "validations": [list(pair) for pair in validations],
         "weights": pipeline.parameters(system),
         "identifiers": identifier_figures(pipeline, tokenizer) if full and tokenizer else None,
-        "cases": {"total": len(pipeline.split.cases("test"))},
+        "cases": {"total": len(pipeline.case_kinds)},
         "files": _files_read(parameters, pipeline.data_dir),
         "stages": [_stage(artefact) for artefact in stages],
         "seconds": round(time.perf_counter() - started, 1),
@@ -302,11 +302,13 @@ def finished_run(pipeline: Pipeline, system: str, *, full: bool = False) -> Run:
         **_origin(),
     }
     groups = np.searchsorted(np.array(GROUPS)[order := np.argsort(GROUPS)], inside.groups)
+    cases = sampled_rows(len(pipeline.case_kinds), len(inside.ranks), seed=0)
     return Run(
         json.loads(json.dumps(record)),
-        sampled_rows(len(pipeline.split.cases("test")), len(inside.ranks), seed=0),
+        cases,
         inside.users,
         order[groups],
+        pipeline.case_kinds[cases],
         {"in": inside.ranks, "out": outside.ranks},
     )
 
@@ -358,7 +360,7 @@ def check_content(
 ) -> None:
     """Raise LetterError if a run was made of other data, or other files, than are there now."""
     known, where = run.record["dataset"]["fingerprint"], data_dir or "its package"
-    there = _fingerprint_now(parameters.dataset, data_dir, cache_dir)
+    there = _fingerprint_now(parameters.dataset, data_dir, cache_dir, parameters.config.repeats)
     if there not in (None, known):
         raise LetterError(
             f"{parameters}: finished with other data ({known}) than {where} holds now ({there}); "
@@ -371,12 +373,14 @@ def check_content(
 
 
 @functools.cache
-def _fingerprint_now(dataset: str, data_dir: Path | None, cache_dir: Path) -> str | None:
+def _fingerprint_now(
+    dataset: str, data_dir: Path | None, cache_dir: Path, repeats: str
+) -> str | None:
     """None where the data are not at hand, and a finished run of them stands."""
     if data_dir is None and dataset not in PACKAGED or data_dir and not Path(data_dir).is_dir():
         return None
     try:
-        return load_dataset(dataset, data_dir, Path(cache_dir) / "data").fingerprint
+        return load_dataset(dataset, data_dir, Path(cache_dir) / "data", repeats).fingerprint
     except LetterError:
         if data_dir is None:
             return None
@@ -394,6 +398,8 @@ def _files_read(parameters: RunParameters, data_dir: Path | None) -> dict[str, s
     if getattr(own, "intentions", None):
         found["file of intentions"] = sha256_of(own.intentions)
     reads_text = "encoder" in settings_read(parameters.system)
+    if reads_text and (vectors := parameters.config.item_vectors):
+        found["file of item vectors"] = sha256_of(expanded(vectors))
     models = {"encoder": parameters.config.encoder if reads_text else ""}
     models["language model"] = getattr(own, "language_model", "")
     for name, model in models.items():

@@ -12,6 +12,7 @@ from letterlib.baselines.markov import MarkovFloor
 from letterlib.baselines.mf import MatrixFactorization
 from letterlib.baselines.popularity import Popularity
 from letterlib.baselines.random_order import RandomOrder
+from letterlib.baselines.repeat import RepeatFloor
 from letterlib.baselines.sasrec import SASRec
 from letterlib.data import identifiers_file
 from letterlib.errors import LetterError, Unavailable, did_you_mean
@@ -133,6 +134,7 @@ SYSTEMS: dict[str, System] = {
     "random": System("Random", FLOOR, RandomOrder),
     "popularity": System("Popularity", FLOOR, Popularity),
     "markov": System("Markov floor", FLOOR, MarkovFloor),
+    "repeat": System("Repeat floor", FLOOR, RepeatFloor),
     "mf": System("MF (BPR)", CONVENTIONAL, MatrixFactorization, "mf"),
     "caser": System("Caser", CONVENTIONAL, Caser, "caser"),
     "hgn": System("HGN", CONVENTIONAL, HGN, "hgn"),
@@ -161,13 +163,15 @@ SYSTEMS: dict[str, System] = {
 LABELS: Mapping[str, str] = {name: system.label for name, system in SYSTEMS.items()}
 
 FLOORS = ("popularity", "markov")
-"""The systems that a trained one has to clear."""
+"""The systems that a trained one has to clear; where users come back to items, "repeat" as well."""
 
 FIRST_RUN = ("popularity", "markov", "lightgcn", "sasrec-tuned", "tiger", "letter-tiger")
 """What `letterlib run` compares, in minutes; `letterlib table` has them all."""
 
-QUICK = [name for name, system in SYSTEMS.items() if not system.language_model]
-"""The systems that take minutes on two cores; those with a language model take an hour each."""
+QUICK = [name for name, system in SYSTEMS.items() if not system.language_model and name != "repeat"]
+"""The systems that take minutes on two cores; those with a language model take an hour each. The
+repeat floor is added where it has something to repeat.
+"""
 
 GENERATORS: Mapping[str, System] = {name: SYSTEMS[name] for name in ("tiger", "lc-rec")}
 """The systems that generate identifiers, each with those of the plain RQ-VAE."""
@@ -229,20 +233,23 @@ def position(name: str) -> tuple[int, str]:
     return (list(SYSTEMS).index(name), "") if name in SYSTEMS else (len(SYSTEMS), name)
 
 
+READ_OF_TEXT = ("encoder", "text_tokens", "item_vectors")
+
+
 def settings_read(name: str) -> list[str]:
     """The settings that a system, or a tokenizer variant, depends on: sections, or dotted names."""
     system = None if name in VARIANTS else find_system(name)
     identifiers = system.identifiers if system else name
-    read = ["held_out"] + ([system.config] if system and system.config else [])
+    read = ["held_out", "repeats"] + ([system.config] if system and system.config else [])
     if identifiers in VARIANTS:
         fixed = VARIANTS[identifiers]
         unused = {"alpha", "beta"} & set(fixed) | ({"n_groups"} if "beta" in fixed else set())
         options = TokenizerConfig.model_fields
         read += [f"tokenizer.{option}" for option in options if option not in unused]
-        read += ["encoder", "text_tokens"] + ["sasrec_32"] * ("alpha" not in fixed)
+        read += [*READ_OF_TEXT] + ["sasrec_32"] * ("alpha" not in fixed)
     elif source := OTHER_IDENTIFIERS.get(identifiers or ""):
         read += ["tokenizer.n_levels", "tokenizer.n_codes"] * source.sized
-        read += ["encoder", "text_tokens"] * source.embeds
+        read += [*READ_OF_TEXT] * source.embeds
     return read + ["language_model_cases"] * bool(system and system.language_model)
 
 

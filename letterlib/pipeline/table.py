@@ -12,7 +12,8 @@ from letterlib import plots
 from letterlib.data.dataset import Dataset, Split
 from letterlib.distributed import n_processes
 from letterlib.errors import LetterError, Unavailable
-from letterlib.evaluation.metrics import GROUPS
+from letterlib.evaluation.case_kinds import KINDS, is_kind
+from letterlib.evaluation.metrics import GROUPS, UNSEEN
 from letterlib.pipeline.config import SEEDS, changes
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.results import (
@@ -51,9 +52,12 @@ PAIRS = [
 """The comparisons that a reader asks for first."""
 
 LISTS = (
-    "R@10 by how popular the target was in training (head, middle and tail have a third of the "
-    "interactions each; unseen has none), R@10 counting every item that has the target's "
-    "identifier, and the Gini coefficient of how often each item is shown. History left in."
+    "R@10 by kind of case, history left in. Seen: one of the last six items came before the "
+    "target, within six places, in somebody's training part. Repeat: the target is in the "
+    "history. Tied: the target has the time of the item before it, and their order is random. "
+    "Head, middle, tail: how popular the target was in training, a third of the interactions "
+    "each; cold has none. Then R@10 counting every item that has the target's identifier, and the "
+    "Gini coefficient of how often each item is shown."
 )
 
 
@@ -83,8 +87,12 @@ def gather(
 
 
 def with_floors(pipelines: Sequence[Pipeline], runs: list[Run]) -> list[Run]:
-    """The same runs, with those of the floors that are not among them in front."""
-    lacking = [name for name in FLOORS if name not in {run.system for run in runs}]
+    """The same runs, with those of the floors that are not among them in front.
+
+    The repeat floor is one where users come back to items.
+    """
+    floors = [*FLOORS] + ["repeat"] * bool(pipelines[0].dataset.repeats.any())
+    lacking = [name for name in floors if name not in {run.system for run in runs}]
     return (gather(pipelines, lacking)[0] if lacking else []) + runs
 
 
@@ -147,7 +155,8 @@ def as_markdown(title: str, runs: Sequence[Run], sentences: Sequence[str]) -> st
     options = dict(index=False, disable_numparse=True)
     rows, others = summary(runs).to_markdown(**options), lists_frame(runs).to_markdown(**options)
     said = [f"- {sentence}" for sentence in sentences if sentence]
-    parts = [f"{title}.", " ".join(provenance(runs)), rows, "\n".join(said), LISTS, others]
+    about = f"{LISTS} {_counted(runs)}"
+    parts = [f"{title}.", " ".join(provenance(runs)), rows, "\n".join(said), about, others]
     return "\n\n".join(parts) + "\n"
 
 
@@ -155,7 +164,15 @@ def as_text(pipeline: Pipeline, runs: Sequence[Run], sentences: Sequence[str]) -
     """The table for a terminal."""
     origin = textwrap.fill(" ".join(provenance(runs)), 120)
     table = summary(runs).set_index("system").to_string()
-    return "\n".join([heading(pipeline, runs), origin, "", table, "", *filter(None, sentences)])
+    lists = lists_frame(runs).set_index("system").to_string()
+    about = textwrap.fill(f"R@10 by kind of case, history left in. {_counted(runs)}", 120)
+    tables = [table, "", about, "", lists, ""]
+    return "\n".join([heading(pipeline, runs), origin, "", *tables, *filter(None, sentences)])
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    counts = [f"{n:,} {kind}" for kind, n in case_counts(runs).items()]
+    return f"Cases: {', '.join(counts)}." if counts else ""
 
 
 def evaluated(pipeline: Pipeline, system: str) -> str:
@@ -173,16 +190,30 @@ def with_seeds(pipeline: Pipeline, n_seeds: int) -> list[Pipeline]:
 
 
 def lists_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """What the lists are like, one row a system: whom they find, and what they show."""
-    columns = {f"R@10, {group}": f"R@10 {group}" for group in GROUPS}
-    columns |= {"R@10 of identifiers": "identifier R@10", "exposure Gini": "exposure Gini"}
-    rows = []
+    """What the lists find and show, one row a system; see LISTS.
+
+    A pair of kinds is left out where all cases are of one.
+    """
+    kinds, rows = case_counts(runs), []
     for own in by_setting(runs):
         metrics = [run.metrics() for run in own]
         means = {n: f"{np.mean([one[n] for one in metrics]):.4f}" for n in metrics[0]}
-        figures = {column: means.get(name, "-") for column, name in columns.items()}
-        rows.append({"system": own[0].label} | figures)
+        row = {"system": own[0].label}
+        for kind in kinds:
+            of_kind = [run.values()[is_kind(run.kinds, kind)] for run in own]
+            row[kind] = f"{np.mean(of_kind):.4f}" if of_kind[0].size else "-"
+        for group in GROUPS:  # "unseen" is a kind of case
+            row["cold" if group == UNSEEN else group] = means.get(f"R@10 {group}", "-")
+        row["identifiers"] = means.get("identifier R@10", "-")
+        rows.append(row | {"exposure Gini": means["exposure Gini"]})
     return pd.DataFrame(rows)
+
+
+def case_counts(runs: Sequence[Run]) -> dict[str, int]:
+    """Kind of case -> how many there are; without the kinds of which no case, or every case, is."""
+    kinds = max((run.kinds for run in runs), key=len)  # a language model answers a sample
+    counts = {name: int(is_kind(kinds, name).sum()) for name in KINDS}
+    return {name: n for name, n in counts.items() if 0 < n < len(kinds)}
 
 
 def comparisons(runs: Sequence[Run]) -> list[str]:

@@ -61,6 +61,9 @@ class TokenizerConfig(Settings):
         (2048, 1024, 512, 256, 128, 64), description="encoder widths"
     )
     n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
+    placebo: bool = Field(
+        False, description="deal the collaborative vectors to random items: a control of L_CF"
+    )
     straight_through: StraightThrough = Field(
         "final", description="or per-level; where gradients pass the codes"
     )
@@ -151,6 +154,9 @@ class LetterTokenizer:
         if collaborative is not None:
             collaborative = np.asarray(collaborative)
             _check_collaborative(collaborative, len(semantic))
+            if self.config.placebo:
+                random = np.random.default_rng(self.seed)
+                collaborative = collaborative[random.permutation(len(collaborative))]
             cf = torch.from_numpy(to_unit_mean_norm(collaborative)).to(self._device)
         elif self.config.alpha:
             raise LetterError(

@@ -45,6 +45,7 @@ def made_run(n=60, luck=0, validation=0.1, fingerprint="data", cases=None, **val
         cases,
         cases // 5,
         cases % 3,
+        cases % 8,
         {"in": drawn[0], "out": drawn[1]},
     )
     lists = {"coverage": 0.5, "validity": 1.0}
