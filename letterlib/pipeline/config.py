@@ -193,18 +193,19 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
 }
 
-TUNED = {
-    "beauty": {
-        "sasrec": dict(
-            dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.5, learning_rate=1e-3
-        ),
-        "sasrec_tuned": dict(dimensions=128, dropout=0.5, epochs=12, learning_rate=1e-3),
-        "lightgcn": dict(epochs=10),
-    }
+SPARSE = {
+    "sasrec": dict(
+        dimensions=50, n_heads=1, loss="bce", epochs=40, dropout=0.5, learning_rate=1e-3
+    ),
+    "sasrec_tuned": dict(dimensions=128, dropout=0.5, epochs=12, learning_rate=1e-3),
+    "lightgcn": dict(epochs=10),
 }
-"""Where a data set's own tuning (on validation) replaces the laptop profile's: the catalogue is
-larger and sparser.
+"""For larger and sparser catalogues, in place of the laptop profile's; tuned on validation on
+Beauty.
 """
+
+TUNED = {"beauty": SPARSE, "yelp": SPARSE}
+"""Data set -> what replaces the laptop profile's settings."""
 
 
 class RunConfig(Settings):
