@@ -17,6 +17,13 @@ from letterlib.store import expanded
 
 Repeats = Literal["keep", "drop"]
 
+PAPER = {
+    "beauty": (22_363, 12_101, 198_502),
+    "instruments": (24_772, 9_922, 206_153),
+    "yelp": (30_431, 20_033, 316_354),
+}
+"""Users, items and interactions of the released data sets in LETTER's paper."""
+
 DATASETS = {"movielens": 5, "complete-journey": 5, "beauty": 1, "instruments": 1}
 """The data sets that have a name here: items that a user gives to test, and as many to validation.
 """
@@ -95,9 +102,16 @@ def raw_source(name: str) -> RawSource:
 
 
 def paper_counts(dataset: Dataset, data_dir: str | Path | None) -> str:
-    """Counts of a data set from raw files next to those of LETTER's paper; empty for all others."""
-    raw = is_raw(dataset.name, data_dir)
-    return compare_with_paper(dataset, raw_source(dataset.name)) if raw else ""
+    """Counts of a released data set, or of one from raw files, next to those of LETTER's paper.
+
+    Empty for data sets that are neither.
+    """
+    if is_raw(dataset.name, data_dir):
+        source = raw_source(dataset.name)
+        return compare_with_paper(dataset, source.paper, source.caution)
+    if paper := PAPER.get(dataset.name):
+        return compare_with_paper(dataset, paper)
+    return ""
 
 
 def _file_name(name: str, data_dir: Path) -> str | None:

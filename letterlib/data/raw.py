@@ -35,7 +35,7 @@ from letterlib.errors import LetterError
 from letterlib.progress import progress
 from letterlib.store import digest
 
-PREPARATION = 2
+PREPARATION = 3
 """Raise it when the same raw files would give another data set."""
 
 CORE = 5
@@ -76,6 +76,7 @@ class RawSource:
     rules: for reports.
     page: where the files are described, or their terms accepted.
     addresses: of reviews and metadata, mirrors in order; none where a person has to accept terms.
+    repeats: every review of a user and item counts; otherwise only the first one.
     only_described: items that the metadata do not name are left out before the 5-core.
     paper: users, items and interactions in LETTER's paper.
     caution: why today's files may give other counts.
@@ -90,6 +91,7 @@ class RawSource:
     rules: str
     page: str
     addresses: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    repeats: bool = False
     only_described: bool = False
     paper: tuple[int, int, int] | None = None
     caution: str = ""
@@ -130,10 +132,14 @@ def with_gz(names: tuple[str, ...]) -> list[str]:
 
 
 def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Path) -> Dataset:
-    """Both files to a `Dataset`: first review of a user and item alone, 5-core, order, text."""
+    """Both files to a `Dataset`: repeated reviews, 5-core, order, text."""
     reviews, users, items, notes = read_reviews(reviews_file, source)
     first = reviews.sort_values("time").drop_duplicates(["user", "item"])
-    notes.append(f"repeated reviews left out: {len(reviews) - len(first):,}")
+    if source.repeats:
+        notes.append(f"repeated reviews: {len(reviews) - len(first):,}")
+        first = reviews
+    else:
+        notes.append(f"repeated reviews left out: {len(reviews) - len(first):,}")
     if source.only_described:
         described = described_items(metadata_file, source)
         known = np.array([item in described for item in items], dtype=bool)
@@ -167,18 +173,20 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
     return replace(dataset, user_labels=users, item_labels=items)
 
 
-def compare_with_paper(dataset: Dataset, source: RawSource) -> str:
-    """Counts next to those of LETTER's paper; where they differ, why they may."""
+def compare_with_paper(
+    dataset: Dataset, paper: tuple[int, int, int] | None, caution: str = ""
+) -> str:
+    """Counts next to those of LETTER's paper; where they differ, why they may (`caution`)."""
     found = dataset.n_users, dataset.n_items, dataset.n_interactions
-    if source.paper is None:
+    if paper is None:
         return "  LETTER's paper does not use this data set, so there are no counts to compare"
-    if found == source.paper:
+    if found == paper:
         return "  users, items and interactions are as many as in LETTER's paper"
     lines = ["  LETTER's paper has other counts"]
     kinds = ("users", "items", "interactions")
-    for kind, expected, here in zip(kinds, source.paper, found, strict=True):
+    for kind, expected, here in zip(kinds, paper, found, strict=True):
         lines.append(f"    {kind}: expected {expected:,}, found {here:,} ({here - expected:+,})")
-    return "\n".join(lines + [f"    {source.caution}"] * bool(source.caution))
+    return "\n".join(lines + [f"    {caution}"] * bool(caution))
 
 
 # Reviews and metadata

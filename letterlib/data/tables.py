@@ -71,7 +71,7 @@ def read_own_tables(
         f"too few, and were left out with {len(once) - len(core):,} interactions",
         f"{dataset.n_interactions:,} interactions of {dataset.n_users:,} users with "
         f"{dataset.n_items:,} items are left",
-        f"{ties:,} of them share user and time with another; these are in the order of item ids",
+        f"{ties:,} of them share user and time with another; these are in random order",
         f"times are from {core['time'].min()} to {core['time'].max()}",
         f"items without a title: {int(untitled.sum()):,}",
     ]

@@ -46,14 +46,13 @@ YELP = RawSource(
     item=business,
     rules=(
         f"reviews from {FIRST} to {LAST}; every review counts as an interaction, whatever its "
-        "stars, the first of a user for a business alone; 5-core; ordered by time, then by "
-        "business id"
+        "stars; 5-core; ordered by time"
     ),
+    repeats=True,
     page="https://www.yelp.com/dataset",
     paper=(30_431, 20_033, 316_354),
     caution=(
         "Yelp changes its download: towns are taken out and added, reviews withdrawn. The paper's "
-        "edition is no longer offered, and the paper's line of work does not take out a user's "
-        "second review of a business"
+        "edition is no longer offered"
     ),
 )

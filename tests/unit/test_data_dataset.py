@@ -184,3 +184,23 @@ def test_dates_are_sorted_as_dates_and_numbers_as_numbers():
     assert build_dataset("shop", rows, ITEMS, "ours").sequences[0].tolist() == [1, 0, 1]
     numbers = ROWS.assign(user=[10, 9, 9])
     assert build_dataset("shop", numbers, ITEMS, "ours").user_labels == ["9", "10"]
+
+
+def test_first_visits_leave_out_repeats_and_users_who_had_nothing_else():
+    dataset = make([[3, 1, 3, 2, 1], [4, 4, 4, 4], [5, 6, 7]])
+    assert dataset.repeats.tolist() == [0, 0, 1, 0, 1, 0, 1, 1, 1, 0, 0, 0]
+    once = dataset.first_visits()
+    assert [row.tolist() for row in once.sequences] == [[3, 1, 2], [5, 6, 7]]
+    assert once.user_labels == ["u0", "u2"] and once.n_items == dataset.n_items
+    assert "5 repeats left out, and 1 users" in once.source
+
+
+def test_items_of_one_moment_are_in_random_order_whatever_the_order_of_the_rows():
+    items = pd.DataFrame({"title": map(str, range(50)), "text": map(str, range(50))})
+    rows = pd.DataFrame([("u", i, i // 25) for i in range(50)], columns=["user", "item", "time"])
+    found = build_dataset("made", rows, items, "made")
+    assert sorted(found.sequences[0][:25]) == list(range(25)), "moments are in order"
+    assert found.sequences[0].tolist() != list(range(50))
+    assert found.tied.tolist() == [i % 25 > 0 for i in range(50)]
+    again = build_dataset("made", rows.sample(frac=1, random_state=1), items, "made")
+    assert np.array_equal(found.sequences.values, again.sequences.values)

@@ -34,14 +34,14 @@ def counts(dataset):
 
 
 def test_movielens_counts_and_cases(films):
-    assert counts(films) == (671, 3_496, 90_072) and films.fingerprint == "71f016e033aa89bb"
+    assert counts(films) == (671, 3_496, 90_072) and films.fingerprint == "a75b32b4f1c889c6"
     split = films.split(DATASETS["movielens"])
     assert split.users_without_cases == 0
     assert len(split.cases("valid")) == len(split.cases("test")) == 5 * 671
     assert len(split.cases("train")) == 90_072 - 10 * 671 - 671
 
 
-def test_movielens_order_is_time_then_film_id_and_stars_are_in_that_order(films):
+def test_movielens_order_is_time_and_random_within_a_second_and_stars_are_in_that_order(films):
     ratings = movielens.read_ratings().dropna(subset="title")
     kept = k_core(ratings.rename(columns={"userId": "user", "movieId": "item"}), 5)
     number = {film: i for i, film in enumerate(sorted(set(kept["item"])))}
@@ -50,9 +50,17 @@ def test_movielens_order_is_time_then_film_id_and_stars_are_in_that_order(films)
     for user, film, time, stars in zip(*columns, strict=True):
         by_user.setdefault(user, []).append((time, number[film], stars))
     assert list(films.user_labels) == [str(user) for user in sorted(by_user)]
-    rows = [row for user in sorted(by_user) for row in sorted(by_user[user])]
-    assert films.sequences.values.tolist() == [film for _, film, _ in rows]
-    assert movielens.load_ratings(films).tolist() == [stars for *_, stars in rows]
+    stars, up, tied = movielens.load_ratings(films), 0, films.tied
+    for number, user in enumerate(sorted(by_user)):
+        at, known = films.sequences.offsets[number], {f: (t, s) for t, f, s in by_user[user]}
+        mine = films.sequences[number].tolist()
+        times = [known[film][0] for film in mine]
+        assert times == sorted(times) and len(mine) == len(known)
+        assert stars[at : at + len(mine)].tolist() == [known[film][1] for film in mine]
+        same = [False, *(a == b for a, b in zip(times, times[1:], strict=False))]
+        assert tied[at : at + len(mine)].tolist() == same
+        up += sum(a < b for a, b, t in zip(mine, mine[1:], same[1:], strict=False) if t)
+    assert 0.49 < up / tied.sum() < 0.51, "within a second, film ids rise as often as they fall"
 
 
 def test_movielens_text(films):
@@ -76,7 +84,7 @@ def test_movielens_leaves_films_without_a_title_out():
 
 
 def test_complete_journey_counts_and_cases(goods):
-    assert counts(goods) == (2_448, 3_039, 483_893) and goods.fingerprint == "ed2e3795c2d99cad"
+    assert counts(goods) == (2_448, 3_039, 483_893) and goods.fingerprint == "9f1553876561710b"
     split = goods.split(DATASETS["complete-journey"])
     assert split.users_without_cases == 54
     assert len(split.cases("test")) == 5 * (2_448 - 54)
@@ -152,7 +160,7 @@ def test_the_package_is_read_once(films, cache, monkeypatch):
 @pytest.mark.parametrize("file", ["sequences", "items"])
 def test_a_damaged_or_missing_copy_is_made_again(films, tmp_path, file):
     load_dataset("movielens", cache_dir=tmp_path)
-    copy = tmp_path / f"movielens-1.{file}.parquet"
+    copy = tmp_path / f"movielens-{movielens.PREPARATION}.{file}.parquet"
     for damage in (lambda: copy.write_bytes(copy.read_bytes()[:-999]), copy.unlink):
         damage()
         again = load_dataset("movielens", cache_dir=tmp_path)

@@ -280,13 +280,13 @@ def test_rounding_makes_no_difference_of_none():
     assert (one_user.low, one_user.high) == (1, 1) and verdict(one_user, 10) == "no difference seen"
     alike = interval(np.full((1, 6), 0.1), np.array([0, 0, 1, 1, 1, 2]), 0)
     assert not alike.excludes_zero
-    # Differences of hits of five seeds whose 2.5% quantile is 0 in whole numbers.
+    # Values of five seeds whose 2.5% quantile is 0 in whole numbers, and 5e-17 in floats.
     values = [
-        [1, 1, -1, 1, 0, 0, 1, 1, 0],
-        [0, 0, 0, 0, 1, 0, 0, 0, 1],
-        [0, 1, 0, 0, 0, 0, -1, 0, 1],
-        [1, 0, 1, 0, 0, 0, 0, 1, 0],
-        [1, 1, 0, 0, 0, 0, -1, 1, 1],
+        [0, 0, 1, 0, 1, 0, 1, -1, 0],
+        [0, 0, 1, 1, 2, 0, 2, 2, 0],
+        [1, 1, 1, 1, 0, 0, -1, -1, 0],
+        [0, 0, 0, 0, 2, 0, 1, 2, 2],
+        [0, 0, 0, 0, -1, 0, 0, 1, -1],
     ]
     found = interval(np.array(values), np.arange(9), 0)
     assert found.low == 0 and verdict(found, 5) == "no difference seen"

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from letterlib.errors import LetterError
 from letterlib.generators.language_model import load_language_model
 from letterlib.hub import revision_of
+from letterlib.store import save_tensors
 from letterlib.text import (
     ItemEmbeddings,
     _batches,
@@ -17,6 +18,7 @@ from letterlib.text import (
     embed_texts,
     find_encoder,
     mean_pool,
+    read_item_vectors,
     warnings_of,
 )
 from letterlib.tokenizer.other_identifiers import title_identifiers
@@ -345,3 +347,21 @@ def test_a_text_of_no_token_is_a_vector_of_zeros(tmp_path):
         embed_texts(texts, str(tmp_path), dtype="float32") for texts in (["", "a b"], [""])
     )
     assert not together[0].any() and together[1].any() and np.array_equal(alone, together[:1])
+
+
+def test_item_vectors_from_elsewhere_are_checked(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(7, 5))
+    np.save(tmp_path / "llama.npy", vectors)
+    found = read_item_vectors(tmp_path / "llama.npy", 7)
+    assert found.vectors.dtype == np.float32 and np.allclose(found.vectors, vectors)
+    save_tensors(tmp_path / "one.safetensors", {"embeddings": torch.tensor(vectors)}, {})
+    assert np.allclose(read_item_vectors(tmp_path / "one.safetensors", 7).vectors, vectors)
+    with pytest.raises(LetterError, match=r"llama.npy: expected floats \[8, d\].*\[7, 5\]"):
+        read_item_vectors(tmp_path / "llama.npy", 8)
+    np.save(tmp_path / "codes.npy", np.zeros((7, 5), dtype=np.int64))
+    with pytest.raises(LetterError, match="found int64"):
+        read_item_vectors(tmp_path / "codes.npy", 7)
+    vectors[3, 1] = np.nan
+    np.save(tmp_path / "llama.npy", vectors)
+    with pytest.raises(LetterError, match="item 3 holds NaN"):
+        read_item_vectors(tmp_path / "llama.npy", 7)
