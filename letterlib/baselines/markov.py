@@ -31,11 +31,7 @@ class MarkovFloor:
     _counts: np.ndarray = Learned()
 
     def fit(self, split: Split) -> Self:
-        self._counts = counts = split.train_counts
-        self._transitions = count_transitions(split.train, split.n_items)
-        # Above rounding errors, below nearly all differences of scores: it orders equal scores.
-        rank = np.argsort(np.argsort(-counts, kind="stable"))
-        self._ties = torch.from_numpy(1e-9 * (1 - rank / len(rank)))
+        self._take(split.train_counts, count_transitions(split.train, split.n_items))
         validate = validation_ndcg(split, self.recommend)
         best = -1.0
         for settings in itertools.product(WINDOWS, DECAYS, SMOOTHINGS):
@@ -45,6 +41,12 @@ class MarkovFloor:
                 best, self.settings = score, settings
         self._set(*self.settings)
         return self
+
+    def _take(self, counts: np.ndarray, transitions: sparse.csr_matrix) -> None:
+        self._counts, self._transitions = counts, transitions
+        # Above rounding errors, below nearly all differences of scores: it orders equal scores.
+        rank = np.argsort(np.argsort(-counts, kind="stable"))
+        self._ties = torch.from_numpy(1e-9 * (1 - rank / len(rank)))
 
     def _set(self, window: int, decay: float, smoothing: float) -> None:
         self._window, self._decay = window, decay
@@ -56,13 +58,52 @@ class MarkovFloor:
         return rank_by_score(self._scores, cases, k, exclude_history)
 
     def _scores(self, cases: Cases) -> Tensor:
+        return torch.from_numpy(self._raw(cases).toarray()) + self._ties
+
+    def _raw(self, cases: Cases) -> sparse.csr_matrix:
         recent = cases.recent(self._window)[:, ::-1]  # the last item first
         rows, recency = np.nonzero(recent != NO_ITEM)
         weights = self._decay ** recency.astype(np.float64)
         histories = sparse.csr_matrix(
             (weights, (rows, recent[rows, recency])), (len(cases), len(self._counts))
         )
-        return torch.from_numpy((histories @ self._scaled).toarray()) + self._ties
+        return histories @ self._scaled
+
+    def shares(self, cases: Cases) -> sparse.csr_matrix:
+        """The scores as shares of all transitions that a window of frequent items would have:
+        float64 [n, n_items], rows with a sum below 1, and smaller the less was counted.
+        """
+        whole = 1.5 * sum(self._decay**r for r in range(self._window))  # T1 + T2 / 2 of n_i
+        return self._raw(cases) / whole
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `from_tensors` needs: counts and settings."""
+        found = self._transitions.tocoo()
+        window, decay, smoothing = self.settings
+        return {
+            "counts": torch.from_numpy(self._counts.copy()),
+            "before": torch.from_numpy(found.row.astype(np.int32)),
+            "after": torch.from_numpy(found.col.astype(np.int32)),
+            "transitions": torch.from_numpy(found.data.astype(np.float32)),
+            "settings": torch.tensor([window, decay, smoothing], dtype=torch.float64),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+        """The floor that `tensors` describes."""
+        floor, n_items = cls(), len(tensors["counts"])
+        found = {name: tensor.numpy() for name, tensor in tensors.items()}
+        window, decay, smoothing = found["settings"].tolist()
+        floor._take(
+            found["counts"],
+            sparse.csr_matrix(
+                (found["transitions"].astype(np.float64), (found["before"], found["after"])),
+                (n_items, n_items),
+            ),
+        )
+        floor.settings = (int(window), decay, int(smoothing))
+        floor._set(*floor.settings)
+        return floor
 
 
 def count_transitions(train: Sequences, n_items: int) -> sparse.csr_matrix:

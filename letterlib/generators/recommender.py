@@ -189,14 +189,14 @@ class IdentifierRecommender(ABC):
                 excluded = part.flat_histories()
                 nodes = self.trie.dead_nodes(*excluded, len(part))
                 dead = [torch.from_numpy(level).to(self.device) for level in nodes]
-            leaves, scores = self._search(memory, beam, tau, dead)
+            leaves, scores = self._search(part, memory, beam, tau, dead)
             refuse_nan(scores)
             return expand_leaves(self.trie, leaves.cpu().numpy(), scores.cpu().numpy(), k, excluded)
 
         return Ranking.of_items(*self._in_batches(cases, k, beam, search))
 
     def _search(
-        self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None
+        self, part: Cases, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         """Leaves and scores, best first; see `beam_search`."""
         return beam_search(self.network, memory, self.trie, beam, tau=tau, dead=dead)

@@ -615,11 +615,11 @@ class Tiger(IdentifierRecommender):
         return self.network.encode(tokens.to(self.device))
 
     def _search(
-        self, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None
+        self, part: Cases, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         """A beam as wide as the catalogue need not be searched: every identifier is scored."""
         if not self._scores_all(beam):
-            return super()._search(memory, beam, tau, dead)
+            return super()._search(part, memory, beam, tau, dead)
         scores = score_catalogue(self.network, memory, self.trie, tau=tau)
         scores = scores if dead is None else scores.masked_fill_(dead[-1], -torch.inf)
         scores, leaves = scores.sort(dim=1, descending=True, stable=True)

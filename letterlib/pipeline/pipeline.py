@@ -35,7 +35,7 @@ from letterlib.pipeline.config import (
     check_tokenizer,
     variant_config,
 )
-from letterlib.pipeline.systems import OTHER_IDENTIFIERS, find_system, settings_read
+from letterlib.pipeline.systems import OTHER_IDENTIFIERS, base_of, find_system, settings_read
 from letterlib.store import content_of_folder, digest, expanded, read_json, sha256_of, write_json
 from letterlib.text import (
     MINILM,
@@ -315,6 +315,8 @@ class Pipeline:
         """The trained model of a system; None of one that only counts."""
         if (system := find_system(name)).config is None:
             return None
+        if system.counts:
+            return self._counted(name)
         config, inputs = getattr(self.config, system.config), []
         if system.identifiers is not None:
             inputs.append(self._identifiers(system.identifiers))
@@ -333,6 +335,19 @@ class Pipeline:
                 check_language_model(config.language_model)
 
         return self._trained(name, system.kind, config, inputs, given, check)
+
+    def _counted(self, name: str) -> Stage:
+        base = base_of(name)
+
+        def work(out: Path, partial: Path) -> dict[str, Any]:
+            model = find_system(name).kind.of(self.system(base)).count(self.split)
+            model.save(out / "model.safetensors")
+            tried = [list(pair) for pair in model.weights.items()]
+            found = {"weight": model.weight, "weights": tried, "counts": model.counts.settings}
+            best = [[model.log.best_epoch, max(model.weights.values(), default=0.0)]]
+            return self._model(base).metrics | found | {"validations": best}
+
+        return self._stage(name, 1, {}, [self._split_key, self._model(base)], work)
 
     def system(self, name: str) -> Recommender:
         """A recommender, trained and ready to answer."""

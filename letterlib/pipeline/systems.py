@@ -17,6 +17,7 @@ from letterlib.baselines.sasrec import SASRec
 from letterlib.data import identifiers_file
 from letterlib.errors import LetterError, Unavailable, did_you_mean
 from letterlib.generators.bigrec import BIGRec
+from letterlib.generators.counting import CountedSASRec, CountedTiger
 from letterlib.generators.language_model import check_titles
 from letterlib.generators.lcrec import LCRec
 from letterlib.generators.tiger import Tiger
@@ -114,6 +115,7 @@ class System:
     titles: whether the class gets the items' titles as well.
     language_model: whether it has a language model. It then takes an hour to train, and answers a
         sample of the cases.
+    counts: whether it is another system, `base_of(name)`, mixed with counts.
     """
 
     label: str
@@ -123,6 +125,7 @@ class System:
     identifiers: str | None = None
     titles: bool = False
     language_model: bool = False
+    counts: bool = False
 
     @property
     def leaves_out_history(self) -> bool:
@@ -142,12 +145,19 @@ SYSTEMS: dict[str, System] = {
     "lightgcn": System("LightGCN", CONVENTIONAL, LightGCN, "lightgcn"),
     "sasrec": System("SASRec (default)", CONVENTIONAL, SASRec, "sasrec"),
     "sasrec-tuned": System("SASRec (tuned)", CONVENTIONAL, SASRec, "sasrec_tuned"),
+    "sasrec-tuned-counts": System(
+        "SASRec (tuned) + counts", CONVENTIONAL, CountedSASRec, "sasrec_tuned", counts=True
+    ),
     "bigrec": System("BIGRec", TEXT, BIGRec, "bigrec", language_model=True),
     "p5-tid": System("P5-TID", TEXT, Tiger, "tiger", "titles"),
     "p5-semid": System("P5-SemID", ID, Tiger, "tiger", "categories"),
     "p5-cid": System("P5-CID", ID, Tiger, "tiger", "co-occurrence"),
     "tiger": System("TIGER (RQ-VAE)", CODEBOOK, Tiger, "tiger", "plain"),
     "letter-tiger": System("LETTER-TIGER", CODEBOOK, Tiger, "tiger", "letter"),
+    "tiger-counts": System("TIGER + counts", CODEBOOK, CountedTiger, "tiger", "plain", counts=True),
+    "letter-tiger-counts": System(
+        "LETTER-TIGER + counts", CODEBOOK, CountedTiger, "tiger", "letter", counts=True
+    ),
     "lc-rec": System(
         "LC-Rec (RQ-VAE)", CODEBOOK, LCRec, "lcrec", "plain", titles=True, language_model=True
     ),
@@ -165,7 +175,16 @@ LABELS: Mapping[str, str] = {name: system.label for name, system in SYSTEMS.item
 FLOORS = ("popularity", "markov")
 """The systems that a trained one has to clear; where users come back to items, "repeat" as well."""
 
-FIRST_RUN = ("popularity", "markov", "lightgcn", "sasrec-tuned", "tiger", "letter-tiger")
+FIRST_RUN = (
+    "popularity",
+    "markov",
+    "lightgcn",
+    "sasrec-tuned",
+    "sasrec-tuned-counts",
+    "tiger",
+    "letter-tiger",
+    "letter-tiger-counts",
+)
 """What `letterlib run` compares, in minutes; `letterlib table` has them all."""
 
 QUICK = [name for name, system in SYSTEMS.items() if not system.language_model and name != "repeat"]
@@ -173,7 +192,9 @@ QUICK = [name for name, system in SYSTEMS.items() if not system.language_model a
 repeat floor is added where it has something to repeat.
 """
 
-GENERATORS: Mapping[str, System] = {name: SYSTEMS[name] for name in ("tiger", "lc-rec")}
+GENERATORS: Mapping[str, System] = {
+    name: SYSTEMS[name] for name in ("tiger", "tiger-counts", "lc-rec")
+}
 """The systems that generate identifiers, each with those of the plain RQ-VAE."""
 
 CODES = (*VARIANTS, *(name for name, source in OTHER_IDENTIFIERS.items() if not source.words))
@@ -183,7 +204,7 @@ CODES = (*VARIANTS, *(name for name, source in OTHER_IDENTIFIERS.items() if not 
 def identifiers_for(generator: str) -> tuple[str, ...]:
     """The identifiers that one of GENERATORS can generate."""
     words = tuple(name for name, source in OTHER_IDENTIFIERS.items() if source.words)
-    return (*CODES, *words) if generator == "tiger" else CODES
+    return CODES if generator == "lc-rec" else (*CODES, *words)
 
 
 def system_name(generator: str, identifiers: str) -> str:
@@ -204,6 +225,16 @@ def generator_of(name: str) -> tuple[str, str]:
         if system.kind is usual.kind and system.identifiers:
             return generator, system.identifiers
     return name, "none"
+
+
+def base_of(name: str) -> str:
+    """The system whose trained model a system with counts mixes; the system itself for others."""
+    if not find_system(name).counts:
+        return name
+    generator, identifiers = generator_of(name)
+    if identifiers == "none":
+        return name.removesuffix("-counts")
+    return system_name(generator.removesuffix("-counts"), identifiers)
 
 
 def find_system(name: str) -> System:

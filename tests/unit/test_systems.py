@@ -31,7 +31,7 @@ SMALL = [
     "lcrec.alignment=0.1",
     "bigrec.lists=8",
 ]
-TRAINED = [name for name, one in SYSTEMS.items() if one.config]
+TRAINED = [name for name, one in SYSTEMS.items() if one.config and not one.counts]
 
 
 @dataclass(frozen=True)
