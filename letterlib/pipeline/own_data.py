@@ -19,8 +19,9 @@ from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.systems import OTHER_IDENTIFIERS, find_system
 from letterlib.store import digest
 from letterlib.text import ItemEmbeddings
+from letterlib.tokenizer.collisions import identifiers_with_unseen
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.letter import LetterTokenizer, identifiers_with_unseen
+from letterlib.tokenizer.letter import LetterTokenizer
 
 
 class OwnPipeline(Pipeline):

@@ -1,13 +1,19 @@
 """Items that share an identifier get new last codes by Sinkhorn-Knopp, as LC-Rec and LETTER do it.
 
 Their code keeps the last round; this one keeps the round in which the fewest items share.
+`identifiers_with_unseen` gives each item that the tokenizer has not seen a last code that is free.
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from letterlib.errors import LetterError
 from letterlib.tokenizer.identifiers import Identifiers
+
+if TYPE_CHECKING:  # which imports this module
+    from letterlib.tokenizer.letter import LetterTokenizer
 
 EPSILON, ITERATIONS, ROUNDS = 0.003, 50, 20
 AT_ONCE = 256
@@ -73,11 +79,14 @@ def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def repair_collisions(
-    identifiers: Identifiers, residuals: np.ndarray, codebook: np.ndarray, rounds: int = ROUNDS
+    identifiers: Identifiers,
+    last_residuals: np.ndarray,
+    codebook: np.ndarray,
+    rounds: int = ROUNDS,
 ) -> tuple[Identifiers, CollisionReport]:
     """Give the items of shared identifiers new last codes, in rounds, until none is shared.
 
-    residuals: float [n_items, dim], what the last level codes.
+    last_residuals: float [n_items, dim], r_(L-1), what the last level codes.
     codebook: float [n_codes, dim], the last level's.
     Returns the identifiers of the round that leaves the fewest items sharing (a new code may meet
     another item's), and a report.
@@ -87,19 +96,19 @@ def repair_collisions(
     them whole; of these equal shares argmax takes the first, however far it lies. The report has
     the distances.
     """
-    residuals, codebook = residuals.astype(np.float64), codebook.astype(np.float64)
+    last_residuals, codebook = last_residuals.astype(np.float64), codebook.astype(np.float64)
     # A product in float32 may give equal rows of a table sums that differ in their last bits.
-    rounding = 1e-5 * np.abs(residuals).max(initial=0)
+    rounding = 1e-5 * np.abs(last_residuals).max(initial=0)
     best = current = identifiers
     done = 0
     while done < rounds and current.n_colliding:
         codes = current.codes.copy()
         for items in _groups_by_size(current):
-            items = items[
-                (np.abs(residuals[items] - residuals[items[:, :1]]) > rounding).any(axis=(1, 2))
-            ]
+            rows = last_residuals[items]
+            differ = (np.abs(rows - rows[:, :1]) > rounding).any(axis=(1, 2))
+            items, rows = items[differ], rows[differ]
             if len(items):
-                distances = _squared_distances(residuals[items], codebook)
+                distances = _squared_distances(rows, codebook)
                 codes[items, -1] = sinkhorn(centre_distances(distances)).argmax(axis=-1)
         done += 1
         if np.array_equal(codes, current.codes):
@@ -107,7 +116,7 @@ def repair_collisions(
         current = replace(identifiers, codes=codes)
         if current.n_colliding < best.n_colliding:
             best = current
-    return best, _report(identifiers, best, residuals, codebook, done)
+    return best, _report(identifiers, best, last_residuals, codebook, done)
 
 
 def _groups_by_size(identifiers: Identifiers) -> list[np.ndarray]:
@@ -132,13 +141,13 @@ def _squared_distances(x: np.ndarray, codebook: np.ndarray) -> np.ndarray:
 def _report(
     before: Identifiers,
     after: Identifiers,
-    residuals: np.ndarray,
+    last_residuals: np.ndarray,
     codebook: np.ndarray,
     rounds: int,
 ) -> CollisionReport:
     moved = np.flatnonzero(before.codes[:, -1] != after.codes[:, -1])
     cost = [
-        float(np.square(residuals[moved] - codebook[state.codes[moved, -1]]).sum(-1).mean())
+        float(np.square(last_residuals[moved] - codebook[state.codes[moved, -1]]).sum(-1).mean())
         if len(moved)
         else 0.0
         for state in (before, after)
@@ -152,3 +161,39 @@ def _report(
         rounds,
         *cost,
     )
+
+
+def identifiers_with_unseen(
+    tokenizer: "LetterTokenizer", semantic: np.ndarray, unseen: np.ndarray
+) -> Identifiers:
+    """The identifiers of a whole catalogue, of which the tokenizer has seen all items but some.
+
+    tokenizer: fitted on the rows of the seen items, in the order of their ids.
+    semantic: float [n_items, d], text vectors of all items.
+    unseen: int64 [n], ids of the others.
+
+    Seen items keep their identifiers. The text vector of an unseen item goes through encoder and
+    codebooks; no collaborative loss has seen it. Not Sinkhorn as in `repair_collisions`, which may
+    move any of the items that share: if an unseen item's identifier is taken, it alone moves, to
+    the nearest last code that is free, in the order of ids. If none is free, it shares.
+    """
+    semantic, unseen = np.asarray(semantic), np.unique(unseen)
+    seen, known = np.setdiff1d(np.arange(len(semantic)), unseen), tokenizer.identifiers()
+    if len(known) != len(seen):
+        raise LetterError(
+            f"the tokenizer was fitted on {len(known):,} items, but {len(seen):,} of "
+            f"{len(semantic):,} are seen; fit it on the rows of the seen items, in order of ids"
+        )
+    codes = np.empty((len(semantic), known.n_levels), dtype=np.int64)
+    codes[seen] = known.codes
+    if not len(unseen):
+        return Identifiers(codes, known.level_sizes)
+    new, last_residuals = tokenizer.encode(semantic[unseen])
+    taken, last_codebook = set(map(tuple, known.codes.tolist())), tokenizer.codebooks()[-1]
+    for item, own, residual in zip(unseen, new.tolist(), last_residuals, strict=True):
+        distances = np.square(residual - last_codebook).sum(axis=1)
+        last = (int(code) for code in np.argsort(distances, kind="stable"))
+        free = next((code for code in last if (*own[:-1], code) not in taken), own[-1])
+        codes[item] = [*own[:-1], free]
+        taken.add((*own[:-1], free))
+    return Identifiers(codes, known.level_sizes)

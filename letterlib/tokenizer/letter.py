@@ -1,16 +1,27 @@
 """LETTER's tokenizer: text and collaborative vectors of items in, one identifier per item out.
 
-An RQ-VAE (`rqvae.py`) is trained with three regularizers (LETTER, Wang et al. 2024, section 3.1):
+An RQ-VAE (`rqvae.py`) codes an item's text vector s, level by level:
 
-    L = L_Sem + alpha L_CF + beta L_Div,   L_Sem = L_Recon + L_RQ-VAE
+    z = encoder(s) and r_0 = z
+    level l takes the code whose vector e_l is nearest to r_(l-1), and leaves r_l = r_(l-1) - e_l
+    z^ = e_1 + ... + e_L and s^ = decoder(z^)
+
+The codes of the L levels are the identifier. The RQ-VAE is trained with three regularizers (LETTER,
+Wang et al. 2024, section 3.1), where h is the item's collaborative vector:
+
+    L = L_Sem + alpha L_CF + beta L_Div
+    L_Sem = L_Recon + L_RQ-VAE   s^ is to be near s, and e_l near r_(l-1)
+    L_CF                         z^ is to have its largest dot product with the item's own h
+    L_Div                        items are to spread evenly over the codes
 
 `LetterTokenizer.training_losses` computes them in this order; `losses.py` has a function for each.
-After training, items that share all codes get other last codes (`collisions.py`).
+After training, items that share all codes get new last codes by Sinkhorn-Knopp, in rounds
+(`collisions.py`); a few may go on sharing.
 """
 
+import operator
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from operator import index
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,16 +56,21 @@ from letterlib.train import (
 CODE_DIM = 32
 """Dimensions of a code vector, and so of the collaborative vectors."""
 
-VALIDATIONS = 40
-"""A run looks at its collision rate every epochs // VALIDATIONS epochs of its second half."""
+VALIDATIONS = 20
+"""How often a run is scored, about: at equal intervals in its second half."""
 
 
 class TokenizerConfig(Settings):
-    """Defaults are the paper's (section 4.1). alpha = beta = 0 is TIGER's RQ-VAE tokenizer."""
+    """alpha = beta = 0 is TIGER's RQ-VAE tokenizer.
+
+    Defaults are the paper's (section 4.1); encoder widths and weight decay those of the authors'
+    code.
+    """
 
     alpha: float = Field(0.02, ge=0, description="weight of the collaborative loss")
     beta: float = Field(1e-4, ge=0, description="weight of the diversity loss")
     mu: float = Field(0.25, ge=0, description="weight of the commitment term")
+    # At most 26: each level has a letter in the tokens, `<a_12>`.
     n_levels: int = Field(4, ge=1, le=26, description="codes per identifier")
     n_codes: int = Field(256, ge=4, description="codes per level")
     hidden: tuple[PositiveInt, ...] = Field(
@@ -64,6 +80,8 @@ class TokenizerConfig(Settings):
     placebo: bool = Field(
         False, description="deal the collaborative vectors to random items: a control of L_CF"
     )
+    # "final": one straight-through step, around z^. "per-level", as in the authors' code: one at
+    # each level, so that only level 1's commitment term trains the encoder.
     straight_through: StraightThrough = Field(
         "final", description="or per-level; where gradients pass the codes"
     )
@@ -97,8 +115,8 @@ class Batch:
 class TokenizerReport:
     """How a fit went.
 
-    log: every loss per epoch. A validation's score is (distinct identifiers - L_Recon, at most 1)
-        / items: fewest collisions first, and among equals the better reconstruction.
+    log: every loss per epoch. A validation's score is (distinct identifiers - min(L_Recon, 1)) /
+        items: fewest collisions first, and among equals the better reconstruction.
     dead_codes: codes per level that no item has, after the repair.
     collisions: before and after the repair.
     reconstruction_error: L_Recon on the catalogue from the first 1, 2, ..., L codes, before the
@@ -109,6 +127,87 @@ class TokenizerReport:
     dead_codes: tuple[int, ...]
     collisions: CollisionReport
     reconstruction_error: tuple[float, ...]
+
+
+# The scales of the two inputs
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Subtract the mean of each column, divide by one standard deviation of all numbers.
+
+    One deviation for all columns, because scaling each would weigh noise as much as meaning. Left
+    as they are, unit-norm rows of 384 numbers have an L_Recon of about 1/384 = .0026, and
+    alpha L_CF, about .02 ln 1024 = .14, would drown it.
+    mean: float64 [d] and scale: of the rows that the tokenizer was fitted on.
+    """
+
+    mean: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, fitted: np.ndarray) -> Self:
+        """Mean and deviation of rows float [n, d]."""
+        if (fitted == fitted[:1]).all():
+            raise LetterError(
+                "semantic embeddings: all rows are equal, so no item can be told from another; "
+                "make the embeddings again"
+            )
+        mean = fitted.mean(axis=0, dtype=np.float64)
+        return cls(mean, float((fitted.astype(np.float64) - mean).std()))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Scale any rows, fitted or new: float [n, d] -> float32 [n, d]."""
+        x = np.asarray(x)
+        check_rows("semantic embeddings", x)
+        if x.shape[1] != len(self.mean):
+            raise LetterError(
+                f"semantic embeddings: rows of {x.shape[1]} numbers, but the tokenizer was fitted "
+                f"on rows of {len(self.mean)}; use the same text encoder"
+            )
+        return ((x.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+
+
+def standardize(x: np.ndarray) -> np.ndarray:
+    """Rows in the `Standardization` of their own: float32, same shape."""
+    return Standardization.of(x)(x)
+
+
+def to_unit_mean_norm(x: np.ndarray) -> np.ndarray:
+    """Divide all rows by their mean Euclidean norm: float32, same shape.
+
+    The logits of L_CF are dot products, so the scale of a CF model would act as a temperature. With
+    this it does not matter; a vector that all rows have in common still does, through the norm.
+    (The authors use SASRec's vectors as they are; theirs have a mean norm of 0.78.)
+    """
+    norm = float(np.linalg.norm(x.astype(np.float64), axis=1).mean())
+    if not norm:
+        raise LetterError("collaborative embeddings: all numbers are 0; make the embeddings again")
+    return (x / norm).astype(np.float32)
+
+
+def check_rows(what: str, x: np.ndarray) -> None:
+    """LetterError unless x is a table of finite numbers [n_items, d]; `what` is its name."""
+    if x.ndim != 2:
+        raise LetterError(f"{what}: expected numbers [n_items, dimensions], not {x.shape}")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
+        raise LetterError(
+            f"{what}: row {bad[0]} has NaN or infinite numbers ({len(bad):,} such rows); "
+            "make the embeddings again"
+        )
+
+
+def _check_collaborative(x: np.ndarray, n_items: int) -> None:
+    check_rows("collaborative embeddings", x)
+    if x.shape != (n_items, CODE_DIM):
+        raise LetterError(
+            f"collaborative embeddings: {x.shape[0]:,} rows of {x.shape[1]} numbers; expected a "
+            f"row of {CODE_DIM} for each of the {n_items:,} items that have semantic embeddings"
+        )
+
+
+# The tokenizer
 
 
 class LetterTokenizer:
@@ -123,7 +222,7 @@ class LetterTokenizer:
     that `fit` got.
     """
 
-    standardize: "Standardization" = Learned()
+    standardize: Standardization = Learned()
     _module: RQVAE = Learned()
     _codes: np.ndarray = Learned()
     _identifiers: Identifiers = Learned()
@@ -138,7 +237,8 @@ class LetterTokenizer:
         **settings: Any,
     ) -> None:
         self.config = TokenizerConfig.resolve(config, settings)
-        self.seed, self.checkpoint = index(seed), checkpoint
+        self.seed = operator.index(seed)  # also of numpy's integers
+        self.checkpoint = checkpoint
         self._device = resolve_device(device)
 
     def fit(self, semantic: np.ndarray, collaborative: np.ndarray | None = None) -> Self:
@@ -163,13 +263,14 @@ class LetterTokenizer:
                 "alpha > 0 needs collaborative embeddings; give them, or set alpha to 0"
             )
         module = self._new_module(x.shape[1])
+        # k-means of the catalogue's residuals, level by level; needs n_items >= n_codes.
         module.initialise_codebooks(x, self.seed)
         log = self._train(module, x, cf)
-        module = module.to(self._device).eval()
-        codes, residuals = (found.cpu().numpy() for found in module.encode(x))
+        module = module.to(self._device)
+        codes, last_residuals = (found.cpu().numpy() for found in module.encode(x))
         before = Identifiers(codes, (self.config.n_codes,) * self.config.n_levels)
         identifiers, collisions = repair_collisions(
-            before, residuals, module.codebooks[-1].detach().cpu().numpy()
+            before, last_residuals, module.codebooks[-1].detach().cpu().numpy()
         )
         report = TokenizerReport(
             log, identifiers.dead_codes, collisions, _reconstruction_error(module, x)
@@ -192,15 +293,16 @@ class LetterTokenizer:
             "rq": losses.rq_loss(out.residuals, out.vectors, config.mu),
         }
 
-        # L_CF: z^ of an item nearest to its own collaborative vector. With alpha = 0 it is logged,
-        # so that variants can be compared, and not minimised.
+        # L_CF: z^ of an item has its largest dot product with the item's own collaborative vector.
+        # With alpha = 0 it is logged, so that variants can be compared, and not minimised.
         if batch.collaborative is not None:
             with torch.set_grad_enabled(config.alpha > 0):
                 parts["collaborative"] = losses.collaborative_loss(
                     out.quantised, batch.collaborative, batch.own
                 )
 
-        # L_Div: every item's code vector nearer to another one of its group than to the rest.
+        # L_Div: an item's code vector has its largest dot product with another one of its group.
+        # With beta = 0 it is not logged: its groups are a k-means per level and epoch.
         if config.beta:
             positives = [
                 losses.sample_positives(codes, groups, draws)
@@ -221,14 +323,17 @@ class LetterTokenizer:
         )
         return {"loss": total, **parts}
 
+    # `share`, `weighed` and `broadcast` are for several processes; with one they change nothing.
     def _train(self, module: RQVAE, x: Tensor, cf: Tensor | None) -> TrainingLog:
-        """Train `module`; its best epoch is that with the fewest collisions.
+        """Train `module` and leave it with the weights of its best validated epoch: that with the
+        fewest collisions, then the lowest L_Recon.
 
+        Every epoch groups the codes anew, then goes through shuffled batches.
         x: float [n_items, d], standardised; cf: float [n_items, 32], or None.
         """
         config, groups = self.config, []
-        # The numbers that choose positives have a generator to themselves, so that several
-        # processes, whose dropout differs, draw the same ones.
+        # The numbers that choose positives have a generator to themselves: `train` seeds torch's
+        # own differently in each process, and all processes need the same numbers.
         generator = torch.Generator(x.device)
 
         def start_epoch(epoch: int) -> None:
@@ -251,8 +356,8 @@ class LetterTokenizer:
 
         def validate() -> float:
             codes, _ = module.encode(x)
-            decoded = module.decoder(module.vectors_of(codes, config.n_levels))
-            error = float(losses.reconstruction_loss(decoded, x))  # weighs less than one collision
+            decoded = module.decoder(module.sum_of_vectors(codes, config.n_levels))
+            error = float(losses.reconstruction_loss(decoded, x))  # weighs at most one collision
             return (len(torch.unique(codes, dim=0)) - min(error, 1.0)) / len(codes)
 
         return train(
@@ -272,12 +377,14 @@ class LetterTokenizer:
             # In the second half alone: an untrained encoder scatters items, so its codes collide
             # little without being good.
             validate=validate,
-            validate_every=max(1, config.epochs // VALIDATIONS),
+            validate_every=max(1, config.epochs // 2 // VALIDATIONS),
             validate_from=config.epochs // 2,
         )
 
     def _groups(self, module: RQVAE, epoch: int) -> list[np.ndarray]:
-        """The groups of every level's codes; they depend on seed, epoch and codebooks alone."""
+        """Groups of every level's codes by k-means with bounded sizes: at least 2, so that every
+        code has a positive. They depend on seed, epoch and codebooks alone.
+        """
         seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(self.config.n_levels)
         return [
             constrained_kmeans_groups(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
@@ -315,7 +422,7 @@ class LetterTokenizer:
     def quantised(self) -> np.ndarray:
         """z^ of every item, from the codes before the repair: float32 [n_items, 32]."""
         codes = torch.from_numpy(self._codes).to(self._device)
-        return self._module.vectors_of(codes, self.config.n_levels).cpu().numpy()
+        return self._module.sum_of_vectors(codes, self.config.n_levels).cpu().numpy()
 
     @torch.no_grad()
     def latent(self, semantic: np.ndarray) -> np.ndarray:
@@ -327,11 +434,11 @@ class LetterTokenizer:
         """Codes of any items, fitted or new, before any repair of collisions.
 
         semantic: float [n, d], text vectors of the same encoder as those that `fit` got.
-        Returns codes int64 [n, L], and what the last level had to code, float32 [n, 32].
+        Returns codes int64 [n, L], and the last residuals r_(L-1), float32 [n, 32].
         """
-        found = self._module.encode(torch.from_numpy(self.standardize(semantic)).to(self._device))
-        codes, residuals = (tensor.cpu().numpy() for tensor in found)
-        return codes, residuals
+        x = torch.from_numpy(self.standardize(semantic)).to(self._device)
+        codes, last_residuals = self._module.encode(x)
+        return codes.cpu().numpy(), last_residuals.cpu().numpy()
 
     @torch.no_grad()
     def decoded(self, quantised: np.ndarray) -> np.ndarray:
@@ -380,112 +487,6 @@ class LetterTokenizer:
 def _reconstruction_error(module: RQVAE, x: Tensor) -> tuple[float, ...]:
     codes, _ = module.encode(x)
     return tuple(
-        float(losses.reconstruction_loss(module.decoder(module.vectors_of(codes, n)), x))
+        float(losses.reconstruction_loss(module.decoder(module.sum_of_vectors(codes, n)), x))
         for n in range(1, module.n_levels + 1)
     )
-
-
-def identifiers_with_unseen(
-    tokenizer: LetterTokenizer, semantic: np.ndarray, unseen: np.ndarray
-) -> Identifiers:
-    """The identifiers of a whole catalogue, of which the tokenizer has seen all items but some.
-
-    tokenizer: fitted on the rows of the seen items, in the order of their ids.
-    semantic: float [n_items, d], text vectors of all items.
-    unseen: int64 [n], ids of the others.
-
-    Seen items keep their identifiers. The text vector of an unseen item goes through encoder and
-    codebooks; no collaborative loss has seen it. If its identifier is taken, it gets the nearest
-    last code that is free, in the order of ids; if none is free, it shares.
-    """
-    semantic, unseen = np.asarray(semantic), np.unique(unseen)
-    seen, known = np.setdiff1d(np.arange(len(semantic)), unseen), tokenizer.identifiers()
-    if len(known) != len(seen):
-        raise LetterError(
-            f"the tokenizer was fitted on {len(known):,} items, but {len(seen):,} of "
-            f"{len(semantic):,} are seen; fit it on the rows of the seen items, in order of ids"
-        )
-    codes = np.empty((len(semantic), known.n_levels), dtype=np.int64)
-    codes[seen] = known.codes
-    if not len(unseen):
-        return Identifiers(codes, known.level_sizes)
-    new, residuals = tokenizer.encode(semantic[unseen])
-    taken, last_codebook = set(map(tuple, known.codes.tolist())), tokenizer.codebooks()[-1]
-    for item, own, residual in zip(unseen, new.tolist(), residuals, strict=True):
-        distances = np.square(residual - last_codebook).sum(axis=1)
-        last = (int(code) for code in np.argsort(distances, kind="stable"))
-        free = next((code for code in last if (*own[:-1], code) not in taken), own[-1])
-        codes[item] = [*own[:-1], free]
-        taken.add((*own[:-1], free))
-    return Identifiers(codes, known.level_sizes)
-
-
-# The scales of the two inputs
-
-
-@dataclass(frozen=True)
-class Standardization:
-    """Subtract the mean of each column, divide by one standard deviation of all numbers.
-
-    One deviation for all columns, because scaling each would weigh noise as much as meaning.
-    Unit-norm rows of 384 numbers as they are would make L_Recon about .0026 next to an L_CF near
-    ln 1024, and alpha would mean nothing.
-    mean: float64 [d] and scale: of the rows that the tokenizer was fitted on.
-    """
-
-    mean: np.ndarray
-    scale: float
-
-    @classmethod
-    def of(cls, fitted: np.ndarray) -> Self:
-        """Mean and deviation of rows float [n, d]."""
-        mean = fitted.mean(axis=0, dtype=np.float64)
-        return cls(mean, float((fitted.astype(np.float64) - mean).std()))
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Scale any rows, fitted or new: float [n, d] -> float32 [n, d]."""
-        x = np.asarray(x)
-        check_rows("semantic embeddings", x)
-        if x.shape[1] != len(self.mean):
-            raise LetterError(
-                f"semantic embeddings: rows of {x.shape[1]} numbers, but the tokenizer was fitted "
-                f"on rows of {len(self.mean)}; use the same text encoder"
-            )
-        return ((x.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
-
-
-def standardize(x: np.ndarray) -> np.ndarray:
-    """Rows in the `Standardization` of their own: float32, same shape."""
-    return Standardization.of(x)(x)
-
-
-def to_unit_mean_norm(x: np.ndarray) -> np.ndarray:
-    """Divide all rows by their mean Euclidean norm: float32, same shape.
-
-    The logits of L_CF are dot products, so the scale of a CF model would act as a temperature. With
-    this alpha means the same for every CF model. (The authors use SASRec's vectors as they are;
-    theirs have a mean norm of 0.78.)
-    """
-    norm = float(np.linalg.norm(x.astype(np.float64), axis=1).mean())
-    return (x / norm).astype(np.float32)
-
-
-def check_rows(what: str, x: np.ndarray) -> None:
-    """LetterError unless x is a table of finite numbers [n_items, d]; `what` is its name."""
-    if x.ndim != 2:
-        raise LetterError(f"{what}: expected numbers [n_items, dimensions], not {x.shape}")
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise LetterError(
-            f"{what}: row {bad[0]} has NaN or infinite numbers ({len(bad):,} such rows); "
-            "make the embeddings again"
-        )
-
-
-def _check_collaborative(x: np.ndarray, n_items: int) -> None:
-    check_rows("collaborative embeddings", x)
-    if x.shape != (n_items, CODE_DIM):
-        raise LetterError(
-            f"collaborative embeddings: {x.shape[0]:,} rows of {x.shape[1]} numbers; expected a "
-            f"row of {CODE_DIM} for each of the {n_items:,} items that have semantic embeddings"
-        )

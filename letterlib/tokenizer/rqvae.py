@@ -108,7 +108,8 @@ class RQVAEOutput:
     quantised: z^ [batch, code_dim], the sum of the code vectors in value, z in gradient.
     codes: int64 [batch, L].
     vectors: the chosen code vectors, L tensors [batch, code_dim]; gradient to the codebooks.
-    residuals: what each level had to code, L tensors [batch, code_dim]; gradient to the encoder.
+    residuals: r_0 ... r_(L-1), what each level had to code, L tensors [batch, code_dim]; gradient
+        to the encoder.
     """
 
     reconstruction: Tensor
@@ -195,13 +196,13 @@ class RQVAE(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes int64 [n, L] of the rows of x, and what the last level coded, [n, code_dim]."""
+        """Codes int64 [n, L] of the rows of x, and the last residuals r_(L-1), [n, code_dim]."""
         z = self.encoder(x)
         codes, _ = residual_quantize(z, list(self.codebooks))
-        return codes, z - self.vectors_of(codes, self.n_levels - 1)
+        return codes, z - self.sum_of_vectors(codes, self.n_levels - 1)
 
     @torch.no_grad()
-    def vectors_of(self, codes: Tensor, n_levels: int) -> Tensor:
+    def sum_of_vectors(self, codes: Tensor, n_levels: int) -> Tensor:
         """Sum of the code vectors of the first `n_levels` levels: [n, code_dim]."""
         total = self.codebooks[0].new_zeros(len(codes), self.codebooks[0].shape[1])
         for level in range(n_levels):

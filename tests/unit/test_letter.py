@@ -9,13 +9,12 @@ from letterlib import train
 from letterlib.errors import LetterError
 from letterlib.hardware import fast_float32
 from letterlib.tokenizer import letter
-from letterlib.tokenizer.collisions import repair_collisions
+from letterlib.tokenizer.collisions import identifiers_with_unseen, repair_collisions
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.letter import (
     LetterTokenizer,
     Standardization,
     TokenizerConfig,
-    identifiers_with_unseen,
     standardize,
     to_unit_mean_norm,
 )
@@ -149,7 +148,7 @@ def weights_of_plain_training() -> np.ndarray:
                 optimizer.step()
             if epoch + 1 >= 3:
                 codes, _ = module.encode(x)
-                decoded = module.decoder(module.vectors_of(codes, 3)).detach()
+                decoded = module.decoder(module.sum_of_vectors(codes, 3)).detach()
                 score = len(codes.unique(dim=0)) - float(((decoded - x) ** 2).mean())
                 if score > best:
                     best = score
@@ -269,6 +268,8 @@ def test_wrong_inputs_are_named():
         ((semantic, cf[:-1]), "149 rows .* 150 items"),
         ((semantic, cf[:, :16]), "rows of 16 numbers.* row of 32"),
         ((semantic, None), "alpha > 0 needs collaborative"),
+        ((np.full_like(semantic, 0.1), cf), "all rows are equal"),
+        ((semantic, 0 * cf), "all numbers are 0"),
         ((semantic[:10], cf[:10]), "10 items cannot start a codebook of 16"),
     ]:
         with pytest.raises(LetterError, match=words):

@@ -66,7 +66,7 @@ def test_which_levels_commitment_trains_the_encoder(variant, levels_that_train):
 def test_a_residual_is_z_without_the_code_vectors_of_the_levels_before(module):
     out = module(torch.randn(5, 10, dtype=torch.float64))
     for level, residual in enumerate(out.residuals):
-        torch.testing.assert_close(residual, out.z - module.vectors_of(out.codes, level))
+        torch.testing.assert_close(residual, out.z - module.sum_of_vectors(out.codes, level))
 
 
 @pytest.mark.parametrize("variant", ["final", "per-level"])
@@ -100,7 +100,7 @@ def test_codebooks_start_from_the_residuals_of_the_catalogue(module):
         torch.testing.assert_close(
             module.codebooks[0][code].detach(), z[codes[:, 0] == code].mean(0), atol=1e-5, rtol=1e-4
         )
-    torch.testing.assert_close(residual, z - module.vectors_of(codes, 2))
+    torch.testing.assert_close(residual, z - module.sum_of_vectors(codes, 2))
 
 
 def residual_error(module: RQVAE, x: torch.Tensor) -> float:
