@@ -246,6 +246,14 @@ def _identifiers_t(first: str, second: str, measure: str, level: str = "") -> li
     return [*_student(difference), *difference]
 
 
+def _record(name: str, *pointer: str) -> list[float]:
+    """A number in the records of a setting, by names and places: mean, then seed by seed."""
+    found = [run.record for run in setting(name).runs]
+    for one in pointer:
+        found = [value[int(one) if isinstance(value, list) else one] for value in found]
+    return [float(np.mean(found)), *found]
+
+
 @cache
 def _json(path: str) -> dict:
     return json.loads((RESULTS / path).read_text())
@@ -258,6 +266,10 @@ def _file(path: str, *pointer: str) -> list[float]:
         found = found[int(one) if isinstance(found, list) else one]
     found = found if isinstance(found, list) else [found]
     return [one for one in found if not isinstance(one, str)]
+
+
+def _file_per_cent(path: str, *pointer: str) -> list[float]:
+    return [100 * one for one in _file(path, *pointer)]
 
 
 def _sentence(path: str, place: str) -> list[float]:
@@ -334,7 +346,9 @@ KINDS = {
     "validation": _validation,
     "identifiers": _identifiers,
     "identifiers, t": _identifiers_t,
+    "record": _record,
     "file": _file,
+    "file, per cent": _file_per_cent,
     "sentence": _sentence,
     "coverage": _coverage,
     "csv": _csv,

@@ -1,7 +1,7 @@
 """The figures on the pages, computed again from experiments/results.
 
-published_claims.json has each printed number of README.md and docs/findings.md with the figure that
-it is ("from", see figures.py), or the reason why no record has it.
+published_claims.json has each printed number of PAGES with the figure that it is ("from", see
+figures.py), or the reason why no record has it.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 import records
 
 CLAIMS = json.loads((Path(__file__).parent / "published_claims.json").read_text())
+PAGES = ("README.md", "docs/findings.md", "docs/questions.md")
 NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*\.\d+|\d+)")
 ROUNDING = 1e-9
 
@@ -31,7 +32,7 @@ def check(claim: dict) -> None:
         assert abs(number - sign * found[place]) <= half + ROUNDING, (claim, found)
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/findings.md"])
+@pytest.mark.parametrize("file", PAGES)
 def test_a_printed_figure_follows_from_the_records(file):
     wrong = []
     for claim in CLAIMS:
@@ -47,7 +48,7 @@ def test_every_claim_has_a_source_or_a_reason():
     assert all(("from" in claim) != ("reason" in claim) for claim in CLAIMS)
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/findings.md"])
+@pytest.mark.parametrize("file", PAGES)
 def test_what_is_claimed_stands_on_the_page(file):
     text = (records.REPOSITORY / file).read_text()
     gone = [claim for claim in CLAIMS if claim["file"] == file and claim["text"] not in text]
