@@ -1,4 +1,6 @@
-"""The catalogue's identifiers as a prefix tree: `DictTrie` to read, `Trie` to run.
+"""The catalogue's identifiers as a prefix tree.
+
+`DictTrie` shows what the tree is; tests and course compare with it. Both searches use `Trie`.
 
 Tokens are numbered 0 for padding (it also starts the decoder), 1 for the end of a sequence, then
 level by level: code c of level l is token 2 + (sizes of the levels before l) + c. If the levels
@@ -39,7 +41,7 @@ def tokens_of(
 
 
 class DictTrie:
-    """The trie as one would explain it: each node is a dictionary from token to next node.
+    """The trie in its plainest form: each node is a dictionary from token to next node.
 
     codes: int64 [n_items, L].
     """
@@ -62,7 +64,9 @@ class DictTrie:
 
 
 _ROWS = 2048
-"""Beams masked at a time. A search on a CPU has 1,280; ten times as many leave the caches."""
+"""Beams masked at a time: all of a CPU batch (64 histories x 20 beams = 1,280). Ten times as many
+in one go would leave the caches.
+"""
 
 
 class Mask(NamedTuple):
@@ -122,11 +126,10 @@ class Trie:
         order = shuffled[np.lexsort(tokens[shuffled].T[::-1])].astype(np.int32)
         # new[row]: this row, in sorted order, is the first of a prefix of the loop's length.
         new = np.arange(len(tokens)) == 0
-        starts, token, first_child = (
-            np.zeros(1, dtype=np.int32),
-            [np.full(1, PAD, dtype=tokens.dtype)],
-            [],
-        )
+        starts = np.zeros(1, dtype=np.int32)  # where each node's rows begin, level by level
+        token, first_child = [np.full(1, PAD, dtype=tokens.dtype)], []
+        # Per level: the rows at which a new prefix begins are its nodes; where the start of a
+        # parent falls among them is its first child.
         for column in tokens.T:
             column = column[order]
             new[1:] |= column[1:] != column[:-1]
@@ -169,13 +172,14 @@ class Trie:
         counts = end - first
         parents = torch.repeat_interleave(counts)
         children = torch.arange(len(parents), device=nodes.device)
-        # index_select takes a third of the time of [...].
+        # index_select takes a third of the time that indexing takes.
         children += (first - counts.cumsum(0) + counts).index_select(0, parents)
         return counts, parents, children
 
     @cached_property
     def masks(self) -> list[Mask | None]:
-        """A mask for each level at which an eighth of the tokens or more follow a node on average.
+        """A mask for each level whose nodes have many children: on average an eighth or more of the
+        span from the next level's lowest to its highest token.
 
         There adding a mask to the scores of all tokens is faster than listing children: at the
         root, and in a large catalogue after one code as well. None for other levels, and if the
@@ -250,7 +254,7 @@ class Trie:
         return self.token[level + 1][first:end].tolist()
 
     def items_below(self, prefix: Sequence[int]) -> list[int]:
-        """The items whose identifiers begin with `prefix`, in the order of `items`."""
+        """The items whose identifiers begin with `prefix`, at most L tokens; in `items`' order."""
         node = self._node(prefix)
         if node < 0:
             return []
@@ -263,8 +267,8 @@ class Trie:
         """The nodes all of whose items are left out, for each of n_rows histories.
 
         rows, items: int64 [n], pairs (row, item) to leave out.
-        Returns bool [n_rows, n_nodes(level)] for each level 0..L. A search that avoids these nodes
-        never ends without an item.
+        Returns bool [n_rows, n_nodes(level)] for each level 0..L. Every leaf that a search reaches
+        with a finite score then has an item left; dead ones may fill up the beam, with -inf.
         """
         rows, items = np.divmod(np.unique(rows * len(self.items) + items), len(self.items))
         path = self.path(torch.from_numpy(self.leaf_of_item[items]).to(self.token[0].device))

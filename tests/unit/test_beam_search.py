@@ -207,6 +207,18 @@ def searched(logits: torch.Tensor, trie: Trie, beam: int) -> tuple[torch.Tensor,
     return beam_search(GivenLogits(logits), torch.arange(logits.shape[1]), trie, beam)
 
 
+@pytest.mark.parametrize("place", [1, 2])
+def test_logits_of_other_beams_are_refused_at_every_step(place):
+    class Narrow(_Reciting):
+        def step(self, tokens, state):
+            logits = super().step(tokens, state)
+            return logits[:, :1] if self.place == place else logits
+
+    trie = Trie.build(np.array([[0, 0], [1, 1]]), (2, 2))
+    with pytest.raises(ValueError, match=r"\[1, 1, 6\].*\[1, 2, 6 or more\]"):
+        beam_search(Narrow(torch.zeros(3, 6)), torch.zeros(1, 1, 1), trie, 2)
+
+
 def without_masks(codes: np.ndarray, sizes: tuple[int, ...], shared: bool) -> Trie:
     trie = Trie.build(codes, sizes, shared_vocabulary=shared)
     trie.__dict__["masks"] = [None] * len(sizes)
