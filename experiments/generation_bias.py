@@ -21,7 +21,7 @@ from letterlib.analysis.code_usage import code_usage
 from letterlib.analysis.generation import first_code_counts, generation_bias
 from letterlib.cli import refuse_existing, run_script
 from letterlib.evaluation.evaluate import LISTED, evaluate
-from letterlib.pipeline.cache import Artefact, Cache
+from letterlib.pipeline.cache import Cache, Stage
 from letterlib.pipeline.config import LEAST_BEAM, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.progress import progress
@@ -30,7 +30,7 @@ from letterlib.store import load_tensors, save_tensors
 BETAS = (0.0, 1e-4, 1.0)
 
 
-def listed(pipeline: Pipeline) -> Artefact:
+def listed(pipeline: Pipeline) -> Stage:
     """The first codes that one model writes, and its metrics."""
 
     def work(out: Path, partial: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from letterlib.data.dataset import Cases
 from letterlib.evaluation.evaluate import evaluate
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.tiger import Tiger
-from letterlib.pipeline.cache import Artefact, Cache
+from letterlib.pipeline.cache import Cache, Stage
 from letterlib.pipeline.config import LEAST_BEAM, make_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.progress import progress
@@ -35,7 +35,7 @@ TAUS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 HARDEST = 10
 
 
-def decoded(pipeline: Pipeline) -> Artefact:
+def decoded(pipeline: Pipeline) -> Stage:
     """The ranks of one model's test targets, its metrics and what `pushed` says, by raw logits and
     by logits / tau.
     """

@@ -6,6 +6,7 @@ torch is imported when a command runs, so that `--help` need not wait for it.
 import inspect
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import typer
 import letterlib
 from letterlib.distributed import is_main, leave
 from letterlib.errors import LetterError
-from letterlib.pipeline.data_commands import data_app, home
+from letterlib.store import expanded
 
 app = typer.Typer(
     help="LETTER: from an item's title to a ranked list, on real data.",
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+data_app = typer.Typer(rich_markup_mode=None)
 results_app = typer.Typer(
     help="Show, compare, choose among or export finished runs.",
     no_args_is_help=True,
@@ -36,123 +38,118 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 
 
+def home(value: Any) -> Any:
+    """Expand a ~ that the shell has left in a path, or in several."""
+    if isinstance(value, list):
+        return [expanded(path) for path in value]
+    return value and expanded(value)
+
+
 def path_option(*names: str, help: str) -> Any:
     return typer.Option(*names, help=help, callback=home)
 
 
+def path_argument(help: str) -> Any:
+    return typer.Argument(help=help, callback=home)
+
+
 RESULTS = Path("runs/results")
-CacheDir = Annotated[
-    Path, path_option("--cache-dir", help="where finished stages and reports are kept")
-]
-DataRoot = Annotated[
-    Path, path_option("--data-root", help="has a folder for each released data set (beauty, ...)")
-]
-Folders = Annotated[
-    list[Path], typer.Argument(help="files or folders of results, with those below", callback=home)
-]
+CacheDir = Annotated[Path, path_option(help="where finished stages and reports are kept")]
+Folders = Annotated[list[Path], path_argument("files or folders of results, with those below")]
 Where = Annotated[
     list[str],
-    typer.Option("--where", metavar="NAME=VALUE", help="only runs with it, as tau=0.8; repeatable"),
+    typer.Option(metavar="NAME=VALUE", help="only runs with it, as tau=0.8; repeatable"),
+]
+LanguageModels = Annotated[
+    bool,
+    typer.Option(
+        "--language-models",
+        help="also LC-Rec and LETTER-LC-Rec (table: and BIGRec), an hour each on one core; "
+        "run 'make models' first",
+    ),
 ]
 
-RUN_OPTIONS = {
-    "dataset": Annotated[
+
+def make_pipeline(
+    *,
+    dataset: Annotated[
         str,
         typer.Option(
-            "--dataset",
             help=(
                 "movielens and complete-journey come with the installation; "
-                "amazon-<year>-<category> "
-                "and yelp are made from raw files (letterlib data fetch); any other name is a "
-                "released folder (<Name>.inter.json, <Name>.item.json), looked for in --data-dir, "
-                "or "
-                "one that letterlib data import has made"
+                "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch); "
+                "any other name is a released folder (<Name>.inter.json, <Name>.item.json), looked "
+                "for in --data-dir, or one that letterlib data import has made"
             ),
         ),
-    ],
-    "data_dir": Annotated[
-        Path | None,
-        path_option("--data-dir", help="folder of the data's files; data/<dataset> if not given"),
-    ],
-    "profile": Annotated[
+    ] = "movielens",
+    data_dir: Annotated[
+        Path | None, path_option(help="folder of the data's files; data/<dataset> if not given")
+    ] = None,
+    profile: Annotated[
         str,
         typer.Option(
-            "--profile",
-            help="smoke (seconds), laptop (minutes on two cores), paper (the paper's sizes)",
+            help="smoke (seconds), laptop (minutes on two cores), paper (the paper's sizes)"
         ),
-    ],
-    "seed": Annotated[
-        int,
-        typer.Option("--seed", help="decides what is random; on a CPU the same gives the same"),
-    ],
-    "device": Annotated[
-        str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:NUMBER")
-    ],
-    "encoder": Annotated[
-        str, typer.Option("--encoder", help="minilm, or any Hugging Face model id or folder")
-    ],
-    "cache_dir": CacheDir,
-    "track": Annotated[
+    ] = "laptop",
+    seed: Annotated[
+        int, typer.Option(help="decides what is random; on a CPU the same gives the same")
+    ] = 0,
+    device: Annotated[
+        str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:NUMBER")
+    ] = "auto",
+    encoder: Annotated[
+        str, typer.Option(help="minilm, or any Hugging Face model id or folder")
+    ] = "minilm",
+    item_vectors: Annotated[
+        Path | None,
+        path_option(help="item vectors made elsewhere instead: .npy or safetensors [n_items, d]"),
+    ] = None,
+    repeats: Annotated[
+        str, typer.Option(help="keep, or drop: only a user's first interaction with an item")
+    ] = "keep",
+    cache_dir: CacheDir = Path("runs"),
+    track: Annotated[
         str | None,
-        typer.Option(
-            "--track", help="tensorboard or wandb: learning curves, to <cache-dir>/tracking"
-        ),
-    ],
-    "set": Annotated[
+        typer.Option(help="tensorboard or wandb: learning curves, to <cache-dir>/tracking"),
+    ] = None,
+    overrides: Annotated[
         list[str],
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
             help="a setting, as in tiger.epochs=3; letterlib settings lists all; repeatable",
         ),
-    ],
-}
-DEFAULTS = {
-    "dataset": "movielens",
-    "data_dir": None,
-    "profile": "laptop",
-    "seed": 0,
-    "device": "auto",
-    "encoder": "minilm",
-    "cache_dir": Path("runs"),
-    "track": None,
-    "set": [],
-}
-
-
-def with_run_options(function: Callable) -> Callable:
-    """Make a command of `function(pipeline, overrides, ...)`: it takes RUN_OPTIONS as well."""
-    own = list(inspect.signature(function).parameters.values())[2:]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    shared = [
-        inspect.Parameter(name, keyword, default=DEFAULTS[name], annotation=kind)
-        for name, kind in RUN_OPTIONS.items()
-    ]
-
-    @wraps(function)
-    def command(**values: Any) -> None:
-        options = {name: values.pop(name) for name in RUN_OPTIONS}
-        if "context" in values and values["context"].invoked_subcommand:
-            return  # `letterlib data fetch` passes through `letterlib data`
-        function(make_pipeline(**options), options["set"], **values)
-
-    command.__signature__ = inspect.Signature(own + shared)
-    command.__annotations__ = {p.name: p.annotation for p in own + shared}
-    return command
-
-
-def make_pipeline(
-    *, data_dir: Path | None, cache_dir: Path, set: list[str], track: str | None, **options: Any
+    ] = [],  # noqa: B006 (typer copies it)
 ):
-    """The pipeline that RUN_OPTIONS describe."""
+    """The pipeline that the options of a command describe."""
     from letterlib.pipeline.cache import Cache
     from letterlib.pipeline.config import check_weights, default_data_dir, make_config
     from letterlib.pipeline.pipeline import Pipeline
 
-    config = make_config(overrides=set, **options)
+    overrides = [*overrides, *([f"repeats={repeats}"] if repeats != "keep" else [])]
+    overrides += [f"item_vectors={item_vectors}"] if item_vectors else []
+    config = make_config(dataset, profile, seed, device, encoder, overrides)
     check_weights(config)
-    data_dir = data_dir or default_data_dir(config.dataset)
+    data_dir = data_dir or default_data_dir(dataset)
     return Pipeline(config, data_dir=data_dir, cache=Cache(cache_dir, track=track))
+
+
+def with_run_options(function: Callable) -> Callable:
+    """Make a command of `function(pipeline, ...)`: it takes the options of `make_pipeline`, too."""
+    own = list(inspect.signature(function).parameters.values())[1:]
+    shared = list(inspect.signature(make_pipeline).parameters.values())
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        options = {option.name: values.pop(option.name) for option in shared}
+        if "context" in values and values["context"].invoked_subcommand:
+            return  # `letterlib data fetch` passes through `letterlib data`
+        function(make_pipeline(**options), **values)
+
+    command.__signature__ = inspect.Signature(own + shared)
+    command.__annotations__ = {p.name: p.annotation for p in own + shared}
+    return command
 
 
 def run_script(main: Callable[..., None]) -> None:
@@ -174,13 +171,12 @@ def refuse_existing(folder: Path) -> None:
         raise LetterError(f"{folder}: holds results already; name another folder with --out")
 
 
-def note_unread(pipeline: Any, overrides: list[str], systems: list[str]) -> None:
-    """Print which overrides change nothing of these systems or tokenizer variants."""
+def note_unread(pipeline: Any, systems: list[str]) -> None:
+    """Print which changed settings change nothing of these systems or tokenizer variants."""
+    from letterlib.pipeline.config import changes
     from letterlib.pipeline.systems import unread
 
-    encoder = f"encoder={pipeline.config.encoder}"
-    given = [*overrides] + ([encoder] if encoder not in ("encoder=minilm", *overrides) else [])
-    for override in unread(given, *systems):
+    for override in unread(changes(pipeline.config), *systems):
         pipeline.cache.say(f"note: {override} changes nothing here")
 
 
@@ -207,14 +203,7 @@ def options(
 @with_run_options
 def run(
     pipeline,
-    overrides,
-    language_models: Annotated[
-        bool,
-        typer.Option(
-            "--language-models",
-            help="also LC-Rec and LETTER-LC-Rec, an hour each on one core; run 'make models' first",
-        ),
-    ] = False,
+    language_models: LanguageModels = False,
 ) -> None:
     """Compare LETTER-TIGER with other systems, and write a report.
 
@@ -225,7 +214,7 @@ def run(
     from letterlib.pipeline.systems import FIRST_RUN
 
     systems = [*FIRST_RUN, *(("lc-rec", "letter-lc-rec") if language_models else ())]
-    note_unread(pipeline, overrides, systems)
+    note_unread(pipeline, systems)
     run_all(pipeline, systems)
 
 
@@ -233,17 +222,8 @@ def run(
 @with_run_options
 def table(
     pipeline,
-    overrides,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="how many seeds, beginning with --seed")
-    ] = 3,
-    language_models: Annotated[
-        bool,
-        typer.Option(
-            "--language-models",
-            help="also BIGRec, LC-Rec and LETTER-LC-Rec, an hour each; run 'make models' first",
-        ),
-    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="how many seeds, beginning with --seed")] = 3,
+    language_models: LanguageModels = False,
     system: Annotated[
         list[str],
         typer.Option(
@@ -252,8 +232,7 @@ def table(
             help=(
                 "only this one and the floors; repeatable; all but language models if not given. "
                 "With both tiger and letter-tiger all four tokenizers are trained, to say what "
-                "each "
-                "regularizer does"
+                "each regularizer does"
             ),
         ),
     ] = [],  # noqa: B006 (typer copies it)
@@ -268,13 +247,13 @@ def table(
     if system and language_models:
         raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
     chosen = list(dict.fromkeys(system)) or (list(SYSTEMS) if language_models else QUICK)
-    note_unread(pipeline, overrides, chosen)
+    note_unread(pipeline, chosen)
     write_table(pipeline, seeds, chosen)
 
 
 @data_app.callback(invoke_without_command=True)
 @with_run_options
-def data(pipeline, overrides, context: typer.Context) -> None:
+def data(pipeline, context: typer.Context) -> None:
     """Check a data set and print its counts; fetch or import one.
 
     `letterlib data fetch` gets raw files; `letterlib data import` makes a data set of two tables of
@@ -289,11 +268,84 @@ def data(pipeline, overrides, context: typer.Context) -> None:
         print(note)
 
 
+@data_app.command()
+def fetch(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="amazon-2014-beauty, amazon-2018-musical-instruments, yelp, ...")
+    ],
+    given: Annotated[
+        list[Path],
+        path_option("--from", help="a file that is on this machine already; repeatable"),
+    ] = [],  # noqa: B006
+    data_dir: Annotated[
+        Path | None, path_option(help="where to put them; data/<name> if not given")
+    ] = None,
+) -> None:
+    """Get the raw files of a data set: from the known mirrors, or files that you have."""
+    from letterlib.data import raw_source
+    from letterlib.data.fetch import fetch as fetch_files
+
+    folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
+    for line in fetch_files(name, raw_source(name), folder, given):
+        print(line)
+
+
+@data_app.command(name="import")
+def import_tables(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="a name for the data set")],
+    interactions: Annotated[
+        Path,
+        path_argument("CSV with columns user, item, time; .tsv and .gz, too"),
+    ],
+    items: Annotated[
+        Path,
+        path_argument("CSV with columns item, title, and perhaps description, genres"),
+    ],
+    k: Annotated[
+        int, typer.Option(min=3, help="leave out users and items with fewer interactions")
+    ] = 5,
+    repeats: Annotated[
+        str, typer.Option(help="keep, or drop: only a user's first interaction with an item")
+    ] = "keep",
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            "--column",
+            metavar="NAME=COLUMN",
+            help="what a column is called in your files, as user=customer_id; repeatable",
+        ),
+    ] = [],  # noqa: B006
+    data_dir: Annotated[Path | None, path_option(help="where to; data/<name> if not given")] = None,
+) -> None:
+    """Make a data set from two tables of your own. Checked, sorted by time, k-core, numbered."""
+    from letterlib.data import DATASETS, is_raw
+    from letterlib.data.released import write_released
+    from letterlib.data.tables import read_own_tables
+    from letterlib.pipeline.config import make_config
+
+    make_config(name)  # a name that no other command would take
+    folder = data_dir or context.parent.params["data_dir"] or Path("data") / name
+    if is_raw(name, None) or name in DATASETS:
+        raise LetterError(f'data set "{name}": this name is taken; choose another')
+    # Identifiers of an earlier import would be taken for those of the items as numbered now.
+    others = [file.name for file in folder.glob("*.in*.json") if file.name != f"{name}.inter.json"]
+    if others:
+        raise LetterError(
+            f"{folder}: {others[0]} is there already; move it away, or name another with --data-dir"
+        )
+    names = dict(column.split("=", 1) if "=" in column else (column, "") for column in columns)
+    dataset, lines = read_own_tables(name, interactions, items, k, repeats, names)
+    write_released(dataset, folder)
+    where = "" if folder == Path("data") / name else f" --data-dir {shlex.quote(str(folder))}"
+    print("\n".join([*lines, f"{folder}: written", f"next: letterlib run --dataset {name}{where}"]))
+
+
 @app.command()
 @with_run_options
 def settings(
     pipeline,
-    overrides,
     sections: Annotated[
         list[str] | None, typer.Argument(help="tiger, tokenizer, ...; all when none is named")
     ] = None,
@@ -306,7 +358,7 @@ def settings(
 
 @app.command()
 @with_run_options
-def embed(pipeline, overrides) -> None:
+def embed(pipeline) -> None:
     """Make the text embeddings and the collaborative ones (SASRec)."""
     for embeddings in (pipeline.semantic(), pipeline.collaborative()):
         n_items, width = embeddings.vectors.shape
@@ -318,21 +370,16 @@ def embed(pipeline, overrides) -> None:
 @with_run_options
 def tokenize(
     pipeline,
-    overrides,
     variant: Annotated[
         str,
-        typer.Option(
-            "--variant",
-            "--arm",
-            help="letter (both regularizers), cf or div (only that one), plain (neither)",
-        ),
+        typer.Option(help="letter (both regularizers), cf or div (only that one), plain (neither)"),
     ] = "letter",
 ) -> None:
     """Train a tokenizer and write the identifiers of the items, to <Name>.index.json."""
     from letterlib.pipeline.table import describe_tokenizer
 
     tokenizer = pipeline.tokenizer(variant)
-    note_unread(pipeline, overrides, [variant])
+    note_unread(pipeline, [variant])
     print(describe_tokenizer(tokenizer))
     _print_folders(pipeline)
 
@@ -341,13 +388,12 @@ def tokenize(
 @with_run_options
 def train(
     pipeline,
-    overrides,
     system: Annotated[
         str, typer.Argument(help="caser, sasrec-tuned, letter-tiger, ...; a wrong name lists all")
     ],
 ) -> None:
     """Train one system, and before it whatever it needs."""
-    note_unread(pipeline, overrides, [system])
+    note_unread(pipeline, [system])
     pipeline.system(system)
     _print_folders(pipeline)
     if not pipeline.cache.finished:
@@ -358,20 +404,19 @@ def train(
 @with_run_options
 def evaluate(
     pipeline,
-    overrides,
     system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")],
 ) -> None:
     """Rank the catalogue for every test case. Prints metrics with intervals, and two floors."""
     from letterlib.pipeline.table import evaluated
 
-    note_unread(pipeline, overrides, [system])
+    note_unread(pipeline, [system])
     print(evaluated(pipeline, system))
     _print_folders(pipeline)
 
 
 def _print_folders(pipeline) -> None:
-    for artefact in pipeline.cache.finished:
-        print(f"{artefact.name}: {artefact.folder}")
+    for stage in pipeline.cache.finished:
+        print(f"{stage.name}: {stage.folder}")
 
 
 # Many runs
@@ -379,37 +424,34 @@ def _print_folders(pipeline) -> None:
 
 @app.command()
 def grid(
-    file: Annotated[
-        Path, typer.Argument(help="a grid, such as experiments/ablation.yaml", callback=home)
-    ],
+    file: Annotated[Path, path_argument("a grid, such as experiments/ablation.yaml")],
     run: Annotated[bool, typer.Option("--run", help="do the runs that are not done")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="keys, states and commands, for another program")
     ] = False,
     out_dir: Annotated[
         Path | None,
-        path_option("--out-dir", help="where finished runs are; default: results/ in --cache-dir"),
+        path_option(help="where finished runs are; default: results/ in --cache-dir"),
     ] = None,
     also: Annotated[
-        list[Path],
-        path_option("--also", help="runs here and below count as done; repeatable"),
+        list[Path], path_option(help="runs here and below count as done; repeatable")
     ] = [],  # noqa: B006
     cache_dir: CacheDir = Path("runs"),
-    data_root: DataRoot = Path("data"),
+    data_root: Annotated[
+        Path, path_option(help="has a folder for each released data set (beauty, ...)")
+    ] = Path("data"),
 ) -> None:
     """List the runs of a grid; with --run, do those that are not done.
 
     Each run is also one papermill command, which is printed for those that are not done.
     """
-    import shlex
-
     from letterlib.pipeline import runs as r
     from letterlib.pipeline.config import data_dir_under, default_data_dir
 
     if run and as_json:
         raise typer.BadParameter("--json lists and --run does; give one of them")
     chosen, out_dir = r.load_grid(file), out_dir or cache_dir / RESULTS.name
-    elsewhere = r.runs_below(also)
+    elsewhere = r.runs_below(also, cache_dir)
     states = [r.state(parameters, out_dir, elsewhere) for parameters in chosen.runs]
     folders = [data_dir_under(data_root, parameters.dataset) for parameters in chosen.runs]
     if as_json:
@@ -462,25 +504,29 @@ def show(paths: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
 def compare(
     paths: Folders = [RESULTS],  # noqa: B006
     first: Annotated[
-        list[str], typer.Option("--first", metavar="NAME=VALUE", help="of one side; repeatable")
+        list[str], typer.Option(metavar="NAME=VALUE", help="of one side; repeatable")
     ] = [],  # noqa: B006
     second: Annotated[
-        list[str], typer.Option("--second", metavar="NAME=VALUE", help="of the other; repeatable")
+        list[str], typer.Option(metavar="NAME=VALUE", help="of the other; repeatable")
     ] = [],  # noqa: B006
     where: Where = [],  # noqa: B006
-    metric: Annotated[str, typer.Option("--metric", help="R@K, N@K or MRR@K, as R@10")] = "R@10",
-    history: Annotated[
-        str, typer.Option("--history", help='left "in" the ranking, or filtered "out"')
-    ] = "in",
+    metric: Annotated[str, typer.Option(help="R@K, N@K or MRR@K, as R@10")] = "R@10",
+    history: Annotated[str, typer.Option(help='left "in" the ranking, or filtered "out"')] = "in",
     targets: Annotated[
         str | None,
-        typer.Option("--targets", help="only cases with such a target: head, middle, tail, unseen"),
+        typer.Option(help="only cases with such a target: head, middle, tail, unseen"),
+    ] = None,
+    cases: Annotated[
+        str | None,
+        typer.Option(help="only such cases: seen, unseen, repeat, new, tied, untied"),
     ] = None,
 ) -> None:
     """Is one setting better than another? Paired over the users and seeds that both have.
 
     For instance --first tokenizer=letter --second tokenizer=plain. Head, middle and tail are the
-    items with a third of the training interactions each, from the most popular on.
+    items with a third of the training interactions each, from the most popular on. A case is seen
+    if one of its last six items came before the target, within six places, in training; a repeat
+    if the target is in its history; tied if the target has the time of the item before it.
     """
     from letterlib.pipeline.results import compare, load_results, select
 
@@ -488,7 +534,7 @@ def compare(
     one, other = select(chosen, first), select(chosen, second)
     if {run.setting for run in one} == {run.setting for run in other}:
         raise LetterError("both sides are the same settings; --first and --second must differ")
-    found = compare(one, other, metric, history, targets=targets)
+    found = compare(one, other, metric, history, targets=targets, cases=cases)
     print(found)
     if found.devices:
         print(f"A difference may come from the devices: {found.devices}.")
@@ -510,15 +556,10 @@ def best(paths: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
 
 @results_app.command()
 def export(
-    folder: Annotated[
-        Path, typer.Argument(help="a file or folder of results, with those below", callback=home)
-    ],
+    folder: Annotated[Path, path_argument("a file or folder of results, with those below")],
     file: Annotated[
         Path,
-        typer.Argument(
-            help=".parquet (everything), .csv (one row a run), .md or .tex (one a setting)",
-            callback=home,
-        ),
+        path_argument(".parquet (everything), .csv (one row a run), .md or .tex (one a setting)"),
     ],
     where: Where = [],  # noqa: B006
 ) -> None:
@@ -535,7 +576,7 @@ app.add_typer(data_app, name="data")
 @app.command()
 def doctor(
     cache_dir: CacheDir = Path("runs"),
-    data_dir: Annotated[Path | None, path_option("--data-dir", help="a data set to check")] = None,
+    data_dir: Annotated[Path | None, path_option(help="a data set to check")] = None,
 ) -> None:
     """Check this machine: Python, torch, memory, models and data. Each line says what to do."""
     from letterlib.doctor import examine
@@ -551,34 +592,19 @@ def doctor(
 
 
 def main() -> None:
-    """Run the command line. Mistakes are one line on stderr and exit code 2."""
+    """Run the command line. A mistake ends with exit code 2 and a line on stderr."""
     if not is_main():  # of several processes one prints
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     sys.stdout.reconfigure(errors="backslashreplace")  # titles, on a terminal that is ASCII
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # a batch system's end is a Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    command = typer.main.get_command(app)
     try:
-        code = command.main(standalone_mode=False, prog_name="letterlib")
-    except LetterError as error:
-        code = _fail(str(error))
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # click's usage errors have one
+        app(prog_name="letterlib")
+    except (LetterError, OSError) as error:
+        print(f"letterlib: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
             raise
-        where = getattr(getattr(error, "ctx", None), "command_path", "letterlib")
-        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
-            print(error.format_message())
-            code = 0
-        else:
-            code = _fail(f"{error.format_message()} (see {where} --help)")
-    if code == INTERRUPTED:  # typer catches Ctrl-C itself, and returns its code
-        print("\nInterrupted. The same command goes on from what is finished.", file=sys.stderr)
-        leave(code)
-    sys.exit(code or 0)
-
-
-def _fail(line: str) -> int:
-    print(f"letterlib: {line}", file=sys.stderr)
-    return 2
+    print("\nInterrupted. The same command goes on from what is finished.", file=sys.stderr)
+    leave(INTERRUPTED)

@@ -4,13 +4,9 @@ JSON for what people read, safetensors for tensors, Parquet for tables. No other
 file format of ours.
 """
 
-import errno
-import glob
 import hashlib
 import json
 import os
-import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,8 +27,6 @@ if TYPE_CHECKING:  # `letterlib --help` need not wait for these
 HEADER = "letterlib"
 """The entry of a file's metadata that holds our header, as JSON."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 def expanded(path: str | Path) -> Path:
     """`path` with the home folder for a leading ~."""
@@ -44,46 +38,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it to `path` if the block succeeds.
 
     path: of a file, or of a folder if that is what the block makes; a folder that holds something
-    is never replaced. A full disk or a folder that cannot be written is a LetterError. Nothing is
-    left behind where the block fails.
+    is never replaced. Nothing is left behind where the block fails.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise _cannot_write(path.parent, error) from error
-    try:
-        temporary = scratch / path.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        temporary = Path(scratch) / path.name
         yield temporary
         os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        known = _as_os_error(error)
-        if known.errno not in FULL and scratch.name not in str(error):
-            raise  # the block's own, such as a model that cannot be downloaded
-        raise LetterError(
-            f"{path}: could not be written ({known.strerror}); {_advice(known)}"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _as_os_error(error: OSError | SafetensorError) -> OSError:
-    """The system's error behind one of safetensors, which has it as text: "... (os error 28)"."""
-    found = re.search(r"os error (\d+)", str(error))
-    if isinstance(error, SafetensorError) and found:
-        return OSError(int(found[1]), os.strerror(int(found[1])))
-    return error if isinstance(error, OSError) else OSError(0, str(error))
-
-
-def _advice(error: OSError) -> str:
-    if error.errno in FULL:
-        return "free some disk space, or choose another folder, and run the command again"
-    return "choose another folder, or make this one writable"
-
-
-def _cannot_write(folder: Path, error: OSError) -> LetterError:
-    return LetterError(f"{folder}: cannot write here ({error.strerror}); {_advice(error)}")
 
 
 @contextmanager
@@ -91,35 +53,20 @@ def locked(path: str | Path, say: Callable[[str], None] = print) -> Iterator[Non
     """Hold the lock of `path` in the block: of several processes one makes it, the others wait.
 
     The lock is a file `.<name>.lock` in the same folder, which the system releases when the process
-    ends. say: told in one line if another process holds it. What a killed process left of `path`
-    half-written is removed.
+    ends. say: told in one line if another process holds it.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"{path.parent.name}/{path.name}: another process is at work on it; waiting")
-            lock.acquire()
-    except OSError as error:
-        raise _cannot_write(path.parent, error) from error
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{path.parent.name}/{path.name}: another process is at work on it; waiting")
+        lock.acquire()
     try:
-        remove_scratch(path.parent, path.name)
         yield
     finally:
         lock.release()
-
-
-def remove_scratch(folder: str | Path, name: str | None = None) -> None:
-    """Remove what killed processes left of `atomic_write` in a folder: of all files, or of `name`.
-
-    Call it only if no other process can be writing there, as under the lock.
-    """
-    for left in Path(folder).glob(f".{glob.escape(name) if name else '*'}.{'[a-z0-9_]' * 8}"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def as_json(value: Any) -> str:
@@ -139,28 +86,15 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file. One that is missing, truncated or repeats a key is a LetterError."""
+    """Read a JSON file. One that is missing or truncated is a LetterError."""
     try:
-        text = Path(path).read_bytes()
+        return json.loads(Path(path).read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise _cannot_read(path, error) from error
-    try:
-        return json.loads(text.decode("utf-8-sig"), object_pairs_hook=_no_repeats)
     except ValueError as error:
         raise LetterError(
-            f"{path}: not valid JSON ({error}); it may be truncated: get it again, or delete it "
-            "and "
-            "make it again"
+            f"{path}: not valid JSON ({error}); it may be truncated: get it or make it again"
         ) from error
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """json would keep the last of two equal keys, and two users of one name become one user."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f'the key "{next(k for k in keys if keys.count(k) > 1)}" appears twice')
-    return result
 
 
 def _cannot_read(path: str | Path, error: OSError) -> LetterError:
@@ -190,7 +124,10 @@ def save_tensors(
     with atomic_write(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # safetensors' own files are for their owner alone
-        save_file(kept, temporary, metadata={HEADER: json.dumps(about)})
+        try:
+            save_file(kept, temporary, metadata={HEADER: json.dumps(about)})
+        except SafetensorError as error:  # a full disk
+            raise OSError(f"{path}: {error}") from error
         temporary.chmod(mode)
 
 

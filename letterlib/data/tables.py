@@ -1,6 +1,7 @@
 """Two tables of a user's own, interactions and items, to a data set: `letterlib data import`."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,19 @@ from pandas.errors import ParserWarning
 from letterlib.data.dataset import Dataset, build_dataset, genres_of, k_core, text_of
 from letterlib.errors import LetterError
 
+COLUMNS = ("user", "item", "time", "title", "description", "genres")
+
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", r"\N")
 """How tools write that there is none: R has NA, pandas nan, a database \\N."""
 
 
 def read_own_tables(
-    name: str, interactions: Path, items: Path, k: int = 5
+    name: str,
+    interactions: Path,
+    items: Path,
+    k: int = 5,
+    repeats: str = "keep",
+    names: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, list[str]]:
     """A data set from two files, and lines that report what became of their rows.
 
@@ -23,20 +31,28 @@ def read_own_tables(
     are text: 007 is not 7; spaces around them do not count. LetterError names the file, the row and
     the column at fault.
 
-    interactions: columns `user`, `item` and `time`, numbers or dates (ISO 8601). Of several rows of
-        a user with an item the first in time is kept; then users and items with fewer than `k` rows
-        are left out.
+    interactions: columns `user`, `item` and `time`, numbers or dates (ISO 8601). Users and items
+        with fewer than `k` rows are left out.
     items: columns `item` and `title`, and where there are any `description` and `genres` (separated
         by "|").
+    repeats: "drop" keeps only the first of several rows of a user with an item.
+    names: what columns are called in the files, such as {"user": "customer_id"}.
     """
-    rows, table = _read(interactions, ("user", "item", "time")), _read(items, ("item", "title"))
+    if repeats not in ("keep", "drop"):
+        raise LetterError(f'repeats="{repeats}": choose keep or drop')
+    if unknown := {*(names or {})} - {*COLUMNS}:
+        raise LetterError(f"--column {unknown.pop()}=...: choose one of {', '.join(COLUMNS)}")
+    rows = _read(interactions, ("user", "item", "time"), names or {})
+    table = _read(items, ("item", "title"), names or {})
     for column in ("user", "item"):
         _refuse(interactions, rows, column, rows[column].isin(MISSING), "leave such rows out")
     rows["time"] = _times(rows["time"], interactions)
     _refuse(items, table, "item", table.duplicated("item"), "keep one row of each item")
     # A stable sort: of two rows of the same time the first in the file is kept.
-    once = rows.sort_values("time", kind="stable").drop_duplicates(["user", "item"])
-    core = k_core(once, k)
+    ordered = rows.sort_values("time", kind="stable")
+    once = ordered.drop_duplicates(["user", "item"])
+    used = once if repeats == "drop" else ordered
+    core = k_core(used, k)
     if not len(core):
         raise LetterError(f"{interactions}: nothing is left of the {k}-core; try a smaller --k")
     kept = table["item"].isin(core["item"].unique())
@@ -54,8 +70,8 @@ def read_own_tables(
     if "genres" in texts:
         texts["genres"] = texts["genres"].str.split("|").map(genres_of)
     source = (
-        f"{interactions.name} and {items.name}: the first interaction of a user with an item, "
-        f"{k}-core"
+        f"{interactions.name} and {items.name}: "
+        f"{'the first interaction of a user with an item, ' * (repeats == 'drop')}{k}-core"
     )
     try:
         dataset = build_dataset(name, core, texts, source)
@@ -66,9 +82,9 @@ def read_own_tables(
     return dataset, [
         f"{len(rows):,} interactions of {users:,} users with {products:,} items were read",
         f"{len(rows) - len(once):,} repeated an earlier one of the same user and item, and were "
-        "left out",
+        f"{'left out' if repeats == 'drop' else 'kept'}",
         f"{k}-core: {users - dataset.n_users:,} users and {products - dataset.n_items:,} items had "
-        f"too few, and were left out with {len(once) - len(core):,} interactions",
+        f"too few, and were left out with {len(used) - len(core):,} interactions",
         f"{dataset.n_interactions:,} interactions of {dataset.n_users:,} users with "
         f"{dataset.n_items:,} items are left",
         f"{ties:,} of them share user and time with another; these are in random order",
@@ -77,8 +93,8 @@ def read_own_tables(
     ]
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The table as text. `columns` must be in it."""
+def _read(path: Path, columns: tuple[str, ...], names: Mapping[str, str]) -> pd.DataFrame:
+    """The table as text. `columns` must be in it, perhaps under other names."""
     compressed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")
     tabs = (path.with_suffix("") if compressed else path).suffix.lower() in (".tsv", ".tab")
     # As objects: where every line ends in an empty field, pandas 3 reports lost data for `str`.
@@ -89,6 +105,9 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except (OSError, EOFError, ValueError, ParserWarning) as error:
         raise LetterError(f"{path}: cannot be read as a table ({error})".strip()) from error
     table.columns = table.columns.str.strip()
+    own = {names[column]: column for column in names if names[column] in table}
+    table = table.drop(columns=[c for c in own.values() if c in table and c not in own])
+    table = table.rename(columns=own)
     if missing := [column for column in columns if column not in table]:
         raise LetterError(
             f"{path}: no column {missing[0]}; its first line names {', '.join(table)}, separated "

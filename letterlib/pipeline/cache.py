@@ -6,9 +6,8 @@ is a hash of the stage's name, version, configuration, seed and inputs (the keys
 it reads). It does not include the source code: a stage made by an older version is reused, and the
 line about it says so. While a stage runs it may keep checkpoints in `<key>.partial/`.
 
-A stage is found only if its record is whole, its files have the hashes in the record, and what the
-record says it is made from has the folder's name as its key. A cache that may only be read works
-for what is in it.
+A stage is found only if its record is whole and is that of this stage, and its files have the
+hashes in the record. A cache that may only be read works for what is in it.
 """
 
 import functools
@@ -18,9 +17,8 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +38,13 @@ from letterlib.store import (
     expanded,
     locked,
     read_json,
-    remove_scratch,
     sha256_of,
     write_json,
 )
 from letterlib.train import check_tracker, tracked
 
 RECORD = "stage.json"
-BEGUN = "begun.json"  # in <key>.partial: the code that began the stage, and the seconds so far
-ELSEWHERE = "--cache-dir names another, such as a copy of this one"
+SPENT = "seconds.json"  # in <key>.partial: the seconds of interrupted attempts
 LIBRARY = Path(__file__).parents[1]
 PACKAGES = (
     "letterlib",
@@ -65,15 +61,95 @@ PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Artefact:
-    """A finished stage: where its files are, and its record."""
+class Cache:
+    """Where stages are kept, and who is told of them.
 
-    name: str
-    key: str
-    folder: Path
-    record: dict[str, Any]
-    from_cache: bool
+    say: receives one line a stage.
+    track: "tensorboard" or "wandb" writes learning curves to `<folder>/tracking/<name>/<key>`.
+    finished: the stages found or made so far.
+    """
+
+    def __init__(
+        self, folder: str | Path, say: Callable[[str], None] = print, track: str | None = None
+    ):
+        check_tracker(track)
+        self.folder = expanded(folder)
+        self.say = say if is_main() else lambda line: None
+        self.track = track
+        self.finished: list[Stage] = []
+
+    def devices(self) -> str:
+        """What computed the stages made or found so far, separated by "; "."""
+        return "; ".join(sorted({stage.record["device"] for stage in self.finished}))
+
+
+class Stage:
+    """A step of a pipeline, found in the cache or made when something of it is first read.
+
+    version: raise it when the stage computes something else than before.
+    work: `work(out, partial)` fills the folder `out` and returns metrics; it may keep checkpoints
+        in the folder `partial`, which an interruption leaves.
+    inputs: hashes of what the work reads, and the stages that it reads, which are made before it.
+    check: raises, before anything is made, for what would stop this stage after its needs.
+
+    The key is known at once, so a finished stage is read without those that it was made from.
+    Processes that train together all do the work; the main one finds, writes and speaks.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        name: str,
+        version: int,
+        work: Callable[[Path, Path], dict[str, Any]],
+        *,
+        config: dict[str, Any],
+        inputs: Sequence["str | Stage"],
+        seed: int,
+        device: str,
+        check: Callable[[], None] = lambda: None,
+    ):
+        self.cache, self.name, self.work, self.device, self.check = cache, name, work, device, check
+        self.needs = [one for one in inputs if isinstance(one, Stage)]
+        keys = [one.key if isinstance(one, Stage) else one for one in inputs]
+        self.identity = {
+            "stage": name,
+            "version": version,
+            "config": config,
+            "inputs": keys,
+            "seed": seed,
+        }
+        self.key = digest(self.identity)
+        self.folder = cache.folder / name / self.key
+        self.from_cache = False  # until it is found there
+        self._record: dict[str, Any] | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `stage.json` holds; the stage is found or made when it is read first."""
+        if self._record is None:
+            self._record = self._found_or_made()
+        return self._record
+
+    def _found_or_made(self) -> dict[str, Any]:
+        say = self.cache.say
+        found = broadcast(self._find)
+        if found is None:
+            self.check()
+            for stage in self.needs:
+                _ = stage.record
+            with locked(self.folder, say) if is_main() else nullcontext():
+                found = broadcast(self._find)  # made by another process while this one waited
+                record = found or self._make()
+        else:
+            record = found
+        self.from_cache = found is not None
+        if self.from_cache:
+            older = "" if record["code"] == code() else ", by other code"
+            seconds = f"{record['seconds']:.0f} s when it was made{older}"
+            say(f"{self.name}: found in the cache ({seconds})")
+        self.cache.finished.append(self)
+        return record
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -85,175 +161,83 @@ class Artefact:
         return self.record["seconds"]
 
     def path(self, file: str) -> Path:
+        """A file of the finished stage."""
+        _ = self.record
         return self.folder / file
 
+    def with_needs(self) -> dict[str, "Stage"]:
+        """Key -> stage, of all that this one was made from, and last this one."""
+        found: dict[str, Stage] = {}
+        for stage in self.needs:
+            found |= stage.with_needs()
+        return found | {self.key: self}
 
-class Cache:
-    """Finds stages, or runs them.
+    def _find(self) -> dict[str, Any] | None:
+        """The record of the finished stage; None if there is none, or a damaged one.
 
-    folder: where they are kept.
-    say: receives one line a stage.
-    track: "tensorboard" or "wandb" writes learning curves to `<folder>/tracking/<name>/<key>`.
-
-    Processes that train together all do a stage's work; the main one finds, writes and speaks.
-    """
-
-    def __init__(
-        self, folder: str | Path, say: Callable[[str], None] = print, track: str | None = None
-    ):
-        check_tracker(track)
-        self.folder = expanded(folder)
-        self.say = say if is_main() else lambda line: None
-        self.track = track
-        self.finished: list[Artefact] = []
-
-    def stage(
-        self,
-        name: str,
-        version: int,
-        work: Callable[[Path, Path], dict[str, Any]],
-        *,
-        config: dict[str, Any],
-        inputs: list[str],
-        seed: int,
-        device: str,
-    ) -> Artefact:
-        """Find the stage, or run `work(out, partial)`, which fills `out` and returns its metrics.
-
-        version: raise it when the stage computes something else than before.
-        inputs: fingerprints of data sets and keys of other stages.
-        partial: a folder for checkpoints, which an interruption leaves.
+        A whole record of another stage is a LetterError: its folder was renamed or exchanged, and
+        to delete it could cost hours of training.
         """
-        identity = _identity(name, version, config, inputs, seed)
-        folder = self.folder / name / digest(identity)
-        found = broadcast(lambda: _find(folder, identity))
-        if found is None:
-            with locked(folder, self.say) if is_main() else nullcontext():
-                # Another process may have made it while this one waited.
-                found = broadcast(lambda: _find(folder, identity))
-                artefact = found or self._run(name, folder, identity, device, work)
-        else:
-            artefact = found
-        if found is not None:
-            older = "" if found.record["code"] == code() else ", by other code"
-            self.say(f"{name}: found in the cache ({found.seconds:.0f} s when it was made{older})")
-        self.finished.append(artefact)
-        return artefact
+        try:
+            record = read_json(self.folder / RECORD)
+            if record.pop("digest") != digest(record):
+                return None
+            files = record["files"].items()
+            whole = all(sha256_of(self.folder / file) == known for file, known in files)
+            key = digest({name: record[name] for name in self.identity})
+        except (LetterError, KeyError, TypeError, AttributeError):
+            return None
+        if key != self.key:
+            raise LetterError(
+                f"{self.folder}: holds another stage ({record['stage']}); give the folder its name "
+                "back, or delete it"
+            )
+        return record if whole else None
 
-    @staticmethod
-    def key(name: str, version: int, *, config, inputs, seed, device: str) -> str:
-        """The key that `stage` gives the same stage."""
-        return digest(_identity(name, version, config, inputs, seed))
-
-    def devices(self) -> str:
-        """What computed the stages made or found so far, separated by "; "."""
-        return "; ".join(sorted({artefact.record["device"] for artefact in self.finished}))
-
-    def _run(
-        self, name: str, folder: Path, identity: dict, device: str, work: Callable
-    ) -> Artefact:
-        if is_main() and folder.exists():
-            self.say(f"{name}: the cached stage is damaged, so it is made again ({folder})")
-            try:
-                shutil.rmtree(folder)
-            except OSError as error:
-                raise LetterError(
-                    f"{folder}: is damaged, and cannot be deleted ({error.strerror}); {ELSEWHERE}"
-                ) from error
+    def _make(self) -> dict[str, Any]:
+        name, folder, say = self.name, self.folder, self.cache.say
         partial = folder.with_name(f"{folder.name}.partial")
-        begun, resumed = _begin(partial)
-        # Asked for now: an edit or an update while the stage runs is no part of it.
-        made_with, made_by = versions(), code() if begun["code"] == code() else None
-        self.say(f"{name}: running" + (" (going on from its checkpoint)" if resumed else ""))
-        started = time.perf_counter() - begun["seconds"]
+        if is_main():
+            if folder.exists():
+                say(f"{name}: the cached stage is damaged, so it is made again ({folder})")
+                shutil.rmtree(folder)
+            partial.mkdir(parents=True, exist_ok=True)
+        resumed = is_main() and any(partial.iterdir())
+        spent = read_json(partial / SPENT) if is_main() and (partial / SPENT).exists() else 0.0
+        made_by = code()  # now: an edit while the stage runs is no part of it
+        say(f"{name}: running" + (" (going on from its checkpoint)" if resumed else ""))
+        started = time.perf_counter() - spent
         try:
             with (
                 atomic_write(folder) if is_main() else _dropped() as out,
-                tracked(self.track, self.folder / "tracking" / name / folder.name),
+                tracked(self.cache.track, self.cache.folder / "tracking" / name / folder.name),
                 enough_memory(name),
             ):
                 out.mkdir()
-                metrics = work(out, partial)
-                record = identity | {
-                    "metrics": metrics,
+                record = self.identity | {
+                    "metrics": self.work(out, partial),
                     "seconds": round(time.perf_counter() - started, 3),
                     "peak_memory_mb": peak_memory_mb(),
-                    **peak_gpu_memory_mb(device),
-                    "device": device_in_words(device),
+                    **peak_gpu_memory_mb(self.device),
+                    "device": device_in_words(self.device),
                     "threads": torch.get_num_threads(),
                     "processes": n_processes(),
-                    "versions": made_with,
+                    "versions": versions(),
                     "code": made_by,
                     "files": {file.name: sha256_of(file) for file in sorted(out.iterdir())},
                 }
                 record = json.loads(json.dumps(record))
                 write_json(out / RECORD, record | {"digest": digest(record)})
         except BaseException:
-            if is_main():
-                _interrupted(partial, begun | {"seconds": time.perf_counter() - started})
+            if is_main() and any(partial.iterdir()):
+                write_json(partial / SPENT, time.perf_counter() - started)
+            elif is_main():
+                partial.rmdir()
             raise
         if is_main():
-            shutil.rmtree(partial, ignore_errors=True)
-        self.say(f"{name}: done in {record['seconds']:.0f} s")
-        # The other processes wait here for the main one, and take its record.
-        return broadcast(lambda: Artefact(name, folder.name, folder, record, from_cache=False))
-
-
-def _identity(
-    name: str, version: int, config: dict[str, Any], inputs: list[str], seed: int
-) -> dict[str, Any]:
-    return {"stage": name, "version": version, "config": config, "inputs": inputs, "seed": seed}
-
-
-def _find(folder: Path, identity: dict[str, Any]) -> Artefact | None:
-    """The stage in a folder; None if there is none, or a damaged one.
-
-    A record that is whole and says that it is another stage's is a LetterError: its folder was
-    renamed or exchanged, and to delete it could cost hours of training.
-    """
-    try:
-        record = read_json(folder / RECORD)
-        if record.pop("digest") != digest(record):
-            return None
-        key = digest({name: record[name] for name in identity})
-        if key != folder.name:
-            raise LetterError(
-                f"{folder}: holds another stage ({record['stage']}, {key}); give the folder that "
-                "name back, or delete it"
-            )
-        if any(sha256_of(folder / file) != known for file, known in record["files"].items()):
-            return None
-    except (KeyError, TypeError, AttributeError):  # not a record
-        return None
-    except LetterError as error:
-        if error.__cause__ is None:
-            raise
-        return None
-    return Artefact(identity["stage"], folder.name, folder, record, from_cache=True)
-
-
-def _begin(partial: Path) -> tuple[dict[str, Any], bool]:
-    """What is known of a stage's beginning, and whether there is a checkpoint to go on from."""
-    begun = {"code": code(), "seconds": 0.0}
-    if not is_main():
-        return begun, False
-    remove_scratch(partial)
-    if resumed := any(file.name != BEGUN for file in partial.glob("*")):
-        try:
-            return read_json(partial / BEGUN), True
-        except LetterError:
-            begun["code"] = None
-    write_json(partial / BEGUN, begun)
-    return begun, resumed
-
-
-def _interrupted(partial: Path, begun: dict[str, Any]) -> None:
-    """Keep the seconds so far with the checkpoint; without one, leave nothing."""
-    if any(file.name != BEGUN for file in partial.glob("*")):
-        with suppress(LetterError):  # what went wrong first is what is raised
-            write_json(partial / BEGUN, begun)
-    else:
-        shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(partial)
+        say(f"{name}: done in {record['seconds']:.0f} s")
+        return broadcast(lambda: record)  # the other processes wait here for the main one
 
 
 @functools.cache

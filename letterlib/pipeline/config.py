@@ -425,9 +425,11 @@ def data_dir_under(root: Path, dataset: str) -> Path | None:
     """
     if dataset in PACKAGED and root == DATA_ROOT:
         return None
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    for folder in folders:  # the authors' repository has data/Beauty
+        if folder.is_dir() and folder.name.lower() == dataset:
+            return folder
     folder = root / dataset
-    if folder.is_dir():
-        return folder
     if dataset not in PACKAGED and root != DATA_ROOT:
         raise LetterError(
             f"{folder}: no such folder; --data-root has one for each released data set"

@@ -13,7 +13,7 @@ import numpy as np
 from letterlib.data.dataset import SHORTEST, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, Recommender
-from letterlib.pipeline.cache import Artefact
+from letterlib.pipeline.cache import Stage
 from letterlib.pipeline.config import VARIANTS, variant_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.systems import OTHER_IDENTIFIERS, find_system
@@ -61,7 +61,7 @@ class OwnPipeline(Pipeline):
                     "give one per item"
                 )
 
-    def _semantic(self) -> Artefact:
+    def _semantic(self) -> Stage:
         texts = [text for part in self._parts for text in part.dataset.texts()]
         if self.dataset.texts() != texts:
             return super()._semantic()
@@ -79,7 +79,7 @@ class OwnPipeline(Pipeline):
             "semantic-joined", 1, {}, [part._semantic().key for part in self._parts], work
         )
 
-    def _identifiers(self, source: str) -> Artefact:
+    def _identifiers(self, source: str) -> Stage:
         if source not in self._own:
             return super()._identifiers(source)
         identifiers = self._own[source]
@@ -138,7 +138,7 @@ class ColdStart(OwnPipeline):
         self.cold = draw_cold_items(base.split.train_counts, share, base.config.seed)
         super().__init__(base, hide_until_test(base.dataset, self.cold, base.config.held_out))
 
-    def _model(self, name: str) -> Artefact | None:
+    def _model(self, name: str) -> Stage | None:
         if find_system(name).titles:
             raise LetterError(
                 f"{name}: learns from the titles of all items, so none can be hidden from it"
@@ -149,7 +149,7 @@ class ColdStart(OwnPipeline):
     def unseen(self) -> np.ndarray:
         return np.flatnonzero(self.split.train_counts == 0)
 
-    def _tokenizer(self, variant: str) -> Artefact:
+    def _tokenizer(self, variant: str) -> Stage:
         config = variant_config(self.config.tokenizer, variant)
         needs_cf = config.alpha > 0
         inputs = [self._split_key, self._semantic().key] + (

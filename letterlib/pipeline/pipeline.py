@@ -27,7 +27,7 @@ from letterlib.evaluation.evaluate import Evaluation, evaluate
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.generators.language_model import SMOLLM2, TINY, check_language_model
 from letterlib.hub import revision_of
-from letterlib.pipeline.cache import Artefact, Cache
+from letterlib.pipeline.cache import Cache, Stage
 from letterlib.pipeline.config import (
     RANKED,
     VARIANTS,
@@ -51,46 +51,6 @@ from letterlib.train import TrainingLog, resolve_device, resolve_dtype
 
 EXACT_CASES = 30
 """Cases on which beams are compared with exact scoring, which takes a hundred times as long."""
-
-
-class Stage:
-    """A step of the pipeline, found in the cache or made when something of it is first read.
-
-    key: known at once, so that a finished stage is read without those that it was made from.
-    needs: the stages that it reads, which are made before it.
-    check: raises, before anything is made, for what would stop this stage after its needs.
-    """
-
-    def __init__(
-        self,
-        cache: Cache,
-        name: str,
-        version: int,
-        work: Callable,
-        needs: Sequence["Stage"],
-        check: Callable[[], None] | None,
-        **identity: Any,
-    ):
-        self.key = cache.key(name, version, **identity)
-        self.needs, self._check = needs, check
-        self.folder = cache.folder / name / self.key
-        self._make = functools.partial(cache.stage, name, version, work, **identity)
-
-    @cached_property
-    def artefact(self) -> Artefact:
-        if not self.folder.exists():
-            if self._check:
-                self._check()
-            for stage in self.needs:
-                _ = stage.artefact
-        return self._make()
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        return self.artefact.metrics
-
-    def path(self, file: str) -> Path:
-        return self.artefact.path(file)
 
 
 class Pipeline:
@@ -141,7 +101,7 @@ class Pipeline:
         inputs: Sequence[str | Stage],
         work: Callable[[Path, Path], dict[str, Any]],
         seed: int | None = None,
-        check: Callable[[], None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Stage:
         """inputs: other stages, and hashes of what else the work reads.
 
@@ -156,12 +116,11 @@ class Pipeline:
             name,
             version,
             work,
-            needs=[one for one in inputs if isinstance(one, Stage)],
-            check=check,
             config=config | {"device": self.device.split(":")[0]},
-            inputs=[one.key if isinstance(one, Stage) else one for one in inputs],
+            inputs=inputs,
             seed=self.config.seed if seed is None else seed,
             device=self.device,
+            check=check,
         )
 
     @property
@@ -291,7 +250,7 @@ class Pipeline:
         config: BaseModel,
         inputs: Sequence[str | Stage] = (),
         given: Callable[[], list[Any]] = list,
-        check: Callable[[], None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Stage:
         """given: makes the arguments that the class takes before its configuration."""
 
@@ -365,18 +324,11 @@ class Pipeline:
         model = self._model(name)
         return model.metrics["parameters"] if model else 0
 
-    def stages(self, name: str) -> list[Artefact]:
+    def stages(self, name: str) -> list[Stage]:
         """The stages that a system's evaluation was made from, and the evaluation itself."""
-        found: dict[str, Stage] = {}
-
-        def visit(stage: Stage) -> None:
-            for needed in stage.needs:
-                visit(needed)
-            found[stage.key] = stage
-
-        visit(self._evaluated(name))
-        _ = self._evaluated(name).artefact  # made now, if it is not there
-        return [stage.artefact for stage in found.values() if stage.folder.exists()]
+        evaluated = self._evaluated(name)
+        _ = evaluated.record  # made now, if it is not there
+        return [stage for stage in evaluated.with_needs().values() if stage.folder.exists()]
 
     # Evaluation
 
@@ -462,12 +414,9 @@ class Pipeline:
         Text embeddings are made if they are needed, which shows whether the encoder is at hand.
         """
         for name in (names := list(names)):
-            system = find_system(name)
-            if system.identifiers in VARIANTS:
-                config = variant_config(self.config.tokenizer, system.identifiers)
-                check_tokenizer(config, self.split.n_items)
-            if system.language_model and not self._model(name).folder.exists():
-                check_language_model(getattr(self.config, system.config).language_model)
+            for stage in self._evaluated(name).with_needs().values():
+                if not stage.folder.exists():
+                    stage.check()
         if any("encoder" in settings_read(name) for name in names):
             with suppress(Unavailable):  # reported with each system that needs it
                 self.semantic()

@@ -212,13 +212,13 @@ def picture(axes: Axes, caption: str) -> Figure:
 def stages_frame(pipeline: Pipeline) -> pd.DataFrame:
     """Every stage of the run: seconds, peak memory, where it lies."""
     rows = {}
-    for artefact in pipeline.cache.finished:
-        rows[artefact.name] = {
-            "seconds": f"{artefact.seconds:.1f}",
-            "peak memory, MiB": f"{artefact.record['peak_memory_mb']:,}",
-            "of a GPU, MiB": f"{artefact.record.get('peak_gpu_memory_mb', 0):,}",
-            "from cache": "yes" if artefact.from_cache else "no",
-            "folder": f"{artefact.name}/{artefact.key}",
+    for stage in pipeline.cache.finished:
+        rows[stage.name] = {
+            "seconds": f"{stage.seconds:.1f}",
+            "peak memory, MiB": f"{stage.record['peak_memory_mb']:,}",
+            "of a GPU, MiB": f"{stage.record.get('peak_gpu_memory_mb', 0):,}",
+            "from cache": "yes" if stage.from_cache else "no",
+            "folder": f"{stage.name}/{stage.key}",
         }
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
     frame = frame.loc[:, (frame != "0").any()]  # without a GPU there is no memory of one

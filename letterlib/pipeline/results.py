@@ -216,13 +216,14 @@ def load_results(*paths: str | Path) -> list[Run]:
     A run that is in two files counts once. Raises LetterError where there is none, or where two
     files disagree about one run.
     """
-    found: dict[str, tuple[Run, Path]] = {}
+    found: dict[tuple[str, str], tuple[Run, Path]] = {}
     for path in map(expanded, paths):
         if not path.exists():
             raise LetterError(f"{path}: no such file or folder of results")
         for file in run_files(path):
             for run in read_runs(file):
-                known, where = found.setdefault(run.key, (run, file))
+                content = run.record["dataset"]["fingerprint"]  # data may be prepared in new ways
+                known, where = found.setdefault((run.key, content), (run, file))
                 if any(not np.array_equal(known.ranks[h], run.ranks[h]) for h in run.ranks):
                     raise LetterError(
                         f"{where} and {file}: two results of one run; keep one of them"

@@ -295,10 +295,10 @@ def finished_run(pipeline: Pipeline, system: str, *, full: bool = False) -> Run:
         "identifiers": identifier_figures(pipeline, tokenizer) if full and tokenizer else None,
         "cases": {"total": len(pipeline.case_kinds)},
         "files": _files_read(parameters, pipeline.data_dir),
-        "stages": [_stage(artefact) for artefact in stages],
+        "stages": [_stage(stage) for stage in stages],
         "seconds": round(time.perf_counter() - started, 1),
         "peak memory MiB": peak_memory_mb(),
-        "device": "; ".join(sorted({artefact.record["device"] for artefact in stages})),
+        "device": "; ".join(sorted({stage.record["device"] for stage in stages})),
         **_origin(),
     }
     groups = np.searchsorted(np.array(GROUPS)[order := np.argsort(GROUPS)], inside.groups)
@@ -313,10 +313,10 @@ def finished_run(pipeline: Pipeline, system: str, *, full: bool = False) -> Run:
     )
 
 
-def _stage(artefact: Any) -> dict[str, Any]:
+def _stage(stage: Any) -> dict[str, Any]:
     kept = ("seconds", "peak_memory_mb", "peak_gpu_memory_mb", "device", "threads", "code")
-    about = {"name": artefact.name, "key": artefact.key, "from cache": artefact.from_cache}
-    return about | {name: artefact.record[name] for name in kept if name in artefact.record}
+    about = {"name": stage.name, "key": stage.key, "from cache": stage.from_cache}
+    return about | {name: stage.record[name] for name in kept if name in stage.record}
 
 
 @functools.cache
@@ -514,13 +514,24 @@ def state(parameters: RunParameters, out_dir: Path, elsewhere: Mapping[str, Run]
     return "failed" if failures(parameters, out_dir) else "to do"
 
 
-def runs_below(folders: Sequence[Path]) -> dict[str, Run]:
-    """Key -> run, of all files of runs in these folders and below."""
+def runs_below(folders: Sequence[Path], cache_dir: Path = Path("runs")) -> dict[str, Run]:
+    """Key -> run, of all files of runs in these folders and below.
+
+    Runs of packaged data as an older version prepared them are left out.
+    """
     for folder in folders:
         if not Path(folder).is_dir():
             raise LetterError(f"--also {folder}: no such folder of results")
     files = [file for folder in folders for file in run_files(Path(folder))]
-    return {run.key: run for file in files for run in read_runs(file)}
+    runs = [run for file in files for run in read_runs(file)]
+    return {run.key: run for run in runs if _is_current(run, cache_dir)}
+
+
+def _is_current(run: Run, cache_dir: Path) -> bool:
+    if run.dataset not in PACKAGED:
+        return True
+    now = _fingerprint_now(run.dataset, None, cache_dir, "keep")
+    return now in (None, run.record["dataset"]["fingerprint"])
 
 
 def listed(parameters: RunParameters, state: str) -> dict[str, Any]:

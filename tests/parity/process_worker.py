@@ -30,7 +30,7 @@ from letterlib.distributed import n_processes, process_index
 from letterlib.generators.bigrec import BIGRec, BIGRecConfig
 from letterlib.generators.lcrec import LCRec, LCRecConfig
 from letterlib.generators.tiger import Tiger, TigerConfig
-from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.cache import Cache, Stage
 from letterlib.text import embed_texts
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
@@ -190,11 +190,12 @@ def stages(folder: Path) -> dict:
 
     cache = Cache(folder / f"cache-{n_processes()}", said.append)
     identity = {"config": {}, "inputs": [], "seed": 0, "device": "cpu"}
-    found = [cache.stage("demo", 1, work, **identity) for _ in range(2)]
+    found = [Stage(cache, "demo", 1, work, **identity) for _ in range(2)]
+    metrics = [one.metrics for one in found]
     return {
         "said": said,
         "made": len(made),
-        "who": [one.metrics["who"] for one in found],
+        "who": [one["who"] for one in metrics],
         "file": found[1].path("who.txt").read_text(),
         "from cache": [one.from_cache for one in found],
         "processes": found[1].record["processes"],

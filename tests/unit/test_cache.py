@@ -1,9 +1,6 @@
-"""Stages cached by content: found, made again when damaged, resumed when interrupted, never half
-there, and never another stage's.
-"""
+"""Stages cached by content: found, made again when damaged, resumed when interrupted."""
 
 import json
-import os
 import threading
 
 import numpy as np
@@ -12,7 +9,7 @@ import torch
 
 from letterlib.errors import LetterError
 from letterlib.pipeline import cache as cache_module
-from letterlib.pipeline.cache import Cache
+from letterlib.pipeline.cache import Cache, Stage
 
 
 @pytest.fixture
@@ -35,8 +32,11 @@ def write_value(value, calls):
 
 
 def stage(cache, work, **changes):
+    """A stage that was found or made."""
     settings = dict(version=1, config={"size": 3}, inputs=["abc"], seed=0, device="cpu") | changes
-    return cache.stage("demo", settings.pop("version"), work, **settings)
+    found = Stage(cache, "demo", settings.pop("version"), work, **settings)
+    assert found.record
+    return found
 
 
 def interrupted(out, partial):
@@ -55,6 +55,29 @@ def test_a_finished_stage_is_found_and_not_run_again(cache, said):
     assert "found in the cache" in said[-1]
 
 
+def test_what_a_stage_reads_is_checked_and_made_before_it_and_not_for_one_that_is_found(cache):
+    order = []
+
+    def asked():
+        def step(name, **settings):
+            def work(out, partial):
+                order.append(name)
+                return {}
+
+            settings = dict(config={}, seed=0, device="cpu") | settings
+            return Stage(
+                cache, name, 1, work, check=lambda: order.append(f"check {name}"), **settings
+            )
+
+        text = step("text", inputs=[])
+        codes = step("codes", inputs=[text])
+        return step("model", inputs=[text, codes, "data"])
+
+    assert asked().metrics == {} and asked().metrics == {}
+    assert order == ["check model", "check text", "text", "check codes", "codes", "model"]
+    assert [stage.name for stage in asked().with_needs().values()] == ["text", "codes", "model"]
+
+
 @pytest.mark.parametrize(
     "change", [{"version": 2}, {"config": {"size": 4}}, {"inputs": ["abd"]}, {"seed": 1}]
 )
@@ -65,40 +88,7 @@ def test_whatever_decides_the_result_decides_the_folder(cache, change):
     assert calls == ["one", "two"]
 
 
-def test_exchanged_folders_are_refused_and_nothing_is_deleted(cache, tmp_path):
-    """Each would be whole, and give the other's figures."""
-    calls = []
-    first, second = (stage(cache, write_value(str(s), calls), seed=s).folder for s in (0, 1))
-    first.rename(tmp_path / "aside")
-    second.rename(first)
-    (tmp_path / "aside").rename(second)
-    for seed, folder, other in ((0, first, second), (1, second, first)):
-        with pytest.raises(LetterError, match=f"{folder}: holds another stage .*{other.name}"):
-            stage(cache, write_value("new", calls), seed=seed)
-    assert calls == ["0", "1"] and (second / "value.txt").read_text() == "0"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"metrics": {}},
-        {"files": {}},
-        {"seconds": 0.5},
-        {"seed": 1},
-        {"digest": None},
-    ],
-)
-def test_a_record_that_somebody_has_written_in_is_made_again(cache, said, change):
-    calls = []
-    path = stage(cache, write_value("one", calls)).path("stage.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert not stage(cache, write_value("one", calls)).from_cache
-    assert any("damaged" in line for line in said)
-
-
-@pytest.mark.parametrize(
-    "damage", ["changed", "missing", "truncated record", "no hash", "no record"]
-)
+@pytest.mark.parametrize("damage", ["changed", "missing", "truncated record", "no record"])
 def test_a_damaged_stage_is_made_again_with_a_warning(cache, said, damage):
     calls = []
     folder = stage(cache, write_value("one", calls)).folder
@@ -109,9 +99,6 @@ def test_a_damaged_stage_is_made_again_with_a_warning(cache, said, damage):
         (folder / "value.txt").unlink()
     elif damage == "truncated record":
         (folder / "stage.json").write_text(json.dumps(record)[:40])
-    elif damage == "no hash":
-        del record["digest"]
-        (folder / "stage.json").write_text(json.dumps(record))
     else:
         (folder / "stage.json").unlink()
     said.clear()
@@ -124,20 +111,6 @@ def test_a_stage_that_other_code_has_made_says_so(cache, said, monkeypatch):
     assert stage(cache, write_value("two", [])).from_cache and "other code" not in said[-1]
     monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
     assert stage(cache, write_value("two", [])).from_cache and "by other code" in said[-1]
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_may_only_be_read_works_for_what_is_in_it(cache):
-    calls = []
-    folder = stage(cache, write_value("one", calls)).folder
-    folder.parent.chmod(0o555)
-    try:
-        assert stage(cache, write_value("two", calls)).from_cache
-        with pytest.raises(LetterError, match="cannot write here"):
-            stage(cache, write_value("two", calls), seed=1)
-    finally:
-        folder.parent.chmod(0o755)
-    assert calls == ["one"]
 
 
 def test_what_is_found_needs_no_lock_and_writes_nothing(cache, monkeypatch):
@@ -178,17 +151,16 @@ def left_in(cache):
 def test_an_interrupted_stage_leaves_no_folder_and_goes_on_from_its_checkpoint(cache, said):
     with pytest.raises(KeyboardInterrupt):
         stage(cache, interrupted)
-    (partial,) = left_in(cache)
-    (cache.folder / "demo" / partial / ".checkpoint.abcd1234").mkdir()  # half a checkpoint
+    assert [name.endswith(".partial") for name in left_in(cache)] == [True]
     seen = []
 
     def resumed(out, partial):
         seen.extend(sorted(path.name for path in partial.iterdir()))
         return write_value("whole", [])(out, partial)
 
-    artefact = stage(cache, resumed)
-    assert seen == ["begun.json", "checkpoint"] and "going on from its checkpoint" in said[-2]
-    assert left_in(cache) == [artefact.key]
+    whole = stage(cache, resumed)
+    assert seen == ["checkpoint", "seconds.json"] and "going on from its checkpoint" in said[-2]
+    assert left_in(cache) == [whole.key]
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])
@@ -228,24 +200,6 @@ def test_seconds_are_those_of_all_attempts_that_are_resumed(
     assert stage(cache, takes(1)).seconds == counted
 
 
-def test_a_stage_is_by_the_code_that_began_it(cache, monkeypatch):
-    """Not by an edit while it runs; by neither if other code went on from its checkpoint."""
-
-    def edited(out, partial):
-        monkeypatch.setattr(cache_module, "code", lambda: "of tomorrow")
-        return {}
-
-    today = cache_module.code()
-    assert stage(cache, edited).record["code"] == today
-    with pytest.raises(KeyboardInterrupt):
-        stage(cache, interrupted, seed=1)
-    assert stage(cache, lambda out, partial: {}, seed=1).record["code"] == "of tomorrow"
-    with pytest.raises(KeyboardInterrupt):
-        stage(cache, interrupted, seed=2)
-    monkeypatch.setattr(cache_module, "code", lambda: today)
-    assert stage(cache, lambda out, partial: {}, seed=2).record["code"] is None
-
-
 def test_code_is_all_of_the_library_but_the_course(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "LIBRARY", tmp_path)
     code = cache_module.code.__wrapped__
@@ -281,8 +235,3 @@ def test_a_stage_without_enough_memory_is_one_clear_error_and_keeps_its_checkpoi
     with pytest.raises(LetterError, match="demo: there is not enough memory.*batch_size"):
         stage(cache, work)
     assert [path.name for path in cache.folder.rglob("checkpoint")] == ["checkpoint"]
-
-
-def test_other_errors_of_torch_stay_what_they_are(cache):
-    with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        stage(cache, lambda out, partial: torch.ones(2, 3) @ torch.ones(2, 3))

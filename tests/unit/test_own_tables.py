@@ -47,7 +47,7 @@ def test_rows_in_any_order_become_histories_in_the_order_of_time(tmp_path):
     again = shuffled.iloc[:5].assign(time="5000")  # later rows of what they have already
     rare = pd.DataFrame({"user": "rare", "item": ["001", "009"], "time": "1"})
     pd.concat([again, shuffled, rare]).to_csv(paths[0], index=False)
-    dataset, lines = read_own_tables("shop", *paths)
+    dataset, lines = read_own_tables("shop", *paths, repeats="drop")
     assert histories(dataset) == EXPECTED
     assert dataset.item_labels == [f"{i:03}" for i in range(ITEMS)]
     assert dataset.items["text"].tolist()[:2] == ["Thing 0", "Thing 1. fine, blue"]
@@ -193,3 +193,20 @@ def test_what_data_readme_shows_of_own_tables(tmp_path, monkeypatch, capsys):
     exec(own_vectors, names)
     assert "'identifier R@10': " in capsys.readouterr().out
     assert Identifiers.load("shop.index.json", n_items=40).n_distinct > 20
+
+
+def test_repeats_and_names_of_columns(tmp_path):
+    rows = [(u, i, t) for u, items in EXPECTED.items() for t, i in enumerate(items)]
+    again = [*rows, ("03", "003", 50)]
+    paths = written(tmp_path, again)
+    for path in paths:
+        first, rest = path.read_text().split("\n", 1)
+        path.write_text(first.replace("user", "customer").replace("item", "product") + "\n" + rest)
+    names = {"user": "customer", "item": "product"}
+    kept, lines = read_own_tables("shop", *paths, names=names)
+    assert histories(kept) == EXPECTED | {"03": [*EXPECTED["03"], "003"]}
+    assert lines[1].startswith("1 repeated") and lines[1].endswith("kept")
+    once, _ = read_own_tables("shop", *paths, repeats="drop", names=names)
+    assert histories(once) == EXPECTED
+    with pytest.raises(LetterError, match="price.*user, item"):
+        read_own_tables("shop", *paths, names={"price": "cost"})

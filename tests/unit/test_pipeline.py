@@ -158,7 +158,7 @@ def test_a_language_model_that_is_not_at_hand_stops_before_anything_is_trained(m
     for ask in (lambda: one.evaluation("lc-rec"), lambda: one.check_systems(["mf", "lc-rec"])):
         with pytest.raises(LetterError, match="no/such"):
             ask()
-        assert {artefact.name for artefact in one.cache.finished} <= {"semantic"}
+        assert {stage.name for stage in one.cache.finished} <= {"semantic"}
 
 
 def test_released_identifiers_are_read_again_when_the_file_changes(made, tmp_path):

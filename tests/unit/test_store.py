@@ -1,10 +1,7 @@
 """Reading and writing files: nothing half-written, nothing damaged taken for whole."""
 
-import errno
 import json
 import os
-import threading
-import time
 
 import numpy as np
 import pandas as pd
@@ -17,12 +14,9 @@ from letterlib.store import (
     atomic_write,
     content_of_folder,
     digest,
-    files_below,
     load_table,
     load_tensors,
-    locked,
     read_json,
-    remove_scratch,
     save_table,
     save_tensors,
     sha256_of,
@@ -47,46 +41,26 @@ def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
         (temporary / "first").write_text("first")
     for make in ("mkdir", "touch"):
         with (
-            pytest.raises(LetterError, match="stage: could not be written"),
+            pytest.raises(OSError, match="stage"),
             atomic_write(tmp_path / "stage") as temporary,
         ):
             getattr(temporary, make)()
     assert [path.name for path in tmp_path.rglob("*")] == ["stage", "first"]
 
 
-def test_a_full_disk_is_one_clear_line_and_nothing_is_half_written(tmp_path):
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     """safetensors, with which checkpoints and models are written, has an error of its own."""
     resource = pytest.importorskip("resource", reason="Windows has no limit for a file's size")
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
     try:
-        with pytest.raises(LetterError, match="model.safetensors: could not be written .File too"):
+        with pytest.raises(OSError, match="model.safetensors: .*File too large"):
             save_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(10_000)})
-        with pytest.raises(LetterError, match="a.json: could not be written .File too"):
+        with pytest.raises(OSError, match="File too large"):
             write_json(tmp_path / "a.json", "a" * 10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-    with (
-        pytest.raises(LetterError, match="No space left on device.*free some disk space"),
-        atomic_write(tmp_path / "b"),
-    ):
-        raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_error_of_the_block_that_is_not_about_writing_keeps_its_words(tmp_path):
-    with pytest.raises(OSError, match="cannot reach the hub"), atomic_write(tmp_path / "a"):
-        raise OSError("cannot reach the hub")
-
-
-def test_where_nothing_can_be_written_is_one_clear_line():
-    with pytest.raises(LetterError, match="/dev/null/x: cannot write here"):
-        write_json("/dev/null/x/y", 1)
-    with (
-        pytest.raises(LetterError, match="/dev/null/x: cannot write here"),
-        locked("/dev/null/x/y"),
-    ):
-        pass
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
@@ -104,7 +78,6 @@ def test_a_class_may_read_a_model_as_far_as_the_umask_lets_it(tmp_path):
     ("content", "words"),
     [
         (b'{"0": [1, 2', "line 1 column 12.*truncated"),
-        (b'{"7": [1], "8": [2], "7": [3]}', '"7" appears twice'),
         (b"\xff\xfe\x00", "utf-8"),
     ],
 )
@@ -118,12 +91,6 @@ def test_a_missing_file_is_one_clear_line(tmp_path):
     for read in (read_json, sha256_of, load_tensors, load_table):
         with pytest.raises(LetterError, match="none: no such file"):
             read(tmp_path / "none")
-
-
-def test_not_a_number_is_never_written_as_json(tmp_path):
-    with pytest.raises(ValueError):
-        write_json(tmp_path / "a.json", {"loss": float("nan")})
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensors_and_their_header_come_back_and_the_same_gives_the_same_bytes(tmp_path):
@@ -203,39 +170,6 @@ def test_the_digest_tells_apart_values_shapes_types_and_order():
         digest({"seed": np.int64(1)})
 
 
-def test_a_lock_lets_one_in_at_a_time_and_tells_the_other_to_wait(tmp_path):
-    inside, said, order = threading.Event(), [], []
-
-    def second():
-        inside.wait()
-        with locked(tmp_path / "stage", said.append):
-            order.append("second")
-
-    thread = threading.Thread(target=second, daemon=True)
-    thread.start()
-    with locked(tmp_path / "stage", said.append):
-        inside.set()
-        deadline = time.monotonic() + 30
-        while not said:
-            assert time.monotonic() < deadline and not order, "the other was let in"
-            time.sleep(0.01)
-        order.append("first")
-    thread.join(30)
-    assert order == ["first", "second"]
-    assert len(said) == 1 and f"{tmp_path.name}/stage" in said[0]
-
-
-def test_only_scratch_of_the_name_is_removed(tmp_path):
-    for name in (".a.json.abcd1234", ".a.json.abcd12345", ".b.json.abcd1234", "a.json.abcd1234"):
-        (tmp_path / name).mkdir()
-    (tmp_path / ".a.json.lock").touch()
-    remove_scratch(tmp_path, "a.json")
-    assert not (tmp_path / ".a.json.abcd1234").exists() and len(list(tmp_path.iterdir())) == 4
-    remove_scratch(tmp_path)
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".a.json.abcd12345", ".a.json.lock", "a.json.abcd1234"]
-
-
 def test_the_content_of_a_folder_is_its_files_and_not_its_name(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "deep").mkdir(parents=True)
@@ -249,10 +183,3 @@ def test_the_content_of_a_folder_is_its_files_and_not_its_name(tmp_path):
     for name in (tmp_path / "none", "minilm", ""):
         assert content_of_folder(name) == []
     assert content_of_folder(str(tmp_path / "a"), str(tmp_path / "a")) == []
-
-
-def test_files_below_are_in_order_and_none_is_hidden(tmp_path):
-    for name in ("b/2.json", "a.json", "b/.2.json.abcd1234/2.json", ".c.json", "a.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert files_below(tmp_path, ".json") == [tmp_path / "a.json", tmp_path / "b" / "2.json"]
