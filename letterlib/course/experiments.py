@@ -163,6 +163,12 @@ Beside the seeds in which those questions were found they would be a part of wha
 against.
 """
 
+NEWER = [
+    RESULTS / f"{name}.parquet"
+    for name in ("complete-journey-random-order", "movielens-random-order", "yelp")
+]
+"""Runs in which the order within a moment is random; lesson 11 reads those of one order."""
+
 PLAIN, CF, DIV, LETTER, RANKING = VARIANTS = (
     "plain RQ-VAE",
     "+ CF",
@@ -234,10 +240,10 @@ LONGEST = 60
 
 
 def folders(results_dir: str = "") -> list[Path]:
-    """What to read: `results_dir`, or all committed runs but those of REPLICATION."""
+    """What to read: `results_dir`, or all committed runs but REPLICATION and NEWER."""
     if results_dir:
         return [expanded(results_dir)]
-    return sorted({*RESULTS.glob("*.parquet")} - {REPLICATION})
+    return sorted({*RESULTS.glob("*.parquet")} - {REPLICATION, *NEWER})
 
 
 def leagues(results: Iterable[Run]) -> dict[str, list[Run]]:

@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 import records
-from records import GROUPS, METRICS, RESULTS, Setting
+from records import CASE_KINDS, GROUPS, METRICS, RESULTS, Setting
 from scipy.stats import t
 
 
@@ -54,7 +54,7 @@ def _read(arguments: tuple[str, ...]) -> tuple[list[str], str, str, str | None]:
             metric = one
         elif one in ("in", "out"):
             history = one
-        elif one in GROUPS:
+        elif one in (*GROUPS, *CASE_KINDS):
             targets = one
         else:
             others.append(one)

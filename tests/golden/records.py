@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from letterlib.evaluation import bootstrap
+from letterlib.evaluation.case_kinds import KINDS, is_kind
 from letterlib.evaluation.metrics import GROUPS as GROUP_NAMES
 from letterlib.evaluation.metrics import gains_at, hits_at
 from letterlib.pipeline import results
@@ -23,6 +24,7 @@ RESULTS = REPOSITORY / "experiments" / "results"
 
 METRICS = ("R@5", "R@10", "N@5", "N@10")
 GROUPS = ("head", "middle", "tail")
+CASE_KINDS = tuple(KINDS)
 
 RUNS = (
     "beauty",
@@ -35,11 +37,13 @@ RUNS = (
     "movielens-epochs",
     "movielens-names-for-lc-rec",
     "movielens-overall",
+    "movielens-random-order",
     "movielens-rates",
     "movielens-replication",
     "movielens-straight-through",
     "movielens-sweeps",
     "movielens-tune",
+    "yelp",
 )
 """Folders that hold records of runs."""
 
@@ -113,6 +117,8 @@ class Setting:
         """Whether each case's target is in this group of popularity, bool [n_cases]; None: all."""
         if targets is None:
             return np.ones(len(self.cases), dtype=bool)
+        if targets in CASE_KINDS:
+            return is_kind(self.runs[0].kinds, targets)
         return self.groups == targets
 
 
@@ -228,7 +234,8 @@ def compare(
         left = first.values(metric, history)[:, mine]
         right = second.values(metric, history)[:, theirs]
         return interval(left - right, first.users[mine])
-    one = results.compare(first.runs, second.runs, metric, history, targets=targets).difference
+    chosen = {"cases" if targets in CASE_KINDS else "targets": targets}
+    one = results.compare(first.runs, second.runs, metric, history, **chosen).difference
     return [one.mean, one.low, one.high]
 
 
