@@ -1,13 +1,27 @@
 """TIGER: an encoder-decoder reads the identifiers of a history and writes the next item's.
 
-Rajput et al., NeurIPS 2023. With LETTER's identifiers and the ranking-guided loss it is
-LETTER-TIGER.
+Rajput et al., NeurIPS 2023. With LETTER's identifiers and the ranking-guided loss (Wang et al.,
+CIKM 2024) it is LETTER-TIGER.
+
+An identifier is L codes, made beforehand by a tokenizer. Code c of level l is a token of its own: 0
+pads and starts the decoder, 1 ends, then come the codes level by level. Two items, L = 2:
+
+    the encoder reads    <a_12> <b_7> <a_3> <b_40> <end>
+    the decoder reads    <pad> <a_5> <b_9>
+    and learns           <a_5> <b_9> <end>
+
+`recommend` is a beam search that writes only identifiers of the catalogue. An item's score is the
+sum of the log-probabilities of its tokens and of the end token (`decoding/beam_search.py`).
+
+Differences from Rajput et al.: no token for the user; items that share all codes get other last
+codes from the tokenizer instead of a token of their own; sizes and training are those of LETTER's
+released code; dropout has one mask for a sequence, not one for each position; weight decay is on
+every tensor; `targets` above 1 learns several next items at once.
 
 In this order: the settings, what the network reads and learns, the network itself (a T5, Raffel et
 al. 2020, whose weights interchange with transformers', see `p5`), decoding with cached keys and
-values, and the recommender that trains and asks it. The network's blocks are the plain formulas;
-`fused` has the same ones with gradients written by hand, and `EncoderDecoderConfig.fused` says
-which are computed.
+values, and the recommender that trains and asks it. By default `fused` computes the same blocks
+with gradients written by hand, a little faster; the formulas here are what it is tested against.
 """
 
 import math
@@ -57,7 +71,9 @@ IGNORED = -100
 
 
 class TigerConfig(Settings):
-    """Size and training of one TIGER; the defaults are the paper's."""
+    """Size and training of one TIGER; the defaults are LETTER-TIGER's, with the released code's
+    tau.
+    """
 
     d_model: int = Field(128, ge=1, description="width of the states")
     d_ff: int = Field(1024, ge=1, description="width of the feed-forward blocks")
@@ -69,7 +85,10 @@ class TigerConfig(Settings):
     )
     history: int = Field(20, ge=1, description="items read, the most recent ones")
     tau: float = Field(
-        1.0, gt=0, description="temperature of the ranking-guided loss; 1 is plain cross-entropy"
+        1.0,
+        gt=0,
+        description="divides the logits in the training loss; 1 is plain cross-entropy. "
+        "Validation and recommend use raw logits unless told otherwise",
     )
     epochs: Epochs = 200
     examples: int | None = Field(
@@ -103,7 +122,8 @@ def history_tokens(
 ) -> tuple[Tensor, Tensor | None]:
     """What the encoder reads: identifiers of the last `length` items, oldest first, and an end.
 
-    An empty history is the end token alone. Shorter histories are padded in front.
+    An empty history is the end token alone. Shorter histories are padded in front, so that the
+    newest item is always at the same distance from the end.
 
     item_tokens: int64 [n_items, L].
     Returns tokens [n, longest * L + 1], and a mask of that shape, False at padding; None without.
@@ -121,7 +141,8 @@ def history_tokens(
 def next_identifiers_loss(
     tau: float,
 ) -> Callable[[nn.Module, tuple[Tensor, Tensor | None, Tensor]], dict[str, Tensor]]:
-    """The loss to minimise: that of every token of the next identifiers, given those before it.
+    """The loss to minimise: -log softmax(logits / tau)[target], its mean over all tokens of the
+    next identifiers, each given those before it.
 
     A batch is history tokens [batch, S], their mask, and target tokens [batch, n, L + 1].
     """
@@ -344,9 +365,9 @@ class DecoderLayer(EncoderLayer):
         self, x: Tensor, bias: Tensor, memory: Tensor, memory_bias: Tensor | None
     ) -> Tensor:
         """x [batch, n, length, d_model]: n sequences that read one memory [batch, S, d_model]."""
-        h = self.norm_self(x).flatten(0, 1)
+        h = self.norm_self(x).flatten(0, 1)  # every sequence alone
         x = x + self.dropout(self.self_attention(h, h, bias).view(x.shape))
-        h = self.norm_cross(x).flatten(1, 2)
+        h = self.norm_cross(x).flatten(1, 2)  # one long row of queries: memory is not copied
         x = x + self.dropout(self.cross_attention(h, memory, memory_bias).view(x.shape))
         return x + self.dropout(self.ff(self.norm_ff(x)))
 
@@ -370,6 +391,9 @@ class DecoderLayer(EncoderLayer):
 
 class EncoderDecoder(nn.Module):
     """A small T5: one embedding for what is read and written, an encoder, a decoder.
+
+    Every history may have n sequences to write: in training the `targets` next items, each written
+    without seeing the others; in decoding the beams.
 
     `forward` is what training needs; `start`, `step` and `decode_tree` are what decoding needs.
     """
@@ -529,7 +553,8 @@ class Tiger(IdentifierRecommender):
 
     identifiers: one per item.
     config: its settings; or give them as keywords, `Tiger(identifiers, epochs=3)`.
-    seed: of the first weights, batches and dropout, and of the order of items that share one name.
+    seed: of the first weights, batches and dropout, and of the order of items that share an
+        identifier.
     device: "auto", "cpu", "cuda" or "cuda:NUMBER".
     checkpoint: a file from which an interrupted `fit` resumes.
     """
@@ -559,7 +584,12 @@ class Tiger(IdentifierRecommender):
         self.network = network.to(self.device).eval()
 
     def fit(self, split: Split) -> Self:
-        """Train on every history of the training part and the items that follow it."""
+        """Train with AdamW (warm-up, then cosine; gradients clipped to 1): one example for each
+        item of a training part but the first, `examples` of them an epoch.
+
+        Every `validate_every` epochs NDCG@10 of `recommend` on up to 2,000 validation cases;
+        training stops after `patience` of them without a new best, and the best weights stay.
+        """
         self.check_identifiers(split)
         config, cases = self.config, split.cases("train")
         if not len(cases):
@@ -567,6 +597,7 @@ class Tiger(IdentifierRecommender):
                 "TIGER: no user has two items in training, so there is no next item to learn"
             )
         n_examples = min(config.examples or len(cases), len(cases))
+        # Users' whole sequences lie one after another; where each training part ends:
         train_ends = split.dataset.sequences.offsets[:-1] + split.train.lengths
 
         def batches(generator: np.random.Generator):
@@ -600,6 +631,7 @@ class Tiger(IdentifierRecommender):
             beyond it are ignored.
         """
         tokens, mask = history_tokens(cases, self.config.history, self.item_tokens)
+        # A history is values[start:end], so the next item is values[end].
         positions = cases.ends[:, None] + np.arange(self.config.targets)
         real = positions < train_ends[cases.users][:, None]
         items = cases.values[np.where(real, positions, 0)]
@@ -610,7 +642,10 @@ class Tiger(IdentifierRecommender):
         return tokens.to(self.device), mask, torch.from_numpy(targets).to(self.device)
 
     def _memory(self, cases: Cases) -> Tensor:
-        """The encoded histories, float32 [n, S, d_model]."""
+        """The encoded histories, all of one length and so without padding.
+
+        float32 [n, S, d_model].
+        """
         tokens, _ = history_tokens(cases, self.config.history, self.item_tokens)
         return self.network.encode(tokens.to(self.device))
 

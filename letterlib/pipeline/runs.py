@@ -592,7 +592,7 @@ def shared_stages(parameters: RunParameters) -> list[dict[str, Any]]:
     where = [f"--{name}={values[name]}" for name in ("dataset", "profile", "seed", "device")]
     sizes = {full[0]: values[short] for short, full in SHORT_NAMES.items() if len(full) == 1}
     chosen = [*values["options"], *(f"{name}={value}" for name, value in sizes.items() if value)]
-    first = ("encoder=", "text_tokens=", "held_out=", "sasrec_32.")
+    first = ("encoder=", "text_tokens=", "item_vectors=", "held_out=", "repeats=", "sasrec_32.")
     embedding = [one for one in chosen if one.startswith(first)]
     tokenizer = embedding + [one for one in chosen if one.startswith("tokenizer.")]
     commands = (
