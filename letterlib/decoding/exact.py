@@ -24,9 +24,7 @@ RUNS = 4
 
 
 class TreeDecoder(Protocol):
-    """What exact scoring asks of a model; `letterlib.generators.tiger.EncoderDecoder` has
-    it.
-    """
+    """What exact scoring asks of a model; `letterlib.generators.tiger.TigerNetwork` has it."""
 
     def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor: ...
 

@@ -112,7 +112,7 @@ class CountedTiger(Counted, Tiger):
         self, part: Cases, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         mass = node_masses(self.trie, self.shares(part).to(self.device))
-        if not self._scores_all(beam):
+        if not self._beam_is_catalogue(beam):
             mixed = MixedDecoder(self.network, self.trie, mass)
             return beam_search(mixed, memory, self.trie, beam, dead=dead)
         model = score_catalogue(self.network, memory, self.trie)

@@ -234,7 +234,7 @@ class LCRec(IdentifierRecommender):
         )
         self.vocabulary = Vocabulary.extend(tokenizer, model, identifiers)
         texts = list(titles) if titles is not None and config.words_first else None
-        self.first_weights = digest(texts)
+        self.first_weights_digest = digest(texts)
         initialise_new_tokens(model, self.vocabulary, texts, self.seed)
         new = self.vocabulary.new_tokens.tolist()
         with seeded(seed):
@@ -279,7 +279,7 @@ class LCRec(IdentifierRecommender):
                 batches,
                 response_loss(config.tau),
                 n_examples,
-                data=digest(split.fingerprint, self.identifiers.codes, self.first_weights),
+                data=digest(split.fingerprint, self.identifiers.codes, self.first_weights_digest),
                 dtype=self.network.dtype,
             )
         return self

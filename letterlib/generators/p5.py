@@ -32,6 +32,7 @@ from letterlib.generators.tiger import (
     EncoderDecoderConfig,
     Tiger,
     TigerConfig,
+    TigerNetwork,
 )
 from letterlib.hub import load_found, load_weights, loading
 from letterlib.store import digest
@@ -79,11 +80,11 @@ def tiger_from_t5(
     words, weights = np.concatenate([[PAD, EOS], pieces]), pretrained.state_dict()
     weights["embedding.weight"] = _rows(weights["embedding.weight"], words, tiger.seed)
     tiger.network.load_state_dict(weights)
-    tiger.first_weights = digest(*(part for pair in weights.items() for part in pair))
+    tiger.first_weights_digest = digest(*(part for pair in weights.items() for part in pair))
     return tiger
 
 
-def _load(t5: str) -> EncoderDecoder:
+def _load(t5: str) -> TigerNetwork:
     from transformers import T5ForConditionalGeneration
 
     load = functools.partial(load_weights, T5ForConditionalGeneration, dtype=torch.float32)
@@ -103,7 +104,7 @@ def _rows(embedding: Tensor, words: np.ndarray, seed: int) -> Tensor:
     return torch.where(known[:, None], embedding[torch.from_numpy(words).clamp(min=0)], new)
 
 
-def from_transformers(t5: "T5ForConditionalGeneration") -> EncoderDecoder:
+def from_transformers(t5: "T5ForConditionalGeneration") -> TigerNetwork:
     """Our network with copies of a T5's weights, in evaluation mode.
 
     Of the original architecture: T5 v1.1 and flan-T5 (gated feed-forward) are a LetterError.
@@ -125,7 +126,7 @@ def from_transformers(t5: "T5ForConditionalGeneration") -> EncoderDecoder:
             raise LetterError(
                 f"T5 with {option}={got}: only {option}={want} is supported; use an original T5"
             )
-    model, weights = EncoderDecoder(config), t5.state_dict()
+    model, weights = TigerNetwork(config), t5.state_dict()
     state = {
         name: torch.cat([weights[part].detach().cpu().float() for part in parts])
         for name, parts in _names(config.n_layers)

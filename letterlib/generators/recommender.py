@@ -89,15 +89,15 @@ class IdentifierRecommender(ABC):
     network: has `start` and `step` of `IncrementalDecoder`.
     n_tokens: what the network can write.
     n_heads: of its attention.
-    first_weights: a hash of what training begins from next to seed and settings (a T5's weights,
-        titles); a checkpoint of other first weights is not resumed.
+    first_weights_digest: a hash of what training begins from next to seed and settings (a T5's
+        weights, titles); a checkpoint of other first weights is not resumed.
     """
 
     name: str
     network: nn.Module
     n_tokens: int
     n_heads: int
-    first_weights: str = ""
+    first_weights_digest: str = ""
 
     def __init__(
         self,

@@ -3,25 +3,32 @@
 Rajput et al., NeurIPS 2023. With LETTER's identifiers and the ranking-guided loss (Wang et al.,
 CIKM 2024) it is LETTER-TIGER.
 
-An identifier is L codes, made beforehand by a tokenizer. Code c of level l is a token of its own: 0
-pads and starts the decoder, 1 ends, then come the codes level by level. Two items, L = 2:
+An identifier is L codes (four, say), made beforehand by a tokenizer. Code c of level l is a token
+of its own: 0 pads and starts the decoder, 1 ends, then come the codes level by level. A history of
+two items, L = 2:
 
-    the encoder reads    <a_12> <b_7> <a_3> <b_40> <end>
-    the decoder reads    <pad> <a_5> <b_9>
-    and learns           <a_5> <b_9> <end>
+    encoder reads   <a_12> <b_7> <a_3> <b_40> <end>
+    decoder reads   <pad> <a_5> <b_9>
+    and learns      <a_5> <b_9> <end>
 
-`recommend` is a beam search that writes only identifiers of the catalogue. An item's score is the
-sum of the log-probabilities of its tokens and of the end token (`decoding/beam_search.py`).
+`Tiger.recommend` is a beam search that writes only identifiers of the catalogue. An item's score is
+the summed log-probability of its tokens and the end token (`decoding/beam_search.py`).
 
-Differences from Rajput et al.: no token for the user; items that share all codes get other last
-codes from the tokenizer instead of a token of their own; sizes and training are those of LETTER's
-released code; dropout has one mask for a sequence, not one for each position; weight decay is on
-every tensor; `targets` above 1 learns several next items at once.
+In this order: the settings, what the network reads and learns, the network, decoding step by step,
+and the recommender. The network is a T5 (Raffel et al., JMLR 2020), whose weights interchange with
+transformers' (`p5.py`). By default `fused.py` computes the same, faster; the formulas here are what
+it is tested against.
 
-In this order: the settings, what the network reads and learns, the network itself (a T5, Raffel et
-al. 2020, whose weights interchange with transformers', see `p5`), decoding with cached keys and
-values, and the recommender that trains and asks it. By default `fused` computes the same blocks
-with gradients written by hand, a little faster; the formulas here are what it is tested against.
+Differences from Rajput et al.:
+
+- No token for the user: it would tell nothing about a new user.
+- Items with the same codes get other last codes from the tokenizer, not one more token. Items that
+  still share an identifier share its score.
+- A history can teach several items (`targets`).
+- Sizes and training are those of LETTER's released code.
+
+Differences from LETTER's released code: the vocabulary is the codes without a T5's words, dropout
+draws one mask per sequence (there per position), and weight decay is applied to every tensor.
 """
 
 import math
@@ -42,7 +49,6 @@ from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.distributed import share, weighed
 from letterlib.errors import LetterError
 from letterlib.evaluation.evaluate import validation_ndcg
-from letterlib.generators import fused
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.recommender import (
     SEARCH_BUDGET,
@@ -71,9 +77,7 @@ IGNORED = -100
 
 
 class TigerConfig(Settings):
-    """Size and training of one TIGER; the defaults are LETTER-TIGER's, with the released code's
-    tau.
-    """
+    """Size and training of a TIGER. The defaults are LETTER-TIGER's, tau the released code's."""
 
     d_model: int = Field(128, ge=1, description="width of the states")
     d_ff: int = Field(1024, ge=1, description="width of the feed-forward blocks")
@@ -87,8 +91,10 @@ class TigerConfig(Settings):
     tau: float = Field(
         1.0,
         gt=0,
-        description="divides the logits in the training loss; 1 is plain cross-entropy. "
-        "Validation and recommend use raw logits unless told otherwise",
+        description=(
+            "divides the logits in the training loss, 1 is plain cross-entropy; validation uses 1, "
+            "and so does `recommend` unless told otherwise"
+        ),
     )
     epochs: Epochs = 200
     examples: int | None = Field(
@@ -100,7 +106,11 @@ class TigerConfig(Settings):
     batch_size: int = Field(1024, ge=1, description="training examples per step")
     learning_rate: LearningRate = 5e-4
     relative_rate: bool = Field(
-        False, description="multiply each tensor's rate by the size of its first weights"
+        False,
+        description=(
+            "multiply each tensor's rate by the root mean square of its first weights "
+            "(see `train.first_size`)"
+        ),
     )
     weight_decay: WeightDecay = 0.01
     warmup: float = Field(
@@ -141,21 +151,25 @@ def history_tokens(
 def next_identifiers_loss(
     tau: float,
 ) -> Callable[[nn.Module, tuple[Tensor, Tensor | None, Tensor]], dict[str, Tensor]]:
-    """The loss to minimise: -log softmax(logits / tau)[target], its mean over all tokens of the
-    next identifiers, each given those before it.
+    """The ranking-guided loss of the next identifiers, each token given those before it.
 
-    A batch is history tokens [batch, S], their mask, and target tokens [batch, n, L + 1].
+        loss = -mean_t log softmax(logits_t / tau)[target_t]
+
+    Returns a function of the network and a batch: history tokens [batch, S], their mask or None,
+    and target tokens [batch, n, L + 1], as `Tiger._batch` makes them.
     """
 
     def loss(network: nn.Module, batch: tuple[Tensor, Tensor | None, Tensor]) -> dict[str, Tensor]:
         tokens, mask, targets = batch
         mean = ranking_guided_loss(network(tokens, mask, targets), targets, tau)
+        # `weighed` does nothing in a single process, nor does `share` in `Tiger.fit`.
         return weighed({"loss": mean}, (targets != IGNORED).sum())
 
     return loss
 
 
-# The network, from its smallest part to the whole.
+# The network, from its smallest part to the whole. In shapes S tokens of a history are read, n
+# sequences of T tokens are written after each, and V is the vocabulary.
 
 
 @dataclass(frozen=True)
@@ -163,7 +177,7 @@ class EncoderDecoderConfig:
     """Sizes of the network.
 
     n_layers: of the encoder, and as many of the decoder.
-    fused: compute the blocks as `fused` does, which is faster; else by the plain formulas.
+    fused: compute the blocks as `fused.py` does, which is faster; else by the formulas here.
     """
 
     vocab_size: int
@@ -182,7 +196,8 @@ N_BUCKETS = 32
 MAX_DISTANCE = 128
 """Distances from here on share the last bucket of the position bias."""
 FORBIDDEN = -1e9
-"""A bias that forbids. Not -inf, so that a row which may look nowhere gives no NaN."""
+"""A bias that forbids looking. With -inf a row that may look nowhere, such as padding in
+`decode_tree`, would be NaN."""
 
 
 def forbid(where: Tensor) -> Tensor:
@@ -196,19 +211,17 @@ class RMSNorm(nn.Module):
     def __init__(self, config: EncoderDecoderConfig):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(config.d_model))
-        self.fused = config.fused
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.fused:
-            return fused.rms_norm(x, self.weight, EPSILON)
         return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
 
 
 class Dropout(nn.Dropout):
     """Dropout with one mask per sequence, shared by its positions: x [..., length, features].
 
-    T5's own code (Mesh TensorFlow, T5X) has it so. A mask per position would take longer to draw
-    than the matrix products take.
+    In attention weights [..., Q, K] all queries of a head lose the same keys. T5's own code (Mesh
+    TensorFlow, T5X) does the same. Drawing a mask per position would take longer than the matrix
+    products.
     """
 
     def mask(self, *shape: int, device: torch.device) -> Tensor | None:
@@ -230,26 +243,21 @@ class FeedForward(nn.Module):
         self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
         self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
         self.dropout = Dropout(config.dropout)
-        self.fused = config.fused
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.fused:
-            kept = self.dropout.mask(*x.shape[:-1], self.wi.out_features, device=x.device)
-            return fused.feed_forward(x, self.wi.weight, self.wo.weight, kept, self.dropout.p)
         return self.wo(self.dropout(F.relu(self.wi(x))))
 
 
 class Attention(nn.Module):
     """Multi-head attention as T5 has it: scores are not divided by the root of the width.
 
-    cross: queries come from x and look at another sequence, else at x itself. Projections that read
-    the same states stand in one matrix.
+    cross: queries come from x, keys and values from a memory; else all three from x.
     """
 
     def __init__(self, config: EncoderDecoderConfig, cross: bool):
         super().__init__()
-        inner = config.n_heads * config.d_head
-        self.cross, self.shape = cross, (config.n_heads, config.d_head)
+        self.n_heads, self.d_head = config.n_heads, config.d_head
+        inner = self.n_heads * self.d_head
         if cross:
             self.q = nn.Linear(config.d_model, inner, bias=False)
             self.kv = nn.Linear(config.d_model, 2 * inner, bias=False)
@@ -257,34 +265,24 @@ class Attention(nn.Module):
             self.qkv = nn.Linear(config.d_model, 3 * inner, bias=False)
         self.o = nn.Linear(inner, config.d_model, bias=False)
         self.dropout = Dropout(config.dropout)
-        self.fused = config.fused
 
-    def forward(self, x: Tensor, memory: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None, memory: Tensor | None = None) -> Tensor:
         """Every position of x looks at every position of memory that the bias does not forbid.
 
-        x: [batch, Q, d_model]. memory: [batch, K, d_model]; x itself in self-attention.
+        x: [batch, Q, d_model].
         bias: added to the scores, broadcast to [batch, n_heads, Q, K].
+        memory: [batch, K, d_model]; None in self-attention, where x looks at itself.
         Returns [batch, Q, d_model].
         """
-        if self.fused:
-            n_heads, device = self.shape[0], x.device
-            if self.cross:
-                wq, wkv = self.q.weight, self.kv.weight
-            else:
-                wq, wkv = self.qkv.weight.tensor_split([self.o.in_features])
-            kept = self.dropout.mask(len(x), n_heads, x.shape[1], memory.shape[1], device=device)
-            return fused.attention(
-                x, memory, wq, wkv, self.o.weight, bias, kept, self.dropout.p, n_heads
-            )
-        if self.cross:
-            (q,), (k, v) = self.heads(self.q(x)), self.heads(self.kv(memory))
+        if memory is None:
+            q, k, v = self.split_heads(self.qkv(x))
         else:
-            q, k, v = self.heads(self.qkv(x))
+            (q,), (k, v) = self.split_heads(self.q(x)), self.split_heads(self.kv(memory))
         return self.attend(q, k, v, bias)
 
-    def heads(self, x: Tensor) -> tuple[Tensor, ...]:
+    def split_heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """Cut [batch, length, m * inner] into m tensors [batch, n_heads, length, d_head]."""
-        x = x.view(*x.shape[:2], -1, *self.shape)
+        x = x.view(*x.shape[:2], -1, self.n_heads, self.d_head)
         return tuple(part.transpose(1, 2) for part in x.unbind(2))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -295,9 +293,9 @@ class Attention(nn.Module):
         """
         scores = q @ k.mT
         if bias is not None:
-            scores += bias.to(q.dtype)
-        weights = fused.softmax(scores) if self.fused else scores.softmax(-1)
-        return self.o((self.dropout(weights) @ v).transpose(1, 2).flatten(2))
+            scores += bias.to(q.dtype)  # in bfloat16 this rounds it; `fused` adds it in float32
+        weights = self.dropout(scores.softmax(-1))
+        return self.o((weights @ v).transpose(1, 2).flatten(2))
 
 
 class RelativePositionBias(nn.Module):
@@ -348,8 +346,7 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """x [batch, length, d_model], bias broadcast to [batch, n_heads, length, length]."""
-        h = self.norm_self(x)
-        x = x + self.dropout(self.self_attention(h, h, bias))
+        x = x + self.dropout(self.self_attention(self.norm_self(x), bias))
         return x + self.dropout(self.ff(self.norm_ff(x)))
 
 
@@ -364,38 +361,25 @@ class DecoderLayer(EncoderLayer):
     def forward(
         self, x: Tensor, bias: Tensor, memory: Tensor, memory_bias: Tensor | None
     ) -> Tensor:
-        """x [batch, n, length, d_model]: n sequences that read one memory [batch, S, d_model]."""
-        h = self.norm_self(x).flatten(0, 1)  # every sequence alone
-        x = x + self.dropout(self.self_attention(h, h, bias).view(x.shape))
-        h = self.norm_cross(x).flatten(1, 2)  # one long row of queries: memory is not copied
-        x = x + self.dropout(self.cross_attention(h, memory, memory_bias).view(x.shape))
-        return x + self.dropout(self.ff(self.norm_ff(x)))
+        """x [batch, n, T, d_model]: n sequences that read one memory [batch, S, d_model].
 
-    def step(
-        self, x: Tensor, bias: Tensor, memory: "KeysValues", past: "KeysValues"
-    ) -> tuple[Tensor, "KeysValues"]:
-        """One more position of each of n sequences, x [batch, n, d_model]; see `DecoderState`.
-
-        bias: [batch, n_heads, n, positions + n], who may see whom.
-        memory: cross-attention's keys and values [batch, n_heads, S, d_head], not copied n times.
-        past: self-attention's, of all positions so far; returned with the new ones.
+        bias: broadcast to [batch * n, n_heads, T, T].
+        memory_bias: broadcast to [batch, n_heads, n * T, S]; None if there is no padding.
         """
-        attention, cross = self.self_attention, self.cross_attention
-        q, k, v = attention.heads(attention.qkv(self.norm_self(x)))
-        past = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        x = x + attention.attend(q, *past, bias)
-        (q,) = cross.heads(cross.q(self.norm_cross(x)))
-        x = x + cross.attend(q, *memory)
-        return x + self.ff(self.norm_ff(x)), past
+        # Self-attention: every sequence by itself.
+        h = self.norm_self(x).flatten(0, 1)
+        x = x + self.dropout(self.self_attention(h, bias).view(x.shape))
+        # Cross-attention: the n sequences are one row of queries, so the memory is not copied.
+        h = self.norm_cross(x).flatten(1, 2)
+        x = x + self.dropout(self.cross_attention(h, memory_bias, memory).view(x.shape))
+        return x + self.dropout(self.ff(self.norm_ff(x)))
 
 
 class EncoderDecoder(nn.Module):
     """A small T5: one embedding for what is read and written, an encoder, a decoder.
 
-    Every history may have n sequences to write: in training the `targets` next items, each written
-    without seeing the others; in decoding the beams.
-
-    `forward` is what training needs; `start`, `step` and `decode_tree` are what decoding needs.
+    Every history may have n sequences to write: in training the `targets` next items (1 by
+    default), each written without seeing the others; in decoding the beams.
     """
 
     def __init__(self, config: EncoderDecoderConfig):
@@ -410,12 +394,16 @@ class EncoderDecoder(nn.Module):
         self.decoder_norm = RMSNorm(config)
         self.dropout = Dropout(config.dropout)
         self.reset_parameters()
+        if config.fused:
+            from letterlib.generators.fused import fuse  # which imports this module
+
+            fuse(self)
 
     def reset_parameters(self) -> None:
         """T5's first weights; the queries' are smaller, since scores are not scaled."""
         config, inner = self.config, self.config.n_heads * self.config.d_head
         for name, weight in self.named_parameters():
-            kind = name.rsplit(".", 2)[-2]
+            kind = name.split(".")[-2]
             if kind == "embedding":
                 nn.init.normal_(weight, std=1.0)
             elif kind in ("o", "wo"):
@@ -466,47 +454,13 @@ class EncoderDecoder(nn.Module):
         return self._logits(x)
 
     def _logits(self, x: Tensor) -> Tensor:
+        # Scaled as in T5, because the embedding, which is also the output, starts at size 1.
         x = self.dropout(self.decoder_norm(x)) * self.config.d_model**-0.5
         return F.linear(x, self.embedding.weight)
 
-    def start(self, memory: Tensor) -> "DecoderState":
-        """One empty sequence for each encoded history; memory as `encode` returns it unpadded."""
-        memories = []
-        for layer in self.decoder:
-            heads = layer.cross_attention.heads(layer.cross_attention.kv(memory))
-            memories.append(tuple(part.contiguous() for part in heads))
-        past = [(k[:, :, :0], v[:, :, :0]) for k, v in memories]
-        nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
-        return DecoderState(memories, past, nothing, nothing.new_zeros(0, dtype=torch.int64))
 
-    def step(self, tokens: Tensor, state: "DecoderState") -> Tensor:
-        """Append tokens [batch, n] to the n sequences of every history, and update `state`.
-
-        Returns the logits of what comes next, [batch, n, V].
-        """
-        state.extend()
-        bias = self.decoder_bias(state.depths[-1:], state.depths)
-        bias = bias + forbid(~state.ancestors)[:, None]
-        x = self.embedding(tokens)
-        for i, layer in enumerate(self.decoder):
-            x, state.past[i] = layer.step(x, bias, state.memory[i], state.past[i])
-        return self._logits(x)
-
-    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor:
-        """Many prefixes of one history as n trees: tokens [n, T], one per node.
-
-        steps_up: int64 [n, T, T], steps from node t up to node s; -1 where t does not see s.
-        memory: [1, S, d_model].
-        Returns the logits of the token after each node, [n, T, V].
-        """
-        up = torch.arange(int(steps_up.max()) + 1, device=tokens.device)
-        by_steps = self.decoder_bias(up[-1:], up[-1] - up)[0, :, 0]  # [n_heads, steps]
-        table = F.pad(by_steps, (1, 0), value=FORBIDDEN)  # in front, for -1: not seen
-        bias = table.T[steps_up + 1].permute(0, 3, 1, 2)
-        return self._decode(tokens[None], bias, memory, None)[0]
-
-
-# Decoding step by step: what was computed for earlier positions is kept.
+# Decoding step by step. A search calls `start`, `step` with PAD, then `follow` and `step` in turn
+# (`IncrementalDecoder` in decoding/beam_search.py), without gradients and in eval mode.
 
 KeysValues = tuple[Tensor, Tensor]
 
@@ -515,7 +469,7 @@ KeysValues = tuple[Tensor, Tensor]
 class DecoderState:
     """What decoding remembers of a batch of histories, n sequences each.
 
-    Positions are never moved or copied: where beams are reordered, only `ancestors` changes.
+    Keys and values are never reordered or copied per beam: `follow` changes `ancestors` alone.
 
     memory: per layer, cross-attention's keys and values, computed once.
     past: per layer, self-attention's, of every position so far of any sequence, also of those
@@ -543,6 +497,69 @@ class DecoderState:
         self.ancestors = torch.cat([self.ancestors, own], dim=2)
         self.depths = torch.cat([self.depths, self.depths.new_full((n,), self.depth)])
         self.depth += 1
+
+
+def layer_step(
+    layer: DecoderLayer, x: Tensor, bias: Tensor, memory: KeysValues, past: KeysValues
+) -> tuple[Tensor, KeysValues]:
+    """A layer of the decoder for one more position of each of n sequences, x [batch, n, d_model].
+
+    bias: [batch, n_heads, n, positions + n], who may see whom.
+    memory: cross-attention's keys and values [batch, n_heads, S, d_head], not copied n times.
+    past: self-attention's, of all positions so far [batch, n_heads, positions, d_head]; returned
+        with the new ones.
+    """
+    attention, cross = layer.self_attention, layer.cross_attention
+    q, k, v = attention.split_heads(attention.qkv(layer.norm_self(x)))
+    past = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+    x = x + attention.attend(q, *past, bias)
+    (q,) = cross.split_heads(cross.q(layer.norm_cross(x)))
+    x = x + cross.attend(q, *memory)
+    return x + layer.ff(layer.norm_ff(x)), past
+
+
+class TigerNetwork(EncoderDecoder):
+    """The encoder-decoder with what searches need: `start`, `step` and `decode_tree`."""
+
+    def start(self, memory: Tensor) -> DecoderState:
+        """One empty sequence for each history, memory [batch, S, d_model] without padding."""
+        memories = []
+        for layer in self.decoder:
+            cross = layer.cross_attention
+            keys_values = cross.split_heads(cross.kv(memory))
+            memories.append(tuple(part.contiguous() for part in keys_values))
+        past = [(k[:, :, :0], v[:, :, :0]) for k, v in memories]
+        nothing = torch.zeros(len(memory), 1, 0, dtype=torch.bool, device=memory.device)
+        return DecoderState(memories, past, nothing, nothing.new_zeros(0, dtype=torch.int64))
+
+    def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
+        """Append tokens [batch, n] to the n sequences of every history, and update `state`.
+
+        Returns the logits of what comes next, [batch, n, V].
+        """
+        state.extend()
+        bias = self.decoder_bias(state.depths[-1:], state.depths)
+        bias = bias + forbid(~state.ancestors)[:, None]
+        x = self.embedding(tokens)
+        for i, layer in enumerate(self.decoder):
+            x, state.past[i] = layer_step(layer, x, bias, state.memory[i], state.past[i])
+        return self._logits(x)
+
+    def decode_tree(self, tokens: Tensor, steps_up: Tensor, memory: Tensor) -> Tensor:
+        """Many prefixes of one history as n trees: tokens [n, T], one per node.
+
+        A node sees itself and its ancestors. The position bias depends only on how many steps up an
+        ancestor is, so it is computed once per number of steps and looked up.
+
+        steps_up: int64 [n, T, T], steps from node t up to node s; -1 where t does not see s.
+        memory: [1, S, d_model].
+        Returns the logits of the token after each node, [n, T, V].
+        """
+        up = torch.arange(int(steps_up.max()) + 1, device=tokens.device)
+        by_steps = self.decoder_bias(up[-1:], up[-1] - up)[0, :, 0]  # [n_heads, steps]
+        table = F.pad(by_steps, (1, 0), value=FORBIDDEN)  # in front, for -1: not seen
+        bias = table.T[steps_up + 1].permute(0, 3, 1, 2)
+        return self._decode(tokens[None], bias, memory, None)[0]
 
 
 # The recommender.
@@ -578,17 +595,18 @@ class Tiger(IdentifierRecommender):
         )
         sizes = {"d_model", "d_ff", "n_heads", "d_head", "n_layers", "dropout"}
         with seeded(seed):
-            network = EncoderDecoder(
+            network = TigerNetwork(
                 EncoderDecoderConfig(self.n_tokens, **config.model_dump(include=sizes))
             )
         self.network = network.to(self.device).eval()
 
     def fit(self, split: Split) -> Self:
-        """Train with AdamW (warm-up, then cosine; gradients clipped to 1): one example for each
-        item of a training part but the first, `examples` of them an epoch.
+        """Train with AdamW: warm-up, then a cosine; gradients clipped to norm 1.
 
-        Every `validate_every` epochs NDCG@10 of `recommend` on up to 2,000 validation cases;
-        training stops after `patience` of them without a new best, and the best weights stay.
+        An example is a history of the training part and the item after it; every item but a user's
+        first is one, and an epoch takes config.examples of them. Every `validate_every` epochs
+        `recommend`, with raw logits, is scored by NDCG@10 on up to 2,000 validation cases. Training
+        stops after `patience` of them without a new best, and keeps the best weights.
         """
         self.check_identifiers(split)
         config, cases = self.config, split.cases("train")
@@ -597,7 +615,7 @@ class Tiger(IdentifierRecommender):
                 "TIGER: no user has two items in training, so there is no next item to learn"
             )
         n_examples = min(config.examples or len(cases), len(cases))
-        # Users' whole sequences lie one after another; where each training part ends:
+        # Users' whole sequences lie one after another in cases.values; where training parts end:
         train_ends = split.dataset.sequences.offsets[:-1] + split.train.lengths
 
         def batches(generator: np.random.Generator):
@@ -615,7 +633,7 @@ class Tiger(IdentifierRecommender):
                 batches,
                 next_identifiers_loss(config.tau),
                 n_examples,
-                data=digest(split.fingerprint, self.identifiers.codes, self.first_weights),
+                data=digest(split.fingerprint, self.identifiers.codes, self.first_weights_digest),
                 dtype=resolve_dtype(config.dtype, self.device),
                 relative_rate=config.relative_rate,
                 validate=validation_ndcg(split, self.recommend),
@@ -642,30 +660,29 @@ class Tiger(IdentifierRecommender):
         return tokens.to(self.device), mask, torch.from_numpy(targets).to(self.device)
 
     def _memory(self, cases: Cases) -> Tensor:
-        """The encoded histories, all of one length and so without padding.
-
-        float32 [n, S, d_model].
-        """
+        """The encoded histories, of one length and so without padding: float32 [n, S, d_model]."""
         tokens, _ = history_tokens(cases, self.config.history, self.item_tokens)
         return self.network.encode(tokens.to(self.device))
 
     def _search(
         self, part: Cases, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """A beam as wide as the catalogue need not be searched: every identifier is scored."""
-        if not self._scores_all(beam):
+        """As the plain beam search; if the beam is the catalogue, every identifier is scored."""
+        if not self._beam_is_catalogue(beam):
             return super()._search(part, memory, beam, tau, dead)
         scores = score_catalogue(self.network, memory, self.trie, tau=tau)
-        scores = scores if dead is None else scores.masked_fill_(dead[-1], -torch.inf)
+        if dead is not None:
+            scores.masked_fill_(dead[-1], -torch.inf)  # dead[-1]: leaves whose items are left out
         scores, leaves = scores.sort(dim=1, descending=True, stable=True)
         return leaves, scores
 
-    def _scores_all(self, beam: int) -> bool:
+    def _beam_is_catalogue(self, beam: int) -> bool:
         return beam >= self.trie.n_nodes(self.trie.n_levels)
 
     def _largest_array(self, beam: int, length: int) -> int:
+        """Sets the batch size: a search takes SEARCH_BUDGET // this many histories at a time."""
         encoding = self.n_heads * (self.trie.n_levels * length + 1) ** 2  # all tokens see all
-        if not self._scores_all(beam):
+        if not self._beam_is_catalogue(beam):
             return max(super()._largest_array(beam, length), encoding)
         # At most eight histories at a time: scoring a large catalogue takes seconds for each, and
         # the progress bar should move.

@@ -14,7 +14,7 @@ from letterlib.decoding.beam_search import beam_search, unconstrained_beam_searc
 from letterlib.decoding.logits_processor import TrieLogitsProcessor
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
 from letterlib.generators.p5 import to_transformers
-from letterlib.generators.tiger import EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators.tiger import EncoderDecoderConfig, TigerNetwork
 
 SIZES = (7, 12, 9, 5)
 HISTORIES = 6
@@ -30,7 +30,7 @@ class Case:
             tokens_of(self.codes, SIZES)
         )  # sorted, so row = leaf
         torch.manual_seed(1)
-        self.model = EncoderDecoder(
+        self.model = TigerNetwork(
             EncoderDecoderConfig(vocabulary_size(SIZES), 32, 64, 4, 8, 2, 0.0)
         ).eval()
         with (

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
 from letterlib.errors import LetterError
+from letterlib.generators.fused import fuse
 from letterlib.generators.p5 import from_transformers, t5_config, to_transformers
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.tiger import (
@@ -112,13 +113,16 @@ def test_every_dropout_of_t5_is_there_and_no_other(monkeypatch, fused):
 @pytest.mark.parametrize("fused", [True, False])
 def test_what_dropout_keeps_is_divided_by_the_share_that_is_kept(monkeypatch, fused):
     monkeypatch.setattr(Dropout, "mask", _kept)
-    config = EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3, fused)
+    config = EncoderDecoderConfig(V, 32, 48, 3, 8, 2, 0.3)
     x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
     for block, given in (
         (Dropout(0.3), (x,)),
         (FeedForward(config), (x,)),
-        (Attention(config, cross=False), (x, x, None)),
+        (Attention(config, cross=False), (x, None)),
+        (Attention(config, cross=True), (x, None, x)),
     ):
+        if fused:
+            fuse(block)
         torch.testing.assert_close(block.train()(*given), block.eval()(*given) / 0.7)
 
 

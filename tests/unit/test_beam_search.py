@@ -16,7 +16,7 @@ from letterlib.decoding.beam_search import (
 )
 from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
-from letterlib.generators.tiger import EncoderDecoder, EncoderDecoderConfig, Tiger
+from letterlib.generators.tiger import EncoderDecoderConfig, Tiger, TigerNetwork
 from letterlib.tokenizer.identifiers import Identifiers
 
 SIZES = (6, 4, 8)
@@ -34,11 +34,9 @@ def trie(codes) -> Trie:
 
 
 @pytest.fixture(scope="module")
-def model() -> EncoderDecoder:
+def model() -> TigerNetwork:
     torch.manual_seed(0)
-    model = EncoderDecoder(
-        EncoderDecoderConfig(vocabulary_size(SIZES), 24, 32, 3, 8, 2, 0.0)
-    ).eval()
+    model = TigerNetwork(EncoderDecoderConfig(vocabulary_size(SIZES), 24, 32, 3, 8, 2, 0.0)).eval()
     with torch.no_grad():
         model.decoder_norm.weight.mul_(3)
     return model

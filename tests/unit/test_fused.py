@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from letterlib.generators import fused
 from letterlib.generators.ranking_loss import ranking_guided_loss
-from letterlib.generators.tiger import Dropout, EncoderDecoder, EncoderDecoderConfig
+from letterlib.generators.tiger import Dropout, EncoderDecoder, EncoderDecoderConfig, TigerNetwork
 from letterlib.train import autocast
 
 B, D_MODEL, HEADS, D_HEAD = 3, 6, 2, 4
@@ -27,6 +27,7 @@ def test_the_fused_network_is_the_plain_one_in_value_and_gradient(length, dropou
     """The same weights and the same dropout masks; two targets, padding, and a target to ignore."""
     config = EncoderDecoderConfig(30, 24, 40, 3, 8, 2, dropout, fused=True)
     fast, plain = EncoderDecoder(config), EncoderDecoder(replace(config, fused=False))
+    assert not any(type(block) in fused.FUSED for block in fast.modules()), "all are exchanged"
     plain.load_state_dict(fast.state_dict())
     tokens, targets = torch.randint(2, 30, (4, length)), torch.randint(2, 30, (4, 2, 5))
     mask = torch.ones_like(tokens, dtype=torch.bool)
@@ -49,7 +50,7 @@ def test_the_fused_network_is_the_plain_one_in_value_and_gradient(length, dropou
 @torch.no_grad()
 def test_the_plain_network_decodes_as_the_fused_one():
     config = EncoderDecoderConfig(30, 24, 40, 3, 8, 2, 0.1)
-    fast, plain = EncoderDecoder(config).eval(), EncoderDecoder(replace(config, fused=False)).eval()
+    fast, plain = TigerNetwork(config).eval(), TigerNetwork(replace(config, fused=False)).eval()
     plain.load_state_dict(fast.state_dict())
     history, written = torch.randint(2, 30, (2, 7)), torch.randint(2, 30, (2, 3, 4))
     steps = []
