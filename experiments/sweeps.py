@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from letterlib.pipeline.cache import Artefact
+from letterlib.pipeline.cache import Stage
 from letterlib.pipeline.pipeline import Pipeline
-from letterlib.store import atomic_write, save_tensors, write_json
+from letterlib.store import atomic_write, digest, save_tensors, write_json
 
 Out = Annotated[Path, typer.Option(help="an empty folder for the three files of the result")]
 Seeds = Annotated[int, typer.Option(min=1, help="seeds 0, 1, ...")]
@@ -18,7 +18,7 @@ CacheDir = Annotated[Path, typer.Option(help="where finished stages are kept")]
 
 def stage_after_training(
     pipeline: Pipeline, name: str, version: int, settings: dict[str, Any], work: Callable
-) -> Artefact:
+) -> Stage:
     """A cached stage about LETTER-TIGER as this pipeline trains it."""
     # The model's key stands for all that it was made of: data, identifiers, settings, versions.
     return pipeline._stage(name, version, settings, [pipeline._model("letter-tiger").key], work)
@@ -37,4 +37,5 @@ def write_sweep(
     save_tensors(out / f"{tensors[0]}.safetensors", tensors[1])
     data, device = pipeline.dataset, pipeline.device
     what = {"dataset": data.name, "fingerprint": data.fingerprint, "device": device}
+    what["titles"] = digest(data.titles())
     write_json(out / "sweep.json", what | about)

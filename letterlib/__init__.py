@@ -144,6 +144,8 @@ _MODELS = {
     "LC-Rec": ("generators.lcrec", "LCRec"),
     "BIGRec": ("generators.bigrec", "BIGRec"),
     "SASRec": ("baselines.sasrec", "SASRec"),
+    "TIGER + counts": ("generators.counting", "CountedTiger"),
+    "SASRec + counts": ("generators.counting", "CountedSASRec"),
     "BERT4Rec": ("baselines.bert4rec", "BERT4Rec"),
     "Caser": ("baselines.caser", "Caser"),
     "HGN": ("baselines.hgn", "HGN"),

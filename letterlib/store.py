@@ -86,15 +86,25 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file. One that is missing or truncated is a LetterError."""
+    """Read a JSON file. One that is missing, truncated or repeats a key is a LetterError."""
     try:
-        return json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_no_repeats)
     except OSError as error:
         raise _cannot_read(path, error) from error
     except ValueError as error:
         raise LetterError(
             f"{path}: not valid JSON ({error}); it may be truncated: get it or make it again"
         ) from error
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """json would keep the last of two equal keys, and so drop a user without a word."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f'the key "{next(k for k in keys if keys.count(k) > 1)}" appears twice')
+    return result
 
 
 def _cannot_read(path: str | Path, error: OSError) -> LetterError:

@@ -167,7 +167,7 @@ NEWER = [
     RESULTS / f"{name}.parquet"
     for name in ("complete-journey-random-order", "movielens-random-order", "yelp")
 ]
-"""Runs in which the order within a moment is random; lesson 11 reads those of one order."""
+"""Later runs, in which the order within a moment is random; lesson 11 reads the older ones."""
 
 PLAIN, CF, DIV, LETTER, RANKING = VARIANTS = (
     "plain RQ-VAE",

@@ -16,7 +16,7 @@ import numpy as np
 
 from letterlib.data.dataset import Dataset
 from letterlib.errors import LetterError
-from letterlib.store import load_tensors, read_json
+from letterlib.store import digest, load_tensors, read_json
 from letterlib.tokenizer.identifiers import token
 
 NAMED = 4
@@ -44,12 +44,10 @@ class Sweep:
         LetterError.
         """
         about = read_json(folder / "sweep.json")
-        if about["fingerprint"] != dataset.fingerprint:
+        if about["titles"] != digest(dataset.titles()):
             raise LetterError(
-                f"{folder.name}: these codes belong to another edition of {about['dataset']} "
-                f"(fingerprint {about['fingerprint']}, yours is {dataset.fingerprint}), so row i "
-                "is another item; "
-                "install the versions that the repository names, or run "
+                f"{folder.name}: these codes belong to another edition of {about['dataset']}, so "
+                "row i is another item; install the versions that the repository names, or run "
                 "experiments/tokenizer_sweep.py again"
             )
         tables, _ = load_tensors(folder / "codes.safetensors")

@@ -17,12 +17,12 @@ from letterlib.store import expanded
 
 Repeats = Literal["keep", "drop"]
 
-PAPER = {
-    "beauty": (22_363, 12_101, 198_502),
-    "instruments": (24_772, 9_922, 206_153),
-    "yelp": (30_431, 20_033, 316_354),
+SAME_AS = {
+    "beauty": "amazon-2014-beauty",
+    "instruments": "amazon-2018-musical-instruments",
+    "yelp": "yelp",
 }
-"""Users, items and interactions of the released data sets in LETTER's paper."""
+"""A released data set, and what the same is called when it is made from raw files."""
 
 DATASETS = {"movielens": 5, "complete-journey": 5, "beauty": 1, "instruments": 1}
 """The data sets that have a name here: items that a user gives to test, and as many to validation.
@@ -107,10 +107,9 @@ def paper_counts(dataset: Dataset, data_dir: str | Path | None) -> str:
     Empty for data sets that are neither.
     """
     if is_raw(dataset.name, data_dir):
-        source = raw_source(dataset.name)
-        return compare_with_paper(dataset, source.paper, source.caution)
-    if paper := PAPER.get(dataset.name):
-        return compare_with_paper(dataset, paper)
+        return compare_with_paper(dataset, raw_source(dataset.name))
+    if raw_name := SAME_AS.get(dataset.name):
+        return compare_with_paper(dataset, replace(raw_source(raw_name), caution=""))
     return ""
 
 

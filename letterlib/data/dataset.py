@@ -32,16 +32,14 @@ Part = Literal["train", "valid", "test"]
 class Dataset:
     """Time-ordered item ids per user, and what is known about each item.
 
-    sequences: one row per user, item ids 0..n_items-1, oldest first.
+    sequences: one row per user, item ids 0..n_items-1, oldest first. Within a moment the order is
+        drawn at random, so it says nothing (`build_dataset`).
     items: row i is item i, with columns `title` (for people) and `text` (for the encoder), and
         where known `genres` (labels separated by "|"); no columns when no text was released.
         Do not change it in place; use `dataclasses.replace(dataset, items=...)`.
     source: the release and the rules of preparation, for reports.
     user_labels: the users' ids in the source, in row order.
     item_labels: the items' ids in the source, in row order; may be empty.
-    tied: bool, for each of `sequences.values` whether it has the same time as the one before it;
-        None where the source has no times. Within a moment the order is drawn at random, so it
-        says nothing (`build_dataset`).
     """
 
     name: str
@@ -50,7 +48,6 @@ class Dataset:
     source: str
     user_labels: Sequence[str] = field(repr=False)
     item_labels: Sequence[str] = field(default=(), repr=False)
-    tied: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         values = self.sequences.values
@@ -72,11 +69,6 @@ class Dataset:
         if len(self.item_labels) not in (0, self.n_items):
             raise LetterError(
                 f"{self.name}: {len(self.item_labels):,} item_labels for {self.n_items:,} items"
-            )
-        if self.tied is not None and len(self.tied) != self.n_interactions:
-            raise LetterError(
-                f"{self.name}: tied has {len(self.tied):,} values for {self.n_interactions:,} "
-                "interactions"
             )
 
     @property
@@ -110,13 +102,13 @@ class Dataset:
         long = lengths >= SHORTEST
         kept &= long[self.sequences.owners]
         offsets = np.concatenate([[0], np.cumsum(lengths[long])])
+        tied = None if self.sequences.tied is None else self.sequences.tied[kept]
         return replace(
             self,
-            sequences=Sequences(self.sequences.values[kept], offsets),
+            sequences=Sequences(self.sequences.values[kept], offsets, tied),
             source=f"{self.source}; first visits only: {self.repeats.sum():,} repeats left out, "
             f"and {(~long).sum():,} users with fewer than {SHORTEST} items after that",
             user_labels=[self.user_labels[user] for user in np.flatnonzero(long)],
-            tied=None if self.tied is None else self.tied[kept],
         )
 
     @cached_property
@@ -417,7 +409,7 @@ def build_dataset(
                 )
     labels = list(map(str, users)), list(map(str, ids))
     tied = ordered.duplicated(["user", "time"]).to_numpy()
-    return Dataset(name, Sequences(values, offsets), table, source, *labels, tied)
+    return Dataset(name, Sequences(values, offsets, tied), table, source, *labels)
 
 
 def in_order(interactions: pd.DataFrame) -> pd.DataFrame:

@@ -51,10 +51,13 @@ class Sequences:
 
     values: int64 [total length].
     offsets: int64 [n + 1]; sequence i is `values[offsets[i]:offsets[i+1]]`.
+    tied: bool [total length], whether each value has the same time as the one before it in its
+        sequence; None where times are not known.
     """
 
     values: np.ndarray
     offsets: np.ndarray
+    tied: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in ("values", "offsets"):

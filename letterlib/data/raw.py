@@ -173,20 +173,18 @@ def assemble(name: str, source: RawSource, reviews_file: Path, metadata_file: Pa
     return replace(dataset, user_labels=users, item_labels=items)
 
 
-def compare_with_paper(
-    dataset: Dataset, paper: tuple[int, int, int] | None, caution: str = ""
-) -> str:
-    """Counts next to those of LETTER's paper; where they differ, why they may (`caution`)."""
+def compare_with_paper(dataset: Dataset, source: RawSource) -> str:
+    """Counts next to those of LETTER's paper; where they differ, why they may."""
     found = dataset.n_users, dataset.n_items, dataset.n_interactions
-    if paper is None:
+    if source.paper is None:
         return "  LETTER's paper does not use this data set, so there are no counts to compare"
-    if found == paper:
+    if found == source.paper:
         return "  users, items and interactions are as many as in LETTER's paper"
     lines = ["  LETTER's paper has other counts"]
     kinds = ("users", "items", "interactions")
-    for kind, expected, here in zip(kinds, paper, found, strict=True):
+    for kind, expected, here in zip(kinds, source.paper, found, strict=True):
         lines.append(f"    {kind}: expected {expected:,}, found {here:,} ({here - expected:+,})")
-    return "\n".join(lines + [f"    {caution}"] * bool(caution))
+    return "\n".join(lines + [f"    {source.caution}"] * bool(source.caution))
 
 
 # Reviews and metadata

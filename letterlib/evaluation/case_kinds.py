@@ -39,7 +39,7 @@ def case_kinds(split: Split, cases: Cases) -> np.ndarray:
     cases: of `split.cases`, or some of them. Without times no case is TIED.
     """
     kinds = SEEN * seen(split, cases) + REPEAT * cases.repeated
-    if (tied := split.dataset.tied) is not None:
+    if (tied := split.dataset.sequences.tied) is not None:
         kinds = kinds + TIED * tied[cases.ends]
     return kinds.astype(np.int8)
 

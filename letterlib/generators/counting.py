@@ -54,7 +54,8 @@ class Counted:
         return counted
 
     def fit(self, split: Split) -> Self:
-        """Train the model, count, and choose the weight."""
+        """Count, train the model alone (at weight 0), and choose the weight."""
+        self.counts, self.weight = MarkovFloor().fit(split), 0.0
         super().fit(split)
         return self.count(split)
 
@@ -98,6 +99,8 @@ def _counts_file(path: str | Path) -> Path:
 class CountedSASRec(Counted, SASRec):
     """SASRec whose softmax over the catalogue is mixed with counts."""
 
+    name = "SASRec + counts"
+
     def _scores(self, cases: Cases) -> Tensor:
         shares = self.shares(cases)
         model = torch.log_softmax(super()._scores(cases).float(), dim=1)
@@ -107,6 +110,8 @@ class CountedSASRec(Counted, SASRec):
 
 class CountedTiger(Counted, Tiger):
     """TIGER whose next code is mixed with counts. `recommend` as Tiger's, with raw logits alone."""
+
+    name = "TIGER + counts"
 
     def _search(
         self, part: Cases, memory: Tensor, beam: int, tau: float, dead: list[Tensor] | None

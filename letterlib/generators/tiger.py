@@ -692,12 +692,12 @@ class Tiger(IdentifierRecommender):
         """Write one safetensors file: weights, identifiers and settings."""
         tensors = {f"network.{name}": weight for name, weight in self.network.state_dict().items()}
         tensors |= tensors_of(self.identifiers)
-        save_model(path, "TIGER", tensors, self.config, self.seed, self.log)
+        save_model(path, self.name, tensors, self.config, self.seed, self.log)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Read what `save` wrote. `fit` then trains on from the loaded weights."""
-        saved = load_model(path, "TIGER", TigerConfig)
+        saved = load_model(path, cls.name, TigerConfig)
         model = cls(identifiers_in(saved.tensors), saved.config, saved.seed, device)
         model.network.load_state_dict(strip_prefix("network.", saved.tensors))
         model.log = saved.log

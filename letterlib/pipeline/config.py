@@ -216,8 +216,7 @@ class RunConfig(Settings):
     seed: int = Field(0, ge=0, lt=SEEDS, description="decides what is random in training")
     held_out: int = Field(5, ge=1, description="items per user in test, and as many in validation")
     repeats: Repeats = Field(
-        "keep",
-        description="keep, or drop for the first of a user's interactions with an item alone",
+        "keep", description="or drop, which keeps only a user's first interaction with an item"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:NUMBER")
     encoder: str = Field(MINILM, description="minilm, or any Hugging Face model id or folder")

@@ -16,10 +16,10 @@ def made(held_out: int):
     """80 users with up to 20 of 60 items, some of them again, in moments of two."""
     random = np.random.default_rng(0)
     lists = [random.integers(60, size=n) for n in random.integers(3, 21, 80)]
-    sequences = Sequences.from_lists(lists)
-    tied = random.random(len(sequences.values)) < 0.5
+    flat = Sequences.from_lists(lists)
+    sequences = Sequences(flat.values, flat.offsets, random.random(len(flat.values)) < 0.5)
     items = pd.DataFrame(index=range(60))
-    return Dataset("made", sequences, items, "made", list("u" * 80), tied=tied).split(held_out)
+    return Dataset("made", sequences, items, "made", list("u" * 80)).split(held_out)
 
 
 @pytest.mark.parametrize("held_out", [1, 5])
@@ -34,7 +34,7 @@ def test_kinds_are_those_of_a_loop(held_out):
         expected = {
             "seen": any((item, target) in pairs for item in history[-6:]),
             "repeat": target in history,
-            "tied": split.dataset.tied[cases.ends[number]],
+            "tied": split.dataset.sequences.tied[cases.ends[number]],
         }
         for name, wanted in expected.items():
             assert is_kind(kinds, name)[number] == wanted, (name, number)

@@ -201,6 +201,6 @@ def test_items_of_one_moment_are_in_random_order_whatever_the_order_of_the_rows(
     found = build_dataset("made", rows, items, "made")
     assert sorted(found.sequences[0][:25]) == list(range(25)), "moments are in order"
     assert found.sequences[0].tolist() != list(range(50))
-    assert found.tied.tolist() == [i % 25 > 0 for i in range(50)]
+    assert found.sequences.tied.tolist() == [i % 25 > 0 for i in range(50)]
     again = build_dataset("made", rows.sample(frac=1, random_state=1), items, "made")
     assert np.array_equal(found.sequences.values, again.sequences.values)

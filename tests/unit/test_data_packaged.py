@@ -50,7 +50,7 @@ def test_movielens_order_is_time_and_random_within_a_second_and_stars_are_in_tha
     for user, film, time, stars in zip(*columns, strict=True):
         by_user.setdefault(user, []).append((time, number[film], stars))
     assert list(films.user_labels) == [str(user) for user in sorted(by_user)]
-    stars, up, tied = movielens.load_ratings(films), 0, films.tied
+    stars, up, tied = movielens.load_ratings(films), 0, films.sequences.tied
     for number, user in enumerate(sorted(by_user)):
         at, known = films.sequences.offsets[number], {f: (t, s) for t, f, s in by_user[user]}
         mine = films.sequences[number].tolist()

@@ -81,7 +81,7 @@ def test_every_trained_model_is_loaded_by_its_file(tmp_path):
             model = system.kind(*first, getattr(config, system.config)).fit(split)
             model.save(tmp_path / "model.safetensors")
             assert type(ll.load(tmp_path / "model.safetensors")) is system.kind
-    assert len(seen) == 7
+    assert len(seen) == 9
     pipeline.semantic().save(tmp_path / "vectors.safetensors")
     for name in ("vectors.safetensors", "nowhere.safetensors"):
         with pytest.raises(LetterError, match=name):

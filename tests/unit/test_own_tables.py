@@ -92,7 +92,7 @@ def test_ties_are_counted_and_in_random_order(tmp_path):
     dataset, lines = read_own_tables("shop", *written(tmp_path, rows))
     mine = histories(dataset)["03"]
     assert sorted(mine) == dataset.item_labels and mine != dataset.item_labels
-    assert dataset.tied.sum() == USERS * (ITEMS - 1)
+    assert dataset.sequences.tied.sum() == USERS * (ITEMS - 1)
     assert lines[4].startswith(f"{USERS * ITEMS} of them")
 
 
