@@ -2,8 +2,11 @@
 
 `check` is what learners call: it returns a `Result` and never raises, but for nbgrader's button
 "Validate". `require` is what nbgrader's hidden tests call: it shows nothing and raises unless the
-answer is correct. The exercises are in `lesson_NN.py`: inputs of growing size, and a function that
-compares an answer with the reference on one.
+answer is correct.
+
+An exercise is data, in `exercises/lesson_NN.py`: a reference answer, inputs of growing size, and
+mistakes, which are wrong answers with a hint each. An answer is compared with the reference. Where
+it differs, the mistake that gives the same results is the likely cause.
 """
 
 import contextlib
@@ -13,7 +16,9 @@ import io
 import os
 import random
 import secrets
+import signal
 import sysconfig
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -129,6 +134,7 @@ class Incorrect(Exception):
     ):
         super().__init__(message)
         self.message, self.case, self.cause, self.sure = message, case, cause, sure
+        self.part = ""  # the name of the result that differs
         self.expected, self.actual = expected, actual
 
     @property
@@ -195,16 +201,23 @@ class Result:
         return f'<div style="border-left:4px solid {colour};padding:4px 10px">{head}{details}</div>'
 
 
+_seeds: dict[str, int] = {}
+"""The seed of each exercise that is not solved yet."""
+
+
 def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
-    """Check an answer, as in `check("2.1", nearest_code)`, on fresh random inputs or on those of
-    `seed`.
+    """Check an answer, as in `check("2.1", nearest_code)`.
+
+    The inputs are those of `seed`, or random ones. These stay the same until an answer passes, so
+    that one can be worked out by hand.
     """
     if (
         os.environ.get("NBGRADER_VALIDATING") == "1"
     ):  # its button "Validate" takes a cell without an error for solved
         require(exercise, answer)
+    drawn = _seeds.setdefault(str(exercise), secrets.randbits(32)) if seed is None else seed
     try:
-        _examine(exercise, answer, secrets.randbits(32) if seed is None else seed)
+        _examine(exercise, answer, drawn)
     except NotAttempted as found:
         return Result(exercise, "not attempted", [str(found) or _STUB])
     except Incorrect as found:
@@ -215,6 +228,7 @@ def check(exercise: str, answer: Any, seed: int | None = None) -> Result:
         return Result(
             exercise, "not attempted", [f"The check itself failed, please report it: {error!r}"]
         )
+    _seeds.pop(str(exercise), None)
     return Result(exercise, "correct")
 
 
@@ -235,6 +249,10 @@ def _examine(name: str, answer: Any, seed: int) -> None:
     exercise = _find(name)
     if answer is None or answer is Ellipsis:
         raise NotAttempted
+    if hasattr(exercise, "reference"):  # as data; the others follow
+        from letterlib.course.exercise import examine
+
+        return examine(exercise, answer, seed)
     cases = exercise.cases(torch.Generator().manual_seed(seed))
     for case in cases:
         try:
@@ -262,11 +280,19 @@ def _found_on(exercise: Exercise, answer: Any, case: Case) -> Incorrect | None:
     return None
 
 
+def module_of(lesson: str) -> Any:
+    """The module of a lesson's exercises, such as "lesson_02"."""
+    try:
+        return importlib.import_module(f"letterlib.course.exercises.{lesson}")
+    except ModuleNotFoundError:
+        return importlib.import_module(f"letterlib.course.{lesson}")
+
+
 def _find(name: str) -> Exercise:
     name = str(name)  # 2.1 without quotes is meant as well
     lesson = name.split(".")[0]
     try:
-        module = importlib.import_module(f"letterlib.course.lesson_{int(lesson):02d}")
+        module = module_of(f"lesson_{int(lesson):02d}")
     except (ValueError, ModuleNotFoundError) as error:
         raise LetterError(
             f'there is no exercise "{name}"; exercises are named like "2.1"'
@@ -275,6 +301,35 @@ def _find(name: str) -> Exercise:
         known = ", ".join(module.EXERCISES)
         raise LetterError(f'there is no exercise "{name}"; lesson {int(lesson):02d} has {known}')
     return module.EXERCISES[name]
+
+
+LIMIT = 20
+"""Seconds for one call of an answer."""
+
+
+class OutOfTime(BaseException):
+    """An answer ran longer than LIMIT. Not an Exception, so that the answer does not catch it."""
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Raise OutOfTime inside after this long. Without effect on Windows and in threads, which have
+    no alarm.
+    """
+
+    def ring(*_: Any) -> None:
+        raise OutOfTime
+
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def call(answer: Any, case: Case) -> Any:
@@ -293,8 +348,12 @@ def call(answer: Any, case: Case) -> Any:
     before = {name: remembered(value) for name, value in case.items()}
     try:
         # nbgrader gives no points to a cell that writes to stderr, as every warning does.
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), time_limit(LIMIT):
             returned = answer(*given.values())
+    except OutOfTime as error:
+        what = f"Your function did not return within {LIMIT} seconds."
+        cause = f"a loop that never ends: it was at {where(error) or 'a line that is not yours.'}"
+        raise Incorrect(what, case, cause=cause) from None
     except (Exception, SystemExit) as error:
         if (
             isinstance(error, NotImplementedError) and not error.args

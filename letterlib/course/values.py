@@ -106,6 +106,11 @@ def cause_of_kind(actual: Any, expected: Any) -> str:
             "a part that is still to be written, or a function that returns nothing, such as "
             "`list.sort`."
         )
+    if type(actual).__module__ == "torch.return_types":
+        return (
+            f"`{type(actual).__name__}(dim=...)`, which gives values and `.indices`: return the "
+            "one that is asked for."
+        )
     otherwise = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
     return _CONVERTED.get(kind_of(expected), {}).get(kind_of(actual), otherwise)
 
@@ -164,6 +169,24 @@ def close(a: Any, b: Any) -> bool:
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
     except (TypeError, ValueError, RuntimeError):
         return False  # such as a whole number of more than 64 bits, or a tensor without values
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two results are the same but for rounding: kind, shape, dtype and values."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and type(a) is type(b):
+        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+    if kind_of(a) != kind_of(b):
+        return False
+    if isinstance(a, (Tensor, np.ndarray)):
+        return (dtype_of(a) == dtype_of(b) or wider(a, b)) and close(a, b)
+    if kind_of(a) == "a number":
+        return close(a, b)
+    try:
+        return bool(a == b)
+    except Exception:  # of a class of the learner's
+        return False
 
 
 def likeliest(actual: Any, causes: Iterable[tuple[Any, str]]) -> str:

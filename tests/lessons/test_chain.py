@@ -17,6 +17,7 @@ from papermill import PapermillExecutionError
 
 from letterlib.course import build, classroom
 from letterlib.course.build import never_started
+from letterlib.course.checks import module_of
 from letterlib.errors import LetterError
 
 LESSONS = build.lessons()
@@ -63,7 +64,7 @@ def outcomes(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def exercises(source: Path) -> list[str]:
-    return list(importlib.import_module(f"letterlib.course.lesson_{source.stem[:2]}").EXERCISES)
+    return list(module_of(f"lesson_{source.stem[:2]}").EXERCISES)
 
 
 def test_committed_student_copies_are_what_the_sources_give():

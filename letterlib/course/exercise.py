@@ -1,0 +1,184 @@
+"""What an exercise is, and how an answer to it is examined.
+
+An answer runs on inputs of growing size, next to a reference. Where they differ, typical mistakes
+run as well: the one that gives the learner's results is the likely cause. So a new diagnosis is a
+wrong function and a hint, and its test is that this function gets this hint.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from letterlib.course.checks import Case, Incorrect, NotAttempted, call, compare, gradients, several
+from letterlib.course.values import alike, copied
+
+Answer = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise.
+
+    reference: the right answer.
+    cases: inputs drawn from a generator, smallest first. Inputs that require a gradient have the
+        gradient of the first result compared as well.
+    returns: the name of each thing that is returned.
+    mistakes: wrong answers, each with its hint. Where two give the same results, the first counts.
+    right: other right answers, for the tests.
+    library: the library's counterpart, which later cells use in place of a missing answer, and
+        which is no answer itself. The reference, where there is none.
+    stops: what stands in the message of an error -> what to do then.
+    examine: in place of a comparison, for answers that may differ from the reference, such as
+        random draws: looks at an answer on one case, and raises Incorrect or returns.
+    """
+
+    reference: Answer
+    cases: Callable[[torch.Generator], list[Case]]
+    returns: Sequence[str]
+    mistakes: Sequence[tuple[Answer, str]] = ()
+    right: Sequence[Answer] = ()
+    library: Answer | None = None
+    stops: Mapping[str, str] = field(default_factory=dict)
+    examine: Callable[[Any, Case], None] | None = None
+
+
+def examine(exercise: Exercise, answer: Any, seed: int) -> None:
+    """Return if the answer is right.
+
+    Raises Incorrect with the smallest input on which it is wrong, or NotAttempted.
+    """
+    refuse_the_library(exercise, answer)
+    cases = exercise.cases(torch.Generator().manual_seed(seed))
+    if exercise.examine:
+        for case in cases:
+            exercise.examine(answer, case)
+        return
+    found = [_outcome(exercise, answer, case) for case in cases]
+    right = [_results(exercise, exercise.reference, case) for case in cases]
+    differences = [_difference(*one) for one in zip(found, right, cases, strict=True)]
+    wrong = [i for i, difference in enumerate(differences) if difference]
+    if not wrong:
+        return
+    first = differences[wrong[0]]
+    first.cause = _likely_cause(exercise, cases, found, right, wrong, first) or first.cause
+    if first.stopped:
+        advice = [text for words, text in exercise.stops.items() if words in first.message]
+        first.cause = " ".join([first.cause, *dict.fromkeys(advice)]).strip()
+    raise first
+
+
+def refuse_the_library(exercise: Exercise, answer: Any) -> None:
+    """NotAttempted, if the answer is the library's counterpart, or does nothing but name it."""
+    library = exercise.library
+    if library is None or not callable(answer):
+        return
+    code = getattr(answer, "__code__", None)
+    named = code and library.__name__ in code.co_names and answer is not library
+    own = getattr(answer, "__globals__", {}).get(library.__name__, library)
+    if answer is library or (named and own is library):
+        raise NotAttempted(
+            f"Your answer is the library's `{library.__name__}`, or calls it. Write the steps "
+            "yourself: later cells then use yours."
+        )
+
+
+Parts = list[tuple[str, Any]]
+"""What an answer gives on one case: each result, and each gradient, with its name."""
+
+
+def _outcome(exercise: Exercise, answer: Any, case: Case) -> Parts | Incorrect:
+    """What the learner's answer gives, or what is wrong with calling it."""
+    try:
+        returned = call(answer, case)
+        names = list(exercise.returns)
+        values = several(returned, names, case) if len(names) > 1 else (returned,)
+        return _parts(names, values, case)
+    except Incorrect as problem:
+        return problem
+
+
+def _results(exercise: Exercise, answer: Answer, case: Case) -> Parts | Exception:
+    """What the reference or a mistake gives. A mistake may stop with an error."""
+    try:
+        returned = answer(*(copied(value) for value in case.values()))
+        names = list(exercise.returns)
+        values = tuple(returned) if len(names) > 1 else (returned,)
+        return _parts(names, values, case)
+    except Exception as error:
+        return error
+
+
+def _parts(names: Sequence[str], values: Sequence[Any], case: Case) -> Parts:
+    parts, value = list(zip(names, values, strict=True)), values[0]
+    if not (isinstance(value, Tensor) and value.is_floating_point()):
+        return parts
+    for name, given in case.items():
+        inputs = [x for x in (given if isinstance(given, list) else [given])]
+        if all(isinstance(x, Tensor) and x.requires_grad for x in inputs) and inputs:
+            # No two weights alike, so that a gradient that lands elsewhere shows.
+            weight = torch.linspace(-1, 1, value.numel() + 1)[1:].reshape(value.shape)
+            found = gradients((value * weight).sum(), inputs, case)
+            for i, gradient in enumerate(found):
+                place = f"[{i}]" if isinstance(given, list) else ""
+                parts.append((f"the gradient of {name}{place}", gradient))
+    return [(name, v.detach() if isinstance(v, Tensor) else v) for name, v in parts]
+
+
+def _difference(found: Parts | Incorrect, right: Parts, case: Case) -> Incorrect | None:
+    """The first part that differs from the reference."""
+    if isinstance(found, Incorrect):
+        return found
+    for (name, actual), (_, expected) in zip(found, right, strict=True):
+        try:
+            compare(name, actual, expected, case)
+        except Incorrect as problem:
+            problem.part = name
+            if name.startswith("the gradient of "):
+                problem.message = f"The value is right, and {name} is not."
+                if not actual.any():
+                    problem.cause = (
+                        "no gradient arrives: `detach()`, `torch.no_grad()` or `torch.tensor(...)` "
+                        "on the way."
+                    )
+            return problem
+    return None
+
+
+def _likely_cause(
+    exercise: Exercise,
+    cases: Sequence[Case],
+    found: Sequence[Parts | Incorrect],
+    right: Sequence[Parts],
+    wrong: Sequence[int],
+    first: Incorrect,
+) -> str:
+    """The hint of the mistake that gives the learner's results on most cases: in everything, or
+    at least up to the part that is wrong. It must give them on the smallest and on the largest
+    case on which the learner is wrong.
+    """
+    best, cause = (0, 0), ""
+    for mistake, hint in exercise.mistakes:
+        made = [_results(exercise, mistake, case) for case in cases]
+        pairs = list(zip(found, made, strict=True))
+        part = [_same_fault(*pair, first.part) for pair in pairs]
+        whole = [_same_fault(*pair, None) for pair in pairs]
+        if part[wrong[0]] and part[wrong[-1]] and (sum(whole), sum(part)) > best:
+            best, cause = (sum(whole), sum(part)), hint
+    return cause
+
+
+def _same_fault(found: Parts | Incorrect, made: Parts | Exception, part: str | None) -> bool:
+    """Whether a mistake gives what the learner's answer gives, up to one part or in all."""
+    if isinstance(made, Exception):
+        stopped = f"Your function stopped with {type(made).__name__}: {made}"
+        return isinstance(found, Incorrect) and found.message == stopped
+    if isinstance(found, Incorrect):
+        return False
+    names = [name for name, _ in found]
+    end = names.index(part) + 1 if part in names else len(names)
+    return len(made) >= end and all(
+        alike(a, b) for (_, a), (_, b) in zip(found[:end], made[:end], strict=True)
+    )
