@@ -32,6 +32,7 @@ from nbgrader.preprocessors import (
     LockCells,
 )
 
+from letterlib.course import keep
 from letterlib.errors import LetterError
 from letterlib.store import write_text
 
@@ -131,6 +132,7 @@ def execute(source: Path, target: Path, **parameters: Any) -> None:
     """
     # Inherited by the kernel: progress bars would store the speed of this machine.
     os.environ["TQDM_DISABLE"] = "1"
+    os.environ[keep.FOLDER] = ""  # nothing is read from a learner's answers, or written to them
     for attempt in range(2):
         try:
             papermill.execute_notebook(

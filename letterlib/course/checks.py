@@ -246,7 +246,7 @@ def require(exercise: str, answer: Any, seed: int = GRADING_SEED) -> None:
 
 
 def _examine(name: str, answer: Any, seed: int) -> None:
-    exercise = _find(name)
+    exercise = find_exercise(name)
     if answer is None or answer is Ellipsis:
         raise NotAttempted
     if hasattr(exercise, "reference"):  # as data; the others follow
@@ -288,7 +288,8 @@ def module_of(lesson: str) -> Any:
         return importlib.import_module(f"letterlib.course.{lesson}")
 
 
-def _find(name: str) -> Exercise:
+def find_exercise(name: str) -> Any:
+    """The exercise of a name such as "2.1". Raises LetterError if there is none."""
     name = str(name)  # 2.1 without quotes is meant as well
     lesson = name.split(".")[0]
     try:

@@ -44,6 +44,11 @@ class Exercise:
     stops: Mapping[str, str] = field(default_factory=dict)
     examine: Callable[[Any, Case], None] | None = None
 
+    @property
+    def stand_in(self) -> Answer:
+        """What later cells use in place of a missing answer."""
+        return self.library or self.reference
+
 
 def examine(exercise: Exercise, answer: Any, seed: int) -> None:
     """Return if the answer is right.

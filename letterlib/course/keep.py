@@ -1,0 +1,242 @@
+"""Your answers, kept: what passes its check is written to `mine/`, and later cells run on it.
+
+    residual_quantize = keep("2.2", my_residual_quantize)
+
+shows the check's result and gives your function if it passes, else the library's. A passed answer's
+source goes to `mine/lesson_02.py`, a plain Python file that is yours. Later lessons take it from
+there:
+
+    residual_quantize = mine("2.2")
+
+A missing, broken or wrong file stops nothing: a line says so, and the library's function is used.
+"""
+
+import ast
+import builtins
+import dis
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from letterlib.course.checks import check, find_exercise
+from letterlib.store import atomic_write
+
+FOLDER = "LETTERLIB_MINE"
+"""The environment variable that names the folder; empty means that nothing is kept. Without it the
+folder is `mine`, next to the folder of the notebooks.
+"""
+
+
+def keep(exercise: str, answer: Any) -> Callable:
+    """Check an answer, keep it if it passes, and return what later cells use.
+
+    exercise: such as "2.2". answer: the function or class.
+    Returns the answer if it passes its check, else the library's counterpart.
+    """
+    from IPython.display import display
+
+    result = check(exercise, answer)
+    display(result)
+    stand_in = find_exercise(exercise).stand_in
+    if result.outcome != "correct":
+        print(f"Until it passes, the cells below use the library's `{stand_in.__name__}`.")
+        return stand_in
+    path = _path(exercise)
+    if path is None:
+        return answer
+    try:
+        write(path, exercise, answer)
+    except (Unkept, OSError) as problem:
+        print(f"The cells below use your function. It could not be kept for later: {problem}")
+        return answer
+    print(f"The cells below use your function. It is kept in {_shown(path)}.")
+    return answer
+
+
+def mine(*exercises: str) -> Any:
+    """Your kept answers, or the library's where there is none, with a line that says which.
+
+    exercises: such as "2.1", "2.2". Returns one function, or a list of them.
+    """
+    found = [_find(exercise) for exercise in exercises]
+    return found[0] if len(found) == 1 else found
+
+
+def _find(exercise: str) -> Callable:
+    stand_in = find_exercise(exercise).stand_in
+    path = _path(exercise)
+    name, problem = stand_in.__name__, "not written yet"
+    if path and path.exists():
+        try:
+            answer = read(path, exercise)
+            result = check(exercise, answer)
+            if result.outcome == "correct":
+                print(f"{exercise} {answer.__name__}: yours, from {_shown(path)}")
+                return answer
+            problem = f"the one in {_shown(path)} does not pass its check"
+        except Unkept as error:
+            problem = str(error)
+    print(f"{exercise} {name}: the library's ({problem})")
+    return stand_in
+
+
+def _path(exercise: str) -> Path | None:
+    """The file of an exercise's lesson, or None if nothing is to be kept."""
+    folder = os.environ.get(FOLDER, str(Path.cwd().parent / "mine"))
+    return Path(folder) / f"lesson_{int(exercise.split('.')[0]):02d}.py" if folder else None
+
+
+def _shown(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+# The file: a docstring, imports, and one block an exercise, which begins with its number
+
+
+class Unkept(Exception):
+    """Why an answer cannot be written to a file, or read from one."""
+
+
+HEAD = (
+    '"""Lesson {lesson}, as you wrote it. Passed answers are put here; later lessons use them."""'
+)
+BLOCK = re.compile(r"^# Exercise (\d+\.\d+)$", re.MULTILINE)
+
+
+def write(path: Path, exercise: str, answer: Any) -> None:
+    """Put an answer's source, what it calls and what it imports in a file, in place of an earlier
+    one.
+
+    Raises Unkept if it uses a value of the notebook that cannot be written, such as a tensor.
+    """
+    imports, pieces = collect(answer)
+    blocks = {}
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+        head, *rest = BLOCK.split(text)
+        blocks = dict(zip(rest[::2], (block.strip() for block in rest[1::2]), strict=True))
+        imports |= set(re.findall(r"^(?:import|from) .+$", head, re.MULTILINE))
+    blocks[exercise] = "\n\n\n".join(pieces)
+    in_order = sorted(blocks, key=lambda name: [int(n) for n in name.split(".")])
+    body = "\n\n\n".join(f"# Exercise {name}\n\n{blocks[name]}" for name in in_order)
+    used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
+    kept = sorted(line for line in imports if _name_of(line) in used)
+    head = HEAD.format(lesson=path.stem[-2:])
+    text = "\n\n".join(filter(None, [head, "\n".join(kept)])) + "\n\n\n" + body + "\n"
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read(path: Path, exercise: str) -> Any:
+    """The kept answer of an exercise. Raises Unkept if the file has none, or cannot be run."""
+    text = path.read_text(encoding="utf-8")
+    _, *rest = BLOCK.split(text)
+    block = dict(zip(rest[::2], rest[1::2], strict=True)).get(exercise)
+    if block is None:
+        raise Unkept(f"not in {_shown(path)}")
+    try:
+        names = [n.name for n in ast.parse(block).body if isinstance(n, _DEFINITIONS)]
+        if (folder := str(path.parent.parent)) not in sys.path:
+            sys.path.append(folder)  # a file may import from that of an earlier lesson
+        spec = importlib.util.spec_from_file_location(f"{path.parent.name}.{path.stem}", path)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return getattr(module, names[-1])
+    except Exception as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        raise Unkept(f"{_shown(path)}{where} cannot be run: {error}") from error
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+
+
+def collect(answer: Any) -> tuple[set[str], list[str]]:
+    """The import lines that an answer needs, and the source of what it uses, itself last."""
+    imports: set[str] = set()
+    pieces: dict[str, str] = {}
+    _collect(answer, imports, pieces)
+    return imports, list(pieces.values())
+
+
+def _collect(thing: Any, imports: set[str], pieces: dict[str, str]) -> None:
+    try:
+        source = textwrap.dedent(inspect.getsource(thing)).strip()
+    except (OSError, TypeError) as error:
+        raise Unkept("its source was not found") from error
+    if not isinstance(ast.parse(source).body[0], _DEFINITIONS):
+        raise Unkept("write it as a function with `def`")
+    inner = inspect.unwrap(thing)  # without what decorators put around it
+    if getattr(inner, "__closure__", None):
+        raise Unkept("it uses variables of a function around it")
+    names = vars(sys.modules[thing.__module__]) if isinstance(thing, type) else inner.__globals__
+    for name in _globals_of(compile(source, thing.__name__, "exec")):
+        if name == thing.__name__ or name in pieces or hasattr(builtins, name):
+            continue
+        if name not in names:
+            raise Unkept(f"`{name}` is not defined")
+        _take(name, names[name], imports, pieces)
+    pieces[thing.__name__] = source
+
+
+def _take(name: str, value: Any, imports: set[str], pieces: dict[str, str]) -> None:
+    """What makes `name` stand for its value in a file: an import, a definition or a number."""
+    if isinstance(value, types.ModuleType):
+        imports.add(_import_of(value.__name__, name))
+    elif getattr(value, "__module__", None) == "__main__" and hasattr(value, "__name__"):
+        _collect(value, imports, pieces)
+        if value.__name__ != name:
+            pieces[name] = f"{name} = {value.__name__}"
+    elif hasattr(value, "__name__") and getattr(value, "__module__", None):
+        imports.add(f"from {value.__module__} import {_as(value.__name__, name)}")
+    elif _is_literal(value):
+        pieces[name] = f"{name} = {value!r}"
+    else:
+        raise Unkept(
+            f"it uses `{name}` of the notebook, a {type(value).__name__}; make it an argument"
+        )
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether a value can be written as it is shown: numbers, texts, and short lists of these."""
+    try:
+        return len(repr(value)) < 500 and ast.literal_eval(repr(value)) == value
+    except (ValueError, SyntaxError):
+        return False
+
+
+def _as(original: str, name: str) -> str:
+    return name if original == name else f"{original} as {name}"
+
+
+def _import_of(module: str, name: str) -> str:
+    package, _, last = module.rpartition(".")
+    if module == name:
+        return f"import {module}"
+    return (
+        f"from {package} import {last}"
+        if package and last == name
+        else f"import {module} as {name}"
+    )
+
+
+def _name_of(line: str) -> str:
+    """The name that an import line binds."""
+    return line.split()[-1].split(".")[0]
+
+
+def _globals_of(code: types.CodeType) -> Iterator[str]:
+    """The global names that a piece of code reads, its functions and classes included."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals_of(constant)

@@ -1,0 +1,121 @@
+"""Kept answers, in a notebook as a learner uses it: what is written, what later lessons read."""
+
+import re
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+RIGHT = """
+import torch
+import torch.nn.functional as F
+from letterlib.tokenizer.rqvae import nearest_codes
+from letterlib.course.keep import keep, mine
+
+FACTOR = 2.0
+films = torch.ones(3)
+
+def distances(z, codebook):
+    return codebook.square().sum(1) - FACTOR * z @ codebook.T
+
+def my_nearest_code(z, codebook):
+    return distances(z, codebook).argmin(1)
+
+nearest_code = keep("2.1", my_nearest_code)
+print(nearest_code.__module__, nearest_code.__name__)
+"""
+SECOND = """
+def my_residual_quantize(z, codebooks):
+    residual, codes = z, []
+    for codebook in codebooks:
+        codes.append(nearest_code(residual, codebook))
+        residual = residual - F.embedding(codes[-1], codebook)
+    return torch.stack(codes, dim=1), z - residual
+
+residual_quantize = keep("2.2", my_residual_quantize)
+"""
+WRONG = """
+def my_residual_quantize(z, codebooks):
+    return z, z
+
+residual_quantize = keep("2.2", my_residual_quantize)
+print(residual_quantize.__module__)
+"""
+LATER = """
+from letterlib.course.keep import mine
+nearest_code, residual_quantize = mine("2.1", "2.2")
+print(nearest_code.__module__, residual_quantize.__module__)
+"""
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """Run cells in a new kernel, as in <tmp>/notebooks; returns what each printed or showed."""
+    (tmp_path / "notebooks").mkdir()
+
+    def run(*cells):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        resources = {"metadata": {"path": str(tmp_path / "notebooks")}}
+        NotebookClient(notebook, resources=resources).execute()
+        return [
+            "\n".join(
+                o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in c.outputs
+            )
+            for c in notebook.cells
+        ]
+
+    return run
+
+
+def test_passed_answers_are_kept_and_used_by_later_lessons(lesson, tmp_path):
+    first, second = lesson(RIGHT, SECOND)
+    assert "2.1: correct" in first and "mine/lesson_02.py" in first
+    assert "__main__ my_nearest_code" in first and "2.2: correct" in second
+    text = (tmp_path / "mine" / "lesson_02.py").read_text()
+    head, *_ = text.split("# Exercise 2.1")
+    assert "import torch\n" in head and "import torch.nn.functional as F" in head
+    assert "nearest_codes" not in text and "films" not in text, "only what the answers use"
+    exec(compile(text, "mine", "exec"), {})
+    (later,) = lesson(LATER)
+    assert later.count("yours, from mine/lesson_02.py") == 2
+    assert later.splitlines()[-1] == "mine.lesson_02 mine.lesson_02"
+
+
+def test_a_wrong_answer_is_replaced_by_the_library_and_an_earlier_right_one_stays(lesson, tmp_path):
+    *_, wrong = lesson(RIGHT, SECOND, WRONG)
+    assert "2.2: incorrect" in wrong and "letterlib.tokenizer.rqvae" in wrong
+    assert "codes.append" in (tmp_path / "mine" / "lesson_02.py").read_text()
+
+
+def test_a_file_that_is_broken_by_hand_stops_nothing(lesson):
+    change = """
+from pathlib import Path
+kept = Path("../mine/lesson_02.py")
+text = kept.read_text()
+kept.write_text(text.replace({!r}, {!r}))
+mine("2.1")
+kept.write_text(text)
+"""
+    shown = lesson(
+        RIGHT,
+        change.format("argmin", "argmax"),
+        change.format("def distances(", "def distances(("),
+        change.format("Exercise 2.1", "Exercise 2.9"),
+        'mine("2.3")',
+    )
+    reasons = ["does not pass its check", "cannot be run", "not in mine/lesson_02.py", "not in"]
+    for line, reason in zip(shown[1:], reasons, strict=True):
+        assert re.search(rf"2\.\d \w+: the library's \(.*{reason}.*\)", line), line
+
+
+def test_what_cannot_be_written_is_used_and_said(lesson, tmp_path):
+    (shown,) = lesson(RIGHT.replace("FACTOR = 2.0", "FACTOR = torch.tensor(2.0)"))
+    assert "could not be kept for later: it uses `FACTOR`" in shown and "__main__" in shown
+    assert not (tmp_path / "mine").exists()
+
+
+def test_nothing_is_written_where_the_folder_is_switched_off(lesson, tmp_path, monkeypatch):
+    monkeypatch.setenv("LETTERLIB_MINE", "")
+    first, later = lesson(RIGHT, LATER)
+    assert "2.1: correct" in first and not (tmp_path / "mine").exists()
+    assert "2.1 nearest_codes: the library's" in later
