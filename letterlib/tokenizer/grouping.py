@@ -1,4 +1,6 @@
-"""Groups of codes for the diversity loss: k-means whose clusters have bounded sizes."""
+"""K-means whose clusters have bounded sizes: groups of codes for the diversity loss, and a start of
+the codebooks.
+"""
 
 import math
 
@@ -32,21 +34,35 @@ def constrained_kmeans_groups(codebook: np.ndarray, n_groups: int, seed: int) ->
 
     codebook: float [N, dim], the code vectors of the level.
     Returns int64 [N], the group of each code, 0..n_groups-1.
-    LETTER section 3.1, diversity regularization; constrained k-means: Bradley et al. 2000.
+    LETTER section 3.1, diversity regularization.
     """
-    from k_means_constrained import KMeansConstrained
-
     n_codes = len(codebook)
     check_groups(n_codes, n_groups)
     smallest, largest = group_size_bounds(n_codes, n_groups)
+    _, groups = constrained_kmeans(codebook, n_groups, smallest, min(largest, n_codes), seed)
+    return groups
+
+
+def constrained_kmeans(
+    x: np.ndarray, n_clusters: int, smallest: int, largest: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ten iterations of k-means with `smallest` to `largest` rows per cluster.
+
+    x: float [n, dim].
+    Returns the centres float64 [n_clusters, dim], and the cluster of each row int64 [n].
+    Bradley et al. 2000.
+    """
+    from k_means_constrained import KMeansConstrained
+
     model = KMeansConstrained(
-        n_groups,
+        n_clusters,
         size_min=smallest,
-        size_max=min(largest, n_codes),
+        size_max=largest,
         n_init=1,
         max_iter=10,
         n_jobs=1,
         random_state=seed,
     )
     # A copy, because the package wants doubles in memory that it may write to.
-    return model.fit_predict(np.array(codebook, dtype=np.float64)).astype(np.int64)
+    clusters = model.fit_predict(np.array(x, dtype=np.float64)).astype(np.int64)
+    return model.cluster_centers_, clusters

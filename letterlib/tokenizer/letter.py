@@ -37,7 +37,7 @@ from letterlib.tokenizer import losses
 from letterlib.tokenizer.collisions import CollisionReport, repair_collisions
 from letterlib.tokenizer.grouping import constrained_kmeans_groups
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.rqvae import RQVAE, StraightThrough
+from letterlib.tokenizer.rqvae import RQVAE, Start, StraightThrough
 from letterlib.train import (
     Dtype,
     Settings,
@@ -84,6 +84,13 @@ class TokenizerConfig(Settings):
     # each level, so that only level 1's commitment term trains the encoder.
     straight_through: StraightThrough = Field(
         "final", description="or per-level; where gradients pass the codes"
+    )
+    # The authors' code has "constrained" and True in these two.
+    start: Start = Field(
+        "kmeans", description="or constrained, to similar sizes; clusters that start the codebooks"
+    )
+    sinkhorn: bool = Field(
+        False, description="in training, deal the last level's codes out evenly over a batch"
     )
     epochs: int = Field(20_000, ge=1, description="passes over the items")
     batch_size: int = Field(1024, ge=2, description="items per step")
@@ -264,7 +271,7 @@ class LetterTokenizer:
             )
         module = self._new_module(x.shape[1])
         # k-means of the catalogue's residuals, level by level; needs n_items >= n_codes.
-        module.initialise_codebooks(x, self.seed)
+        module.initialise_codebooks(x, self.seed, self.config.start)
         log = self._train(module, x, cf)
         module = module.to(self._device)
         codes, last_residuals = (found.cpu().numpy() for found in module.encode(x))
@@ -402,6 +409,7 @@ class LetterTokenizer:
                 config.n_codes,
                 config.straight_through,
                 resolve_dtype(config.dtype, self._device),
+                config.sinkhorn,
             )
         return module.to(self._device)
 

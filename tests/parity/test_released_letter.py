@@ -34,7 +34,7 @@ from letterlib.tokenizer.letter import (
     to_unit_mean_norm,
 )
 from letterlib.tokenizer.losses import collaborative_loss, sample_positives
-from letterlib.tokenizer.rqvae import RQVAE
+from letterlib.tokenizer.rqvae import RQVAE, constrained_kmeans_codebook, start_size_bounds
 from letterlib.train import train
 
 N_ITEMS, INPUT, HIDDEN, LEVELS, CODES, GROUPS = 128, 20, (24, 16), 4, 64, 10
@@ -301,20 +301,50 @@ def test_one_straight_through_adds_the_commitment_of_the_later_levels(monkeypatc
             assert_equal(our_gradients[names[name]], gradient + added)
 
 
-def test_in_training_they_deal_the_last_level_out_by_sinkhorn(released):
-    """Ours has the nearest code. Their codes are what our Sinkhorn makes of the last residuals."""
+def test_with_sinkhorn_the_last_level_is_dealt_out_in_training_as_theirs(released):
+    """Our default has the nearest code. What follows from the codes is tested above."""
     module, given = our_module(), batch()
+    nearest = module(given.semantic).codes
+    module.sinkhorn = True
     epsilons = [0.0] * (LEVELS - 1) + [collisions.EPSILON]
     theirs = their_module(released, module, given, sk_epsilons=epsilons)
-    codes = theirs(given.semantic, labels_of(given))[2]
-    out = module(given.semantic)
-    assert torch.equal(codes[:, :-1], out.codes[:, :-1])
-    distances = torch.cdist(out.residuals[-1], module.codebooks[-1]).square().detach().numpy()
-    dealt = sinkhorn(centre_distances(distances)).argmax(axis=1)
-    assert np.array_equal(codes[:, -1], dealt)
-    ours = np.bincount(out.codes[:, -1], minlength=CODES)
-    assert ours.max() > 2 * np.bincount(dealt).max()  # N_ITEMS / CODES = 2 items for each code
-    assert torch.equal(theirs.get_indices(given.semantic, labels_of(given)), out.codes)
+    codes, ours = theirs(given.semantic, labels_of(given))[2], module(given.semantic).codes
+    assert torch.equal(ours, codes)
+    loads, even = torch.bincount(nearest[:, -1]), torch.bincount(ours[:, -1])
+    assert loads.max() > 2 * even.max()  # N_ITEMS / CODES = 2 items for each code
+    assert torch.equal(theirs.get_indices(given.semantic, labels_of(given)), nearest)
+    assert torch.equal(module.encode(given.semantic)[0], nearest)
+
+
+@pytest.mark.parametrize("n_items", [200, 999])
+def test_a_constrained_start_has_their_bounds_and_centres(monkeypatch, released, n_items):
+    """From the same random state, and one start instead of their best of ten."""
+    asked, plain = [], k_means_constrained.KMeansConstrained
+
+    def once(**settings):
+        asked.append((settings["size_min"], settings["size_max"]))
+        return plain(**{**settings, "n_init": 1, "n_jobs": 1, "random_state": 3})
+
+    monkeypatch.setattr(k_means_constrained, "KMeansConstrained", once)
+    x = torch.randn(n_items, CODE_DIM, generator=torch.Generator().manual_seed(0)).double()
+    centres, _ = released.vq.VectorQuantizer.constrained_km(None, x, 32)
+    monkeypatch.setattr(k_means_constrained, "KMeansConstrained", plain)
+    assert asked == [start_size_bounds(n_items, 32)]
+    ours = constrained_kmeans_codebook(x.numpy(), 32, seed=3)
+    assert np.array_equal(ours, centres.numpy().astype(np.float32))
+
+
+def test_their_start_has_a_cap_at_which_large_catalogues_do_not_fit(monkeypatch, released):
+    asked = []
+    monkeypatch.setattr(
+        k_means_constrained, "KMeansConstrained", lambda **settings: asked.append(settings) or 1 / 0
+    )
+    for n_items in (20_033, 60_000):
+        with pytest.raises(ZeroDivisionError):
+            released.vq.VectorQuantizer.constrained_km(None, torch.zeros(n_items, 1), 256)
+    sizes = [(settings["size_min"], settings["size_max"]) for settings in asked]
+    assert sizes == [(39, 156), (50, 200)] and 256 * 200 < 60_000
+    assert [start_size_bounds(n, 256) for n in (20_033, 60_000)] == [(39, 156), (117, 468)]
 
 
 def test_both_draw_a_positive_uniformly_from_the_others_of_the_group(released):

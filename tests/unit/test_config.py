@@ -27,6 +27,8 @@ TOKENIZER = {
     "beta": 1e-4,
     "n_groups": 10,
     "straight_through": "final",
+    "start": "kmeans",
+    "sinkhorn": False,
     "epochs": 20_000,
     "batch_size": 1024,
     "learning_rate": 1e-3,
@@ -132,6 +134,7 @@ def test_overrides_change_what_they_name_and_nothing_else():
         "alpha=0.05",
         "held_out=2",
         "sasrec.patience=9",
+        "tokenizer.start=constrained",
     ]
     config = make_config(overrides=given)
     assert config.tokenizer.hidden == (64, 32) and config.tokenizer.alpha == 0.05
@@ -143,6 +146,7 @@ def test_overrides_change_what_they_name_and_nothing_else():
         "tiger.tau=0.8",
         "tokenizer.alpha=0.05",
         "tokenizer.hidden=[64, 32]",
+        "tokenizer.start=constrained",
     ]
 
 

@@ -18,6 +18,7 @@ from letterlib.tokenizer.letter import (
     standardize,
     to_unit_mean_norm,
 )
+from letterlib.tokenizer.rqvae import RQVAE
 
 SMALL = dict(
     hidden=(24,), n_codes=16, n_levels=3, n_groups=4, epochs=6, batch_size=64, dtype="float32"
@@ -71,6 +72,17 @@ def test_a_fit_reports_what_happened():
     assert left == identifiers.n_colliding <= report.collisions.colliding_before
     assert report.reconstruction_error[2] < report.reconstruction_error[0]
     assert all(epoch >= 3 for epoch, _ in report.log.validations)
+
+
+def test_the_start_and_sinkhorn_of_the_authors_code_reach_the_network(monkeypatch):
+    starts, plain = [], RQVAE.initialise_codebooks
+    monkeypatch.setattr(
+        RQVAE, "initialise_codebooks", lambda *given: starts.append(given[-1]) or plain(*given)
+    )
+    tokenizer, ours = fitted(start="constrained", sinkhorn=True), fitted()
+    assert starts == ["constrained", "kmeans"]
+    assert tokenizer._module.sinkhorn and not ours._module.sinkhorn
+    assert np.array_equal(tokenizer.codes_before_repair(), tokenizer.encode(vectors()[0])[0])
 
 
 @pytest.mark.parametrize(("learning_rate", "worse_than_the_mean"), [(1e-3, True), (1e-2, False)])

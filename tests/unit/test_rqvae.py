@@ -5,11 +5,17 @@ import pytest
 import torch
 
 from letterlib.errors import LetterError
+from letterlib.tokenizer.collisions import centre_distances, sinkhorn
+from letterlib.tokenizer.grouping import constrained_kmeans
 from letterlib.tokenizer.losses import diversity_loss, rq_loss
 from letterlib.tokenizer.rqvae import (
     RQVAE,
+    balanced_codes,
+    constrained_kmeans_codebook,
     kmeans_codebook,
+    nearest_codes,
     residual_quantize,
+    start_size_bounds,
     straight_through,
 )
 
@@ -123,6 +129,70 @@ def test_kmeans_codebook_is_seeded_and_silent_about_equal_rows(recwarn):
     assert not recwarn.list
     rows = np.random.default_rng(0).normal(size=(200, 8))
     assert not np.array_equal(*(kmeans_codebook(rows, 16, seed) for seed in (0, 1)))
+
+
+def heap_and_outliers(n: int) -> np.ndarray:
+    """Nine rows in ten lie in one heap: plain k-means would give it one cluster of the 16."""
+    spread = np.where(np.arange(n)[:, None] % 10 > 0, 0.01, 3.0)
+    return (spread * np.random.default_rng(0).normal(size=(n, 8))).astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [16, 20, 40, 300])
+def test_a_constrained_start_has_centres_of_clusters_of_similar_sizes(n):
+    x, bounds = heap_and_outliers(n), start_size_bounds(n, 16)
+    centres, clusters = constrained_kmeans(x, 16, *bounds, seed=2)
+    sizes = np.bincount(clusters, minlength=16)
+    assert bounds[0] <= sizes.min() and sizes.max() <= bounds[1]
+    codebook = constrained_kmeans_codebook(x, 16, seed=2)
+    assert codebook.dtype == np.float32 and np.array_equal(codebook, centres.astype(np.float32))
+
+
+def test_bounds_of_the_start_leave_room_for_every_catalogue():
+    for n_codes in (4, 16, 256):
+        for n_items in range(n_codes, 5 * n_codes):
+            smallest, largest = start_size_bounds(n_items, n_codes)
+            assert 1 <= smallest and smallest * n_codes <= n_items <= largest * n_codes
+    assert start_size_bounds(20_033, 256) == (39, 156)
+
+
+def test_every_codebook_has_the_start_that_was_asked_for(module):
+    x = torch.randn(60, 10, dtype=torch.float64)
+    module.initialise_codebooks(x, 3, "constrained")
+    residual = module.encoder(x).detach()
+    for level, codebook in enumerate(module.codebooks):
+        centres = constrained_kmeans_codebook(residual.numpy(), 6, 3 + level)
+        assert np.array_equal(codebook.detach().numpy(), centres)
+        residual = residual - codebook.detach()[nearest_codes(residual, codebook)]
+    with pytest.raises(LetterError, match="5 items .* 6 codes"):
+        module.initialise_codebooks(x[:5], 3, "constrained")
+
+
+@pytest.mark.parametrize("n, scale", [(256, 1.0), (256, 1e-3), (256, 1e3), (20, 1.0)])
+def test_balanced_codes_are_those_of_sinkhorn_on_centred_distances(n, scale):
+    generator = torch.Generator().manual_seed(0)
+    x = scale * torch.from_numpy(heap_and_outliers(n))
+    codebook = scale * torch.randn(32, 8, generator=generator)
+    distances = torch.cdist(x.double(), codebook.double()).square().numpy()
+    codes = balanced_codes(x, codebook)
+    assert np.array_equal(codes, sinkhorn(centre_distances(distances)).argmax(axis=1))
+    if n == 256:
+        dealt, nearest = (codes.bincount(minlength=32), nearest_codes(x, codebook).bincount())
+        assert dealt.max() < nearest.max() / 6
+
+
+def test_sinkhorn_deals_out_the_last_level_in_training_and_only_there():
+    torch.manual_seed(0)
+    module = RQVAE(10, (8,), 4, n_levels=3, n_codes=6, sinkhorn=True).double()
+    x = 0.1 * torch.randn(60, 10, dtype=torch.float64)
+    nearest, last_residuals = module.encode(x)
+    out = module(x)
+    assert torch.equal(out.codes[:, :2], nearest[:, :2])
+    assert torch.equal(out.codes[:, 2], balanced_codes(last_residuals, module.codebooks[2]))
+    assert out.codes[:, 2].bincount().max() < nearest[:, 2].bincount().max() / 2
+    # The losses read the vectors of the codes dealt out.
+    torch.testing.assert_close(out.vectors[2], module.codebooks[2][out.codes[:, 2]])
+    torch.testing.assert_close(out.quantised, module.sum_of_vectors(out.codes, 3))
+    assert torch.equal(module.eval()(x).codes, nearest)
 
 
 def test_bfloat16_is_for_the_products_of_encoder_and_decoder_alone():
