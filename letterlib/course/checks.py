@@ -20,6 +20,7 @@ import signal
 import sysconfig
 import threading
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ import torch
 from torch import Tensor
 
 from letterlib.course.values import (
+    alike,
     cause_of_dtype,
     cause_of_kind,
     cause_of_shape,
@@ -387,7 +389,7 @@ def compare(
     name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()
 ) -> None:
     """Type, shape, dtype and values of one tensor, array or number, in this order; the first
-    difference is the finding.
+    difference is the finding. Of a list or a dictionary its length or keys, and then each entry.
 
     expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or
     fractions), and a tensor of fractions may be wider than asked for: what was computed in float64
@@ -396,6 +398,8 @@ def compare(
     """
     wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
     kind = kind_of(expected)
+    if kind not in ("a tensor", "an array", "a number"):
+        return _compare_structure(name, actual, expected, case)
     comparable = (
         kind_of(actual) in ("a tensor", "an array", "a number")
         or getattr(actual, "shape", None) == ()
@@ -426,6 +430,40 @@ def compare(
             else "the right shape, and wrong values"
         )
         raise wrong(f"`{name}` has {shaped}.", cause=likely)
+
+
+def _compare_structure(name: str, actual: Any, expected: Any, case: Case) -> None:
+    """Compare lists, tuples, dictionaries, texts and None. The order of a dictionary's keys counts
+    if an OrderedDict is expected.
+    """
+    wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
+    if kind_of(actual) != kind_of(expected):
+        what = f"`{name}` should be {kind_of(expected)} and is {kind_of(actual)}."
+        raise wrong(what, cause=cause_of_kind(actual, expected))
+    if isinstance(expected, dict):
+        if actual.keys() != expected.keys():
+            what = f"`{name}` should have the keys {list(expected)} and has {list(actual)}."
+            raise wrong(what)
+        if isinstance(expected, OrderedDict) and list(actual) != list(expected):
+            what = f"`{name}` has the right keys in another order."
+            raise wrong(what, expected=list(expected), actual=list(actual))
+        places = list(expected)
+    elif isinstance(expected, (list, tuple)):
+        if len(actual) != len(expected):
+            entries = "1 entry" if len(expected) == 1 else f"{len(expected)} entries"
+            raise wrong(f"`{name}` should have {entries} and has {len(actual)}.")
+        places = [i for i in range(len(expected)) if not alike(actual[i], expected[i])]
+        if places and all(any(alike(a, e) for a in actual) for e in expected):
+            what = f"`{name}` has the right entries in another order. The first that differs:"
+            first = {"expected": expected[places[0]], "actual": actual[places[0]]}
+            raise Incorrect(what, case, **first)
+        places = range(len(expected))
+    elif not alike(actual, expected):
+        raise wrong(f"`{name}` has the wrong value.")
+    else:
+        return
+    for place in places:
+        compare(f"{name}[{place!r}]", actual[place], expected[place], case)
 
 
 def called(answer: Any, case: Case, stops: Mapping[str, str]) -> Any:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from letterlib.course.checks import Case, Incorrect, NotAttempted, call, compare, gradients, several
-from letterlib.course.values import alike, copied
+from letterlib.course.values import alike, copied, kind_of
 
 Answer = Callable[..., Any]
 
@@ -61,8 +61,10 @@ def examine(exercise: Exercise, answer: Any, seed: int) -> None:
         for case in cases:
             exercise.examine(answer, case)
         return
-    found = [_outcome(exercise, answer, case) for case in cases]
     right = [_results(exercise, exercise.reference, case) for case in cases]
+    numbers = all(kind_of(value) == "a number" for _, value in right[0])
+    what = "numbers" if numbers else "things"
+    found = [_outcome(exercise, answer, case, what) for case in cases]
     differences = [_difference(*one) for one in zip(found, right, cases, strict=True)]
     wrong = [i for i, difference in enumerate(differences) if difference]
     if not wrong:
@@ -94,12 +96,14 @@ Parts = list[tuple[str, Any]]
 """What an answer gives on one case: each result, and each gradient, with its name."""
 
 
-def _outcome(exercise: Exercise, answer: Any, case: Case) -> Parts | Incorrect:
-    """What the learner's answer gives, or what is wrong with calling it."""
+def _outcome(exercise: Exercise, answer: Any, case: Case, what: str) -> Parts | Incorrect:
+    """What the learner's answer gives, or what is wrong with calling it. what: "numbers" or
+    "things", which it should return.
+    """
     try:
         returned = call(answer, case)
         names = list(exercise.returns)
-        values = several(returned, names, case) if len(names) > 1 else (returned,)
+        values = several(returned, names, case, what) if len(names) > 1 else (returned,)
         return _parts(names, values, case)
     except Incorrect as problem:
         return problem

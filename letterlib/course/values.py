@@ -15,6 +15,8 @@ def kind_of(value: Any) -> str:
         return "a tensor"
     if isinstance(value, np.ndarray):
         return "an array"
+    if isinstance(value, dict):
+        return "a dict"
     name = type(value).__name__
     article = "an" if name[0] in "AEIOUaeiou" else "a"
     return "a number" if isinstance(value, (int, float, np.number)) else f"{article} {name}"
@@ -94,6 +96,15 @@ _CONVERTED = {
         "an array": "a NumPy function on the way; `torch.from_numpy` leads back, without a "
         "gradient.",
         "a tuple": "one of its parts is asked for, or tensor made of them.",
+    },
+    "a list": {
+        **dict.fromkeys(["an array", "a tensor"], "`.tolist()` makes a list of it."),
+        **dict.fromkeys(
+            ["a generator", "a map", "a zip", "a filter", "a product", "a dict_values"],
+            "it makes its entries when it is asked for them: `list(...)` around it makes them now.",
+        ),
+        **dict.fromkeys(["a tuple", "a set"], "`list(...)` around it makes a list of it."),
+        "a dict": "one entry, where a list of them is asked for, or `list(...)` is missing.",
     },
 }
 """What turns one kind of value into another: kind that is asked for -> kind that came -> advice."""

@@ -8,6 +8,7 @@ import importlib
 import random
 import re
 import sys
+from collections import OrderedDict
 
 import cloudpickle
 import nbformat
@@ -112,6 +113,32 @@ def test_a_typical_mistake_gets_the_message_meant_for_it(exercise, answer, words
 def test_arrays_and_numbers_are_compared_like_tensors(expected, actual, words):
     with pytest.raises(Incorrect, match=words):
         compare("it", actual, expected, {})
+
+
+@pytest.mark.parametrize(
+    "expected,actual,words",
+    [
+        ([1], (x for x in [1]), "should be a list and is a generator"),
+        ([1, 2], [1], "should have 2 entries and has 1"),
+        ([1, 2, 2], [2, 1, 2], "the right entries in another order"),
+        ([[1, 2]], [[1, 3]], r"`it\[0\]\[1\]` has the wrong value"),
+        ({"a": 1}, {"b": 1}, "should have the keys"),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, r"`it\['a'\]\['b'\]` has the wrong value"),
+        (OrderedDict(a=1, b=2), {"b": 2, "a": 1}, "the right keys in another order"),
+        ([torch.ones(2)], [torch.zeros(2)], r"`it\[0\]` has the right shape"),
+        ("a", "b", "has the wrong value"),
+        (None, 0, "should be a NoneType and is a number"),
+    ],
+)
+def test_lists_dictionaries_and_texts_are_compared_entry_by_entry(expected, actual, words):
+    compare("it", expected, expected, {})
+    with pytest.raises(Incorrect, match=words):
+        compare("it", actual, expected, {})
+
+
+def test_the_order_of_keys_counts_only_if_an_ordered_dictionary_is_expected():
+    compare("it", {"b": 2, "a": 1}, {"a": 1, "b": 2}, {})
+    compare("it", {"a": 1, "b": 2}, OrderedDict(a=1, b=2), {})
 
 
 def test_an_array_read_backwards_is_compared_too():
