@@ -5,8 +5,10 @@ run as well: the one that gives the learner's results is the likely cause. So a 
 wrong function and a hint, and its test is that this function gets this hint.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import ismodule, unwrap
 from typing import Any
 
 import torch
@@ -73,7 +75,8 @@ def examine(exercise: Exercise, answer: Any, seed: int) -> None:
     first.cause = _likely_cause(exercise, cases, found, right, wrong, first) or first.cause
     if first.stopped:
         advice = [text for words, text in exercise.stops.items() if words in first.message]
-        first.cause = " ".join([first.cause, *dict.fromkeys(advice)]).strip()
+        advice = [text for text in dict.fromkeys(advice) if text not in first.cause]
+        first.cause = " ".join([first.cause, *advice]).strip()
     raise first
 
 
@@ -82,10 +85,14 @@ def refuse_the_library(exercise: Exercise, answer: Any) -> None:
     library = exercise.library
     if library is None or not callable(answer):
         return
-    code = getattr(answer, "__code__", None)
-    named = code and library.__name__ in code.co_names and answer is not library
-    own = getattr(answer, "__globals__", {}).get(library.__name__, library)
-    if answer is library or (named and own is library):
+    name, names = library.__name__, getattr(getattr(answer, "__code__", None), "co_names", ())
+    known = getattr(answer, "__globals__", {})
+    owners = [known.get(one) for one in names]
+    reached = [answer]
+    if name in names:
+        reached += [known.get(name), *(getattr(o, name, None) for o in owners if ismodule(o))]
+    imported = name in names and any(one.startswith("letterlib") for one in names)
+    if imported or any(callable(one) and unwrap(one) is unwrap(library) for one in reached):
         raise NotAttempted(
             f"Your answer is the library's `{library.__name__}`, or calls it. Write the steps "
             "yourself: later cells then use yours."
@@ -112,7 +119,9 @@ def _outcome(exercise: Exercise, answer: Any, case: Case, what: str) -> Parts | 
 def _results(exercise: Exercise, answer: Answer, case: Case) -> Parts | Exception:
     """What the reference or a mistake gives. A mistake may stop with an error."""
     try:
-        returned = answer(*(copied(value) for value in case.values()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            returned = answer(*(copied(value) for value in case.values()))
         names = list(exercise.returns)
         values = tuple(returned) if len(names) > 1 else (returned,)
         return _parts(names, values, case)

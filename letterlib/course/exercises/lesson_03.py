@@ -1,0 +1,764 @@
+"""Lesson 03: LightGCN's propagation, next-item pairs, overlap of neighbours, collaborative loss."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from letterlib.course.checks import Case
+from letterlib.course.exercise import Exercise
+from letterlib.course.values import tenths
+from letterlib.tokenizer import losses
+
+# 3.1 One round of LightGCN: interactions [n_users, n_items] of 0 and 1, users and items [n, dim]
+# -> both after the round
+
+
+def graph(generator: Generator, n_users: int, n_items: int, dim: int, lonely: bool) -> Case:
+    """Everyone has an edge. If lonely, the last item and the last of several users have none."""
+    interactions = torch.zeros(n_users, n_items)
+    while not (interactions.any(dim=0).all() and interactions.any(dim=1).all()):
+        interactions = (torch.rand(n_users, n_items, generator=generator) < 0.6).float()
+    if lonely:
+        interactions[:, -1] = 0
+        interactions[1:][-1:] = 0
+    users, items = (tenths(torch.randn(n, dim, generator=generator)) for n in (n_users, n_items))
+    return {"interactions": interactions, "users": users, "items": items}
+
+
+def propagate_cases(generator: Generator) -> list[Case]:
+    """(users, items, dim, whether someone has no edge)."""
+    shapes = [
+        (1, 1, 1, False),
+        (2, 1, 1, False),
+        (2, 3, 2, False),
+        (1, 2, 2, True),
+        (3, 2, 1, True),
+        (8, 12, 4, False),
+    ]
+    return [graph(generator, *shape) for shape in shapes]
+
+
+def propagate(interactions: Tensor, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    n_u = interactions.sum(dim=1, keepdim=True).clamp(min=1)
+    n_i = interactions.sum(dim=0, keepdim=True).clamp(min=1)
+    w = interactions / (n_u * n_i).sqrt()
+    return w @ items, w.T @ users
+
+
+def symmetric(edges: Tensor, mine: Tensor, theirs: Tensor) -> Tensor:
+    return edges / (mine * theirs).sqrt()
+
+
+def propagation(
+    weight: Callable = symmetric,
+    result: Callable = lambda new, old: new,
+    sides: str = "both",
+    floors: tuple[int, int] = (1, 1),
+) -> Callable:
+    """A round of which one step may be replaced: for both sides, or for the items alone.
+
+    weight: of an edge, from edges [receivers, senders] and the degrees of receivers [n, 1] and of
+        senders [1, n].
+    floors: the least degree of a user and of an item.
+    """
+
+    def answer(interactions, users, items):
+        n_u = interactions.sum(dim=1, keepdim=True).clamp(min=floors[0])
+        n_i = interactions.sum(dim=0, keepdim=True).clamp(min=floors[1])
+        new_users = result(weight(interactions, n_u, n_i) @ items, users)
+        new_items = result(weight(interactions.T, n_i.T, n_u.T) @ users, items)
+        return new_users if sides == "both" else propagate(interactions, users, items)[0], new_items
+
+    return answer
+
+
+def on_either_side(weight: Callable, hint: str, **result: Callable) -> list[tuple[Callable, str]]:
+    """A wrong weight on both sides, and for the items alone."""
+    return [(propagation(weight, sides=sides, **result), hint) for sides in ("both", "items")]
+
+
+def as_one_graph(interactions, users, items):
+    n_users, n_items = interactions.shape
+    adjacency = torch.zeros(n_users + n_items, n_users + n_items)
+    adjacency[:n_users, n_users:] = interactions
+    adjacency[n_users:, :n_users] = interactions.T
+    scale = adjacency.sum(1).clamp(min=1) ** -0.5
+    nodes = scale[:, None] * adjacency * scale @ torch.cat([users, items])
+    return nodes.split([n_users, n_items])
+
+
+def edge_by_edge(interactions, users, items):
+    n_u, n_i = interactions.sum(1), interactions.sum(0)
+    new_users, new_items = torch.zeros_like(users), torch.zeros_like(items)
+    for u, i in interactions.nonzero().tolist():
+        new_users[u] += items[i] / (n_u[u] * n_i[i]).sqrt()
+        new_items[i] += users[u] / (n_u[u] * n_i[i]).sqrt()
+    return new_users, new_items
+
+
+def with_nan_to_num(interactions, users, items):
+    degrees = interactions.sum(1, keepdim=True) * interactions.sum(0, keepdim=True)
+    weights = torch.nan_to_num(interactions / degrees.sqrt())
+    return weights @ items, weights.T @ users
+
+
+def interactions_below_the_line(interactions, users, items):
+    weights = 1 / (interactions * interactions.sum(1, keepdim=True) * interactions.sum(0)).sqrt()
+    return weights @ items, weights.T @ users
+
+
+def lonely_ones_kept(interactions, users, items):
+    new_users, new_items = propagate(interactions, users, items)
+    some_users, some_items = (interactions.any(dim=dim)[:, None] for dim in (1, 0))
+    return new_users.where(some_users, users), new_items.where(some_items, items)
+
+
+def degrees_without_keepdim(interactions, users, items):
+    w = interactions / (interactions.sum(dim=1) * interactions.sum(dim=0)).clamp(min=1).sqrt()
+    return w @ items, w.T @ users
+
+
+def divided_without_keepdim(interactions, users, items):
+    root = (interactions.sum(dim=1) * interactions.sum(dim=0)).clamp(min=1).sqrt()
+    return interactions @ items / root, interactions.T @ users / root
+
+
+DIVISION_BY_ZERO = (
+    "a division by zero: a user or an item has no edge. The degree is 0 there; divide by at least "
+    "1, `clamp(min=1)`."
+)
+BOTH_ROOTS = "Divide by the square roots of both degrees: sqrt(n_u n_i)."
+BOTH_OLD = "the new vectors of the other side are used. Both sides hear the old ones."
+UNCHANGED = "one side is returned as it came: users hear items, and items hear users."
+SHAPES = (
+    "Two shapes do not fit. `sum(dim=..., keepdim=True)` gives n_u as [n_users, 1] and n_i as "
+    "[1, n_items], so that their product is a matrix like `interactions`; users hear `w @ items`, "
+    "items hear `w.T @ users`."
+)
+
+PROPAGATE = Exercise(
+    reference=propagate,
+    cases=propagate_cases,
+    returns=["new_users", "new_items"],
+    right=[
+        as_one_graph,
+        edge_by_edge,
+        with_nan_to_num,
+        lambda a, u, i: [one.double() for one in propagate(a, u, i)],
+    ],
+    stops={"shapes cannot be multiplied": SHAPES, "must match the size": SHAPES},
+    mistakes=[
+        *on_either_side(lambda a, n, m: a, "a plain sum: neither degree divides it."),
+        *on_either_side(lambda a, n, m: a / n, "a mean over neighbours. " + BOTH_ROOTS),
+        *on_either_side(
+            lambda a, n, m: a / m, "only the neighbours' degrees divide. " + BOTH_ROOTS
+        ),
+        *on_either_side(lambda a, n, m: a / (n * m), "the square roots are missing. " + BOTH_ROOTS),
+        *on_either_side(
+            lambda a, n, m: a / n.sqrt(),
+            "only the receiver's degree divides; the neighbours' degrees belong there too.",
+        ),
+        *on_either_side(
+            lambda a, n, m: a / m.sqrt(),
+            "only the neighbours' degrees divide; the receiver's degree belongs there too.",
+        ),
+        *on_either_side(
+            lambda a, n, m: a / (n + m).sqrt(),
+            "the two degrees are added under the root. Multiply them.",
+        ),
+        *on_either_side(
+            lambda a, n, m: a / (n.sqrt() * m), "the root of one degree. " + BOTH_ROOTS
+        ),
+        *on_either_side(
+            lambda a, n, m: a / (n * m.sqrt()), "the root of one degree. " + BOTH_ROOTS
+        ),
+        *on_either_side(lambda a, n, m: a * (n * m).sqrt(), "a product with roots. " + BOTH_ROOTS),
+        *on_either_side(
+            lambda a, n, m: a / ((n + 1) * (m + 1)).sqrt(),
+            "1 added to the degrees. `clamp(min=1)` changes only those that are 0.",
+        ),
+        *on_either_side(
+            lambda a, n, m: a / a.sum(),
+            "`sum()` without `dim` counts all edges. Each user and each item has a degree.",
+        ),
+        *on_either_side(
+            symmetric,
+            "the node's own vector is added. In LightGCN a node hears its neighbours alone.",
+            result=lambda new, old: new + old,
+        ),
+        *on_either_side(
+            symmetric,
+            "the mean with the old vector. Return what was heard in this round, and nothing else.",
+            result=lambda new, old: (new + old) / 2,
+        ),
+        (lambda a, u, i: (u, propagate(a, u, i)[1]), UNCHANGED),
+        (lambda a, u, i: (propagate(a, u, i)[0], i), UNCHANGED),
+        (lambda a, u, i: propagate(a, u, i)[::-1], "the two results in the other order."),
+        (lambda a, u, i: (new := propagate(a, u, i)[0], propagate(a, new, i)[1]), BOTH_OLD),
+        (lambda a, u, i: (propagate(a, u, new := propagate(a, u, i)[1])[0], new), BOTH_OLD),
+        (lonely_ones_kept, "a node without an edge keeps its old vector. It hears nothing: zero."),
+        (propagation(floors=(0, 0)), DIVISION_BY_ZERO),
+        (propagation(floors=(0, 1)), DIVISION_BY_ZERO),
+        (propagation(floors=(1, 0)), DIVISION_BY_ZERO),
+        (
+            interactions_below_the_line,
+            "a division by `interactions`, which are 0 for a pair without an edge. Divide the "
+            "interactions.",
+        ),
+        (degrees_without_keepdim, SHAPES),
+        (divided_without_keepdim, SHAPES),
+    ],
+)
+
+# 3.2 The next item: history int64 [n], held_out, window -> inputs and labels, int64 [<= window]
+
+
+def next_items_cases(generator: Generator) -> list[Case]:
+    """(items of the user, held out, window). A training part may have one item only.
+
+    No item twice, but in the last case but one: there held-out items are training items as well.
+    """
+    shapes = [(4, 1, 3), (5, 1, 1), (5, 1, 3), (3, 1, 4), (12, 3, 5), (12, 2, 9), (24, 2, 7)]
+    histories = [torch.randperm(90, generator=generator)[:n] for n, _, _ in shapes]
+    *cases, longest = [
+        {"history": history, "held_out": held_out, "window": window}
+        for history, (_, held_out, window) in zip(histories, shapes)
+    ]
+    again = torch.tensor([4, 7, 4, 5, 7, 4])
+    return [*cases, {"history": again, "held_out": 1, "window": 3}, longest]
+
+
+def next_items(history: Tensor, held_out: int, window: int) -> tuple[Tensor, Tensor]:
+    train = history[: len(history) - 2 * held_out]
+    return train[:-1][-window:], train[1:][-window:]
+
+
+def right_inputs(train: Tensor, history: Tensor, window: int) -> Tensor:
+    return train[:-1][-window:]
+
+
+def right_labels(train: Tensor, history: Tensor, window: int) -> Tensor:
+    return train[1:][-window:]
+
+
+def pairs(
+    inputs: Callable = right_inputs,
+    labels: Callable = right_labels,
+    train: Callable = lambda history, n: history[: len(history) - 2 * n],
+) -> Callable:
+    """Next-item pairs, a part of which may be replaced."""
+
+    def answer(history, held_out, window):
+        part = train(history, held_out)
+        return inputs(part, history, window), labels(part, history, window)
+
+    return answer
+
+
+def zipped(history, held_out, window):
+    train = history.tolist()[: len(history) - 2 * held_out]
+    kept = list(zip(train, train[1:]))[-window:]
+    inputs, labels = [a for a, _ in kept], [b for _, b in kept]
+    return torch.tensor(inputs, dtype=torch.int64), torch.tensor(labels, dtype=torch.int64)
+
+
+def by_places(history, held_out, window):
+    last = len(history) - 2 * held_out - 1
+    places = torch.arange(max(0, last - window), last)
+    return history[places], history[places + 1]
+
+
+def by_negative_places(history, held_out, window):
+    last = len(history) - 2 * held_out - 1
+    places = range(last - window, last)
+    return torch.stack([history[i] for i in places]), torch.stack([history[i + 1] for i in places])
+
+
+def window_first(extra: int) -> Callable:
+    def answer(history, held_out, window):
+        train = history[-(window + extra) :][: -2 * held_out]
+        return train[:-1], train[1:]
+
+    return answer
+
+
+def labels_by_id(train, history, window):
+    items = history.tolist()
+    inputs = right_inputs(train, history, window).tolist()
+    return torch.tensor([items[items.index(item) + 1] for item in inputs], dtype=torch.int64)
+
+
+def padded(items: Tensor, window: int) -> Tensor:
+    return F.pad(items, (window - len(items), 0))
+
+
+LAST_LABEL = "the last label alone. Every input has one."
+HELD_OUT_LABELS = "held-out items among the labels. Take away 2 * held_out items first."
+WINDOW_FIRST = (
+    "the window cut before the held-out items were. Take 2 * held_out items away first, and then "
+    "cut."
+)
+NEWEST_FIRST = "the newest first; histories run from the oldest to the newest."
+ONE_SHORT = "a window one too short: `window` inputs and as many labels."
+
+NEXT_ITEMS = Exercise(
+    reference=next_items,
+    cases=next_items_cases,
+    returns=["inputs", "labels"],
+    right=[
+        zipped,
+        by_places,
+        lambda h, n, w: (h[:-n][:-n][-w - 1 : -1], h[:-n][:-n][1:][-w:]),
+    ],
+    mistakes=[
+        (
+            pairs(train=lambda h, n: h),
+            "held-out items. The last 2 * held_out items are for validation and test.",
+        ),
+        (
+            pairs(train=lambda h, n: h[:-n]),
+            "validation items. Take away 2 * held_out items, not held_out.",
+        ),
+        (
+            pairs(train=lambda h, n: h[: len(h) - n - 1]),
+            "held_out + 1 items taken away. Validation and test have `held_out` items each: take "
+            "away 2 * held_out.",
+        ),
+        (
+            pairs(train=lambda h, n: h[: len(h) - 2 * n - 1]),
+            "2 * held_out + 1 items taken away. Of the training part only the last is no input.",
+        ),
+        (
+            pairs(train=lambda h, n: h[2 * n :]),
+            "the oldest items taken away. The most recent ones are held out.",
+        ),
+        (
+            pairs(train=lambda h, n: h[~torch.isin(h, h[-2 * n :])]),
+            "items taken out by their id: an item may stand in both parts. Cut by place.",
+        ),
+        (window_first(0), WINDOW_FIRST),
+        (window_first(1), WINDOW_FIRST),
+        (lambda h, n, w: next_items(h, n, w)[::-1], "inputs and labels in the other order."),
+        (
+            pairs(inputs=lambda t, h, w: t[-w:]),
+            "the last training item among the inputs. What follows it is held out, so it has no "
+            "label.",
+        ),
+        (
+            pairs(lambda t, h, w: t[:-1][:w], lambda t, h, w: t[1:][:w]),
+            "the oldest items. The window holds the most recent ones.",
+        ),
+        (
+            pairs(lambda t, h, w: t[:w], lambda t, h, w: t[1 : w + 1]),
+            "the oldest items. The window holds the most recent ones.",
+        ),
+        (
+            pairs(labels=lambda t, h, w: t[1:][:w]),
+            "the oldest labels. The window holds the most recent ones.",
+        ),
+        (
+            pairs(lambda t, h, w: t[1:-1][-w:], lambda t, h, w: t[2:][-w:]),
+            "the first training item left out; it is an input.",
+        ),
+        (
+            pairs(lambda t, h, w: t[:-1], lambda t, h, w: t[1:]),
+            "no window: at most `window` inputs and labels, the most recent ones.",
+        ),
+        (
+            pairs(labels=lambda t, h, w: t[1:]),
+            "no window: as many labels as inputs, the most recent ones.",
+        ),
+        (pairs(lambda t, h, w: t[:-1][-w + 1 :], lambda t, h, w: t[1:][-w + 1 :]), ONE_SHORT),
+        (pairs(lambda t, h, w: t[-w:][:-1], lambda t, h, w: t[-w:][1:]), ONE_SHORT),
+        (lambda h, n, w: tuple(items.flip(0) for items in next_items(h, n, w)), NEWEST_FIRST),
+        (pairs(labels=lambda t, h, w: t[1:][-w:].flip(0)), NEWEST_FIRST),
+        (pairs(labels=right_inputs), "no shift: the label of an item is the item after it."),
+        (
+            pairs(labels=lambda t, h, w: t[:-2][-w:]),
+            "a shift in the wrong direction: the label is the item after, not before.",
+        ),
+        (
+            pairs(labels=lambda t, h, w: t[-w:]),
+            "the last `window` items as labels: in a short history the first of them has nothing "
+            "before it.",
+        ),
+        (
+            pairs(labels=lambda t, h, w: h[2:][: len(t) - 1][-w:]),
+            "labels that reach into the held-out part. The last label is the last training item.",
+        ),
+        (
+            pairs(labels=lambda t, h, w: h[1:][: len(t)][-w:]),
+            "labels that reach into the held-out part. The last label is the last training item.",
+        ),
+        (pairs(labels=lambda t, h, w: t[-1:]), LAST_LABEL),
+        (pairs(labels=lambda t, h, w: t[-1]), LAST_LABEL),
+        (
+            lambda h, n, w: (next_items(h, n, w)[0], h[:-n][1:][-w:]),
+            "validation items among the labels. Take away 2 * held_out items first.",
+        ),
+        (lambda h, n, w: (next_items(h, n, w)[0], h[1:][-w:]), HELD_OUT_LABELS),
+        (
+            pairs(labels=labels_by_id),
+            "labels looked up by id, as with `.index`: an item may occur twice. Go by place.",
+        ),
+        (
+            by_negative_places,
+            "a negative place, which counts from the end: here the training part is shorter than "
+            "the window.",
+        ),
+        (
+            lambda h, n, w: tuple(padded(items, w) for items in next_items(h, n, w)),
+            "padding. A training part shorter than the window simply gives fewer inputs and "
+            "labels.",
+        ),
+        (
+            lambda h, n, w: tuple(torch.tensor(x.tolist()) for x in next_items(h, n, w)),
+            "`torch.tensor([])` of an empty list, which holds fractions. Items are `torch.int64`.",
+        ),
+    ],
+)
+
+# 3.3 Overlap: two lists of neighbours, int [n, k], no id twice in a row -> common share, float [n]
+
+
+def overlap_cases(generator: Generator) -> list[Case]:
+    """(rows, neighbours, ids they are drawn from).
+
+    In the second case the larger id is in the second list, in the last case in the first. In the
+    last case one row has the same ids in another order.
+    """
+
+    def lists(n: int, k: int, ids: int) -> np.ndarray:
+        return torch.stack([torch.randperm(ids, generator=generator)[:k] for _ in range(n)]).numpy()
+
+    shapes = [(1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 2, 3), (4, 3, 5), (24, 6, 30)]
+    cases = [{"first": lists(*shape), "second": lists(*shape)} for shape in shapes]
+    cases[1] = {"first": np.array([[0]]), "second": np.array([[1]])}
+    cases[-1]["first"][1, 0] = 30
+    cases[-1]["second"][0] = np.roll(cases[-1]["first"][0], 1)
+    return cases
+
+
+def in_both(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Whether each of one list is each of the other: bool [n, k, k]."""
+    return first[:, :, None] == second[:, None, :]
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return in_both(first, second).any(axis=2).mean(axis=1)
+
+
+def per_row(share: Callable) -> Callable:
+    """share: of one row's two lists, as sets."""
+    return lambda first, second: np.array(
+        [share(set(x), set(y)) for x, y in zip(first.tolist(), second.tolist())]
+    )
+
+
+def one_hot(which: Callable) -> Callable:
+    """Every row as 0 and 1, a column per id. which: the lists that say how many ids there are."""
+
+    def answer(first, second):
+        size = which(first, second).max() + 1
+        one, other = (np.eye(size)[ids].sum(axis=1) for ids in (first, second))
+        return (one * other).sum(axis=1) / first.shape[1]
+
+    return answer
+
+
+TOO_SMALL = (
+    "A table that is sized by one of the two lists: the other has a larger id. Use the largest of "
+    "both."
+)
+CUT_OFF = "fractions are cut off: `//`, or a table of whole numbers such as `np.zeros_like(first)`."
+WHOLE_SETS = "whole sets are compared with `==`. Count what is in both: `len(x & y)`."
+
+OVERLAP = Exercise(
+    reference=overlap,
+    cases=overlap_cases,
+    returns=["overlap"],
+    right=[
+        per_row(lambda x, y: len(x & y) / len(x)),
+        lambda a, b: np.array([np.isin(x, y).mean() for x, y in zip(a, b)]),
+        lambda a, b: 2 - np.array([len({*x, *y}) for x, y in zip(a, b)]) / a.shape[1],
+        one_hot(lambda a, b: np.concatenate([a, b])),
+        lambda a, b: in_both(a, b).any(1).mean(1),
+    ],
+    stops={"out of bounds": TOO_SMALL},
+    mistakes=[
+        (
+            lambda a, b: (a == b).mean(axis=1),
+            "the order counts: rank 1 is compared with rank 1 only. Compare the lists as sets.",
+        ),
+        (
+            lambda a, b: (np.sort(a) == np.sort(b)).mean(axis=1),
+            "sorted lists compared place by place; compare them as sets.",
+        ),
+        (
+            per_row(lambda x, y: len(x & y) / len(x | y)),
+            "the union in the denominator (the Jaccard index). Divide by k.",
+        ),
+        (
+            lambda a, b: overlap(a, b) * a.shape[1],
+            "a count. Divide it by k, so that 1 means the same neighbours.",
+        ),
+        (per_row(lambda x, y: len(x & y)), "a count. Divide it by k, so that 1 means the same."),
+        (
+            lambda a, b: overlap(a, b) * a.shape[1] / len(a),
+            "a division by the number of items; each list has k entries.",
+        ),
+        (
+            lambda a, b: overlap(a, b) / 2,
+            "both lists in the denominator. Each has k entries; divide by k.",
+        ),
+        (
+            lambda a, b: overlap(a, b) * a.shape[1] / 10,
+            "a division by 10. Here k is the length of a row.",
+        ),
+        (
+            lambda a, b: np.isin(a, b).mean(axis=1),
+            "`isin` on whole tables: an id counts if any item's list has it. Compare row by row.",
+        ),
+        (lambda a, b: 1 - overlap(a, b), "the share of neighbours that differ."),
+        (lambda a, b: 100 * overlap(a, b), "a percentage. Return fractions from 0 to 1."),
+        (
+            lambda a, b: in_both(a, b).any(axis=(1, 2)),
+            "whether there is any common neighbour; return how many of the k.",
+        ),
+        (
+            lambda a, b: in_both(a, b).any(axis=(1, 2)).astype(float),
+            "whether there is any common neighbour; return how many of the k.",
+        ),
+        (
+            lambda a, b: in_both(a, b).any(axis=2),
+            "which neighbours are in both: now take their mean.",
+        ),
+        (
+            lambda a, b: in_both(a, b).mean(axis=(1, 2)),
+            "a mean over all pairs of neighbours. First ask of each whether it is in the other "
+            "list.",
+        ),
+        (
+            lambda a, b: in_both(a, b).all(axis=2).mean(axis=1),
+            "`all` in place of `any`: one neighbour equals one place of the other list at most.",
+        ),
+        (
+            lambda a, b: (a[:, None] == b[None]).any(axis=2).mean(axis=1),
+            "every row compared with every row, place by place. `first[:, :, None] == second[:, "
+            "None, :]` compares each neighbour with each, row by row.",
+        ),
+        (
+            lambda a, b: in_both(a, b).any(axis=2).mean(axis=0),
+            "a mean over the rows. One share per row: `mean(axis=1)`.",
+        ),
+        (lambda a, b: in_both(a, b).sum(axis=(1, 2)) // a.shape[1], CUT_OFF),
+        (per_row(lambda x, y: float(x == y)), WHOLE_SETS),
+        (per_row(lambda x, y: x == y), WHOLE_SETS),
+        (
+            lambda a, b: overlap(a, b).mean(),
+            "a mean over all rows. One share per row: `mean(axis=1)`.",
+        ),
+        (lambda a, b: overlap(a, b)[0], "a `return` inside the loop, after the first row."),
+        (one_hot(lambda a, b: a), TOO_SMALL),
+        (one_hot(lambda a, b: b), TOO_SMALL),
+    ],
+)
+
+# 3.4 The collaborative loss: quantised, collaborative [batch, dim] -> scalar, gradient to quantised
+
+
+def cf_loss_cases(generator: Generator) -> list[Case]:
+    """(batch, dim), and logits beyond exp's range in float32, of which two cases suffice.
+
+    With one item in the batch there is nothing to choose from, and the loss is 0.
+    """
+    drawn = [
+        [tenths(torch.randn(shape, generator=generator)) for _ in range(2)]
+        for shape in [(1, 1), (2, 1), (2, 2), (13, 5)]
+    ]
+    large = [
+        [torch.tensor([[9.0], [1.0]]), torch.tensor([[10.0], [1.0]])],  # exp(90) is infinite
+        [torch.tensor([[9.0], [12.0]]), torch.tensor([[10.0], [1.0]])],  # exp(12 - 120) is 0
+    ]
+    return [
+        {"quantised": quantised.requires_grad_(), "collaborative": collaborative}
+        for quantised, collaborative in [*drawn[:-1], *large, drawn[-1]]
+    ]
+
+
+def dots(z: Tensor, h: Tensor) -> Tensor:
+    return z @ h.T
+
+
+def cf_loss(quantised: Tensor, collaborative: Tensor) -> Tensor:
+    logits = dots(quantised, collaborative)
+    return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+def contrast(logits: Callable = dots, target: Callable = torch.arange, **options) -> Callable:
+    """A collaborative loss, a step of which may be replaced."""
+    return lambda z, h: F.cross_entropy(logits(z, h), target(len(z)), **options)
+
+
+def own_shares(z: Tensor, h: Tensor) -> Tensor:
+    """The probability of each item's own h."""
+    return dots(z, h).softmax(dim=1).diag()
+
+
+def by_subtraction(z, h):
+    return (dots(z, h).logsumexp(dim=1) - (z * h).sum(dim=1)).mean()
+
+
+def others_alone(z, h):
+    off = dots(z, h).masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
+    return (off.logsumexp(1) - dots(z, h).diag()).mean()
+
+
+def shares_of_powers(z: Tensor, h: Tensor) -> Tensor:
+    powers = dots(z, h).exp()
+    return powers.diag() / powers.sum(dim=1)
+
+
+def unit(x: Tensor) -> Tensor:
+    return F.normalize(x, dim=1)
+
+
+def scaled(factor: Callable) -> Callable:
+    return contrast(lambda z, h: dots(z, h) * factor(z))
+
+
+OVERFLOW = (
+    "`exp` of a large logit is infinite. `F.cross_entropy`, `log_softmax` and `logsumexp` subtract "
+    "the largest logit first."
+)
+BOTH_DIRECTIONS = "both directions. The paper's loss has one: each z^ looks for its h."
+SIGN = (
+    "the sign: the formula has one minus, and `F.cross_entropy` contains it already. The loss is "
+    "never negative."
+)
+UNIT = "vectors scaled to length 1. The paper's logits are plain dot products."
+TARGET = "The target of row i is the number i: `torch.arange(len(logits))`."
+TEMPERATURE = "a temperature. The paper's loss divides the logits by nothing."
+DISTANCES = "distances as logits; use dot products."
+SMALL = (
+    "a small number inside the logarithm. It cuts large losses off; `F.cross_entropy` needs none."
+)
+NO_LOGARITHM = (
+    "the logarithm is missing: this is the probability. `F.nll_loss` wants `log_softmax`."
+)
+
+CF_LOSS = Exercise(
+    reference=cf_loss,
+    library=losses.collaborative_loss,
+    cases=cf_loss_cases,
+    returns=["the loss"],
+    right=[
+        lambda z, h: -dots(z, h).log_softmax(1).diagonal().mean(),
+        by_subtraction,
+        contrast(lambda z, h: torch.einsum("id,jd->ij", z, h)),
+        contrast(target=torch.eye),
+    ],
+    stops={"Target ": TARGET, " target": TARGET},
+    mistakes=[
+        (contrast(reduction="none"), "one loss per item; take their mean."),
+        (contrast(reduction="sum"), "a sum over the batch; take the mean."),
+        (
+            lambda z, h: cf_loss(z, h) / len(z),
+            "a division by the batch once more: `F.cross_entropy` and `mean` have divided already.",
+        ),
+        (lambda z, h: -cf_loss(z, h), SIGN),
+        (
+            contrast(lambda z, h: -dots(z, h)),
+            "logits of the wrong sign: the item's own dot product should be the largest.",
+        ),
+        (
+            contrast(lambda z, h: dots(z, h).T),
+            "transposed logits: each h looks for its z^. Rows are z^, columns are h.",
+        ),
+        (lambda z, h: (cf_loss(z, h) + cf_loss(h, z)) / 2, BOTH_DIRECTIONS),
+        (lambda z, h: cf_loss(z, h) + cf_loss(h, z), BOTH_DIRECTIONS),
+        (others_alone, "the item's own h is left out; j runs over all of the batch."),
+        (
+            contrast(lambda z, h: unit(z) @ unit(h).T),
+            "cosines. The paper's logits are plain dot products.",
+        ),
+        (contrast(lambda z, h: unit(z) @ h.T), UNIT),
+        (contrast(lambda z, h: z @ unit(h).T), UNIT),
+        (scaled(lambda z: z.shape[1] ** -0.5), TEMPERATURE),
+        *((scaled(lambda z, t=t: 1 / t), TEMPERATURE) for t in (0.05, 0.07, 0.1, 0.2, 0.5, 2.0)),
+        (
+            contrast(target=lambda n: torch.zeros(n, dtype=torch.int64)),
+            "target 0 for every row. The target of row i is i.",
+        ),
+        (contrast(target=torch.ones), TARGET),
+        (contrast(target=lambda n: torch.ones(n, dtype=torch.int64)), TARGET),
+        (contrast(lambda z, h: -torch.cdist(z, h)), DISTANCES),
+        (contrast(lambda z, h: -(torch.cdist(z, h) ** 2)), DISTANCES),
+        (
+            lambda z, h: -(z * h).sum(1).mean(),
+            "the item's own dot product alone: nothing pushes it away from the others.",
+        ),
+        (F.mse_loss, "a distance to the item's own vector, without the others."),
+        (
+            lambda z, h: -dots(z, h).log_softmax(1).mean(),
+            "the mean over all columns: the target is missing. Take the diagonal.",
+        ),
+        (
+            lambda z, h: dots(z, h).logsumexp(1).mean(),
+            "the item's own logit is not subtracted: the target is missing.",
+        ),
+        (
+            contrast(lambda z, h: dots(z, h).softmax(1)),
+            "a softmax too many: `F.cross_entropy` takes one itself.",
+        ),
+        (
+            contrast(lambda z, h: dots(z, h).log_softmax(0)),
+            "a softmax over the columns, `dim=0`, and then one over the rows in "
+            "`F.cross_entropy`. The one inside is enough.",
+        ),
+        (
+            lambda z, h: (dots(z, h).flatten().logsumexp(0) - dots(z, h).diag()).mean(),
+            "a sum over the whole table below the line. Each row has its own sum: `dim=1`.",
+        ),
+        (contrast(lambda z, h: dots(z, z)), "`quantised` on both sides. The columns are the h."),
+        (contrast(lambda z, h: dots(h, h)), "`collaborative` on both sides. The rows are the z^."),
+        (
+            lambda z, h: F.binary_cross_entropy_with_logits(dots(z, h), torch.eye(len(z))),
+            "a yes or no for every pair. Each row is one question with B possible answers.",
+        ),
+        (lambda z, h: own_shares(z, h).mean(), "the probability itself. Take minus its logarithm."),
+        (lambda z, h: -own_shares(z, h).mean(), NO_LOGARITHM),
+        (
+            lambda z, h: -own_shares(z, h).mean().log(),
+            "the logarithm of a mean. Take the mean of logarithms.",
+        ),
+        *(
+            (lambda z, h, small=10.0**-power: -(own_shares(z, h) + small).log().mean(), SMALL)
+            for power in (6, 7, 8, 9, 10, 12)
+        ),
+        (
+            lambda z, h: -own_shares(z, h).log().mean(),
+            "the logarithm of a probability that was rounded to 0. `log_softmax` in place of "
+            "`softmax` and `log` does not round.",
+        ),
+        (lambda z, h: -shares_of_powers(z, h).log().mean(), OVERFLOW),
+        (lambda z, h: (dots(z, h).exp().sum(1).log() - dots(z, h).diag()).mean(), OVERFLOW),
+        (
+            lambda z, h: cf_loss(z.detach(), h),
+            "no gradient arrives: `detach()`, `torch.no_grad()` or `torch.tensor(...)` on the way.",
+        ),
+        (
+            lambda z, h: (dots(z, h).logsumexp(1).detach() - (z * h).sum(1)).mean(),
+            "the sum over the batch is detached: own vectors pull, and the others do not push.",
+        ),
+        (
+            lambda z, h: (dots(z, h).logsumexp(1) - (z * h).sum(1).detach()).mean(),
+            "the item's own dot product is detached: others push, and own vectors do not pull.",
+        ),
+    ],
+)
+
+EXERCISES = {"3.1": PROPAGATE, "3.2": NEXT_ITEMS, "3.3": OVERLAP, "3.4": CF_LOSS}
