@@ -386,14 +386,19 @@ def call(answer: Any, case: Case) -> Any:
 
 
 def compare(
-    name: str, actual: Any, expected: Any, case: Case, causes: Sequence[tuple[Any, str]] = ()
+    name: str,
+    actual: Any,
+    expected: Any,
+    case: Case,
+    causes: Sequence[tuple[Any, str]] = (),
+    exact_dtype: bool = False,
 ) -> None:
     """Type, shape, dtype and values of one tensor, array or number, in this order; the first
     difference is the finding. Of a list or a dictionary its length or keys, and then each entry.
 
     expected decides what is asked for. Of an array only the kind of dtype counts (whole numbers, or
     fractions), and a tensor of fractions may be wider than asked for: what was computed in float64
-    is no mistake.
+    is no mistake unless exact_dtype asks for the very same.
     causes: pairs (value that a typical mistake gives, what the mistake is).
     """
     wrong = partial(Incorrect, case=case, expected=expected, actual=actual)
@@ -420,7 +425,8 @@ def compare(
                 f"`{name}` should have shape {tuple(expected.shape)} and has {tuple(actual.shape)}."
             )
             raise wrong(what, cause=likely or cause_of_shape(actual, expected))
-        if dtype_of(actual) != dtype_of(expected) and not wider(actual, expected):
+        enough = wider(actual, expected) and not exact_dtype
+        if dtype_of(actual) != dtype_of(expected) and not enough:
             what = f"`{name}` should be {dtype_of(expected)} and is {dtype_of(actual)}."
             raise wrong(what, cause=likely or cause_of_dtype(actual, expected))
     if not close(actual, expected):

@@ -18,6 +18,10 @@ from letterlib.course.checks import Case, Incorrect, NotAttempted, call, compare
 from letterlib.course.values import alike, copied, kind_of
 
 Answer = Callable[..., Any]
+Clue = tuple[Callable[[Any, Any, Case], bool], str, Answer]
+"""What shows in a wrong result, given the learner's result, the right one and the case; the hint;
+a wrong answer that shows it, for the tests.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Exercise:
         gradient of the first result compared as well.
     returns: the name of each thing that is returned.
     mistakes: wrong answers, each with its hint. Where two give the same results, the first counts.
+    clues: for what no mistake gives: the first clue that shows on every case that is wrong.
+    exact_dtype: whether a tensor of fractions may not be wider than the reference's.
     right: other right answers, for the tests.
     library: the library's counterpart, which later cells use in place of a missing answer, and
         which is no answer itself. The reference, where there is none.
@@ -41,6 +47,8 @@ class Exercise:
     cases: Callable[[torch.Generator], list[Case]]
     returns: Sequence[str]
     mistakes: Sequence[tuple[Answer, str]] = ()
+    clues: Sequence[Clue] = ()
+    exact_dtype: bool = False
     right: Sequence[Answer] = ()
     library: Answer | None = None
     stops: Mapping[str, str] = field(default_factory=dict)
@@ -67,12 +75,17 @@ def examine(exercise: Exercise, answer: Any, seed: int) -> None:
     numbers = all(kind_of(value) == "a number" for _, value in right[0])
     what = "numbers" if numbers else "things"
     found = [_outcome(exercise, answer, case, what) for case in cases]
-    differences = [_difference(*one) for one in zip(found, right, cases, strict=True)]
+    differences = [
+        _difference(*one, exercise.exact_dtype) for one in zip(found, right, cases, strict=True)
+    ]
     wrong = [i for i, difference in enumerate(differences) if difference]
     if not wrong:
         return
     first = differences[wrong[0]]
-    first.cause = _likely_cause(exercise, cases, found, right, wrong, first) or first.cause
+    cause = _likely_cause(exercise, cases, found, right, wrong, first)
+    if first.stopped and cause:
+        cause = " ".join([first.cause, cause]).strip()
+    first.cause = cause or _clue(exercise, [differences[i] for i in wrong]) or first.cause
     if first.stopped:
         advice = [text for words, text in exercise.stops.items() if words in first.message]
         advice = [text for text in dict.fromkeys(advice) if text not in first.cause]
@@ -145,13 +158,15 @@ def _parts(names: Sequence[str], values: Sequence[Any], case: Case) -> Parts:
     return [(name, v.detach() if isinstance(v, Tensor) else v) for name, v in parts]
 
 
-def _difference(found: Parts | Incorrect, right: Parts, case: Case) -> Incorrect | None:
+def _difference(
+    found: Parts | Incorrect, right: Parts, case: Case, exact_dtype: bool
+) -> Incorrect | None:
     """The first part that differs from the reference."""
     if isinstance(found, Incorrect):
         return found
     for (name, actual), (_, expected) in zip(found, right, strict=True):
         try:
-            compare(name, actual, expected, case)
+            compare(name, actual, expected, case, exact_dtype=exact_dtype)
         except Incorrect as problem:
             problem.part = name
             if name.startswith("the gradient of "):
@@ -163,6 +178,17 @@ def _difference(found: Parts | Incorrect, right: Parts, case: Case) -> Incorrect
                     )
             return problem
     return None
+
+
+def _clue(exercise: Exercise, differences: Sequence[Incorrect]) -> str:
+    """The hint of the first clue that shows on every case that is wrong."""
+    for shows, hint, _ in exercise.clues:
+        try:
+            if all(d.part and shows(d.actual, d.expected, d.case) for d in differences):
+                return hint
+        except Exception:  # a clue need not expect every kind and shape of a result
+            continue
+    return ""
 
 
 def _likely_cause(

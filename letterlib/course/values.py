@@ -19,7 +19,9 @@ def kind_of(value: Any) -> str:
         return "a dict"
     name = type(value).__name__
     article = "an" if name[0] in "AEIOUaeiou" else "a"
-    return "a number" if isinstance(value, (int, float, np.number)) else f"{article} {name}"
+    return (
+        "a number" if isinstance(value, (int, float, np.number, np.bool_)) else f"{article} {name}"
+    )
 
 
 def in_words(value: Any) -> str:
@@ -122,6 +124,8 @@ def cause_of_kind(actual: Any, expected: Any) -> str:
             f"`{type(actual).__name__}(dim=...)`, which gives values and `.indices`: return the "
             "one that is asked for."
         )
+    if kind_of(expected) == "a number" and int(np.prod(getattr(actual, "shape", 0))) == 1:
+        return "a number in a box: `keepdims=True`, or a sum that began as `np.zeros(1)`."
     otherwise = "a conversion such as `.item()` or `.tolist()`, or a tuple for one value."
     return _CONVERTED.get(kind_of(expected), {}).get(kind_of(actual), otherwise)
 
@@ -183,11 +187,15 @@ def close(a: Any, b: Any) -> bool:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two results are the same but for rounding: kind, shape, dtype and values."""
+    """Whether two results are the same but for rounding: kind, shape, dtype and values. For a
+    number, a may be a tensor or array without dimensions.
+    """
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)) and type(a) is type(b):
         return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+    if kind_of(b) == "a number" and getattr(a, "shape", None) == ():
+        return close(a, b)
     if kind_of(a) != kind_of(b):
         return False
     if isinstance(a, (Tensor, np.ndarray)):

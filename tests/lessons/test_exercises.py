@@ -21,7 +21,7 @@ EXERCISES = {
 MISTAKES = [
     pytest.param(name, mistake, hint, id=f"{name} {hint[:50]}")
     for name, exercise in EXERCISES.items()
-    for mistake, hint in exercise.mistakes
+    for mistake, hint in [*exercise.mistakes, *((example, h) for _, h, example in exercise.clues)]
 ]
 
 
