@@ -469,6 +469,9 @@ def _compare_structure(name: str, actual: Any, expected: Any, case: Case) -> Non
     else:
         return
     for place in places:
+        if isinstance(expected[place], int) and isinstance(actual[place], float):
+            cause = "a division by `/`, or an array of fractions on the way."
+            raise wrong(f"`{name}` should hold whole numbers and holds fractions.", cause=cause)
         compare(f"{name}[{place!r}]", actual[place], expected[place], case)
 
 

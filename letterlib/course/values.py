@@ -162,6 +162,8 @@ def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -
     tensor = isinstance(expected, Tensor)
     conversion = "`.float()`, `.double()` or `.int()`" if tensor else "`.astype(...)`, `/` or `//`"
     otherwise = f"a conversion such as {conversion}, or another quantity."
+    if "bool" in str(expected.dtype) and "int" in str(actual.dtype):
+        return "0 and 1 in place of False and True. `== 1` makes one of the other."
     if "float" not in str(actual.dtype) or "float" in str(expected.dtype):
         return otherwise
     zeros, dtype = (
