@@ -514,7 +514,7 @@ def compare(
     history: Annotated[str, typer.Option(help='left "in" the ranking, or filtered "out"')] = "in",
     targets: Annotated[
         str | None,
-        typer.Option(help="only cases with such a target: head, middle, tail, unseen"),
+        typer.Option(help="only cases with such a target: head, middle, tail, cold"),
     ] = None,
     cases: Annotated[
         str | None,

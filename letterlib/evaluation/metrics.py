@@ -7,7 +7,7 @@ from letterlib.errors import LetterError
 ABSENT = -1
 """The rank of a target that is not in the list."""
 
-GROUPS = HEAD, MIDDLE, TAIL, UNSEEN = "head", "middle", "tail", "unseen"
+GROUPS = HEAD, MIDDLE, TAIL, COLD = "head", "middle", "tail", "cold"
 
 
 def ranks_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
     """The group of every item; HEAD, MIDDLE and TAIL each hold about a third of the interactions.
 
     train_counts: int64 [n_items]. Items are counted from the most popular down (ties by item id),
-    and each is in the third in which its first interaction falls; UNSEEN items have none.
+    and each is in the third in which its first interaction falls; COLD items have none.
     Returns str [n_items].
     """
     order = np.argsort(-train_counts, kind="stable")
@@ -109,5 +109,5 @@ def popularity_groups(train_counts: np.ndarray) -> np.ndarray:
     third = np.minimum(3 * before // max(1, train_counts.sum()), 2)
     groups = np.empty(len(train_counts), dtype="<U6")
     groups[order] = np.array([HEAD, MIDDLE, TAIL])[third]
-    groups[train_counts == 0] = UNSEEN
+    groups[train_counts == 0] = COLD
     return groups

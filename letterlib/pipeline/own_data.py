@@ -125,7 +125,7 @@ class ColdStart(OwnPipeline):
     """A share of the items is hidden from all training; they get identifiers from their text alone.
 
     Tokenizers are fitted on the items of the training part and then encode the others: the cold
-    ones, and the few that no user has in training. `evaluation` reports them as "R@10 unseen", with
+    ones, and the few that no user has in training. `evaluation` reports them as "R@10 cold", with
     the number of cases.
 
     base: the pipeline on the whole data set.

@@ -460,7 +460,7 @@ def compare(
 
     first, second: the runs of one setting each. Seeds and cases that only one side has are left
         out.
-    targets: only cases whose target is in this popularity group: head, middle, tail or unseen.
+    targets: only cases whose target is in this popularity group: head, middle, tail or cold.
     cases: only cases of this kind: seen, unseen, repeat, new, tied or untied (see `case_kinds`).
     Raises LetterError for several settings on one side, two data sets, or nothing in common.
     """

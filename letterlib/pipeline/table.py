@@ -13,7 +13,7 @@ from letterlib.data.dataset import Dataset, Split
 from letterlib.distributed import n_processes
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.case_kinds import KINDS, is_kind
-from letterlib.evaluation.metrics import GROUPS, UNSEEN
+from letterlib.evaluation.metrics import GROUPS
 from letterlib.pipeline.config import SEEDS, changes
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.results import (
@@ -202,8 +202,8 @@ def lists_frame(runs: Sequence[Run]) -> pd.DataFrame:
         for kind in kinds:
             of_kind = [run.values()[is_kind(run.kinds, kind)] for run in own]
             row[kind] = f"{np.mean(of_kind):.4f}" if of_kind[0].size else "-"
-        for group in GROUPS:  # "unseen" is a kind of case
-            row["cold" if group == UNSEEN else group] = means.get(f"R@10 {group}", "-")
+        for group in GROUPS:
+            row[group] = means.get(f"R@10 {group}", "-")
         row["identifiers"] = means.get("identifier R@10", "-")
         rows.append(row | {"exposure Gini": means["exposure Gini"]})
     return pd.DataFrame(rows)

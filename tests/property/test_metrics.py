@@ -105,7 +105,7 @@ def test_popularity_groups_hold_a_third_of_the_interactions_each(counts):
     groups, before, total = m.popularity_groups(np.array(counts)), 0, sum(counts)
     for item in sorted(range(len(counts)), key=lambda i: (-counts[i], i)):
         if counts[item] == 0:
-            assert groups[item] == m.UNSEEN
+            assert groups[item] == m.COLD
             continue
         third = 0 if 3 * before < total else 1 if 3 * before < 2 * total else 2
         assert groups[item] == (m.HEAD, m.MIDDLE, m.TAIL)[third]

@@ -65,8 +65,8 @@ def test_every_figure_by_hand(split):
     assert found["exposure Gini"] == pytest.approx(pairs / (2 * N_ITEMS * 15))
     # Six training interactions: item 0 holds three of them, so it is the head and half of the
     # middle third.
-    assert [found[f"cases {g}"] for g in ("head", "middle", "tail", "unseen")] == [1, 0, 1, 1]
-    assert found["R@10 unseen"] == 1 and "R@10 middle" not in found
+    assert [found[f"cases {g}"] for g in ("head", "middle", "tail", "cold")] == [1, 0, 1, 1]
+    assert found["R@10 cold"] == 1 and "R@10 middle" not in found
     assert "identifier R@10" not in found
 
 

@@ -13,7 +13,7 @@ from made_data import made
 from letterlib.data.dataset import Dataset, Sequences
 from letterlib.data.released import write_released
 from letterlib.errors import LetterError
-from letterlib.evaluation.metrics import UNSEEN
+from letterlib.evaluation.metrics import COLD
 from letterlib.pipeline.cache import Cache
 from letterlib.pipeline.config import make_config
 from letterlib.pipeline.own_data import ColdStart, OwnPipeline, draw_cold_items, hide_until_test
@@ -150,11 +150,11 @@ def test_the_text_of_a_cold_item_reaches_no_other_item_s_identifier(base, cold):
 def test_recall_of_unseen_items_is_reported_with_its_cases(cold):
     evaluation = cold.evaluation("letter-tiger")
     tests = cold.split.cases("test")
-    assert np.array_equal(evaluation.groups == UNSEEN, np.isin(tests.targets, cold.unseen))
+    assert np.array_equal(evaluation.groups == COLD, np.isin(tests.targets, cold.unseen))
     metrics = evaluation.metrics()
-    assert metrics["cases unseen"] == (evaluation.groups == UNSEEN).sum() > 0
-    assert metrics["R@10 unseen"] == evaluation.hits(10)[evaluation.groups == UNSEEN].mean()
-    assert cold.evaluation("popularity").metrics()["R@10 unseen"] == 0
+    assert metrics["cases cold"] == (evaluation.groups == COLD).sum() > 0
+    assert metrics["R@10 cold"] == evaluation.hits(10)[evaluation.groups == COLD].mean()
+    assert cold.evaluation("popularity").metrics()["R@10 cold"] == 0
 
 
 def test_a_system_that_learns_all_titles_cannot_be_asked_about_hidden_items(cold):

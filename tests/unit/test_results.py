@@ -77,8 +77,8 @@ def test_only_seeds_cases_and_targets_that_are_asked_for_are_compared():
         (PLAIN, LETTER + PLAIN, {}, "second side has 2 settings"),
         (PLAIN, [made_run(seed=9)], {}, "no seed in common"),
         (PLAIN, runs(fingerprint="x"), {}, "fingerprint"),
-        (PLAIN, LETTER, {"targets": "top"}, "head, middle, tail, unseen"),
-        (PLAIN, LETTER, {"targets": "unseen"}, "no case with unseen"),
+        (PLAIN, LETTER, {"targets": "top"}, "head, middle, tail, cold"),
+        (PLAIN, LETTER, {"targets": "cold"}, "no case with cold"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(first, second, options, fact):
