@@ -29,8 +29,8 @@ class Exercise:
     """One exercise.
 
     reference: the right answer.
-    cases: inputs drawn from a generator, smallest first. Inputs that require a gradient have the
-        gradient of the first result compared as well.
+    cases: inputs drawn from a generator, smallest first. For inputs that require a gradient, that
+        of the results is compared as well.
     returns: the name of each thing that is returned.
     mistakes: wrong answers, each with its hint. Where two give the same results, the first counts.
     clues: for what no mistake gives: the first clue that shows on every case that is wrong.
@@ -38,6 +38,8 @@ class Exercise:
     right: other right answers, for the tests.
     library: the library's counterpart, which later cells use in place of a missing answer, and
         which is no answer itself. The reference, where there is none.
+    use: makes of an answer the function that is compared, where it is not the answer itself: one
+        that trains a model with it, say.
     stops: what stands in the message of an error -> what to do then.
     examine: in place of a comparison, for answers that may differ from the reference, such as
         random draws: looks at an answer on one case, and raises Incorrect or returns.
@@ -51,6 +53,7 @@ class Exercise:
     exact_dtype: bool = False
     right: Sequence[Answer] = ()
     library: Answer | None = None
+    use: Callable[[Answer], Answer] = lambda answer: answer
     stops: Mapping[str, str] = field(default_factory=dict)
     examine: Callable[[Any, Case], None] | None = None
 
@@ -121,7 +124,7 @@ def _outcome(exercise: Exercise, answer: Any, case: Case, what: str) -> Parts | 
     "things", which it should return.
     """
     try:
-        returned = call(answer, case)
+        returned = call(exercise.use(answer) if callable(answer) else answer, case)
         names = list(exercise.returns)
         values = several(returned, names, case, what) if len(names) > 1 else (returned,)
         return _parts(names, values, case)
@@ -134,7 +137,7 @@ def _results(exercise: Exercise, answer: Answer, case: Case) -> Parts | Exceptio
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            returned = answer(*(copied(value) for value in case.values()))
+            returned = exercise.use(answer)(*(copied(value) for value in case.values()))
         names = list(exercise.returns)
         values = tuple(returned) if len(names) > 1 else (returned,)
         return _parts(names, values, case)
@@ -143,19 +146,33 @@ def _results(exercise: Exercise, answer: Answer, case: Case) -> Parts | Exceptio
 
 
 def _parts(names: Sequence[str], values: Sequence[Any], case: Case) -> Parts:
-    parts, value = list(zip(names, values, strict=True)), values[0]
-    if not (isinstance(value, Tensor) and value.is_floating_point()):
+    parts = [(name, _detached(value)) for name, value in zip(names, values, strict=True)]
+    results = [x for value in values for x in _tensors(value) if x.is_floating_point()]
+    if not results:
         return parts
+    # No two weights alike, so that a gradient that lands elsewhere shows.
+    size = sum(x.numel() for x in results)
+    weights = torch.linspace(-1, 1, size + 1)[1:].split([x.numel() for x in results])
+    total = sum((x.flatten() * w).sum() for x, w in zip(results, weights, strict=True))
     for name, given in case.items():
-        inputs = [x for x in (given if isinstance(given, list) else [given])]
-        if all(isinstance(x, Tensor) and x.requires_grad for x in inputs) and inputs:
-            # No two weights alike, so that a gradient that lands elsewhere shows.
-            weight = torch.linspace(-1, 1, value.numel() + 1)[1:].reshape(value.shape)
-            found = gradients((value * weight).sum(), inputs, case)
-            for i, gradient in enumerate(found):
+        inputs = _tensors(given)
+        if inputs and all(x.requires_grad for x in inputs):
+            for i, gradient in enumerate(gradients(total, inputs, case)):
                 place = f"[{i}]" if isinstance(given, list) else ""
                 parts.append((f"the gradient of {name}{place}", gradient))
-    return [(name, v.detach() if isinstance(v, Tensor) else v) for name, v in parts]
+    return parts
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """A value's tensors, if it is one or a list of them."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return values if all(isinstance(x, Tensor) for x in values) else []
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and _tensors(value):
+        return [x.detach() for x in value]
+    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _difference(
