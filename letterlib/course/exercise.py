@@ -133,7 +133,7 @@ def _outcome(exercise: Exercise, answer: Any, case: Case, what: str) -> Parts | 
 
 
 def _results(exercise: Exercise, answer: Answer, case: Case) -> Parts | Exception:
-    """What the reference or a mistake gives. A mistake may stop with an error."""
+    """What the reference or a mistake gives. A mistake may stop with an error, or warn."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
