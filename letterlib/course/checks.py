@@ -37,6 +37,7 @@ from letterlib.course.values import (
     cause_of_dtype,
     cause_of_kind,
     cause_of_shape,
+    cause_of_values,
     close,
     copied,
     dtype_of,
@@ -435,7 +436,7 @@ def compare(
             if getattr(expected, "shape", ()) == ()
             else "the right shape, and wrong values"
         )
-        raise wrong(f"`{name}` has {shaped}.", cause=likely)
+        raise wrong(f"`{name}` has {shaped}.", cause=likely or cause_of_values(actual, expected))
 
 
 def _compare_structure(name: str, actual: Any, expected: Any, case: Case) -> None:

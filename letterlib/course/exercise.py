@@ -5,6 +5,7 @@ run as well: the one that gives the learner's results is the likely cause. So a 
 wrong function and a hint, and its test is that this function gets this hint.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -231,11 +232,17 @@ def _likely_cause(
     return cause
 
 
+def _worded(message: str) -> str:
+    return re.sub(r"-?\d+", "", message)
+
+
 def _same_fault(found: Parts | Incorrect, made: Parts | Exception, part: str | None) -> bool:
-    """Whether a mistake gives what the learner's answer gives, up to one part or in all."""
+    """Whether a mistake gives what the learner's answer gives, up to one part or in all. Two
+    errors are the same if they differ in numbers only, such as sizes.
+    """
     if isinstance(made, Exception):
         stopped = f"Your function stopped with {type(made).__name__}: {made}"
-        return isinstance(found, Incorrect) and found.message == stopped
+        return isinstance(found, Incorrect) and _worded(found.message) == _worded(stopped)
     if isinstance(found, Incorrect):
         return False
     names = [name for name, _ in found]

@@ -15,8 +15,9 @@ def kind_of(value: Any) -> str:
         return "a tensor"
     if isinstance(value, np.ndarray):
         return "an array"
-    if isinstance(value, dict):
-        return "a dict"
+    for base in (dict, str):
+        if isinstance(value, base):
+            return f"a {base.__name__}"
     name = type(value).__name__
     article = "an" if name[0] in "AEIOUaeiou" else "a"
     return (
@@ -174,6 +175,20 @@ def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -
     return (
         f"`{zeros}.zeros` or its like, which hold fractions unless they are given "
         f"`dtype={dtype}`. Or {otherwise}"
+    )
+
+
+def cause_of_values(actual: Any, expected: Any) -> str:
+    """What usually gives infinity or NaN in place of finite numbers: in words, for a finding."""
+    try:
+        found, wanted = (_as_tensor(one).detach().double() for one in (actual, expected))
+    except (TypeError, ValueError, RuntimeError):
+        return ""
+    if found.isfinite().all() or not wanted.isfinite().all():
+        return ""
+    return (
+        "infinity or NaN on the way: `exp` of a large number, a division by 0, a logarithm of 0, "
+        "or infinity times 0."
     )
 
 
