@@ -1,7 +1,7 @@
 """How many codes are in use with and without the diversity loss, if the codebooks start and train
 as in the authors' code? (questions.md, 4)
 
-    python experiments/codes_in_use.py --dataset yelp --data-dir data/yelp --seeds 3 \\
+    python experiments/codes_in_use.py --dataset yelp --data-dir data/yelp \\
         --out experiments/results/yelp-codes-in-use.json
 
 Seed 0 has all combinations of loss, start and Sinkhorn, later seeds only those that start and train
