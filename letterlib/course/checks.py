@@ -12,6 +12,7 @@ it differs, the mistake that gives the same results is the likely cause.
 import contextlib
 import html
 import importlib
+import inspect
 import io
 import os
 import random
@@ -79,7 +80,7 @@ def other_stub(answer: Any, error: BaseException) -> str:
     """
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     called = frame.f_code
-    if called is getattr(answer, "__code__", called):
+    if called is getattr(inspect.unwrap(answer), "__code__", called):
         return ""
     return (
         f"`{called.co_name}`, which is still to be written, was reached: run its cell with "

@@ -40,7 +40,7 @@ class Exercise:
     library: the library's counterpart, which later cells use in place of a missing answer, and
         which is no answer itself. The reference, where there is none.
     use: makes of an answer the function that is compared, where it is not the answer itself: one
-        that trains a model with it, say.
+        that trains a model with it, say, or for which any kind of zero is the same.
     stops: what stands in the message of an error -> what to do then.
     examine: in place of a comparison, for answers that may differ from the reference, such as
         random draws: looks at an answer on one case, and raises Incorrect or returns.
@@ -73,7 +73,10 @@ def examine(exercise: Exercise, answer: Any, seed: int) -> None:
     cases = exercise.cases(torch.Generator().manual_seed(seed))
     if exercise.examine:
         for case in cases:
-            exercise.examine(answer, case)
+            try:
+                exercise.examine(answer, case)
+            except Incorrect as problem:
+                raise _with_advice(exercise, problem) from None
         return
     right = [_results(exercise, exercise.reference, case) for case in cases]
     numbers = all(kind_of(value) == "a number" for _, value in right[0])
@@ -90,11 +93,16 @@ def examine(exercise: Exercise, answer: Any, seed: int) -> None:
     if first.stopped and cause:
         cause = " ".join([first.cause, cause]).strip()
     first.cause = cause or _clue(exercise, [differences[i] for i in wrong]) or first.cause
-    if first.stopped:
-        advice = [text for words, text in exercise.stops.items() if words in first.message]
-        advice = [text for text in dict.fromkeys(advice) if text not in first.cause]
-        first.cause = " ".join([first.cause, *advice]).strip()
-    raise first
+    raise _with_advice(exercise, first)
+
+
+def _with_advice(exercise: Exercise, problem: Incorrect) -> Incorrect:
+    """If the answer stopped with an error, what to do then."""
+    if problem.stopped:
+        advice = [text for words, text in exercise.stops.items() if words in problem.message]
+        advice = [text for text in dict.fromkeys(advice) if text not in problem.cause]
+        problem.cause = " ".join([problem.cause, *advice]).strip()
+    return problem
 
 
 def refuse_the_library(exercise: Exercise, answer: Any) -> None:

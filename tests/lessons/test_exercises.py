@@ -49,7 +49,9 @@ def test_the_library_is_no_answer(name):
     library = EXERCISES[name].library
     namespace = {library.__name__: library}
     calling = eval(f"lambda *arguments: {library.__name__}(*arguments)", namespace)
-    for answer in (library, calling):
+    module = {"module": importlib.import_module(library.__module__)}
+    of_module = eval(f"lambda *arguments: module.{library.__name__}(*arguments)", module)
+    for answer in (library, calling, of_module):
         assert "is the library's" in repr(check(name, answer, 0))
         with pytest.raises(AssertionError, match="not attempted"):
             require(name, answer)

@@ -314,14 +314,8 @@ NEXT_ITEMS = Exercise(
         lambda h, n, w: (h[:-n][:-n][-w - 1 : -1], h[:-n][:-n][1:][-w:]),
     ],
     mistakes=[
-        (
-            pairs(train=lambda h, n: h),
-            "held-out items. The last 2 * held_out items are for validation and test.",
-        ),
-        (
-            pairs(train=lambda h, n: h[:-n]),
-            "validation items. Take away 2 * held_out items, not held_out.",
-        ),
+        (pairs(train=lambda h, n: h), "held-out items: the last 2 * held_out are for testing."),
+        (pairs(train=lambda h, n: h[:-n]), "validation items. Take away 2 * held_out."),
         (
             pairs(train=lambda h, n: h[: len(h) - n - 1]),
             "held_out + 1 items taken away. Validation and test have `held_out` items each: take "
@@ -331,10 +325,7 @@ NEXT_ITEMS = Exercise(
             pairs(train=lambda h, n: h[: len(h) - 2 * n - 1]),
             "2 * held_out + 1 items taken away. Of the training part only the last is no input.",
         ),
-        (
-            pairs(train=lambda h, n: h[2 * n :]),
-            "the oldest items taken away. The most recent ones are held out.",
-        ),
+        (pairs(train=lambda h, n: h[2 * n :]), "the oldest items taken away, not the most recent."),
         (
             pairs(train=lambda h, n: h[~torch.isin(h, h[-2 * n :])]),
             "items taken out by their id: an item may stand in both parts. Cut by place.",
@@ -355,10 +346,7 @@ NEXT_ITEMS = Exercise(
             pairs(lambda t, h, w: t[:w], lambda t, h, w: t[1 : w + 1]),
             "the oldest items. The window holds the most recent ones.",
         ),
-        (
-            pairs(labels=lambda t, h, w: t[1:][:w]),
-            "the oldest labels. The window holds the most recent ones.",
-        ),
+        (pairs(labels=lambda t, h, w: t[1:][:w]), "the oldest labels. Keep the most recent."),
         (
             pairs(lambda t, h, w: t[1:-1][-w:], lambda t, h, w: t[2:][-w:]),
             "the first training item left out; it is an input.",
@@ -367,10 +355,7 @@ NEXT_ITEMS = Exercise(
             pairs(lambda t, h, w: t[:-1], lambda t, h, w: t[1:]),
             "no window: at most `window` inputs and labels, the most recent ones.",
         ),
-        (
-            pairs(labels=lambda t, h, w: t[1:]),
-            "no window: as many labels as inputs, the most recent ones.",
-        ),
+        (pairs(labels=lambda t, h, w: t[1:]), "no window: as many labels as inputs, the last."),
         (pairs(lambda t, h, w: t[:-1][-w + 1 :], lambda t, h, w: t[1:][-w + 1 :]), ONE_SHORT),
         (pairs(lambda t, h, w: t[-w:][:-1], lambda t, h, w: t[-w:][1:]), ONE_SHORT),
         (lambda h, n, w: tuple(items.flip(0) for items in next_items(h, n, w)), NEWEST_FIRST),
@@ -400,10 +385,7 @@ NEXT_ITEMS = Exercise(
             "validation items among the labels. Take away 2 * held_out items first.",
         ),
         (lambda h, n, w: (next_items(h, n, w)[0], h[1:][-w:]), HELD_OUT_LABELS),
-        (
-            pairs(labels=labels_by_id),
-            "labels looked up by id, as with `.index`: an item may occur twice. Go by place.",
-        ),
+        (pairs(labels=labels_by_id), "labels looked up by id, and an item may occur twice."),
         (
             by_negative_places,
             "a negative place, which counts from the end: here the training part is shorter than "
@@ -497,26 +479,17 @@ OVERLAP = Exercise(
             lambda a, b: (np.sort(a) == np.sort(b)).mean(axis=1),
             "sorted lists compared place by place; compare them as sets.",
         ),
-        (
-            per_row(lambda x, y: len(x & y) / len(x | y)),
-            "the union in the denominator (the Jaccard index). Divide by k.",
-        ),
-        (
-            lambda a, b: overlap(a, b) * a.shape[1],
-            "a count. Divide it by k, so that 1 means the same neighbours.",
-        ),
-        (per_row(lambda x, y: len(x & y)), "a count. Divide it by k, so that 1 means the same."),
+        (per_row(lambda x, y: len(x & y) / len(x | y)), "a division by the union. Divide by k."),
+        (lambda a, b: overlap(a, b) * a.shape[1], "a count. Divide it by k."),
+        (per_row(lambda x, y: len(x & y)), "a count. Divide it by k."),
         (
             lambda a, b: overlap(a, b) * a.shape[1] / len(a),
-            "a division by the number of items; each list has k entries.",
+            "a division by the number of rows, not by k.",
         ),
-        (
-            lambda a, b: overlap(a, b) / 2,
-            "both lists in the denominator. Each has k entries; divide by k.",
-        ),
+        (lambda a, b: overlap(a, b) / 2, "a division by both lists' lengths. Divide by k."),
         (
             lambda a, b: overlap(a, b) * a.shape[1] / 10,
-            "a division by 10. Here k is the length of a row.",
+            "a division by 10. k is the length of a row.",
         ),
         (
             lambda a, b: np.isin(a, b).mean(axis=1),
@@ -532,10 +505,7 @@ OVERLAP = Exercise(
             lambda a, b: in_both(a, b).any(axis=(1, 2)).astype(float),
             "whether there is any common neighbour; return how many of the k.",
         ),
-        (
-            lambda a, b: in_both(a, b).any(axis=2),
-            "which neighbours are in both: now take their mean.",
-        ),
+        (lambda a, b: in_both(a, b).any(axis=2), "which neighbours are in both: take their mean."),
         (
             lambda a, b: in_both(a, b).mean(axis=(1, 2)),
             "a mean over all pairs of neighbours. First ask of each whether it is in the other "
@@ -550,17 +520,11 @@ OVERLAP = Exercise(
             "every row compared with every row, place by place. `first[:, :, None] == second[:, "
             "None, :]` compares each neighbour with each, row by row.",
         ),
-        (
-            lambda a, b: in_both(a, b).any(axis=2).mean(axis=0),
-            "a mean over the rows. One share per row: `mean(axis=1)`.",
-        ),
+        (lambda a, b: in_both(a, b).any(axis=2).mean(axis=0), "a mean over rows: `axis=1`."),
         (lambda a, b: in_both(a, b).sum(axis=(1, 2)) // a.shape[1], CUT_OFF),
         (per_row(lambda x, y: float(x == y)), WHOLE_SETS),
         (per_row(lambda x, y: x == y), WHOLE_SETS),
-        (
-            lambda a, b: overlap(a, b).mean(),
-            "a mean over all rows. One share per row: `mean(axis=1)`.",
-        ),
+        (lambda a, b: overlap(a, b).mean(), "a mean over all rows. Use `mean(axis=1)`."),
         (lambda a, b: overlap(a, b)[0], "a `return` inside the loop, after the first row."),
         (one_hot(lambda a, b: a), TOO_SMALL),
         (one_hot(lambda a, b: b), TOO_SMALL),
@@ -681,10 +645,7 @@ CF_LOSS = Exercise(
         (lambda z, h: (cf_loss(z, h) + cf_loss(h, z)) / 2, BOTH_DIRECTIONS),
         (lambda z, h: cf_loss(z, h) + cf_loss(h, z), BOTH_DIRECTIONS),
         (others_alone, "the item's own h is left out; j runs over all of the batch."),
-        (
-            contrast(lambda z, h: unit(z) @ unit(h).T),
-            "cosines. The paper's logits are plain dot products.",
-        ),
+        (contrast(lambda z, h: unit(z) @ unit(h).T), "cosines; use plain dot products."),
         (contrast(lambda z, h: unit(z) @ h.T), UNIT),
         (contrast(lambda z, h: z @ unit(h).T), UNIT),
         (scaled(lambda z: z.shape[1] ** -0.5), TEMPERATURE),
@@ -712,7 +673,7 @@ CF_LOSS = Exercise(
         ),
         (
             contrast(lambda z, h: dots(z, h).softmax(1)),
-            "a softmax too many: `F.cross_entropy` takes one itself.",
+            "a softmax too many: `F.cross_entropy` has one.",
         ),
         (
             contrast(lambda z, h: dots(z, h).log_softmax(0)),
@@ -733,7 +694,7 @@ CF_LOSS = Exercise(
         (lambda z, h: -own_shares(z, h).mean(), NO_LOGARITHM),
         (
             lambda z, h: -own_shares(z, h).mean().log(),
-            "the logarithm of a mean. Take the mean of logarithms.",
+            "the logarithm of a mean. Take the mean last.",
         ),
         *(
             (lambda z, h, small=10.0**-power: -(own_shares(z, h) + small).log().mean(), SMALL)
