@@ -1,0 +1,855 @@
+"""Lesson 00: holding out, recall, NDCG, popularity."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Generator
+
+from letterlib.course.checks import Case
+from letterlib.course.exercise import Clue, Exercise
+from letterlib.data.dataset import NO_ITEM
+
+Array = np.ndarray
+Parts = tuple[Array, Array, Array]
+
+
+def drawn(generator: Generator, n_items: int, length: int) -> Array:
+    """Different items in random order, int64 [length]."""
+    return torch.randperm(n_items, generator=generator)[:length].numpy()
+
+
+# 0.1 Holding out the end of a list: items int64 [length], n -> train, valid, test
+
+
+def hold_out(items: Array, n: int) -> Parts:
+    if len(items) < 2 * n + 1:
+        return items, items[:0], items[:0]
+    return items[: -2 * n], items[-2 * n : -n], items[-n:]
+
+
+def hold_out_cases(generator: Generator) -> list[Case]:
+    """(length, n). Lists of 2n items and fewer are too short, those of 2n + 1 are not.
+
+    The last n is not the lesson's 5, which some write into the function. In the last case but one
+    items occur twice, so that some that are held out stand in the training part, too.
+    """
+    shapes = [(3, 1), (4, 2), (3, 2), (5, 2), (7, 1), (3, 3), (30, 4)]
+    *cases, longest = [{"items": drawn(generator, 40, length), "n": n} for length, n in shapes]
+    return [*cases, {"items": np.array([4, 7, 4, 5, 7, 4]), "n": 1}, longest]
+
+
+def cutter(
+    train: Callable = lambda x, n: x[: -2 * n],
+    valid: Callable = lambda x, n: x[-2 * n : -n],
+    test: Callable = lambda x, n: x[-n:],
+    short: Callable = lambda length, n: length < 2 * n + 1,
+    nothing: Callable = lambda x: x[:0],
+) -> Callable:
+    """Hold out the end of a list, with one of the steps replaced."""
+
+    def answer(x, n):
+        if short(len(x), n):
+            return x, nothing(x), nothing(x)
+        return train(x, n), valid(x, n), test(x, n)
+
+    return answer
+
+
+def changed(change: Callable) -> Callable:
+    """Right parts, each of which is changed in the same way."""
+    return lambda x, n: tuple(change(x, part) for part in hold_out(x, n))
+
+
+def never(length: int, n: int) -> bool:
+    return False
+
+
+def split_by_place(items, n):
+    first, last = len(items) - 2 * n, len(items) - n
+    if first < 1:
+        return items.copy(), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    return tuple(np.split(items, [first, last]))
+
+
+FIVE = "5 written into the function; use its argument n."
+TOO_SHORT = (
+    "a list that is too short. With fewer than 2n + 1 items all are training, and nothing is held "
+    "out."
+)
+BY_ID = "items taken out by their id: an item may stand in both parts. Cut by place."
+SORTED = "a sorted part (`np.sort`, `np.unique`, `np.setdiff1d`, a set). Its order is time."
+SWAPPED = "validation and test swapped. The last n are the test: it must lie latest in time."
+
+HOLD_OUT = Exercise(
+    reference=hold_out,
+    cases=hold_out_cases,
+    returns=["train", "valid", "test"],
+    right=[
+        split_by_place,
+        lambda x, n: [np.array(part.tolist(), dtype=np.int32) for part in hold_out(x, n)],
+    ],
+    mistakes=[
+        (cutter(short=never), TOO_SHORT),
+        (cutter(lambda x, n: x[: len(x) - 2 * n], short=never), TOO_SHORT),
+        (cutter(short=lambda length, n: length < 2 * n), TOO_SHORT),
+        (
+            cutter(short=lambda length, n: length < 2 * n + 2),
+            "a list taken for too short that is not. Of 2n + 1 items one is left for training.",
+        ),
+        (cutter(valid=lambda x, n: x[-n:], test=lambda x, n: x[-2 * n : -n]), SWAPPED),
+        (
+            cutter(lambda x, n: x[:-n]),
+            "validation items left in the training part. Both held-out parts go: 2n items.",
+        ),
+        (
+            cutter(lambda x, n: x),
+            "nothing taken away from the training part: training would see the answers.",
+        ),
+        (
+            cutter(lambda x, n: x[2 * n :], lambda x, n: x[n : 2 * n], lambda x, n: x[:n]),
+            "the first items held out. The list is oldest first; hold out its end.",
+        ),
+        (
+            cutter(lambda x, n: x[n:-n], lambda x, n: x[:n]),
+            "validation taken from the beginning. It is the n items just before the test items.",
+        ),
+        (
+            cutter(lambda x, n: x[: -2 * n - 1]),
+            "one item too many taken from the training part: 2n go, not 2n + 1.",
+        ),
+        (
+            cutter(lambda x, n: x[:-2], lambda x, n: x[-2:-1], lambda x, n: x[-1:]),
+            "two items held out whatever n is. Both parts have n items.",
+        ),
+        (
+            lambda x, n: (x[:-2], x[-2], x[-1]),
+            "a place instead of a slice, and two items held out whatever n is: `items[-1]` is a "
+            "number, `items[-n:]` is an array.",
+        ),
+        (
+            cutter(valid=lambda x, n: x[-2 * n :]),
+            "a slice that runs to the end. It stops where the test begins: `[-2 * n:-n]`.",
+        ),
+        (
+            cutter(valid=lambda x, n: x[-2 * n : -n - 1]),
+            "a slice that stops one too early. Its end is left out already: `[-2 * n:-n]`.",
+        ),
+        (
+            cutter(valid=lambda x, n: x[-2 * n - 1 : -n - 1]),
+            "a slice that is one place too far to the left. It is `[-2 * n:-n]`.",
+        ),
+        (
+            cutter(valid=lambda x, n: x[-2 * n : n]),
+            "a slice that stops at n from the front; a minus is missing: `[-2 * n:-n]`.",
+        ),
+        (
+            cutter(test=lambda x, n: x[-2 * n :]),
+            "validation items in the test part. The test is the last n alone.",
+        ),
+        (
+            cutter(test=lambda x, n: x[-1:]),
+            "the last item alone. This is right for n = 1; here n is larger.",
+        ),
+        (
+            cutter(test=lambda x, n: x[-n:-1]),
+            "the last item left out. A slice that runs to the end has no stop: `items[-n:]`.",
+        ),
+        (lambda x, n: hold_out(x, 5), FIVE),
+        (cutter(lambda x, n: x[:-10], lambda x, n: x[-10:-5], lambda x, n: x[-5:]), FIVE),
+        (lambda x, n: (x[:-10], x[-10:-5], x[-5:]), FIVE),
+        (cutter(valid=lambda x, n: x[-10:-5]), FIVE),
+        (cutter(test=lambda x, n: x[-5:]), FIVE),
+        (lambda x, n: hold_out(x, n)[::-1], "parts in another order. Return train, valid, test."),
+        (cutter(lambda x, n: x[~np.isin(x, x[-2 * n :])]), BY_ID),
+        (
+            cutter(
+                lambda x, n: x[~np.isin(x, x[-n:])][:-n], lambda x, n: x[~np.isin(x, x[-n:])][-n:]
+            ),
+            BY_ID,
+        ),
+        (
+            lambda x, n: hold_out(np.sort(x), n),
+            "a sorted list. Its order is time; sorting by number destroys it.",
+        ),
+        (changed(lambda x, part: np.sort(part)), SORTED),
+        (changed(lambda x, part: np.unique(part)), SORTED),
+        (cutter(valid=lambda x, n: np.unique(x[-2 * n : -n])), SORTED),
+        (
+            cutter(
+                lambda x, n: np.setdiff1d(x, x[-2 * n :]),
+                lambda x, n: np.unique(x[-2 * n : -n]),
+                lambda x, n: np.unique(x[-n:]),
+            ),
+            SORTED,
+        ),
+        (
+            changed(lambda x, part: part[::-1]),
+            "a part read backwards. Every part keeps its order, oldest first.",
+        ),
+        (
+            lambda x, n: hold_out(np.arange(len(x)), n),
+            "places in the list instead of items: `items[places]`.",
+        ),
+        (
+            changed(lambda x, part: np.isin(x, part)),
+            "a mask. `items[mask]` gives the items where it is true.",
+        ),
+        (
+            cutter(nothing=lambda x: np.array([])),
+            "`np.array([])`, which is made for fractions. `items[:0]` is empty and of the right "
+            "type.",
+        ),
+    ],
+    clues=[
+        (
+            lambda found, right, case: found is None or found == [],
+            "`None` or an empty list for an empty part. `items[:0]` is an empty array.",
+            cutter(nothing=lambda x: []),
+        ),
+        (
+            lambda found, right, case: len(case["items"]) <= 2 * case["n"],
+            TOO_SHORT,
+            cutter(short=lambda length, n: length < 2 * n, nothing=lambda x: x[1:1]),
+        ),
+        (
+            lambda found, right, case: isinstance(found, Array) and found.dtype.kind in "iu",
+            "a part that begins or stops in the wrong place. Number the items above and mark the "
+            "three parts.",
+            cutter(valid=lambda x, n: x[-2 * n - 2 : -n]),
+        ),
+    ],
+)
+
+# 0.2 and 0.3: ranked int64 [n_cases, K], targets int64 [n_cases], k -> number
+
+
+def list_cases(generator: Generator) -> list[Case]:
+    """Ranked lists with the target at chosen places: the last that counts, the first that does not,
+    nowhere. In the last case no two mistakes give the same number.
+    """
+    found = [12, None, 9, 4, 19, 0, 3, 10, None, None, 8, 9, 1, 11, 4, None, 15, None, 12, None, 0]
+    shapes = [
+        (1, 1, [0]),
+        (2, 1, [1]),
+        (3, 2, [1]),
+        (3, 2, [0, 1, 2, None]),
+        (6, 2, [1, 2, 0, 3, 5, 4, None]),
+        (20, 10, [*found, 2, 15, None, 7, None]),
+    ]
+    return [_lists(generator, length, k, places) for length, k, places in shapes]
+
+
+def _lists(generator: Generator, length: int, k: int, places: Sequence[int | None]) -> Case:
+    """One ranked list per place, its target there (None: not in it). A list may end in NO_ITEM, or
+    be nothing else.
+    """
+    n_items = 3 * length + 2
+    ranked = np.stack([drawn(generator, n_items, length) for _ in places])
+    targets = [
+        np.setdiff1d(np.arange(n_items), row)[0] if place is None else row[place]
+        for row, place in zip(ranked, places, strict=True)
+    ]
+    if places[1:2] == [None]:
+        ranked[1] = NO_ITEM
+    if places[-1] is None:
+        ranked[-1, -length // 2 :] = NO_ITEM
+        targets[-1] = n_items  # in nobody's list
+    return {"ranked": ranked, "targets": np.array(targets), "k": k}
+
+
+def found_at(ranked: Array, targets: Array) -> Array:
+    """Where each list holds its target: bool [n_cases, K]."""
+    return ranked == targets[:, None]
+
+
+def hits(ranked: Array, targets: Array, k: int) -> Array:
+    return found_at(ranked, targets)[:, :k].any(axis=1)
+
+
+def recall(ranked: Array, targets: Array, k: int) -> float:
+    return hits(ranked, targets, k).mean()
+
+
+def table_of_gains(ranked: Array, targets: Array, k: int) -> Array:
+    """What each place is worth where the target stands there, else 0: [n_cases, k]."""
+    found = found_at(ranked, targets)[:, :k]
+    return found / np.log2(np.arange(found.shape[1]) + 2)
+
+
+def gains(ranked: Array, targets: Array, k: int) -> Array:
+    return table_of_gains(ranked, targets, k).sum(axis=1)
+
+
+def ndcg(ranked: Array, targets: Array, k: int) -> float:
+    return gains(ranked, targets, k).mean()
+
+
+def in_torch(measure: Callable) -> Callable:
+    return lambda r, t, k: measure(torch.from_numpy(r), torch.from_numpy(t), k)
+
+
+def of_some(measure: Callable, kept: Callable) -> Callable:
+    """A measure of some of the lists: kept(ranked, k) -> bool [n_cases]."""
+
+    def answer(ranked, targets, k):
+        some = kept(ranked, k)
+        return measure(ranked[some], targets[some], k)
+
+    return answer
+
+
+def wrong_cuts(measure: Callable) -> list[tuple[Callable, str]]:
+    return [
+        (lambda r, t, k: measure(r, t, 10), "10 written into the function; use its argument k."),
+        (
+            lambda r, t, k: measure(r[:, 1:], t, k),
+            "places 1 to k. Python counts from 0: `[:, :k]`.",
+        ),
+        (
+            lambda r, t, k: measure(r, t, k + 1),
+            "one place too many. The first k places have ranks 0 to k - 1.",
+        ),
+        (
+            lambda r, t, k: measure(r, t, k - 1),
+            "one place too few. The first k places are `ranked[:, :k]`.",
+        ),
+        (
+            lambda r, t, k: measure(r, t, r.shape[1]),
+            "the whole list read. Only the first k places count.",
+        ),
+        (
+            lambda r, t, k: measure(r[:, -k:], t, k),
+            "the last k places. The first k are `ranked[:, :k]`.",
+        ),
+        (
+            lambda r, t, k: measure(r[:k], t[:k], r.shape[1]),
+            "`ranked[:k]`, the first k cases. The first k places are `ranked[:, :k]`.",
+        ),
+        (lambda r, t, k: 100 * measure(r, t, k), "a percentage. A share lies between 0 and 1."),
+        (
+            lambda r, t, k: measure(r, t, k) * len(t),
+            "a sum over cases; take the mean.",
+        ),
+        (
+            lambda r, t, k: measure(r, t, k) / k,
+            "a division by k, as a mean over k places makes one: that is precision. Take the sum "
+            "over places, or `.any(axis=1)`.",
+        ),
+        (
+            lambda r, t, k: measure(r, t, k) * len(t) / k,
+            "a sum over cases divided by k, or a mean over places. Sum along each list, `axis=1`, "
+            "and divide by the number of cases.",
+        ),
+        (
+            lambda r, t, k: measure(r[:1], t[:1], k),
+            "the first list alone: a `return` inside the loop.",
+        ),
+    ]
+
+
+def several_numbers(per_place: Callable) -> list[Clue]:
+    """The shape of what came says what the numbers are numbers of.
+
+    per_place: a table of numbers [n_cases, k], for the examples.
+    """
+
+    def places(case: Case) -> tuple[int, int]:
+        return case["k"], case["ranked"].shape[1]
+
+    return [
+        (
+            lambda found, right, case: np.shape(found) == case["targets"].shape,
+            "a value per case; take the mean over cases.",
+            lambda r, t, k: per_place(r, t, k).sum(axis=1).tolist(),
+        ),
+        (
+            lambda found, right, case: len(np.shape(found)) == 1 and len(found) in places(case),
+            "a value per place: `axis=0` goes over the cases. First make one value of every row, "
+            "with `axis=1`.",
+            lambda r, t, k: per_place(r, t, k).mean(axis=0),
+        ),
+        (
+            lambda found, right, case: (
+                len(np.shape(found)) == 2
+                and len(found) == len(case["targets"])
+                and len(found[0]) in places(case)
+            ),
+            "a value per case and place. First make one value of every row, with `axis=1`, and "
+            "then take the mean.",
+            per_place,
+        ),
+    ]
+
+
+COLUMN = "`targets` needs to be a column: `targets[:, None]`."
+EMPTY_LISTS = "lists with a -1 left out. They are cases, too."
+WHOSE_LIST = (
+    "each target looked for in everybody's list, not in its own row, or each list searched for "
+    "anybody's target. `targets[:, None]` compares row by row."
+)
+WRONG_AXIS = "`any` along the wrong axis. One list is a row: `.any(axis=1)`."
+NOT_FOUND = "a mean over the targets that were found. A miss counts as 0, and counts."
+
+
+def recall_by_loop(ranked, targets, k):
+    return sum(t in row[:k].tolist() for row, t in zip(ranked, targets)) / len(targets)
+
+
+# Not written as lambdas in the list: the line that stops is shown, and might hold the hint's words.
+
+
+def one_row_of_targets(r, t, k):
+    return (r[:, :k] == t).any(1).sum() / len(t)
+
+
+def one_row_of_targets_first(r, t, k):
+    return (t == r[:, :k]).any(1).sum() / len(t)
+
+
+def mean_of_one_row(r, t, k):
+    return (r[:, :k] == t).mean()
+
+
+RECALL = Exercise(
+    reference=recall,
+    cases=list_cases,
+    returns=["recall"],
+    right=[
+        recall_by_loop,
+        lambda r, t, k: found_at(r, t)[:, :k].sum() / len(r),
+        in_torch(lambda r, t, k: (r[:, :k] == t[:, None]).any(dim=1).float().mean()),
+        lambda r, t, k: np.longdouble(recall(r, t, k)),
+    ],
+    mistakes=[
+        *wrong_cuts(recall),
+        *(
+            (of_some(recall, kept), EMPTY_LISTS)
+            for kept in (
+                lambda r, k: (r != NO_ITEM).all(axis=1),
+                lambda r, k: (r != NO_ITEM).any(axis=1),
+                lambda r, k: (r[:, :k] != NO_ITEM).all(axis=1),
+            )
+        ),
+        (
+            lambda r, t, k: found_at(r, t)[:, :k].sum() / r.shape[1],
+            "the hits divided by the length of a list. Divide by the number of cases.",
+        ),
+        (lambda r, t, k: float(hits(r, t, k).any()), "one `any` for the whole table: `axis=1`."),
+        (lambda r, t, k: np.isin(t, r[:, :k]).mean(), WHOSE_LIST),
+        (lambda r, t, k: np.isin(t, r).mean(), WHOSE_LIST),
+        (lambda r, t, k: found_at(r, t)[:, :k].any(axis=0).mean(), WRONG_AXIS),
+        (lambda r, t, k: found_at(r, t)[:, :k].any(axis=0).sum() / len(t), WRONG_AXIS),
+        (
+            lambda r, t, k: found_at(r, t).mean(),
+            "a mean over all places. First ask of every row whether its target is there: "
+            "`.any(axis=1)`.",
+        ),
+        (
+            lambda r, t, k: (found_at(r, t).argmax(axis=1) < k).mean(),
+            "a miss becomes a hit: `argmax` gives it 0, and -1 is below k.",
+        ),
+        (lambda r, t, k: hits(r, t, k).sum() / max(1, found_at(r, t).any(axis=1).sum()), NOT_FOUND),
+        (lambda r, t, k: np.isin(r[:, :k], t).any(axis=1).mean(), WHOSE_LIST),
+        (
+            lambda r, t, k: (r[:, 0] == t).mean(),
+            "the first place alone; the first k count.",
+        ),
+        (
+            lambda r, t, k: (r[:, k - 1] == t).mean(),
+            "place k alone: `ranked[:, k - 1]`. The first k are `ranked[:, :k]`.",
+        ),
+        (mean_of_one_row, f"a mean over all places, and {COLUMN}"),
+        (lambda r, t, k: 1 - recall(r, t, k), "the misses counted."),
+        (
+            ndcg,
+            "a discount by rank. Recall does not ask where in the first k the target stands.",
+        ),
+        (one_row_of_targets, COLUMN),
+        (one_row_of_targets_first, COLUMN),
+        (in_torch(one_row_of_targets), COLUMN),
+        (in_torch(one_row_of_targets_first), COLUMN),
+    ],
+    clues=several_numbers(lambda r, t, k: found_at(r, t)[:, :k]),
+)
+
+
+def ndcg_with(worth: Callable, join: Callable = lambda gains, k: gains.mean()) -> Callable:
+    """NDCG with another worth of a rank, or another number made of the cases' gains."""
+
+    def answer(ranked, targets, k):
+        found = found_at(ranked, targets)[:, :k]
+        with np.errstate(all="ignore"):
+            return join(np.where(found, worth(np.arange(k)), 0.0).sum(axis=1), k)
+
+    return answer
+
+
+def right_worth(rank: Array) -> Array:
+    return 1 / np.log2(rank + 2)
+
+
+def ndcg_by_loop(ranked, targets, k):
+    total = 0.0
+    for row, target in zip(ranked.tolist(), targets.tolist()):
+        if target in row[:k]:
+            total += right_worth(row.index(target))
+    return total / len(ranked)
+
+
+def times_infinity(r, t, k):
+    with np.errstate(all="ignore"):
+        return (found_at(r, t)[:, :k] * (1 / np.log2(np.arange(k) + 1))).sum(axis=1).mean()
+
+
+def misses_at_minus_one(r, t, k):
+    rank = np.where(hits(r, t, k), found_at(r, t).argmax(axis=1), -1)
+    with np.errstate(all="ignore"):
+        return (1 / np.log2(rank + 2)).mean()
+
+
+def log_and_two(r, t, k):
+    with np.errstate(all="ignore"):
+        return (found_at(r, t)[:, :k] / np.log2(np.arange(k)) + 2).sum(axis=1).mean()
+
+
+def one_row_for_gains(r, t, k):
+    return ((r[:, :k] == t) * right_worth(np.arange(k))).sum(axis=1).mean()
+
+
+FIRST_IS_INFINITE = "log2(rank + 1) with ranks from 0: the first place divides by log2(1) = 0."
+MISS_IS_FIRST = "`argmax`, which is 0 for a row without the target: a miss becomes a first place."
+BRACKETS = (
+    "brackets around the comparison are missing: Python computes `/` and `*` before `==`. Write "
+    "`(ranked[:, :k] == targets[:, None]) * worth`."
+)
+LOG_BRACKETS = "brackets: the discount is `log2(rank + 2)`, not `log2(rank) + 2`."
+
+NDCG = Exercise(
+    reference=ndcg,
+    cases=list_cases,
+    returns=["ndcg"],
+    right=[
+        ndcg_by_loop,
+        ndcg_with(right_worth),
+        lambda r, t, k: table_of_gains(r, t, k).max(axis=1).mean(),
+    ],
+    mistakes=[
+        *wrong_cuts(ndcg),
+        (
+            lambda r, t, k: (found_at(r[:, :10], t) * right_worth(np.arange(10))).sum(1).mean(),
+            "10 written into the function; use its argument k.",
+        ),
+        (
+            ndcg_with(lambda rank: 1 / np.log(rank + 2)),
+            "the natural logarithm; the discount is `np.log2`. The first place is worth 1.",
+        ),
+        (
+            ndcg_with(lambda rank: 1 / np.log10(rank + 2)),
+            "the logarithm to base 10; the discount is `np.log2`.",
+        ),
+        (ndcg_with(lambda rank: 1 / np.log2(rank + 1)), FIRST_IS_INFINITE),
+        (times_infinity, FIRST_IS_INFINITE),
+        (
+            ndcg_with(lambda rank: 1 / np.log2(rank + 3)),
+            "a rank that is one too high: the first place is worth 1 / log2(2) = 1.",
+        ),
+        (
+            ndcg_with(lambda rank: 1 / (rank + 1)),
+            "1 / (rank + 1), the reciprocal rank; the logarithm is missing.",
+        ),
+        (
+            ndcg_with(lambda rank: 1 / (rank + 2)),
+            "1 / (rank + 2); the logarithm is missing.",
+        ),
+        (
+            ndcg_with(lambda rank: np.log2(rank + 2)),
+            "log2(rank + 2) as it is. Divide by it, so that lower places count less.",
+        ),
+        (
+            ndcg_with(lambda rank: 1 / np.log2(rank + 2) ** 2),
+            "the discount applied twice.",
+        ),
+        (
+            lambda r, t, k: (r[:, :k] == t[:, None] * right_worth(np.arange(k))).sum(1).mean(),
+            BRACKETS,
+        ),
+        (
+            ndcg_with(lambda rank: right_worth(rank[::-1])),
+            "places counted from the end: the first place is worth most.",
+        ),
+        (
+            lambda r, t, k: recall(r, t, k) / np.log2(k + 2),
+            "k in place of the rank: how much a hit is worth depends on where it is.",
+        ),
+        (
+            ndcg_with(lambda rank: 1 / (1 + np.log2(rank + 1))),
+            "1 / (1 + log2(rank + 1)), another discount; here it is 1 / log2(rank + 2).",
+        ),
+        (
+            lambda r, t, k: (np.isin(r[:, :k], t) * right_worth(np.arange(k))).sum(1).mean(),
+            WHOSE_LIST,
+        ),
+        (ndcg_with(lambda rank: 1 / (np.log2(rank) + 2)), LOG_BRACKETS),
+        (ndcg_with(lambda rank: 1 / np.log2(rank) + 2), LOG_BRACKETS),
+        (log_and_two, LOG_BRACKETS),
+        (lambda r, t, k: right_worth(found_at(r, t)[:, :k].argmax(axis=1)).mean(), MISS_IS_FIRST),
+        (
+            lambda r, t, k: (
+                right_worth(found_at(r, t).argmax(1)) * (found_at(r, t).argmax(1) < k)
+            ).mean(),
+            MISS_IS_FIRST,
+        ),
+        (
+            misses_at_minus_one,
+            "a miss with rank -1 is worth 1 / log2(1), which is infinite. A miss is worth 0.",
+        ),
+        (
+            ndcg_with(right_worth, lambda gains, k: gains.mean() / right_worth(np.arange(k)).sum()),
+            "the ideal list of k targets. With one target it is worth 1.",
+        ),
+        (
+            recall,
+            "no discount: this is recall. A target far down should count for less.",
+        ),
+        (
+            ndcg_with(right_worth, lambda gains, k: gains.sum() / max(1, (gains > 0).sum())),
+            NOT_FOUND,
+        ),
+        *(
+            (of_some(ndcg, kept), EMPTY_LISTS)
+            for kept in (
+                lambda r, k: (r != NO_ITEM).all(axis=1),
+                lambda r, k: (r != NO_ITEM).any(axis=1),
+                lambda r, k: (r[:, :k] != NO_ITEM).all(axis=1),
+            )
+        ),
+        (one_row_for_gains, COLUMN),
+        (in_torch(one_row_of_targets), COLUMN),
+        (in_torch(one_row_of_targets_first), COLUMN),
+    ],
+    clues=several_numbers(table_of_gains),
+)
+
+# 0.4 Popularity: list of int64 arrays, n, n_items -> int64 [n_items], most popular first
+
+
+def popularity(sequences: Sequence[Array], n: int, n_items: int) -> Array:
+    train = np.concatenate([hold_out(items, n)[0] for items in sequences])
+    return np.argsort(-np.bincount(train, minlength=n_items), kind="stable")
+
+
+def popularity_cases(generator: Generator) -> list[Case]:
+    """(lengths, n, n_items). Lists of 2n and of 2n + 1, shorter and longer; many items tie, and
+    nobody has the last. In the last case but one a user has an item three times.
+    """
+    longer = torch.randint(6, 15, (8,), generator=generator).tolist()
+    shapes = [([3], 1, 4), ([3, 4], 1, 5), ([5, 4, 3], 2, 6), ([6, 7, 5, 14, *longer], 3, 40)]
+    *few, many = [
+        {
+            "sequences": [_skewed(generator, n_items - 1, length) for length in lengths],
+            "n": n,
+            "n_items": n_items,
+        }
+        for lengths, n, n_items in shapes
+    ]
+    again = [np.array([0, 2, 2, 2, 1, 0]), np.array([0, 1, 0, 2]), np.array([0, 3, 1])]
+    return [*few, {"sequences": again, "n": 1, "n_items": 5}, many]
+
+
+def _skewed(generator: Generator, n_items: int, length: int) -> Array:
+    """Different items, high ids more often than low ones, so that no order by id looks right."""
+    weights = torch.arange(1, n_items + 1, dtype=torch.float64)
+    return torch.multinomial(weights, length, generator=generator).numpy()
+
+
+def ranker(
+    part: Callable = lambda x, n: hold_out(x, n)[0],
+    order: Callable = lambda counts: np.argsort(-counts, kind="stable"),
+    count: Callable = lambda parts, n_items: np.bincount(np.concatenate(parts), minlength=n_items),
+) -> Callable:
+    """Popularity, with one of its steps replaced."""
+
+    def answer(sequences, n, n_items):
+        return order(count([part(items, n) for items in sequences], n_items))
+
+    return answer
+
+
+train_counts = ranker(order=lambda counts: counts)
+
+
+def marked(parts: Sequence[Array], n_items: int) -> Array:
+    """`+=` at a list of places adds 1 once, however often a place is in it."""
+    counts = np.zeros(n_items, dtype=np.int64)
+    counts[np.concatenate(parts)] += 1
+    return counts
+
+
+def marked_list_by_list(parts: Sequence[Array], n_items: int) -> Array:
+    return sum(marked([part], n_items) for part in parts)
+
+
+def popularity_by_loop(sequences, n, n_items):
+    counts = [0] * n_items
+    for items in sequences:
+        kept = len(items) - 2 * n if len(items) >= 2 * n + 1 else len(items)
+        for item in items[:kept]:
+            counts[item] += 1
+    return np.array(sorted(range(n_items), key=lambda item: (-counts[item], item)))
+
+
+def counted_one_by_one(parts: Sequence[Array], n_items: int) -> Array:
+    counts = np.zeros(n_items)
+    for part in parts:
+        np.add.at(counts, part, 1)
+    return counts
+
+
+def cut_if(long: Callable, cut: Callable = lambda x, n: x[: -2 * n]) -> Callable:
+    return lambda x, n: cut(x, n) if long(len(x), n) else x
+
+
+def enough(length: int, n: int) -> bool:
+    return length > 2 * n
+
+
+VALIDATION_COUNTED = "counting the validation items too. Training ends 2n before the end, not n."
+FORGOTTEN = (
+    "forgetting the short lists. A list with fewer than 2n + 1 items is training as a whole."
+)
+ONCE = "items marked as seen or not: `counts[items] += 1` adds 1 once. Use `np.bincount`."
+LEAST_FIRST = "the least popular first. `np.argsort` sorts upwards: sort the negative counts."
+HIGHER_ID = "ties by the higher item id: `[::-1]` turns ties round too."
+COUNTS = "the counts themselves. Return item ids, the most popular first: `np.argsort` gives ids."
+LEFT_OUT = (
+    "items left out. All n_items are asked for; those that nobody has come last, by their id."
+)
+
+POPULARITY = Exercise(
+    reference=popularity,
+    cases=popularity_cases,
+    returns=["ranking"],
+    right=[
+        popularity_by_loop,
+        ranker(order=lambda counts: np.lexsort((np.arange(len(counts)), -counts))),
+        ranker(count=counted_one_by_one),
+    ],
+    mistakes=[
+        (
+            ranker(lambda x, n: x),
+            "counting on all interactions: the held-out items have helped to rank themselves.",
+        ),
+        (ranker(cut_if(enough, lambda x, n: x[:-n])), VALIDATION_COUNTED),
+        (ranker(lambda x, n: x[:-n]), VALIDATION_COUNTED),
+        (ranker(lambda x, n: x[: -2 * n]), FORGOTTEN),
+        (
+            ranker(cut_if(lambda length, n: length >= 2 * n)),
+            "a list of 2n items cut to nothing. With fewer than 2n + 1 items all are training.",
+        ),
+        (
+            ranker(cut_if(lambda length, n: length > 2 * n + 1)),
+            "a list of 2n + 1 items taken for too short. One item is left for training.",
+        ),
+        (
+            ranker(lambda x, n: x[: len(x) - 2 * n]),
+            "a list with fewer than 2n items cut as well: `len(items) - 2 * n` is below 0 there, "
+            "and counts from the end. With fewer than 2n + 1 items all are training.",
+        ),
+        (
+            ranker(lambda x, n: x[len(hold_out(x, n)[0]) :]),
+            "counting the held-out items instead of the training part.",
+        ),
+        (
+            ranker(lambda x, n: hold_out(x, n)[2]),
+            "counting the test items instead of the training part: `my_hold_out` returns train "
+            "first.",
+        ),
+        (
+            ranker(lambda x, n: hold_out(x, n)[1]),
+            "counting the validation items instead of the training part: `my_hold_out` returns "
+            "train first.",
+        ),
+        (
+            lambda s, n, m: popularity([np.concatenate(s)], n, m),
+            "the lists joined and then cut once. Every list has an end of its own: cut, then join.",
+        ),
+        (
+            ranker(cut_if(enough, lambda x, n: x[2 * n :])),
+            "the first items held out. The lists are oldest first; hold out their end.",
+        ),
+        (
+            ranker(lambda x, n: x if enough(len(x), n) else x[:0]),
+            "the short lists alone cut: the condition is the wrong way round.",
+        ),
+        (ranker(lambda x, n: hold_out(x, n)[0] if enough(len(x), n) else x[:0]), FORGOTTEN),
+        (ranker(lambda x, n: hold_out(x, 5)[0]), FIVE),
+        (ranker(lambda x, n: x[:-10]), FIVE),
+        (
+            ranker(count=marked_list_by_list),
+            "an item counted once that a list has twice: `counts[items] += 1` adds 1 once, and so "
+            "does a set. Use `np.bincount`.",
+        ),
+        (ranker(count=marked), ONCE),
+        (ranker(lambda x, n: x, count=marked), ONCE),
+        (ranker(lambda x, n: x[: -2 * n], count=marked), ONCE),
+        (ranker(cut_if(enough, lambda x, n: x[~np.isin(x, x[-2 * n :])])), BY_ID),
+        (
+            ranker(lambda x, n: x[~np.isin(x, x[-2 * n :])]),
+            f"forgetting the short lists, and {BY_ID}",
+        ),
+        (ranker(order=lambda counts: np.argsort(counts, kind="stable")), LEAST_FIRST),
+        (ranker(order=np.argsort), LEAST_FIRST),
+        (lambda s, n, m: popularity(s, n, m)[::-1], LEAST_FIRST),
+        (ranker(order=lambda counts: np.argsort(counts, kind="stable")[::-1]), HIGHER_ID),
+        (ranker(order=lambda counts: np.argsort(counts)[::-1]), HIGHER_ID),
+        (
+            ranker(order=lambda counts: np.argsort(-counts)),
+            '`np.argsort` leaves the order of ties open. Use `kind="stable"`.',
+        ),
+        (train_counts, COUNTS),
+        (ranker(order=lambda counts: np.sort(counts)[::-1]), COUNTS),
+        (ranker(order=lambda counts: -np.sort(-counts)), COUNTS),
+        (
+            lambda s, n, m: np.argsort(popularity(s, n, m)),
+            "the place of every item. Return the items in the order of their places.",
+        ),
+        (
+            ranker(order=lambda counts: np.argsort(-np.trim_zeros(counts, "b"), kind="stable")),
+            "a count that stops at the highest id in the lists: `minlength=n_items`.",
+        ),
+        (
+            lambda s, n, m: np.array(
+                [item for item in popularity(s, n, m) if train_counts(s, n, m)[item]]
+            ),
+            LEFT_OUT,
+        ),
+        (
+            lambda s, n, m: popularity(s, n, m).astype(np.float64),
+            "`np.zeros` without `dtype=int`, or a conversion to fractions. Item ids are whole "
+            "numbers.",
+        ),
+    ],
+    clues=[
+        (
+            lambda found, right, case: (
+                isinstance(found, Array)
+                and np.array_equal(*(train_counts(*case.values())[x] for x in (found, right)))
+            ),
+            "ties in another order. Of films with equal counts the lower id comes first.",
+            ranker(order=lambda counts: np.lexsort((-np.arange(len(counts)) % 7, -counts))),
+        ),
+        (
+            lambda found, right, case: found.size < case["n_items"],
+            LEFT_OUT,
+            lambda s, n, m: popularity(s, n, m)[:3],
+        ),
+        (
+            lambda found, right, case: found.size > case["n_items"],
+            "more than n_items entries. Each of the items 0 to n_items - 1 stands there once.",
+            lambda s, n, m: np.append(popularity(s, n, m), m),
+        ),
+    ],
+)
+
+EXERCISES = {"0.1": HOLD_OUT, "0.2": RECALL, "0.3": NDCG, "0.4": POPULARITY}
