@@ -113,7 +113,7 @@ BY_PLACE = (
     "rounding may put its own cosine a little below 1."
 )
 BY_COLUMN = "columns divided by their lengths. Every *row* is a vector: `axis=1`."
-SHARE = " Take the mean over items."
+SHARE = " Take their mean."
 
 SIMILARITY = Exercise(
     reference=similarity,
@@ -160,10 +160,7 @@ SIMILARITY = Exercise(
             similarity_with(lambda v: (v / np.linalg.norm(v, axis=1)) @ v.T),
             "`keepdims=True` is missing: the lengths have to stand in a column.",
         ),
-        (
-            similarity_with(lambda v: -cosines(v)),
-            "the *lowest* cosine; the nearest has the highest.",
-        ),
+        (similarity_with(lambda v: -cosines(v)), "the *lowest* cosine. Take the highest."),
         *(
             (similarity_with(table), "a mean taken away. Here the vectors stay as they are.")
             for table in (lambda v: cosines(v - v.mean(axis=0)), np.corrcoef)
@@ -199,7 +196,7 @@ SIMILARITY = Exercise(
         ),
         (
             similarity_with(share=lambda e: e.mean(axis=0)[0]),
-            "a `return` inside the loop, after the first level.",
+            "a `return` in the loop, after one level.",
         ),
         (similarity_with(share=lambda e: e.sum(axis=0)), "a sum." + SHARE),
         (
@@ -353,7 +350,7 @@ RANKS = Exercise(
         ),
         (
             rank_with(lambda s, own, ids, t: s >= own),
-            "the target comes after itself, and ties all go against it.",
+            "the target itself counted, and all ties with it.",
         ),
         (rank_with(lambda s, own, ids, t: (s > own) | ((s == own) & (ids > t))), TIES),
         (rank_in(lambda s: np.argsort(s, axis=1)[:, ::-1]), TIES),
@@ -388,10 +385,7 @@ RANKS = Exercise(
             lambda s, v, t: (s @ v.T)[np.arange(len(t)), t],
             "the target's score. Its rank is how many items come before it.",
         ),
-        (
-            lambda s, v, t: ranks(s, v, t) / len(v),
-            "a share of the items, such as `mean`. Count them: `sum(axis=1)`.",
-        ),
+        (lambda s, v, t: ranks(s, v, t) / len(v), "a share, such as `mean`. Count: `sum`."),
         (rank_with(scores=cosine_scores), "cosines." + DOT),
         (rank_with(scores=unit_scores), "cosines." + DOT),
         (rank_with(scores=lambda s, v: -np.square(s[:, None] - v).sum(2)), "distances." + DOT),
@@ -529,10 +523,7 @@ SHARED = Exercise(
             counting(lambda sizes: (sizes - 1).sum()),
             "items beyond the first of each identifier. The first one shares its identifier too.",
         ),
-        (
-            counting(lambda sizes: (sizes > 1).sum()),
-            "identifiers that are shared. Count the items that have them.",
-        ),
+        (counting(lambda sizes: (sizes > 1).sum()), "identifiers that are shared. Count items."),
         (counting(lambda sizes: (sizes == 1).sum()), "items that are *alone*. Count the others."),
         (counting(lambda sizes: sizes[sizes > 2].sum()), "groups of two, which share, left out."),
         (counting(lambda sizes: sizes.max()), "the largest group. Add up all groups."),
@@ -545,14 +536,8 @@ SHARED = Exercise(
         ),
         (lambda codes: (shared(codes)[0], 1 - len(np.unique(codes)) / len(codes)), WHOLE_ROWS),
         (lambda codes: (shared(codes)[0], 1 - len(np.unique(codes)) / codes.size), WHOLE_ROWS),
-        (
-            levels_compared,
-            "levels compared with each other, `axis=1`. An item's identifier is a row.",
-        ),
-        (
-            any_code_shared,
-            "items that have *one* code in common with another. Compare with `all`, not `any`.",
-        ),
+        (levels_compared, "levels compared, `axis=1`. An item's identifier is a row."),
+        (any_code_shared, "items with *one* code in common: `all`, not `any`."),
         (joined, JOINED),
         (lambda codes: (shared(codes)[0], joined(codes)[1]), JOINED),
         *(
@@ -567,14 +552,14 @@ SHARED = Exercise(
         (lambda codes: shared(np.array([(a, b, c, d) for a, b, c, d in codes])), LEVELS),
         (
             lambda codes: (shared(codes)[0] / len(codes), shared(codes)[1]),
-            "a share. A number of items is asked for.",
+            "a share, not a number of items.",
         ),
         (rating(lambda sharing, n, sizes: sharing), "the two results are the same number."),
         (rating(lambda sharing, n, sizes: sharing / n), "sharing items / items." + RATE),
         (rating(lambda sharing, n, sizes: 1 - sharing / n), "1 - sharing items / items." + RATE),
         (
             rating(lambda sharing, n, sizes: sharing / len(sizes)),
-            "sharing items / distinct identifiers." + RATE,
+            "sharing items / identifiers." + RATE,
         ),
         *(
             (rating(rate), "identifiers that are shared, divided." + RATE)
@@ -583,20 +568,14 @@ SHARED = Exercise(
                 lambda sharing, n, sizes: (sizes > 1).sum() / n,
             )
         ),
-        (
-            rating(lambda sharing, n, sizes: len(sizes) / n),
-            "distinct identifiers / items. Take it from 1.",
-        ),
+        (rating(lambda sharing, n, sizes: len(sizes) / n), "identifiers / items. Take it from 1."),
         (
             rating(lambda sharing, n, sizes: n / len(sizes) - 1),
             "divided by the number of distinct identifiers. Divide by the number of items.",
         ),
         (rating(lambda sharing, n, sizes: n - len(sizes)), "a count. Divide it by all items."),
         (rating(lambda sharing, n, sizes: 1 - len(sizes) // n), "`//`, which cuts off. Use `/`."),
-        (
-            rating(lambda sharing, n, sizes: 100 * (1 - len(sizes) / n)),
-            "a percentage, not a share.",
-        ),
+        (rating(lambda sharing, n, sizes: 100 * (1 - len(sizes) / n)), "a percentage."),
         (rating(lambda sharing, n, sizes: round(1 - len(sizes) / n, 2)), "a rate that is rounded."),
     ],
 )
@@ -706,10 +685,7 @@ INDEX_TABLE = Exercise(
             lambda codes: dict([index_table(codes).popitem()]),
             "the last item alone: a new dict in every round of the loop, or one key for all.",
         ),
-        (
-            lambda codes: {"0": index_table(codes)["0"]},
-            "a `return` inside the loop, after the first item.",
-        ),
+        (lambda codes: {"0": index_table(codes)["0"]}, "a `return` in the loop, after one item."),
         (one_list_for_all, "one list for all items. Begin a new one for each."),
         (table_with(row=tuple), "a tuple of tokens. JSON would write it as a list: return a list."),
         *(
@@ -725,7 +701,7 @@ INDEX_TABLE = Exercise(
         (lambda codes: {str(i): row for i, row in enumerate(codes)}, CODES),
         (
             table_with(lambda letter, code: (letter, code)),
-            "pairs of a letter and a code. A token is one string.",
+            "pairs of letter and code. A token is one string.",
         ),
         (table_with("<{1}>"), "the letter is missing: code 7 would be one token at all levels."),
         (table_with("<a_{1}>"), "the letter a at every level."),
