@@ -31,7 +31,7 @@ class Exercise:
 
     reference: the right answer.
     cases: inputs drawn from a generator, smallest first. For inputs that require a gradient, that
-        of the results is compared as well.
+        of the first result is compared as well; all_gradients: that of every result.
     returns: the name of each thing that is returned.
     mistakes: wrong answers, each with its hint. Where two give the same results, the first counts.
     clues: for what no mistake gives: the first clue that shows on every case that is wrong.
@@ -57,6 +57,7 @@ class Exercise:
     accepts: Callable[[Any, Any, Case], bool] | None = None
     right: Sequence[Answer] = ()
     library: Answer | None = None
+    all_gradients: bool = False
     use: Callable[[Answer], Answer] = lambda answer: answer
     stops: Mapping[str, str] = field(default_factory=dict)
     examine: Callable[[Any, Case], None] | None = None
@@ -137,7 +138,7 @@ def _outcome(exercise: Exercise, answer: Any, case: Case, what: str) -> Parts | 
         returned = call(exercise.use(answer) if callable(answer) else answer, case)
         names = list(exercise.returns)
         values = several(returned, names, case, what) if len(names) > 1 else (returned,)
-        return _parts(names, values, case)
+        return _parts(exercise, values, case)
     except Incorrect as problem:
         return problem
 
@@ -150,14 +151,15 @@ def _results(exercise: Exercise, answer: Answer, case: Case) -> Parts | Exceptio
             returned = exercise.use(answer)(*(copied(value) for value in case.values()))
         names = list(exercise.returns)
         values = tuple(returned) if len(names) > 1 else (returned,)
-        return _parts(names, values, case)
+        return _parts(exercise, values, case)
     except Exception as error:
         return error
 
 
-def _parts(names: Sequence[str], values: Sequence[Any], case: Case) -> Parts:
-    parts = [(name, _detached(value)) for name, value in zip(names, values, strict=True)]
-    results = [x for value in values for x in _tensors(value) if x.is_floating_point()]
+def _parts(exercise: Exercise, values: Sequence[Any], case: Case) -> Parts:
+    parts = [(name, _detached(x)) for name, x in zip(exercise.returns, values, strict=True)]
+    graded = values if exercise.all_gradients else values[:1]
+    results = [x for value in graded for x in _tensors(value) if x.is_floating_point()]
     if not results:
         return parts
     # No two weights alike, so that a gradient that lands elsewhere shows.
