@@ -12,6 +12,7 @@ from scipy import stats
 
 from letterlib.course import experiments
 from letterlib.course.build import REPOSITORY, execute
+from letterlib.course.exercises.lesson_10 import all_combinations
 from letterlib.course.experiments import (
     COLUMNS,
     COUNTS,
@@ -20,7 +21,6 @@ from letterlib.course.experiments import (
     smallest_seen,
     variance_parts,
 )
-from letterlib.course.lesson_10 import all_combinations
 from letterlib.evaluation.bootstrap import paired_difference
 from letterlib.pipeline.config import SHORT_NAMES
 from letterlib.pipeline.runs import FOLDERS, RunParameters, expand
