@@ -247,14 +247,12 @@ BY_SEED = Exercise(
             missing_as(None),
             "NaN, for seeds that only one side has. `np.intersect1d` finds those in common.",
         ),
-        (
-            at_row(0),
-            "seeds used as row numbers: where they stand is what `return_indices=True` says.",
-        ),
-        (
-            at_row(1),
-            "seeds less 1 used as row numbers: where they stand is what `return_indices=True` "
-            "says.",
+        *(
+            (
+                at_row(shift),
+                "seeds used as row numbers: where they stand is what `return_indices=True` says.",
+            )
+            for shift in (0, 1)
         ),
         (
             lambda *case: (by_seed(*case)[0] * case[0].shape[1], *by_seed(*case)[1:]),
