@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from torch import Tensor
 
 from letterlib.plots import GREY, PALETTE
 
@@ -53,6 +54,37 @@ def quantised_map(
         f"{len(points):,} films, {len(codebook)} codes: each film is replaced by its square"
     )
     ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def residuals_in_the_plane(
+    points: np.ndarray, codebooks: Sequence[Tensor], item: int, title: str
+) -> Axes:
+    """How one film is coded level by level in two dimensions.
+
+    points: [n_items, 2]; codebooks: L tensors [n_codes, 2]; item: the film, of this title.
+    """
+    ax = plt.subplots(figsize=(5.5, 4.6), layout="constrained")[1]
+    ax.scatter(*points.T, s=4, color=GREY, alpha=0.25, linewidths=0, rasterized=True)
+    film, here = points[item], np.zeros(2)
+    for level, codebook in enumerate(codebooks):
+        book, colour = codebook.numpy(), PALETTE[level]
+        vector = book[((film - here - book) ** 2).sum(axis=1).argmin()]
+        ax.scatter(*(here + book).T, s=40 / (level + 1), marker="s", color=colour, zorder=3)
+        ax.annotate(
+            "",
+            xy=here + vector,
+            xytext=here,
+            arrowprops={"arrowstyle": "->", "color": colour, "lw": 2, "shrinkA": 0, "shrinkB": 0},
+        )
+        label = f"level {level + 1}"
+        ax.plot([], [], color=colour, lw=2, label=f"{label}: {len(book)} code vectors, one chosen")
+        here = here + vector
+    ax.plot(*np.stack([here, film]).T, ":", color="black", label="what is left")
+    ax.scatter(*film, s=45, color="black", zorder=4, label=title)
+    ax.set(xlabel="first principal component", ylabel="second principal component")
+    ax.set_aspect("equal")
+    ax.legend(fontsize=8)
     return ax
 
 
@@ -159,7 +191,9 @@ def codebook_maps(
 
     moments: title -> (films [n_items, dim], codebook [n_codes, dim], the codes in use, int [k]).
     """
-    figure, axes = plt.subplots(-(-len(moments) // 2), 2, figsize=(9, 7.2), layout="constrained")
+    figure, axes = plt.subplots(
+        -(-len(moments) // 2), 2, figsize=(8.2, 6.4), dpi=80, layout="constrained"
+    )
     figure.supxlabel("first principal component of the films", fontsize=10)
     figure.supylabel("second principal component", fontsize=10)
     for ax, (name, (films, codebook, used)) in zip(axes.flat, moments.items(), strict=True):
@@ -191,7 +225,7 @@ def training_arms(
     """Both losses, the spread of the films and the codes in use at level 1, by epoch, one line an
     arm.
     """
-    axes = list(plt.subplots(2, 2, figsize=(9, 5.6), layout="constrained")[1].flat)
+    axes = list(plt.subplots(2, 2, figsize=(8.2, 5), layout="constrained")[1].flat)
     panels = {
         "reconstruction": "L_Recon",
         "rq": "L_RQ-VAE",

@@ -20,12 +20,16 @@ import os
 import re
 import sys
 import textwrap
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from letterlib.course.checks import check, find_exercise
+from letterlib.course.values import copied
 from letterlib.store import atomic_write
 
 FOLDER = "LETTERLIB_MINE"
@@ -48,16 +52,38 @@ def keep(exercise: str, answer: Any) -> Callable:
     if result.outcome != "correct":
         print(f"Until it passes, the cells below use the library's `{stand_in.__name__}`.")
         return stand_in
-    path = _path(exercise)
-    if path is None:
-        return answer
-    try:
-        write(path, exercise, answer)
-    except (Unkept, OSError) as problem:
-        print(f"The cells below use your function. It could not be kept for later: {problem}")
-        return answer
-    print(f"The cells below use your function. It is kept in {_shown(path)}.")
-    return answer
+    times = slower(exercise, answer)
+    used = answer if times < TOO_SLOW else stand_in
+    if used is answer:
+        print("The cells below use yours.")
+    else:
+        print(f"It is right, and {times:.0f} times as slow as ours, which the cells below use.")
+    if path := _path(exercise):
+        try:
+            write(path, exercise, answer)
+        except (Unkept, OSError) as problem:
+            print(f"It could not be kept for later lessons: {problem}")
+        else:
+            print(f"It is kept in {_shown(path)}.")
+    return used
+
+
+TOO_SLOW = 100
+"""An answer this many times as slow as the reference is not used: lessons would take hours."""
+
+
+def slower(exercise: str, answer: Any) -> float:
+    """How many times as long as the reference an answer takes on the largest case."""
+    found = find_exercise(exercise)
+    case = found.cases(torch.Generator().manual_seed(0))[-1]
+
+    def seconds(function: Callable) -> float:
+        function, start = found.use(function), time.perf_counter()
+        function(*(copied(value) for value in case.values()))
+        return time.perf_counter() - start
+
+    seconds(found.reference)  # the first call is slower
+    return seconds(answer) / max(seconds(found.reference), 1e-4)
 
 
 def mine(*exercises: str) -> Any:
@@ -77,10 +103,12 @@ def _find(exercise: str) -> Callable:
         try:
             answer = read(path, exercise)
             result = check(exercise, answer)
-            if result.outcome == "correct":
+            if result.outcome == "correct" and slower(exercise, answer) < TOO_SLOW:
                 print(f"{exercise} {answer.__name__}: yours, from {_shown(path)}")
                 return answer
             problem = f"the one in {_shown(path)} does not pass its check"
+            if result.outcome == "correct":
+                problem = f"the one in {_shown(path)} is too slow"
         except Unkept as error:
             problem = str(error)
     print(f"{exercise} {name}: the library's ({problem})")

@@ -295,6 +295,8 @@ def same(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, np.ndarray):
         return np.array_equal(a, b)
+    if isinstance(a, torch.nn.Module):
+        return same(a.state_dict(), b.state_dict())
     return torch.equal(a, b) if isinstance(a, Tensor) else a == b
 
 

@@ -17,7 +17,15 @@ import torch
 from grading import solutions
 
 from letterlib.course.build import REPOSITORY, lessons
-from letterlib.course.checks import Incorrect, Result, check, compare, module_of, require
+from letterlib.course.checks import (
+    Incorrect,
+    Result,
+    check,
+    compare,
+    find_exercise,
+    module_of,
+    require,
+)
 from letterlib.course.exercises import lesson_07
 from letterlib.course.exercises.lesson_02 import residual_quantize
 from letterlib.course.exercises.lesson_04 import draw
@@ -42,17 +50,22 @@ WRONG = [wrong for one in ANSWERS.values() for wrong in getattr(one, "WRONG", []
 def worked_solution(name: str, number: str):
     """The function that the notebook's own check of this exercise is given."""
     notebook = nbformat.read(LESSONS[number], as_version=4)
-    checked = re.findall(
-        rf'check\("{re.escape(name)}", (\w+)\)', "\n".join(cell.source for cell in notebook.cells)
-    )
+    text = "\n".join(cell.source for cell in notebook.cells)
+    checked = re.findall(rf'(?:check|keep)\("{re.escape(name)}", (\w+)\)', text)
     assert len(checked) == 1, f"the notebook should check {name} once"
     names = imports(notebook)
-    cells = list(solutions(notebook).values())
-    for cell in cells[
-        : 1 + next(i for i, text in enumerate(cells) if f"def {checked[0]}(" in text)
-    ]:
+    for taken, exercises in re.findall(r"^(\w[\w, ]*) = mine\((.+)\)$", text, re.MULTILINE):
+        for own, exercise in zip(
+            taken.split(", "), ast.literal_eval(f"[{exercises}]"), strict=True
+        ):
+            names[own] = find_exercise(exercise).stand_in
+    kept = dict(re.findall(r'^(\w+) = keep\(".+", (\w+)\)$', text, re.MULTILINE))
+    for cell in solutions(notebook).values():
         exec(cell, names)
-    return names[checked[0]]
+        names |= {own: names[answer] for own, answer in kept.items() if answer in names}
+        if checked[0] in names:
+            return names[checked[0]]
+    raise AssertionError(f"no cell defines {checked[0]}")
 
 
 def imports(notebook) -> dict:
@@ -246,8 +259,11 @@ def test_the_lessons_hold_what_their_checks_show_today(folder, outcome):
     stored = {}
     for path in LESSONS.values():
         for cell in nbformat.read(REPOSITORY / folder / path.name, as_version=4).cells:
-            if checked := re.search(r'^display\(check\("(.+?)", ', cell.source, re.MULTILINE):
-                stored[checked[1]] = [dict(output.data) for output in cell.outputs]
+            if checked := re.search(
+                r'^(?:display\(check|\w+ = keep)\("(.+?)", ', cell.source, re.MULTILINE
+            ):
+                shown_first = [output for output in cell.outputs if "data" in output][:1]
+                stored[checked[1]] = [dict(output.data) for output in shown_first]
     assert stored == {
         name: [{"text/html": result._repr_html_(), "text/plain": repr(result)}]
         for name, result in shown.items()

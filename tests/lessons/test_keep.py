@@ -110,7 +110,7 @@ kept.write_text(text)
 
 def test_what_cannot_be_written_is_used_and_said(lesson, tmp_path):
     (shown,) = lesson(RIGHT.replace("FACTOR = 2.0", "FACTOR = torch.tensor(2.0)"))
-    assert "could not be kept for later: it uses `FACTOR`" in shown and "__main__" in shown
+    assert "not be kept for later lessons: it uses `FACTOR`" in shown and "__main__" in shown
     assert not (tmp_path / "mine").exists()
 
 

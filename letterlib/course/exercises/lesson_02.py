@@ -1,9 +1,10 @@
 """Lesson 02: nearest code, residual quantisation, straight-through gradient, RQ-VAE loss."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from letterlib.course.checks import Case
 from letterlib.course.exercise import Exercise
@@ -48,7 +49,7 @@ def squared(z: Tensor, codebook: Tensor) -> Tensor:
 
 
 def nearest(z: Tensor, codebook: Tensor) -> Tensor:
-    return squared(z, codebook).argmin(dim=1)
+    return torch.cdist(z, codebook).argmin(dim=1)
 
 
 def nearest_code_cases(generator: Generator) -> list[Case]:
@@ -70,7 +71,7 @@ NEAREST_CODE = Exercise(
     cases=nearest_code_cases,
     returns=["codes"],
     right=[
-        lambda z, e: torch.cdist(z, e).argmin(1),
+        lambda z, e: squared(z, e).argmin(1),
         lambda z, e: (e.square().sum(1) - 2 * z @ e.T).argmin(1),
         lambda z, e: squared(z, e).min(-1).indices,
         nearest_by_loop,
@@ -348,6 +349,7 @@ class PassThrough(torch.autograd.Function):
 
 STRAIGHT_THROUGH = Exercise(
     reference=straight_through,
+    library=rqvae.straight_through,
     cases=straight_through_cases,
     returns=["the result"],
     right=[
@@ -576,9 +578,282 @@ RQ_LOSS = Exercise(
     ],
 )
 
+# 2.5 The forward pass: encoder, decoder, codebooks, s [batch, dim] -> s^, residuals, vectors
+
+
+def forward_cases(generator: Generator) -> list[Case]:
+    """(rows, dim, code dim, codes of each level). Encoder and decoder are linear, in tenths."""
+    cases = []
+    for rows, dim, code_dim, sizes in [
+        (1, 1, 1, [2]),
+        (1, 2, 1, [2, 2]),
+        (3, 2, 2, [3, 3]),
+        (32, 12, 6, [8] * 4),
+    ]:
+        z, codebooks = _draw(generator, rows, code_dim, sizes)
+        encoder, decoder = linear(dim, code_dim, generator), linear(code_dim, dim, generator)
+        # Vectors whose place in the encoder's space is z, so that the nearest codes are clear.
+        s = z @ torch.linalg.pinv(encoder.weight.detach()).T
+        cases.append(
+            {
+                "encoder": encoder,
+                "decoder": decoder,
+                "codebooks": [book.requires_grad_() for book in codebooks],
+                "s": s.requires_grad_(),
+            }
+        )
+    return cases
+
+
+def linear(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs, bias=False)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    layer.weight.data = tenths(weight) + 0.05 * weight.sign()
+    return layer
+
+
+def passing(
+    subtract: Callable = lambda residual, vector: residual - vector.detach(),
+    step: Callable = straight_through,
+    decoded: Callable = lambda quantised, vectors, z: quantised,
+    coded: Callable = lambda z, s: z,
+    kept: Callable = lambda before, after: before,
+    total: Callable = sum,
+    order: Callable = lambda *results: results,
+) -> Callable:
+    """A forward pass, one of whose steps may be replaced."""
+
+    def answer(encoder, decoder, codebooks, s):
+        z = encoder(s)
+        residual, residuals, vectors = coded(z, s), [], []
+        for codebook in codebooks:
+            vector = codebook[nearest(residual, codebook)]
+            vectors.append(vector)
+            after = subtract(residual, vector)
+            residuals.append(kept(residual, after))
+            residual = after
+        quantised = decoded(step(z, total(vectors)), vectors, z)
+        return order(decoder(quantised), residuals, vectors)
+
+    return answer
+
+
+def forward(encoder, decoder, codebooks, s):
+    return passing()(encoder, decoder, codebooks, s)
+
+
+def without_recursion(encoder, decoder, codebooks, s):
+    z = encoder(s)
+    residuals, vectors = [z], []
+    for codebook in codebooks:
+        vectors.append(codebook[torch.cdist(residuals[-1], codebook).argmin(1)])
+        residuals.append(residuals[-1] - vectors[-1].detach())
+    step = (torch.stack(vectors).sum(0) - z).detach()
+    return decoder(z + step), residuals[:-1], vectors
+
+
+FORWARD = Exercise(
+    reference=forward,
+    cases=forward_cases,
+    returns=["the reconstruction", "residuals", "vectors"],
+    all_gradients=True,
+    right=[without_recursion],
+    mistakes=[
+        (
+            passing(step=lambda z, quantised: quantised),
+            "the decoder is given the sum of code vectors itself: no gradient reaches the encoder, "
+            "and the codebooks get one that is not theirs. The straight-through step is missing.",
+        ),
+        (
+            passing(decoded=lambda quantised, vectors, z: z),
+            "the decoder is given z. It must rebuild the film from its codes.",
+        ),
+        (
+            passing(step=lambda z, quantised: straight_through(quantised, z)),
+            "the two arguments of `straight_through` in each other's place.",
+        ),
+        (
+            passing(total=lambda vectors: vectors[-1]),
+            "the decoder is given the last level's vector alone. Add up all levels.",
+        ),
+        (
+            passing(total=lambda vectors: sum(vectors) / len(vectors)),
+            "a mean over levels; the levels add up.",
+        ),
+        (
+            passing(subtract=lambda residual, vector: residual - vector),
+            "the vector is subtracted without `detach()`: the losses of later levels would move "
+            "the codes of this one.",
+        ),
+        (
+            passing(subtract=lambda residual, vector: (residual - vector).detach()),
+            "the whole residual is detached: from the second level on no commitment reaches the "
+            "encoder. Detach the vector alone.",
+        ),
+        (
+            passing(subtract=lambda residual, vector: residual),
+            "every level codes z: subtract the vector from the residual.",
+        ),
+        (
+            passing(kept=lambda before, after: after),
+            "`residuals` holds what each level left over. It should hold what each had to code: "
+            "append before subtracting.",
+        ),
+        (
+            passing(coded=lambda z, s: z.detach()),
+            "z is detached before it is coded: no commitment reaches the encoder.",
+        ),
+        (
+            passing(order=lambda out, residuals, vectors: (out, vectors, residuals)),
+            "residuals and vectors in the other order.",
+        ),
+    ],
+    stops={
+        "mat1 and mat2": "The quantiser works in the encoder's space: code `encoder(s)`, not `s`.",
+    },
+)
+
+# 2.6 The training step: model, optimizer, s, mu -> both losses, as numbers; the model has moved
+
+
+class Tiny(nn.Module):
+    """What a training step sees of an RQ-VAE: one linear layer and one codebook."""
+
+    def __init__(self, weight: Tensor, codebook: Tensor):
+        super().__init__()
+        self.weight, self.codebook = nn.Parameter(weight), nn.Parameter(codebook)
+
+    def forward(self, s: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        z = s @ self.weight
+        vector = self.codebook[nearest(z.detach(), self.codebook.detach())]
+        return straight_through(z, vector) @ self.weight.T, [z], [vector]
+
+
+def step_cases(generator: Generator) -> list[Case]:
+    """(rows, dim, codes)."""
+    cases = []
+    for rows, dim, n_codes, mu in [(1, 1, 2, 0.5), (2, 2, 2, 0.25), (32, 6, 8, 0.2)]:
+        s = tenths(torch.randn(rows, dim, generator=generator))
+        weight = tenths(torch.randn(dim, dim, generator=generator)) + 0.05
+        codebook = tenths(torch.randn(n_codes, dim, generator=generator))
+        cases.append({"weight": weight, "codebook": codebook, "s": s, "mu": mu})
+    return cases
+
+
+def after_two_steps(answer: Callable) -> Callable:
+    """Two steps of plain gradient descent with rate 0.1, and what they make of a model."""
+
+    @wraps(answer)
+    def use(weight, codebook, s, mu):
+        model = Tiny(weight.clone(), codebook.clone())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        first = answer(model, optimizer, s, mu)
+        second = answer(model, optimizer, s, mu)
+        if first is None or len(first) != 2:
+            return first
+        losses = torch.tensor([*map(float, first), *map(float, second)])
+        return losses, model.weight.detach(), model.codebook.detach()
+
+    return use
+
+
+def stepping(
+    weigh: Callable = lambda reconstruction, rq: reconstruction + rq,
+    mu_of: Callable = lambda mu: mu,
+    clear: bool = True,
+    order: Sequence[str] = ("backward", "step"),
+    result: Callable = lambda reconstruction, rq: (reconstruction.item(), rq.item()),
+    target: Callable = lambda model, s: s,
+) -> Callable:
+    """A training step, one of whose parts may be replaced."""
+
+    def answer(model, optimizer, s, mu):
+        out, residuals, vectors = model(s)
+        reconstruction = mse(out, target(model, s))
+        rq = rq_loss(residuals, vectors, mu_of(mu))
+        if clear:
+            optimizer.zero_grad()
+        for action in order:
+            if action == "backward":
+                weigh(reconstruction, rq).backward()
+            elif action == "step":
+                optimizer.step()
+            else:
+                optimizer.zero_grad()
+        return result(reconstruction, rq)
+
+    return answer
+
+
+def train_step(model, optimizer, s, mu):
+    return stepping()(model, optimizer, s, mu)
+
+
+TRAIN_STEP = Exercise(
+    reference=train_step,
+    cases=step_cases,
+    returns=["the losses of two steps", "the encoder after two steps", "the codebook after two"],
+    use=after_two_steps,
+    right=[
+        stepping(clear=False, order=("backward", "step", "zero")),
+        stepping(result=lambda reconstruction, rq: (float(reconstruction), float(rq))),
+    ],
+    mistakes=[
+        (
+            stepping(clear=False),
+            "`optimizer.zero_grad()` is missing: the gradients of the step before are added.",
+        ),
+        (
+            stepping(weigh=lambda reconstruction, rq: reconstruction),
+            "`backward()` on the reconstruction alone: the codes are not moved.",
+        ),
+        (
+            stepping(weigh=lambda reconstruction, rq: rq),
+            "`backward()` on the loss of the quantiser alone: nothing is rebuilt.",
+        ),
+        (
+            stepping(mu_of=lambda mu: 1.0),
+            "mu is not used: the commitment has weight 1.",
+        ),
+        (
+            stepping(mu_of=lambda mu: 0.25),
+            "0.25 written into the function; use its argument mu.",
+        ),
+        (
+            stepping(weigh=lambda reconstruction, rq: reconstruction + 0.25 * rq),
+            "mu, or 0.25, multiplies the whole loss of the quantiser; it is inside already.",
+        ),
+        (
+            stepping(order=("step", "backward"), clear=False),
+            "`step()` before `backward()`: it goes by the gradients of the step before.",
+        ),
+        (
+            stepping(order=("backward",)),
+            "nothing moves: `optimizer.step()` is missing, or comes before `backward()`, or "
+            "`zero_grad()` stands between the two.",
+        ),
+        (
+            stepping(result=lambda reconstruction, rq: (rq.item(), reconstruction.item())),
+            "the two losses in the other order.",
+        ),
+        (
+            stepping(
+                result=lambda reconstruction, rq: ((reconstruction + rq).item(), rq.item()),
+            ),
+            "their sum in place of the reconstruction's loss. Return the two apart.",
+        ),
+        (
+            stepping(target=lambda model, s: s @ model.weight.detach()),
+            "the reconstruction is compared with z. It should be the film's vector s.",
+        ),
+    ],
+)
+
 EXERCISES = {
     "2.1": NEAREST_CODE,
     "2.2": RESIDUAL_QUANTIZE,
     "2.3": STRAIGHT_THROUGH,
     "2.4": RQ_LOSS,
+    "2.5": FORWARD,
+    "2.6": TRAIN_STEP,
 }
