@@ -4,7 +4,7 @@
 
 seen_and_unseen.svg: systems minus the tuned SASRec where a count can find the target, and where
 none can. repetition.svg: how much of each system's figure comes from items that the user had
-before. case_figures.yaml lists data sets and systems; to draw another, add it there.
+before. docs/figures/case_figures.yaml lists data sets and systems; to draw another, add it there.
 """
 
 import textwrap
@@ -311,7 +311,8 @@ def _short(value: float, sign: str = "", digits: int = 4) -> str:
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of the figures")] = HERE.parent / "docs/figures",
-    settings: Annotated[Path, typer.Option(help="what is drawn")] = HERE / "case_figures.yaml",
+    settings: Annotated[Path, typer.Option(help="what is drawn")] = HERE.parent
+    / "docs/figures/case_figures.yaml",
     records: Annotated[Path, typer.Option(help="folder of the runs")] = HERE / "results",
 ) -> None:
     sections = yaml.safe_load(settings.read_text(encoding="utf-8"))
