@@ -1,6 +1,5 @@
 """The values that exercises pass around: how they are shown, compared and copied."""
 
-from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -164,7 +163,9 @@ def cause_of_dtype(actual: Tensor | np.ndarray, expected: Tensor | np.ndarray) -
     conversion = "`.float()`, `.double()` or `.int()`" if tensor else "`.astype(...)`, `/` or `//`"
     otherwise = f"a conversion such as {conversion}, or another quantity."
     if "bool" in str(expected.dtype) and "int" in str(actual.dtype):
-        return "0 and 1 in place of False and True. `== 1` makes one of the other."
+        return (
+            "whole numbers in place of False and True. A comparison, such as `== 1`, gives these."
+        )
     if "float" not in str(actual.dtype) or "float" in str(expected.dtype):
         return otherwise
     zeros, dtype = (
@@ -210,7 +211,8 @@ def alike(a: Any, b: Any) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)) and type(a) is type(b):
-        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+        fractions = [[isinstance(x, float) for x in values] for values in (a, b)]
+        return fractions[0] == fractions[1] and all(map(alike, a, b))
     if kind_of(b) == "a number" and getattr(a, "shape", None) == ():
         return close(a, b)
     if kind_of(a) != kind_of(b):
@@ -225,24 +227,6 @@ def alike(a: Any, b: Any) -> bool:
         return False
 
 
-def likeliest(actual: Any, causes: Iterable[tuple[Any, str]]) -> str:
-    """The cause whose value is nearest among those that are close, the first of equally near ones;
-    "" where none is.
-    """
-    near = [(_apart(actual, value), text) for value, text in causes if close(actual, value)]
-    return min(near, key=lambda one: one[0], default=(0, ""))[1]
-
-
-def _apart(a: Any, b: Any) -> float:
-    """How far a is from b, in tenths of what passes for close: what only rounding parts is equally
-    near.
-    """
-    a, b = (_as_tensor(one).detach().double().reshape(-1) for one in (a, b))
-    share = (a - b).abs() / (1e-5 + 1e-4 * b.abs())
-    # NaN where both are NaN, or both infinite.
-    return round(float(share.nan_to_num(0).amax()), 1) if len(share) else 0.0
-
-
 def _as_tensor(value: Any) -> Tensor:
     """TypeError for what is no real number, or none that torch has."""
     if isinstance(value, (np.ndarray, np.generic)):
@@ -255,11 +239,6 @@ def _as_tensor(value: Any) -> Tensor:
     if tensor.is_complex():
         raise TypeError(tensor.dtype)
     return tensor
-
-
-def telling(causes: list[tuple[Any, str]], right: Any) -> list[tuple[Any, str]]:
-    """Without the mistakes that make no difference on this case."""
-    return [(value, text) for value, text in causes if not close(value, right)]
 
 
 def copied(value: Any) -> Any:

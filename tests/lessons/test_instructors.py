@@ -10,10 +10,10 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 
-import answers_02
 import nbformat
 import pytest
 from grading import solutions, submission
+from hand_ins import HALF_RIGHT, POINTS
 
 from letterlib.course.build import REPOSITORY
 from letterlib.course.classroom import graded, main, repair, set_parameters, to_be_read
@@ -40,7 +40,7 @@ def test_every_command_of_the_walk_works_and_gives_the_marks_it_should(tmp_path)
 
     with open(tmp_path / "letter" / "grades.csv", newline="") as file:
         marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    assert marks == {NAMES.get(name, name): points for name, points in answers_02.POINTS.items()}
+    assert marks == {NAMES.get(name, name): points for name, points in POINTS["02"].items()}
     page = (tmp_path / "letter" / "feedback" / NAMES["half"] / LESSON / f"{LESSON}.html").read_text(
         encoding="utf-8"
     )
@@ -321,7 +321,7 @@ def hand_in(folder: Path, change=lambda student, notebook: None) -> None:
     """Three students' files, after `change`."""
     source = nbformat.read(REPOSITORY / "solutions" / f"{LESSON}.ipynb", as_version=4)
     full = solutions(source)
-    half = {name: text for name, text in (full | answers_02.HALF_RIGHT).items() if text is not None}
+    half = {name: text for name, text in (full | HALF_RIGHT["02"]).items() if text is not None}
     folder.mkdir()
     for student, answers in {"full": full, "half": half, "untouched": {}}.items():
         change(student, notebook := submission(source, answers))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from letterlib.course.checks import Case
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Clue, Exercise
 from letterlib.data.dataset import NO_ITEM
 

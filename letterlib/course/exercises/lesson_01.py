@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from letterlib import text
 from letterlib.analysis import geometry
-from letterlib.course.checks import Case
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
 from letterlib.course.values import tenths
 from letterlib.tokenizer import letter

@@ -6,7 +6,7 @@ from functools import wraps
 import torch
 from torch import Generator, Tensor, nn
 
-from letterlib.course.checks import Case
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
 from letterlib.course.values import tenths
 from letterlib.tokenizer import losses, rqvae

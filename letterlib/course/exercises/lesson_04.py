@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from torch import Generator, Tensor
 
 from letterlib.analysis import code_usage
-from letterlib.course.checks import Case, Incorrect, call, compare
+from letterlib.course.comparing import Case, Incorrect, call, compare
 from letterlib.course.exercise import Exercise
 from letterlib.tokenizer import collisions, losses
 from letterlib.tokenizer.losses import NO_POSITIVE
@@ -261,8 +261,12 @@ def examine_positives(answer: Callable, case: Case) -> None:
     returned = call(answer, case)
     example = draw(codes, groups)
     if not well_formed(returned, codes):
-        column = getattr(returned, "shape", None) == (len(codes), 1)
-        compare("positives", returned, example, case, [(returned, COLUMN)] if column else [])
+        try:
+            compare("positives", returned, example, case)
+        except Incorrect as found:
+            if getattr(returned, "shape", None) == (len(codes), 1):
+                found.cause = COLUMN
+            raise
     alone = torch.bincount(groups)[groups[codes]] == 1
     wild = (returned >= len(groups)) | (returned < 0) & (returned != NO_POSITIVE)
     member = groups[returned.clamp(0, len(groups) - 1)] == groups[codes]

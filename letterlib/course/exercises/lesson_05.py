@@ -14,7 +14,7 @@ import torch
 from torch import Generator
 
 from letterlib.analysis.collaborative_signal import target_ranks
-from letterlib.course.checks import Case
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from letterlib.analysis.negatives import negative_weights
-from letterlib.course.checks import Case
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
 from letterlib.course.values import tenths
 from letterlib.decoding.trie import EOS, PAD, tokens_of

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from letterlib.baselines import neural
-from letterlib.course.checks import Case
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
 
 # 9.1 The BPR loss: user, liked, other [n, d] -> the mean of -log sigmoid(user . liked - user .

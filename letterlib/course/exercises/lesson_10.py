@@ -16,7 +16,7 @@ import torch
 from torch import Generator
 
 from letterlib.course import experiments
-from letterlib.course.checks import Case, Incorrect, call
+from letterlib.course.comparing import Case, Incorrect, call
 from letterlib.course.exercise import Exercise
 from letterlib.course.other_processes import elsewhere
 

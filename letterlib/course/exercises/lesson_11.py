@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 
 from letterlib.course import experiments
-from letterlib.course.checks import Case
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
 from letterlib.evaluation import bootstrap
 
