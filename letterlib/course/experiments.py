@@ -165,9 +165,9 @@ against.
 
 NEWER = [
     RESULTS / f"{name}.parquet"
-    for name in ("complete-journey-random-order", "movielens-random-order", "yelp")
+    for name in ("complete-journey-random-order", "counts", "movielens-random-order", "yelp")
 ]
-"""Later runs, in which the order within a moment is random; lesson 11 reads the older ones."""
+"""Later runs: random order within a moment, counts, Yelp. Lesson 11 reads the others."""
 
 PLAIN, CF, DIV, LETTER, RANKING = VARIANTS = (
     "plain RQ-VAE",

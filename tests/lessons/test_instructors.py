@@ -232,7 +232,15 @@ def with_one_more(notebook):
         ([at_the_end("rq-loss")], ["rq-loss"]),
         (
             [without_marks],
-            ["parameters", "nearest-code", "residual-quantize", "straight-through", "rq-loss"],
+            [
+                "parameters",
+                "nearest-code",
+                "residual-quantize",
+                "straight-through",
+                "rq-loss",
+                "forward",
+                "train-step",
+            ],
         ),
         ([with_two_answers_in_one], ["residual-quantize"]),
         ([with_one_more], ["popularity"]),

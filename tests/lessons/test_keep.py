@@ -49,8 +49,9 @@ print(nearest_code.__module__, residual_quantize.__module__)
 
 
 @pytest.fixture
-def lesson(tmp_path):
+def lesson(tmp_path, monkeypatch):
     """Run cells in a new kernel, as in <tmp>/notebooks; returns what each printed or showed."""
+    monkeypatch.delenv("LETTERLIB_MINE", raising=False)  # building a lesson sets it
     (tmp_path / "notebooks").mkdir()
 
     def run(*cells):
