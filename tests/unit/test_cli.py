@@ -172,10 +172,16 @@ def test_titles_do_not_end_a_run_on_an_ascii_terminal(tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_command_goes_on_where_it_was(tmp_path):
-    options = ["--profile", "smoke", "--set", "mf.epochs=100000", "--cache-dir", str(tmp_path)]
-    command = [sys.executable, "-m", "letterlib", "train", "mf", *options]
+    options = ["--set", "mf.epochs=100000", "--set", "mf.patience=100000"]
+    options += ["--profile", "smoke", "--cache-dir", str(tmp_path)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+        [sys.executable, "-m", "letterlib", "train", "mf", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        # Tests that run in the background of a shell are started with the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while "mf: running" not in process.stdout.readline():
         pass
