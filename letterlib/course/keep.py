@@ -16,9 +16,11 @@ import builtins
 import dis
 import importlib.util
 import inspect
+import linecache
 import os
 import re
 import sys
+import tempfile
 import textwrap
 import time
 import types
@@ -186,6 +188,29 @@ def read(path: Path, exercise: str) -> Any:
 _DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
+def join(main: Callable, file: str) -> tuple[Path, list[str]]:
+    """Write a function of the notebook and all that it uses to one file, which needs no notebook.
+
+    Kept answers stand in it with their source, what is the library's as an import. Run as a
+    program, the file calls the function without arguments.
+
+    file: its name in the folder of kept answers, or in a temporary one if nothing is to be kept.
+    Returns the path, and the names of the pieces that were kept. Raises Unkept if two pieces have
+    one name, or one uses a value of the notebook that cannot be written.
+    """
+    imports: set[str] = set()
+    pieces: dict[str, str] = {}
+    kept: list[str] = []
+    _collect(main, imports, pieces, kept)
+    folder = os.environ.get(FOLDER, str(Path.cwd().parent / "mine"))
+    path = Path(folder or tempfile.mkdtemp()) / file
+    end = f'if __name__ == "__main__":\n    {main.__name__}()'
+    text = "\n\n\n".join(["\n".join(sorted(imports)), *pieces.values(), end])
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path, kept
+
+
 def collect(answer: Any) -> tuple[set[str], list[str]]:
     """The import lines that an answer needs, and the source of what it uses, itself last."""
     imports: set[str] = set()
@@ -194,9 +219,16 @@ def collect(answer: Any) -> tuple[set[str], list[str]]:
     return imports, list(pieces.values())
 
 
-def _collect(thing: Any, imports: set[str], pieces: dict[str, str]) -> None:
+_KEPT = re.compile(r".+\.lesson_\d\d")
+"""The module of a kept answer."""
+
+
+def _collect(
+    thing: Any, imports: set[str], pieces: dict[str, str], kept: list[str] | None = None
+) -> None:
+    """kept: gets the names of kept answers, which then stand in the file; None: import them."""
     try:
-        source = textwrap.dedent(inspect.getsource(thing)).strip()
+        source = textwrap.dedent(_source(thing)).strip()
     except (OSError, TypeError) as error:
         raise Unkept("its source was not found") from error
     if not isinstance(ast.parse(source).body[0], _DEFINITIONS):
@@ -206,26 +238,51 @@ def _collect(thing: Any, imports: set[str], pieces: dict[str, str]) -> None:
         raise Unkept("it uses variables of a function around it")
     names = vars(sys.modules[thing.__module__]) if isinstance(thing, type) else inner.__globals__
     for name in _globals_of(compile(source, thing.__name__, "exec")):
-        if name == thing.__name__ or name in pieces or hasattr(builtins, name):
+        if name == thing.__name__ or hasattr(builtins, name):
             continue
         if name not in names:
             raise Unkept(f"`{name}` is not defined")
-        _take(name, names[name], imports, pieces)
-    pieces[thing.__name__] = source
+        _take(name, names[name], imports, pieces, kept)
+    _put(thing.__name__, source, pieces)
 
 
-def _take(name: str, value: Any, imports: set[str], pieces: dict[str, str]) -> None:
+def _source(thing: Any) -> str:
+    """The source of a function or class. `inspect` finds no class of a notebook: its cell does."""
+    methods = [one for one in vars(thing).values() if inspect.isfunction(one)]
+    if not isinstance(thing, type) or thing.__module__ != "__main__" or not methods:
+        return inspect.getsource(thing)
+    cell = "".join(linecache.getlines(methods[0].__code__.co_filename))
+    found = [
+        node
+        for node in ast.parse(cell).body
+        if isinstance(node, ast.ClassDef) and node.name == thing.__name__
+    ]
+    return ast.get_source_segment(cell, found[-1]) if found else inspect.getsource(thing)
+
+
+def _put(name: str, source: str, pieces: dict[str, str]) -> None:
+    if pieces.setdefault(name, source) != source:
+        raise Unkept(f"it uses two different things that are called `{name}`; rename one")
+
+
+def _take(
+    name: str, value: Any, imports: set[str], pieces: dict[str, str], kept: list[str] | None
+) -> None:
     """What makes `name` stand for its value in a file: an import, a definition or a number."""
+    module = getattr(value, "__module__", None) or ""
+    of_lesson = kept is not None and _KEPT.fullmatch(module) and "letterlib" not in module
     if isinstance(value, types.ModuleType):
         imports.add(_import_of(value.__name__, name))
-    elif getattr(value, "__module__", None) == "__main__" and hasattr(value, "__name__"):
-        _collect(value, imports, pieces)
+    elif (module == "__main__" or of_lesson) and hasattr(value, "__name__"):
+        if of_lesson and value.__name__ not in kept:
+            kept.append(value.__name__)
+        _collect(value, imports, pieces, kept)
         if value.__name__ != name:
-            pieces[name] = f"{name} = {value.__name__}"
+            _put(name, f"{name} = {value.__name__}", pieces)
     elif hasattr(value, "__name__") and getattr(value, "__module__", None):
         imports.add(f"from {value.__module__} import {_as(value.__name__, name)}")
     elif _is_literal(value):
-        pieces[name] = f"{name} = {value!r}"
+        _put(name, f"{name} = {value!r}", pieces)
     else:
         raise Unkept(
             f"it uses `{name}` of the notebook, a {type(value).__name__}; make it an argument"

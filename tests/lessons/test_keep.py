@@ -1,10 +1,13 @@
 """Kept answers, in a notebook as a learner uses it: what is written, what later lessons read."""
 
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 RIGHT = """
 import torch
@@ -120,3 +123,48 @@ def test_nothing_is_written_where_the_folder_is_switched_off(lesson, tmp_path, m
     first, later = lesson(RIGHT, LATER)
     assert "2.1: correct" in first and not (tmp_path / "mine").exists()
     assert "2.1 nearest_codes: the library's" in later
+
+
+JOINED = """
+from letterlib.course.keep import join, mine
+nearest_code, straight_through = mine("2.1", "2.3")
+SCALE = 3
+
+class Coder:
+    def __init__(self, codebook):
+        self.codebook = codebook
+
+    def code(self, z):
+        return nearest_code(straight_through(z, z), self.codebook)
+
+def main(scale=SCALE):
+    print("codes", Coder(torch.eye(4)).code(scale * torch.eye(4)).tolist())
+    return scale
+
+path, kept = join(main, "letter.py")
+print(path.name, kept)
+"""
+
+
+def test_everything_stands_in_one_file_that_needs_no_notebook(lesson, tmp_path):
+    _, shown = lesson(RIGHT, JOINED)
+    assert "letter.py ['my_nearest_code', 'distances']" in shown
+    file = tmp_path / "mine" / "letter.py"
+    text = file.read_text()
+    assert "import straight_through" in text and "mine.lesson" not in text
+    ran = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=tmp_path)
+    assert ran.stdout == "codes [0, 1, 2, 3]\n", ran.stderr
+
+
+def test_two_things_of_one_name_are_not_joined(lesson):
+    other = "\ndef distances(z):\n    return z\n"
+    cells = [
+        RIGHT,
+        JOINED.replace("def main", other + "\ndef main").replace(
+            "scale * torch.eye(4)", "distances(torch.eye(4))"
+        ),
+    ]
+    with pytest.raises(
+        CellExecutionError, match="two different things that are called `distances`"
+    ):
+        lesson(*cells)
