@@ -1,7 +1,10 @@
-"""Lesson 08: a trie of dictionaries, one step of beam search, children as ranges, dead nodes."""
+"""Lesson 08: a trie of dictionaries, a step of beam search, children as ranges, a step for many
+histories, the search.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import groupby
 from typing import Any
 
@@ -913,129 +916,617 @@ RANGES = Exercise(
     ],
 )
 
-# 8.4 Dead nodes: first_child int64 [n + 1], dead bool [n_children] -> bool [n]
+# 8.4 A step for many histories: nodes, scores [batch, n], log_probs [batch, n, V], first_child
+# [n_nodes + 1], token [n_children], beam -> scores, parents, nodes [batch, beam]
 
 
-def dead_cases(generator: Generator) -> list[Case]:
-    """One node; three, one of them dead; then many.
-
-    Among the many are nodes two of whose three children are dead: the first two, the last two, the
-    outer two.
+def batched_cases(generator: Generator) -> list[Case]:
+    """The root; two nodes with two children and one, equal scores; two histories, whose best beam
+    is not the lowest node; then many, whose likeliest tokens mostly lead nowhere.
     """
-    counts = 1 + _whole(generator, (12,), 3)
-    counts[:8] = [1, 3, 2, 2, 2, 3, 3, 3]
-    many = _whole(generator, (int(counts.sum()),), 4) > 0
-    first = [[1], [1, 0, 1], [0, 1], [1, 0], [0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 0]]
-    many[:19] = np.concatenate(first).astype(bool)
-    return [
-        {"first_child": np.array([0, 2]), "dead": np.array([True, False])},
-        {"first_child": np.array([0, 2, 3, 5]), "dead": np.array([True, True, False, False, True])},
-        {"first_child": np.append(0, counts.cumsum()), "dead": many},
-    ]
+    one = _batched([[0]], [[0]], [[[3, 3, 1, 2, 3]]], [0, 2], [2, 4], 1)
+    tied = _batched(
+        [[1, 0]], [[1, 1]], [[[3, 3, 2, 2, 2], [2, 3, 3, 2, 2]]], [0, 1, 3], [3, 2, 4], 2
+    )
+    rows = [[[3, 3, 3, 3, 1], [4, 4, 1, 2, 3]], [[2, 2, 2, 3, 3], [3, 1, 3, 3, 3]]]
+    two = _batched([[1, 0], [2, 1]], [[1, 3], [2, 2]], rows, [0, 2, 3, 5], [2, 3, 4, 2, 3], 2)
+    counts = torch.tensor([2, 3, 2, 5, 2, 4, 3, 2])
+    token = torch.cat(
+        [2 + torch.randperm(30, generator=generator)[:n].sort().values for n in counts.tolist()]
+    )
+    nodes = torch.stack([torch.randperm(8, generator=generator)[:4] for _ in range(5)])
+    nodes[0, 0], nodes[1, 3] = 7, 0  # the last node; a node with few children, last
+    nodes[0, 1:], nodes[1, :3] = torch.tensor([2, 5, 0]), torch.tensor([3, 6, 5])
+    scores = torch.randint(1, 5, (5, 4), generator=generator).sort(dim=1).values
+    exponents = [[_shuffled(32, generator) for _ in range(4)] for _ in range(5)]
+    first_child = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    many = _batched(nodes, scores, exponents, first_child, token, 6)
+    return [one, tied, two, many]
 
 
-def dead_nodes(first_child: np.ndarray, dead: np.ndarray) -> np.ndarray:
-    return np.logical_and.reduceat(dead, first_child[:-1])
+def _shuffled(n: int, generator: Generator) -> list[int]:
+    return _split(n, generator)[torch.randperm(n, generator=generator)].tolist()
 
 
-def dead_with(one: Callable = np.all, more: int = 0) -> Callable:
-    """Dead nodes by a loop. one: a node's children -> whether it is dead. more: children too many
-    in each range.
+def _batched(nodes, scores, exponents, first_child, token, beam: int) -> Case:
+    return {
+        "nodes": torch.as_tensor(nodes),
+        "scores": -HALF * torch.as_tensor(scores),
+        "log_probs": -HALF * torch.tensor(exponents),
+        "first_child": torch.as_tensor(first_child),
+        "token": torch.as_tensor(token),
+        "beam": beam,
+    }
+
+
+def batched_step(
+    nodes: Tensor, scores: Tensor, log_probs: Tensor, first_child: Tensor, token: Tensor, beam: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    first, end = first_child[nodes], first_child[nodes + 1]
+    width = int((end - first).max())
+    children = first[:, :, None] + torch.arange(width)
+    real = children < end[:, :, None]
+    children = children.clamp(max=len(token) - 1)
+    table = scores[:, :, None] + log_probs.gather(2, token[children])
+    flat = table.masked_fill(~real, -torch.inf).flatten(1)
+    best, places = flat.sort(dim=1, descending=True, stable=True)
+    best, places = best[:, :beam], places[:, :beam]
+    return best, places // width, children.flatten(1).gather(1, places)
+
+
+def batched_with(
+    end: Callable = lambda first_child, nodes: first_child[nodes + 1],
+    at: Callable = lambda nodes: nodes,
+    read: Callable = lambda token, children: token[children],
+    table: Callable = lambda s, p, real: s + p,
+    rows: Callable = lambda log_probs: log_probs,
+    mask: Callable = lambda table, real: table.masked_fill(~real, -torch.inf),
+    order: Callable = lambda flat: flat.sort(dim=1, descending=True, stable=True).indices,
+    divisor: Callable = lambda width, log_probs, beam: width,
+    beam_of: Callable = lambda beam: beam,
+) -> Callable:
+    """A step for many histories, one of whose parts may be replaced.
+
+    end: where ranges end. at: nodes whose ranges are read. read: the tokens of children. table:
+    (beams' scores, tokens', which children are real) -> scores. rows: which log-probabilities.
+    order: flat table -> places, best first. divisor: what makes parents of places.
     """
 
-    def answer(first_child, dead):
-        spans = zip(first_child, first_child[1:])
-        return np.array([one(dead[start : end + more]) for start, end in spans])
+    def answer(nodes, scores, log_probs, first_child, token, beam):
+        nodes = at(nodes)
+        first, last = first_child[nodes], end(first_child, nodes)
+        width = int((last - first).max())
+        children = first[:, :, None] + torch.arange(width)
+        real = children < last[:, :, None]
+        children = children.clamp(max=len(token) - 1)
+        found = rows(log_probs).gather(2, read(token, children))
+        flat = mask(table(scores[:, :, None], found, real), real).flatten(1)
+        places = order(flat)[:, : beam_of(beam)]
+        parents = places // divisor(width, log_probs, beam)
+        return flat.gather(1, places), parents, children.flatten(1).gather(1, places)
 
     return answer
 
 
-def dead_by_counting(first_child, dead):
-    before = np.append(0, dead.cumsum())
-    return np.diff(before[first_child]) == np.diff(first_child)
+def batched_results(change: Callable) -> Callable:
+    """The right scores v, parents p and nodes c, changed: (v, p, c, case) -> the results."""
+
+    def answer(*values):
+        names = ("nodes", "scores", "log_probs", "first_child", "token", "beam")
+        return change(*batched_step(*values), dict(zip(names, values)))
+
+    return answer
 
 
-def split_at(places: Callable) -> Callable:
-    return lambda first, dead: np.array([part.all() for part in np.split(dead, places(first))])
+def batched_by_loop(nodes, scores, log_probs, first_child, token, beam):
+    found = []
+    for row in range(len(nodes)):
+        children = []
+        for parent, node in enumerate(nodes[row].tolist()):
+            for child in range(first_child[node], first_child[node + 1]):
+                score = scores[row, parent] + log_probs[row, parent, token[child]]
+                children.append((-score.item(), parent, child))
+        found.append(sorted(children)[:beam])
+    values = torch.tensor(found)
+    return -values[:, :, 0], values[:, :, 1].long(), values[:, :, 2].long()
 
 
-SPLIT = "`np.split` with 0 among its places. The cuts are `first_child[1:-1]`."
-WRONG_CHILDREN = [
-    (lambda children: ~children.all(), "the nodes that are alive."),
-    (lambda children: ~children.any(), "the nodes none of whose children is dead."),
-    (lambda children: children[0], "only the first child is looked at."),
-    (lambda children: children[-1], "only the last child is looked at."),
-    (lambda children: children[:2].all(), "only the first two children are looked at."),
-    (lambda children: children[-2:].all(), "only the last two children are looked at."),
-    (lambda children: children.sum() % 2 == 1, "`^` or `!=`, which is true for odd numbers: `&`."),
-    (lambda children: children[0] & children[-1], "only the first and last child are looked at."),
-    (lambda children: children[1:].all(), "the first child of each node is left out."),
-    (lambda children: (~children).sum(), "how many children are alive. Are there none?"),
-    (np.sum, "how many children are dead. Are all of them?"),
-    (np.mean, "the share of dead children. Are all of them dead?"),
-    (lambda children: False, "no node is dead. One is, if all of its children are."),
-    (lambda children: True, "every node is dead. One is, if all of its children are."),
+def batched_by_steps(nodes, scores, log_probs, first_child, token, beam):
+    """With the step for one history, and a mask over all tokens."""
+    results = []
+    for row in range(len(nodes)):
+        allowed = torch.zeros_like(log_probs[row]).bool()
+        child = torch.zeros(allowed.shape, dtype=torch.int64)
+        for parent, node in enumerate(nodes[row]):
+            below = torch.arange(int(first_child[node]), int(first_child[node + 1]))
+            allowed[parent, token[below]], child[parent, token[below]] = True, below
+        values, parents, tokens = beam_step(scores[row], log_probs[row], allowed, beam)
+        results.append((values, parents, child[parents, tokens]))
+    return tuple(torch.stack(part) for part in zip(*results))
+
+
+def batched_by_repeating(nodes, scores, log_probs, first_child, token, beam):
+    """All children in one list, history after history, and a cut for each history."""
+    n, flat = nodes.shape[1], nodes.flatten()
+    counts = first_child[flat + 1] - first_child[flat]
+    parents = torch.repeat_interleave(counts)
+    begin = counts.cumsum(0) - counts
+    child = first_child[flat][parents] + torch.arange(len(parents)) - begin[parents]
+    score = scores.flatten()[parents] + log_probs.flatten(0, 1)[parents, token[child]]
+    chosen = []
+    for row in range(len(nodes)):
+        own = (parents // n == row).nonzero()[:, 0]
+        chosen.append(own[score[own].sort(descending=True, stable=True).indices[:beam]])
+    places = torch.stack(chosen)
+    return score[places], parents[places] % n, child[places]
+
+
+def together(nodes, scores, log_probs, first_child, token, beam):
+    """The best of all histories, cut into rows."""
+    shape = len(nodes), beam
+    parts = batched_step(
+        nodes.flatten()[None],
+        scores.flatten()[None],
+        log_probs.flatten(0, 1)[None],
+        first_child,
+        token,
+        len(nodes) * beam,
+    )
+    return tuple(part[0].view(shape) for part in parts)
+
+
+def best_child_of_each(nodes, scores, log_probs, first_child, token, beam):
+    """Of every beam its best child, and of these the best."""
+    shape = (*nodes.shape, -1)
+    alone = batched_step(
+        nodes.view(-1, 1),
+        scores.view(-1, 1),
+        log_probs.flatten(0, 1)[:, None],
+        first_child,
+        token,
+        1,
+    )
+    values, _, children = (part.view(shape)[:, :, 0] for part in alone)
+    values, order = values.sort(dim=1, descending=True, stable=True)
+    return values[:, :beam], order[:, :beam], children.gather(1, order)[:, :beam]
+
+
+def tied_in_batch(actual, expected, case):
+    """Whether each parent, or each node, has a continuation of the right score."""
+    values, parents, _ = batched_step(**case)
+    scores, *ways = batched_step(**{**case, "beam": case["token"].numel() * parents.numel()})
+    way = ways[0] if torch.equal(expected, parents) else ways[1]
+    fits = (way[:, None] == actual[:, :, None]) & (scores[:, None] == values[:, :, None])
+    return bool(fits.any(dim=2).all())
+
+
+def backwards(flat: Tensor) -> Tensor:
+    """Places, best first; of equal scores the last comes first."""
+    return flat.shape[1] - 1 - flat.flip(1).sort(dim=1, descending=True, stable=True).indices
+
+
+SIBLINGS = (
+    "children of the next node: ranges differ in length, and what is beyond the end of a shorter "
+    "one belongs to another node. Give it the score -inf."
+)
+NOT_STABLE_IN_BATCH = (
+    "the order among equal scores: lower beam first, then lower child. `topk` leaves ties to "
+    "chance; `sort(dim=1, descending=True, stable=True)` does not."
+)
+WRONG_BATCHED_RESULTS = [
     (
-        np.any,
-        "a node is dead as soon as *one* child is. It is dead when all are: something may be left.",
+        lambda v, p, c, case: (v, p, case["token"][c]),
+        "tokens. Return the children themselves, the numbers of nodes of the next level.",
     ),
     (
-        lambda children: children.mean() >= 0.5,
-        "a node is dead when half of its children are. All of them have to be.",
+        lambda v, p, c, case: (v, p, case["nodes"].gather(1, p)),
+        "the nodes that are continued. Return their children.",
     ),
     (
-        lambda children: children.mean() > 0.5,
-        "a node is dead when most of its children are. All of them have to be.",
+        lambda v, p, c, case: (v, p, c - case["first_child"][case["nodes"].gather(1, p)]),
+        "children counted from the first of each node. Add `first_child[node]`.",
     ),
+    (
+        lambda v, p, c, case: (v, case["nodes"].gather(1, p), c),
+        "nodes in place of parents. A parent is a place among the beams, from 0 to n - 1.",
+    ),
+    (
+        lambda v, p, c, case: (v, p + torch.arange(len(p))[:, None] * case["nodes"].shape[1], c),
+        "beams counted through all histories. Within each history count from 0: `% n`.",
+    ),
+    (lambda v, p, c, case: (v, c, p), "parents and nodes exchanged."),
+    (
+        lambda v, p, c, case: (c, p, v),
+        "another order. The scores come first: `return scores, parents, nodes`.",
+    ),
+    (lambda v, p, c, case: (v.exp(), p, c), "probabilities; log-probabilities are asked for."),
+    (
+        lambda v, p, c, case: (case["scores"].gather(1, p), p, c),
+        "the scores of the beams that are continued. Add the log-probability of the token.",
+    ),
+    (
+        lambda v, p, c, case: tuple(part.flip(1) for part in (v, p, c)),
+        "the worst of the chosen comes first.",
+    ),
+    (
+        lambda v, p, c, case: tuple(part.gather(1, c.argsort(dim=1)) for part in (v, p, c)),
+        "the order of the nodes. The best comes first.",
+    ),
+    (lambda v, p, c, case: (v, p.float(), c), FRACTIONS),
 ]
 
-DEAD_NODES = Exercise(
-    reference=dead_nodes,
-    cases=dead_cases,
-    returns=["the dead nodes"],
-    right=[dead_with(), dead_by_counting],
-    stops=dict.fromkeys(
-        ["out of bounds", "out-of-bounds"],
-        "There are `len(first_child) - 1` nodes: the last entry is where the last range ends.",
-    ),
+BATCHED_STEP = Exercise(
+    reference=batched_step,
+    cases=batched_cases,
+    returns=["scores", "parents", "nodes"],
+    right=[batched_by_loop, batched_by_steps, batched_by_repeating],
+    stops={
+        "out of bounds": "Beyond the end of a short range there may be no node at all: "
+        "`children.clamp(max=len(token) - 1)`, and -inf as its score.",
+        "out of range": "`scores`, `nodes` and `log_probs` have a row for each history.",
+        "must match the size": "`scores[:, :, None]` has a place for each child of each beam.",
+        "Index tensor must have": "`gather(2, ...)` wants as many dimensions as `log_probs` has.",
+    },
     mistakes=[
-        *((dead_with(one), hint) for one, hint in WRONG_CHILDREN),
         (
-            dead_with(more=-1),
-            "ranges that are one too short. A slice already leaves out its end.",
+            batched_with(mask=lambda table, real: table),
+            SIBLINGS,
         ),
         (
-            dead_with(more=1),
-            "ranges that are one too long. `first_child[i + 1]` belongs to the next node.",
+            batched_with(end=lambda first_child, nodes: first_child[nodes + 1] + 1),
+            "ranges that are one too long. `first_child[node + 1]` belongs to the next node.",
         ),
         (
-            lambda first, dead: dead_nodes(first, dead)[:-1],
-            "the last node is missing. There are `len(first_child) - 1` nodes.",
+            batched_with(
+                end=lambda first_child, nodes: (first_child[nodes + 1] - 1).maximum(
+                    first_child[nodes] + 1
+                )
+            ),
+            "the last child of every range is left out.",
         ),
         (
-            lambda first, dead: np.append(dead_nodes(first, dead), True),
-            "one entry too many. The last range ends at `first_child[-1]`; the cuts of `np.split` "
-            "are `first_child[1:-1]`.",
+            batched_with(end=lambda first_child, nodes: first_child[nodes] + 1),
+            "only the first child of every node. Its children go on to `first_child[node + 1]`.",
         ),
         (
-            lambda first, dead: np.flatnonzero(dead_nodes(first, dead)),
-            "the numbers of the dead nodes; true or false for every node is asked for.",
-        ),
-        (lambda first, dead: dead.copy(), "the children themselves."),
-        (
-            lambda first, dead: dead[: len(first) - 1],
-            "child i looked at for node i. Its children are `dead[first_child[i] : first_child[i + "
-            "1]]`.",
-        ),
-        (split_at(lambda first: first), SPLIT),
-        (split_at(lambda first: first[:-1]), SPLIT),
-        (
-            lambda first, dead: np.repeat(dead_nodes(first, dead), np.diff(first)),
-            "one entry for each child; one for each node is asked for.",
+            batched_with(at=lambda nodes: nodes[:1].expand_as(nodes)),
+            "the nodes of the first history for all of them.",
         ),
         (
-            lambda first, dead: np.bool_(dead.all()),
-            "one answer for all nodes together. Look at each node's own children.",
+            batched_with(at=lambda nodes: torch.arange(nodes.shape[1]).expand_as(nodes)),
+            "the place of a beam taken for its node. A beam stands at `nodes[row, beam]`.",
+        ),
+        (
+            batched_with(read=lambda token, children: children),
+            "the log-probability is looked up by the child's number. Look it up by its token, "
+            "`token[child]`.",
+        ),
+        (
+            batched_with(rows=lambda log_probs: log_probs[:, :1].expand_as(log_probs)),
+            "the log-probabilities of the first beam for all beams.",
+        ),
+        (
+            batched_with(rows=lambda log_probs: log_probs[:1].expand_as(log_probs)),
+            "the log-probabilities of the first history for all of them.",
+        ),
+        (
+            batched_with(table=lambda s, p, real: p + 0 * s),
+            "the beam's own score is not added: a continuation's score is that of the whole way.",
+        ),
+        (batched_with(table=lambda s, p, real: s * p), "a product. Logarithms are added."),
+        (
+            batched_with(table=lambda s, p, real: s - p),
+            "the log-probability is subtracted. Add it.",
+        ),
+        (batched_with(table=lambda s, p, real: s + p.exp()), PROBABILITY_ADDED),
+        (
+            batched_with(
+                table=lambda s, p, real: s + p.masked_fill(~real, -torch.inf).log_softmax(2)
+            ),
+            "renormalised over the children. The log-probabilities are to stay those of the "
+            "whole vocabulary.",
+        ),
+        (batched_with(mask=lambda table, real: table.masked_fill(~real, 0)), ZEROS),
+        (batched_with(mask=lambda table, real: table * real), ZEROS),
+        (
+            batched_with(order=lambda flat: flat.sort(dim=1, stable=True).indices),
+            "those with the *lowest* scores, among them what is no child.",
+        ),
+        (
+            batched_with(divisor=lambda width, log_probs, beam: log_probs.shape[2]),
+            "parents that are all 0, as after a division by the number of tokens. A row of the "
+            "table has a place for each child of one beam: divide by their number.",
+        ),
+        (
+            batched_with(divisor=lambda width, log_probs, beam: beam),
+            "divided by the width of the beam. A row of the table has a place for each child.",
+        ),
+        (
+            batched_with(order=backwards),
+            NOT_STABLE_IN_BATCH,
+        ),
+        (together, "histories compete with each other. Each keeps its own `beam`: `dim=1`."),
+        (
+            best_child_of_each,
+            "the best child of each beam. A good beam may go on in several ways.",
+        ),
+        *((batched_results(change), hint) for change, hint in WRONG_BATCHED_RESULTS),
+    ],
+    clues=[
+        (
+            tied_in_batch,
+            NOT_STABLE_IN_BATCH,
+            batched_with(order=lambda flat: flat.topk(flat.shape[1]).indices),
+        ),
+    ],
+)
+
+# 8.5 The search: network, memory, first_child, token (lists by level), beam -> leaves, scores
+
+
+class Rows:
+    """What a toy network remembers: at which row of its table each sequence is, [batch, n]."""
+
+    def __init__(self, rows: Tensor):
+        self.rows = rows
+
+    def follow(self, parents: Tensor) -> None:
+        self.rows = self.rows.gather(1, parents)
+
+
+class Toy:
+    """A network that looks its logits up in a table [rows, V]. The row depends on the history and
+    on every token so far.
+    """
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits
+
+    def start(self, memory: Tensor) -> Rows:
+        return Rows(memory[:, None])
+
+    def step(self, tokens: Tensor, state: Rows) -> Tensor:
+        state.rows = (3 * state.rows + tokens + 1) % len(self.logits)
+        return self.logits[state.rows]
+
+
+def with_a_toy(answer: Callable) -> Callable:
+    """The search on a toy network, which is given as its logits."""
+
+    @wraps(answer)
+    def use(logits, memory, first_child, token, beam):
+        return answer(Toy(logits), memory, first_child, token, beam)
+
+    return use
+
+
+def search_cases(generator: Generator) -> list[Case]:
+    """Names of one token; of two, for two histories; a beam wider than the catalogue; then many."""
+    few = [[2, 4], [2, 5], [3, 5], [3, 6], [3, 7]]
+    codes = _whole(generator, (60, 3), 4) + np.array([2, 6, 10])
+    return [
+        _search_case([[2], [3], [4]], [0], 1, generator),
+        _search_case(few, [0, 3], 2, generator),
+        _search_case(few, [1], 10, generator),
+        _search_case(codes, list(range(6)), 5, generator),
+    ]
+
+
+def _search_case(names: Any, memory: list[int], beam: int, generator: Generator) -> Case:
+    tokens = np.unique(np.array(names), axis=0)
+    levels = range(tokens.shape[1])
+    token = [
+        [PAD],
+        *(np.unique(tokens[:, : level + 1], axis=0)[:, -1] for level in levels),
+    ]
+    return {
+        "logits": 2 * torch.randn(23, int(tokens.max()) + 1, generator=generator),
+        "memory": torch.tensor(memory),
+        "first_child": [torch.from_numpy(first_child(tokens, level)) for level in levels],
+        "token": [torch.tensor(one) for one in token],
+        "beam": beam,
+    }
+
+
+def beam_search(
+    network: Any, memory: Tensor, first_child: list[Tensor], token: list[Tensor], beam: int
+) -> tuple[Tensor, Tensor]:
+    state = network.start(memory)
+    nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
+    scores = torch.zeros(len(memory), 1)
+    for level in range(len(first_child)):
+        log_probs = network.step(token[level][nodes], state).log_softmax(dim=2)
+        kept = min(beam, len(token[level + 1]))
+        scores, parents, nodes = batched_step(
+            nodes, scores, log_probs, first_child[level], token[level + 1], kept
+        )
+        state.follow(parents)
+    log_probs = network.step(token[-1][nodes], state).log_softmax(dim=2)
+    scores, order = (scores + log_probs[:, :, EOS]).sort(dim=1, descending=True, stable=True)
+    return nodes.gather(1, order), scores
+
+
+def search_with(
+    heard: Callable = lambda token, level, nodes: token[level][nodes],
+    log_probs_of: Callable = lambda logits: logits.log_softmax(dim=2),
+    before: Callable = lambda scores: scores,
+    kept: Callable = lambda beam, n_nodes: min(beam, n_nodes),
+    follow: Callable = lambda state, parents, nodes, left: state.follow(parents),
+    end: Callable = lambda scores, log_probs: scores + log_probs[:, :, EOS],
+    order: Callable = lambda scores: scores.sort(dim=1, descending=True, stable=True),
+    result: Callable = lambda nodes, scores, order, n_levels: (nodes.gather(1, order), scores),
+) -> Callable:
+    """A search, one of whose parts may be replaced.
+
+    heard: the tokens that the network hears. before: the scores handed to a step. kept: how many
+    are kept. follow: told with the number of levels left. end: scores with the end token.
+    """
+
+    def answer(network, memory, first_child, token, beam):
+        state, n_levels = network.start(memory), len(first_child)
+        nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
+        scores = torch.zeros(len(memory), 1)
+        for level in range(n_levels):
+            log_probs = log_probs_of(network.step(heard(token, level, nodes), state))
+            scores, parents, nodes = batched_step(
+                nodes,
+                before(scores),
+                log_probs,
+                first_child[level],
+                token[level + 1],
+                kept(beam, len(token[level + 1])),
+            )
+            follow(state, parents, nodes, n_levels - 1 - level)
+        log_probs = log_probs_of(network.step(heard(token, n_levels, nodes), state))
+        scores, places = order(end(scores, log_probs))
+        return result(nodes, scores, places, n_levels)
+
+    return answer
+
+
+def search_one_by_one(network, memory, first_child, token, beam):
+    """A history at a time, every beginning scored from its first token on."""
+    leaves, scores = [], []
+    for row in range(len(memory)):
+        beams = [(0.0, [0])]
+        for level in range(len(first_child) + 1):
+            longer = []
+            for _, way in beams:
+                state, score = network.start(memory[row : row + 1]), 0.0
+                for depth, node in enumerate(way):
+                    heard = torch.tensor([[int(token[depth][node])]])
+                    log_probs = network.step(heard, state)[0, 0].log_softmax(dim=0)
+                    if depth + 1 < len(way):
+                        score += float(log_probs[token[depth + 1][way[depth + 1]]])
+                if level == len(first_child):
+                    longer.append((score + float(log_probs[EOS]), way))
+                    continue
+                first, end = first_child[level][way[-1] : way[-1] + 2].tolist()
+                longer += [
+                    (score + float(log_probs[token[level + 1][child]]), [*way, child])
+                    for child in range(first, end)
+                ]
+            beams = sorted(longer, key=lambda one: -one[0])[:beam]
+        scores.append([score for score, _ in beams])
+        leaves.append([way[-1] for _, way in beams])
+    return torch.tensor(leaves), torch.tensor(scores)
+
+
+def not_followed(state, parents, nodes, left):
+    """The cache of a history's first sequence for all: what a toy does that is told nothing."""
+    state.rows = state.rows[:, :1].expand_as(parents)
+
+
+RAW_LOGITS = (
+    "raw logits are added up. They are no log-probabilities: `log_softmax` over the tokens first."
+)
+NOT_FOLLOWED = (
+    "the network was not told which sequences go on: `state.follow(parents)` after every step. "
+    "Without it a beam is continued with what another one has written."
+)
+
+BEAM_SEARCH = Exercise(
+    reference=beam_search,
+    cases=search_cases,
+    returns=["leaves", "scores"],
+    use=with_a_toy,
+    right=[search_one_by_one],
+    stops={
+        "out of bounds": "Level by level: `token[level][nodes]` is what the network hears, "
+        "`first_child[level]` and `token[level + 1]` are what the step needs.",
+        "out of range": "`first_child` has an entry for each level, `token` has one more.",
+    },
+    mistakes=[
+        (search_with(follow=lambda *_: None), NOT_FOLLOWED),
+        (search_with(follow=not_followed), NOT_FOLLOWED),
+        (
+            search_with(follow=lambda state, parents, nodes, left: left and state.follow(parents)),
+            "`follow` is missing after the last code: the end token is asked for, too.",
+        ),
+        (
+            search_with(follow=lambda state, parents, nodes, left: state.follow(nodes)),
+            "`follow` is told the nodes. It wants the parents, places among the beams.",
+        ),
+        (
+            search_with(end=lambda scores, log_probs: scores),
+            "the end token is not scored. It is a token like the others: one more `step`, and "
+            "`log_probs[:, :, EOS]`.",
+        ),
+        (
+            search_with(end=lambda scores, log_probs: log_probs[:, :, EOS]),
+            "only the end token is scored. Add it to the scores.",
+        ),
+        (
+            search_with(end=lambda scores, log_probs: scores + log_probs[:, :, PAD]),
+            "the log-probability of the start token, 0. The end token is 1, `EOS`.",
+        ),
+        (
+            search_with(
+                order=lambda scores: (scores, torch.arange(scores.shape[1]).expand_as(scores))
+            ),
+            "not sorted once more: the end token changes the order.",
+        ),
+        (
+            search_with(result=lambda nodes, scores, order, n: (nodes, scores)),
+            "scores are sorted and leaves are not: `nodes.gather(1, order)`.",
+        ),
+        (
+            search_with(result=lambda nodes, scores, order, n: (order, scores)),
+            "places among the beams. Leaves are asked for: `nodes.gather(1, order)`.",
+        ),
+        (
+            search_with(result=lambda nodes, scores, order, n: (scores, nodes.gather(1, order))),
+            "leaves and scores exchanged.",
+        ),
+        (
+            search_with(
+                result=lambda nodes, scores, order, n: (nodes.gather(1, order), scores / (n + 1))
+            ),
+            "divided by the number of tokens. A score is the plain sum.",
+        ),
+        (
+            search_with(
+                result=lambda nodes, scores, order, n: (nodes.gather(1, order), scores.exp())
+            ),
+            "probabilities; log-probabilities are asked for.",
+        ),
+        (
+            search_with(order=lambda scores: scores.sort(dim=1, stable=True)),
+            "the worst comes first.",
+        ),
+        (search_with(log_probs_of=lambda logits: logits), RAW_LOGITS),
+        (
+            search_with(log_probs_of=lambda logits: logits.softmax(dim=2)),
+            "probabilities are added up. Add their logarithms: `log_softmax`.",
+        ),
+        (
+            search_with(log_probs_of=lambda logits: logits.log_softmax(dim=1)),
+            "`log_softmax` over the beams. Over the tokens: `dim=2`.",
+        ),
+        (
+            search_with(log_probs_of=lambda logits: logits.log_softmax(dim=0)),
+            "`log_softmax` over the histories. Over the tokens: `dim=2`.",
+        ),
+        (
+            search_with(before=torch.zeros_like),
+            "scores begin anew at every level. Hand on those of the step before.",
+        ),
+        (
+            search_with(kept=lambda beam, n_nodes: beam),
+            "more beams than the level has nodes: keep `min(beam, len(token[level + 1]))`.",
+        ),
+        (
+            search_with(kept=lambda beam, n_nodes: 1),
+            "one beam only, which is greedy decoding.",
+        ),
+        (
+            search_with(heard=lambda token, level, nodes: torch.zeros_like(nodes)),
+            "the network hears the start token at every step. After it come the tokens of the "
+            "nodes: `token[level][nodes]`.",
+        ),
+        (
+            search_with(heard=lambda token, level, nodes: nodes),
+            "the network hears the numbers of nodes. It knows tokens: `token[level][nodes]`.",
         ),
     ],
 )
@@ -1044,5 +1535,6 @@ EXERCISES = {
     "8.1": TRIE,
     "8.2": BEAM_STEP,
     "8.3": RANGES,
-    "8.4": DEAD_NODES,
+    "8.4": BATCHED_STEP,
+    "8.5": BEAM_SEARCH,
 }
