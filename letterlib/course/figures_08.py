@@ -1,5 +1,12 @@
-"""The figures of lesson 08. Each takes data, draws, and returns the Axes."""
+"""The figures of lesson 08. Each takes data, draws, and returns the Axes.
 
+Here is also what the lesson needs and its reader would skip: titles for beginnings of names, and a
+recommender that decodes with the learner's search.
+"""
+
+import copy
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,11 +17,99 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from letterlib.course.masking_cost import ARRAYS, BEAM, HISTORIES, Cost
-from letterlib.decoding.trie import Trie
+from letterlib.decoding.trie import EOS, Trie
 from letterlib.evaluation.bootstrap import Interval
+from letterlib.generators.tiger import Tiger
 from letterlib.plots import GREY, MARKERS, PALETTE, listed, plain, titled
+from letterlib.tokenizer.identifiers import token
 
 FAINT = "#b9b9b9"
+
+
+def short(title: str) -> str:
+    """The title without its second name: "Raiders of the Lost Ark (1981)"."""
+    return re.sub(r" \(.*\)(?= \(\d{4}\))", "", title)
+
+
+class Names:
+    """Names of films and their beginnings, in words.
+
+    tiger: whose tokens they are. titles: of all films. watched: how often each was rated.
+    """
+
+    def __init__(self, tiger: Tiger, titles: Sequence[str], watched: np.ndarray):
+        self.tokens, self.titles, self.watched = tiger.item_tokens, titles, watched
+        self.sizes = tiger.identifiers.level_sizes
+        self.starts = 2 + np.cumsum([0, *self.sizes])
+
+    def begun(self, tokens: Sequence[int]) -> np.ndarray:
+        """The films whose names begin with these tokens, best known first."""
+        below = np.flatnonzero((self.tokens[:, : len(tokens)] == tokens).all(axis=1))
+        return below[np.argsort(-self.watched[below], kind="stable")]
+
+    def token(self, number: int) -> str:
+        """A token in words, such as <a_72>."""
+        level = int(np.searchsorted(self.starts, number, side="right")) - 1
+        return token(level, number - self.starts[level])
+
+    def label(self, tokens: Sequence[int]) -> str:
+        """What stands next to a beginning: the film, or how many and the best known."""
+        below = self.begun(tokens)
+        best = short(self.titles[below[0]])
+        best = best if len(best) <= 50 else best[:48].rstrip(" (") + "..."
+        return best if len(below) == 1 else f"{len(below)} films: {best}"
+
+    def invented(
+        self, sequences: Sequence[Sequence[int]], books: Sequence[np.ndarray], quantised: np.ndarray
+    ) -> pd.DataFrame:
+        """Sequences that are no names and have the form of one.
+
+        books: the codebooks. quantised: [n_items, dim], every film's sum of code vectors.
+        """
+        rows = []
+        for sequence in sequences:
+            n_levels = len(self.sizes)
+            codes = np.array(sequence[:n_levels]) - self.starts[:-1]
+            if (codes < 0).any() or (codes >= self.sizes).any() or sequence[n_levels] != EOS:
+                continue
+            real = next(n for n in range(n_levels, -1, -1) if len(self.begun(sequence[:n])))
+            vector = sum(book[code] for book, code in zip(books, codes, strict=True))
+            near = np.linalg.norm(quantised - vector, axis=1).argmin()
+            name = "".join(token(level, code) for level, code in enumerate(codes))
+            like = short(self.titles[self.begun(sequence[:real])[0]])
+            rows.append((name, real, like, short(self.titles[near])))
+        columns = ["written", "real codes", "begins like", "nearest film"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def lost_at(tokens: Sequence[int], steps: Sequence[Sequence[tuple]]) -> str:
+    """After how many codes the beginning of a name is no longer among the beams of a search."""
+    for n, beams in enumerate(steps[: len(tokens)], start=1):
+        if tuple(tokens[:n]) not in {tuple(beam[1][1:]) for beam in beams}:
+            return f"lost at code {n}"
+    return "found"
+
+
+def recommender(tiger: Tiger, search: Callable) -> Tiger:
+    """The same network with another search. search: (network, memory, beam) -> leaves, scores, best
+    first. Films to leave out are struck out afterwards.
+    """
+    own = copy.copy(tiger)
+    own._search = lambda part, memory, beam, tau, dead: search(own.network, memory, beam)
+    return own
+
+
+def histories_per_second(ways: Mapping[str, Callable], n: int) -> pd.DataFrame:
+    """How many histories each way writes for in a second. ways: name -> a function without
+    arguments that writes for n histories; it is called twice, and the second call is timed.
+    """
+    rows = {}
+    for name, work in ways.items():
+        work()
+        started = time.perf_counter()
+        work()
+        rows[name] = n / (time.perf_counter() - started)
+    return pd.DataFrame({"histories a second": rows}).round(0).astype(int)
 
 
 def validity(table: pd.DataFrame) -> Axes:
