@@ -73,7 +73,7 @@ def my_beam_step(scores, log_probs, allowed, beam):
     values, index = table.flatten().sort(descending=True, stable=True)
     return values[:beam], index[:beam] // table.shape[1], index[:beam] % table.shape[1]
 """,
-        "dead-nodes": None,
+        "batched-step": None,
     },
     "09": {
         "bpr": """
@@ -108,7 +108,7 @@ POINTS = {
     "05": {"full": 10, "half": 5, "untouched": 0},
     "06": {"full": 10, "half": 5, "untouched": 0},
     "07": {"full": 10, "half": 5, "untouched": 0},
-    "08": {"full": 10, "half": 5, "untouched": 0},
+    "08": {"full": 15, "half": 8, "untouched": 0},
     "09": {"full": 10, "half": 5, "untouched": 0},
     "10": {"full": 8, "half": 2, "untouched": 0},
     "11": {"full": 8, "half": 2, "untouched": 0},
