@@ -260,9 +260,7 @@ def _edges(ax: Axes, levels: list[list[_Node]], depth: int, choices: Callable) -
             lives = id(node) in alive
             colour = "black" if level == 0 else PALETTE[node.first % 10] if lives else FAINT
             face = colour if lives else "white"
-            size = (
-                9 if level == 0 else 4.5 + 24 * np.exp(node.score / 2)
-            )  # the area grows with the probability
+            size = 9 if level == 0 else _size(node)
             ax.plot(
                 level, node.y, "o", color=colour, markerfacecolor=face, markersize=size, zorder=4
             )
@@ -278,16 +276,22 @@ def _edges(ax: Axes, levels: list[list[_Node]], depth: int, choices: Callable) -
     )
 
 
+def _size(node: _Node) -> float:
+    """The diameter of a dot in points: its area grows with the probability."""
+    return 4.5 + 24 * np.exp(node.score / 2)
+
+
 def _names(
     ax: Axes, nodes: list[_Node], depth: int, name_of: Callable, label: Callable, ranked: bool
 ) -> None:
     order = sorted(range(len(nodes)), key=lambda i: -nodes[i].score)
     for i, node in enumerate(nodes):
         place = f"{order.index(i) + 1}. " if ranked else ""
+        right = 5 + _size(node) / 2
         ax.annotate(
             name_of(node.tokens[-1]),
             (depth, node.y),
-            xytext=(9, 5),
+            xytext=(right, 5),
             textcoords="offset points",
             fontsize=8.5,
             color=PALETTE[node.first % 10],
@@ -298,7 +302,7 @@ def _names(
         ax.annotate(
             text,
             (depth, node.y),
-            xytext=(9, -6),
+            xytext=(right, -6),
             textcoords="offset points",
             fontsize=8.5,
             va="center",
