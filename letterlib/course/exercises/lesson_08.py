@@ -144,6 +144,11 @@ def trie_by_defaultdict(names):
     return root
 
 
+def first_of_each_group(names):
+    """Of the names with the same first token only the first."""
+    return trie([name for i, name in enumerate(names) if name[0] not in {n[0] for n in names[:i]}])
+
+
 def grouped_as_they_stand(names):
     groups = groupby([name for name in names if name], key=lambda name: name[0])
     return {token: grouped_as_they_stand([name[1:] for name in group]) for token, group in groups}
@@ -212,6 +217,15 @@ TRIE = Exercise(
         (of(lambda name: name[::-1]), "names are read backwards."),
         (of(lambda name: name[1:]), "the first token of every name is missing."),
         (of(lambda name: [*name, EOS]), "the end token twice: names have theirs already."),
+        (
+            of(sorted),
+            "the tokens of a name sorted. Their order is the name: go down as they stand.",
+        ),
+        (
+            first_of_each_group,
+            "a name is left out when its first token is there already. Go down to that node, and "
+            "on from it.",
+        ),
         (
             of(lambda name: [PAD, *name]),
             "the start token in front. The names are all that belongs into the trie.",
@@ -425,6 +439,17 @@ def best_of_each_beam(scores, log_probs, allowed, beam):
     return values[:kept], parents[:kept], tokens[parents][:kept]
 
 
+def each_token_once(scores, log_probs, allowed, beam):
+    values, parents = masked(scores, log_probs, allowed).max(dim=0)
+    tokens = finite(stable(values), values, beam)
+    return values[tokens], parents[tokens], tokens
+
+
+def rows_exchanged(scores, log_probs, allowed, beam):
+    values, index, _ = best_of(masked(scores, log_probs, allowed).flatten(), 1, beam)
+    return values, index % len(scores), index // len(scores)
+
+
 def places_among_the_allowed(scores, log_probs, allowed, beam):
     return best_of((scores[:, None] + log_probs)[allowed], log_probs.shape[1], beam)
 
@@ -495,6 +520,14 @@ WRONG_TABLES = [
         "whole vocabulary.",
     ),
     (lambda s, p, a: s[:, None] + p.exp(), PROBABILITY_ADDED),
+    (
+        lambda s, p, a: s.max() + p,
+        "the best beam's score for all beams. To each row add its own: `scores[:, None]`.",
+    ),
+    (
+        lambda s, p, a: s.sum() + p,
+        "the sum of all beams' scores in every row. To each row add its own: `scores[:, None]`.",
+    ),
 ]
 WRONG_MASKS = [
     (lambda table, a: table, UNMASKED),
@@ -573,6 +606,15 @@ BEAM_STEP = Exercise(
         (
             step_with(divisor=lambda s, p, beam: beam),
             "divided by the width of the beam. A row has as many entries as there are tokens.",
+        ),
+        (
+            rows_exchanged,
+            "parents and tokens of a table with as many columns as beams. It has a column for each "
+            "token: `index // n_tokens` is the parent, `index % n_tokens` the token.",
+        ),
+        (
+            each_token_once,
+            "every token once, from its best beam. Two beams may go on with the same token.",
         ),
         (turned, "the table is turned: one row a token. A row is to be a beam."),
         (
@@ -754,6 +796,12 @@ def of_column(codes: np.ndarray, length: int) -> np.ndarray:
     return starts(codes[:, max(length - 1, 0) :], min(length, 1))
 
 
+def children_by_column(codes: np.ndarray, level: int) -> np.ndarray:
+    """Children counted along the rows, a new one where the code of `level` changes."""
+    child = np.append(0, (codes[1:, level] != codes[:-1, level]).cumsum())
+    return np.append(child[starts(codes, level)], child[-1] + 1)
+
+
 def of_two_columns(codes: np.ndarray, length: int) -> np.ndarray:
     return starts(codes[:, max(length - 2, 0) :], min(length, 2))
 
@@ -806,6 +854,10 @@ WRONG_RANGES = [
     (
         lambda right, codes: np.append(right[:-1], len(codes)),
         "rows of `codes` in the last entry. Count nodes of the next level.",
+    ),
+    (
+        lambda right, codes: np.append(right[:-1], right[-1] - 1),
+        "the last entry is one too small: the number of all children, not that of the last one.",
     ),
     (
         lambda right, codes: np.append(right[:-1], len(right) - 1),
@@ -884,7 +936,16 @@ RANGES = Exercise(
             "+ 1` codes.",
         ),
         (ranges_with(of_column, of_column), "single columns compared, not beginnings."),
-        (ranges_with(side="right"), "all starts one too large: `side='right'` in `searchsorted`."),
+        (
+            ranges_with(side="right"),
+            "all starts one too large: `side='right'` in `searchsorted`, or a `cumsum` that begins "
+            "with 1.",
+        ),
+        (
+            children_by_column,
+            "children told apart by their last column alone. Compare all of the first `level + 1` "
+            "codes.",
+        ),
         (
             ranges_with(*[lambda codes, length: starts(codes, length)[1:]] * 2),
             "row 0 left out, where a node begins.",
@@ -983,25 +1044,26 @@ def batched_with(
     mask: Callable = lambda table, real: table.masked_fill(~real, -torch.inf),
     order: Callable = lambda flat: flat.sort(dim=1, descending=True, stable=True).indices,
     divisor: Callable = lambda width, log_probs, beam: width,
-    beam_of: Callable = lambda beam: beam,
+    width_of: Callable = lambda counts: counts.max(),
 ) -> Callable:
     """A step for many histories, one of whose parts may be replaced.
 
     end: where ranges end. at: nodes whose ranges are read. read: the tokens of children. table:
     (beams' scores, tokens', which children are real) -> scores. rows: which log-probabilities.
-    order: flat table -> places, best first. divisor: what makes parents of places.
+    order: flat table -> places, best first. divisor: what makes parents of places. width_of: how
+    many columns, from the numbers of children.
     """
 
     def answer(nodes, scores, log_probs, first_child, token, beam):
         nodes = at(nodes)
         first, last = first_child[nodes], end(first_child, nodes)
-        width = int((last - first).max())
+        width = int(width_of(last - first))
         children = first[:, :, None] + torch.arange(width)
         real = children < last[:, :, None]
         children = children.clamp(max=len(token) - 1)
         found = rows(log_probs).gather(2, read(token, children))
         flat = mask(table(scores[:, :, None], found, real), real).flatten(1)
-        places = order(flat)[:, : beam_of(beam)]
+        places = order(flat)[:, :beam]
         parents = places // divisor(width, log_probs, beam)
         return flat.gather(1, places), parents, children.flatten(1).gather(1, places)
 
@@ -1073,6 +1135,27 @@ def together(nodes, scores, log_probs, first_child, token, beam):
         len(nodes) * beam,
     )
     return tuple(part[0].view(shape) for part in parts)
+
+
+def _places(children: Tensor) -> Tensor:
+    """0, 1, 2, ... along the columns."""
+    return torch.arange(children.shape[2]).expand_as(children)
+
+
+def clamped_first(nodes, scores, log_probs, first_child, token, beam):
+    first, end = first_child[nodes], first_child[nodes + 1]
+    width = int((end - first).max())
+    children = (first[:, :, None] + torch.arange(width)).clamp(max=len(token) - 1)
+    table = scores[:, :, None] + log_probs.gather(2, token[children])
+    flat = table.masked_fill(children >= end[:, :, None], -torch.inf).flatten(1)
+    best, places = (part[:, :beam] for part in flat.sort(dim=1, descending=True, stable=True))
+    return best, places // width, children.flatten(1).gather(1, places)
+
+
+def remainder_as_parent(nodes, scores, log_probs, first_child, token, beam):
+    case = nodes, scores, log_probs, first_child, token, beam
+    values, parents, children = batched_step(*case)
+    return values, children - first_child[nodes.gather(1, parents)], children
 
 
 def best_child_of_each(nodes, scores, log_probs, first_child, token, beam):
@@ -1245,6 +1328,30 @@ BATCHED_STEP = Exercise(
             batched_with(order=backwards),
             NOT_STABLE_IN_BATCH,
         ),
+        (
+            clamped_first,
+            "clamped before the mask: at the end of the array the last child then stands in the "
+            "table several times. Compare with `end` first, and clamp after it.",
+        ),
+        (
+            batched_with(width_of=lambda counts: counts[0, 0]),
+            "as many columns as the first range is long. Longer ranges lose children: take the "
+            "longest, `.max()`.",
+        ),
+        (
+            batched_with(width_of=lambda counts: counts.min()),
+            "as many columns as the shortest range is long. Take the longest, `.max()`.",
+        ),
+        (
+            batched_with(read=lambda token, children: _places(children)),
+            "the log-probability is looked up by the place in the range. Look it up by the child's "
+            "token, `token[child]`.",
+        ),
+        (
+            remainder_as_parent,
+            "the remainder taken for the parent. Place `j` is child `j % width` of beam "
+            "`j // width`.",
+        ),
         (together, "histories compete with each other. Each keeps its own `beam`: `dim=1`."),
         (
             best_child_of_each,
@@ -1349,8 +1456,9 @@ def beam_search(
 def search_with(
     heard: Callable = lambda token, level, nodes: token[level][nodes],
     log_probs_of: Callable = lambda logits: logits.log_softmax(dim=2),
+    last_log_probs_of: Callable | None = None,
     before: Callable = lambda scores: scores,
-    kept: Callable = lambda beam, n_nodes: min(beam, n_nodes),
+    kept: Callable = lambda beam, token, level: min(beam, len(token[level + 1])),
     follow: Callable = lambda state, parents, nodes, left: state.follow(parents),
     end: Callable = lambda scores, log_probs: scores + log_probs[:, :, EOS],
     order: Callable = lambda scores: scores.sort(dim=1, descending=True, stable=True),
@@ -1374,10 +1482,11 @@ def search_with(
                 log_probs,
                 first_child[level],
                 token[level + 1],
-                kept(beam, len(token[level + 1])),
+                kept(beam, token, level),
             )
             follow(state, parents, nodes, n_levels - 1 - level)
-        log_probs = log_probs_of(network.step(heard(token, n_levels, nodes), state))
+        last = last_log_probs_of or log_probs_of
+        log_probs = last(network.step(heard(token, n_levels, nodes), state))
         scores, places = order(end(scores, log_probs))
         return result(nodes, scores, places, n_levels)
 
@@ -1415,6 +1524,47 @@ def search_one_by_one(network, memory, first_child, token, beam):
 def not_followed(state, parents, nodes, left):
     """The cache of a history's first sequence for all: what a toy does that is told nothing."""
     state.rows = state.rows[:, :1].expand_as(parents)
+
+
+def copies_of_the_root(network, memory, first_child, token, beam):
+    state = network.start(memory)
+    nodes = torch.zeros(len(memory), beam, dtype=torch.int64)
+    state.follow(nodes)
+    scores = torch.zeros(nodes.shape)
+    for level in range(len(first_child)):
+        log_probs = network.step(token[level][nodes], state).log_softmax(dim=2)
+        kept = min(beam, len(token[level + 1]))
+        scores, parents, nodes = batched_step(
+            nodes, scores, log_probs, first_child[level], token[level + 1], kept
+        )
+        state.follow(parents)
+    log_probs = network.step(token[-1][nodes], state).log_softmax(dim=2)
+    scores, order = (scores + log_probs[:, :, EOS]).sort(dim=1, descending=True, stable=True)
+    return nodes.gather(1, order), scores
+
+
+class Forgetful:
+    """A network whose state is a new one at each step."""
+
+    def __init__(self, network: Any):
+        self.network = network
+
+    def start(self, memory: Tensor) -> Any:
+        self.memory = memory
+        return self.network.start(memory)
+
+    def step(self, tokens: Tensor, state: Rows) -> Tensor:
+        state.rows = self.memory[:, None].expand(tokens.shape)
+        return self.network.step(tokens, state)
+
+
+def started_again(network, *values):
+    return beam_search(Forgetful(network), *values)
+
+
+def last_tokens(network, memory, first_child, token, beam):
+    leaves, scores = beam_search(network, memory, first_child, token, beam)
+    return token[-1][leaves], scores
 
 
 RAW_LOGITS = (
@@ -1512,17 +1662,55 @@ BEAM_SEARCH = Exercise(
             "scores begin anew at every level. Hand on those of the step before.",
         ),
         (
-            search_with(kept=lambda beam, n_nodes: beam),
+            search_with(kept=lambda beam, token, level: beam),
             "more beams than the level has nodes: keep `min(beam, len(token[level + 1]))`.",
         ),
         (
-            search_with(kept=lambda beam, n_nodes: 1),
+            search_with(kept=lambda beam, token, level: 1),
             "one beam only, which is greedy decoding.",
         ),
         (
             search_with(heard=lambda token, level, nodes: torch.zeros_like(nodes)),
             "the network hears the start token at every step. After it come the tokens of the "
             "nodes: `token[level][nodes]`.",
+        ),
+        (
+            search_with(kept=lambda beam, token, level: min(beam, len(token[level]))),
+            "no more beams than this level has nodes. The step keeps nodes of the next level: "
+            "`len(token[level + 1])`.",
+        ),
+        (
+            copies_of_the_root,
+            "several beams at the root, all alike: each film comes several times. Begin with one "
+            "beam for each history.",
+        ),
+        (
+            started_again,
+            "`start` at every level: the network forgets what was written. Once, before the loop.",
+        ),
+        (
+            last_tokens,
+            "the last tokens. A leaf is a number of a node of the last level, `nodes`.",
+        ),
+        (
+            search_with(last_log_probs_of=lambda logits: logits),
+            "a raw logit of the end token. It needs `log_softmax`, like the codes.",
+        ),
+        (
+            search_with(
+                heard=lambda token, level, nodes: (
+                    token[level][nodes] if level < len(token) - 1 else torch.full_like(nodes, EOS)
+                )
+            ),
+            "the network hears the end token before it is asked for it. At the last step, too, it "
+            "hears the tokens of the nodes: `token[-1][nodes]`.",
+        ),
+        (
+            search_with(
+                heard=lambda token, level, nodes: token[min(level + 1, len(token) - 1)][nodes]
+            ),
+            "tokens of the next level are heard. The beams stand at nodes of this one: "
+            "`token[level][nodes]`.",
         ),
         (
             search_with(heard=lambda token, level, nodes: nodes),
