@@ -445,6 +445,12 @@ def each_token_once(scores, log_probs, allowed, beam):
     return values[tokens], parents[tokens], tokens
 
 
+def chosen_by_token(scores, log_probs, allowed, beam):
+    """Chosen by what the last token adds; the beam's score is added after."""
+    _, parents, tokens = beam_step(torch.where(scores.isinf(), scores, 0), log_probs, allowed, beam)
+    return scores[parents] + log_probs[parents, tokens], parents, tokens
+
+
 def rows_exchanged(scores, log_probs, allowed, beam):
     values, index, _ = best_of(masked(scores, log_probs, allowed).flatten(), 1, beam)
     return values, index % len(scores), index // len(scores)
@@ -611,6 +617,15 @@ BEAM_STEP = Exercise(
             rows_exchanged,
             "parents and tokens of a table with as many columns as beams. It has a column for each "
             "token: `index // n_tokens` is the parent, `index % n_tokens` the token.",
+        ),
+        (
+            chosen_by_token,
+            "chosen by the last token alone, and the beam's score added after. It decides, too: "
+            "add before you sort.",
+        ),
+        (
+            lambda s, p, a, beam: beam_step(s, p, a, len(s)),
+            "as many as there were beams. From now on there are to be `beam` of them.",
         ),
         (
             each_token_once,
@@ -802,6 +817,13 @@ def children_by_column(codes: np.ndarray, level: int) -> np.ndarray:
     return np.append(child[starts(codes, level)], child[-1] + 1)
 
 
+def nodes_by_column(codes: np.ndarray, level: int) -> np.ndarray:
+    """Nodes looked up by their last code alone, among the children."""
+    children = np.unique(codes[:, : level + 1], axis=0)
+    last = children[:, level - 1] if level else np.zeros(len(children))
+    return np.append(np.searchsorted(last, np.unique(last)), len(children))
+
+
 def of_two_columns(codes: np.ndarray, length: int) -> np.ndarray:
     return starts(codes[:, max(length - 2, 0) :], min(length, 2))
 
@@ -866,6 +888,10 @@ WRONG_RANGES = [
     (
         lambda right, codes: np.append(np.diff(right), right[-1]),
         "how many children every node has, and the total. Add these up, beginning with 0.",
+    ),
+    (
+        lambda right, codes: np.append(0, np.diff(right)),
+        "how many children every node has, with 0 in front. Add these up: `np.cumsum`.",
     ),
     (
         lambda right, codes: np.diff(right),
@@ -941,6 +967,11 @@ RANGES = Exercise(
             "all starts one too large: `side='right'` in `searchsorted`, or a `cumsum` that begins "
             "with 1.",
         ),
+        (
+            ranges_with(children=lambda codes, length: starts(codes, length + 1)),
+            "grandchildren: a child has one code more than its node, `level + 1` in all.",
+        ),
+        (nodes_by_column, SAME_LAST_CODE),
         (
             children_by_column,
             "children told apart by their last column alone. Compare all of the first `level + 1` "
@@ -1045,13 +1076,15 @@ def batched_with(
     order: Callable = lambda flat: flat.sort(dim=1, descending=True, stable=True).indices,
     divisor: Callable = lambda width, log_probs, beam: width,
     width_of: Callable = lambda counts: counts.max(),
+    cut: Callable = lambda beam, n: beam,
 ) -> Callable:
     """A step for many histories, one of whose parts may be replaced.
 
     end: where ranges end. at: nodes whose ranges are read. read: the tokens of children. table:
     (beams' scores, tokens', which children are real) -> scores. rows: which log-probabilities.
     order: flat table -> places, best first. divisor: what makes parents of places. width_of: how
-    many columns, from the numbers of children.
+    many columns, from the numbers of children. cut: how many are kept, from `beam` and the number
+    of beams.
     """
 
     def answer(nodes, scores, log_probs, first_child, token, beam):
@@ -1063,7 +1096,7 @@ def batched_with(
         children = children.clamp(max=len(token) - 1)
         found = rows(log_probs).gather(2, read(token, children))
         flat = mask(table(scores[:, :, None], found, real), real).flatten(1)
-        places = order(flat)[:, :beam]
+        places = order(flat)[:, : cut(beam, nodes.shape[1])]
         parents = places // divisor(width, log_probs, beam)
         return flat.gather(1, places), parents, children.flatten(1).gather(1, places)
 
@@ -1142,6 +1175,24 @@ def _places(children: Tensor) -> Tensor:
     return torch.arange(children.shape[2]).expand_as(children)
 
 
+def chosen_by_child(nodes, scores, log_probs, first_child, token, beam):
+    """Chosen by what the last token adds; the beam's score is added after."""
+    case = nodes, 0 * scores, log_probs, first_child, token, beam
+    values, parents, children = batched_step(*case)
+    return values + scores.gather(1, parents), parents, children
+
+
+def nodes_of_the_first(nodes, scores, log_probs, first_child, token, beam):
+    """The nodes of all histories from the first history's table of children."""
+    case = nodes, scores, log_probs, first_child, token, beam
+    values, parents, children = batched_step(*case)
+    first = first_child[nodes]
+    width = int((first_child[nodes + 1] - first).max())
+    place = children - first.gather(1, parents)
+    below = (first[:1, :, None] + torch.arange(width)).clamp(max=len(token) - 1).flatten()
+    return values, parents, below[parents * width + place]
+
+
 def clamped_first(nodes, scores, log_probs, first_child, token, beam):
     first, end = first_child[nodes], first_child[nodes + 1]
     width = int((end - first).max())
@@ -1172,6 +1223,10 @@ def best_child_of_each(nodes, scores, log_probs, first_child, token, beam):
     values, _, children = (part.view(shape)[:, :, 0] for part in alone)
     values, order = values.sort(dim=1, descending=True, stable=True)
     return values[:, :beam], order[:, :beam], children.gather(1, order)[:, :beam]
+
+
+def not_as_wide(actual, expected, case):
+    return actual.ndim == 2 and len(actual) == len(expected) and actual.shape != expected.shape
 
 
 def tied_in_batch(actual, expected, case):
@@ -1316,6 +1371,14 @@ BATCHED_STEP = Exercise(
             "those with the *lowest* scores, among them what is no child.",
         ),
         (
+            batched_with(
+                order=lambda flat: (
+                    flat.masked_fill(flat.isinf(), torch.inf).sort(dim=1, stable=True).indices
+                )
+            ),
+            "those with the *lowest* scores.",
+        ),
+        (
             batched_with(divisor=lambda width, log_probs, beam: log_probs.shape[2]),
             "parents that are all 0, as after a division by the number of tokens. A row of the "
             "table has a place for each child of one beam: divide by their number.",
@@ -1327,6 +1390,16 @@ BATCHED_STEP = Exercise(
         (
             batched_with(order=backwards),
             NOT_STABLE_IN_BATCH,
+        ),
+        (
+            chosen_by_child,
+            "chosen by the last token alone, and the beam's score added after. It decides, too: "
+            "add before you sort.",
+        ),
+        (
+            nodes_of_the_first,
+            "nodes are looked up among those of the first history. `gather(1, places)` looks "
+            "them up row by row.",
         ),
         (
             clamped_first,
@@ -1352,6 +1425,10 @@ BATCHED_STEP = Exercise(
             "the remainder taken for the parent. Place `j` is child `j % width` of beam "
             "`j // width`.",
         ),
+        (
+            batched_with(cut=lambda beam, n: n),
+            "as many as there were beams. From now on there are to be `beam` of them.",
+        ),
         (together, "histories compete with each other. Each keeps its own `beam`: `dim=1`."),
         (
             best_child_of_each,
@@ -1360,6 +1437,11 @@ BATCHED_STEP = Exercise(
         *((batched_results(change), hint) for change, hint in WRONG_BATCHED_RESULTS),
     ],
     clues=[
+        (
+            not_as_wide,
+            "not `beam` children for each history: cut with `[:, :beam]`.",
+            batched_with(cut=lambda beam, n: 2 * beam),
+        ),
         (
             tied_in_batch,
             NOT_STABLE_IN_BATCH,
@@ -1558,6 +1640,23 @@ class Forgetful:
         return self.network.step(tokens, state)
 
 
+def started_at_levels(network, memory, first_child, token, beam):
+    """A new state at every level; the end token is asked for with the last one."""
+    nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
+    scores = torch.zeros(len(memory), 1)
+    for level in range(len(first_child)):
+        state = network.start(memory)
+        log_probs = network.step(token[level][nodes], state).log_softmax(dim=2)
+        kept = min(beam, len(token[level + 1]))
+        scores, parents, nodes = batched_step(
+            nodes, scores, log_probs, first_child[level], token[level + 1], kept
+        )
+        state.follow(parents)
+    log_probs = network.step(token[-1][nodes], state).log_softmax(dim=2)
+    scores, order = (scores + log_probs[:, :, EOS]).sort(dim=1, descending=True, stable=True)
+    return nodes.gather(1, order), scores
+
+
 def started_again(network, *values):
     return beam_search(Forgetful(network), *values)
 
@@ -1565,6 +1664,12 @@ def started_again(network, *values):
 def last_tokens(network, memory, first_child, token, beam):
     leaves, scores = beam_search(network, memory, first_child, token, beam)
     return token[-1][leaves], scores
+
+
+def proportional_scores(actual, expected, case):
+    return actual.is_floating_point() and torch.allclose(
+        actual * expected[:1, :1], expected * actual[:1, :1]
+    )
 
 
 RAW_LOGITS = (
@@ -1684,9 +1789,24 @@ BEAM_SEARCH = Exercise(
             "several beams at the root, all alike: each film comes several times. Begin with one "
             "beam for each history.",
         ),
+        *(
+            (
+                again,
+                "`start` at every level: the network forgets what was written. Once, before the "
+                "loop.",
+            )
+            for again in (started_again, started_at_levels)
+        ),
         (
-            started_again,
-            "`start` at every level: the network forgets what was written. Once, before the loop.",
+            lambda network, memory, first_child, token, beam: beam_search(
+                network, memory, first_child[:-1], token[:-1], beam
+            ),
+            "the last level is not walked. There is a step for each entry of `first_child`.",
+        ),
+        (
+            search_with(result=lambda nodes, scores, order, n: (nodes[0][order], scores)),
+            "the leaves of the first history for all. `nodes.gather(1, order)` looks them up row "
+            "by row.",
         ),
         (
             last_tokens,
@@ -1715,6 +1835,21 @@ BEAM_SEARCH = Exercise(
         (
             search_with(heard=lambda token, level, nodes: nodes),
             "the network hears the numbers of nodes. It knows tokens: `token[level][nodes]`.",
+        ),
+    ],
+    clues=[
+        (
+            not_as_wide,
+            "fewer films than the beam is wide, or more. At each level keep "
+            "`min(beam, len(token[level + 1]))`.",
+            search_with(kept=lambda beam, token, level: min(beam, len(token[1]))),
+        ),
+        (
+            proportional_scores,
+            "scores divided by a length. A score is the plain sum of its log-probabilities.",
+            search_with(
+                result=lambda nodes, scores, order, n: (nodes.gather(1, order), scores / 2)
+            ),
         ),
     ],
 )
