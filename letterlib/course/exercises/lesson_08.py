@@ -363,6 +363,11 @@ def step_with(
     return answer
 
 
+def absolute_scores(scores, log_probs, allowed, beam):
+    values, parents, tokens = beam_step(scores, log_probs, allowed, beam)
+    return -values, parents, tokens
+
+
 def with_results(change: Callable) -> Callable:
     """The right values v, parents p and tokens t, changed: (v, p, t, scores, number of tokens)."""
     return lambda s, p, a, beam: change(*beam_step(s, p, a, beam), s, p.shape[1])
@@ -548,6 +553,7 @@ WRONG_ORDERS = [
         lambda flat: stable(-flat.masked_fill(flat.isinf(), torch.inf)),
         "those with the *lowest* scores.",
     ),
+    (lambda flat: torch.arange(len(flat)), "not sorted: the order of the table."),
 ]
 WRONG_CHOICES = [
     (lambda index, flat, a, beam: index[: min(beam, int(flat.isinf().sum()))], COUNTED),
@@ -619,9 +625,17 @@ BEAM_STEP = Exercise(
             "token: `index // n_tokens` is the parent, `index % n_tokens` the token.",
         ),
         (
+            absolute_scores,
+            "the sign is lost, as with `abs`. The logarithm of a probability is below 0.",
+        ),
+        (
             chosen_by_token,
             "chosen by the last token alone, and the beam's score added after. It decides, too: "
             "add before you sort.",
+        ),
+        (
+            lambda s, p, a, beam: beam_step(s[:1], p[:1], a[:1], beam),
+            "continuations of the first beam alone. All beams may go on.",
         ),
         (
             lambda s, p, a, beam: beam_step(s, p, a, len(s)),
@@ -1069,6 +1083,7 @@ def batched_step(
 def batched_with(
     end: Callable = lambda first_child, nodes: first_child[nodes + 1],
     at: Callable = lambda nodes: nodes,
+    scores_of: Callable = lambda scores: scores,
     read: Callable = lambda token, children: token[children],
     table: Callable = lambda s, p, real: s + p,
     rows: Callable = lambda log_probs: log_probs,
@@ -1080,7 +1095,8 @@ def batched_with(
 ) -> Callable:
     """A step for many histories, one of whose parts may be replaced.
 
-    end: where ranges end. at: nodes whose ranges are read. read: the tokens of children. table:
+    end: where ranges end. at: nodes whose ranges are read. scores_of: the scores to which is added.
+    read: the tokens of children. table:
     (beams' scores, tokens', which children are real) -> scores. rows: which log-probabilities.
     order: flat table -> places, best first. divisor: what makes parents of places. width_of: how
     many columns, from the numbers of children. cut: how many are kept, from `beam` and the number
@@ -1095,7 +1111,7 @@ def batched_with(
         real = children < last[:, :, None]
         children = children.clamp(max=len(token) - 1)
         found = rows(log_probs).gather(2, read(token, children))
-        flat = mask(table(scores[:, :, None], found, real), real).flatten(1)
+        flat = mask(table(scores_of(scores)[:, :, None], found, real), real).flatten(1)
         places = order(flat)[:, : cut(beam, nodes.shape[1])]
         parents = places // divisor(width, log_probs, beam)
         return flat.gather(1, places), parents, children.flatten(1).gather(1, places)
@@ -1392,6 +1408,40 @@ BATCHED_STEP = Exercise(
             NOT_STABLE_IN_BATCH,
         ),
         (
+            batched_with(scores_of=lambda scores: scores[:1].expand_as(scores)),
+            "the scores of the first history's beams for all histories.",
+        ),
+        (
+            batched_with(scores_of=lambda scores: scores[:, :1].expand_as(scores)),
+            "the score of a history's first beam for all of its beams.",
+        ),
+        (
+            batched_with(scores_of=lambda scores: scores.sum(1, keepdim=True).expand_as(scores)),
+            "the sum of a history's scores for each of its beams. Each child continues one beam.",
+        ),
+        (
+            batched_with(divisor=lambda width, log_probs, beam: log_probs.shape[1]),
+            "divided by the number of beams. A row of the table has a place for each child of one "
+            "beam: divide by the width of the table.",
+        ),
+        (
+            batched_with(order=lambda flat: flat.isinf().sort(dim=1, stable=True).indices),
+            "not sorted: the first children, not the best.",
+        ),
+        (
+            batched_with(order=lambda flat: torch.arange(flat.shape[1]).expand_as(flat)),
+            "not sorted: the first of the table, not the best.",
+        ),
+        (
+            batched_with(at=lambda nodes: (nodes - 1).clamp(min=0)),
+            "ranges of the node before. Node `i` has the range from `first_child[i]` up to "
+            "`first_child[i + 1]`.",
+        ),
+        (
+            batched_with(at=lambda nodes: nodes[:, :1].expand_as(nodes)),
+            "the range of a history's first beam for all of its beams.",
+        ),
+        (
             chosen_by_child,
             "chosen by the last token alone, and the beam's score added after. It decides, too: "
             "add before you sort.",
@@ -1640,6 +1690,17 @@ class Forgetful:
         return self.network.step(tokens, state)
 
 
+def in_their_places(state, parents, nodes, left):
+    """Each new beam follows the old one in its place, the last of them if there are fewer."""
+    places = torch.arange(parents.shape[1]).clamp(max=state.rows.shape[1] - 1)
+    state.follow(places.expand_as(parents))
+
+
+def of_the_first(network, memory, *values):
+    found = beam_search(network, memory[:1], *values)
+    return tuple(part.expand(len(memory), -1) for part in found)
+
+
 def started_at_levels(network, memory, first_child, token, beam):
     """A new state at every level; the end token is asked for with the last one."""
     nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
@@ -1796,6 +1857,24 @@ BEAM_SEARCH = Exercise(
                 "loop.",
             )
             for again in (started_again, started_at_levels)
+        ),
+        (
+            search_with(follow=in_their_places),
+            "`follow` is told the places of the new beams. It wants to know which old one each "
+            "continues: `parents`.",
+        ),
+        (
+            search_with(end=lambda scores, log_probs: scores + 2 * log_probs[:, :, EOS]),
+            "the end token is scored twice.",
+        ),
+        (
+            search_with(end=lambda scores, log_probs: scores + log_probs.amax(dim=2)),
+            "the likeliest token in place of the end token. A name ends here: "
+            "`log_probs[:, :, EOS]`.",
+        ),
+        (
+            of_the_first,
+            "the first history's films for all histories.",
         ),
         (
             lambda network, memory, first_child, token, beam: beam_search(
