@@ -49,9 +49,13 @@ class Exercise:
     right: other right answers, for the tests.
     library: the library's counterpart, which later cells use in place of a missing answer, and
         which is no answer itself. The reference, where there is none.
+    same_call: whether the library's counterpart is called as the answer is. If not, later cells
+        use the reference.
     use: makes of an answer the function that is compared, where it is not the answer itself: one
         that trains a model with it, say, or for which any kind of zero is the same.
     stops: what stands in the message of an error -> what to do then.
+    timing: an input of the size that lessons use, on which an answer is timed before it is used.
+        The largest of the cases, where there is none.
     examine: in place of a comparison, for answers that may differ from the reference, such as
         random draws: looks at an answer on one case, and raises Incorrect or returns.
     """
@@ -65,15 +69,17 @@ class Exercise:
     accepts: Callable[[Any, Any, Case], bool] | None = None
     right: Sequence[Answer] = ()
     library: Answer | None = None
+    same_call: bool = True
     all_gradients: bool = False
     use: Callable[[Answer], Answer] = lambda answer: answer
     stops: Mapping[str, str] = field(default_factory=dict)
+    timing: Callable[[torch.Generator], Case] | None = None
     examine: Callable[[Any, Case], None] | None = None
 
     @property
     def stand_in(self) -> Answer:
         """What later cells use in place of a missing answer."""
-        return self.library or self.reference
+        return self.library if self.library and self.same_call else self.reference
 
 
 def examine(exercise: Exercise, answer: Any, seed: int) -> None:

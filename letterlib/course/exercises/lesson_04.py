@@ -181,6 +181,12 @@ PERPLEXITY = Exercise(
 # 4.2 A positive for each item: codes int64 [batch], groups int64 [n_codes] -> int64 [batch]
 
 
+def a_batch_of_codes(generator: Generator) -> Case:
+    """What one step of training reads at a level."""
+    codes = torch.randint(256, (1024,), generator=generator)
+    return {"codes": codes, "groups": torch.randint(10, (256,), generator=generator)}
+
+
 def draw(codes: Tensor, groups: Tensor) -> Tensor:
     return drawn_from(others_of_group)(codes, groups)
 
@@ -459,6 +465,7 @@ def thrown_away(codes, groups):
 SAMPLE_POSITIVES = Exercise(
     reference=draw,
     library=losses.sample_positives,
+    timing=a_batch_of_codes,
     cases=positives_cases,
     returns=["positives"],
     examine=examine_positives,
@@ -693,6 +700,12 @@ LEAVE_OUT = "Items whose positive is -1, NO_POSITIVE, have to be left out first.
 DIVERSITY_LOSS = Exercise(
     reference=diversity,
     library=diversity_loss,
+    same_call=False,
+    timing=lambda generator: {
+        "codes": (batch := a_batch_of_codes(generator))["codes"],
+        "positives": losses.sample_positives(**batch),
+        "codebook": torch.randn(256, 32, generator=generator, requires_grad=True),
+    },
     cases=diversity_cases,
     returns=["the loss"],
     use=any_zero,
