@@ -10,15 +10,49 @@ from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
 
 from letterlib.evaluation.bootstrap import Interval
-from letterlib.pipeline.systems import FAMILIES, FLOOR, LABELS
+from letterlib.pipeline.systems import FAMILIES, FLOOR, LABELS, SYSTEMS
 from letterlib.plots import GREY, PALETTE, titled
 
 COLOUR_OF = dict(zip(FAMILIES, (GREY, *(PALETTE[i] for i in (0, 1, 2, 3, 4))), strict=True))
 MARKOV = LABELS["markov"]
+SOURCES = [
+    "order of\nthe history",
+    "who else\nliked it",
+    "words of\nthe item",
+    "popularity",
+    "pre-trained\nlanguage",
+    "the user",
+]
+KNOWS = {
+    "random":        [0, 0, 0, 0, 0, 0],
+    "popularity":    [0, 0, 0, 1, 0, 0],
+    "markov":        [1, .5, 0, 1, 0, 0],
+    "mf":            [0, 1, 0, 1, 0, 1],
+    "caser":         [1, 1, 0, 1, 0, 1],
+    "hgn":           [.5, 1, 0, 1, 0, 1],
+    "bert4rec":      [1, 1, 0, 1, 0, 0],
+    "lightgcn":      [0, 1, 0, .5, 0, 1],
+    "sasrec":        [1, 1, 0, .5, 0, 0],
+    "sasrec-tuned":  [1, 1, 0, .5, 0, 0],
+    "bigrec":        [1, .5, 1, .5, 1, 0],
+    "p5-tid":        [1, .5, 1, .5, 0, 0],
+    "p5-semid":      [1, .5, .5, .5, 0, 0],
+    "p5-cid":        [1, 1, 0, .5, 0, 0],
+    "tiger":         [1, .5, 1, .5, .5, 0],
+    "letter-tiger":  [1, 1, 1, .5, .5, 0],
+    "lc-rec":        [1, .5, 1, .5, 1, 0],
+    "letter-lc-rec": [1, 1, 1, .5, 1, 0],
+    "tiger-random":  [1, .5, 0, .5, 0, 0],
+    "tiger-kmeans":  [1, .5, 1, .5, .5, 0],
+}  # fmt: skip
+"""What reaches our version of each system: 1 yes, 0 no, a half in part."""
 
 
-def what_it_knows(table: pd.DataFrame, families: Sequence[str]) -> Axes:
-    """A table of 0, 0.5 and 1: systems by what reaches them, a line between families."""
+def what_it_knows() -> Axes:
+    """KNOWS as a table of systems by sources, a line between families."""
+    table = pd.DataFrame(KNOWS, index=SOURCES).T
+    families = [SYSTEMS[name].family for name in table.index]
+    table = table.rename(index=lambda name: SYSTEMS[name].label)
     ax = plt.subplots(figsize=(7.8, 0.28 * len(table) + 1), layout="constrained")[1]
     shades = ListedColormap(["#f5f5f5", "#9fc6de", "#0072b2"])
     ax.imshow(table.to_numpy(float), cmap=shades, vmin=0, vmax=1, aspect="auto")
@@ -106,35 +140,65 @@ def _forest_title(both: Mapping[str, tuple[Interval, Interval]], families: Seque
     return title
 
 
-def by_part(table: pd.DataFrame) -> Axes:
-    """Recall@10 of systems by part of the cases, in figures; each column has its own scale of
-    colour.
+def gates(titles: Sequence[str], features: np.ndarray, places: np.ndarray) -> Axes:
+    """HGN's gates for one case.
+
+    features: float [W, d], of every film's numbers; places: float [W], of the films.
     """
-    ax = plt.subplots(figsize=(7.2, 0.29 * len(table) + 1.2), layout="constrained")[1]
-    values = table.to_numpy(float)
-    share = values / values.max(axis=0).clip(min=1e-9)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
-    _cells(ax, table)
-    for (row, column), value in np.ndenumerate(values):
-        dark = share[row, column] > 0.7
-        ax.text(
-            column,
-            row,
-            f"{value:.3f}",
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            color="white" if dark else "black",
-        )
-    ax.axvline(2.5, color="black", linewidth=1.5)
-    poor = int((table["tail"] < 0.01).sum())
-    verb = "finds" if poor == 1 else "find"
-    ax.set_title(
-        f"{poor} of {len(table)} systems {verb} less than one tail film in 100",
-        loc="left",
-        fontsize=11,
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(8.6, 0.42 * len(titles) + 1.3), layout="constrained", width_ratios=[4, 1]
     )
-    return ax
+    image = left.imshow(features, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    left.set_yticks(range(len(titles)), titles)
+    left.set_xlabel("first gate: each of the film's numbers")
+    left.set_title("What HGN lets through of the last films", loc="left", fontsize=11)
+    figure.colorbar(image, ax=left, pad=0.01)
+    right.barh(range(len(titles)), places, color=PALETTE[0])
+    right.set(ylim=(len(titles) - 0.5, -0.5), xlim=(0, 1), yticks=[])
+    right.set_xlabel("second gate: the film")
+    return left
+
+
+def seen_and_unseen(rows: Mapping[str, Mapping[str, Interval]], n_cases: Mapping[str, str]) -> Axes:
+    """Differences on seen and on unseen cases: filled where the interval excludes 0.
+
+    rows: name -> kind -> interval; n_cases: name -> how many cases of each kind, in words.
+    """
+    kinds = list(next(iter(rows.values())))
+    figure, axes = plt.subplots(
+        1, len(kinds), figsize=(9.4, 0.5 * len(rows) + 1.3), layout="constrained", sharey=True
+    )
+    for ax, kind in zip(axes, kinds, strict=True):
+        for place, by_kind in enumerate(rows.values()):
+            one = by_kind[kind]
+            colour = (PALETTE[0] if one.mean > 0 else PALETTE[3]) if one.excludes_zero else GREY
+            ax.plot([one.low, one.high], [place, place], color=colour, linewidth=2)
+            face = colour if one.excludes_zero else "white"
+            ax.plot(one.mean, place, "o", color=colour, markerfacecolor=face, markersize=7)
+        ax.axvline(0, color="black", linewidth=1)
+        ahead = sum(
+            by_kind[kind].mean > 0 for by_kind in rows.values() if by_kind[kind].excludes_zero
+        )
+        ax.set_title(f"{kind} cases: {ahead} of {len(rows)} ahead", loc="left", fontsize=11)
+        ax.set_xlabel("R@10 minus that of the tuned SASRec")
+        ax.margins(x=0.1)
+    names = [f"{name}\n{n_cases[name]}" for name in rows]
+    axes[0].set_yticks(range(len(rows)), names, fontsize=9)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    return axes[0]
+
+
+def weights(by_weight: Mapping[float, float], floors: Mapping[str, float]) -> Axes:
+    """NDCG@10 on validation by the weight of the counts; dashed: systems without a mixture."""
+    ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")[1]
+    best = max(by_weight, key=by_weight.get)
+    ax.plot(list(by_weight), list(by_weight.values()), "o-", color=PALETTE[0])
+    ax.plot(best, by_weight[best], "o", color=PALETTE[1], markersize=10)
+    for name, value in floors.items():
+        ax.axhline(value, color=GREY, linestyle="--", linewidth=1)
+        ax.annotate(name, (0, value), (2, 3), textcoords="offset points", color=GREY, fontsize=9)
+    ax.set(xlabel="w, the weight of the counts", ylabel="NDCG@10, validation")
+    return titled(ax, f"Best on validation: w = {best:g}", "both")
 
 
 def differences_by_seed(rows: Mapping[str, Sequence[Interval]]) -> Axes:

@@ -1,691 +1,223 @@
-"""Lesson 09: the BPR loss, BERT4Rec's masking, BIGRec's grounding, a paired comparison."""
+"""Lesson 09: HGN, a paired comparison, seen and unseen cases, a model mixed with counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
-from torch.nn import functional as F
+from torch import Generator, Tensor, nn
 
-from letterlib.baselines import neural
 from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
 
-# 9.1 The BPR loss: user, liked, other [n, d] -> the mean of -log sigmoid(user . liked - user .
-# other). A film's last number is b, and a user's is 1.
-
-SMALL = (1e-20, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, torch.finfo(torch.float32).eps, 1e-7, 1e-6, 1e-5)
-"""What people add so that they take no logarithm of 0."""
-BOUNDS = (10, 15, 20, 30, 50, 80, 88)
-"""Where people cut a lead off so that its exponential is not infinite."""
+# 9.1 HGN: net, users [n, d], items [n, W, d], real [n, W] -> [n, d]
 
 
-def bpr_cases(generator: Generator) -> list[Case]:
-    """One row; a few; many; leads so large that a sigmoid rounds to 0."""
-    far = [
-        torch.tensor([[20.0, 1.0], [1.0, 1.0]]),
-        torch.tensor([[-8.0, 0.2], [0.5, 0.3]]),
-        torch.tensor([[3.0, 0.5], [0.1, 0.1]]),
-    ]
+class Gates(nn.Module):
+    """The layers of HGN's two gates, for vectors of d numbers and windows of W items."""
+
+    def __init__(self, d: int, window: int):
+        super().__init__()
+        self.feature_of_item = nn.Linear(d, d)
+        self.feature_of_user = nn.Linear(d, d, bias=False)
+        self.place_of_item = nn.Linear(d, 1, bias=False)
+        self.place_of_user = nn.Linear(d, window, bias=False)
+
+
+def hgn_cases(generator: Generator) -> list[Case]:
+    """One user with two films; three with short histories; many. Filling has vectors of zeros."""
     cases = []
-    for tensors in [*(triple(generator, *shape) for shape in ((1, 2), (3, 2), (40, 6))), far]:
-        user, liked, other = (x.clone().requires_grad_() for x in tensors)
-        user.register_hook(without_last_column)
-        cases.append({"user": user, "liked": liked, "other": other})
-    return cases
-
-
-def triple(generator: Generator, n: int, d: int) -> list[Tensor]:
-    """No lead is 0, where the usual stable form has a corner."""
-    while True:
-        user, liked, other = tensors = torch.round(
-            torch.randn(3, n, d, generator=generator), decimals=1
+    for n, window, d in ((1, 3, 2), (3, 4, 2), (30, 5, 6)):
+        net = Gates(d, window)
+        for weight in net.parameters():
+            weight.data = torch.round(torch.randn(weight.shape, generator=generator), decimals=1)
+        users, items = (
+            torch.round(torch.randn(shape, generator=generator), decimals=1)
+            for shape in ((n, d), (n, window, d))
         )
-        user[:, -1] = 1
-        if ((user * (liked - other)).sum(dim=1).abs() > 0.01).all():
-            return list(tensors)
-
-
-def without_last_column(gradient: Tensor) -> Tensor:
-    """The gradient without that of the user's 1: a right answer may add b by itself."""
-    return torch.cat([gradient[:, :-1], torch.zeros(len(gradient), 1)], dim=1)
-
-
-def bpr(user: Tensor, liked: Tensor, other: Tensor) -> Tensor:
-    lead = (user * liked).sum(dim=1) - (user * other).sum(dim=1)
-    return -F.logsigmoid(lead).mean()
-
-
-def of_lead(loss: Callable) -> Callable:
-    return lambda user, liked, other: loss((user * (liked - other)).sum(1))
-
-
-def bpr_by_loop(user, liked, other):
-    total = 0
-    for u, i, j in zip(user, liked, other):
-        total = total - F.logsigmoid(u @ i - u @ j)
-    return total / len(user)
-
-
-def b_by_itself(user, liked, other):
-    ahead = liked - other
-    return -F.logsigmoid((user[:, :-1] * ahead[:, :-1]).sum(1) + ahead[:, -1]).mean()
-
-
-CUT = "It cuts large leads off. `F.logsigmoid` needs none."
-
-BPR = Exercise(
-    reference=bpr,
-    library=neural.bpr_loss,
-    cases=bpr_cases,
-    returns=["the loss"],
-    right=[
-        bpr_by_loop,
-        b_by_itself,
-        of_lead(lambda lead: F.softplus(-lead).mean()),
-        of_lead(lambda lead: -lead.double().sigmoid().log().mean()),
-        of_lead(lambda lead: (F.relu(-lead) + torch.log1p(torch.exp(-lead.abs()))).mean()),
-    ],
-    mistakes=[
-        *(
-            (
-                of_lead(loss),
-                "the logarithm of a sigmoid that was rounded to 0, or an `exp` too large for "
-                "float32. `F.logsigmoid` has neither.",
-            )
-            for loss in (
-                lambda lead: -torch.sigmoid(lead).log().mean(),
-                lambda lead: torch.log(1 + torch.exp(-lead)).mean(),
-            )
-        ),
-        (of_lead(lambda lead: F.softplus(-lead).sum()), "a sum; the loss is the mean over rows."),
-        (
-            of_lead(lambda lead: F.softplus(lead).mean()),
-            "the difference the other way round: the user's own film should score *higher*.",
-        ),
-        (
-            of_lead(lambda lead: F.logsigmoid(lead).mean()),
-            "the sign: the logarithm of a probability is negative, the loss is minus it.",
-        ),
-        *(
-            (of_lead(loss), "one loss per row; take the mean.")
-            for loss in (
-                lambda lead: F.softplus(-lead),
-                lambda lead: F.softplus(-lead) / len(lead),
-            )
-        ),
-        (
-            of_lead(lambda lead: -torch.sigmoid(lead).mean()),
-            "minus the probability; the loss is minus its *logarithm*.",
-        ),
-        (
-            of_lead(lambda lead: (1 - torch.sigmoid(lead)).mean()),
-            "one minus the probability; the loss is minus its *logarithm*.",
-        ),
-        (
-            of_lead(lambda lead: F.softplus(-lead.mean())),
-            "the mean of the leads, and then one loss. Take the loss of each row first.",
-        ),
-        (
-            of_lead(lambda lead: -torch.sigmoid(lead).mean().log()),
-            "the logarithm of the mean. Take the logarithm of each row first.",
-        ),
-        (
-            of_lead(lambda lead: -torch.log2(torch.sigmoid(lead)).mean()),
-            "`log2`; the loss has the natural logarithm.",
-        ),
-        (
-            of_lead(lambda lead: -lead.mean()),
-            "the lead without sigmoid and logarithm. It would fall without end.",
-        ),
-        *(
-            (
-                of_lead(lambda lead, margin=margin: F.relu(margin - lead).mean()),
-                "a hinge (`relu`) in place of -log sigmoid.",
-            )
-            for margin in (0, 1)
-        ),
-        (
-            lambda user, liked, other: bpr(user[:, :-1], liked[:, :-1], other[:, :-1]),
-            "b is left out. It is the last number of a film, and the user's is a 1.",
-        ),
-        (
-            lambda user, liked, other: F.softplus(
-                -(user * (liked - other)).sum(1) - (liked - other)[:, -1]
-            ).mean(),
-            "b is added twice: the user's 1 at the end brings it in already.",
-        ),
-        (
-            lambda user, liked, other: F.softplus(-user * (liked - other)).mean(),
-            "the sigmoid of every coordinate. Add the products up over the last dimension first: a "
-            "score is one number.",
-        ),
-        (
-            lambda user, liked, other: (
-                F.softplus(-(user * liked).sum(1)) + F.softplus((user * other).sum(1))
-            ).mean(),
-            "two losses, one for each film: that is binary cross-entropy. BPR looks at the "
-            "difference of the scores.",
-        ),
-        *(
-            (
-                lambda user, liked, other, log=log: (
-                    log((user * other).sum(1)) - log((user * liked).sum(1))
-                ).mean(),
-                "the sigmoid of each score by itself; it belongs around the difference.",
-            )
-            for log in (F.logsigmoid, lambda score: torch.sigmoid(score).log())
-        ),
-        (
-            lambda user, liked, other: F.softplus(-(user * liked).sum(1)).mean(),
-            "the other film is left out.",
-        ),
-        (
-            lambda user, liked, other: F.softplus(-(user @ liked.T - user @ other.T)).mean(),
-            "every user with every film (`@`). Row n belongs to row n: multiply elementwise and "
-            "add up.",
-        ),
-        (
-            lambda user, liked, other: F.softplus(-(user * (liked - other)).mean(1)).mean(),
-            "the mean of the products. A dot product is their sum.",
-        ),
-        (
-            lambda user, liked, other: F.softplus(-(user * (liked - other)).sum(0)).mean(),
-            "added up over rows (`dim=0`). A score adds up a row's numbers: `dim=1`.",
-        ),
-        (
-            lambda user, liked, other: F.softplus(
-                F.cosine_similarity(user, other) - F.cosine_similarity(user, liked)
-            ).mean(),
-            "cosines. A score is a dot product.",
-        ),
-        *(
-            (
-                of_lead(lambda lead, small=small: -(torch.sigmoid(lead) + small).log().mean()),
-                f"a small number inside the logarithm, or a `clamp`. {CUT}",
-            )
-            for small in SMALL
-        ),
-        *(
-            (
-                of_lead(lambda lead, most=most: F.softplus(-lead.clamp(-most, most)).mean()),
-                "large leads cut off by `clamp`. `F.logsigmoid` takes any lead.",
-            )
-            for most in (1, 5, *BOUNDS)
-        ),
-        (
-            of_lead(lambda lead: F.softplus(-lead.clamp(min=-100)).mean()),
-            "large leads cut off at -100, by `clamp` or as in `binary_cross_entropy`. "
-            "`F.logsigmoid` takes any lead.",
-        ),
-        (
-            of_lead(lambda lead: -torch.where(lead < -50, lead, torch.sigmoid(lead).log()).mean()),
-            "infinity times 0. `torch.where` computes both branches, and takes the gradient of "
-            "both. `F.logsigmoid` needs no branches.",
-        ),
-        *(
-            (
-                answer,
-                "a `detach()`, or `torch.no_grad()`, on one side. All three vectors learn.",
-            )
-            for answer in (
-                lambda user, liked, other: bpr(user.detach(), liked, other),
-                lambda user, liked, other: bpr(user, liked.detach(), other),
-                lambda user, liked, other: bpr(user, liked, other.detach()),
-                lambda user, liked, other: F.softplus(
-                    (user * other).sum(1).detach() - (user * liked).sum(1)
-                ).mean(),
-            )
-        ),
-        (
-            of_lead(lambda lead: F.softplus(-lead).mean().detach()),
-            "no gradient arrives, so nothing can be learned from the loss: `detach()`, "
-            "`torch.no_grad()` or a new tensor on the way.",
-        ),
-    ],
-)
-
-# 9.2 Masking: histories, draws [n, length], share, mask -> inputs, labels, int64 [n, length]
-
-
-def masking_cases(generator: Generator) -> list[Case]:
-    """One film, not masked by chance; three short histories; many of all lengths.
-
-    float32 holds the shares exactly, so that a draw can equal the share.
-    """
-    histories, draws = torch.tensor([[3]]), torch.tensor([[0.9]])
-    cases = [{"histories": histories, "draws": draws, "share": 0.25, "mask": 10}]
-    for n, length, share in ((3, 4, 0.5), (60, 8, 0.25)):
-        histories = torch.randint(50, (n, length), generator=generator)
-        histories[0, 0] = 0  # film 0 is a film, and masked by its draw
-        sizes = torch.randint(1, length + 1, (n,), generator=generator)
-        sizes[0] = sizes[-1] = length
-        sizes[1] = 1
-        histories[torch.arange(length) < length - sizes[:, None]] = -1
-        draws = 0.001 + 0.998 * torch.rand(n, length, generator=generator)
-        draws[:2] = torch.linspace(0.01, 0.99, length)
-        draws[-1] = share + (1 - share) * draws[-1]
-        draws[-1, -2] = share  # not masked: it is not below the share
-        cases.append({"histories": histories, "draws": draws, "share": share, "mask": 50})
+        sizes = torch.randint(1, window + 1, (n,), generator=generator)
+        sizes[0], sizes[-1] = 2, window - 1
+        real = torch.arange(window) >= window - sizes[:, None]
+        items = items * real[..., None]
+        cases.append(
+            {"net": net, "users": users.requires_grad_(), "items": items.requires_grad_()}
+            | {"real": real}
+        )
     return cases
 
 
-def masking(histories, draws, share, mask):
-    real = histories != -1
-    hidden = (draws < share) & real
-    hidden[~hidden.any(dim=1), -1] = True
-    inputs = torch.where(hidden, mask, histories)
-    labels = torch.where(hidden, histories, -100)
-    return inputs, labels
+def features_of(net: nn.Module, users: Tensor, items: Tensor) -> Tensor:
+    return torch.sigmoid(net.feature_of_item(items) + net.feature_of_user(users)[:, None])
 
 
-def last_if_none(hidden: Tensor) -> Tensor:
-    hidden = hidden.clone()
-    hidden[~hidden.any(dim=1), -1] = True
-    return hidden
+def places_of(net: nn.Module, users: Tensor, gated: Tensor) -> Tensor:
+    return torch.sigmoid(net.place_of_item(gated)[..., 0] + net.place_of_user(users))
 
 
-def at_empty(place: Callable) -> Callable:
-    """Also hides `place(hidden, real, empty)`, where empty [n] says which rows have no mask."""
-
-    def hide(low, real):
-        hidden = low & real
-        hidden[place(hidden, real, ~hidden.any(dim=1))] = True
-        return hidden
-
-    return hide
+def mean_by(weights: Tensor, gated: Tensor, real: Tensor) -> Tensor:
+    weights = weights * real
+    return (weights[..., None] * gated).sum(dim=1) / weights.sum(dim=1, keepdim=True)
 
 
-def masking_with(
-    hide: Callable = lambda low, real: last_if_none(low & real),
-    inputs: Callable = lambda hidden, films, mask: torch.where(hidden, mask, films),
-    labels: Callable = lambda hidden, films, mask: torch.where(hidden, films, -100),
-    low: Callable = torch.lt,
-    real: Callable = lambda films: films != -1,
+def gating(
+    features: Callable = features_of,
+    read: Callable = lambda gated, items: gated,
+    places: Callable = places_of,
+    averaged: Callable = lambda gated, items: gated,
+    mean: Callable = mean_by,
+    total: Callable = lambda users, mean, items, gated: users + mean + items.sum(dim=1),
 ) -> Callable:
-    """A masking, one of whose steps may be replaced."""
+    """HGN, one of whose steps may be replaced."""
 
-    def answer(histories, draws, share, mask):
-        hidden = hide(low(draws, share), real(histories))
-        return inputs(hidden, histories, mask), labels(hidden, histories, mask)
-
-    return answer
-
-
-def masking_by_loop(histories, draws, share, mask):
-    inputs, labels = histories.clone(), torch.full_like(histories, -100)
-    for row in range(len(histories)):
-        films = [p for p in range(histories.shape[1]) if histories[row, p] != -1]
-        for place in [p for p in films if draws[row, p] < share] or [films[-1]]:
-            labels[row, place] = histories[row, place]
-            inputs[row, place] = mask
-    return inputs, labels
-
-
-def masking_by_lists(histories, draws, share, mask):
-    inputs, labels = [], []
-    for films, row in zip(histories.tolist(), draws.tolist()):
-        hidden = [film != -1 and draw < share for film, draw in zip(films, row)]
-        hidden[-1] = hidden[-1] or not any(hidden)
-        inputs.append([mask if hide else film for film, hide in zip(films, hidden)])
-        labels.append([film if hide else -100 for film, hide in zip(films, hidden)])
-    return torch.tensor(inputs), torch.tensor(labels)
-
-
-def masking_by_numpy(histories, draws, share, mask):
-    films, hidden = histories.numpy(), (draws.numpy() < share) & (histories.numpy() >= 0)
-    hidden[~hidden.any(axis=1), -1] = True
-    inputs, labels = np.where(hidden, mask, films), np.where(hidden, films, -100)
-    return torch.from_numpy(inputs), torch.from_numpy(labels)
-
-
-def masking_with_fill(histories, draws, share, mask):
-    hidden = draws.lt(share).logical_and(histories.ge(0))
-    hidden[:, -1] |= ~hidden.any(1)
-    return histories.masked_fill(hidden, mask), histories.masked_fill(~hidden, -100)
-
-
-MASKING = Exercise(
-    reference=masking,
-    cases=masking_cases,
-    returns=["inputs", "labels"],
-    right=[masking_by_loop, masking_by_lists, masking_by_numpy, masking_with_fill],
-    mistakes=[
-        (
-            masking_with(lambda low, real: low & real),
-            "a history of which chance masks nothing teaches nothing. Mask its last film. "
-            "`hidden[rows][:, -1] = True` changes a copy: write `hidden[rows, -1] = True`, with "
-            "`any(dim=1)`.",
-        ),
-        (
-            masking_with(lambda low, real: last_if_none(low)),
-            "the filling is masked too. Only where `histories != -1`.",
-        ),
-        (
-            masking_with(real=lambda films: films > 0),
-            "film 0 taken for filling. Filling is -1.",
-        ),
-        (
-            masking_with(lambda low, real: low),
-            "the filling is masked, and a history without a mask is left as it is.",
-        ),
-        (
-            masking_with(lambda low, real: last_if_none(low) & real),
-            "the check for rows without a mask came before the filling was taken out: a row whose "
-            "only mask was on filling has none.",
-        ),
-        (
-            masking_with(at_empty(lambda hidden, real, empty: (slice(None), -1))),
-            "the last film is masked in every row. Only where chance masked none.",
-        ),
-        (
-            masking_with(at_empty(lambda hidden, real, empty: (~empty, -1))),
-            "the last film of rows that have a mask. `~` is missing: `~hidden.any(dim=1)`.",
-        ),
-        (
-            lambda *case: (masking(*case)[0], masking_with(lambda low, real: low & real)(*case)[1]),
-            "the last film of an unmasked history has no label. Change `hidden` first, then make "
-            "inputs and labels.",
-        ),
-        (
-            masking_with(inputs=lambda hidden, films, mask: torch.where(hidden, mask, 0)),
-            "0 where nothing is masked. There the film stays.",
-        ),
-        (
-            masking_with(
-                at_empty(lambda hidden, real, empty: (empty, real.int().argmax(dim=1)[empty]))
-            ),
-            "the *first* film of an unmasked history; mask its last one.",
-        ),
-        (
-            masking_with(at_empty(lambda hidden, real, empty: (empty, 0))),
-            "the *first* place of an unmasked history, which may be filling; mask its last film.",
-        ),
-        (
-            masking_with(at_empty(lambda hidden, real, empty: empty)),
-            "the whole row is masked where chance masked none, filling and all. Only its last "
-            "film.",
-        ),
-        (
-            masking_with(at_empty(lambda hidden, real, empty: empty[:, None] & real)),
-            "the whole history is masked where chance masked none. Only its last film.",
-        ),
-        *(
-            (
-                masking_with(low=comparison),
-                "the comparison the other way round: masked is where `draws < share`.",
-            )
-            for comparison in (torch.ge, torch.gt)
-        ),
-        (masking_with(low=torch.le), "`<=`: a draw equal to the share does not mask."),
-        (masking_with(lambda low, real: real), "every film is masked."),
-        (lambda *case: masking(*case)[::-1], "inputs and labels in the other order."),
-        (
-            masking_with(inputs=lambda hidden, films, mask: torch.where(hidden, films, mask)),
-            "the mask item where nothing is masked, and films where it should be.",
-        ),
-        (
-            masking_with(inputs=lambda hidden, films, mask: torch.where(hidden, -1, films)),
-            "the filling (-1) in place of the mask item.",
-        ),
-        (
-            masking_with(inputs=lambda hidden, films, mask: torch.where(hidden, -100, films)),
-            "-100 in the inputs; the id of the mask item belongs there.",
-        ),
-        (
-            masking_with(
-                inputs=lambda hidden, films, mask: torch.where(hidden | (films == -1), mask, films)
-            ),
-            "the filling became the mask item too. It stays -1.",
-        ),
-        (
-            masking_with(inputs=lambda hidden, films, mask: hidden),
-            "true and false; return the films, with the mask item at these places.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: films),
-            "labels everywhere: the network would be asked for films that it can read. -100 where "
-            "nothing is masked.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: torch.where(films != -1, films, -100)),
-            "labels for every film. Only where it is masked; else -100.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: torch.where(hidden, -100, films)),
-            "labels where nothing is masked, and none where something is.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: torch.where(hidden, films, -1)),
-            "-1 where nothing is masked. `F.cross_entropy` leaves out -100.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: torch.where(hidden, films, 0)),
-            "0 where nothing is masked: that is film 0. -100 is left out of the loss.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: torch.where(hidden, mask, -100)),
-            "the mask item as the label; the label is the film that stood there.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: torch.where(hidden, mask, films)),
-            "the inputs once more.",
-        ),
-        (
-            masking_with(labels=lambda hidden, films, mask: films[hidden]),
-            "the masked films alone. Labels have the shape of `histories`: `torch.where(hidden, "
-            "..., -100)`.",
-        ),
-        (
-            masking_with(
-                labels=lambda hidden, films, mask: torch.where(hidden | (films == -1), films, -100)
-            ),
-            "-1 at the filling. `F.cross_entropy` leaves out -100.",
-        ),
-    ],
-)
-
-# 9.3 Grounding: written [n, d], catalogue [n_items, d], k -> the k nearest, int64 [n, k]
-
-
-def squared(written: Tensor, catalogue: Tensor) -> Tensor:
-    return (written[:, None] - catalogue).square().sum(dim=2)
-
-
-OTHER_SCORES = [
-    (
-        lambda w, c: -squared(w, c),
-        "the farthest films. Sort upwards: the least distance comes first (`topk` with "
-        "`largest=False`).",
-    ),
-    (lambda w, c: -(w @ c.T), "dot products: long vectors win. Grounding goes by distance."),
-    (lambda w, c: w @ c.T, "dot products, the least first. Grounding goes by distance."),
-    (
-        lambda w, c: -(F.normalize(w, dim=1) @ F.normalize(c, dim=1).T),
-        "cosines. Grounding goes by the distance, lengths included.",
-    ),
-    (
-        lambda w, c: (w[:, None] - c).abs().sum(2),
-        "absolute differences added up (L1). Euclidean distance squares them.",
-    ),
-    (
-        lambda w, c: (w[:, None] - c).abs().amax(2),
-        "the largest difference of a coordinate. Add up the squares.",
-    ),
-    (
-        lambda w, c: (w[:, None] - c).sum(2),
-        "differences added up without their squares: those of two coordinates can cancel.",
-    ),
-    (
-        lambda w, c: (w[:, None] - c).sum(2).square(),
-        "the square of the sum. Square each coordinate first, then add up.",
-    ),
-]
-"""What others sort by, and the hint."""
-
-
-def grounding_cases(generator: Generator) -> list[Case]:
-    """Three items; equal distances on either side; many items, some equal; many, none equal.
-
-    Without equal distances a wrong score has one order, however ties are broken.
-    """
-
-    def without_ties(n: int, n_items: int, dim: int, round_to: float) -> tuple[Tensor, Tensor]:
-        while True:
-            numbers = torch.randn(n + n_items, dim, generator=generator)
-            written, catalogue = (numbers / round_to).round().mul(round_to).split([n, n_items])
-            scores = [score(written, catalogue) for score, _ in OTHER_SCORES]
-            if all((x.sort(dim=1).values.diff(dim=1) > 1e-5).all() for x in scores):
-                return written, catalogue
-
-    ties = [[[two], [-two], [1.0]] for two in (2.0, -2.0)]
-    whole = torch.randint(-9, 10, (66, 3), generator=generator).float()
-    whole[36:] = whole[6:36].flip(0)
-    whole[0] = whole[7]
-    drawn = [
-        (*without_ties(1, 3, 2, 0.5), 2),
-        *((torch.zeros(1, 1), torch.tensor(items), 3) for items in ties),
-        (whole[:6], whole[6:], 7),
-        (*without_ties(8, 30, 3, 1e-3), 5),
-    ]
-    return [dict(zip(("written", "catalogue", "k"), case)) for case in drawn]
-
-
-def grounding(written, catalogue, k):
-    squares = (written[:, None] - catalogue).square().sum(dim=2)
-    return squares.sort(dim=1, stable=True).indices[:, :k]
-
-
-def sorted_by(score: Callable, keep: Callable = lambda order, k: order[:, :k]) -> Callable:
-    def answer(written, catalogue, k):
-        return keep(score(written, catalogue).sort(dim=1, stable=True).indices, k)
+    def answer(net, users, items, real):
+        gated = items * features(net, users, items)
+        weights = places(net, users, read(gated, items))
+        found = mean(weights, averaged(gated, items), real)
+        return total(users, found, items, gated)
 
     return answer
 
 
-def grounding_by_loop(written, catalogue, k):
-    rows = []
-    for row in written.tolist():
-        squares = [sum((x - y) ** 2 for x, y in zip(row, item)) for item in catalogue.tolist()]
-        rows.append(sorted(range(len(squares)), key=lambda i: (squares[i], i))[:k])
-    return torch.tensor(rows)
+def hgn(net, users, items, real):
+    return gating()(net, users, items, real)
 
 
-def grounding_with_cdist(written, catalogue, k):
-    distance = torch.cdist(written, catalogue, compute_mode="donot_use_mm_for_euclid_dist")
-    return torch.argsort(distance, dim=1, stable=True)[:, :k]
+def hgn_by_loop(net, users, items, real):
+    states = []
+    for user, films, there in zip(users, items, real):
+        pushed, user_at = net.feature_of_user(user), net.place_of_user(user)
+        above, below = 0, 0
+        for place in range(len(films)):
+            gated = films[place] * (net.feature_of_item(films[place]) + pushed).sigmoid()
+            weight = (net.place_of_item(gated)[0] + user_at[place]).sigmoid()
+            if there[place]:
+                above, below = above + weight * gated, below + weight
+        states.append(user + above / below + films.sum(0))
+    return torch.stack(states)
 
 
-def higher_id_first(written, catalogue, k):
-    order = squared(written, catalogue).flip(1).sort(dim=1, stable=True).indices
-    return len(catalogue) - 1 - order[:, :k]
+def hgn_by_einsum(net, users, items, real):
+    gated = items * features_of(net, users, items)
+    weights = places_of(net, users, gated).masked_fill(~real, 0)
+    weights = weights / weights.sum(1, keepdim=True)
+    return torch.einsum("nw,nwd->nd", weights, gated) + items.sum(1) + users
 
 
-def same_distances(found: Tensor, right: Tensor, case: Case) -> bool:
-    distances = squared(case["written"], case["catalogue"])
-    return torch.equal(distances.gather(1, found), distances.gather(1, right))
-
-
-def same_films(found: Tensor, right: Tensor, case: Case) -> bool:
-    return torch.equal(found.sort(dim=1).values, right.sort(dim=1).values)
-
-
-GROUNDING = Exercise(
-    reference=grounding,
-    cases=grounding_cases,
-    returns=["the nearest"],
-    right=[grounding_by_loop, grounding_with_cdist, sorted_by(squared)],
+HGN = Exercise(
+    reference=hgn,
+    cases=hgn_cases,
+    returns=["the state"],
+    right=[hgn_by_loop, hgn_by_einsum],
+    stops={
+        "must match the size of tensor": "The user's gate has no dimension for places yet: "
+        "`net.feature_of_user(users)[:, None]` is added to every film of the window. The second "
+        "gate's `place_of_item` ends in a dimension of 1: `[..., 0]` drops it.",
+    },
     mistakes=[
-        *((sorted_by(score), hint) for score, hint in OTHER_SCORES),
-        *(
-            (
-                sorted_by(distance),
-                "`F.pairwise_distance`. It adds 1e-6 to every difference, and equal distances come "
-                "out different.",
-            )
-            for distance in (
-                lambda w, c: F.pairwise_distance(w[:, None], c),
-                lambda w, c: F.pairwise_distance(c, w[:, None]),
-            )
+        (
+            gating(mean=lambda w, gated, real: mean_by(w, gated, torch.ones_like(real))),
+            "the filling counts in the mean: its gate is not 0, though its vector is. Multiply the "
+            "gates by `real` first.",
         ),
         (
-            sorted_by(squared, lambda order, k: order[:, 1 : k + 1]),
-            "the nearest film is left out. Here it counts: nothing written is an item already.",
-        ),
-        (sorted_by(squared, lambda order, k: order), "the whole catalogue; keep the first `k`."),
-        (
-            sorted_by(squared, lambda order, k: order[:k]),
-            "`[:k]` keeps the first rows. The first columns are `[:, :k]`.",
-        ),
-        (
-            sorted_by(squared, lambda order, k: order[:, :k].T),
-            "rows and columns exchanged. Each written vector has a row.",
+            gating(
+                mean=lambda w, gated, real: (
+                    (w[..., None] * gated).sum(1) / real.sum(1, keepdim=True)
+                )
+            ),
+            "divided by the number of films. Divide by the sum of their gates.",
         ),
         (
-            sorted_by(squared, lambda order, k: order[:, -k:]),
-            "the last `k`, which are the farthest. Keep the first: `[:, :k]`.",
-        ),
-        *(
-            (answer, "sorted along the wrong dimension. Each row of distances: `dim=1`.")
-            for answer in (
-                lambda w, c, k: squared(w, c).sort(dim=0, stable=True).indices[:, :k],
-                lambda w, c, k: squared(c, w).sort(dim=1, stable=True).indices[:, :k],
-            )
+            gating(mean=lambda w, gated, real: (w[..., None] * gated).mean(1)),
+            "divided by the length of the window. Divide by the sum of the gates of real films.",
         ),
         (
-            lambda w, c, k: squared(w, c).argmin(dim=1),
-            "the nearest film alone. Sort, and keep the first `k`.",
+            gating(mean=lambda w, gated, real: (w[..., None] * gated).sum(1)),
+            "the gated films are added up. Divide by the sum of their gates: it is a mean.",
         ),
         (
-            lambda w, c, k: (w - c).square().sum(1).sort(stable=True).indices[:k],
-            "`written - catalogue` pairs rows. `written[:, None] - catalogue` takes each with "
-            "each.",
+            gating(
+                mean=lambda w, gated, real: mean_by(
+                    torch.softmax(w.masked_fill(~real, -torch.inf), dim=1), gated, real
+                )
+            ),
+            "a softmax over the window on top of the gates. The gates themselves are the weights.",
         ),
         (
-            lambda w, c, k: (w[:, None] - c).square().sum(1).sort(dim=1).indices[:, :k],
-            "squares added up over the films. Add up over the last dimension: `.sum(dim=2)`.",
-        ),
-        *(
-            (
-                lambda w, c, k, of=of, part=part: part(of(squared(w, c)), k),
-                "the distances themselves; `.indices` of the sort are the films.",
-            )
-            for of in (torch.clone, torch.sqrt, lambda x: -x, lambda x: -x.sqrt())
-            for part in (
-                lambda x, k: x,
-                lambda x, k: x.sort(dim=1).values,
-                lambda x, k: x.sort(dim=1).values[:, :k],
-                lambda x, k: x.topk(k).values,
-            )
+            gating(places=lambda net, u, x: net.place_of_item(x)[..., 0] + net.place_of_user(u)),
+            "the second gate without its sigmoid.",
         ),
         (
-            lambda w, c, k: c[grounding(w, c, k)],
-            "the films' vectors; return their numbers.",
-        ),
-        *(
-            (answer, "the squares are not added up: `.sum(dim=-1)`.")
-            for answer in (
-                sorted_by(lambda w, c: (w[:, None] - c).square()),
-                lambda w, c, k: (w[:, None] - c).square().argsort(),
-            )
-        ),
-    ],
-    clues=[
-        (
-            same_distances,
-            "ties: of films at equal distances, the lower id comes first. `topk` and plain `sort` "
-            "leave it to chance; `sort(stable=True)` does not, and `flip` turns ties round.",
-            higher_id_first,
+            gating(
+                features=lambda net, u, x: net.feature_of_item(x) + net.feature_of_user(u)[:, None]
+            ),
+            "the first gate without its sigmoid.",
         ),
         (
-            same_films,
-            "the right films in another order, such as by id. The nearest comes first.",
-            sorted_by(squared, lambda order, k: order[:, :k].sort(dim=1).values),
+            gating(features=lambda net, u, x: torch.sigmoid(net.feature_of_item(x))),
+            "the user is left out of the first gate.",
+        ),
+        (
+            gating(places=lambda net, u, x: torch.sigmoid(net.place_of_item(x)[..., 0])),
+            "the user is left out of the second gate.",
+        ),
+        (
+            gating(
+                features=lambda net, u, x: torch.sigmoid(net.feature_of_user(u)[:, None]) + 0 * x
+            ),
+            "the film is left out of the first gate.",
+        ),
+        (
+            gating(places=lambda net, u, x: torch.sigmoid(net.place_of_user(u))),
+            "the film is left out of the second gate.",
+        ),
+        (
+            gating(read=lambda gated, items: items),
+            "the second gate reads the films as they were. It reads them after the first gate.",
+        ),
+        (
+            gating(averaged=lambda gated, items: items),
+            "the mean is of the films as they were. Take them after the first gate.",
+        ),
+        (
+            gating(features=lambda net, u, x: torch.ones_like(x)),
+            "the first gate is not used.",
+        ),
+        (
+            gating(places=lambda net, u, x: torch.ones(x.shape[:2])),
+            "the second gate is not used: all films weigh the same.",
+        ),
+        (
+            gating(total=lambda users, mean, items, gated: mean + items.sum(dim=1)),
+            "the user's vector is not added.",
+        ),
+        (
+            gating(total=lambda users, mean, items, gated: users + mean),
+            "the plain sum of the films is not added.",
+        ),
+        (
+            gating(total=lambda users, mean, items, gated: users + items.sum(dim=1)),
+            "the gated mean is not added.",
+        ),
+        (
+            gating(total=lambda users, mean, items, gated: users + mean + gated.sum(dim=1)),
+            "the sum of the gated films. The last term is the sum of the films as they were.",
+        ),
+        (
+            gating(total=lambda users, mean, items, gated: users + mean + items.mean(dim=1)),
+            "the films' mean; the last term is their sum.",
+        ),
+        (
+            gating(total=lambda users, mean, items, gated: mean),
+            "the gated mean alone. Add the user's vector and the films' plain sum.",
+        ),
+        (
+            lambda net, users, items, real: hgn(net, users.detach(), items, real),
+            "a `detach()` on the way, or `torch.no_grad()`.",
         ),
     ],
 )
 
-# 9.4 A paired comparison: a, b, users [n_cases], draws [n_resamples, n_users] -> the mean of a - b,
+# 9.2 A paired comparison: a, b, users [n_cases], draws [n_resamples, n_users] -> the mean of a - b,
 # and the 2.5% and 97.5% quantiles over resamples of users
 
 
@@ -900,4 +432,320 @@ PAIRED = Exercise(
     ],
 )
 
-EXERCISES = {"9.1": BPR, "9.2": MASKING, "9.3": GROUNDING, "9.4": PAIRED}
+# 9.3 Seen or unseen: train, histories (lists of arrays), targets [n], within -> bool [n]
+
+
+def seen_cases(generator: Generator) -> list[Case]:
+    """Two users and three cases; six and eight; forty and two hundred."""
+    cases = []
+    for n_users, n, n_items, longest, within in (
+        (2, 3, 5, 5, 2),
+        (6, 8, 9, 8, 2),
+        (40, 200, 60, 25, 4),
+    ):
+        while True:
+            case = {
+                name: [
+                    torch.randperm(n_items, generator=generator)[:length].numpy()
+                    for length in torch.randint(1, longest + 1, (rows,), generator=generator)
+                ]
+                for name, rows in (("train", n_users), ("histories", n))
+            }
+            targets = torch.randint(n_items, (n,), generator=generator).numpy()
+            case |= {"targets": targets, "within": within}
+            found = seen(**case)
+            if found.any() and not found.all():
+                cases.append(case)
+                break
+    return cases
+
+
+def seen(train, histories, targets, within):
+    return looked_up()(train, histories, targets, within)
+
+
+def pairs_of(train: Sequence[np.ndarray], distances: Sequence[int]) -> set[tuple[int, int]]:
+    """What came before what, at these distances, in one list."""
+    return {
+        pair
+        for films in train
+        for d in distances
+        for pair in zip(films[:-d].tolist(), films[d:].tolist())
+    }
+
+
+def looked_up(
+    pairs: Callable = lambda train, histories, within: pairs_of(train, range(1, within + 1)),
+    last: Callable = lambda history, within: history[-within:],
+    found: Callable = lambda pairs, films, target: any((i, target) in pairs for i in films),
+) -> Callable:
+    """Seen or unseen, one of whose steps may be replaced."""
+
+    def answer(train, histories, targets, within):
+        known = pairs(train, histories, within)
+        rows = zip(histories, targets.tolist())
+        return np.array(
+            [bool(found(known, last(history, within).tolist(), target)) for history, target in rows]
+        )
+
+    return answer
+
+
+def seen_by_table(train, histories, targets, within):
+    n = 1 + max(max(map(max, train)), max(map(max, histories)), targets.max())
+    followed = np.zeros((n, n), dtype=bool)
+    for films in train:
+        for d in range(1, within + 1):
+            followed[films[:-d], films[d:]] = True
+    return np.array([followed[h[-within:], t].any() for h, t in zip(histories, targets)])
+
+
+def seen_by_places(train, histories, targets, within):
+    rows = []
+    for history, target in zip(histories, targets):
+        hit = False
+        for films in train:
+            for place in range(len(films)):
+                if films[place] == target:
+                    before = films[max(0, place - within) : place]
+                    hit = hit or bool(set(before) & set(history[-within:]))
+        rows.append(hit)
+    return np.array(rows)
+
+
+SEEN = Exercise(
+    reference=seen,
+    cases=seen_cases,
+    returns=["seen"],
+    right=[seen_by_table, seen_by_places],
+    mistakes=[
+        (
+            looked_up(lambda train, histories, within: pairs_of(train, [1])),
+            "direct neighbours alone. Count every distance from 1 to `within`.",
+        ),
+        (
+            looked_up(lambda train, histories, within: pairs_of(train, range(1, within))),
+            "one distance too few: `range(1, within + 1)`.",
+        ),
+        (
+            looked_up(lambda train, histories, within: pairs_of(train, [within])),
+            "one distance alone, the largest. Count every distance from 1 to `within`.",
+        ),
+        (
+            looked_up(
+                lambda train, histories, within: pairs_of(train, range(1, max(map(len, train)) + 1))
+            ),
+            "any distance within a user's list. Only up to `within` places.",
+        ),
+        (
+            looked_up(
+                lambda train, histories, within: pairs_of(
+                    [np.concatenate(train)], range(1, within + 1)
+                )
+            ),
+            "pairs across two users: one list's end and the next one's beginning. Go through the "
+            "users one by one.",
+        ),
+        (
+            looked_up(
+                lambda train, histories, within: {
+                    (j, i) for i, j in pairs_of(train, range(1, within + 1))
+                }
+            ),
+            "the other way round: the target came *before* the film. The film has to come first.",
+        ),
+        (
+            looked_up(
+                lambda train, histories, within: {
+                    pair
+                    for i, j in pairs_of(train, range(1, within + 1))
+                    for pair in ((i, j), (j, i))
+                }
+            ),
+            "either order counts. The film of the history has to come before the target.",
+        ),
+        (
+            looked_up(
+                lambda train, histories, within: pairs_of(
+                    [*train, *histories], range(1, within + 1)
+                )
+            ),
+            "pairs of the cases' histories too. Count in the training part alone.",
+        ),
+        (
+            looked_up(lambda train, histories, within: pairs_of(histories, range(1, within + 1))),
+            "pairs of the cases' histories. Count in the training part.",
+        ),
+        (
+            looked_up(last=lambda history, within: history),
+            "the whole history. Only its last `within` films: `history[-within:]`.",
+        ),
+        (
+            looked_up(last=lambda history, within: history[-1:]),
+            "the last film alone. Look at the last `within` films.",
+        ),
+        (
+            looked_up(last=lambda history, within: history[:within]),
+            "the first films of the history. The last ones are `history[-within:]`.",
+        ),
+        (
+            looked_up(found=lambda pairs, films, target: all((i, target) in pairs for i in films)),
+            "all of the last films have to have come before the target. One is enough: `any`.",
+        ),
+        (
+            looked_up(
+                found=lambda pairs, films, target: not any((i, target) in pairs for i in films)
+            ),
+            "true where the case is unseen.",
+        ),
+        (
+            looked_up(found=lambda pairs, films, target: target in {j for _, j in pairs}),
+            "whether the target came after anything at all. It has to come after a film of this "
+            "history.",
+        ),
+        (
+            looked_up(found=lambda pairs, films, target: target in films),
+            "whether the target is in the history: that is a repeat.",
+        ),
+        (
+            looked_up(last=lambda history, within: history[-within:-1]),
+            "the very last film is left out: `history[-within:]`, without an end.",
+        ),
+    ],
+)
+
+# 9.4 A model mixed with counts: model, shares [n, n_items], weight -> [n, n_items]
+
+
+def mixing_cases(generator: Generator) -> list[Case]:
+    """Two items; three cases, one without counts; many, of which some have no counts."""
+    cases = []
+    for n, n_items, weight in ((1, 2, 0.5), (3, 4, 0.75), (20, 20, 0.3)):
+        model = torch.rand(n, n_items, generator=generator).numpy().astype(float) + 0.01
+        shares = torch.rand(n, n_items, generator=generator).numpy().astype(float)
+        shares = shares * (shares > 0.4)
+        shares[0, 0] = 0.5
+        model *= 0.8 / model.sum(axis=1, keepdims=True)
+        mass = torch.linspace(0.9, 0.2, n).numpy()[:, None]
+        shares *= mass / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+        if n > 1:
+            shares[1] = 0
+        digits = 2 if n < 4 else 8
+        cases.append(
+            {"model": model.round(digits), "shares": shares.round(digits)} | {"weight": weight}
+        )
+    return cases
+
+
+def mix(model, shares, weight):
+    return mixed()(model, shares, weight)
+
+
+def mass_of(shares: np.ndarray) -> np.ndarray:
+    return shares.sum(axis=1, keepdims=True)
+
+
+def mixed(
+    kept: Callable = lambda m, w: 1 - w * m,
+    added: Callable = lambda q, m, w: w * q,
+    join: Callable = lambda model, counted: model + counted,
+    mass: Callable = mass_of,
+) -> Callable:
+    """A mixture, one of whose steps may be replaced."""
+
+    def answer(model, shares, weight):
+        m = mass(shares)
+        return join(kept(m, weight) * model, added(shares, m, weight))
+
+    return answer
+
+
+def mix_by_loop(model, shares, weight):
+    rows = []
+    for p, q in zip(model, shares):
+        rows.append([(1 - weight * sum(q)) * a + weight * b for a, b in zip(p, q)])
+    return np.array(rows)
+
+
+def share_of_whole(shares: np.ndarray) -> np.ndarray:
+    return shares / np.maximum(mass_of(shares), 1e-300)
+
+
+MIX = Exercise(
+    reference=mix,
+    cases=mixing_cases,
+    returns=["the mixture"],
+    right=[mix_by_loop],
+    mistakes=[
+        (
+            mixed(kept=lambda m, w: 1 - w),
+            "the model is scaled by 1 - w. Where little was counted, that throws probability away: "
+            "scale by 1 - w m.",
+        ),
+        (mixed(kept=lambda m, w: 1), "the model is not scaled, and the sum passes 1."),
+        (
+            mixed(kept=lambda m, w: 1 - m),
+            "the model is scaled by 1 - m. The counts take w m of the probability, and "
+            "leave 1 - w m.",
+        ),
+        (mixed(added=lambda q, m, w: q), "the counts are not multiplied by w."),
+        (
+            mixed(kept=lambda m, w: 1 - m, added=lambda q, m, w: q),
+            "w is not used.",
+        ),
+        (
+            mixed(kept=lambda m, w: w, added=lambda q, m, w: (1 - w) * q),
+            "the weight on the model. It is that of the counts.",
+        ),
+        (
+            mixed(kept=lambda m, w: 1 - w, added=lambda q, m, w: w * share_of_whole(q)),
+            "the shares are made to sum to 1. They sum to m, which is small where little was "
+            "counted, so that the model decides there.",
+        ),
+        (
+            mixed(kept=lambda m, w: 1 - w * m, added=lambda q, m, w: w * share_of_whole(q)),
+            "the shares are made to sum to 1. They are used as they are.",
+        ),
+        (
+            mixed(added=lambda q, m, w: w * m * q),
+            "the counts are multiplied by m as well. Their sum is m already.",
+        ),
+        (
+            mixed(join=lambda p, q: np.where(q > 0, q, p)),
+            "the counts in place of the model where there are any. Add the two.",
+        ),
+        (mixed(join=np.maximum), "the larger of the two. Add them."),
+        (mixed(join=lambda p, q: p * q), "a product. Add the two."),
+        (mixed(join=lambda p, q: p), "the counts are not added."),
+        (mixed(join=lambda p, q: q), "the counts alone. Add the model's part."),
+        (
+            mixed(mass=lambda q: q.sum()),
+            "the sum over all cases. Each row has its own m: `sum(axis=1, keepdims=True)`.",
+        ),
+        (
+            mixed(mass=lambda q: q.sum(axis=0)),
+            "sums over cases (`axis=0`). Sum each row: `sum(axis=1, keepdims=True)`.",
+        ),
+        (
+            mixed(mass=lambda q: q.sum(axis=1)),
+            "the sums of rows are laid along the columns. Keep them as a column: "
+            "`sum(axis=1, keepdims=True)`.",
+        ),
+        (
+            mixed(mass=lambda q: q),
+            "each film's own share in place of m, the sum of the row.",
+        ),
+        (
+            mixed(mass=lambda q: q.max(axis=1, keepdims=True)),
+            "the largest share of the row in place of their sum.",
+        ),
+        (
+            lambda model, shares, weight: (
+                mix(model, shares, weight) / mix(model, shares, weight).sum(axis=1, keepdims=True)
+            ),
+            "divided by the sum. Where the model's row sums to less than 1, the mixture does, too.",
+        ),
+    ],
+)
+
+EXERCISES = {"9.1": HGN, "9.2": PAIRED, "9.3": SEEN, "9.4": MIX}
