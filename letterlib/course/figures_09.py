@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.pipeline.systems import FAMILIES, FLOOR, LABELS, SYSTEMS
@@ -182,6 +183,7 @@ def seen_and_unseen(rows: Mapping[str, Mapping[str, Interval]], n_cases: Mapping
         ax.set_title(f"{kind} cases: {ahead} of {len(rows)} ahead", loc="left", fontsize=11)
         ax.set_xlabel("R@10 minus that of the tuned SASRec")
         ax.margins(x=0.1)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
     names = [f"{name}\n{n_cases[name]}" for name in rows]
     axes[0].set_yticks(range(len(rows)), names, fontsize=9)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
