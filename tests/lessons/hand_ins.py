@@ -76,11 +76,15 @@ def my_beam_step(scores, log_probs, allowed, beam):
         "batched-step": None,
     },
     "09": {
-        "bpr": """
-def my_bpr(user, liked, other):
-    return -torch.sigmoid((user * (liked - other)).sum(dim=1)).mean()
+        "hgn": """
+def my_hgn(net, users, items, real):
+    features = torch.sigmoid(net.feature_of_item(items) + net.feature_of_user(users)[:, None])
+    gated = items * features
+    places = torch.sigmoid(net.place_of_item(gated)[..., 0] + net.place_of_user(users))
+    mean = (places[..., None] * gated).sum(dim=1) / places.sum(dim=1, keepdim=True)
+    return users + mean + items.sum(dim=1)
 """,
-        "paired": None,
+        "mix": None,
     },
     "10": {
         "key": """
@@ -109,7 +113,7 @@ POINTS = {
     "06": {"full": 10, "half": 5, "untouched": 0},
     "07": {"full": 10, "half": 5, "untouched": 0},
     "08": {"full": 15, "half": 8, "untouched": 0},
-    "09": {"full": 10, "half": 5, "untouched": 0},
+    "09": {"full": 12, "half": 6, "untouched": 0},
     "10": {"full": 8, "half": 2, "untouched": 0},
     "11": {"full": 8, "half": 2, "untouched": 0},
 }
