@@ -1,22 +1,29 @@
-"""Hand-ins, made ready for nbgrader to grade.
+"""Hand-ins, made ready for nbgrader to grade, and looked at afterwards.
 
     python -m letterlib.course.classroom profile smoke submitted/ --cache-dir /srv/course/runs
+    python -m letterlib.course.classroom audit 02_rq_vae
+    python -m letterlib.course.classroom points
 
-sets the parameters of every submitted copy below a folder, so that autograding takes seconds per
-student. nbgrader itself puts deleted tests back (`add_missing_cells`) and restores changed ones.
-This repairs what it cannot grade: copied answers, and answers in cells that lost nbgrader's mark or
-were merged with another cell. It names the copies that would get no marks.
+The first sets the parameters of every submitted copy below a folder, so that autograding takes
+seconds per student. nbgrader itself puts deleted tests back (`add_missing_cells`) and restores
+changed ones. This repairs what it cannot grade: copied answers, and answers in cells that lost
+nbgrader's mark or were merged with another cell. It names the copies that would get no marks.
+
+The second lists, after grading, what somebody should read: see `audit`. The third prints the points
+of every lesson.
 """
 
 import argparse
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import nbformat
+from IPython import get_ipython
 from nbformat import NotebookNode
 
+from letterlib.course.audit import audit, edited_tests, graded, reaches, tests_of
 from letterlib.errors import LetterError
 from letterlib.store import expanded, write_text
 
@@ -24,14 +31,6 @@ INJECTED = "injected-parameters"
 """papermill's tag for the cell that sets parameters."""
 
 ELSEWHERE = "# Answered in another cell, above."
-SUSPICIOUS = ("letterlib.course", "displayhook", "__torch_function__")
-"""Words that no answer needs, and that a forged mark may."""
-
-
-def graded(notebook: NotebookNode) -> dict[str, NotebookNode]:
-    """The cells with nbgrader's mark, by their grade_id."""
-    cells = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
-    return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
 
 
 def is_parameters(cell: NotebookNode) -> bool:
@@ -53,6 +52,30 @@ def set_parameters(notebook: NotebookNode, **values: Any) -> None:
     notebook.cells = [*cells[: places[-1] + 1], cell, *cells[places[-1] + 1 :]]
 
 
+def limit_output(characters: int = 1_000_000) -> None:
+    """Let every cell print so much and no more.
+
+    For the kernel that grades: nbgrader loses all marks of a notebook that prints some hundred
+    megabytes.
+    """
+
+    def limit(stream: TextIO) -> None:
+        write, left = getattr(stream.write, "whole", stream.write), characters
+
+        def limited(text: str) -> int:
+            nonlocal left
+            shown = text[: max(0, left)]
+            left -= len(text)
+            return write(shown)
+
+        limited.whole = write
+        stream.write = limited
+
+    get_ipython().events.register(
+        "pre_run_cell", lambda *_: [limit(stream) for stream in (sys.stdout, sys.stderr)]
+    )
+
+
 # Repairs
 
 
@@ -65,7 +88,7 @@ def repair(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
     done = _without_repeats(notebook)
     if release is None:
         return done
-    asked, there, tests = graded(release), graded(notebook), _tests(release)
+    asked, there, tests = graded(release), graded(notebook), tests_of(release)
     answers = {name: _answer(notebook, asked[name]) for name in tests}
     if not asked.keys() & there.keys() and not any(answers.values()):
         return []
@@ -98,18 +121,6 @@ def _without_repeats(notebook: NotebookNode) -> list[str]:
             done.append(f"an earlier cell {name!r} is no longer graded")
         seen.add(name)
     return done[::-1]
-
-
-def _tests(release: NotebookNode) -> dict[str, str]:
-    """answer -> the test below it. What is graded by hand has none, and is left to nbgrader."""
-    found, answer = {}, ""
-    for name, cell in graded(release).items():
-        mark = cell.metadata.nbgrader
-        if mark.grade and not mark.solution and answer:
-            found[answer] = name
-        if mark.solution or mark.grade:
-            answer = "" if mark.grade else name
-    return found
 
 
 def _defines(cell: NotebookNode, asked: NotebookNode) -> bool:
@@ -204,15 +215,9 @@ def _tag_parameters(notebook: NotebookNode, release: NotebookNode) -> list[str]:
 
 def to_be_read(notebook: NotebookNode, release: NotebookNode | None) -> list[str]:
     """Why somebody should read a notebook before believing its marks."""
-    cells = release.cells if release else []
-    given = {line.strip() for cell in cells for line in cell.source.splitlines()}
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    own = [line for cell in code for line in cell.source.splitlines() if line.strip() not in given]
-    found = [
-        f"a cell mentions {word}: read it before you believe the marks"
-        for word in SUSPICIOUS
-        if release and any(word in line for line in own)
-    ]
+    lines = reaches(notebook, release) if release else []
+    found = [f"read {line!r} before you believe the marks" for line in lines]
     others = "\n".join(
         cell.source
         for cell in code
@@ -261,7 +266,8 @@ def prepare(path: Path, profile: str, cache_dir: Path) -> list[str]:
     """Repair a hand-in and set its parameters, in its file; returns what to report of it."""
     notebook = nbformat.read(path, as_version=4)
     release = release_of(path.resolve())
-    done = repair(notebook, release)
+    done = [f"{test} was edited" for test in edited_tests(notebook, release)] if release else []
+    done += repair(notebook, release)
     if why := misplaced(path.resolve(), notebook, release):
         raise LetterError(why)
     done += to_be_read(notebook, release)
@@ -270,31 +276,63 @@ def prepare(path: Path, profile: str, cache_dir: Path) -> list[str]:
     return done
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 if a file could not be prepared."""
-    parser = argparse.ArgumentParser(prog="python -m letterlib.course.classroom")
-    parser.add_argument("command", choices=["profile"])
-    parser.add_argument("profile", choices=["smoke", "laptop", "paper"])
-    parser.add_argument("folder", type=expanded, help="every notebook below it, such as submitted/")
-    parser.add_argument(
-        "--cache-dir", type=expanded, required=True, help="one cache for all students"
-    )
-    options = parser.parse_args(arguments)
-    paths = sorted(options.folder.rglob("*.ipynb"))
+def points() -> list[str]:
+    """The points of every lesson, a line each, from the sources in `solutions/`."""
+    from letterlib.course.build import lessons
+
+    lines = []
+    for path in lessons():
+        cells = graded(nbformat.read(path, as_version=4))
+        each = {
+            answer: cells[test].metadata.nbgrader.points
+            for answer, test in tests_of(nbformat.read(path, as_version=4)).items()
+        }
+        parts = ", ".join(f"{name} {most:g}" for name, most in each.items())
+        lines.append(f"{path.stem[:2]} | {sum(each.values()):2g} | {parts}")
+    return lines
+
+
+def prepare_all(folder: Path, profile: str, cache_dir: Path) -> int:
+    """Prepare every hand-in below a folder; returns 2 if one could not be, else 0."""
+    paths = sorted(folder.rglob("*.ipynb"))
     paths = [path for path in paths if path.parent.name != ".ipynb_checkpoints"]
-    errors = [] if paths else [f"{options.folder}: no notebooks; collect the submissions first"]
+    errors = [] if paths else [f"{folder}: no notebooks; collect the submissions first"]
     for path in paths:
         try:
-            for line in prepare(path, options.profile, options.cache_dir):
+            for line in prepare(path, profile, cache_dir):
                 print(f"{path}: {line}")
         except Exception as error:  # one student's broken file must not stop the others
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             errors.append(f"{path}: left as it is ({reason})")
     if paths:
-        print(f"{len(paths) - len(errors)} notebook(s) set to {options.profile}")
+        print(f"{len(paths) - len(errors)} notebook(s) set to {profile}")
     for line in errors:
         print(f"error: {line}", file=sys.stderr)
     return 2 if errors else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 if a file could not be prepared or is not there."""
+    parser = argparse.ArgumentParser(prog="python -m letterlib.course.classroom")
+    commands = parser.add_subparsers(dest="command", required=True)
+    profile = commands.add_parser("profile", help="make hand-ins ready for grading")
+    profile.add_argument("profile", choices=["smoke", "laptop", "paper"])
+    profile.add_argument("folder", type=expanded, help="every notebook below it: submitted/")
+    profile.add_argument("--cache-dir", type=expanded, required=True, help="one for all students")
+    looked = commands.add_parser("audit", help="after grading: what somebody should read")
+    looked.add_argument("lesson", help="such as 02_rq_vae")
+    looked.add_argument("--course", type=expanded, default=Path(), help="the course folder")
+    commands.add_parser("points", help="the points of every lesson and exercise")
+    options = parser.parse_args(arguments)
+    if options.command == "profile":
+        return prepare_all(options.folder, options.profile, options.cache_dir)
+    try:
+        done = points() if options.command == "points" else audit(options.course, options.lesson)
+    except LetterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(done) or "nothing to look at")
+    return 0
 
 
 if __name__ == "__main__":
