@@ -1,6 +1,7 @@
 """The figures of lesson 00. Each takes data, draws, and returns the Axes."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from letterlib.evaluation.metrics import HEAD, popularity_groups
 from letterlib.plots import GREY, PALETTE
 
 GAPS = {
@@ -22,9 +22,12 @@ GAPS = {
 
 
 def visits(ratings: pd.DataFrame) -> Sequence[Axes]:
-    """When every user rated, and how long since their previous rating. ratings: user, time
-    (seconds), in order.
+    """When every user rated, and how long since their previous rating.
+
+    ratings: as `read_ratings` returns them, with userId and timestamp.
     """
+    ratings = ratings.rename(columns={"userId": "user", "timestamp": "time"})
+    ratings = ratings.sort_values(["user", "time"])
     axes = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(1.5, 1), layout="constrained")[1]
     first = ratings.groupby("user")["time"].transform("min").to_numpy()
     row = np.unique(first + ratings["user"].to_numpy() * 1e-6, return_inverse=True)[
@@ -56,49 +59,6 @@ def visits(ratings: pd.DataFrame) -> Sequence[Axes]:
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return axes
-
-
-def long_tail(counts: np.ndarray, titles: Sequence[str]) -> Axes:
-    """Ratings of every film, most popular first, five named; those that hold a third are shaded.
-    counts: [n_items].
-    """
-    ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
-    order = np.argsort(-counts, kind="stable")
-    n_head = int((popularity_groups(counts) == HEAD).sum())
-    ax.plot(range(1, len(counts) + 1), counts[order], color=PALETTE[0])
-    ax.axvspan(0, n_head, color=PALETTE[1], alpha=0.25, linewidth=0)
-    for place, item in enumerate(order[:5]):
-        y = 0.93 - 0.085 * place
-        ax.annotate(
-            titles[item],
-            (place + 1, counts[item]),
-            xytext=(0.2, y),
-            textcoords="axes fraction",
-            fontsize=9,
-            va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": GREY,
-                "linewidth": 0.7,
-                "shrinkA": 0,
-                "relpos": (0, 0.5),
-            },
-        )
-    ax.set(
-        xlabel="films, the one with most ratings first",
-        ylabel="ratings in the training part",
-        ylim=(0, None),
-        xlim=(-20, len(counts)),
-    )
-    title = (
-        f"{n_head} of {len(counts):,} films {'has' if n_head == 1 else 'have'} a third of "
-        "the ratings"
-    )
-    ax.set_title(
-        f"{title}; half of the films have at most {np.median(counts):.0f}", loc="left", fontsize=11
-    )
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def three_identifiers(films: Mapping[str, Mapping[str, Sequence[str]]]) -> Axes:
@@ -157,50 +117,116 @@ def _shared_first(films: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     )
 
 
-def sharing_a_genre(shares: Mapping[str, float], chance: float) -> Axes:
-    """Of all pairs of films that look alike in one way, the share with a genre in common; a line at
-    any two films.
+def words_of(title: str) -> list[str]:
+    """A title's words as one says them: "Matrix, The (1999)" -> the, matrix."""
+    name = re.sub(r" \(\d{4}\)$", "", title)
+    name = re.sub(r"^(.*), (The|A|An)$", r"\2 \1", name)
+    return re.findall(r"[\w']+", name.lower()) or [name.lower()]
+
+
+def beginning_alike(kinds: Mapping[str, Sequence], genres: Sequence[str]) -> Axes:
+    """Of two films whose names begin alike, how often they have a genre in common.
+
+    kinds: kind of name -> what the name of each film begins with. genres: of each film, divided by
+    "|"; films without any are left out.
     """
+    table = pd.Series(list(genres)).str.get_dummies("|").to_numpy(dtype=np.float32)
+    common, known = table @ table.T > 0, table.any(axis=1)
+    pairs = np.triu(known[:, None] & known, 1)
+    shares = {}
+    for kind, beginnings in kinds.items():
+        numbered = pd.factorize(np.asarray(beginnings))[0]
+        shares[kind] = common[pairs & (numbered[:, None] == numbered)].mean()
+    chance = common[pairs].mean()
     ax = plt.subplots(figsize=(8, 0.5 * len(shares) + 1.2), layout="constrained")[1]
     bars = ax.barh(list(shares), list(shares.values()), color=PALETTE[0], height=0.62)
-    ax.bar_label(bars, [f"{share:.2f}" for share in shares.values()], padding=4)
+    ax.bar_label(bars, [f"{share:.0%}" for share in shares.values()], padding=4)
     ax.axvline(chance, color="black", linestyle=":", linewidth=1)
-    ax.text(chance + 0.01, -0.62, f"any two films: {chance:.2f}", fontsize=9, va="center")
+    ax.text(chance + 0.01, -0.62, f"any two films: {chance:.0%}", fontsize=9, va="center")
     ax.invert_yaxis()
+    ax.xaxis.set_major_formatter("{x:.0%}")
     ax.set(
         xlim=(0, 1.08),
         ylim=(len(shares) - 0.4, -0.9),
-        xlabel="share of pairs with a genre in common",
+        xlabel="pairs with a genre in common",
     )
-    best = max(shares, key=shares.__getitem__)
-    ax.set_title(f"Genres agree most often between films with {best}", loc="left", fontsize=11)
+    ax.set_title(
+        "Do films whose names begin alike have a genre in common?", loc="left", fontsize=11
+    )
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
-def writing(
-    steps: Sequence[Sequence[tuple[str, float, bool]]], chosen: Sequence[str], title: str
-) -> Sequence[Axes]:
-    """One panel a token: the likeliest candidates (token, probability, whether a film goes on so),
-    best on top.
+def trie_of_names(names: Mapping[str, Sequence[str]]) -> Axes:
+    """A trie as a tree from left to right. names: title -> tokens; films that begin alike share the
+    beginning of their path.
     """
-    axes = plt.subplots(1, len(steps), figsize=(11, 2.9), layout="constrained")[1]
-    names = {"chosen": PALETTE[0], "an unseen film goes on so": PALETTE[9], "none does": "#cccccc"}
-    for place, (ax, step, token) in enumerate(zip(axes, steps, chosen, strict=True)):
-        kinds = [
-            "chosen" if one == token else list(names)[1 if real else 2] for one, _, real in step
-        ]
-        shares = [share for _, share, _ in step]
-        bars = ax.barh([one for one, _, _ in step], shares, color=[names[kind] for kind in kinds])
-        ax.bar_label(bars, [f"{share:.1%}" for share in shares], padding=3, fontsize=8)
+    ordered = sorted(names.items(), key=lambda pair: list(pair[1]))
+    row = {tuple(tokens): -float(i) for i, (_, tokens) in enumerate(ordered)}
+    depth = len(ordered[0][1])
+    places: dict[tuple[str, ...], float] = {}
+    for length in range(depth, -1, -1):
+        for beginning in {name[:length] for name in row}:
+            below = [y for name, y in row.items() if name[:length] == beginning]
+            places[beginning] = float(np.mean(below))
+    ax = plt.subplots(figsize=(9.5, 0.42 * len(row) + 0.5), layout="constrained")[1]
+    for beginning, y in places.items():
+        x = len(beginning)
+        if x:
+            ax.plot([x - 1, x], [places[beginning[:-1]], y], color=GREY, linewidth=1, zorder=1)
+        box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": PALETTE[0]}
+        label = beginning[-1] if x else "start"
+        ax.text(
+            x,
+            y,
+            label,
+            ha="center",
+            va="center",
+            fontsize=9,
+            family="monospace",
+            bbox=box,
+            zorder=2,
+        )
+    for title, tokens in ordered:
+        ax.text(depth + 0.35, row[tuple(tokens)], title, va="center", fontsize=9.5)
+    ax.set(xlim=(-0.4, depth + 3), ylim=(-len(row) + 0.4, 0.6))
+    ax.axis("off")
+    return ax
+
+
+def writing(
+    chances: Callable[[Sequence[int]], np.ndarray],
+    name: Sequence[int],
+    trie: Mapping,
+    title: str,
+    n_shown: int = 6,
+) -> Sequence[Axes]:
+    """One panel a code: the likeliest candidates, best on top.
+
+    chances: the probabilities of the next code after a list of codes. name: the codes that were
+    written. trie: dictionaries of the codes that may come next.
+    """
+    axes = plt.subplots(1, len(name), figsize=(11, 2.9), layout="constrained")[1]
+    colours = {"written": PALETTE[0], "a film goes on so": PALETTE[9], "none does": "#cccccc"}
+    node = trie
+    for level, (ax, chosen) in enumerate(zip(axes, name, strict=True)):
+        p = chances(list(name[:level]))
+        codes = [int(code) for code in np.argsort(-p)[:n_shown]]
+        if chosen not in codes:
+            codes[-1] = chosen
+        kinds = [list(colours)[0 if c == chosen else 1 if c in node else 2] for c in codes]
+        labels = [f"<{'abcdefgh'[level]}_{code}>" for code in codes]
+        bars = ax.barh(labels, p[codes], color=[colours[kind] for kind in kinds])
+        ax.bar_label(bars, [f"{p[code]:.1%}" for code in codes], padding=3, fontsize=8)
         ax.invert_yaxis()
-        ax.set(xlabel="probability", xlim=(0, max(shares) * 1.35 + 1e-9))
-        ax.set_title(f"token {place + 1}", loc="left", fontsize=10)
+        ax.set(xlabel="probability", xlim=(0, p[codes].max() * 1.35 + 1e-9))
+        ax.set_title(f"code {level + 1}", loc="left", fontsize=10)
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in names.values()]
+        node = node[chosen]
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
     axes[0].figure.legend(
-        handles, list(names), loc="outside lower center", ncols=3, frameon=False, fontsize=9
+        handles, list(colours), loc="outside lower center", ncols=3, frameon=False, fontsize=9
     )
     axes[0].figure.suptitle(title, fontsize=10)
     return axes

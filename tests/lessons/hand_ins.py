@@ -104,7 +104,7 @@ def my_holm(p_values):
 """lesson -> grade_id -> the answer that differs from the solution; None leaves the stub."""
 
 POINTS = {
-    "00": {"full": 10, "half": 5, "untouched": 0},
+    "00": {"full": 12, "half": 7, "untouched": 0},
     "01": {"full": 10, "half": 5, "untouched": 0},
     "02": {"full": 16, "half": 11, "untouched": 0},
     "03": {"full": 10, "half": 5, "untouched": 0},

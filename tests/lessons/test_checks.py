@@ -152,17 +152,17 @@ def test_fractions_may_be_wider_than_asked_for_and_not_narrower_and_whole_number
 
 
 def test_an_answer_that_calls_another_stub_is_told_which():
-    def my_hold_out(items, n):
+    def my_recall(ranked, targets, k):
         raise NotImplementedError()
 
-    def my_popularity(sequences, n, n_items):
-        return [my_hold_out(one, n) for one in sequences]
+    def my_ndcg(ranked, targets, k):
+        return my_recall(ranked, targets, k) / k
 
-    result = check("0.4", my_popularity)
+    result = check("0.4", my_ndcg)
     assert result.outcome == "not attempted" and result.lines[0].startswith(
-        "`my_hold_out`, which is still"
+        "`my_recall`, which is still"
     )
-    assert "still to be written" not in check("0.1", my_hold_out).lines[0]
+    assert "still to be written" not in check("0.2", my_recall).lines[0]
 
 
 def test_a_right_answer_that_writes_to_stderr_gets_its_points(capsys):

@@ -1,6 +1,7 @@
-"""Lesson 00: holding out, recall, NDCG, popularity."""
+"""Lesson 00: writing a name held to a trie, recall, holding out, NDCG."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Generator
 
 from letterlib.course.comparing import Case
 from letterlib.course.exercise import Clue, Exercise
+from letterlib.course.values import same
 from letterlib.data.dataset import NO_ITEM
 
 Array = np.ndarray
@@ -19,7 +21,7 @@ def drawn(generator: Generator, n_items: int, length: int) -> Array:
     return torch.randperm(n_items, generator=generator)[:length].numpy()
 
 
-# 0.1 Holding out the end of a list: items int64 [length], n -> train, valid, test
+# 0.3 Holding out the end of a list: items int64 [length], n -> train, valid, test
 
 
 def hold_out(items: Array, n: int) -> Parts:
@@ -221,7 +223,7 @@ HOLD_OUT = Exercise(
     ],
 )
 
-# 0.2 and 0.3: ranked int64 [n_cases, K], targets int64 [n_cases], k -> number
+# 0.2 and 0.4: ranked int64 [n_cases, K], targets int64 [n_cases], k -> number
 
 
 def list_cases(generator: Generator) -> list[Case]:
@@ -631,225 +633,269 @@ NDCG = Exercise(
     clues=several_numbers(table_of_gains),
 )
 
-# 0.4 Popularity: list of int64 arrays, n, n_items -> int64 [n_items], most popular first
+# 0.1 Writing a name: chances, a function of the codes so far; trie, dictionaries -> codes
 
 
-def popularity(sequences: Sequence[Array], n: int, n_items: int) -> Array:
-    train = np.concatenate([hold_out(items, n)[0] for items in sequences])
-    return np.argsort(-np.bincount(train, minlength=n_items), kind="stable")
+class Chances:
+    """Drawn probabilities in the place of a model: of every code after every beginning of a name.
 
-
-def popularity_cases(generator: Generator) -> list[Case]:
-    """(lengths, n, n_items). Lists of 2n and of 2n + 1, shorter and longer; many items tie, and
-    nobody has the last. In the last case but one a user has an item three times.
+    Those after one beginning are all different, hundredths that need not add up to 1.
     """
-    longer = torch.randint(6, 15, (8,), generator=generator).tolist()
-    shapes = [([3], 1, 4), ([3, 4], 1, 5), ([5, 4, 3], 2, 6), ([6, 7, 5, 14, *longer], 3, 40)]
-    *few, many = [
-        {
-            "sequences": [_skewed(generator, n_items - 1, length) for length in lengths],
-            "n": n,
-            "n_items": n_items,
+
+    def __init__(self, generator: Generator, n_codes: int, depth: int):
+        beginnings = [b for n in range(depth) for b in product(range(n_codes), repeat=n)]
+        self.depth = depth
+        self.table = {
+            beginning: (torch.randperm(60, generator=generator)[:n_codes] + 1).numpy() / 100
+            for beginning in beginnings
         }
-        for lengths, n, n_items in shapes
-    ]
-    again = [np.array([0, 2, 2, 2, 1, 0]), np.array([0, 1, 0, 2]), np.array([0, 3, 1])]
-    return [*few, {"sequences": again, "n": 1, "n_items": 5}, many]
+
+    def __call__(self, written: Sequence[int]) -> Array:
+        codes = tuple(int(code) for code in written)
+        if len(codes) >= self.depth:
+            raise ValueError(f"{list(codes)} is a whole name: nothing comes after it")
+        return self.table[codes].copy()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Chances) and same(self.table, other.table)
+
+    def __repr__(self) -> str:
+        return ", ".join(f"{list(b)}: {row.tolist()}" for b, row in self.table.items())
 
 
-def _skewed(generator: Generator, n_items: int, length: int) -> Array:
-    """Different items, high ids more often than low ones, so that no order by id looks right."""
-    weights = torch.arange(1, n_items + 1, dtype=torch.float64)
-    return torch.multinomial(weights, length, generator=generator).numpy()
+def trie_of(names: Sequence[Sequence[int]]) -> dict:
+    trie: dict = {}
+    for name in names:
+        node = trie
+        for code in name:
+            node = node.setdefault(code, {})
+    return trie
 
 
-def ranker(
-    part: Callable = lambda x, n: hold_out(x, n)[0],
-    order: Callable = lambda counts: np.argsort(-counts, kind="stable"),
-    count: Callable = lambda parts, n_items: np.bincount(np.concatenate(parts), minlength=n_items),
+def names_in(trie: dict, before: Sequence[int] = ()) -> list[list[int]]:
+    """All names of a trie."""
+    if not trie:
+        return [list(before)]
+    return [name for code, node in trie.items() for name in names_in(node, [*before, code])]
+
+
+def write_cases(generator: Generator) -> list[Case]:
+    """(codes a level, depth, names). The likeliest first code begins no name. From three levels on
+    the name is not the likeliest of all, and each step depends on every code before it.
+    """
+    shapes = [(3, 1, 2), (3, 2, 3), (4, 3, 12), (4, 4, 40), (4, 5, 90)]
+    return [_write_case(generator, *shape) for shape in shapes]
+
+
+def _write_case(generator: Generator, n_codes: int, depth: int, n_names: int) -> Case:
+    while True:
+        chances = Chances(generator, n_codes, depth)
+        best = int(chances([]).argmax())
+        every = [n for n in product(range(n_codes), repeat=depth) if n[0] != best]
+        chosen = torch.randperm(len(every), generator=generator)[:n_names].tolist()
+        trie = trie_of([every[i] for i in chosen])
+        others = [likeliest_name, by_last_code, by_turned_codes] if depth > 2 else []
+        name = write(chances, trie)
+        if len(trie) > 1 and all(other(chances, trie) != name for other in others):
+            return {"chances": chances, "trie": trie}
+
+
+def likeliest(p: Array, node: dict) -> int:
+    return max(node, key=lambda code: p[code])
+
+
+def writer(
+    pick: Callable = likeliest,
+    ask: Callable = lambda chances, written: chances(written),
+    go: Callable = lambda node, code, trie: node[code],
+    put: Callable = lambda written, code, p, node: [*written, code],
+    going: Callable = lambda node, written: bool(node),
+    result: Callable = lambda written: written,
 ) -> Callable:
-    """Popularity, with one of its steps replaced."""
+    """A name written code by code, one of whose steps may be replaced."""
 
-    def answer(sequences, n, n_items):
-        return order(count([part(items, n) for items in sequences], n_items))
+    def answer(chances, trie):
+        node, written, shown = trie, [], []
+        while going(node, written):
+            p = ask(chances, written)
+            code = pick(p, node)
+            shown = put(shown, code, p, node)
+            written = [*written, code]
+            node = go(node, code, trie)
+        return result(shown)
 
     return answer
 
 
-train_counts = ranker(order=lambda counts: counts)
+def write(chances: Callable, trie: dict) -> list[int]:
+    return writer()(chances, trie)
 
 
-def marked(parts: Sequence[Array], n_items: int) -> Array:
-    """`+=` at a list of places adds 1 once, however often a place is in it."""
-    counts = np.zeros(n_items, dtype=np.int64)
-    counts[np.concatenate(parts)] += 1
-    return counts
+def write_by_recursion(chances, trie, written=()):
+    if not trie:
+        return list(written)
+    code = sorted(trie, key=lambda code: -chances(list(written))[code])[0]
+    return write_by_recursion(chances, trie[code], (*written, code))
 
 
-def marked_list_by_list(parts: Sequence[Array], n_items: int) -> Array:
-    return sum(marked([part], n_items) for part in parts)
+def write_by_mask(chances, trie):
+    node, written = trie, []
+    while node:
+        p = chances(written)
+        held = np.full(len(p), -np.inf)
+        held[list(node)] = p[list(node)]
+        written.append(held.argmax())
+        node = node[written[-1]]
+    return written
 
 
-def popularity_by_loop(sequences, n, n_items):
-    counts = [0] * n_items
-    for items in sequences:
-        kept = len(items) - 2 * n if len(items) >= 2 * n + 1 else len(items)
-        for item in items[:kept]:
-            counts[item] += 1
-    return np.array(sorted(range(n_items), key=lambda item: (-counts[item], item)))
+def likeliest_name(chances, trie):
+    """The name whose product is largest."""
+
+    def probability(name):
+        return np.prod([chances(name[:i])[code] for i, code in enumerate(name)])
+
+    return max(names_in(trie), key=probability)
 
 
-def counted_one_by_one(parts: Sequence[Array], n_items: int) -> Array:
-    counts = np.zeros(n_items)
-    for part in parts:
-        np.add.at(counts, part, 1)
-    return counts
+by_last_code = writer(ask=lambda chances, written: chances(written[-1:]))
+by_turned_codes = writer(ask=lambda chances, written: chances(written[::-1]))
 
 
-def cut_if(long: Callable, cut: Callable = lambda x, n: x[: -2 * n]) -> Callable:
-    return lambda x, n: cut(x, n) if long(len(x), n) else x
+def one_step(chances, trie):
+    return [likeliest(chances([]), trie)]
 
 
-def enough(length: int, n: int) -> bool:
-    return length > 2 * n
+def place(p: Array, node: dict) -> int:
+    return int(np.argmax([p[code] for code in node]))
 
 
-VALIDATION_COUNTED = "counting the validation items too. Training ends 2n before the end, not n."
-FORGOTTEN = (
-    "forgetting the short lists. A list with fewer than 2n + 1 items is training as a whole."
+FREE = (
+    "the likeliest of all codes, which may lead to no film. Choose among the keys of the "
+    "dictionary at which you are."
 )
-ONCE = "items marked as seen or not: `counts[items] += 1` adds 1 once. Use `np.bincount`."
-LEAST_FIRST = "the least popular first. `np.argsort` sorts upwards: sort the negative counts."
-HIGHER_ID = "ties by the higher item id: `[::-1]` turns ties round too."
-COUNTS = "the counts themselves. Return item ids, the most popular first: `np.argsort` gives ids."
-LEFT_OUT = (
-    "items left out. All n_items are asked for; those that nobody has come last, by their id."
+PLACE = (
+    "the place of a code among the keys, where the code itself is asked for: `max(node, key=...)` "
+    "gives the key."
 )
+FOUR = "4 written into the function. Go on until the dictionary is empty, `while node:`."
+STAYS = "always the first dictionary: after each code go on in its own, `node = node[code]`."
 
-POPULARITY = Exercise(
-    reference=popularity,
-    cases=popularity_cases,
-    returns=["ranking"],
+WRITE = Exercise(
+    reference=write,
+    cases=write_cases,
+    returns=["the name"],
     right=[
-        popularity_by_loop,
-        ranker(order=lambda counts: np.lexsort((np.arange(len(counts)), -counts))),
-        ranker(count=counted_one_by_one),
+        write_by_recursion,
+        write_by_mask,
+        writer(put=lambda written, code, p, node: [*written, np.int64(code)]),
     ],
     mistakes=[
+        (writer(pick=lambda p, node: int(p.argmax())), FREE),
         (
-            ranker(lambda x, n: x),
-            "counting on all interactions: the held-out items have helped to rank themselves.",
-        ),
-        (ranker(cut_if(enough, lambda x, n: x[:-n])), VALIDATION_COUNTED),
-        (ranker(lambda x, n: x[:-n]), VALIDATION_COUNTED),
-        (ranker(lambda x, n: x[: -2 * n]), FORGOTTEN),
-        (
-            ranker(cut_if(lambda length, n: length >= 2 * n)),
-            "a list of 2n items cut to nothing. With fewer than 2n + 1 items all are training.",
-        ),
-        (
-            ranker(cut_if(lambda length, n: length > 2 * n + 1)),
-            "a list of 2n + 1 items taken for too short. One item is left for training.",
-        ),
-        (
-            ranker(lambda x, n: x[: len(x) - 2 * n]),
-            "a list with fewer than 2n items cut as well: `len(items) - 2 * n` is below 0 there, "
-            "and counts from the end. With fewer than 2n + 1 items all are training.",
-        ),
-        (
-            ranker(lambda x, n: x[len(hold_out(x, n)[0]) :]),
-            "counting the held-out items instead of the training part.",
-        ),
-        (
-            ranker(lambda x, n: hold_out(x, n)[2]),
-            "counting the test items instead of the training part: `my_hold_out` returns train "
-            "first.",
-        ),
-        (
-            ranker(lambda x, n: hold_out(x, n)[1]),
-            "counting the validation items instead of the training part: `my_hold_out` returns "
-            "train first.",
-        ),
-        (
-            lambda s, n, m: popularity([np.concatenate(s)], n, m),
-            "the lists joined and then cut once. Every list has an end of its own: cut, then join.",
-        ),
-        (
-            ranker(cut_if(enough, lambda x, n: x[2 * n :])),
-            "the first items held out. The lists are oldest first; hold out their end.",
-        ),
-        (
-            ranker(lambda x, n: x if enough(len(x), n) else x[:0]),
-            "the short lists alone cut: the condition is the wrong way round.",
-        ),
-        (ranker(lambda x, n: hold_out(x, n)[0] if enough(len(x), n) else x[:0]), FORGOTTEN),
-        (ranker(lambda x, n: hold_out(x, 5)[0]), FIVE),
-        (ranker(lambda x, n: x[:-10]), FIVE),
-        (
-            ranker(count=marked_list_by_list),
-            "an item counted once that a list has twice: `counts[items] += 1` adds 1 once, and so "
-            "does a set. Use `np.bincount`.",
-        ),
-        (ranker(count=marked), ONCE),
-        (ranker(lambda x, n: x, count=marked), ONCE),
-        (ranker(lambda x, n: x[: -2 * n], count=marked), ONCE),
-        (ranker(cut_if(enough, lambda x, n: x[~np.isin(x, x[-2 * n :])])), BY_ID),
-        (
-            ranker(lambda x, n: x[~np.isin(x, x[-2 * n :])]),
-            f"forgetting the short lists, and {BY_ID}",
-        ),
-        (ranker(order=lambda counts: np.argsort(counts, kind="stable")), LEAST_FIRST),
-        (ranker(order=np.argsort), LEAST_FIRST),
-        (lambda s, n, m: popularity(s, n, m)[::-1], LEAST_FIRST),
-        (ranker(order=lambda counts: np.argsort(counts, kind="stable")[::-1]), HIGHER_ID),
-        (ranker(order=lambda counts: np.argsort(counts)[::-1]), HIGHER_ID),
-        (
-            ranker(order=lambda counts: np.argsort(-counts)),
-            '`np.argsort` leaves the order of ties open. Use `kind="stable"`.',
-        ),
-        (train_counts, COUNTS),
-        (ranker(order=lambda counts: np.sort(counts)[::-1]), COUNTS),
-        (ranker(order=lambda counts: -np.sort(-counts)), COUNTS),
-        (
-            lambda s, n, m: np.argsort(popularity(s, n, m)),
-            "the place of every item. Return the items in the order of their places.",
-        ),
-        (
-            ranker(order=lambda counts: np.argsort(-np.trim_zeros(counts, "b"), kind="stable")),
-            "a count that stops at the highest id in the lists: `minlength=n_items`.",
-        ),
-        (
-            lambda s, n, m: np.array(
-                [item for item in popularity(s, n, m) if train_counts(s, n, m)[item]]
+            writer(
+                pick=lambda p, node: int(p.argmax()), go=lambda node, code, trie: node.get(code, {})
             ),
-            LEFT_OUT,
+            FREE,
         ),
         (
-            lambda s, n, m: popularity(s, n, m).astype(np.float64),
-            "`np.zeros` without `dtype=int`, or a conversion to fractions. Item ids are whole "
-            "numbers.",
+            writer(
+                pick=lambda p, node: int(p.argmax()), going=lambda node, written: len(written) < 4
+            ),
+            FREE,
+        ),
+        (
+            writer(
+                pick=lambda p, node: int(p.argmax()),
+                go=lambda node, code, trie: node,
+                going=lambda node, written: len(written) < 4,
+            ),
+            f"{FREE} And {FOUR}",
+        ),
+        (
+            writer(
+                pick=lambda p, node: (
+                    int(p.argmax()) if int(p.argmax()) in node else next(iter(node))
+                )
+            ),
+            "the first key, where the likeliest code is none. Take the likeliest of the keys.",
+        ),
+        (
+            writer(pick=lambda p, node: min(node, key=lambda code: p[code])),
+            "the least likely of the keys: `min` for `max`, or a sort that goes upwards.",
+        ),
+        (
+            writer(pick=lambda p, node: max(node)),
+            "the largest code. `max(node)` compares codes; `max(node, key=lambda code: p[code])` "
+            "compares their probabilities.",
+        ),
+        (
+            writer(pick=lambda p, node: next(iter(node))),
+            "the first key, whatever the probabilities say.",
+        ),
+        (writer(put=lambda written, code, p, node: [*written, place(p, node)]), PLACE),
+        (
+            writer(ask=lambda chances, written: chances([])),
+            "the chances of the first code at every step. Ask again after each code: "
+            "`chances(written)`.",
+        ),
+        (
+            by_last_code,
+            "`chances` is given the last code alone. It needs all codes so far.",
+        ),
+        (
+            by_turned_codes,
+            "the codes are given to `chances` in the wrong order.",
+        ),
+        (writer(go=lambda node, code, trie: trie), STAYS),
+        (
+            writer(go=lambda node, code, trie: trie, going=lambda node, written: len(written) < 4),
+            f"{STAYS} And {FOUR}",
+        ),
+        (writer(going=lambda node, written: len(written) < 4), FOUR),
+        (writer(going=lambda node, written: node and len(written) < 4), FOUR),
+        (
+            writer(going=lambda node, written: len(node) > 1),
+            "it stops where only one code is left to choose. That code belongs to the name, too.",
+        ),
+        (
+            writer(going=lambda node, written: any(node.values())),
+            "it stops one code too early. The dictionary of the last codes holds empty ones.",
+        ),
+        (one_step, "the first code alone: a `return` inside the loop."),
+        (
+            writer(put=lambda written, code, p, node: [code]),
+            "the last code alone. Keep all codes: `written.append(code)`.",
+        ),
+        (
+            writer(put=lambda written, code, p, node: [code, *written]),
+            "the name read backwards: put every new code at the end.",
+        ),
+        (
+            writer(put=lambda written, code, p, node: [*written, float(p[code])]),
+            "probabilities. Return the codes.",
+        ),
+        (
+            likeliest_name,
+            "the name whose product of probabilities is largest. That is a better answer than was "
+            "asked for, and it takes a look at every film: here take the likeliest code at each "
+            "step, and never go back.",
         ),
     ],
     clues=[
         (
-            lambda found, right, case: (
-                isinstance(found, Array)
-                and np.array_equal(*(train_counts(*case.values())[x] for x in (found, right)))
-            ),
-            "ties in another order. Of films with equal counts the lower id comes first.",
-            ranker(order=lambda counts: np.lexsort((-np.arange(len(counts)) % 7, -counts))),
-        ),
-        (
-            lambda found, right, case: found.size < case["n_items"],
-            LEFT_OUT,
-            lambda s, n, m: popularity(s, n, m)[:3],
-        ),
-        (
-            lambda found, right, case: found.size > case["n_items"],
-            "more than n_items entries. Each of the items 0 to n_items - 1 stands there once.",
-            lambda s, n, m: np.append(popularity(s, n, m), m),
+            lambda found, right, case: True,
+            "a code that is not the likeliest of those that may come next. Print `written`, "
+            "`chances(written)` and the keys at each step.",
+            writer(result=lambda written: [code + 1 for code in written]),
         ),
     ],
+    stops={
+        "whole name": "The dictionary after the last code is empty: stop there, `while node:`.",
+        "KeyError": "The key is not in the dictionary: choose among its keys.",
+        "iterable argument is empty": "The dictionary after the last code is empty: stop there.",
+        "'>' not supported": "Compare probabilities, not dictionaries: `key=lambda code: p[code]`.",
+    },
 )
 
-EXERCISES = {"0.1": HOLD_OUT, "0.2": RECALL, "0.3": NDCG, "0.4": POPULARITY}
+EXERCISES = {"0.1": WRITE, "0.2": RECALL, "0.3": HOLD_OUT, "0.4": NDCG}
