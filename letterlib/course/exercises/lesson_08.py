@@ -149,6 +149,17 @@ def first_of_each_group(names):
     return trie([name for i, name in enumerate(names) if name[0] not in {n[0] for n in names[:i]}])
 
 
+def skips_what_is_there(names):
+    """A token that is there already is passed over, and the node stays."""
+    root: dict = {}
+    for name in names:
+        node = root
+        for token in name:
+            if token not in node:
+                node = node.setdefault(token, {})
+    return root
+
+
 def grouped_as_they_stand(names):
     groups = groupby([name for name in names if name], key=lambda name: name[0])
     return {token: grouped_as_they_stand([name[1:] for name in group]) for token, group in groups}
@@ -220,6 +231,10 @@ TRIE = Exercise(
         (
             of(sorted),
             "the tokens of a name sorted. Their order is the name: go down as they stand.",
+        ),
+        (
+            skips_what_is_there,
+            "a token that is there already is passed over. Go down to its node all the same.",
         ),
         (
             first_of_each_group,
@@ -338,6 +353,11 @@ def stable(flat: Tensor) -> Tensor:
 
 def finite(index: Tensor, flat: Tensor, beam: int) -> Tensor:
     return index[:beam][flat[index[:beam]] > -torch.inf]
+
+
+def cut_before_sorting(index: Tensor, flat: Tensor, beam: int) -> Tensor:
+    first = (flat > -torch.inf).nonzero()[:beam, 0]
+    return index[torch.isin(index, first)]
 
 
 def step_with(
@@ -559,6 +579,10 @@ WRONG_CHOICES = [
     (lambda index, flat, a, beam: index[: min(beam, int(flat.isinf().sum()))], COUNTED),
     (lambda index, flat, a, beam: index[: min(beam, int((~a).sum()))], COUNTED),
     (lambda index, flat, a, beam: finite(index, flat, beam).sort().values, TABLE_ORDER),
+    (
+        lambda index, flat, a, beam: cut_before_sorting(index, flat, beam),
+        "cut to `beam` before the sort: the first of the table, not the best.",
+    ),
     (lambda index, flat, a, beam: finite(index, flat, beam)[:-1], "the last one is missing."),
     (lambda index, flat, a, beam: finite(index, flat, beam)[:1], "the best one alone."),
     (
@@ -825,6 +849,12 @@ def of_column(codes: np.ndarray, length: int) -> np.ndarray:
     return starts(codes[:, max(length - 1, 0) :], min(length, 1))
 
 
+def all_differ_in_children(codes: np.ndarray, level: int) -> np.ndarray:
+    """Where *all* codes of the node differ from those of the child before."""
+    children = np.unique(codes[:, : level + 1], axis=0)
+    return np.append(all_differ(children, level), len(children))
+
+
 def children_by_column(codes: np.ndarray, level: int) -> np.ndarray:
     """Children counted along the rows, a new one where the code of `level` changes."""
     child = np.append(0, (codes[1:, level] != codes[:-1, level]).cumsum())
@@ -986,6 +1016,7 @@ RANGES = Exercise(
             "grandchildren: a child has one code more than its node, `level + 1` in all.",
         ),
         (nodes_by_column, SAME_LAST_CODE),
+        (all_differ_in_children, ALL_DIFFER),
         (
             children_by_column,
             "children told apart by their last column alone. Compare all of the first `level + 1` "
@@ -1196,6 +1227,11 @@ def chosen_by_child(nodes, scores, log_probs, first_child, token, beam):
     case = nodes, 0 * scores, log_probs, first_child, token, beam
     values, parents, children = batched_step(*case)
     return values + scores.gather(1, parents), parents, children
+
+
+def batched_of_the_first(nodes, scores, log_probs, first_child, token, beam):
+    found = batched_step(nodes[:1], scores[:1], log_probs[:1], first_child, token, beam)
+    return tuple(part.expand(len(nodes), -1) for part in found)
 
 
 def nodes_of_the_first(nodes, scores, log_probs, first_child, token, beam):
@@ -1440,6 +1476,14 @@ BATCHED_STEP = Exercise(
         (
             batched_with(at=lambda nodes: nodes[:, :1].expand_as(nodes)),
             "the range of a history's first beam for all of its beams.",
+        ),
+        (
+            batched_with(read=lambda token, children: token[children - 1]),
+            "the token of the child before. Child `c` is reached by `token[c]`.",
+        ),
+        (
+            batched_of_the_first,
+            "the first history's children for all histories.",
         ),
         (
             chosen_by_child,
@@ -1690,6 +1734,29 @@ class Forgetful:
         return self.network.step(tokens, state)
 
 
+def by_number(*values):
+    leaves, scores = beam_search(*values)
+    leaves, order = leaves.sort(dim=1)
+    return leaves, scores.gather(1, order)
+
+
+def scores_added_twice(network, memory, first_child, token, beam):
+    state = network.start(memory)
+    nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
+    scores = torch.zeros(len(memory), 1)
+    for level in range(len(first_child)):
+        log_probs = network.step(token[level][nodes], state).log_softmax(dim=2)
+        kept = min(beam, len(token[level + 1]))
+        found, parents, nodes = batched_step(
+            nodes, scores, log_probs, first_child[level], token[level + 1], kept
+        )
+        scores = found + scores.gather(1, parents)
+        state.follow(parents)
+    log_probs = network.step(token[-1][nodes], state).log_softmax(dim=2)
+    scores, order = (scores + log_probs[:, :, EOS]).sort(dim=1, descending=True, stable=True)
+    return nodes.gather(1, order), scores
+
+
 def in_their_places(state, parents, nodes, left):
     """Each new beam follows the old one in its place, the last of them if there are fewer."""
     places = torch.arange(parents.shape[1]).clamp(max=state.rows.shape[1] - 1)
@@ -1871,6 +1938,15 @@ BEAM_SEARCH = Exercise(
             search_with(end=lambda scores, log_probs: scores + log_probs.amax(dim=2)),
             "the likeliest token in place of the end token. A name ends here: "
             "`log_probs[:, :, EOS]`.",
+        ),
+        (
+            by_number,
+            "the order of the leaves' numbers. The best comes first.",
+        ),
+        (
+            scores_added_twice,
+            "the scores are added to those of the step before, which they hold already: they are "
+            "those of the whole way.",
         ),
         (
             of_the_first,
