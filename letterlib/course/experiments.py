@@ -163,12 +163,6 @@ Beside the seeds in which those questions were found they would be a part of wha
 against.
 """
 
-NEWER = [
-    RESULTS / f"{name}.parquet"
-    for name in ("complete-journey-random-order", "counts", "movielens-random-order", "yelp")
-]
-"""Later runs: random order within a moment, counts, Yelp. Lesson 11 reads the others."""
-
 PLAIN, CF, DIV, LETTER, RANKING = VARIANTS = (
     "plain RQ-VAE",
     "+ CF",
@@ -240,10 +234,10 @@ LONGEST = 60
 
 
 def folders(results_dir: str = "") -> list[Path]:
-    """What to read: `results_dir`, or all committed runs but REPLICATION and NEWER."""
+    """What to read: `results_dir`, or all committed runs but REPLICATION."""
     if results_dir:
         return [expanded(results_dir)]
-    return sorted({*RESULTS.glob("*.parquet")} - {REPLICATION, *NEWER})
+    return sorted({*RESULTS.glob("*.parquet")} - {REPLICATION})
 
 
 def leagues(results: Iterable[Run]) -> dict[str, list[Run]]:

@@ -5,14 +5,11 @@ gets its own hint.
 import importlib
 import pkgutil
 
-import cloudpickle
 import pytest
 
 from letterlib.course import exercises
 from letterlib.course.checks import check, require
-from letterlib.course.exercises import lesson_10
 
-cloudpickle.register_pickle_by_value(lesson_10)  # as what was written in a notebook
 SEEDS = range(3)
 EXERCISES = {
     name: exercise

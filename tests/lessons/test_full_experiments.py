@@ -12,7 +12,6 @@ from scipy import stats
 
 from letterlib.course import experiments
 from letterlib.course.build import REPOSITORY, execute
-from letterlib.course.exercises.lesson_10 import all_combinations
 from letterlib.course.experiments import (
     COLUMNS,
     COUNTS,
@@ -23,7 +22,7 @@ from letterlib.course.experiments import (
 )
 from letterlib.evaluation.bootstrap import paired_difference
 from letterlib.pipeline.config import SHORT_NAMES
-from letterlib.pipeline.runs import FOLDERS, RunParameters, expand
+from letterlib.pipeline.runs import FOLDERS, RunParameters
 from letterlib.pipeline.systems import SYSTEMS
 
 LESSON = REPOSITORY / "solutions" / "10_full_experiments.ipynb"
@@ -53,17 +52,6 @@ def test_without_parameters_it_is_the_smoke_run_of_letter_tiger():
         {name: value for name, value in scope.items() if name != "__builtins__"}
     )
     assert (asked.system, asked.profile, asked.seed) == ("letter-tiger", "smoke", 0)
-
-
-def test_the_exercise_writes_a_grid_out_as_the_library_does():
-    entry = {
-        "profile": "smoke",
-        "tokenizer": ["plain", "letter"],
-        "tau": [0.8, 1.0],
-        "seed": [3, 1],
-    }
-    ours = [RunParameters.checked(**one).key for one in all_combinations(entry)]
-    assert ours == [run.key for run in expand(entry)] and len(ours) == 8
 
 
 def made_record(

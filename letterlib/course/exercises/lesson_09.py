@@ -102,6 +102,13 @@ def hgn_by_einsum(net, users, items, real):
     return torch.einsum("nw,nwd->nd", weights, gated) + items.sum(1) + users
 
 
+def gated_before_sigmoid(net, users, items, real):
+    gated = items * features_of(net, users, items)
+    raw = net.place_of_item(gated)[..., 0] + net.place_of_user(users)
+    mean = mean_by(torch.sigmoid(raw * real), gated, torch.ones_like(real))
+    return users + mean + items.sum(dim=1)
+
+
 HGN = Exercise(
     reference=hgn,
     cases=hgn_cases,
@@ -110,7 +117,8 @@ HGN = Exercise(
     stops={
         "must match the size of tensor": "The user's gate has no dimension for places yet: "
         "`net.feature_of_user(users)[:, None]` is added to every film of the window. The second "
-        "gate's `place_of_item` ends in a dimension of 1: `[..., 0]` drops it.",
+        "gate's `place_of_item` ends in a dimension of 1: `[..., 0]` drops it. And the sum of the "
+        "gates, by which you divide, needs `keepdim=True`.",
     },
     mistakes=[
         (
@@ -151,6 +159,27 @@ HGN = Exercise(
                 features=lambda net, u, x: net.feature_of_item(x) + net.feature_of_user(u)[:, None]
             ),
             "the first gate without its sigmoid.",
+        ),
+        (
+            gating(
+                features=lambda net, u, x: torch.tanh(
+                    net.feature_of_item(x) + net.feature_of_user(u)[:, None]
+                )
+            ),
+            "`tanh` in the first gate. A gate lies between 0 and 1: `torch.sigmoid`.",
+        ),
+        (
+            gating(
+                places=lambda net, u, x: torch.tanh(
+                    net.place_of_item(x)[..., 0] + net.place_of_user(u)
+                )
+            ),
+            "`tanh` in the second gate. A gate lies between 0 and 1: `torch.sigmoid`.",
+        ),
+        (
+            gated_before_sigmoid,
+            "`real` inside the sigmoid: there it makes one half of the filling's gate. Multiply "
+            "the gate itself by `real`.",
         ),
         (
             gating(features=lambda net, u, x: torch.sigmoid(net.feature_of_item(x))),
@@ -382,6 +411,16 @@ PAIRED = Exercise(
             paired_with(limits=lambda means, mean: np.quantile(means, [0.05, 0.95])),
             "5% and 95% quantiles, an interval of 90%. Use 2.5% and 97.5%.",
         ),
+        *(
+            (
+                paired_with(limits=limits),
+                "one standard deviation on either side, an interval of 68%. Take quantiles.",
+            )
+            for limits in (
+                lambda means, mean: (means.mean() - means.std(), means.mean() + means.std()),
+                lambda means, mean: (mean - means.std(), mean + means.std()),
+            )
+        ),
         (
             paired_with(limits=lambda means, mean: (means.min(), means.max())),
             "the least and the greatest resample. Take quantiles.",
@@ -441,7 +480,7 @@ def seen_cases(generator: Generator) -> list[Case]:
     for n_users, n, n_items, longest, within in (
         (2, 3, 5, 5, 2),
         (6, 8, 9, 8, 2),
-        (40, 200, 60, 25, 4),
+        (40, 200, 400, 25, 4),
     ):
         while True:
             case = {
@@ -511,6 +550,15 @@ def seen_by_places(train, histories, targets, within):
                     hit = hit or bool(set(before) & set(history[-within:]))
         rows.append(hit)
     return np.array(rows)
+
+
+def together_in_a_list(train, histories, targets, within):
+    return np.array(
+        [
+            any(target in films and np.isin(history[-within:], films).any() for films in train)
+            for history, target in zip(histories, targets)
+        ]
+    )
 
 
 SEEN = Exercise(
@@ -606,6 +654,17 @@ SEEN = Exercise(
         (
             looked_up(found=lambda pairs, films, target: target in films),
             "whether the target is in the history: that is a repeat.",
+        ),
+        (
+            together_in_a_list,
+            "whether film and target stand in one list, in any order and however far apart. The "
+            "film has to come first, by at most `within` places.",
+        ),
+        (
+            lambda train, histories, targets, within: np.array(
+                [any(target in films for films in train) for target in targets]
+            ),
+            "whether the target is in training at all. It has to follow a film of this history.",
         ),
         (
             looked_up(last=lambda history, within: history[-within:-1]),
@@ -705,6 +764,21 @@ MIX = Exercise(
         (
             mixed(kept=lambda m, w: 1 - w * m, added=lambda q, m, w: w * share_of_whole(q)),
             "the shares are made to sum to 1. They are used as they are.",
+        ),
+        (
+            mixed(
+                kept=lambda m, w: 1 - w, added=lambda q, m, w: w * q / np.where(m > 0, m, np.nan)
+            ),
+            "the shares are divided by their sum, which is 0 where nothing was counted. They are "
+            "used as they are.",
+        ),
+        (
+            mixed(added=lambda q, m, w: (1 - w) * q),
+            "1 - w on the counts. Their weight is w.",
+        ),
+        (
+            mixed(mass=lambda q: q.mean(axis=1, keepdims=True)),
+            "the mean of the row's shares in place of their sum.",
         ),
         (
             mixed(added=lambda q, m, w: w * m * q),

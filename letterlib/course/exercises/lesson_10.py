@@ -1,618 +1,400 @@
-"""Lesson 10: a grid written out, the key of a run, where the noise of a difference comes from."""
+"""Lesson 10: metrics from ranks, an interval over users and seeds, where the noise comes from."""
 
-import hashlib
-import itertools
-import json
-import math
-import re
-import time
-from collections import OrderedDict
 from collections.abc import Callable
-from types import FunctionType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator
 
 from letterlib.course import experiments
-from letterlib.course.comparing import Case, Incorrect, call
+from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
-from letterlib.course.other_processes import elsewhere
 
-Entry = dict[str, Any]
-
-# 10.1 A grid written out: entry -> a list of dictionaries, one for each combination of its lists
+# 10.1 Metrics from ranks: ranks [n_runs, n_cases], k -> hits and gains, float [n_runs, n_cases]
 
 
-def grid_cases(generator: Generator) -> list[Case]:
-    """One choice of everything; one list; lists and single values; an empty list; three lists. A
-    seed is 0.
-    """
-    seeds = [0, *(1 + torch.randperm(99, generator=generator)[:3]).tolist()]
-    tau = round(0.6 + 0.6 * torch.rand(1, generator=generator).item(), 2)
-    singles = {"options": ("a", "b"), "device": None}
-    systems = ["plain", "letter"]
-    entries = [
-        {"seed": seeds[0]},
-        {"seed": seeds[:2]},
-        {"tokenizer": "letter", "seed": seeds[:3], "tau": tau, **singles},
-        {"tokenizer": systems, "seed": []},
-        {"profile": "smoke", "tau": [tau, 1.5, 1.3], "tokenizer": systems, "seed": seeds[:2]},
-    ]
-    return [{"entry": entry} for entry in entries]
+def scores_cases(generator: Generator) -> list[Case]:
+    """One run of five cases; two of six; four of eighty. -1 is not in the list; k is a rank."""
+    fixed = np.array([[0, 1, 2, -1, 4]])
+    cases = [{"ranks": fixed, "k": 2}]
+    for n_runs, n, k in ((2, 6, 3), (4, 80, 10)):
+        ranks = torch.randint(-1, 2 * k, (n_runs, n), generator=generator)
+        ranks[0, :4] = torch.tensor([0, -1, k, k - 1])
+        cases.append({"ranks": ranks.numpy(), "k": k})
+    return cases
 
 
-def all_combinations(entry: Entry) -> list[OrderedDict]:
-    """In an OrderedDict, the order of the names counts."""
-    choices = [value if isinstance(value, list) else [value] for value in entry.values()]
-    return [OrderedDict(zip(entry, chosen)) for chosen in itertools.product(*choices)]
+def scores(ranks, k):
+    found = (ranks >= 0) & (ranks < k)
+    return found.astype(float), np.where(found, 1 / np.log2(np.maximum(ranks, 0) + 2), 0.0)
 
 
-def as_list(value):
-    return value if isinstance(value, list) else [value]
-
-
-def grid_with(
-    choices: Callable = as_list,
-    combine: Callable = itertools.product,
-    entry: Callable = lambda entry: entry,
-    run: Callable = lambda run: run,
-    runs: Callable = list,
+def scores_with(
+    found: Callable = lambda ranks, k: (ranks >= 0) & (ranks < k),
+    gain: Callable = lambda ranks, k: 1 / np.log2(np.maximum(ranks, 0) + 2),
+    gains: Callable = lambda found, gain: np.where(found, gain, 0.0),
+    hits: Callable = lambda found: found.astype(float),
 ) -> Callable:
-    """A grid, one of whose steps may be replaced."""
+    """Metrics, one of whose steps may be replaced."""
 
-    def answer(given):
-        changed = entry(given)
-        combined = combine(*[choices(value) for value in changed.values()])
-        return runs(run(dict(zip(changed, chosen))) for chosen in combined)
+    def answer(ranks, k):
+        there = found(ranks, k)
+        return hits(there), gains(there, gain(ranks, k))
 
     return answer
 
 
-def values_with(change: Callable) -> Callable:
-    """A grid whose lists are changed before."""
-    return grid_with(lambda value: change(value) if isinstance(value, list) else [value])
+def scores_by_loop(ranks, k):
+    hits, gains = np.zeros(ranks.shape), np.zeros(ranks.shape)
+    for place, rank in np.ndenumerate(ranks):
+        if 0 <= rank < k:
+            hits[place], gains[place] = 1, 1 / np.log2(rank + 2)
+    return hits, gains
 
 
-def only(keep: Callable) -> Callable:
-    """A grid of the values that are kept."""
-    return grid_with(entry=lambda entry: {name: v for name, v in entry.items() if keep(v)})
+def scores_by_table(ranks, k):
+    worth = np.append(1 / np.log2(np.arange(k) + 2), 0)
+    kept = np.where((ranks < 0) | (ranks >= k), k, ranks)
+    return (kept < k).astype(float), worth[kept]
 
 
-def grid_by_growing(entry):
-    runs = [{}]
-    for name, value in entry.items():
-        runs = [{**run, name: one} for run in runs for one in as_list(value)]
-    return runs
-
-
-def grid_by_recursion(entry):
-    if not entry:
-        return [{}]
-    name = list(entry)[-1]
-    shorter = {key: value for key, value in entry.items() if key != name}
-    return [run | {name: one} for run in grid_by_recursion(shorter) for one in as_list(entry[name])]
-
-
-def lists_side_by_side(entry):
-    lists = {name: value for name, value in entry.items() if isinstance(value, list)}
-    rows = zip(*lists.values()) if lists else [()]
-    return [dict(entry) | dict(zip(lists, row)) for row in rows]
-
-
-def first_fastest(*choices):
-    return [chosen[::-1] for chosen in itertools.product(*choices[::-1])]
-
-
-def one_at_a_time(entry):
-    first = {name: as_list(value)[0] for name, value in entry.items() if value != []}
-    lists = {name: value for name, value in entry.items() if isinstance(value, list)}
-    return [first | {name: one} for name, value in lists.items() for one in value] or [first]
-
-
-def one_dictionary(runs):
-    run, found = {}, []
-    for one in runs:
-        run.update(one)
-        found.append(run)
-    return found
-
-
-def singles_first(entry):
-    return dict(sorted(entry.items(), key=lambda item: isinstance(item[1], list)))
-
-
-def names_of_everything(entry):
-    lists = [value for value in entry.values() if isinstance(value, list)]
-    return [dict(zip(entry, chosen)) for chosen in itertools.product(*lists)]
-
-
-GRID = Exercise(
-    reference=all_combinations,
-    cases=grid_cases,
-    returns=["runs"],
-    right=[grid_by_growing, grid_by_recursion, grid_with()],
+SCORES = Exercise(
+    reference=scores,
+    cases=scores_cases,
+    returns=["hits", "gains"],
+    right=[scores_by_loop, scores_by_table],
     mistakes=[
         (
-            lambda entry: (
-                grid_by_growing(entry)
-                if any(isinstance(value, list) for value in entry.values())
-                else []
+            scores_with(found=lambda ranks, k: ranks < k),
+            "-1 counts as a hit: it is below k. It means that the target is not in the list.",
+        ),
+        (
+            scores_with(found=lambda ranks, k: (ranks >= 0) & (ranks <= k)),
+            "one place too many: ranks begin with 0, so the first k are those below k.",
+        ),
+        (
+            scores_with(found=lambda ranks, k: (ranks > 0) & (ranks < k)),
+            "rank 0 is no hit here. It is the best place.",
+        ),
+        (
+            scores_with(found=lambda ranks, k: (ranks >= 0) & (ranks < k - 1)),
+            "one place too few: the first k are those below k.",
+        ),
+        (
+            scores_with(found=lambda ranks, k: ranks >= 0),
+            "k is not used: a target far down the list counts.",
+        ),
+        (
+            scores_with(
+                gain=lambda ranks, k: 1 / np.log2(np.maximum(ranks, 0) + 1.0 + (ranks <= 0))
             ),
-            "no run at all. Without lists there is one choice of everything, so one run.",
+            "`log2(rank + 1)`: for ranks that begin with 0 the formula has rank + 2.",
         ),
         (
-            grid_with(runs=lambda runs: list(runs)[:1]),
-            "the first combination alone: a `return` inside the loop.",
+            scores_with(gain=lambda ranks, k: 1 / np.log(np.maximum(ranks, 0) + 2)),
+            "the natural logarithm; NDCG has `log2`.",
         ),
         (
-            grid_with(choices=lambda value: value),
-            "single values are no lists yet: `value if isinstance(value, list) else [value]`.",
+            scores_with(gain=lambda ranks, k: 1 / np.log10(np.maximum(ranks, 0) + 2)),
+            "`log10`; NDCG has `log2`.",
         ),
         (
-            names_of_everything,
-            "combinations of the lists alone, with the names of the whole entry. A single value is "
-            "a list of one.",
+            scores_with(gain=lambda ranks, k: 1 / (np.maximum(ranks, 0) + 1)),
+            "1 / (rank + 1), which is the reciprocal rank. NDCG divides by `log2(rank + 2)`.",
         ),
         (
-            lambda entry: [{name: one} for name, value in entry.items() for one in as_list(value)],
-            "one value per run. Each run has all names.",
+            scores_with(gain=lambda ranks, k: np.log2(np.maximum(ranks, 0) + 2)),
+            "the logarithm itself. A gain is 1 divided by it.",
         ),
         (
-            lambda entry: [{v: name for name, v in run.items()} for run in grid_by_growing(entry)],
-            "names and values exchanged: `dict(zip(entry, chosen))`.",
-        ),
-        *(
-            (
-                answer,
-                "the lists side by side (`zip`): first with first, second with second. All "
-                "combinations are asked for.",
-            )
-            for answer in (lists_side_by_side, grid_with(combine=zip))
+            scores_with(gains=lambda found, gain: gain),
+            "a gain where there is no hit. It is 0 there.",
         ),
         (
-            grid_with(lambda value: list(value) if isinstance(value, (list, tuple)) else [value]),
-            "a tuple was taken apart. Only a list is several choices.",
+            scores_with(gains=lambda found, gain: found.astype(float)),
+            "the hits once more. A gain is smaller the lower the place.",
         ),
         (
-            grid_with(lambda value: list(value) if isinstance(value, (list, str)) else [value]),
-            "a text was taken apart into its letters. Only a list is several choices.",
+            lambda ranks, k: (
+                ((ranks >= 1) & (ranks <= k)).astype(float),
+                np.where((ranks >= 1) & (ranks <= k), 1 / np.log2(np.maximum(ranks, 1) + 1), 0.0),
+            ),
+            "ranks taken to begin with 1. They begin with 0: the first k are those below k.",
         ),
         (
-            values_with(lambda value: value or [None]),
-            "an empty list became None. No choice for a name means that there is no run.",
+            scores_with(gain=lambda ranks, k: np.log2(k + 1) / np.log2(np.maximum(ranks, 0) + 2)),
+            "multiplied by the logarithm of k + 1. The best gain is 1.",
         ),
         (
-            only(lambda value: value != []),
-            "an empty list was left out. No choice for a name means that there is no run.",
+            lambda ranks, k: tuple(one.mean(axis=1) for one in scores(ranks, k)),
+            "means over cases. Return a value for every case: cases are compared later.",
         ),
         (
-            only(lambda value: value is not None),
-            "a value None was left out. Every run has all names.",
+            lambda ranks, k: tuple(one.mean() for one in scores(ranks, k)),
+            "one number for everything. Return a value for every run and case.",
         ),
         (
-            only(lambda value: isinstance(value, list)),
-            "values that are no list are left out. Every run has all names.",
+            lambda ranks, k: tuple(one.mean(axis=0) for one in scores(ranks, k)),
+            "means over runs. Return a value for every run and case.",
+        ),
+        (lambda ranks, k: scores(ranks, k)[::-1], "hits and gains in the other order."),
+        (
+            scores_with(gain=lambda ranks, k: 1 / np.log2(np.maximum(ranks, 0) + 2) / k),
+            "divided by k. With one target the best gain is 1 by itself.",
         ),
         (
-            values_with(lambda value: [one for one in value if one]),
-            "a 0 in a list was left out. It is a value like any other.",
-        ),
-        (
-            grid_with(combine=first_fastest),
-            "the first name changes fastest. It should be the last, as the last digit of a counter "
-            "does.",
-        ),
-        *(
-            (
-                values_with(order),
-                "the values of a list in another order, such as sorted or backwards. They keep the "
-                "order of their list.",
-            )
-            for order in (sorted, lambda values: values[::-1])
-        ),
-        (
-            grid_with(combine=lambda *choices: set(itertools.product(*choices))),
-            "a `set`, which has any order. Keep a list.",
-        ),
-        *(
-            (
-                grid_with(entry=order),
-                "names sorted, or put together from two groups. Go through the entry once, in its "
-                "own order.",
-            )
-            for order in (lambda entry: dict(sorted(entry.items())), singles_first)
-        ),
-        (
-            one_at_a_time,
-            "one list at a time, the others at their first value. That is a sweep; a grid has all "
-            "combinations.",
-        ),
-        (
-            grid_with(runs=one_dictionary),
-            "one dictionary in all places. Make a new one for each run.",
-        ),
-        (
-            lambda entry: [dict(entry)],
-            "the entry itself. Its lists are choices, and each combination of them is a run.",
-        ),
-        (
-            grid_with(run=lambda run: tuple(run.values())),
-            "a tuple of values. `dict(zip(entry, chosen))` puts the names back.",
-        ),
-        (
-            grid_with(run=lambda run: {name: str(value) for name, value in run.items()}),
-            "values as text. Keep them as they are.",
-        ),
-        (
-            grid_with(run=lambda run: {name: [value] for name, value in run.items()}),
-            "lists of one value. A run has the value itself.",
+            scores_with(hits=lambda found: found / found.shape[1]),
+            "hits divided by the number of cases.",
         ),
     ],
 )
 
-# 10.2 The key of a run: given, defaults, folders -> 16 hexadecimal digits, equal for equal runs and
-# different for others. Any hash will do, so keys are compared with each other, and not with a
-# right one.
-
-DEFAULTS = {"alpha": 0.1, "beta": 0.0001, "levels": 4, "seed": 0, "tokenizer": "letter"}
+# 10.2 An interval over users and seeds: values [n_runs, n_cases], users [n_cases], user_draws
+# [n_resamples, n_users], run_draws [n_resamples, n_runs] -> mean, low, high
 
 
-def key_cases(generator: Generator) -> list[Case]:
-    """Nothing given; one value; several, with a folder."""
-    seed = int(torch.randint(1, 100, (1,), generator=generator))
-    several = {"beta": 0.01, "alpha": 1.0, "seed": seed, "out_dir": "here"}
-    return [
-        {"given": given, "defaults": dict(DEFAULTS), "folders": folders}
-        for given, folders in (
-            ({}, ["here", "there"]),
-            ({"seed": seed}, ["cache_dir", "out_dir"]),
-            (several, ["cache_dir", "out_dir"]),
+def row_cases(generator: Generator) -> list[Case]:
+    """Two runs of three users; then more, with 1 to 6 cases a user, in any order."""
+    cases = []
+    for n_runs, n_users, resamples, most in ((2, 3, 5, 2), (3, 5, 30, 3), (5, 30, 300, 6)):
+        sizes = torch.randint(1, most + 1, (n_users,), generator=generator).numpy()
+        sizes[:2] = [1, most]
+        users = np.repeat(np.arange(n_users), sizes)
+        users = users[torch.randperm(len(users), generator=generator).numpy()]
+        lucky = torch.linspace(-0.3, 0.3, n_runs).numpy()[:, None]
+        drawn = torch.rand(n_runs, len(users), generator=generator).numpy()
+        values = (drawn < 0.5 + lucky).astype(float) * (1 + users % 2)
+        values[:, users == 0], values[-1, users == 1] = 2.0, 0.0
+        cases.append(
+            {
+                "values": values,
+                "users": users,
+                "user_draws": torch.randint(
+                    n_users, (resamples, n_users), generator=generator
+                ).numpy(),
+                "run_draws": torch.randint(
+                    n_runs, (resamples, n_runs), generator=generator
+                ).numpy(),
+            }
         )
-    ]
+    return cases
 
 
-def same_runs(given: Entry, defaults: Entry, folders: list[str]) -> list[tuple[Entry, str]]:
-    """Other words for the same run, and what the key holds if it differs."""
-    left_out = next(name for name in defaults if name not in given)
-    twins = [
-        (
-            dict(given),
-            "the same call gave another key: does it hold a time, a random number or an address?",
-        ),
-        (
-            dict(reversed(given.items())),
-            "the order in which parameters were given. Sort the names first.",
-        ),
-        *(
-            (
-                given | {folder: "elsewhere"},
-                "a folder. It says where something goes and does not change it: leave out all "
-                "names in `folders`.",
-            )
-            for folder in folders
-        ),
-        (
-            given | {left_out: defaults[left_out]},
-            "a default that was written out. Lay what was given over the defaults first; then the "
-            "key sees every parameter.",
-        ),
-        (given | {left_out: None}, "None. It means: as the default has it."),
-    ]
-    if "seed" in given:
-        twins.append(
-            (
-                given | {"seed": float(given["seed"])},
-                "1 and 1.0 are written differently and are one number. Make every number a float "
-                "first.",
-            )
-        )
-    return twins
-
-
-def other_runs(given: Entry, defaults: Entry) -> list[tuple[Entry, Entry, str]]:
-    """Pairs of different runs, and what is wrong if they have one key."""
-    full, plain = defaults | given, given | {"tokenizer": "plain"}
-    without_alpha = {name: value for name, value in given.items() if name != "alpha"}
-    return [
-        (
-            given,
-            given | {"seed": full["seed"] + 1},
-            "the seed is left out. Another seed is another run, with another result.",
-        ),
-        (given, plain, "a text is left out of the key; only numbers are in it."),
-        (plain, given | {"tokenizer": "plane"}, "only a part of a text is in the key."),
-        (
-            plain,
-            given | {"tokenizer": "Plain"},
-            "capitals are made small. A folder may be called the one or the other.",
-        ),
-        *(
-            (given, given | {name: full[name] + 1}, "a parameter is left out of the key.")
-            for name in ("levels", "alpha", "beta")
-        ),
-        (
-            given | {"alpha": 0.1},
-            given | {"alpha": 0.9},
-            "numbers cut to whole ones by `int`; `float` keeps 0.1.",
-        ),
-        (
-            given,
-            given | {"alpha": full["beta"], "beta": full["alpha"]},
-            "values without their names, or sorted: alpha and beta have changed places.",
-        ),
-        (
-            given,
-            given | {"beta": math.nextafter(full["beta"], 1)},
-            "a rounded number. `repr` and `json.dumps` keep all its digits.",
-        ),
-        (
-            given | {"alpha": 0.0},
-            without_alpha,
-            "0 was taken for 'not given'. Only None means the default: test `is not None`.",
-        ),
-        (
-            given | {"alpha": 1.0, "beta": 11.0},
-            given | {"alpha": 1.01, "beta": 1.0},
-            "values joined without a sign between them: 1.0 and 11.0 look like 1.01 and 1.0.",
-        ),
-    ]
-
-
-def examine_key(answer: Any, case: Case) -> None:
-    given, defaults = case["given"], case["defaults"]
-
-    def key(given: Entry, defaults: Entry = defaults) -> Any:
-        return call(answer, case | {"given": given, "defaults": defaults})
-
-    def wrong(what: str, shown: Case, expected: Any, actual: Any, cause: str) -> Incorrect:
-        return Incorrect(what, shown, expected=expected, actual=actual, cause=cause)
-
-    def shown(given: Entry, again: Entry) -> Case:
-        return {"given": given, "given, again": again, "defaults": defaults}
-
-    mine = key(given)
-    examine_form(mine, case)
-    for twin, cause in same_runs(**case):
-        if (theirs := key(twin)) != mine:
-            raise wrong("One run has two keys.", shown(given, twin), mine, theirs, cause)
-    if len(given) > 1 and isinstance(answer, FunctionType):  # a process takes long: in one case
-        theirs = [one for one in elsewhere(answer, list(case.values())) if one != mine]
-        if theirs:
-            cause = (
-                "Python's own `hash` of a text, or the order of a `set`. Both differ from process "
-                "to process; `hashlib.sha256` and sorted names do not."
-            )
-            raise wrong("The key is another one tomorrow.", case, mine, theirs[0], cause)
-    if (theirs := key(given, dict(reversed(defaults.items())))) != mine:
-        again = case | {"defaults, again": "the same, in another order"}
-        cause = "the order of the names in `defaults`. Sort all names: `sort_keys=True`."
-        raise wrong("One run has two keys.", again, mine, theirs, cause)
-    others = other_runs(given, defaults)
-    equal = [(pair, cause) for *pair, cause in others if key(pair[0]) == key(pair[1])]
-    if equal:
-        pair, cause = equal[0]
-        if len(equal) == len(others):
-            cause = (
-                "nothing of what was given is in the key. Of two dictionaries the right one wins: "
-                "`defaults | given`."
-            )
-        raise wrong("Two runs have one key.", shown(*pair), "two keys", key(pair[0]), cause)
-    left_out = next(name for name in defaults if name not in given)
-    changed = defaults | {left_out: defaults[left_out] + 1}
-    if key(given, changed) == mine:
-        cause = (
-            "only what differs from the defaults is in the key. If a default changes, so does the "
-            "run."
-        )
-        again = case | {"defaults, again": changed}
-        raise wrong("Two runs have one key.", again, "two keys", mine, cause)
-
-
-def examine_form(key: Any, case: Case) -> None:
-    if isinstance(key, str) and re.fullmatch("[0-9a-fA-F]{16}", key):
-        return
-    cause = (
-        "`hexdigest()` gives 64 hexadecimal digits, as text; the first 16 of them, `[:16]`, are "
-        "enough."
+def of_resamples(sums, counts, user_draws, run_draws):
+    return np.array(
+        [
+            sums[runs][:, drawn].sum() / (len(runs) * counts[drawn].sum())
+            for drawn, runs in zip(user_draws, run_draws)
+        ]
     )
-    if isinstance(key, bytes):
-        cause = "bytes. `hexdigest()` gives text, `digest()` does not."
-    elif isinstance(key, str) and re.fullmatch("[0-9a-fA-F]{1,15}", key):
-        cause = (
-            "a slice that is too short, or a number, which loses zeros in front: "
-            "`f'{number:016x}'` has them."
-        )
-    what, example = "A key is a text of 16 hexadecimal digits.", "like 'b5bb9d8014a0f9b1'"
-    raise Incorrect(what, case, expected=example, actual=key, cause=cause)
 
 
-def key(given, defaults, folders):
-    asked = {name: v for name, v in given.items() if v is not None and name not in folders}
-    settings = defaults | asked
-    numbers = {name: float(v) for name, v in settings.items() if isinstance(v, (int, float))}
-    text = json.dumps(settings | numbers, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def row_with(
+    means: Callable = of_resamples,
+    mean: Callable = lambda values, sums, counts, found: values.mean(),
+    limits: Callable = lambda found, mean: np.quantile(found, [0.025, 0.975]),
+) -> Callable:
+    """An interval, one of whose steps may be replaced. sums: [n_runs, n_users]."""
 
-
-def number(value):
-    return float(value) if isinstance(value, (int, float)) else value
-
-
-def sha(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def key_with(
-    asked=lambda name, value, folders: value is not None and name not in folders,
-    merge=lambda asked, defaults: defaults | asked,
-    value=number,
-    order=sorted,
-    text=json.dumps,
-    digest=sha,
-):
-    """A key, one of whose steps may be replaced."""
-
-    def answer(given, defaults, folders):
-        kept = {name: v for name, v in given.items() if asked(name, v, folders)}
-        settings = merge(kept, defaults)
-        return digest(text({name: value(settings[name]) for name in order(settings)}))
+    def answer(values, users, user_draws, run_draws):
+        counts = np.bincount(users)
+        sums = np.stack([np.bincount(users, weights=run) for run in values])
+        found = means(sums, counts, user_draws, run_draws)
+        middle = mean(values, sums, counts, found)
+        return middle, *limits(found, values.mean())
 
     return answer
 
 
-def key_by_loop(given, defaults, folders):
-    text = ""
-    for name in sorted(defaults):
-        value = given.get(name)
-        value = defaults[name] if value is None else value
-        text += f"{name}={number(value)!r};"
-    return hashlib.md5(text.encode()).hexdigest()[:16]
+def interval(values, users, user_draws, run_draws):
+    return row_with()(values, users, user_draws, run_draws)
 
 
-def upper(text):
-    return sha(text).upper()
+def row_by_gather(values, users, user_draws, run_draws):
+    counts = np.bincount(users)
+    sums = np.stack([np.bincount(users, weights=run) for run in values])
+    share = np.stack([np.bincount(one, minlength=len(values)) for one in run_draws]) / len(values)
+    totals = np.stack([run[user_draws].sum(axis=1) for run in sums], axis=1)
+    found = (totals * share).sum(axis=1) / counts[user_draws].sum(axis=1)
+    return values.mean(), np.quantile(found, 0.025), np.quantile(found, 0.975)
 
 
-def by_a_sorted_set(settings):
-    print("what is printed is no part of the answer")
-    return ";".join(f"{name}={settings[name]!r}" for name in sorted({*settings}))
+def row_by_cases(values, users, user_draws, run_draws):
+    found = []
+    for drawn, runs in zip(user_draws, run_draws):
+        cases = np.concatenate([np.flatnonzero(users == user) for user in drawn])
+        found.append(values[np.ix_(runs, cases)].mean())
+    return [np.mean(values), *np.percentile(found, (2.5, 97.5))]
 
 
-class Hasher:
-    def hash(self, text):
-        return sha(text)
+BELL = 1.96
 
-
-def key_by_a_method_called_hash(given, defaults, folders):
-    return Hasher().hash(json.dumps({"key": key(given, defaults, folders)}))
-
-
-def key_that_empties(given, defaults, folders):
-    for folder in folders:
-        given.pop(folder, None)
-    return key(given, defaults, folders)
-
-
-own_hash = hash
-
-
-def hash_of_this_process(text):
-    return f"{own_hash(text) & (2**64 - 1):016x}"
-
-
-def without(*names):
-    return key_with(order=lambda settings: sorted({*settings} - {*names}))
-
-
-def rounded(form):
-    return key_with(value=lambda v: format(v, form) if isinstance(v, (int, float)) else v)
-
-
-KEY = Exercise(
-    reference=key,
-    cases=key_cases,
-    returns=["the key"],
-    examine=examine_key,
-    stops={"could not convert string to float": "Only numbers become floats; a text stays."},
-    right=[
-        key_by_loop,
-        key_with(),
-        key_with(text=lambda settings: repr(list(settings.items())), digest=upper),
-        key_with(text=by_a_sorted_set),
-        key_by_a_method_called_hash,
-    ],
-    # With a custom examination, a hint is what it should say.
+ROW = Exercise(
+    reference=interval,
+    cases=row_cases,
+    returns=["mean", "low", "high"],
+    right=[row_by_gather, row_by_cases],
+    stops={
+        "could not be broadcast together": "`sums[runs, drawn]` pairs a run with a user. Take all "
+        "drawn users of all drawn runs: `sums[runs][:, drawn]`.",
+    },
     mistakes=[
         (
-            key_with(merge=lambda asked, defaults: asked | defaults),
-            "nothing of what was given is in the key",
-        ),
-        (
-            key_with(
-                merge=lambda asked, defaults: asked | dict(sorted(defaults.items())) | asked,
-                order=list,
-            ),
-            "the order in which parameters were given",
-        ),
-        (
-            key_with(merge=lambda asked, defaults: asked | defaults | asked, order=list),
-            "Sort all names",
-        ),
-        (key_with(order=list), "the order of the names in `defaults`"),
-        (key_with(merge=lambda asked, defaults: asked), "a default that was written out"),
-        (
-            key_with(
-                merge=lambda asked, defaults: dict(asked.items() - defaults.items()),
-            ),
-            "only what differs from the defaults",
-        ),
-        (key_with(lambda name, value, folders: value is not None), "a folder. It says"),
-        (
-            key_with(lambda name, value, folders: value is not None and name != "out_dir"),
-            "a folder. It says",
-        ),
-        (
-            key_with(
-                lambda name, value, folders: (
-                    value is not None and name not in ("cache_dir", "out_dir")
+            row_with(
+                lambda sums, counts, user_draws, run_draws: (
+                    sums.mean(axis=0)[user_draws].sum(axis=1) / counts[user_draws].sum(axis=1)
                 )
             ),
-            "a folder. It says",
-        ),
-        (key_with(lambda name, value, folders: name not in folders), "None. It means"),
-        (
-            key_with(lambda name, value, folders: value and name not in folders),
-            "0 was taken for 'not given'",
-        ),
-        (key_with(value=lambda value: value), "1 and 1.0 are written differently"),
-        (key_with(value=float), "Only numbers become floats"),
-        (rounded(".4f"), "a rounded number"),
-        (rounded("g"), "a rounded number"),
-        (rounded(".10g"), "a rounded number"),
-        (
-            key_with(value=lambda v: int(v) if isinstance(v, (int, float)) else v),
-            "numbers cut to whole ones by `int`",
-        ),
-        (key_with(text=lambda settings: json.dumps(settings).lower()), "capitals are made small"),
-        (
-            key_with(value=lambda v: v[:1] if isinstance(v, str) else float(v)),
-            "only a part of a text",
-        ),
-        (without("seed"), "the seed is left out"),
-        *((without(name), "a parameter is left out") for name in ("alpha", "beta", "levels")),
-        (without("tokenizer"), "only numbers are in it"),
-        (
-            key_with(text=lambda settings: json.dumps(sorted(map(str, settings.values())))),
-            "values without their names",
+            "runs are averaged and not drawn: the doubt that seeds bring is missing.",
         ),
         (
-            key_with(text=lambda settings: "".join(map(str, settings.values()))),
-            "values joined without a sign between them",
-        ),
-        (key_with(digest=hash_of_this_process), "differ from process to process"),
-        (
-            key_with(text=lambda settings: str(set(settings.items()))),
-            "differ from process to process",
-        ),
-        (
-            key_with(digest=lambda text: sha(text + str(time.perf_counter_ns()))),
-            "a time, a random number",
+            row_with(
+                lambda sums, counts, user_draws, run_draws: (
+                    sums.sum(axis=1)[run_draws].mean(axis=1) / counts.sum()
+                )
+            ),
+            "users are not drawn: the doubt that users bring is missing.",
         ),
         (
-            key_with(digest=lambda text: hashlib.sha256(text.encode()).hexdigest()),
-            "gives 64 hexadecimal digits",
+            row_with(
+                lambda sums, counts, user_draws, run_draws: (
+                    sums[0][user_draws].sum(axis=1) / counts[user_draws].sum(axis=1)
+                )
+            ),
+            "the first run alone.",
         ),
         (
-            key_with(digest=lambda text: hashlib.sha256(text.encode()).digest()),
-            "`hexdigest()` gives text",
+            row_with(
+                lambda sums, counts, user_draws, run_draws: np.array(
+                    [
+                        sums[runs[0]][drawn].sum() / counts[drawn].sum()
+                        for drawn, runs in zip(user_draws, run_draws)
+                    ]
+                )
+            ),
+            "one run for each resample. Row r of `run_draws` holds as many runs as there are.",
         ),
         (
-            key_with(digest=lambda text: f"{int(sha(text), 16) % 16**15:x}"),
-            "loses zeros in front",
+            row_with(
+                lambda sums, counts, user_draws, run_draws: np.array(
+                    [
+                        sums[np.unique(runs)][:, drawn].sum()
+                        / (len(np.unique(runs)) * counts[drawn].sum())
+                        for drawn, runs in zip(user_draws, run_draws)
+                    ]
+                )
+            ),
+            "a run drawn twice counts once, and should count twice.",
         ),
-        (key_that_empties, "`dict(x)` at the start"),
+        (
+            row_with(
+                lambda sums, counts, user_draws, run_draws: np.array(
+                    [
+                        sums[runs][:, np.unique(drawn)].sum()
+                        / (len(runs) * counts[np.unique(drawn)].sum())
+                        for drawn, runs in zip(user_draws, run_draws)
+                    ]
+                )
+            ),
+            "a user drawn twice counts once, and should count twice.",
+        ),
+        (
+            row_with(
+                lambda sums, counts, user_draws, run_draws: np.array(
+                    [
+                        (sums / counts)[runs][:, drawn].mean()
+                        for drawn, runs in zip(user_draws, run_draws)
+                    ]
+                )
+            ),
+            "users' means averaged, as if each had as many cases. Divide the sum of all values by "
+            "the number of cases that came along.",
+        ),
+        (
+            row_with(
+                lambda sums, counts, user_draws, run_draws: np.array(
+                    [
+                        sums[runs][:, drawn].sum() / (len(runs) * counts.sum())
+                        for drawn, runs in zip(user_draws, run_draws)
+                    ]
+                )
+            ),
+            "every resample divided by the number of real cases. A resample has as many cases as "
+            "its users bring.",
+        ),
+        (
+            row_with(
+                lambda sums, counts, user_draws, run_draws: np.array(
+                    [
+                        sums[runs][:, drawn].sum() / counts[drawn].sum()
+                        for drawn, runs in zip(user_draws, run_draws)
+                    ]
+                )
+            ),
+            "the runs are added up. Divide by their number too.",
+        ),
+        (
+            lambda values, users, user_draws, run_draws: (
+                values.mean(),
+                *np.quantile(
+                    [values[runs][:, d].mean() for d, runs in zip(user_draws, run_draws)],
+                    [0.025, 0.975],
+                ),
+            ),
+            "users taken for cases. A user brings all their cases: add them up by "
+            "`np.bincount(users, weights=...)` first.",
+        ),
+        (
+            row_with(
+                lambda sums, counts, user_draws, run_draws: (
+                    sums.mean(axis=0)[user_draws].sum(axis=1) / counts[user_draws].sum(axis=1)
+                    + sums.sum(axis=1)[run_draws].mean(axis=1) / counts.sum()
+                    - sums.sum() / (len(sums) * counts.sum())
+                )
+            ),
+            "what users change and what runs change are added up. Take the drawn users *in* the "
+            "drawn runs: who is served well differs from run to run.",
+        ),
+        (
+            row_with(mean=lambda values, sums, counts, found: found.mean()),
+            "the mean of the resamples. Return that of the real runs and cases.",
+        ),
+        (
+            row_with(mean=lambda values, sums, counts, found: values[0].mean()),
+            "the mean of the first run. Take all runs.",
+        ),
+        (
+            row_with(mean=lambda values, sums, counts, found: (sums / counts).mean()),
+            "the mean of users' means. Take the mean over cases.",
+        ),
+        (
+            row_with(limits=lambda found, mean: np.quantile(found, [0.05, 0.95])),
+            "5% and 95% quantiles, an interval of 90%. Use 2.5% and 97.5%.",
+        ),
+        (
+            row_with(limits=lambda found, mean: (found.min(), found.max())),
+            "the least and the greatest resample. Take quantiles.",
+        ),
+        (
+            row_with(limits=lambda found, mean: np.quantile(found, [0.975, 0.025])),
+            "low and high exchanged.",
+        ),
+        (
+            row_with(limits=lambda found, mean: mean + BELL * np.array([-1, 1]) * found.std()),
+            "mean plus and minus 1.96 standard deviations. Take the quantiles themselves.",
+        ),
+        (
+            row_with(limits=lambda found, mean: np.quantile(found, [0.025, 0.975]) - mean),
+            "distances from the mean. Return the quantiles themselves.",
+        ),
+        (
+            row_with(limits=lambda found, mean: np.percentile(found, [0.025, 0.975])),
+            "`np.percentile` counts to 100: 2.5 and 97.5.",
+        ),
+        (
+            lambda *case: [interval(*case)[i] for i in (1, 0, 2)],
+            "the lower end. The mean comes first, then low and high.",
+        ),
     ],
 )
 
@@ -863,4 +645,4 @@ VARIANCES = Exercise(
     ],
 )
 
-EXERCISES = {"10.1": GRID, "10.2": KEY, "10.3": VARIANCES}
+EXERCISES = {"10.1": SCORES, "10.2": ROW, "10.3": VARIANCES}

@@ -1,4 +1,4 @@
-"""Lesson 11: differences seed by seed, Holm's correction, choosing on validation."""
+"""Lesson 11: differences seed by seed, main effects, Holm's correction, choosing on validation."""
 
 from collections.abc import Callable
 
@@ -359,7 +359,196 @@ BY_SEED = Exercise(
     ],
 )
 
-# 11.2 Holm's correction: p_values [m] -> adjusted [m], in the same order
+# 11.2 The square: plain, cf, div, both [n_seeds, n_cases] -> the main effects of CF and of Div, and
+# their interaction, [n_seeds, n_cases]
+
+
+def square_cases(generator: Generator) -> list[Case]:
+    """One seed and one case; two and three; four and thirty."""
+    names = ("plain", "cf", "div", "both")
+    return [
+        {
+            name: (torch.rand(shape, generator=generator) * 10).round(decimals=1).double().numpy()
+            for name in names
+        }
+        for shape in ((1, 1), (2, 3), (4, 30))
+    ]
+
+
+def square(plain, cf, div, both):
+    return squared()(plain, cf, div, both)
+
+
+def squared(
+    of_cf: Callable = lambda plain, cf, div, both: ((cf - plain) + (both - div)) / 2,
+    of_div: Callable = lambda plain, cf, div, both: ((div - plain) + (both - cf)) / 2,
+    together: Callable = lambda plain, cf, div, both: (both - cf) - (div - plain),
+) -> Callable:
+    """The three, one of which may be replaced."""
+
+    def answer(*corners):
+        return of_cf(*corners), of_div(*corners), together(*corners)
+
+    return answer
+
+
+def square_by_contrasts(plain, cf, div, both):
+    corners = np.stack([plain, cf, div, both])
+    signs = np.array([[-0.5, 0.5, -0.5, 0.5], [-0.5, -0.5, 0.5, 0.5], [1, -1, -1, 1]])
+    return list(np.tensordot(signs, corners, axes=1))
+
+
+def square_by_sides(plain, cf, div, both):
+    with_cf, without = (cf + both) / 2, (plain + div) / 2
+    with_div, no_div = (div + both) / 2, (plain + cf) / 2
+    return with_cf - without, with_div - no_div, both + plain - cf - div
+
+
+SQUARE = Exercise(
+    reference=square,
+    cases=square_cases,
+    returns=["CF", "Div", "the interaction"],
+    right=[square_by_contrasts, square_by_sides],
+    mistakes=[
+        (
+            squared(
+                lambda plain, cf, div, both: cf - plain,
+                lambda plain, cf, div, both: div - plain,
+            ),
+            "what each part adds alone. A main effect is the mean of that and of what it adds "
+            "beside the other part.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: both - div,
+                lambda plain, cf, div, both: both - cf,
+            ),
+            "what each part adds beside the other. A main effect is the mean of that and of what "
+            "it adds alone.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: cf - plain + both - div,
+                lambda plain, cf, div, both: div - plain + both - cf,
+            ),
+            "the sum of the two steps. A main effect is their mean: divide by 2.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: both - plain,
+                lambda plain, cf, div, both: both - plain,
+            ),
+            "both parts at once, against none. A main effect changes one part.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: cf - div,
+                lambda plain, cf, div, both: div - cf,
+            ),
+            "one part against the other. A step adds one part to what is there.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: (cf + both) / 2,
+                lambda plain, cf, div, both: (div + both) / 2,
+            ),
+            "the mean of the settings with the part. Subtract that of the settings without it.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: (both - cf + div - plain) / 2,
+                lambda plain, cf, div, both: (both - div + cf - plain) / 2,
+            ),
+            "the two main effects exchanged: `both - cf` adds Div.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: (plain - cf + div - both) / 2,
+                lambda plain, cf, div, both: (plain - div + cf - both) / 2,
+            ),
+            "main effects with the sign turned round: with the part minus without it.",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: (div - plain) - (both - cf)),
+            "the interaction with its sign turned round: what Div adds beside CF, minus what it "
+            "adds alone.",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: ((both - cf) - (div - plain)) / 2),
+            "half of the interaction. It is the difference of the two steps, and no mean.",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: both - cf - div),
+            "the plain setting is missing from the interaction: (both - cf) - (div - plain).",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: both - cf - div - plain),
+            "a sign in the interaction: minus (div - plain) is minus div *plus* plain.",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: both - plain),
+            "both parts at once as the interaction. It is what is left when each part's own step "
+            "has been taken away.",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: (both - cf) + (div - plain)),
+            "the sum of the two steps as the interaction. It is their difference.",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: (cf - plain) * (div - plain)),
+            "a product. The interaction is a difference of differences.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: (cf + both) / 2 - plain,
+                lambda plain, cf, div, both: (div + both) / 2 - plain,
+            ),
+            "the plain setting subtracted from both. What has CF and Div is compared with what has "
+            "Div alone.",
+        ),
+        (
+            squared(
+                together=lambda plain, cf, div, both: (
+                    both - plain - ((cf - plain) + (div - plain)) / 2
+                )
+            ),
+            "half of the two steps taken from the whole. Take both steps in full: "
+            "(both - cf) - (div - plain).",
+        ),
+        (
+            squared(lambda plain, cf, div, both: ((cf - plain) + (both - cf)) / 2),
+            "in the main effect of CF, `both - cf` is a step of Div. CF's second step is "
+            "`both - div`.",
+        ),
+        (
+            squared(of_div=lambda plain, cf, div, both: ((div - plain) + (both - div)) / 2),
+            "in the main effect of Div, `both - div` is a step of CF. Div's second step is "
+            "`both - cf`.",
+        ),
+        (
+            squared(together=lambda plain, cf, div, both: abs((both - cf) - (div - plain))),
+            "the interaction without its sign. Below 0 it says that the parts replace each other.",
+        ),
+        (
+            lambda *corners: [square(*corners)[i] for i in (2, 0, 1)],
+            "the interaction first. CF, Div, and then the interaction.",
+        ),
+        (
+            lambda *corners: tuple(one.mean(axis=1) for one in square(*corners)),
+            "means over cases. Keep seeds and cases: an interval is drawn from them.",
+        ),
+        (
+            lambda *corners: tuple(one.mean(axis=0) for one in square(*corners)),
+            "means over seeds. Keep seeds and cases: an interval is drawn from them.",
+        ),
+        (
+            lambda *corners: tuple(one.mean() for one in square(*corners)),
+            "one number each. Keep seeds and cases: an interval is drawn from them.",
+        ),
+    ],
+)
+
+# 11.3 Holm's correction: p_values [m] -> adjusted [m], in the same order
 
 
 def holm_cases(generator: Generator) -> list[Case]:
@@ -448,6 +637,11 @@ HOLM = Exercise(
     returns=["adjusted"],
     right=[holm_by_loop, holm_with(), holm_by_rank("first"), holm_by_rank("min")],
     mistakes=[
+        (
+            lambda p: np.minimum(1, np.sort(p) * np.arange(len(p), 0, -1)),
+            "sorted, and neither kept in order nor put back: `np.maximum.accumulate`, and "
+            "`adjusted[order] = ...`.",
+        ),
         (
             lambda p: np.minimum(1, p * len(p)),
             "Bonferroni: every p-value times m. Holm's factor falls from m to 1 as p grows.",
@@ -763,4 +957,4 @@ CHOICES = Exercise(
     ],
 )
 
-EXERCISES = {"11.1": BY_SEED, "11.2": HOLM, "11.3": CHOICES}
+EXERCISES = {"11.1": BY_SEED, "11.2": SQUARE, "11.3": HOLM, "11.4": CHOICES}
