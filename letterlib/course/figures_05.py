@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from letterlib.evaluation.bootstrap import Interval
+from letterlib.analysis.purity import genre_purity
+from letterlib.evaluation.bootstrap import Interval, interval
 from letterlib.plots import GREY, MARKERS, PALETTE, listed
 
 
@@ -43,6 +44,38 @@ def loss_curves(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> Sequence[A
     return axes
 
 
+def where_losses_pull(reach: pd.DataFrame) -> Axes:
+    """Encoder, codebooks and decoder as blocks, and an arrow from each loss to what it moves.
+
+    reach: the length of the gradient, a row for each loss and a column for each block.
+    """
+    ax = plt.subplots(figsize=(9, 3.4), layout="constrained")[1]
+    blocks = {"encoder": (2, "s → z"), "codebooks": (5, "z → ẑ"), "decoder": (8, "ẑ → ŝ")}
+    for name, (x, what) in blocks.items():
+        ax.text(
+            x,
+            0,
+            f"{name}\n{what}",
+            ha="center",
+            va="center",
+            fontsize=11,
+            bbox={"boxstyle": "round,pad=0.7", "facecolor": "white", "edgecolor": "black"},
+        )
+    for left, right in ((0.2, 1.1), (2.9, 3.9), (6.1, 7.1), (8.9, 9.8)):
+        ax.annotate("", (right, 0), (left, 0), arrowprops={"arrowstyle": "->", "color": GREY})
+    for i, (loss, lengths) in enumerate(reach.iterrows()):
+        start = (1.2 + 2.6 * i, 2.6)
+        ax.text(*start, loss, ha="center", va="bottom", fontsize=11, color=PALETTE[i])
+        for name, (x, _) in blocks.items():
+            if lengths[name] > 0:
+                end = (x + 0.22 * (i - 1.5), 0.46)
+                style = {"arrowstyle": "-|>", "color": PALETTE[i], "linewidth": 1.8}
+                ax.annotate("", end, (start[0], start[1] - 0.05), arrowprops=style)
+    ax.set(xlim=(0, 10), ylim=(-0.9, 3.2))
+    ax.axis("off")
+    return ax
+
+
 @dataclass(frozen=True)
 class Measure:
     """One panel: its name, a value for every tokenizer (with an interval where there is one), which
@@ -54,6 +87,67 @@ class Measure:
     higher_is_better: bool
     form: str = "{:.3f}"
     chance: float | None = None
+
+
+def like_the_neighbour(
+    neighbour: np.ndarray, watched: np.ndarray, year: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Each film's neighbour, and two films that are like the neighbour in one respect.
+
+    neighbour: int [n_items]. watched, year: a number for every film.
+    Returns int [n_items] each: the neighbour, a film watched as often, and one of the same year
+    as well.
+    """
+    by_chance = np.random.default_rng(seed).random(len(neighbour))
+
+    def next_to(*keys: np.ndarray) -> np.ndarray:
+        order = np.lexsort((by_chance, *keys))  # equal keys in no order: numbers go by date
+        other = np.empty_like(order)
+        other[order] = np.roll(order, 1)
+        return other[neighbour]
+
+    return {
+        "the neighbour": neighbour,
+        "one as well known": next_to(watched),
+        "one of its year, too": next_to(watched, year),
+    }
+
+
+def six_measures(
+    analysis: Any,
+    arms: Mapping[str, str],
+    recall: Mapping[str, Interval],
+    genres: Sequence[Sequence[str]],
+    seed: int,
+) -> dict[str, list[Measure]]:
+    """Two measures for each of the three criteria, of every tokenizer.
+
+    analysis: of `analyse_tokenizers`. arms: the name in the figure for each of its tokenizers.
+    recall: of the ranking experiment, by name in the figure. genres: those of every item.
+    """
+    tokenizers = [analysis.tokenizers[arm] for arm in arms]
+    codes = [tokenizer.codes_before_repair() for tokenizer in tokenizers]
+    items = np.arange(len(genres))
+    usage = [analysis.usage[arm].iloc[0] for arm in arms]
+    pair = np.mean([analysis.signal[arm].random_pair for arm in arms])
+    shared = [interval(analysis.similarities[arm], items, seed) for arm in arms]
+    purity = [genre_purity(c, genres, seed).loc[1, "purity"] for c in codes]
+    error = [tokenizer.report.reconstruction_error[-1] for tokenizer in tokenizers]
+    ranking = [recall[name] for name in arms.values()]
+    return {
+        "meaning": [
+            Measure("reconstruction error", error, False),
+            Measure("genre purity, one shared code", purity, True),
+        ],
+        "audience": [
+            Measure("codes shared with the neighbour", shared, True, chance=pair),
+            Measure("ranking, R@10", ranking, True, chance=10 / len(genres)),
+        ],
+        "balance": [
+            Measure("first codes in use", [u["in_use"] for u in usage], True, "{:.0f}"),
+            Measure("perplexity of first codes", [u["perplexity"] for u in usage], True, "{:.0f}"),
+        ],
+    }
 
 
 def three_criteria(arms: Sequence[str], criteria: Mapping[str, Sequence[Measure]]) -> np.ndarray:

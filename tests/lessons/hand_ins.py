@@ -45,7 +45,7 @@ def my_similarity(codes, cf_vectors):
     unit = cf_vectors / np.linalg.norm(cf_vectors, axis=1, keepdims=True)
     return (codes == codes[(unit @ unit.T).argmax(axis=1)]).mean(axis=0)
 """,
-        "shared": None,
+        "repair": None,
     },
     "06": {
         "training-pair": """
@@ -110,7 +110,7 @@ POINTS = {
     "02": {"full": 16, "half": 11, "untouched": 0},
     "03": {"full": 10, "half": 5, "untouched": 0},
     "04": {"full": 10, "half": 5, "untouched": 0},
-    "05": {"full": 10, "half": 5, "untouched": 0},
+    "05": {"full": 13, "half": 7, "untouched": 0},
     "06": {"full": 10, "half": 5, "untouched": 0},
     "07": {"full": 10, "half": 5, "untouched": 0},
     "08": {"full": 15, "half": 8, "untouched": 0},

@@ -1,29 +1,586 @@
-"""Lesson 05: similarity experiment, rank of a target, shared identifiers, the release format.
+"""Lesson 05: the four losses together, where each one pulls, the similarity experiment, repair.
 
-Vectors are of very different lengths, so that cosine and dot product disagree. Scores are whole
-numbers, or these divided by a power of 2, so that equal scores are equal in every order of adding.
+Vectors of the similarity experiment are of very different lengths, so that cosine and dot product
+disagree.
 """
 
-import json
-from collections import Counter
 from collections.abc import Callable
-from string import ascii_lowercase
+from functools import wraps
 
 import numpy as np
 import torch
-from torch import Generator
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
 
-from letterlib.analysis.collaborative_signal import target_ranks
-from letterlib.course.comparing import Case
+from letterlib.course.comparing import Case, several
 from letterlib.course.exercise import Exercise
+from letterlib.course.exercises.lesson_02 import (
+    _draw,
+    forward,
+    level_loss,
+    nearest,
+    passing,
+    rq_loss,
+    straight_through,
+)
+from letterlib.course.exercises.lesson_04 import diversity
+from letterlib.course.values import tenths
+from letterlib.tokenizer.losses import collaborative_loss, sample_positives
+
+# 5.1 The four losses together: model, s, h, groups, mu -> L_Recon, L_RQ-VAE, L_CF, L_Div
+
+
+class Joint(nn.Module):
+    """What the losses see of a tokenizer: linear encoder and decoder, and codebooks."""
+
+    def __init__(self, encoder: Tensor, decoder: Tensor, codebooks: list[Tensor]):
+        super().__init__()
+        self.encoder, self.decoder = nn.Parameter(encoder), nn.Parameter(decoder)
+        self.codebooks = nn.ParameterList(codebooks)
+
+    def forward(self, s: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        books = list(self.codebooks)
+        return forward(lambda x: x @ self.encoder, lambda z: z @ self.decoder, books, s)
+
+
+def joint_cases(generator: Generator) -> list[Case]:
+    """(rows, dim, code dim, codes of each level). Groups have two codes, or one: so a positive is
+    no matter of chance.
+    """
+    cases = []
+    for rows, dim, code_dim, sizes in [
+        (2, 1, 1, [2]),
+        (2, 2, 2, [2, 3]),
+        (3, 2, 2, [4, 5, 4]),
+        (24, 6, 4, [8] * 3),
+    ]:
+        z, codebooks = _draw(generator, rows, code_dim, sizes)
+        drawn = torch.randn(dim, code_dim, generator=generator)
+        encoder = tenths(drawn) + 0.05 * drawn.sign()
+        cases.append(
+            {
+                "encoder": encoder,
+                "decoder": tenths(torch.randn(code_dim, dim, generator=generator)),
+                "codebooks": codebooks,
+                "s": z @ torch.linalg.pinv(encoder),  # so that the encoder makes z of it
+                "h": tenths(torch.randn(rows, code_dim, generator=generator)),
+                "groups": [torch.randperm(n, generator=generator) // 2 for n in sizes],
+                "mu": 0.5,
+            }
+        )
+    return cases
+
+
+LOSSES = ["L_Recon", "L_RQ-VAE", "L_CF", "L_Div"]
+
+
+def with_their_gradients(answer: Callable) -> Callable:
+    """The losses that an answer makes of a model, and the gradient of each one."""
+
+    @wraps(answer)
+    def use(encoder, decoder, codebooks, s, h, groups, mu):
+        model = Joint(encoder, decoder, codebooks)
+        returned = answer(model, s, h, groups, mu)
+        case = {"s": s, "h": h, "groups": groups, "mu": mu}
+        found = [torch.as_tensor(loss) for loss in several(returned, LOSSES, case)]
+        if any(loss.ndim for loss in found):
+            return found  # no scalars; that is told
+        books = list(model.codebooks)
+        moved = [(gradient(x, [model.encoder]), gradient(x, books)) for x in found]
+        losses = torch.stack([loss.detach().float() for loss in found])
+        return losses, *(torch.stack(part) for part in zip(*moved, strict=True))
+
+    return use
+
+
+def gradient(loss: Tensor, parts: list[Tensor]) -> Tensor:
+    """The gradient of a loss in all numbers of some tensors, zero where none arrives."""
+    if not loss.requires_grad:
+        return torch.zeros(sum(part.numel() for part in parts))
+    found = torch.autograd.grad(
+        loss, parts, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return torch.cat([g.flatten() for g in found])
+
+
+def joining(
+    quantise: Callable = lambda z, vectors: straight_through(z, sum(vectors)),
+    aligned: Callable = lambda quantised, out: quantised,
+    coded: Callable = lambda residuals, level: residuals[level],
+    grouped: Callable = lambda groups, level: groups[level],
+    book: Callable = lambda codebooks, level: codebooks[level],
+    total: Callable = lambda terms: sum(terms) / len(terms),
+    rebuilt: Callable = lambda out, s: F.mse_loss(out, s),
+    weight: Callable = lambda mu: mu,
+    quantiser: Callable = rq_loss,
+    alignment: Callable = collaborative_loss,
+    draw: Callable = sample_positives,
+    order: Callable = lambda *losses: losses,
+) -> Callable:
+    """The four losses, one of whose steps may be replaced."""
+
+    def answer(model, s, h, groups, mu):
+        out, residuals, vectors = model(s)
+        quantised = aligned(quantise(residuals[0], vectors), out)
+        terms = []
+        for level in range(len(groups)):
+            codebook = book(model.codebooks, level)
+            codes = nearest(coded(residuals, level), codebook)
+            positives = draw(codes, grouped(groups, level))
+            terms.append(diversity(codes, positives, codebook))
+        rq = quantiser(residuals, vectors, weight(mu))
+        cf = alignment(quantised, h)
+        return order(rebuilt(out, s), rq, cf, total(terms))
+
+    return answer
+
+
+def joint_losses(model, s, h, groups, mu):
+    return joining()(model, s, h, groups, mu)
+
+
+def by_levels(model, s, h, groups, mu):
+    out, residuals, vectors = model(s)
+    step = torch.stack(vectors).sum(0) - residuals[0]
+    spread = []
+    for residual, codebook, group in zip(residuals, model.codebooks, groups):
+        distances = (residual[:, None] - codebook).square().sum(2)
+        codes = distances.argmin(1)
+        spread.append(diversity(codes, sample_positives(codes, group), codebook))
+    logits = (residuals[0] + step.detach()) @ h.T
+    cf = F.cross_entropy(logits, torch.arange(len(h)))
+    return [
+        (out - s).square().mean(),
+        rq_loss(residuals, vectors, mu),
+        cf,
+        torch.stack(spread).mean(),
+    ]
+
+
+JOINT_LOSSES = Exercise(
+    reference=joint_losses,
+    cases=joint_cases,
+    returns=["the four losses", "their gradients in the encoder", "those in the codebooks"],
+    use=with_their_gradients,
+    right=[by_levels, joining(total=lambda terms: torch.stack(terms).mean())],
+    mistakes=[
+        (
+            joining(quantise=lambda z, vectors: sum(vectors)),
+            "L_CF reads the sum of code vectors itself, so that it moves the codebooks and not "
+            "the encoder. Put the straight-through step between.",
+        ),
+        (
+            joining(quantise=lambda z, vectors: sum(vectors).detach()),
+            "L_CF reads a detached sum, and moves nothing. Use `straight_through`.",
+        ),
+        (
+            joining(quantise=lambda z, vectors: z),
+            "L_CF reads z. It is about the codes: take the sum of their vectors.",
+        ),
+        (
+            joining(quantise=lambda z, vectors: straight_through(sum(vectors), z)),
+            "the two arguments of `straight_through` in each other's place.",
+        ),
+        (
+            joining(aligned=lambda quantised, out: out),
+            "L_CF reads the reconstruction. It compares the quantised vector with h.",
+        ),
+        (
+            joining(quantise=lambda z, vectors: straight_through(z, vectors[-1])),
+            "L_CF reads the last level's vector alone. Add up all levels.",
+        ),
+        (
+            joining(quantise=lambda z, vectors: straight_through(z, vectors[0])),
+            "L_CF reads the first level's vector alone. Add up all levels.",
+        ),
+        (
+            joining(quantise=lambda z, vectors: straight_through(z, sum(vectors) / len(vectors))),
+            "L_CF reads a mean over levels; the levels add up.",
+        ),
+        (
+            joining(coded=lambda residuals, level: residuals[0]),
+            "in L_Div every level looks up the codes of z. Level l codes `residuals[l]`.",
+        ),
+        (
+            joining(grouped=lambda groups, level: groups[0]),
+            "the groups of level 1 at every level; each level has its own.",
+        ),
+        (
+            joining(book=lambda codebooks, level: codebooks[0]),
+            "in L_Div the first codebook at every level; each level has its own.",
+        ),
+        (
+            joining(book=lambda codebooks, level: codebooks[level].detach()),
+            "L_Div is given a detached codebook, the only thing that it could move.",
+        ),
+        (joining(total=sum), "L_Div summed over levels; take the mean."),
+        (
+            joining(total=lambda terms: terms[-1]),
+            "L_Div of the last level alone: `=` for `+=`, or no list. Take the mean over levels.",
+        ),
+        (
+            joining(total=lambda terms: terms[0]),
+            "L_Div of the first level alone. Take the mean over levels.",
+        ),
+        (
+            joining(total=lambda terms: terms[-1] / len(terms)),
+            "`=` for `+=`: in L_Div each level overwrites the one before.",
+        ),
+        (
+            joining(rebuilt=lambda out, s: F.mse_loss(out, s, reduction="sum")),
+            "L_Recon is a sum of squares; take the mean.",
+        ),
+        (
+            joining(rebuilt=F.l1_loss),
+            "absolute differences in L_Recon; it has squares.",
+        ),
+        (
+            joining(rebuilt=lambda out, s: F.mse_loss(out.detach(), s)),
+            "the reconstruction is detached: L_Recon moves nothing.",
+        ),
+        (
+            joining(alignment=lambda quantised, h: collaborative_loss(h, quantised)),
+            "the quantised vectors and h in each other's place in L_CF.",
+        ),
+        (
+            joining(alignment=lambda x, h: collaborative_loss(F.normalize(x, dim=1), h)),
+            "vectors divided by their lengths. L_CF has dot products of vectors as they are.",
+        ),
+        (
+            joining(draw=lambda codes, groups: groups[codes]),
+            "the number of the group in place of a positive. `sample_positives` draws a code of "
+            "the group.",
+        ),
+        (
+            joining(draw=lambda codes, groups: codes),
+            "each code is its own positive. `sample_positives` draws another one of the group.",
+        ),
+        (
+            joining(quantise=lambda z, vectors: straight_through(z, sum(vectors[:-1], 0 * z))),
+            "the last level's vector is missing in L_CF. Add up all levels.",
+        ),
+        (
+            joining(quantiser=lambda residuals, vectors, mu: mu * rq_loss(residuals, vectors, mu)),
+            "L_RQ-VAE is multiplied by mu once more; `rq_loss` does that inside, where it belongs.",
+        ),
+        (
+            joining(
+                quantiser=lambda residuals, vectors, mu: (
+                    rq_loss(residuals, vectors, mu) / len(vectors)
+                )
+            ),
+            "L_RQ-VAE divided by the number of levels. `rq_loss` is complete as it is.",
+        ),
+        (joining(weight=lambda mu: 1.0), "mu is not used: the commitment has weight 1."),
+        (
+            joining(weight=lambda mu: 0.25),
+            "0.25 written into the function; use its argument mu.",
+        ),
+        (
+            joining(quantiser=lambda residuals, vectors, mu: rq_loss(vectors, residuals, mu)),
+            "residuals and vectors in each other's place in L_RQ-VAE.",
+        ),
+        (
+            joining(order=lambda recon, rq, cf, div: (recon, rq, div, cf)),
+            "L_CF and L_Div in the other order.",
+        ),
+        (
+            joining(order=lambda recon, rq, cf, div: (rq, recon, cf, div)),
+            "L_Recon and L_RQ-VAE in the other order.",
+        ),
+        (
+            joining(order=lambda *losses: [loss.item() for loss in losses]),
+            "numbers, from which no gradient can be taken. Return the tensors, without `.item()`.",
+        ),
+    ],
+    stops={
+        "must match the size": "Is every codebook used with the residuals of its own level?",
+    },
+)
+
+# 5.2 Where losses pull: losses, parts -> the length of each loss's gradient in each part
+
+
+def pull_cases(generator: Generator) -> list[Case]:
+    """Two tensors of the first part and one of the second; (rows, dim) of each."""
+    cases = []
+    for rows, dim in [(1, 1), (2, 2), (5, 3)]:
+        drawn = [tenths(torch.randn(rows, dim, generator=generator)) for _ in range(3)]
+        a, b, c = (x + 0.05 * x.sign() + 0.1 for x in drawn)
+        cases.append({"a": a, "b": b, "c": c})
+    return cases
+
+
+def of_three_tensors(answer: Callable) -> Callable:
+    """Three losses of two parts, [a, b] and [c]. The second moves only a, the third only c."""
+
+    @wraps(answer)
+    def use(a, b, c):
+        a, b, c = (x.clone().requires_grad_() for x in (a, b, c))
+        between = 3 * a.square()
+        losses = [
+            (between * b).sum() - (2 * c).sum() + c.square().sum(),
+            (between * c.detach()).sum(),
+            (c**3).sum(),
+        ]
+        return answer(losses, [[a, b], [c]])
+
+    return use
+
+
+def pulls(losses: list[Tensor], parts: list[list[Tensor]]) -> Tensor:
+    return pulling()(losses, parts)
+
+
+def pulling(
+    length: Callable = lambda found: sum(g.square().sum() for g in found).sqrt(),
+    of_part: Callable = lambda part: part,
+    table: Callable = lambda table: table,
+    of_loss: Callable = lambda losses, i: losses[i],
+    unused: bool = True,
+) -> Callable:
+    """The table of pulls, one of whose steps may be replaced."""
+
+    def answer(losses, parts):
+        rows = torch.zeros(len(losses), len(parts))
+        for i in range(len(losses)):
+            for j, part in enumerate(parts):
+                found = torch.autograd.grad(
+                    of_loss(losses, i), of_part(part), retain_graph=True, allow_unused=unused
+                )
+                found = [g for g in found if g is not None]
+                if found:
+                    rows[i, j] = length(found)
+        return table(rows)
+
+    return answer
+
+
+def by_backward(losses, parts):
+    rows = []
+    for loss in losses:
+        for part in parts:
+            for tensor in part:
+                tensor.grad = None
+        loss.backward(retain_graph=True)
+        zero = torch.zeros(1)
+        lengths = [
+            torch.cat([zero if x.grad is None else x.grad.flatten() for x in part]).norm()
+            for part in parts
+        ]
+        rows.append(torch.stack(lengths))
+    return torch.stack(rows)
+
+
+def backward_and_no_zero(losses, parts):
+    rows = torch.zeros(len(losses), len(parts))
+    for i, loss in enumerate(losses):
+        loss.backward(retain_graph=True)
+        for j, part in enumerate(parts):
+            grads = [x.grad for x in part if x.grad is not None]
+            rows[i, j] = sum(g.square().sum() for g in grads) ** 0.5
+    return rows
+
+
+def without_retaining(losses, parts):
+    rows = torch.zeros(len(losses), len(parts))
+    for i, loss in enumerate(losses):
+        for j, part in enumerate(parts):
+            found = torch.autograd.grad(loss, part, allow_unused=True)
+            rows[i, j] = sum(g.square().sum() for g in found if g is not None) ** 0.5
+    return rows
+
+
+def last_overwrites(losses, parts):
+    rows = torch.zeros(len(losses), len(parts))
+    for i, loss in enumerate(losses):
+        for j, part in enumerate(parts):
+            for tensor in part:
+                found = gradient(loss, [tensor])
+                rows[i, j] = found.norm() if found.any() else rows[i, j]
+    return rows
+
+
+def none_included(losses, parts):
+    found = [
+        torch.autograd.grad(loss, part, retain_graph=True, allow_unused=True)
+        for loss in losses
+        for part in parts
+    ]
+    return torch.stack([torch.cat([g.flatten() for g in grads]).norm() for grads in found])
+
+
+def of_parameters(losses, parts):
+    touched = pulls(losses, parts) > 0
+    lengths = [torch.cat([x.detach().flatten() for x in part]).norm() for part in parts]
+    return touched * torch.stack(lengths)
+
+
+DETACHED_LOSS = (
+    "A loss that is a number, or detached, has no gradient: no `.item()`, `.detach()` or "
+    "`float(...)` before `torch.autograd.grad`."
+)
+
+PULLS = Exercise(
+    reference=pulls,
+    cases=pull_cases,
+    returns=["the table"],
+    use=of_three_tensors,
+    right=[by_backward, pulling(lambda found: torch.cat([g.flatten() for g in found]).norm())],
+    stops={
+        "have been used in the graph": "Some losses do not touch a part: `allow_unused=True` gives "
+        "None for it.",
+        "does not require grad": DETACHED_LOSS,
+        "second time": "The graph is freed after the first gradient: `retain_graph=True` keeps it.",
+        "NoneType": "A tensor that a loss does not touch has None for its gradient. Count it as 0.",
+    },
+    mistakes=[
+        (
+            pulling(lambda found: sum(g.square().sum() for g in found)),
+            "squares, and no root: the length is the square root of their sum.",
+        ),
+        (
+            pulling(lambda found: sum(g.norm() for g in found)),
+            "lengths of the tensors added up. Add their squares, and take one root.",
+        ),
+        (
+            pulling(lambda found: sum(g.abs().sum() for g in found)),
+            "absolute values added up; the length has squares and a root.",
+        ),
+        (
+            pulling(lambda found: sum(g.sum() for g in found)),
+            "numbers added up as they are: they cancel. Square them.",
+        ),
+        (
+            pulling(lambda found: max(g.abs().max() for g in found)),
+            "the largest number of the gradient; the length has squares and a root.",
+        ),
+        (
+            pulling(lambda found: found[0].norm()),
+            "the first tensor of each part alone; a part is a list of tensors.",
+        ),
+        (
+            pulling(lambda found: sum(g.norm() for g in found) / len(found)),
+            "a mean of the tensors' lengths. Add their squares, and take one root.",
+        ),
+        (
+            pulling(lambda found: max(g.norm() for g in found)),
+            "the longest tensor of each part alone. Add the squares of all, and take one root.",
+        ),
+        (
+            of_parameters,
+            "the lengths of the tensors themselves. Take those of their gradients.",
+        ),
+        (
+            pulling(table=lambda rows: rows / rows.sum(dim=1, keepdim=True)),
+            "rows divided by their sums. The lengths stay as they are.",
+        ),
+        (
+            pulling(of_loss=lambda losses, i: losses[i].detach()),
+            DETACHED_LOSS,
+        ),
+        (
+            last_overwrites,
+            "`=` for `+=`: each tensor of a part overwrites the one before. Add up their squares.",
+        ),
+        (
+            pulling(of_part=lambda part: part[-1:]),
+            "the last tensor of each part alone; a part is a list of tensors.",
+        ),
+        (
+            pulling(lambda found: torch.cat([g.flatten() for g in found]).square().mean().sqrt()),
+            "a mean of squares; take their sum.",
+        ),
+        (pulling(table=lambda rows: rows.T), "the table turned over; one row for each loss."),
+        (
+            pulling(of_loss=lambda losses, i: sum(losses)),
+            "the gradient of all losses together, in every row.",
+        ),
+        (
+            pulling(of_loss=lambda losses, i: losses[0]),
+            "the first loss in every row.",
+        ),
+        (
+            backward_and_no_zero,
+            "gradients of the losses before, which `backward()` adds up in `.grad`. Set it to None "
+            "before each loss, or use `torch.autograd.grad`.",
+        ),
+        (
+            pulling(table=lambda rows: rows > 0),
+            "whether it moves. Return how strongly: the length.",
+        ),
+        (
+            pulling(unused=False),
+            "Some losses do not touch a part: `allow_unused=True` gives None for it.",
+        ),
+        (
+            without_retaining,
+            "The graph is freed after the first gradient: `retain_graph=True` keeps it.",
+        ),
+        (
+            none_included,
+            "A tensor that a loss does not touch has None for its gradient. Count it as 0.",
+        ),
+    ],
+)
+
+
+# Three colleagues' programs, each without one `detach()`, for the search after exercise 5.2
+
+
+def losses_of(steps: Callable, first: Callable, subtract: Callable) -> Callable:
+    """The four losses, and L_RQ-VAE of the last level alone, of a model.
+
+    steps: z, quantised -> what the decoder is given. first: a residual and a code vector -> the
+    term of L_RQ-VAE without mu. subtract: a residual and a code vector -> the next residual.
+    """
+    quantisation = level_loss(first=first)
+    passes = passing(step=steps, subtract=subtract)
+
+    def answer(model, s, h, groups, mu):
+        made = passes(model.encoder, model.decoder, list(model.codebooks), s)
+        four = joining(quantiser=quantisation)(_Made(made, model), s, h, groups, mu)
+        last = quantisation(made[1][-1:], made[2][-1:], mu)
+        return dict(zip([*LOSSES, "L_RQ-VAE, last level"], [*four, last], strict=True))
+
+    return answer
+
+
+class _Made:
+    """A model that has run already."""
+
+    def __init__(self, made: tuple, model: nn.Module):
+        self.made, self.codebooks = made, list(model.codebooks)
+
+    def __call__(self, s: Tensor) -> tuple:
+        return self.made
+
+
+def _whole_step(z: Tensor, quantised: Tensor) -> Tensor:
+    return z + (quantised - z)
+
+
+def _first(r: Tensor, v: Tensor) -> Tensor:
+    return F.mse_loss(r.detach(), v)
+
+
+def _without_vector(r: Tensor, v: Tensor) -> Tensor:
+    return r - v.detach()
+
+
+SUSPECTS = {
+    "right": losses_of(straight_through, _first, _without_vector),
+    "Ann": losses_of(straight_through, F.mse_loss, _without_vector),
+    "Bob": losses_of(straight_through, _first, lambda r, v: r - v),
+    "Cem": losses_of(_whole_step, _first, _without_vector),
+}
+
+# 5.3 The similarity experiment: codes int64 [n, L], cf_vectors [n, d] -> shares [L]
 
 
 def whole(generator: Generator, shape: tuple[int, ...], size: int) -> np.ndarray:
     """Whole numbers below `size`."""
     return torch.randint(size, shape, generator=generator).numpy()
-
-
-# 5.1 The similarity experiment: codes int64 [n, L], cf_vectors [n, d] -> shares [L]
 
 
 def similarity_cases(generator: Generator) -> list[Case]:
@@ -91,6 +648,13 @@ def similarity_in_torch(codes, cf_vectors):
 def first_that_is_another(codes, cf_vectors):
     order = np.argsort(-cosines(cf_vectors), axis=1).tolist()
     return (codes == codes[[[j for j in row if j != i][0] for i, row in enumerate(order)]]).mean(0)
+
+
+def one_hot(codes: np.ndarray) -> np.ndarray:
+    """Rows whose cosine is the share of levels on which two items have the same code."""
+    sizes = codes.max(axis=0) + 1
+    columns = [np.eye(n)[c] for n, c in zip(sizes, codes.T, strict=True)]
+    return np.concatenate(columns, axis=1)
 
 
 def with_neighbours(share):
@@ -181,6 +745,24 @@ SIMILARITY = Exercise(
             with_neighbours(lambda codes, neighbour: np.abs(codes - codes[neighbour])),
             "a difference of codes. They are names: equal or not.",
         ),
+        (
+            lambda codes, cf_vectors: similarity(codes, one_hot(codes)),
+            "the item with the most codes in common. The neighbour is chosen by `cf_vectors`.",
+        ),
+        (
+            with_neighbours(lambda codes, neighbour: codes == codes[neighbour, :1]),
+            "every level is compared with the neighbour's first code.",
+        ),
+        (
+            lambda codes, cf_vectors: (codes == np.roll(codes, 1, axis=0)).mean(axis=0),
+            "each row compared with the row before it. The neighbour is the item with the highest "
+            "cosine, wherever it stands.",
+        ),
+        (similarity_with(share=lambda e: 100 * e.mean(axis=0)), "per cent. Return shares of 1."),
+        (
+            similarity_with(share=lambda e: e.sum(axis=0) / (len(e) - 1)),
+            "divided by the number of items less one. Every item has a neighbour, so all count.",
+        ),
         (similarity_with(share=lambda e: 1 - e.mean(axis=0)), "the share of *different* codes."),
         (
             similarity_with(share=lambda e: e.mean(axis=1)),
@@ -215,533 +797,276 @@ SIMILARITY = Exercise(
     ],
 )
 
-# 5.2 The rank of the target: states [n, d], vectors [n_items, d], targets int64 [n] -> int64 [n]
+# 5.4 Repair: codes int64 [n, L], distances [n, n_codes] of the last level -> codes int64 [n, L]
 
 
-def rank_cases(generator: Generator) -> list[Case]:
-    """Two items with equal scores; two with scores that are no whole numbers; then (cases, items,
-    dimensions), the last with many scores that differ by a thousandth.
+def repair_cases(generator: Generator) -> list[Case]:
+    """(items, codes of level 1, codes of the last level). Two films of one identifier, then three;
+    the fourth case has more films than identifiers.
     """
-    tied = {
-        "states": np.array([[1.0], [-1], [3]]),
-        "vectors": np.array([[2.0], [2]]),
-        "targets": np.array([1, 0, 1]),
-    }
-    fractions = {
-        "states": np.array([[0.5], [0.25], [2]]),
-        "vectors": np.array([[1.0], [1.5]]),
-        "targets": np.array([0, 0, 1]),
-    }
-    drawn = []
-    for n, items, dim in [(1, 3, 1), (2, 4, 2), (40, 30, 2)]:
-        states = whole(generator, (n, dim), 7) - 3.0
-        vectors = whole(generator, (items, dim), 7) - 3.0
-        targets = whole(generator, (n,), items)
-        drawn.append({"states": states, "vectors": vectors, "targets": targets})
-    drawn[-1]["states"] /= 1024
-    return [tied, fractions, *drawn]
-
-
-def ranks(states: np.ndarray, vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    scores = states @ vectors.T
-    own = scores[np.arange(len(targets)), targets][:, None]
-    ids = np.arange(len(vectors))
-    before = (scores > own) | ((scores == own) & (ids < targets[:, None]))
-    return before.sum(axis=1)
-
-
-def rank_with(
-    before: Callable = lambda s, own, ids, t: (s > own) | ((s == own) & (ids < t)),
-    scores: Callable = lambda states, vectors: states @ vectors.T,
-    own: Callable = lambda scores, targets: scores[np.arange(len(targets)), targets][:, None],
-) -> Callable:
-    """The target's rank, one of whose steps may be replaced. before: (scores, the target's score,
-    item ids, target) -> which items count.
-    """
-
-    def answer(states, vectors, targets):
-        table = scores(states, vectors)
-        ids = np.arange(len(vectors))
-        return before(table, own(table, targets), ids, targets[:, None]).sum(axis=1)
-
-    return answer
-
-
-def rank_in(order: Callable) -> Callable:
-    """The target's place in an order of the items, which is made of the scores."""
-
-    def answer(states, vectors, targets):
-        return (order(states @ vectors.T) == targets[:, None]).argmax(axis=1)
-
-    return answer
-
-
-def downwards(scores):
-    return np.argsort(-scores, axis=1, kind="stable")
-
-
-def rank_by_loop(states, vectors, targets):
-    found = []
-    for state, target in zip(states, targets):
-        keys = sorted((-float(state @ vector), item) for item, vector in enumerate(vectors))
-        found.append([item for _, item in keys].index(target))
-    return np.array(found)
-
-
-def cosine_scores(states, vectors):
-    lengths = np.linalg.norm(states, axis=1)[:, None] * np.linalg.norm(vectors, axis=1)
-    with np.errstate(invalid="ignore"):  # a vector of zeros has no direction
-        return states @ vectors.T / lengths
-
-
-def unit_scores(states, vectors):
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return states @ (vectors / np.maximum(lengths, 1e-12)).T
-
-
-def ties_by_last_digit(scores):
-    return np.lexsort((np.broadcast_to(np.arange(scores.shape[1]) % 10, scores.shape), -scores))
-
-
-def only_ties_differ(actual, expected, case):
-    first = rank_with(lambda s, own, ids, t: s > own)(**case)
-    last = rank_with(lambda s, own, ids, t: s >= own)(**case) - 1
-    return actual.dtype.kind == "i" and bool(((first <= actual) & (actual <= last)).all())
-
-
-ROUNDED = "scores that are rounded or made whole numbers, so that unequal ones tie."
-SMALL_NUMBER = (
-    "a number per id taken from the scores: it outweighs small differences. Compare ids only where "
-    "scores are equal."
-)
-DOT = " SASRec scores with the dot product, so lengths count."
-TIES = (
-    "ties broken by the *higher* id, or in no order. The lower id comes first: `np.argsort` of the "
-    '*negative* scores, with `kind="stable"`.'
-)
-UPWARDS = "sorted upwards: the best comes last. Items with a higher score come first."
-COLUMN = (
-    "a row where a column is needed, one number for each row of scores: `[:, None]` makes one of "
-    "`targets` and of `scores[np.arange(len(targets)), targets]`."
-)
-
-RANKS = Exercise(
-    reference=ranks,
-    library=target_ranks,
-    cases=rank_cases,
-    returns=["the ranks"],
-    right=[
-        rank_by_loop,
-        rank_in(downwards),
-        lambda s, v, t: np.argsort(downwards(s @ v.T), axis=1)[np.arange(len(t)), t],
-    ],
-    mistakes=[
-        (
-            lambda s, v, t: ranks(s, v, t) + 1,
-            "counting from 1, or the target itself counted. The best item has rank 0.",
-        ),
-        (
-            rank_with(lambda s, own, ids, t: s > own),
-            "ties all go to the target: count the items with an equal score and a lower id.",
-        ),
-        (
-            lambda s, v, t: rank_with(lambda s, own, ids, t: s >= own)(s, v, t) - 1,
-            "ties all go against the target. Only those with a lower id come before it.",
-        ),
-        (
-            rank_with(lambda s, own, ids, t: s >= own),
-            "the target itself counted, and all ties with it.",
-        ),
-        (rank_with(lambda s, own, ids, t: (s > own) | ((s == own) & (ids > t))), TIES),
-        (rank_in(lambda s: np.argsort(s, axis=1)[:, ::-1]), TIES),
-        (rank_in(lambda s: torch.from_numpy(s).topk(s.shape[1]).indices.numpy()), TIES),
-        (rank_in(lambda s: torch.from_numpy(s).argsort(1, descending=True).numpy()), TIES),
-        (
-            rank_with(lambda s, own, ids, t: (s > own) | (ids < t)),
-            "every lower id counted. Only those with an *equal* score come before the target.",
-        ),
-        (
-            rank_with(lambda s, own, ids, t: (s >= own) & (ids < t)),
-            "only lower ids counted. A higher score comes first whatever its id.",
-        ),
-        (rank_with(lambda s, own, ids, t: (s == own) & (ids < t)), "only ties counted."),
-        (
-            rank_with(lambda s, own, ids, t: s < own),
-            "items with a *lower* score counted. Those with a higher one come before the target.",
-        ),
-        (rank_with(lambda s, own, ids, t: (s < own) | ((s == own) & (ids < t))), UPWARDS),
-        (rank_in(lambda s: np.argsort(s, axis=1)), UPWARDS),
-        (
-            lambda s, v, t: downwards(s @ v.T)[np.arange(len(t)), t],
-            "`argsort` says which item is at a place. You need the place of an item.",
-        ),
-        (lambda s, v, t: downwards(s @ v.T), "the whole ranking. Return the target's place in it."),
-        (
-            lambda s, v, t: np.where(downwards(s @ v.T) == t[:, None])[0],
-            "the rows of `np.where`, `[0]`. The places in the rows are `[1]`.",
-        ),
-        (lambda s, v, t: t, "the targets themselves."),
-        (
-            lambda s, v, t: (s @ v.T)[np.arange(len(t)), t],
-            "the target's score. Its rank is how many items come before it.",
-        ),
-        (lambda s, v, t: ranks(s, v, t) / len(v), "a share, such as `mean`. Count: `sum`."),
-        (rank_with(scores=cosine_scores), "cosines." + DOT),
-        (rank_with(scores=unit_scores), "cosines." + DOT),
-        (rank_with(scores=lambda s, v: -np.square(s[:, None] - v).sum(2)), "distances." + DOT),
-        *((rank_with(scores=lambda s, v, f=f: f(s @ v.T)), ROUNDED) for f in (np.trunc, np.round)),
-        (rank_with(scores=lambda s, v: (s @ v.T).round(2)), ROUNDED),
-        *(
-            (rank_in(lambda s, x=x: downwards(s - x * np.arange(s.shape[1]))), SMALL_NUMBER)
-            for x in (1, 0.1, 0.01, 1e-3, 1e-4)
-        ),
-        (
-            rank_with(lambda s, own, ids, t: s > own | (s == own) & (ids < t)),
-            "brackets are missing: `|` and `&` come before `>`. Write `(scores > own) | (...)`.",
-        ),
-        (rank_with(own=lambda s, t: s[np.arange(len(t)), t]), COLUMN),
-        (rank_with(own=lambda s, t: s[:, t]), COLUMN),
-        (rank_with(lambda s, own, ids, t: (s > own) | ((s == own) & (ids < t[:, 0]))), COLUMN),
-        (
-            rank_with(scores=lambda s, v: s @ v),
-            "`.T` is missing: `states @ vectors.T` has one row per case, one column per item.",
-        ),
-    ],
-    clues=[(only_ties_differ, TIES, rank_in(ties_by_last_digit))],
-)
-
-# 5.3 Shared identifiers: codes int64 [n_items, L] -> (number of items that share, collision rate)
-
-
-def sharing_cases(generator: Generator) -> list[Case]:
-    """No item shares, though some identifiers look alike; two do; then groups of two, three and
-    five among many. Each has another number of levels.
-    """
-    digits = np.array([[0, 1], [1, 0], [0, 10], [10, 0], [0, 100], [100, 0]])
-    groups = [[1, 1], [2, 1], [5, 3, 3, 2, *[1] * 20]]
-    cases = [{"codes": digits}]
-    for n_levels, sizes in zip((3, 4, 5), groups):
-        picked = torch.randperm(3**n_levels, generator=generator)[: len(sizes)].numpy()
-        distinct = picked[:, None] // 3 ** np.arange(n_levels) % 3
-        # Codes of one, two and three digits: joined without a sign between them, two identifiers
-        # may look alike.
-        names = np.array([1, 11, 111])[distinct]
-        names[-1] = 2  # and one, which is alone, may not,
-        names[-2, 0] = 3  # nor one that has codes in common with others
-        if len(names) > 2:
-            names[-3] = [*names[-4][:-1], 4]  # two that differ in the last code alone
-        codes = np.repeat(names, sizes, axis=0)
-        cases.append({"codes": codes[torch.randperm(len(codes), generator=generator).numpy()]})
+    shapes = [(2, 1, 2), (3, 1, 3), (4, 2, 3), (4, 1, 2), (9, 2, 8), (60, 2, 40)]
+    cases = []
+    for n, first, size in shapes:
+        order = torch.randperm(n * size, generator=generator)  # no two distances are equal
+        distances = (order.reshape(n, size).double() / 10 + 0.1).numpy()
+        start = torch.randint(first, (n,), generator=generator).numpy()
+        favourites = distances[:, : max(2, size // 6)]
+        last = favourites.argmin(axis=1) if n > 3 else np.ones(n, dtype=np.int64)
+        if n > 4:  # some stand alone, on codes that others would like
+            alone = torch.randint(size, (n // 2,), generator=generator).numpy()
+            last[: n // 2] = alone
+        cases.append({"codes": np.stack([start, last], axis=1), "distances": distances})
     return cases
 
 
-def shared(codes: np.ndarray) -> tuple[int, float]:
-    _, counts = np.unique(codes, axis=0, return_counts=True)
-    return int(counts[counts > 1].sum()), 1 - len(counts) / len(codes)
-
-
-def shared_by_counter(codes):
-    rows = [tuple(row) for row in codes.tolist()]
-    count = Counter(rows)
-    return sum(count[row] > 1 for row in rows), 1 - len(count) / len(rows)
-
-
-def shared_by_comparison(codes):
-    equal = (codes[:, None] == codes).all(axis=2)
-    return int((equal.sum(axis=1) > 1).sum()), float(1 - (1 / equal.sum(axis=1)).sum() / len(codes))
-
-
-def counting(number: Callable) -> Callable:
-    """number: how many items have each identifier -> the first result. The second is right."""
-
-    def answer(codes):
-        sizes = np.unique(codes, axis=0, return_counts=True)[1]
-        return int(number(sizes)), shared(codes)[1]
-
-    return answer
-
-
-def rating(rate: Callable) -> Callable:
-    """rate: (items that share, items, how many have each identifier) -> the second result."""
-
-    def answer(codes):
-        sharing, _ = shared(codes)
-        return sharing, rate(sharing, len(codes), np.unique(codes, axis=0, return_counts=True)[1])
-
-    return answer
-
-
-def named(name: Callable) -> Callable:
-    """Items compared by a name that is made of their codes."""
-
-    def answer(codes):
-        count = Counter(name(row) for row in codes.tolist())
-        return sum(n for n in count.values() if n > 1), 1 - len(count) / len(codes)
-
-    return answer
-
-
-def in_base(base: int) -> Callable:
-    return lambda row: sum(code * base**place for place, code in enumerate(row[::-1]))
-
-
-def any_code_shared(codes):
-    equal = (codes[:, None] == codes).any(axis=2)
-    return int((equal.sum(axis=1) > 1).sum()), shared(codes)[1]
-
-
-def single_codes(codes):
-    counts = np.unique(codes, return_counts=True)[1]
-    return int(counts[counts > 1].sum()), 1 - len(counts) / len(codes)
-
-
-def levels_compared(codes):
-    counts = np.unique(codes, axis=1, return_counts=True)[1]
-    return int(counts[counts > 1].sum()), 1 - len(counts) / len(codes)
-
-
-WHOLE_ROWS = "single codes counted. With `axis=0`, `np.unique` compares whole rows."
-RATE = " The rate of the papers is 1 - distinct identifiers / items."
-JOINED = "codes joined without a sign between them: 1, 11 and 11, 1 become one. Use a tuple."
-UNORDERED = "codes without their order: 0, 1 and 1, 0 are two identifiers."
-LEVELS = "a fixed number of levels. There may be more or fewer."
-joined = named(lambda row: "".join(map(str, row)))
-
-SHARED = Exercise(
-    reference=shared,
-    cases=sharing_cases,
-    returns=["sharing", "rate"],
-    right=[shared_by_counter, shared_by_comparison],
-    mistakes=[
-        (lambda codes: shared(codes)[::-1], "the two results in the other order."),
-        (
-            counting(lambda sizes: (sizes * (sizes - 1)).sum() // 2),
-            "pairs. Five items with one identifier are ten pairs and five items.",
-        ),
-        (counting(lambda sizes: (sizes * (sizes - 1)).sum()), "pairs, each twice. Count items."),
-        (
-            counting(lambda sizes: (sizes - 1).sum()),
-            "items beyond the first of each identifier. The first one shares its identifier too.",
-        ),
-        (counting(lambda sizes: (sizes > 1).sum()), "identifiers that are shared. Count items."),
-        (counting(lambda sizes: (sizes == 1).sum()), "items that are *alone*. Count the others."),
-        (counting(lambda sizes: sizes[sizes > 2].sum()), "groups of two, which share, left out."),
-        (counting(lambda sizes: sizes.max()), "the largest group. Add up all groups."),
-        (counting(len), "the number of distinct identifiers."),
-        (counting(sum), "all items. Count only those whose identifier more than one item has."),
-        (single_codes, WHOLE_ROWS),
-        (
-            lambda codes: (np.unique(codes, return_counts=True)[1].sum(), shared(codes)[1]),
-            WHOLE_ROWS,
-        ),
-        (lambda codes: (shared(codes)[0], 1 - len(np.unique(codes)) / len(codes)), WHOLE_ROWS),
-        (lambda codes: (shared(codes)[0], 1 - len(np.unique(codes)) / codes.size), WHOLE_ROWS),
-        (levels_compared, "levels compared, `axis=1`. An item's identifier is a row."),
-        (any_code_shared, "items with *one* code in common: `all`, not `any`."),
-        (joined, JOINED),
-        (lambda codes: (shared(codes)[0], joined(codes)[1]), JOINED),
-        *(
-            (
-                named(in_base(base)),
-                "codes joined to one number, in which they overlap. Use a tuple.",
-            )
-            for base in (10, 100)
-        ),
-        *((named(name), UNORDERED) for name in (sum, frozenset)),
-        *((named(lambda row, n=n: tuple(row[:n])), LEVELS) for n in (3, 4)),
-        (lambda codes: shared(np.array([(a, b, c, d) for a, b, c, d in codes])), LEVELS),
-        (
-            lambda codes: (shared(codes)[0] / len(codes), shared(codes)[1]),
-            "a share, not a number of items.",
-        ),
-        (rating(lambda sharing, n, sizes: sharing), "the two results are the same number."),
-        (rating(lambda sharing, n, sizes: sharing / n), "sharing items / items." + RATE),
-        (rating(lambda sharing, n, sizes: 1 - sharing / n), "1 - sharing items / items." + RATE),
-        (
-            rating(lambda sharing, n, sizes: sharing / len(sizes)),
-            "sharing items / identifiers." + RATE,
-        ),
-        *(
-            (rating(rate), "identifiers that are shared, divided." + RATE)
-            for rate in (
-                lambda sharing, n, sizes: (sizes > 1).sum() / len(sizes),
-                lambda sharing, n, sizes: (sizes > 1).sum() / n,
-            )
-        ),
-        (rating(lambda sharing, n, sizes: len(sizes) / n), "identifiers / items. Take it from 1."),
-        (
-            rating(lambda sharing, n, sizes: n / len(sizes) - 1),
-            "divided by the number of distinct identifiers. Divide by the number of items.",
-        ),
-        (rating(lambda sharing, n, sizes: n - len(sizes)), "a count. Divide it by all items."),
-        (rating(lambda sharing, n, sizes: 1 - len(sizes) // n), "`//`, which cuts off. Use `/`."),
-        (rating(lambda sharing, n, sizes: 100 * (1 - len(sizes) / n)), "a percentage."),
-        (rating(lambda sharing, n, sizes: round(1 - len(sizes) / n, 2)), "a rate that is rounded."),
-    ],
-)
-
-# 5.4 The table of the release format: codes int64 [n_items, L] -> {"0": ["<a_12>", ...], ...}
-
-
-def table_cases(generator: Generator) -> list[Case]:
-    """(items, levels, codes): one code; one item; then more than ten items with codes of one, two
-    and three digits.
-    """
-    shapes = [(1, 1, 10), (1, 3, 100), (3, 2, 256), (1, 9, 256), (2, 26, 256), (12, 4, 256)]
-    cases = [{"codes": whole(generator, shape, size)} for *shape, size in shapes]
-    for case in cases[2:]:
-        case["codes"][0, :2] = [0, 255]
-    return cases
-
-
-def index_table(codes: np.ndarray) -> dict[str, list[str]]:
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    return {
-        str(item): [f"<{letter}_{code}>" for letter, code in zip(letters, row)]
-        for item, row in enumerate(codes)
-    }
-
-
-def table_with(
-    token: str | Callable = "<{}_{}>",
-    row: Callable = list,
-    key: Callable = str,
-    codes_of: Callable = lambda codes: codes,
+def repairing(
+    order: Callable = lambda own: np.argsort(own, kind="stable").tolist(),
+    choose: Callable = lambda row, free: min(free, key=lambda k: row[k]),
+    name: Callable = lambda first, k: (*first, k),
+    taken_first: Callable = lambda codes: {tuple(row) for row in codes.tolist()},
+    keeps: Callable = lambda identifier, kept, shared: identifier not in kept,
+    note: bool = True,
+    full: Callable = lambda own: own,
 ) -> Callable:
-    """The table, one of whose steps may be replaced. token: of the letter and the code."""
-    write = token.format if isinstance(token, str) else token
+    """The repair, one of whose steps may be replaced."""
 
-    def answer(codes):
-        return {
-            key(item): row([write(letter, code) for letter, code in zip(ascii_lowercase, one)])
-            for item, one in enumerate(codes_of(codes))
-        }
+    def answer(codes, distances):
+        codes, kept = codes.copy(), set()
+        taken = taken_first(codes)
+        count = {tuple(row): (codes == row).all(axis=1).sum() for row in codes}
+        for i in order(distances[np.arange(len(codes)), codes[:, -1]]):
+            first, own = tuple(codes[i, :-1].tolist()), int(codes[i, -1])
+            if keeps((*first, own), kept, count[(*first, own)] > 1):
+                kept.add((*first, own))
+                continue
+            free = [k for k in range(distances.shape[1]) if name(first, k) not in taken]
+            codes[i, -1] = choose(distances[i], free) if free else full(own)
+            if note:
+                taken.add(name(first, int(codes[i, -1])))
+        return codes
 
     return answer
 
 
-def table_by_loop(codes):
-    table = {}
-    for item in range(len(codes)):
-        table[str(item)] = []
-        for level in range(codes.shape[1]):
-            letter = chr(ord("a") + level)
-            table[str(item)].append("<" + letter + "_" + str(codes[item, level]) + ">")
-    return table
+def repair(codes: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    return repairing()(codes, distances)
 
 
-def letters_of_items(codes):
-    letters = ascii_lowercase
-    return {str(i): [f"<{letters[i]}_{code}>" for code in row] for i, row in enumerate(codes)}
+def repair_by_sorting(codes, distances):
+    codes = codes.copy()
+    used, seen = set(map(tuple, codes.tolist())), set()
+    for i in sorted(range(len(codes)), key=lambda i: distances[i, codes[i, -1]]):
+        identifier = tuple(codes[i].tolist())
+        if identifier not in seen:
+            seen.add(identifier)
+            continue
+        for k in distances[i].argsort():
+            candidate = (*identifier[:-1], int(k))
+            if candidate not in used:
+                used.add(candidate)
+                codes[i, -1] = k
+                break
+    return codes
 
 
-def rows_of_levels(codes):
-    return {a: [f"<{a}_{code}>" for code in column] for a, column in zip(ascii_lowercase, codes.T)}
+def as_it_goes(codes, distances):
+    codes, given = codes.copy(), set()
+    for i in np.argsort(distances[np.arange(len(codes)), codes[:, -1]], kind="stable"):
+        *first, own = codes[i].tolist()
+        places = [own, *distances[i].argsort().tolist()]
+        codes[i, -1] = next((k for k in places if (*first, k) not in given), own)
+        given.add((*first, int(codes[i, -1])))
+    return codes
 
 
-def too_few_letters(codes):
-    return {
-        str(item): [f"<{'abcd'[level]}_{code}>" for level, code in enumerate(row)]
-        for item, row in enumerate(codes)
-    }
+def by_least_distance(codes, distances):
+    order = np.argsort(distances.min(axis=1), kind="stable").tolist()
+    return repairing(order=lambda own: order)(codes, distances)
 
 
-def one_list_for_all(codes):
-    table, row = {}, []
-    for item, one in enumerate(codes):
-        for letter, code in zip(ascii_lowercase, one):
-            row.append(f"<{letter}_{code}>")
-        table[str(item)] = row
-    return table
+def no_default(codes, distances):
+    codes, kept = codes.copy(), set()
+    taken = {tuple(row) for row in codes.tolist()}
+    for i in np.argsort(distances[np.arange(len(codes)), codes[:, -1]], kind="stable"):
+        identifier = tuple(codes[i].tolist())
+        if identifier in kept:
+            places = distances[i].argsort().tolist()
+            k = next(k for k in places if (*identifier[:-1], k) not in taken)
+            codes[i, -1] = k
+            taken.add((*identifier[:-1], k))
+        kept.add(identifier)
+    return codes
 
 
-CODES = 'the codes themselves. A token is a string such as "<a_12>".'
-FEWER = "fewer tokens than levels, of which there may be 26. Did the letters run out?"
-KEYS = 'keys that are not "0", "1", ... up to the last item.'
-LEVEL_NUMBER = "a number for the level. The format has letters."
+def group_by_group(codes, distances):
+    codes, taken = codes.copy(), {tuple(row) for row in codes.tolist()}
+    own = distances[np.arange(len(codes)), codes[:, -1]]
+    groups: dict[tuple, list[int]] = {}
+    for i, row in enumerate(codes.tolist()):
+        groups.setdefault(tuple(row), []).append(i)
+    for identifier, group in groups.items():
+        for i in sorted(group, key=lambda i: own[i])[1:]:
+            places = distances[i].argsort().tolist()
+            free = (k for k in places if (*identifier[:-1], k) not in taken)
+            codes[i, -1] = next(free, identifier[-1])
+            taken.add((*identifier[:-1], int(codes[i, -1])))
+    return codes
 
-INDEX_TABLE = Exercise(
-    reference=index_table,
-    cases=table_cases,
-    returns=["the table"],
-    right=[
-        table_by_loop,
-        lambda codes: json.loads(json.dumps(index_table(codes))),
-        lambda codes: dict(reversed(index_table(codes).items())),
-        table_with(row=lambda tokens: list(np.array(tokens))),  # NumPy's strings are strings too
-    ],
+
+def first_row_keeps(codes, distances):
+    rows = list(map(tuple, codes.tolist()))
+    own = distances[np.arange(len(codes)), codes[:, -1]]
+    firsts = [i for i, row in enumerate(rows) if row not in rows[:i]]
+    others = [i for i in range(len(rows)) if i not in firsts]
+    order = [*firsts, *sorted(others, key=lambda i: own[i])]
+    return repairing(order=lambda own: order)(codes, distances)
+
+
+def by_rank(row, free):
+    return next(k for k in row.argsort().argsort().tolist() if k in free)
+
+
+def next_number(codes, distances):
+    size = distances.shape[1]
+    far = [[(k - own) % size for k in range(size)] for own in codes[:, -1].tolist()]
+    order = np.argsort(distances[np.arange(len(codes)), codes[:, -1]], kind="stable").tolist()
+    return repairing(order=lambda own: order)(codes, np.array(far, dtype=float))
+
+
+def second_nearest(codes, distances):
+    codes, kept = codes.copy(), set()
+    for i in np.argsort(distances[np.arange(len(codes)), codes[:, -1]], kind="stable"):
+        identifier = tuple(codes[i].tolist())
+        if identifier in kept:
+            codes[i, -1] = distances[i].argsort()[1]
+        kept.add(identifier)
+    return codes
+
+
+def last_codes(codes):
+    return {(row[-1],) for row in codes.tolist()}
+
+
+REPAIR = Exercise(
+    reference=repair,
+    cases=repair_cases,
+    returns=["the codes"],
+    right=[repair_by_sorting],
+    stops={
+        "StopIteration": "No code may be free: then the film keeps its own. `next(free, own)` has "
+        "a default.",
+        "empty": "No code may be free: then the film keeps its own.",
+        "unhashable": "A row of an array cannot be in a set: make it a `tuple` of its `tolist()`.",
+    },
     mistakes=[
         (
-            lambda codes: list(index_table(codes).values()),
-            "the rows alone. In the file every item's row stands under its number.",
-        ),
-        (lambda codes: json.dumps(index_table(codes)), "JSON text. Return the table, a dict."),
-        (rows_of_levels, "a row for each level. Each item has a row, under its number."),
-        (table_with(key=int), 'numbers as keys. JSON has only strings as keys: "0", not 0.'),
-        (table_with(key=lambda item: str(item + 1)), KEYS),
-        *((table_with(key=name.format), KEYS) for name in ("<{}>", "item_{}", "item{}")),
-        (lambda codes: {}, KEYS),
-        (
-            lambda codes: dict([index_table(codes).popitem()]),
-            "the last item alone: a new dict in every round of the loop, or one key for all.",
-        ),
-        (lambda codes: {"0": index_table(codes)["0"]}, "a `return` in the loop, after one item."),
-        (one_list_for_all, "one list for all items. Begin a new one for each."),
-        (table_with(row=tuple), "a tuple of tokens. JSON would write it as a list: return a list."),
-        *(
-            (table_with(row=sign.join), "one long string in place of a list of tokens.")
-            for sign in ("", " ")
+            repairing(order=lambda own: list(range(len(own)))),
+            "films in the order of their numbers. The one nearest to its code comes first.",
         ),
         (
-            table_with(row=lambda tokens: [[token] for token in tokens]),
-            "a list around every token. One list for each item is enough.",
+            repairing(order=lambda own: np.argsort(-own, kind="stable").tolist()),
+            "the farthest film first. The one nearest to its code comes first, and keeps it.",
         ),
-        (table_with("{1}"), "codes as strings. A token has its level's letter too."),
-        (table_with(lambda letter, code: code), CODES),
-        (lambda codes: {str(i): row for i, row in enumerate(codes)}, CODES),
         (
-            table_with(lambda letter, code: (letter, code)),
-            "pairs of letter and code. A token is one string.",
+            repairing(keeps=lambda identifier, kept, shared: not shared),
+            "all films that share are moved. The nearest of them keeps its code.",
         ),
-        (table_with("<{1}>"), "the letter is missing: code 7 would be one token at all levels."),
-        (table_with("<a_{1}>"), "the letter a at every level."),
-        (letters_of_items, "the letter of the item's row. It says the level."),
-        (table_with(lambda a, code: f"<{a.upper()}_{code}>"), "capital letters; use small ones."),
         (
-            table_with(row=lambda tokens: tokens[::-1]),
-            "levels in the wrong order: the coarse one, <a_...>, comes first.",
+            repairing(keeps=lambda identifier, kept, shared: False),
+            "every film is moved. Those that share with none keep theirs, and so does the nearest "
+            "of those that share.",
         ),
-        (table_with(codes_of=lambda codes: codes[:, ::-1]), "codes in reverse order."),
-        (table_with(lambda a, code: f"<{chr(ord(a) + 1)}_{code}>"), "letters that begin with b."),
-        *(
-            (table_with(lambda a, code, one=one: f"<{ord(a) - one}_{code}>"), LEVEL_NUMBER)
-            for one in (ord("a"), ord("a") - 1)
-        ),
-        (table_with(codes_of=lambda codes: codes + 1), "codes counted from 1."),
         (
-            table_with(codes_of=lambda codes: codes * 1.0),
-            "codes with a decimal point: `int(code)`.",
+            repairing(
+                keeps=lambda identifier, kept, shared: False,
+                order=lambda own: list(range(len(own))),
+            ),
+            "every film is moved. Those that share with none keep theirs, and so does the nearest "
+            "of those that share.",
         ),
-        (table_with("{}_{}"), "the angle brackets are missing."),
-        (table_with("<{}{}>"), "the underscore is missing."),
-        (table_with("<{}-{}>"), "a hyphen for the underscore."),
-        (table_with("<{}_{:03}>"), "zeros in front: <a_007> is another string than <a_7>."),
-        (table_with("<{{letter}}_{{code}}>"), "the `f` in front of the string is missing."),
-        (table_with(lambda a, code: f"<{a}_{code}>".encode()), "bytes: leave out `encode`."),
-        (too_few_letters, FEWER),
-    ],
-    clues=[
         (
-            lambda actual, expected, case: actual == expected[: len(actual)],
-            FEWER,
-            table_with(row=lambda tokens: tokens[:9]),
+            by_least_distance,
+            "films in the order of the least distance to any code. What counts is the distance to "
+            "the code that the film has.",
+        ),
+        (
+            as_it_goes,
+            "only identifiers given out so far count as taken. A film further down has one too: "
+            "begin with all.",
+        ),
+        (
+            repairing(choose=lambda row, free: free[0]),
+            "the free code with the lowest number. Take the nearest.",
+        ),
+        (
+            repairing(choose=lambda row, free: max(free, key=lambda k: row[k])),
+            "the farthest of the free codes. Take the nearest.",
+        ),
+        (
+            repairing(note=False),
+            "new identifiers are not noted as taken, so that two films get the same.",
+        ),
+        (
+            repairing(taken_first=lambda codes: set()),
+            "only identifiers given out so far count as taken. A film further down has one too: "
+            "begin with all.",
+        ),
+        (
+            repairing(name=lambda first, k: (k,), taken_first=last_codes),
+            "a last code counts as taken wherever it stands. It is free if no film has it *after "
+            "the same first codes*.",
+        ),
+        (
+            repairing(taken_first=lambda codes: set(), note=False),
+            "nothing is ever taken. A code is free if no film has it after the same first codes.",
+        ),
+        (
+            repairing(full=lambda own: -1),
+            "-1 if no code is free. The film keeps its own then.",
+        ),
+        (
+            lambda codes, distances: codes.copy(),
+            "nothing has changed: is the new code written into the table that is returned?",
+        ),
+        (
+            lambda codes, distances: repair(codes, distances)[:, -1],
+            "the last codes alone. Return the whole table.",
+        ),
+        (
+            lambda codes, distances: np.column_stack([codes[:, :-1], distances.argmin(axis=1)]),
+            "every film gets its nearest code, free or not.",
+        ),
+        (
+            group_by_group,
+            "one group of sharers after the other. All films are in one order, by the distance to "
+            "their own code: a nearer film of another group chooses first.",
+        ),
+        (
+            first_row_keeps,
+            "the first row of each identifier keeps it. The film nearest to the code keeps it.",
+        ),
+        (
+            repairing(choose=by_rank),
+            "`argsort` twice gives the place of each code, not the codes in order. Use it once.",
+        ),
+        (
+            next_number,
+            "the next free number. Numbers of codes have no order; take the nearest code.",
+        ),
+        (
+            second_nearest,
+            "the second nearest code, taken or not. Go on to the first that is free.",
+        ),
+        (
+            no_default,
+            "No code may be free: then the film keeps its own. `next(free, own)` has a default.",
         ),
     ],
 )
 
 EXERCISES = {
-    "5.1": SIMILARITY,
-    "5.2": RANKS,
-    "5.3": SHARED,
-    "5.4": INDEX_TABLE,
+    "5.1": JOINT_LOSSES,
+    "5.2": PULLS,
+    "5.3": SIMILARITY,
+    "5.4": REPAIR,
 }
