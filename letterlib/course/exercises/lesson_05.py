@@ -115,6 +115,7 @@ def joining(
     quantiser: Callable = rq_loss,
     alignment: Callable = collaborative_loss,
     draw: Callable = sample_positives,
+    spread: Callable = diversity,
     order: Callable = lambda *losses: losses,
 ) -> Callable:
     """The four losses, one of whose steps may be replaced."""
@@ -127,7 +128,7 @@ def joining(
             codebook = book(model.codebooks, level)
             codes = nearest(coded(residuals, level), codebook)
             positives = draw(codes, grouped(groups, level))
-            terms.append(diversity(codes, positives, codebook))
+            terms.append(spread(codes, positives, codebook))
         rq = quantiser(residuals, vectors, weight(mu))
         cf = alignment(quantised, h)
         return order(rebuilt(out, s), rq, cf, total(terms))
@@ -229,6 +230,24 @@ JOINT_LOSSES = Exercise(
         (
             joining(rebuilt=lambda out, s: F.mse_loss(out, s, reduction="sum")),
             "L_Recon is a sum of squares; take the mean.",
+        ),
+        (
+            joining(total=lambda terms: -sum(terms) / len(terms)),
+            "the sign of L_Div. `diversity_loss` has the minus inside already.",
+        ),
+        (
+            joining(spread=lambda codes, positives, book: diversity(positives, codes, book)),
+            "codes and positives in each other's place in L_Div.",
+        ),
+        (
+            joining(
+                quantiser=lambda residuals, vectors, mu: rq_loss([residuals[-1]], [vectors[-1]], mu)
+            ),
+            "L_RQ-VAE of the last level alone. It takes the lists of all levels.",
+        ),
+        (
+            joining(alignment=F.mse_loss),
+            "L_CF as a squared difference. It is `cf_loss`: which film's h fits best.",
         ),
         (
             joining(rebuilt=F.l1_loss),
@@ -410,6 +429,12 @@ def none_included(losses, parts):
     return torch.stack([torch.cat([g.flatten() for g in grads]).norm() for grads in found])
 
 
+def only_the_first_row(losses, parts):
+    table = torch.zeros(len(losses), len(parts))
+    table[0] = pulls(losses, parts)[0]
+    return table
+
+
 def of_parameters(losses, parts):
     touched = pulls(losses, parts) > 0
     lengths = [torch.cat([x.detach().flatten() for x in part]).norm() for part in parts]
@@ -466,6 +491,14 @@ PULLS = Exercise(
         (
             pulling(lambda found: max(g.norm() for g in found)),
             "the longest tensor of each part alone. Add the squares of all, and take one root.",
+        ),
+        (
+            pulling(lambda found: sum(g.square().mean() for g in found).sqrt()),
+            "a mean of squares within each tensor; take their sum.",
+        ),
+        (
+            only_the_first_row,
+            "a `return` in the loop, after one loss.",
         ),
         (
             of_parameters,
@@ -922,6 +955,26 @@ def first_row_keeps(codes, distances):
     return repairing(order=lambda own: order)(codes, distances)
 
 
+def first_column_changed(codes, distances):
+    new = repair(codes, distances)
+    moved = new[:, -1] != codes[:, -1]
+    codes = codes.copy()
+    codes[moved, 0] = new[moved, -1]
+    return codes
+
+
+def in_the_row_of_the_code(codes, distances):
+    rows = distances[codes[:, -1] % len(codes)].copy()  # a row for each film, but not its own
+    own = np.arange(len(codes)), codes[:, -1]
+    order = np.argsort(distances[own], kind="stable").tolist()
+    return repairing(order=lambda own: order)(codes, rows)
+
+
+def by_all_distances(codes, distances):
+    order = np.argsort(distances.sum(axis=1), kind="stable").tolist()
+    return repairing(order=lambda own: order)(codes, distances)
+
+
 def by_rank(row, free):
     return next(k for k in row.argsort().argsort().tolist() if k in free)
 
@@ -1040,6 +1093,19 @@ REPAIR = Exercise(
             group_by_group,
             "one group of sharers after the other. All films are in one order, by the distance to "
             "their own code: a nearer film of another group chooses first.",
+        ),
+        (
+            first_column_changed,
+            "the new code is written into the first column. It belongs in the last one.",
+        ),
+        (
+            in_the_row_of_the_code,
+            "the distances of row `code`. Those of film i are in row i.",
+        ),
+        (
+            by_all_distances,
+            "films in the order of all their distances. What counts is the distance to the code "
+            "that the film has.",
         ),
         (
             first_row_keeps,
