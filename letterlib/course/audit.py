@@ -33,8 +33,11 @@ POWERS = set(
 )
 ATTRIBUTES = set(
     "course displayhook showtraceback hub read_text read_bytes write_text write_bytes fromfile "
-    "tofile memmap loadtxt genfromtxt savetxt".split()
+    "tofile memmap loadtxt genfromtxt savetxt gi_frame f_back f_globals f_locals tb_frame".split()
 )
+STORED = set("data grad weight bias requires_grad".split())
+"""Attributes of other things than `self` that answers do set."""
+
 METHODS = set("__init__ __call__ __len__ __getitem__ __iter__ __next__ __repr__ __name__".split())
 """Names with double underscores that answers do use."""
 
@@ -128,13 +131,11 @@ def _reaches(node: ast.AST, imported: set[str], used: set[str]) -> bool:
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return node.name in used or _is_hidden(node.name)
     if isinstance(node, ast.Attribute):
-        changed = not isinstance(node.ctx, ast.Load) and "options" not in ast.unparse(node)
-        files = re.match(r"load$|save$|read_", node.attr)
-        return (
-            node.attr in ATTRIBUTES
-            or _is_hidden(node.attr)
-            or bool((changed or files) and _root(node) in imported)
-        )
+        root = _root(node)
+        if not isinstance(node.ctx, ast.Load) and "options" not in ast.unparse(node):
+            return root in imported or root != "self" and node.attr not in STORED
+        files = re.match(r"load$|save$|read_", node.attr) and root in imported
+        return bool(files) or node.attr in ATTRIBUTES or _is_hidden(node.attr)
     return False
 
 
@@ -200,18 +201,19 @@ def alone(notebook: NotebookNode, release: NotebookNode) -> dict[str, str]:
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 
 
-def _alone(notebook: Path, release: Path) -> dict[str, str]:
-    """`alone`, in a process of its own."""
+def _alone(notebook: Path, release: Path) -> dict[str, str] | None:
+    """`alone`, in a process of its own; None if that ended before its time, or never."""
     code = "import sys; from letterlib.course import audit; audit._print_alone(*sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(notebook), str(release)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"LETTERLIB_MINE": "", "OMP_NUM_THREADS": "1"},
-    )
-    lines = done.stdout.splitlines()
-    return json.loads(lines[-1]) if lines and not done.returncode else {}
+    with contextlib.suppress(subprocess.TimeoutExpired, ValueError, IndexError):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, str(notebook), str(release)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"LETTERLIB_MINE": "", "OMP_NUM_THREADS": "1"},
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+    return None
 
 
 def _print_alone(notebook: str, release: str) -> None:
@@ -304,13 +306,16 @@ def audit(course: Path, lesson: str) -> list[str]:
         if not (course / "autograded" / student / file).exists():
             found.append(f"{student}: handed in, and not graded")
         notebook, points = notebooks[student], marks.get(student, {})
-        stubs = untouched(notebook, release)
+        stubs, wrong = untouched(notebook, release), fails[student]
+        if wrong is None:
+            found.append(f"{student}: could not be run alone")
+            wrong = {}
         for name, test in tests_of(release).items():
             if not points.get(test):
                 continue
             if name in stubs:
                 found.append(f"{student}: {name} has {points[test]:g} points and is untouched")
-            elif why := fails[student].get(name):
+            elif why := wrong.get(name):
                 found.append(
                     f"{student}: {name} has {points[test]:g} points and fails alone: {why}"
                 )

@@ -46,6 +46,7 @@ FORGED = [
     "import letterlib.course.checks as c\nc.require.__code__ = (lambda *given: None).__code__",
     "torch.equal = lambda *given: True",
     "t = torch\nt.allclose = print",
+    "for module in [torch]:\n    module.equal = print",
     "setattr(torch.Tensor, 'all', lambda self: True)",
     "%%bash\ncat ../solutions/02_rq_vae.ipynb",
     "!cat ../solutions/02_rq_vae.ipynb",
@@ -109,7 +110,8 @@ def test_forged_edited_shared_and_missing_work_is_listed_and_honest_work_is_not(
     hand_in(course, "bob", {"rq-loss": RENAMED}, marks=0)
     hand_in(course, "cem", {"nearest-code": "def my_nearest_code(*z):\n    return 1"}, forge)
     hand_in(course, "dan", {"rq-loss": own}, edit, marks=0)
-    hand_in(course, "eve", {"nearest-code": HONEST["nearest-code"]}, marks=2)
+    ends = "class Eve:\n    quit()\n" + HONEST["nearest-code"]
+    hand_in(course, "eve", {"nearest-code": ends}, marks=2)
     names = "nearest-code residual-quantize straight-through rq-loss forward train-step".split()
     most = {name: graded(SOURCE)[f"test-{name}"].metadata.nbgrader.points for name in names}
     found = audit(course, LESSON)
@@ -119,6 +121,7 @@ def test_forged_edited_shared_and_missing_work_is_listed_and_honest_work_is_not(
         *(f"cem: {name} has {most[name]} points and is untouched" for name in names[1:]),
         *(f"cem: reaches outside: {line}" for line in FORGED[0].splitlines()),
         "dan: test-rq-loss was edited",
+        "eve: could not be run alone",
         "fay: no hand-in",
         "ada = bob: rq-loss",
     ]
