@@ -5,5 +5,4 @@ COPY letterlib /letter/letterlib
 # For a torch without NVIDIA's libraries: --build-arg TORCH="--index-url ADDRESS" (docs/troubleshooting.md)
 ARG TORCH=""
 RUN pip install --no-cache-dir torch $TORCH && pip install --no-cache-dir '/letter[course]'
-ENV HOME=/tmp
-WORKDIR /course
+ENV HOME=/tmp USER=grader
