@@ -17,9 +17,8 @@ import pandas as pd
 from letterlib.data import raw_source
 from letterlib.errors import LetterError
 from letterlib.pipeline.config import REPOSITORY
-from letterlib.pipeline.results import SETTINGS, Run, by_setting, load_results
+from letterlib.pipeline.results import SETTINGS, Run, load_results
 from letterlib.pipeline.runs import RunParameters, load_grid
-from letterlib.pipeline.systems import find_system, position
 from letterlib.store import expanded
 
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
@@ -342,20 +341,6 @@ def sweeps(league: Sequence[Run]) -> dict[str, dict[float, list[Run]]]:
 def own_value(league: Sequence[Run], parameter: str) -> float:
     """What the profile's LETTER-TIGER has for a parameter."""
     return _resolved(league, tokenizer="letter")[parameter]
-
-
-def at_own_settings(league: Sequence[Run]) -> dict[str, list[Run]]:
-    """Every system with the profile's own settings: label -> runs, in the order of the course's
-    table.
-    """
-    found = {}
-    for runs in by_setting(league):
-        said = runs[0].parameters
-        wanted = _resolved(league, generator=said["generator"], tokenizer=said["tokenizer"])
-        if all(said[name] == value for name, value in wanted.items()):
-            found[runs[0].record["system"]] = runs
-    order = sorted(found, key=position)
-    return {find_system(name).label: found[name] for name in order}
 
 
 def by_case(runs: Sequence[Run], metric: str, history: str) -> pd.DataFrame:

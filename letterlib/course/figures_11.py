@@ -1,6 +1,5 @@
 """The figures of lesson 11. Each takes data, draws, and returns the Axes."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -270,37 +269,3 @@ def optimism(curves: pd.DataFrame, mark: int) -> Axes:
         "than it is"
     )
     return titled(ax, said, "y")
-
-
-def gains(rows: Sequence[tuple[str, Interval | float, int]], metric: str) -> Axes:
-    """LETTER over its plain tokenizer in per cent: ours with intervals, published ones as single
-    figures.
-
-    rows: label, an interval or a figure (0.1 is 10%), and how many seeds of ours are behind it: 0
-    of a published one.
-    """
-    ax = plt.subplots(figsize=(7.8, 0.36 * len(rows) + 1.3), layout="constrained", dpi=DPI)[1]
-    for place, (_, one, n_seeds) in enumerate(rows):
-        colour = BLUE if n_seeds else ORANGE
-        if isinstance(one, Interval):
-            _bar(ax, Interval(100 * one.mean, 100 * one.low, 100 * one.high), place, colour)
-        else:
-            ax.plot(100 * one, place, "D", color=colour, markersize=6)
-    ax.axvline(0, color="black", linewidth=1)
-    ax.set_yticks(range(len(rows)), [textwrap.fill(name, 46) for name, *_ in rows])
-    for label, (*_, n_seeds) in zip(ax.get_yticklabels(), rows, strict=True):
-        label.set_color(BLUE if n_seeds else ORANGE)
-    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"LETTER over the plain tokenizer, % of {metric}")
-    found = [(one, n_seeds) for _, one, n_seeds in rows if n_seeds]
-    theirs = [one for _, one, n_seeds in rows if not n_seeds]
-    said = (
-        [f"above 0: {sum(one > 0 for one in theirs)} of {len(theirs)} published (diamonds)"]
-        if theirs
-        else []
-    )
-    if found:
-        above = [n_seeds for one, n_seeds in found if one.low > 0]
-        alone = above.count(1)
-        said.append(f"interval above 0: {len(above)} of {len(found)} of ours (circles)")
-        said[-1] += f", {alone} of them with one seed" if alone else ""
-    return titled(ax, ";\n".join(said).capitalize(), "x")

@@ -109,6 +109,13 @@ def gated_before_sigmoid(net, users, items, real):
     return users + mean + items.sum(dim=1)
 
 
+def divided_as_a_whole(net, users, items, real):
+    gated = items * features_of(net, users, items)
+    weights = places_of(net, users, gated) * real
+    total = users + (weights[..., None] * gated).sum(dim=1) + items.sum(dim=1)
+    return total / weights.sum(dim=1, keepdim=True)
+
+
 HGN = Exercise(
     reference=hgn,
     cases=hgn_cases,
@@ -175,6 +182,37 @@ HGN = Exercise(
                 )
             ),
             "`tanh` in the second gate. A gate lies between 0 and 1: `torch.sigmoid`.",
+        ),
+        (
+            gating(
+                features=lambda net, u, x: (
+                    torch.sigmoid(net.feature_of_item(x))
+                    * torch.sigmoid(net.feature_of_user(u)[:, None])
+                )
+            ),
+            "two sigmoids multiplied in the first gate. Film and user are added inside one.",
+        ),
+        (
+            gating(
+                places=lambda net, u, x: (
+                    torch.sigmoid(net.place_of_item(x)[..., 0])
+                    * torch.sigmoid(net.place_of_user(u))
+                )
+            ),
+            "two sigmoids multiplied in the second gate. Film and user are added inside one.",
+        ),
+        (
+            gating(
+                averaged=lambda gated, items: items,
+                total=lambda users, mean, items, gated: users + mean + gated.sum(dim=1),
+            ),
+            "gated films and plain films exchanged: the mean is of the gated ones, the sum of the "
+            "plain ones.",
+        ),
+        (
+            divided_as_a_whole,
+            "the whole state divided by the sum of the gates. Only the gated films are: the user "
+            "and the plain sum stand outside the fraction.",
         ),
         (
             gated_before_sigmoid,
@@ -574,6 +612,20 @@ SEEN = Exercise(
         (
             looked_up(lambda train, histories, within: pairs_of(train, range(1, within))),
             "one distance too few: `range(1, within + 1)`.",
+        ),
+        (
+            looked_up(
+                lambda train, histories, within: {
+                    *pairs_of(train, range(1, within)),
+                    *((film, film) for films in train for film in films.tolist()),
+                }
+            ),
+            "distances from 0 to `within` - 1: each film counts as having come before itself, and "
+            "the largest distance is missing. `range(1, within + 1)`.",
+        ),
+        (
+            looked_up(last=lambda history, within: history[-within:][:1]),
+            "one film, `within` places from the end. Look at all of the last `within` films.",
         ),
         (
             looked_up(lambda train, histories, within: pairs_of(train, [within])),

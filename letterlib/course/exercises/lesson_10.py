@@ -103,6 +103,16 @@ SCORES = Exercise(
             "1 / (rank + 1), which is the reciprocal rank. NDCG divides by `log2(rank + 2)`.",
         ),
         (
+            scores_with(gain=lambda ranks, k: 1 / (np.maximum(ranks, 0) + 2)),
+            "the logarithm is missing: 1 / log2(rank + 2).",
+        ),
+        (
+            scores_with(
+                gains=lambda found, gain: np.where(found, gain, 0.0) / np.maximum(found.sum(), 1)
+            ),
+            "divided by the number of hits. The mean comes later, over all cases.",
+        ),
+        (
             scores_with(gain=lambda ranks, k: np.log2(np.maximum(ranks, 0) + 2)),
             "the logarithm itself. A gain is 1 divided by it.",
         ),

@@ -435,6 +435,21 @@ SQUARE = Exercise(
         ),
         (
             squared(
+                lambda plain, cf, div, both: (cf + both - plain - div) / 4,
+                lambda plain, cf, div, both: (div + both - plain - cf) / 4,
+            ),
+            "divided by 4. A main effect is the mean of two steps: divide by 2.",
+        ),
+        (
+            squared(
+                lambda plain, cf, div, both: (cf + both) / 2 - plain - div,
+                lambda plain, cf, div, both: (div + both) / 2 - plain - cf,
+            ),
+            "the mean of two settings minus the sum of two. Halve both sides: "
+            "(cf + both) / 2 - (plain + div) / 2.",
+        ),
+        (
+            squared(
                 lambda plain, cf, div, both: both - plain,
                 lambda plain, cf, div, both: both - plain,
             ),
