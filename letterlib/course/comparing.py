@@ -159,6 +159,9 @@ def call(answer: Any, case: Case) -> Any:
         # nbgrader gives no points to a cell that writes to stderr, as every warning does.
         with contextlib.redirect_stderr(io.StringIO()), time_limit(LIMIT):
             returned = answer(*given.values())
+    except Incorrect as problem:  # found by what runs the answer: the `use` of an exercise
+        problem.case = case
+        raise
     except OutOfTime as error:
         what = f"Your function did not return within {LIMIT} seconds."
         cause = f"a loop that never ends: it was at {where(error) or 'a line that is not yours.'}"
