@@ -64,7 +64,7 @@ def my_batch(prompts, responses, end):
     read = torch.tensor([len(p) for p in prompts])[:, None]
     return tokens, tokens != end, torch.arange(tokens.shape[1]) >= read
 """,
-        "windows": None,
+        "insertion": None,
     },
     "08": {
         "beam-step": """
@@ -112,7 +112,7 @@ POINTS = {
     "04": {"full": 10, "half": 5, "untouched": 0},
     "05": {"full": 13, "half": 7, "untouched": 0},
     "06": {"full": 10, "half": 5, "untouched": 0},
-    "07": {"full": 10, "half": 5, "untouched": 0},
+    "07": {"full": 16, "half": 10, "untouched": 0},
     "08": {"full": 15, "half": 8, "untouched": 0},
     "09": {"full": 12, "half": 6, "untouched": 0},
     "10": {"full": 8, "half": 3, "untouched": 0},

@@ -297,7 +297,7 @@ def fails_elsewhere_on_many(z, codebooks):
     [
         ("2.2", fails_elsewhere_on_many, "Likely cause: none that we know"),
         (
-            "7.4",
+            "7.5",
             lesson_07.in_both(lambda w, a, b, alpha: w + alpha * b @ a),
             "not divided by the rank",
         ),
