@@ -159,15 +159,13 @@ def call(answer: Any, case: Case) -> Any:
         # nbgrader gives no points to a cell that writes to stderr, as every warning does.
         with contextlib.redirect_stderr(io.StringIO()), time_limit(LIMIT):
             returned = answer(*given.values())
-    except Incorrect as problem:  # found by what runs the answer: the `use` of an exercise
-        problem.case = case
-        raise
     except OutOfTime as error:
         what = f"Your function did not return within {LIMIT} seconds."
         cause = f"a loop that never ends: it was at {where(error) or 'a line that is not yours.'}"
         raise Incorrect(what, case, cause=cause) from None
-    except Incorrect:
-        raise  # from what the exercise put around the answer
+    except Incorrect as problem:  # from what the exercise put around the answer
+        problem.case = problem.case or case
+        raise
     except (Exception, SystemExit) as error:
         if (
             isinstance(error, NotImplementedError) and not error.args
