@@ -4,105 +4,37 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from scipy.spatial import cKDTree
+from sklearn.manifold import TSNE
 
-from letterlib.plots import GREY, PALETTE
+from letterlib.plots import PALETTE
 
 COLOURS = [*PALETTE[:6], PALETTE[9], "#000000"]
 PALE = "#d0d0d0"
 
 
-def cone_by_layer(cosines: Mapping[str, Sequence[float]]) -> Axes:
-    """Mean cosine of pairs after each layer, one line for each kind of text. cosines: kind ->
-    [n_layers + 1].
+COLOURED = ["Western", "Documentary", "War", "Animation", "Horror", "Sci-Fi", "Crime", "Romance"]
+
+
+def map_of_films(
+    vectors: np.ndarray,
+    genres: pd.DataFrame,
+    titles: Mapping[int, str],
+    films: np.ndarray,
+    seed: int,
+) -> Axes:
+    """Films on a plane by t-SNE, in the colour of the rarest of their genres.
+
+    vectors: [n, d]. genres: 0 or 1 [n, n_genres]. titles: of the films to be named, by number.
+    films: int [n], the number of every row's film.
     """
-    ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
-    for i, (kind, values) in enumerate(cosines.items()):
-        ax.plot(range(len(values)), values, "osD^"[i] + "-", color=PALETTE[i], linewidth=2)
-        ax.annotate(
-            f"{kind}: {values[-1]:.2f}",
-            (len(values) - 1, values[-1]),
-            xytext=(10, 0),
-            textcoords="offset points",
-            va="center",
-            color=PALETTE[i],
-        )
-    last = len(values) - 1
-    ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set_xticks(range(last + 1), ["input", *map(str, range(1, last + 1))])
-    ax.set(
-        xlabel="layer", ylabel="mean cosine of two texts", ylim=(-0.05, 1), xlim=(-0.2, last * 1.42)
-    )
-    falls = all(values[-1] < values[-2] - 0.2 for values in cosines.values())
-    ax.set_title(
-        "The last layer opens the cone" if falls else "The last layer does not open the cone",
-        loc="left",
-    )
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def cosine_histograms(cosines: Mapping[str, np.ndarray]) -> Axes:
-    """The cosines of many pairs, before and after. cosines: name -> [n_pairs]."""
-    ax = plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
-    for i, (name, values) in enumerate(cosines.items()):
-        ax.hist(
-            values,
-            bins=np.linspace(-0.6, 1, 81),
-            density=True,
-            color=PALETTE[i],
-            alpha=0.55,
-            label=name,
-        )
-        ax.axvline(values.mean(), color=PALETTE[i], linewidth=1.5, linestyle="--")
-    means = " to ".join(f"{values.mean():.2f}" for values in cosines.values())
-    ax.set_title(
-        f"Centring moves the mean cosine from {means}".replace("-0.00", "0.00"), loc="left"
-    )
-    ax.set(xlabel="cosine of two films (dashed: the mean)", yticks=[], xlim=(-0.6, 1))
-    ax.legend(frameon=False)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    return ax
-
-
-def hubs(counts: Mapping[str, np.ndarray], k: int, titles: Sequence[str]) -> Axes:
-    """In how many lists of k neighbours every item stands, most frequent first. counts: name ->
-    [n_items].
-    """
-    ax = plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
-    most = {}
-    for i, (name, times) in enumerate(counts.items()):
-        ordered = np.sort(times)[::-1]
-        top, none = int(times.argmax()), int((times == 0).sum())
-        most[name] = int(times[top])
-        ax.plot(
-            range(1, len(times) + 1),
-            ordered,
-            color=PALETTE[i],
-            linewidth=2,
-            label=f"{name}: {none} film{'s' * (none != 1)} in no list",
-        )
-        ax.annotate(
-            titles[top],
-            (1, ordered[0]),
-            xytext=(6, 3),
-            textcoords="offset points",
-            color=PALETTE[i],
-            fontsize=9,
-        )
-    ax.axhline(k, color=GREY, linewidth=1, linestyle=":", label=f"equal for all: {k}")
-    ax.set(
-        xscale="log",
-        xlabel="films, most frequent neighbour first (logarithmic)",
-        ylabel=f"lists of {k} neighbours\nthat the film is in",
-    )
-    ax.set_ylim(bottom=0)
-    words = ", ".join(f"{times} {name}" for name, times in most.items())
-    ax.set_title(f"In how many lists the largest hub stands: {words}", loc="left")
-    ax.legend(frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    points = TSNE(metric="cosine", init="pca", random_state=seed).fit_transform(vectors)
+    flags = genres[COLOURED].to_numpy(dtype=bool)
+    kind = np.where(flags.any(axis=1), flags.argmax(axis=1), -1)
+    row = {int(film): i for i, film in enumerate(films)}
+    return film_map(points, kind, COLOURED, {row[film]: name for film, name in titles.items()})
 
 
 def film_map(

@@ -13,7 +13,7 @@ def my_hold_out(items, n):
 def my_masked_mean(states, mask):
     return states.mean(dim=1)
 """,
-        "mean-cosine": None,
+        "nearest": None,
     },
     "02": {
         "residual-quantize": """
@@ -106,7 +106,7 @@ def my_holm(p_values):
 
 POINTS = {
     "00": {"full": 12, "half": 7, "untouched": 0},
-    "01": {"full": 10, "half": 5, "untouched": 0},
+    "01": {"full": 12, "half": 6, "untouched": 0},
     "02": {"full": 16, "half": 11, "untouched": 0},
     "03": {"full": 10, "half": 5, "untouched": 0},
     "04": {"full": 10, "half": 5, "untouched": 0},

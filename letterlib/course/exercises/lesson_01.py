@@ -1,10 +1,12 @@
-"""Lesson 01: masked mean pooling, nearest neighbours, mean cosine, standardising.
+"""Lesson 01: masked mean pooling, embedding in batches, nearest neighbours, standardising.
 
 Vectors have unequal lengths, so that a cosine is never a dot product by coincidence.
 """
 
 from collections.abc import Callable
-from functools import partial
+from copy import deepcopy
+from functools import partial, wraps
+from typing import Any
 
 import numpy as np
 import torch
@@ -229,7 +231,228 @@ MASKED_MEAN = Exercise(
     ],
 )
 
-# 1.2 The nearest others by cosine: vectors [n, d], k -> int64 [n, k], best first
+# 1.2 All texts: texts, lengths int [n], encode, batch_size -> [n, dim]
+
+
+class Encoder:
+    """In the place of a language model: a vector for each word, the same wherever it stands, and
+    others at the padding. It counts its batches, and the positions in them.
+    """
+
+    def __init__(self, table: Tensor):
+        self.table, self.batches, self.positions = table, 0, 0
+
+    def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        words = [[int(word[1:]) for word in text.split()] for text in texts]
+        longest = max(len(row) for row in words)
+        mask = torch.tensor([[int(i < len(row)) for i in range(longest)] for row in words])
+        rows = [[*row, *[len(self.table) - 1] * (longest - len(row))] for row in words]
+        self.batches += 1
+        self.positions += mask.numel()
+        return self.table[torch.tensor(rows)], mask
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Encoder) and torch.equal(self.table, other.table)
+
+    def __repr__(self) -> str:
+        return "a function from texts to states and mask"
+
+
+def embed_cases(generator: Generator) -> list[Case]:
+    """Texts of unequal length, not in its order, two of them equal; the last batch is not full."""
+    cases = []
+    for lengths, dim, batch_size in [
+        ([3, 1, 2], 1, 2),
+        ([4, 1, 5, 2, 4], 2, 2),
+        ([2, 9, 1, 7, 3, 8, 1, 6, 2, 5, 9], 3, 4),
+        (torch.randint(1, 30, (70,), generator=generator).tolist(), 4, 8),
+    ]:
+        table = tenths(torch.randn(11, dim, generator=generator)) + 0.05
+        words = [torch.randint(10, (n,), generator=generator).tolist() for n in lengths]
+        texts = [" ".join(f"w{word}" for word in row) for row in words]
+        if len(texts) > 10:
+            texts[6] = texts[2]
+        cases.append(
+            {
+                "texts": texts,
+                "lengths": np.array(lengths),
+                "encode": Encoder(table),
+                "batch_size": batch_size,
+            }
+        )
+    return cases
+
+
+def with_its_cost(answer: Callable) -> Callable:
+    """The vectors, the positions that were computed, and the number of batches."""
+
+    @wraps(answer)
+    def use(texts, lengths, encode, batch_size):
+        encode.batches = encode.positions = 0
+        return answer(texts, lengths, encode, batch_size), encode.positions, encode.batches
+
+    return use
+
+
+def embedder(
+    order: Callable = lambda lengths, texts: np.argsort(lengths, kind="stable"),
+    batches: Callable = lambda n, size: [(start, start + size) for start in range(0, n, size)],
+    pool: Callable = masked_mean,
+    back: Callable = lambda joined, order: joined[np.argsort(order)],
+) -> Callable:
+    """Texts embedded in batches of like length, with one of the steps replaced."""
+
+    def answer(texts, lengths, encode, batch_size):
+        places = order(lengths, texts)
+        parts = []
+        for start, end in batches(len(texts), batch_size):
+            parts.append(pool(*encode([texts[i] for i in places[start:end]])))
+        return back(torch.cat(parts), places)
+
+    return answer
+
+
+def embed_all(texts, lengths, encode, batch_size):
+    return embedder()(texts, lengths, encode, batch_size)
+
+
+def embed_into_place(texts, lengths, encode, batch_size):
+    order, vectors = sorted(range(len(texts)), key=lambda i: -lengths[i]), [None] * len(texts)
+    while order:
+        now, order = order[:batch_size], order[batch_size:]
+        states, mask = encode([texts[i] for i in now])
+        for i, vector in zip(now, masked_mean(states, mask)):
+            vectors[i] = vector
+    return torch.stack(vectors)
+
+
+def embed_to_zeros(texts, lengths, encode, batch_size):
+    order, vectors = torch.tensor(lengths).argsort(), None
+    for part in order.split(batch_size):
+        states, mask = encode([texts[i] for i in part])
+        vectors = torch.zeros(len(texts), states.shape[2]) if vectors is None else vectors
+        vectors[part] = masked_mean(states, mask)
+    return vectors
+
+
+def no_more_positions(found: Any, right: Any, case: Case) -> bool:
+    """Whether a number of positions is that of either order, shortest or longest first."""
+    if not isinstance(found, int):
+        return False
+    orders = (lambda lengths, _: np.argsort(lengths), lambda lengths, _: np.argsort(-lengths))
+    costs = [with_its_cost(embedder(order))(*map(deepcopy, case.values())) for order in orders]
+    return any(found == cost[1] and right in (cost[1], costs[0][1]) for cost in costs)
+
+
+LEFT_SORTED = (
+    "the vectors stand in the order of the lengths, not in that of the texts: everybody gets "
+    "somebody else's. Put row i of the sorted table to place `order[i]`."
+)
+NOT_SORTED = (
+    "the texts are not sorted by length before they are cut into batches, so that short ones are "
+    "padded to the length of long ones."
+)
+
+EMBED = Exercise(
+    reference=embed_all,
+    cases=embed_cases,
+    returns=["the vectors", "positions computed", "batches"],
+    use=with_its_cost,
+    accepts=no_more_positions,
+    right=[embed_into_place, embed_to_zeros],
+    mistakes=[
+        (embedder(back=lambda joined, order: joined), LEFT_SORTED),
+        (
+            embedder(back=lambda joined, order: joined[order]),
+            "`vectors[order]`, which sorts a second time. The other way round: "
+            "`result[order] = vectors`, or `vectors[np.argsort(order)]`.",
+        ),
+        (embedder(order=lambda lengths, texts: np.arange(len(texts))), NOT_SORTED),
+        (
+            embedder(
+                order=lambda lengths, texts: np.array(
+                    sorted(range(len(texts)), key=texts.__getitem__)
+                )
+            ),
+            "texts sorted by the alphabet; sort them by `lengths`.",
+        ),
+        (
+            embedder(pool=lambda states, mask: states.mean(dim=1)),
+            "a mean that takes in the padding: use `masked_mean(states, mask)`.",
+        ),
+        (
+            embedder(pool=lambda states, mask: (states * mask[..., None]).sum(dim=1)),
+            "a sum; use `masked_mean(states, mask)`.",
+        ),
+        (
+            embedder(pool=lambda states, mask: states[:, 0]),
+            "the state of the first token; use `masked_mean(states, mask)`.",
+        ),
+        (
+            embedder(batches=lambda n, size: [(i, i + 1) for i in range(n)]),
+            "one text at a time. Cut them into batches of `batch_size`.",
+        ),
+        (
+            embedder(batches=lambda n, size: [(0, n)]),
+            "all texts in one batch. Cut them into batches of `batch_size`.",
+        ),
+        (
+            embedder(
+                batches=lambda n, size: [(i, i + 64) for i in range(0, n, 64)],
+            ),
+            "64 written into the function; use its argument batch_size.",
+        ),
+        (
+            embedder(
+                batches=lambda n, size: [(i * size, (i + 1) * size) for i in range(n // size)],
+                back=lambda joined, order: joined,
+            ),
+            "the last batch is left out, which is not full: `range(0, n, batch_size)`. And the "
+            "vectors stand in the order of the lengths.",
+        ),
+        (
+            embedder(
+                batches=lambda n, size: [(i * size, (i + 1) * size) for i in range(n // size)],
+                back=lambda joined, order: joined[np.argsort(order[: len(joined)])],
+            ),
+            "the last batch is left out, which is not full: `range(0, n, batch_size)`.",
+        ),
+        (
+            embedder(
+                batches=lambda n, size: [(i, i + size) for i in range(n)],
+                back=lambda joined, order: joined,
+            ),
+            "batches that overlap: the range goes in steps of batch_size, "
+            "`range(0, n, batch_size)`.",
+        ),
+        (
+            embedder(
+                batches=lambda n, size: [(n - size if n > size else 0, n)],
+                back=lambda joined, order: joined,
+            ),
+            "the last batch alone. Collect the vectors of every batch in a list, and join them "
+            "with `torch.cat`.",
+        ),
+        (
+            embedder(
+                batches=lambda n, size: [(0, size)],
+                back=lambda joined, order: joined,
+            ),
+            "the first batch alone: a `return` inside the loop.",
+        ),
+    ],
+    stops={
+        "only integer tensors": "A list is indexed by one number at a time: "
+        "`[texts[i] for i in order[start:end]]`.",
+        "only integer scalar": "A list is indexed by one number at a time: "
+        "`[texts[i] for i in order[start:end]]`.",
+        "list indices must be": "A list is indexed by one number at a time: "
+        "`[texts[i] for i in order[start:end]]`.",
+        "index is out of bounds": "The last batch was left out: `range(0, n, batch_size)`.",
+    },
+)
+
+# 1.3 The nearest others by cosine: vectors [n, d], k -> int64 [n, k], best first
 
 
 def unit_rows(vectors: Array) -> Array:
@@ -525,171 +748,6 @@ NEAREST = Exercise(
     ],
 )
 
-# 1.3 The mean cosine of two different rows: vectors [n, d] -> number
-
-
-def mean_cosine(vectors: Array) -> float:
-    return different(cosines_of(vectors)).mean()
-
-
-def mean_cosine_cases(generator: Generator) -> list[Case]:
-    """Two rows, and three of which two have cosine 0; then rows that lean in one direction, as text
-    embeddings do, the first two of them equal.
-    """
-    shapes = [(2, 2), (3, 2), (10, 4)]
-    first, *others = [drawn_rows(generator, *shape, lean=0.5) for shape in shapes]
-    for vectors in others:
-        vectors[1] = vectors[0]
-    orthogonal = np.array([[2, 0], [0, 1], [3, 4]], dtype=np.float32)
-    return [{"vectors": vectors} for vectors in (first, orthogonal, *others)]
-
-
-def different(scores: Array) -> Array:
-    return scores[~np.eye(len(scores), dtype=bool)]
-
-
-def once(scores: Array) -> Array:
-    return scores[np.triu_indices(len(scores), 1)]
-
-
-def length_of_sum(square: bool, rows: Callable = unit_rows) -> Callable:
-    """The mean by the length of the rows' sum, as in the second hint."""
-
-    def answer(v):
-        total = (rows(v).sum(axis=0) ** 2).sum()
-        return ((total if square else total**0.5) - len(v)) / (len(v) * (len(v) - 1))
-
-    return answer
-
-
-def mean_by_torch(vectors):
-    x = torch.from_numpy(vectors).double()
-    cosines = F.cosine_similarity(x[:, None], x[None], dim=2)
-    return cosines[~torch.eye(len(x), dtype=torch.bool)].mean()
-
-
-OWN_LENGTH = "divide each row by its own length first."
-
-MEAN_COSINE = Exercise(
-    reference=mean_cosine,
-    library=geometry.mean_cosine,
-    cases=mean_cosine_cases,
-    returns=["mean cosine"],
-    right=[
-        length_of_sum(square=True),
-        mean_by_torch,
-        lambda v: float(np.mean([cosines_of(v)[i, j] for i in range(len(v)) for j in range(i)])),
-        lambda v: np.array(np.nanmean(with_diagonal(cosines_of(v), np.nan))),
-    ],
-    mistakes=[
-        (
-            lambda v: cosines_of(v).mean(),
-            "the diagonal is counted: every item has cosine 1 with itself. Leave it out.",
-        ),
-        (
-            lambda v: cosines_of(v).sum() / (len(v) * (len(v) - 1)),
-            "the diagonal is in the sum and not in the number. Take n out of the sum as well.",
-        ),
-        (
-            lambda v: different(dots(v)).mean(),
-            "dot products, not cosines: divide each row by its length first.",
-        ),
-        (lambda v: dots(v).mean(), "dot products, not cosines, and the diagonal is counted."),
-        (
-            lambda v: different(cosines_of(v)).sum() / len(v) ** 2,
-            "division by n * n; without the diagonal there are n * (n - 1) cosines.",
-        ),
-        (
-            lambda v: once(cosines_of(v)).sum() / (len(v) * (len(v) - 1)),
-            "each pair summed once, but divided by n * (n - 1): half too small.",
-        ),
-        (
-            lambda v: np.triu(cosines_of(v), 1).mean(),
-            "each pair summed once, but divided by n * n: zeros are averaged in.",
-        ),
-        (
-            lambda v: cosines_of(v)[np.triu_indices(len(v))].mean(),
-            "the diagonal is counted: `triu` needs k=1.",
-        ),
-        (
-            lambda v: different(cosines_of(v)).sum() / (len(v) * (len(v) - 1) / 2),
-            "both halves of the table summed, but divided by n * (n - 1) / 2: twice too large.",
-        ),
-        (
-            lambda v: different(cosines_of(v)).sum() / len(v),
-            "division by n; without the diagonal there are n * (n - 1) cosines.",
-        ),
-        (
-            lambda v: different(cosines_of(v)).sum() / (len(v) - 1),
-            "division by n - 1; without the diagonal there are n * (n - 1) cosines.",
-        ),
-        (lambda v: np.median(different(cosines_of(v))), "the median; the mean is asked for."),
-        (lambda v: different(cosines_of(v)).sum(), "a sum; divide by the number of pairs."),
-        (lambda v: once(cosines_of(v)).sum(), "a sum; divide by the number of pairs."),
-        (
-            lambda v: np.abs(different(cosines_of(v))).mean(),
-            "absolute values: a cosine may be negative, and counts as it is.",
-        ),
-        (
-            lambda v: (unit_rows(v) @ unit_rows(v.mean(axis=0, keepdims=True))[0]).mean(),
-            "cosines with the mean vector; pairs of items are asked for.",
-        ),
-        (
-            lambda v: different(by_columns(v)).mean(),
-            "columns divided by their length; divide the rows (axis=1).",
-        ),
-        (lambda v: different(dots(without_keepdims(v))).mean(), KEEPDIMS),
-        (
-            lambda v: different(dots(v)).mean() / np.linalg.norm(v) ** 2,
-            f"one length for the whole table; {OWN_LENGTH}",
-        ),
-        (
-            lambda v: np.linalg.norm(unit_rows(v).mean(axis=0)),
-            "the length of the mean of the unit rows. Its square is the mean of all n * n cosines, "
-            "the diagonal among them.",
-        ),
-        (
-            length_of_sum(square=True, rows=lambda v: v / np.linalg.norm(v)),
-            f"one length for the whole table; {OWN_LENGTH}",
-        ),
-        (length_of_sum(square=False), "the length of the sum, without its square."),
-        (
-            length_of_sum(square=True, rows=lambda v: v),
-            f"a sum of rows of any length; {OWN_LENGTH}",
-        ),
-        (
-            lambda v: (unit_rows(v).sum(axis=0) ** 2).sum() / len(v) ** 2,
-            "the diagonal is counted: every item has cosine 1 with itself. Leave it out.",
-        ),
-        (
-            lambda v: (cosines_of(v).sum(axis=1) - 1) / (len(v) - 1),
-            "a mean for every row; take the mean over all pairs.",
-        ),
-        (
-            lambda v: cosines_of(v)[0, 1:].mean(),
-            "the first row's pairs alone: a `return` inside the loop.",
-        ),
-        (
-            lambda v: np.diag(cosines_of(v), 1).mean(),
-            "pairs of neighbouring rows alone; all pairs are asked for.",
-        ),
-        (
-            lambda v: once(cosines_of(v))[once(cosines_of(v)) != 0].mean(),
-            "pairs with cosine 0 left out. They count: pick the pairs by their place, "
-            "`np.triu_indices(n, 1)`.",
-        ),
-        (
-            lambda v: cosines_of(v)[cosines_of(v) < 1 - 1e-5].mean(),
-            "pairs with cosine 1 left out. Leave out the diagonal by its place: two equal rows are "
-            "a pair too.",
-        ),
-        (
-            lambda v: 1 - mean_cosine(v),
-            "the distance, 1 minus the cosine; the cosine is asked for.",
-        ),
-    ],
-)
-
 # 1.4 Columns of mean 0, and a mean square of 1 over the whole table: x [n, d] -> [n, d]
 
 
@@ -855,4 +913,4 @@ STANDARDIZE = Exercise(
     ],
 )
 
-EXERCISES = {"1.1": MASKED_MEAN, "1.2": NEAREST, "1.3": MEAN_COSINE, "1.4": STANDARDIZE}
+EXERCISES = {"1.1": MASKED_MEAN, "1.2": EMBED, "1.3": NEAREST, "1.4": STANDARDIZE}
