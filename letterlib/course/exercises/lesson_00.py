@@ -770,6 +770,14 @@ def place(p: Array, node: dict) -> int:
     return int(np.argmax([p[code] for code in node]))
 
 
+def by_places(chances, trie):
+    node, written = trie, []
+    while node:
+        written.append(place(chances(written), node))
+        node = list(node.values())[written[-1]]
+    return written
+
+
 FREE = (
     "the likeliest of all codes, which may lead to no film. Choose among the keys of the "
     "dictionary at which you are."
@@ -834,6 +842,11 @@ WRITE = Exercise(
             "the first key, whatever the probabilities say.",
         ),
         (writer(put=lambda written, code, p, node: [*written, place(p, node)]), PLACE),
+        (by_places, PLACE),
+        (
+            writer(result=lambda written: []),
+            "the codes are not collected: `written.append(code)` is missing.",
+        ),
         (
             writer(ask=lambda chances, written: chances([])),
             "the chances of the first code at every step. Ask again after each code: "
@@ -884,7 +897,7 @@ WRITE = Exercise(
     ],
     clues=[
         (
-            lambda found, right, case: True,
+            lambda found, right, case: isinstance(found, (int, np.integer)),
             "a code that is not the likeliest of those that may come next. Print `written`, "
             "`chances(written)` and the keys at each step.",
             writer(result=lambda written: [code + 1 for code in written]),
