@@ -259,19 +259,17 @@ class Encoder:
 
 
 def embed_cases(generator: Generator) -> list[Case]:
-    """Texts of unequal length, not in its order, two of them equal; the last batch is not full."""
+    """Texts of different lengths, not in their order; the last batch is not full."""
     cases = []
     for lengths, dim, batch_size in [
         ([3, 1, 2], 1, 2),
-        ([4, 1, 5, 2, 4], 2, 2),
-        ([2, 9, 1, 7, 3, 8, 1, 6, 2, 5, 9], 3, 4),
-        (torch.randint(1, 30, (70,), generator=generator).tolist(), 4, 8),
+        ([4, 1, 5, 2, 3], 2, 2),
+        ([2, 9, 1, 7, 3, 8, 4, 6, 11, 5, 10], 3, 4),
+        ((torch.randperm(70, generator=generator) + 1).tolist(), 4, 8),
     ]:
         table = tenths(torch.randn(11, dim, generator=generator)) + 0.05
         words = [torch.randint(10, (n,), generator=generator).tolist() for n in lengths]
         texts = [" ".join(f"w{word}" for word in row) for row in words]
-        if len(texts) > 10:
-            texts[6] = texts[2]
         cases.append(
             {
                 "texts": texts,
@@ -335,6 +333,21 @@ def embed_to_zeros(texts, lengths, encode, batch_size):
     return vectors
 
 
+def unsorted_and_put_back(texts, lengths, encode, batch_size):
+    starts = range(0, len(texts), batch_size)
+    joined = torch.cat([masked_mean(*encode(texts[i : i + batch_size])) for i in starts])
+    result = torch.empty_like(joined)
+    result[np.argsort(lengths, kind="stable")] = joined
+    return result
+
+
+def in_so_many_parts(texts, lengths, encode, batch_size):
+    order = np.argsort(lengths, kind="stable")
+    parts = [part for part in np.array_split(order, batch_size) if len(part)]
+    joined = torch.cat([masked_mean(*encode([texts[i] for i in part])) for part in parts])
+    return joined[np.argsort(order)]
+
+
 def no_more_positions(found: Any, right: Any, case: Case) -> bool:
     """Whether a number of positions is that of either order, shortest or longest first."""
     if not isinstance(found, int):
@@ -375,6 +388,15 @@ EMBED = Exercise(
                 )
             ),
             "texts sorted by the alphabet; sort them by `lengths`.",
+        ),
+        (
+            unsorted_and_put_back,
+            "`order` is used to put the vectors back, and not to make the batches: "
+            "`encode([texts[i] for i in order[start:end]])`.",
+        ),
+        (
+            in_so_many_parts,
+            "`batch_size` parts. It is the number of texts in a batch.",
         ),
         (
             embedder(pool=lambda states, mask: states.mean(dim=1)),
@@ -448,6 +470,7 @@ EMBED = Exercise(
         "`[texts[i] for i in order[start:end]]`.",
         "list indices must be": "A list is indexed by one number at a time: "
         "`[texts[i] for i in order[start:end]]`.",
+        "stack expects each": "The last batch may be smaller: join them with `torch.cat`.",
         "index is out of bounds": "The last batch was left out: `range(0, n, batch_size)`.",
     },
 )
@@ -722,6 +745,11 @@ NEAREST = Exercise(
         (
             lambda v, k: np.argsort(without_self(cosines_of(v)), axis=1)[::-1][:, :k],
             "`[::-1]` turns round the rows; use `[:, ::-1]`.",
+        ),
+        (
+            lambda v, k: np.argsort(cosines_of(v), axis=1)[:, -k - 1 : -1],
+            "`argsort` sorts upwards, so the best come last; turn the order round. And the last of "
+            "all need not be the film itself: exclude it by its place.",
         ),
         (lambda v, k: top(without_self(cosines_of(v)), len(v)), TOO_MANY),
         (lambda v, k: top(without_self(cosines_of(v)), len(v) - 1), TOO_MANY),
