@@ -190,6 +190,7 @@ def trie_of_names(names: Mapping[str, Sequence[str]]) -> Axes:
     for title, tokens in ordered:
         ax.text(depth + 0.35, row[tuple(tokens)], title, va="center", fontsize=9.5)
     ax.set(xlim=(-0.4, depth + 3), ylim=(-len(row) + 0.4, 0.6))
+    ax.set_title(f"The names of {len(row)} films as a tree", loc="left", fontsize=11)
     ax.axis("off")
     return ax
 
