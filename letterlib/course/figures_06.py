@@ -5,11 +5,16 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from torch import Tensor, nn
 
 from letterlib.evaluation.bootstrap import Interval
+from letterlib.generators.p5 import from_transformers
+from letterlib.generators.tiger import Tiger, TigerConfig
 from letterlib.plots import GREY, MARKERS, PALETTE, spanned, titled
+from letterlib.tokenizer.identifiers import Identifiers
 
 DPI = 84  # so that the notebook stays small
 
@@ -379,3 +384,100 @@ def first_codes(counts: Mapping[str, pd.DataFrame], bias: Mapping[str, float]) -
         titled(ax, f"{name}\nKL {bias[name]:.2f}; {never} of {len(alive)} never written", "both")
     np.atleast_1d(axes)[0].set_ylabel("share of what is generated")
     return axes
+
+
+def mask(allowed: np.ndarray, tokens: Sequence[str]) -> Axes:
+    """Who may look at whom. allowed: bool [T, T], rows look; tokens: their names."""
+    _, axes = plt.subplots(figsize=(3.6, 3.6))
+    axes.imshow(~allowed, cmap="gray", vmin=-0.8, vmax=1)
+    axes.set_xticks(range(len(tokens)), tokens, rotation=45)
+    axes.set_yticks(range(len(tokens)), tokens)
+    axes.set(xlabel="looked at", ylabel="looks")
+    return axes
+
+
+def attention_by_hand(
+    attention: nn.Module, x: Tensor, bias: Tensor | None, memory: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The weights [batch, heads, Q, K] and output [batch, Q, d_model] of the library's layer."""
+    if memory is None:
+        q, k, v = attention.qkv(x).chunk(3, dim=-1)
+    else:
+        q, (k, v) = attention.q(x), attention.kv(memory).chunk(2, dim=-1)
+    heads = attention.n_heads, attention.d_head
+    q, k, v = (part.unflatten(-1, heads).transpose(1, 2) for part in (q, k, v))
+    scores = q @ k.mT if bias is None else q @ k.mT + bias
+    weights = scores.softmax(dim=-1)
+    return weights, attention.o((weights @ v).transpose(1, 2).flatten(2))
+
+
+def attention_inputs(network: nn.Module, tokens: Tensor, targets: Tensor) -> dict[str, tuple]:
+    """What the last layers' attention is given: name -> (layer, x, bias[, memory])."""
+    parts = {
+        "encoder": network.encoder[-1].self_attention,
+        "cross": network.decoder[-1].cross_attention,
+    }
+    given = {}
+    hooks = [
+        part.register_forward_pre_hook(lambda _, inputs, name=name: given.update({name: inputs}))
+        for name, part in parts.items()
+    ]
+    with torch.no_grad():
+        network.eval()(tokens, None, targets[:, None])
+    for hook in hooks:
+        hook.remove()
+    return {name: (parts[name], *inputs) for name, inputs in given.items()}
+
+
+def as_t5(network: nn.Module) -> nn.Module:
+    """transformers' T5 with the weights of the lesson's TIGER."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    first, weights = network.encoder[0], network.state_dict()
+    n_tokens, d_model = network.embedding.weight.shape
+    n_heads = network.encoder_table.shape[1]
+    t5 = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=n_tokens,
+            d_model=d_model,
+            d_kv=first.q.weight.shape[0] // n_heads,
+            d_ff=first.wi.weight.shape[0],
+            num_layers=len(network.encoder),
+            num_heads=n_heads,
+            dropout_rate=0.0,
+            decoder_start_token_id=0,
+        )
+    ).eval()
+    names = {"shared.weight": "embedding.weight"}
+    for stack in ("encoder", "decoder"):
+        names[f"{stack}.final_layer_norm.weight"] = f"{stack}_norm.weight"
+        table = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        names[table] = f"{stack}_table"
+        last = 2 if stack == "decoder" else 1
+        for i in range(len(network.encoder)):
+            theirs, ours = f"{stack}.block.{i}.layer", f"{stack}.{i}"
+            names[f"{theirs}.0.layer_norm.weight"] = f"{ours}.norm1.weight"
+            names[f"{theirs}.{last}.layer_norm.weight"] = f"{ours}.norm3.weight"
+            for part in "qkvo":
+                names[f"{theirs}.0.SelfAttention.{part}.weight"] = f"{ours}.{part}.weight"
+                if stack == "decoder":
+                    cross = f"{theirs}.1.EncDecAttention.{part}.weight"
+                    names[cross] = f"{ours}.cross_{part}.weight"
+            if stack == "decoder":
+                names[f"{theirs}.1.layer_norm.weight"] = f"{ours}.norm2.weight"
+            for part in ("wi", "wo"):
+                names[f"{theirs}.{last}.DenseReluDense.{part}.weight"] = f"{ours}.{part}.weight"
+    missing, unexpected = t5.load_state_dict(
+        {theirs: weights[ours] for theirs, ours in names.items()}, strict=False
+    )
+    tied = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}
+    assert not unexpected and set(missing) <= tied, (missing, unexpected)
+    t5.tie_weights()
+    return t5
+
+
+def recommender(network: nn.Module, identifiers: Identifiers, config: TigerConfig) -> Tiger:
+    """The library's recommender with the weights of the lesson's TIGER."""
+    tiger = Tiger(identifiers, config, device="cpu")
+    tiger.network = from_transformers(as_t5(network))
+    return tiger

@@ -111,7 +111,7 @@ POINTS = {
     "03": {"full": 10, "half": 5, "untouched": 0},
     "04": {"full": 10, "half": 5, "untouched": 0},
     "05": {"full": 13, "half": 7, "untouched": 0},
-    "06": {"full": 10, "half": 5, "untouched": 0},
+    "06": {"full": 22, "half": 17, "untouched": 0},
     "07": {"full": 16, "half": 10, "untouched": 0},
     "08": {"full": 15, "half": 8, "untouched": 0},
     "09": {"full": 12, "half": 6, "untouched": 0},

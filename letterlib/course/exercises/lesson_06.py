@@ -1,13 +1,14 @@
-"""Lesson 06: a training pair, the ranking-guided loss, the weight of negatives, partial AUC.
+"""Lesson 06: a TIGER (training pair, bias and masks, attention, block), and its loss with tau.
 
 Small logits are tenths, so that they can be worked out by hand.
 """
 
 from collections.abc import Callable
+from functools import wraps
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from letterlib.analysis.negatives import negative_weights
 from letterlib.course.comparing import Case
@@ -15,6 +16,7 @@ from letterlib.course.exercise import Exercise
 from letterlib.course.values import tenths
 from letterlib.decoding.trie import EOS, PAD, tokens_of
 from letterlib.generators.ranking_loss import ranking_guided_loss
+from letterlib.generators.tiger import relative_position_bucket
 
 # 6.1 A training pair: history, target, item_tokens [n_items, L], length -> three rows of tokens
 
@@ -228,7 +230,542 @@ TRAINING_PAIR = Exercise(
     ],
 )
 
-# 6.2 The ranking-guided loss: logits [batch, T, V], targets [batch, T], -100 ignored, tau -> scalar
+# 6.2 Bias and masks: table [buckets, heads], n tokens, causal, real [batch, n] -> added to scores
+
+
+def bias_cases(generator: Generator) -> list[Case]:
+    """(tokens, heads, causal, rows, padded rows). Distances beyond 8 share a bucket."""
+    cases = []
+    for n, heads, causal, batch, padded in [
+        (2, 1, False, 1, 0),
+        (3, 1, True, 1, 0),
+        (3, 2, False, 2, 1),
+        (12, 2, True, 2, 0),
+        (13, 3, False, 4, 3),
+    ]:
+        real = torch.ones(batch, n, dtype=torch.bool)
+        for row in range(padded):
+            real[row, : row + 1] = False
+        table = tenths(torch.randn(32, heads, generator=generator)).requires_grad_()
+        cases.append({"table": table, "n": n, "causal": causal, "real": real})
+    return cases
+
+
+def biasing(
+    distance: Callable = lambda place: place[None, :] - place[:, None],
+    look_up: Callable = lambda table, buckets: table[buckets].permute(2, 0, 1),
+    both: Callable = lambda causal: not causal,
+    ahead: Callable = lambda place: place[None, :] > place[:, None],
+    pads: Callable = lambda real: ~real[:, None, None, :],
+    forbid: Callable = lambda bias, where: bias.masked_fill(where, -torch.inf),
+    causal_too: Callable = lambda causal: causal,
+) -> Callable:
+    """A bias for attention, one of whose steps may be replaced."""
+
+    def answer(table, n, causal, real):
+        place = torch.arange(n)
+        buckets = relative_position_bucket(distance(place), both(causal))
+        bias = look_up(table, buckets)[None].expand(len(real), -1, -1, -1)
+        if causal_too(causal):
+            bias = forbid(bias, ahead(place))
+        return forbid(bias, pads(real))
+
+    return answer
+
+
+def attention_bias(table: Tensor, n: int, causal: bool, real: Tensor) -> Tensor:
+    place = torch.arange(n)
+    distance = place[None, :] - place[:, None]  # of the key, seen from the query
+    bias = table[relative_position_bucket(distance, not causal)].permute(2, 0, 1)
+    hidden = ~real[:, None, None, :]
+    if causal:
+        hidden = hidden | (distance > 0)
+    return bias.masked_fill(hidden, -torch.inf)
+
+
+def forbidden_alike(answer: Callable) -> Callable:
+    """What is forbidden may be -inf or a large negative number."""
+
+    @wraps(answer)
+    def use(table, n, causal, real):
+        found = answer(table, n, causal, real)
+        return found.clamp(min=-1e4) if isinstance(found, Tensor) else found
+
+    return use
+
+
+def raw_distances(table, n, causal, real):
+    place = torch.arange(n)
+    bias = table[place[None, :] - place[:, None]].permute(2, 0, 1)
+    hidden = ~real[:, None, None, :] | (causal & (place[None, :] > place[:, None]))
+    return bias.masked_fill(hidden, -torch.inf)
+
+
+def bias_by_adding(table, n, causal, real):
+    place = torch.arange(n)
+    buckets = relative_position_bucket(place - place[:, None], bidirectional=not causal)
+    bias = table[buckets].movedim(2, 0)[None] + torch.where(real, 0.0, -1e9)[:, None, None]
+    return bias + torch.full((n, n), -1e9).triu(1) if causal else bias
+
+
+ATTENTION_BIAS = Exercise(
+    reference=attention_bias,
+    cases=bias_cases,
+    returns=["the bias"],
+    use=forbidden_alike,
+    right=[biasing(), bias_by_adding],
+    mistakes=[
+        (
+            biasing(causal_too=lambda causal: False),
+            "nothing is causal: with `causal` a token may not look at those after it.",
+        ),
+        (
+            biasing(causal_too=lambda causal: True),
+            "always causal. The encoder, with `causal=False`, may look both ways.",
+        ),
+        (
+            biasing(ahead=lambda place: place[None, :] < place[:, None]),
+            "the causal mask forbids the past. It should forbid keys *after* the query.",
+        ),
+        (
+            biasing(ahead=lambda place: place[None, :] >= place[:, None]),
+            "the causal mask forbids a token itself: `>`, or `triu(1)`.",
+        ),
+        (
+            biasing(distance=lambda place: place[:, None] - place[None, :]),
+            "the distance has the other sign: key minus query, with queries in rows.",
+        ),
+        (
+            biasing(distance=lambda place: (place[None, :] - place[:, None]).abs()),
+            "distances without a sign: before and behind look alike.",
+        ),
+        (
+            biasing(both=lambda causal: True),
+            "buckets for both directions, in the decoder too: `bidirectional=not causal`.",
+        ),
+        (
+            biasing(both=lambda causal: False),
+            "buckets for one direction, in the encoder too: `bidirectional=not causal`.",
+        ),
+        (
+            biasing(both=lambda causal: causal),
+            "`bidirectional=causal`. It is the other way round: the encoder looks both ways.",
+        ),
+        (
+            biasing(pads=lambda real: ~real[:, None, :, None]),
+            "the padding mask stands at the queries. Nobody may look *at* a pad: at the keys, "
+            "`real[:, None, None, :]`.",
+        ),
+        (
+            biasing(pads=lambda real: real[:, None, None, :]),
+            "the padding mask the wrong way: `real` is True where one may look.",
+        ),
+        (
+            biasing(pads=lambda real: torch.zeros_like(real)[:, None, None, :]),
+            "pads can be looked at: `real` is not used.",
+        ),
+        (
+            biasing(forbid=lambda bias, where: bias.masked_fill(where, 0.0)),
+            "what is forbidden gets 0, and `exp(0)` is 1. A large negative number, or -inf.",
+        ),
+        (
+            biasing(forbid=lambda bias, where: bias - where.float()),
+            "what is forbidden gets 1 less, which a softmax hardly notices. Take -inf.",
+        ),
+        (
+            lambda table, n, causal, real: biasing()(table, n, causal, real).transpose(2, 3),
+            "queries and keys in each other's place: rows are queries.",
+        ),
+        (
+            biasing(look_up=lambda table, buckets: torch.zeros(table.shape[1], *buckets.shape)),
+            "the table is not used: only the masks are there.",
+        ),
+        (
+            biasing(look_up=lambda table, buckets: table[buckets].view(-1, *buckets.shape)),
+            "`view` or `reshape` only cuts the numbers anew. Heads are the last dimension of "
+            "`table[buckets]`, and `permute(2, 0, 1)` moves them to the front.",
+        ),
+        (
+            raw_distances,
+            "distances themselves as rows of the table. `relative_position_bucket` gives the rows.",
+        ),
+        (
+            biasing(look_up=lambda table, buckets: table.detach()[buckets].permute(2, 0, 1)),
+            "the table is detached: it would never learn.",
+        ),
+    ],
+)
+
+# 6.3 Attention: q [batch, Q, heads * d], k, v [batch, K, heads * d], bias -> [batch, Q, heads * d]
+
+
+def attention_cases(generator: Generator) -> list[Case]:
+    """(rows, queries, keys, heads, width of a head, forbidden keys)."""
+    cases = []
+    for batch, n_queries, n_keys, heads, width, hidden in [
+        (1, 1, 2, 1, 1, 0),
+        (1, 2, 2, 1, 2, 1),
+        (1, 2, 3, 2, 2, 1),
+        (2, 3, 3, 2, 2, 0),
+        (4, 5, 9, 3, 4, 2),
+    ]:
+
+        def draw(*shape):
+            return tenths(torch.randn(*shape, generator=generator))
+
+        bias = draw(batch, heads, n_queries, n_keys)
+        bias[..., :hidden] = -torch.inf
+        case = {
+            name: draw(batch, length, heads * width).requires_grad_()
+            for name, length in [("q", n_queries), ("k", n_keys), ("v", n_keys)]
+        }
+        cases.append({**case, "n_heads": heads, "bias": bias})
+    return cases
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, n_heads: int, bias: Tensor) -> Tensor:
+    q, k, v = (x.unflatten(-1, (n_heads, -1)).transpose(1, 2) for x in (q, k, v))
+    weights = (q @ k.transpose(2, 3) + bias).softmax(dim=-1)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+def heads_of(x: Tensor, n_heads: int) -> Tensor:
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
+def attending(
+    cut: Callable = heads_of,
+    score: Callable = lambda q, k: q @ k.mT,
+    weigh: Callable = lambda scores, bias: (scores + bias).softmax(dim=-1),
+    join: Callable = lambda out: out.transpose(1, 2).flatten(2),
+    heads: Callable = lambda n_heads: n_heads,
+) -> Callable:
+    """Attention, one of whose steps may be replaced."""
+
+    def answer(q, k, v, n_heads, bias):
+        q, k, v = (cut(x, heads(n_heads)) for x in (q, k, v))
+        return join(weigh(score(q, k), bias) @ v)
+
+    return answer
+
+
+def attention_by_einsum(q, k, v, n_heads, bias):
+    q, k, v = (x.view(*x.shape[:2], n_heads, -1) for x in (q, k, v))
+    weights = torch.softmax(torch.einsum("bqhd,bkhd->bhqk", q, k) + bias, dim=3)
+    return torch.einsum("bhqk,bkhd->bqhd", weights, v).reshape(len(q), q.shape[1], -1)
+
+
+def attention_by_loop(q, k, v, n_heads, bias):
+    width, found = q.shape[2] // n_heads, []
+    for head in range(n_heads):
+        part = slice(head * width, (head + 1) * width)
+        scores = q[..., part] @ k[..., part].transpose(1, 2) + bias[:, head]
+        found.append(scores.softmax(dim=2) @ v[..., part])
+    return torch.cat(found, dim=2)
+
+
+ATTENTION = Exercise(
+    reference=attention,
+    cases=attention_cases,
+    returns=["the output"],
+    right=[
+        attending(),
+        attention_by_einsum,
+        attention_by_loop,
+        lambda q, k, v, n, bias: attending(
+            score=lambda q, k: F.linear(q, torch.eye(q.shape[-1])) @ k.mT
+        )(q, k, v, n, bias),
+    ],
+    mistakes=[
+        (
+            attending(score=lambda q, k: q @ k.mT / q.shape[-1] ** 0.5),
+            "scores divided by the root of the width. T5 does not do that; its query weights "
+            "start smaller.",
+        ),
+        (attending(weigh=lambda scores, bias: scores.softmax(-1)), "the bias is not used."),
+        (
+            attending(weigh=lambda scores, bias: scores.softmax(-1) + bias),
+            "the bias is added after the softmax. It belongs to the scores.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: scores.softmax(-1) * bias.exp()),
+            "the softmax is taken before the bias is there: the weights no longer add up to 1.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: (scores + bias).softmax(dim=-2)),
+            "a softmax over queries. Each query shares its attention among the *keys*: `dim=-1`.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: (scores + bias).softmax(dim=1)),
+            "a softmax over the heads. `dim=-1` runs over the keys.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: scores + bias),
+            "the softmax is missing.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: (scores + bias).sigmoid()),
+            "a sigmoid. The weights of a query add up to 1: a softmax.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: (scores - bias).softmax(dim=-1)),
+            "the bias is subtracted. It is added.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: (scores * bias).softmax(dim=-1)),
+            "scores times the bias. It is added.",
+        ),
+        (
+            attending(cut=lambda x, n: x.reshape(len(x), n, x.shape[1], -1)),
+            "`view` or `reshape` straight to [batch, heads, tokens, width] mixes tokens: first "
+            "`unflatten(-1, (n_heads, -1))`, then `transpose(1, 2)`.",
+        ),
+        (
+            attending(cut=lambda x, n: x.unflatten(-1, (-1, n)).movedim(3, 1)),
+            "heads are cut as every n-th feature. The first head has the first features: "
+            "`unflatten(-1, (n_heads, -1))`.",
+        ),
+        (
+            attending(join=lambda out: out.flatten(1, 2).reshape(len(out), out.shape[2], -1)),
+            "heads are joined without `transpose(1, 2)`, which mixes tokens.",
+        ),
+        (
+            attending(join=lambda out: out),
+            "the heads still stand apart: `.transpose(1, 2).flatten(2)` joins them.",
+        ),
+        (
+            attending(join=lambda out: out.mean(dim=1)),
+            "a mean over heads. Put them side by side.",
+        ),
+        (
+            attending(heads=lambda n: 1, weigh=lambda s, b: (s + b[:, :1]).softmax(-1)),
+            "one head for everything: `n_heads` is not used.",
+        ),
+        (
+            lambda q, k, v, n, bias: attention(q, v, k, n, bias),
+            "keys and values in each other's place.",
+        ),
+        (
+            attending(score=lambda q, k: q @ k),
+            "`q @ k` multiplies tokens with features. Transpose the keys: `k.transpose(2, 3)`.",
+        ),
+        (
+            attending(weigh=lambda scores, bias: (scores + bias).softmax(-1).detach()),
+            "the weights are detached: queries and keys would never learn.",
+        ),
+    ],
+)
+
+# 6.4 A block: a class whose weights have given names, called with x, bias, memory, memory_bias
+
+
+WEIGHTS = ("norm1", "q", "k", "v", "o", "norm2", "cross_q", "cross_k", "cross_v", "cross_o")
+WEIGHTS += ("norm3", "wi", "wo")
+
+
+def block_cases(generator: Generator) -> list[Case]:
+    """(rows, tokens, tokens of the memory, d_model, d_ff, heads, d_head). Without a memory, the
+    block of an encoder.
+    """
+    cases = []
+    for batch, n, n_memory, d_model, d_ff, heads, d_head in [
+        (1, 2, 0, 2, 2, 1, 2),
+        (1, 2, 3, 2, 3, 1, 2),
+        (2, 3, 4, 4, 6, 2, 3),
+    ]:
+
+        def draw(*shape):
+            return tenths(torch.randn(*shape, generator=generator))
+
+        inner, decoder = heads * d_head, n_memory > 0
+        shapes = {name: (inner, d_model) for name in WEIGHTS if name[-1] in "qkv"}
+        shapes |= {"o": (d_model, inner), "cross_o": (d_model, inner)}
+        shapes |= {"wi": (d_ff, d_model), "wo": (d_model, d_ff)}
+        shapes |= {name: (d_model,) for name in WEIGHTS if name.startswith("norm")}
+        weights = {
+            f"{name}.weight": draw(*shapes[name])
+            for name in WEIGHTS
+            if decoder or not (name.startswith("cross") or name == "norm2")
+        }
+        bias = draw(1, heads, n, n)
+        memory_bias = torch.zeros(batch, 1, 1, n_memory)
+        if decoder:
+            bias = bias.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf)
+            memory_bias[0, ..., 0] = -torch.inf
+        cases.append(
+            {
+                "sizes": (d_model, d_ff, heads, d_head),
+                "weights": weights,
+                "x": draw(batch, n, d_model).requires_grad_(),
+                "bias": bias,
+                "memory": draw(batch, n_memory, d_model) if decoder else None,
+                "memory_bias": memory_bias if decoder else None,
+            }
+        )
+    return cases
+
+
+def with_weights(answer: Callable) -> Callable:
+    """Builds the block, gives it weights, and calls it."""
+
+    @wraps(answer, updated=())
+    def use(sizes, weights, x, bias, memory, memory_bias):
+        block = answer(*sizes, memory is not None)
+        block.load_state_dict(weights)
+        return block(x, bias, memory, memory_bias)
+
+    return use
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention to a memory in a decoder, feed-forward."""
+
+    def __init__(self, d_model: int, d_ff: int, n_heads: int, d_head: int, decoder: bool):
+        super().__init__()
+        self.n_heads, self.decoder, inner = n_heads, decoder, n_heads * d_head
+        self.norm1, self.norm3 = nn.RMSNorm(d_model, 1e-6), nn.RMSNorm(d_model, 1e-6)
+        self.q, self.k, self.v = (nn.Linear(d_model, inner, bias=False) for _ in range(3))
+        self.o = nn.Linear(inner, d_model, bias=False)
+        if decoder:
+            self.norm2 = nn.RMSNorm(d_model, 1e-6)
+            self.cross_q = nn.Linear(d_model, inner, bias=False)
+            self.cross_k = nn.Linear(d_model, inner, bias=False)
+            self.cross_v = nn.Linear(d_model, inner, bias=False)
+            self.cross_o = nn.Linear(inner, d_model, bias=False)
+        self.wi = nn.Linear(d_model, d_ff, bias=False)
+        self.wo = nn.Linear(d_ff, d_model, bias=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor,
+        memory: Tensor | None = None,
+        memory_bias: Tensor | None = None,
+    ) -> Tensor:
+        h = self.norm1(x)
+        x = x + self.o(attention(self.q(h), self.k(h), self.v(h), self.n_heads, bias))
+        if self.decoder:
+            q, k, v = self.cross_q(self.norm2(x)), self.cross_k(memory), self.cross_v(memory)
+            x = x + self.cross_o(attention(q, k, v, self.n_heads, memory_bias))
+        return x + self.wo(F.relu(self.wi(self.norm3(x))))
+
+
+def block_with(
+    around: Callable = lambda x, norm, part: x + part(norm(x)),
+    activation: Callable = F.relu,
+    memory_of: Callable = lambda self, x, memory: memory,
+    bias_of: Callable = lambda bias, memory_bias: memory_bias,
+    own_bias: Callable = lambda bias: bias,
+    order: tuple[str, ...] = ("self", "cross", "ff"),
+    norm_of: Callable = lambda self, name: getattr(self, name),
+    keys_of: Callable = lambda self, h: h,
+) -> type:
+    """A block, one of whose steps may be replaced."""
+
+    class Other(Block):
+        def forward(self, x, bias, memory=None, memory_bias=None):
+            def self_part(h):
+                k = keys_of(self, h)
+                out = attention(self.q(h), self.k(k), self.v(k), self.n_heads, own_bias(bias))
+                return self.o(out)
+
+            def cross_part(h):
+                read = memory_of(self, h, memory)
+                q, k, v = self.cross_q(h), self.cross_k(read), self.cross_v(read)
+                return self.cross_o(attention(q, k, v, self.n_heads, bias_of(bias, memory_bias)))
+
+            def ff_part(h):
+                return self.wo(activation(self.wi(h)))
+
+            parts = {
+                "self": ("norm1", self_part),
+                "cross": ("norm2", cross_part),
+                "ff": ("norm3", ff_part),
+            }
+            for name in order:
+                if name != "cross" or self.decoder:
+                    norm, part = parts[name]
+                    x = around(x, norm_of(self, norm), part)
+            return x
+
+    Other.__name__ = Other.__qualname__ = "Block"
+    return Other
+
+
+NAMES = "The weights have the names of the list in the text, since lines below fill them by name."
+
+BLOCK = Exercise(
+    reference=Block,
+    cases=block_cases,
+    returns=["the output"],
+    use=with_weights,
+    right=[block_with()],
+    mistakes=[
+        (
+            block_with(around=lambda x, norm, part: x + part(x)),
+            "no norm: every part reads `norm(x)`.",
+        ),
+        (
+            block_with(around=lambda x, norm, part: norm(x + part(x))),
+            "the norm comes after the part. It comes before: `x + part(norm(x))`.",
+        ),
+        (
+            block_with(around=lambda x, norm, part: x + norm(part(x))),
+            "what a part returns is normed. It should be what the part reads.",
+        ),
+        (
+            block_with(around=lambda x, norm, part: part(norm(x))),
+            "x is replaced. Every part *adds* to it: `x = x + ...`.",
+        ),
+        (
+            block_with(around=lambda x, norm, part: norm(x) + part(norm(x))),
+            "added to the normed x. Add to x itself; only the part reads the normed one.",
+        ),
+        (
+            block_with(activation=lambda x: x),
+            "the ReLU is missing between the two linear layers.",
+        ),
+        (block_with(activation=F.gelu), "a GELU. This T5 has a ReLU."),
+        (
+            block_with(memory_of=lambda self, x, memory: x, bias_of=lambda bias, other: bias),
+            "cross-attention looks at the decoder's own tokens. Keys and values come from the "
+            "memory.",
+        ),
+        (
+            block_with(memory_of=lambda self, x, memory: self.norm2(memory)),
+            "the memory is normed again. The encoder has done it; only x is normed here.",
+        ),
+        (
+            block_with(bias_of=lambda bias, memory_bias: torch.zeros(1)),
+            "`memory_bias` is not used: the decoder looks at pads of the history.",
+        ),
+        (
+            block_with(own_bias=lambda bias: torch.zeros(1)),
+            "self-attention is not given `bias`: no order, and nothing is causal.",
+        ),
+        (
+            block_with(order=("cross", "self", "ff")),
+            "cross-attention before self-attention. It comes second.",
+        ),
+        (block_with(order=("self", "ff", "cross")), "feed-forward comes last."),
+        (block_with(order=("self", "ff")), "the cross-attention of a decoder is missing."),
+        (block_with(order=("self", "cross")), "the feed-forward part is missing."),
+        (block_with(order=("cross", "ff")), "the self-attention is missing."),
+        (
+            block_with(norm_of=lambda self, name: self.norm1),
+            "one norm for all parts. Each has its own: `norm1`, `norm2`, `norm3`.",
+        ),
+    ],
+    stops={
+        '.bias"': "No linear layer has a bias: `bias=False`.",
+        "Missing key": NAMES,
+        "Unexpected key": f"An encoder's block has no cross-attention. {NAMES}",
+        "size mismatch": "q, k and v are `n_heads * d_head` wide, and `o` leads back.",
+        "__init__()": "`super().__init__()` is the first line of `__init__`.",
+    },
+)
+
+# 6.5 The ranking-guided loss: logits [batch, T, V], targets [batch, T], -100 ignored, tau -> scalar
 
 IGNORED = -100
 
@@ -475,7 +1012,7 @@ RANKING_LOSS = Exercise(
     ],
 )
 
-# 6.3 The weights of the negatives: logits [n, V], targets [n], tau -> [n, V], 0 at the target
+# 6.6 The weights of the negatives: logits [n, V], targets [n], tau -> [n, V], 0 at the target
 
 
 def weight_cases(generator: Generator) -> list[Case]:
@@ -703,7 +1240,7 @@ NEGATIVE_WEIGHTS = Exercise(
     ],
 )
 
-# 6.4 Partial AUC: positive [n], negatives [n, m], k -> share of the k hardest below, ties half, [n]
+# 6.7 Partial AUC: positive [n], negatives [n, m], k -> share of the k hardest below, ties half, [n]
 
 
 def auc_cases(generator: Generator) -> list[Case]:
@@ -852,7 +1389,10 @@ PARTIAL_AUC = Exercise(
 
 EXERCISES = {
     "6.1": TRAINING_PAIR,
-    "6.2": RANKING_LOSS,
-    "6.3": NEGATIVE_WEIGHTS,
-    "6.4": PARTIAL_AUC,
+    "6.2": ATTENTION_BIAS,
+    "6.3": ATTENTION,
+    "6.4": BLOCK,
+    "6.5": RANKING_LOSS,
+    "6.6": NEGATIVE_WEIGHTS,
+    "6.7": PARTIAL_AUC,
 }
