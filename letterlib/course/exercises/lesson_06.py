@@ -119,6 +119,11 @@ TRAINING_PAIR = Exercise(
         (rows(lambda read: read.flatten()), "the end token is missing after the history."),
         (rows(lambda read: torch.cat([read.flatten(), START])), PAD_LAST),
         (rows(lambda read: torch.cat([END, read.flatten()])), END_FIRST),
+        (rows(lambda read: torch.cat([read.flatten(), END, END])), "two end tokens. It is one."),
+        (
+            rows(lambda read: torch.cat([read.flatten().flip(0), END])),
+            "all tokens backwards. Time runs forwards, and so do the codes of a name.",
+        ),
         (
             rows(lambda read: torch.cat([START, read.flatten(), END])),
             "a start token, which only the decoder has.",
@@ -193,6 +198,10 @@ TRAINING_PAIR = Exercise(
         (
             pair_with(decoder=lambda own: torch.cat([START, own[:-1]])),
             "the last code is missing: after it the decoder has to write the end token.",
+        ),
+        (
+            pair_with(decoder=lambda own: torch.cat([START, START, own[:-1]])),
+            "shifted by two places. One start token stands in front, then all codes.",
         ),
         (
             pair_with(decoder=lambda own: torch.cat([START, own, END])),
@@ -365,6 +374,15 @@ ATTENTION_BIAS = Exercise(
             "pads can be looked at: `real` is not used.",
         ),
         (
+            biasing(pads=lambda real: ~real[:, None, None, :] | ~real[:, None, :, None]),
+            "rows of pads are closed as well: with nobody to look at, a softmax is NaN. Close "
+            "columns alone, `real[:, None, None, :]`.",
+        ),
+        (
+            biasing(look_up=lambda table, buckets: table[buckets]),
+            "`table[buckets]` is [n, n, heads]: `permute(2, 0, 1)` moves the heads to the front.",
+        ),
+        (
             biasing(forbid=lambda bias, where: bias.masked_fill(where, 0.0)),
             "what is forbidden gets 0, and `exp(0)` is 1. A large negative number, or -inf.",
         ),
@@ -482,6 +500,10 @@ ATTENTION = Exercise(
             "scores divided by the root of the width. T5 does not do that; its query weights "
             "start smaller.",
         ),
+        (
+            attending(score=lambda q, k: q @ k.mT / q.shape[-1]),
+            "scores divided by the width. T5 divides by nothing.",
+        ),
         (attending(weigh=lambda scores, bias: scores.softmax(-1)), "the bias is not used."),
         (
             attending(weigh=lambda scores, bias: scores.softmax(-1) + bias),
@@ -540,6 +562,11 @@ ATTENTION = Exercise(
         (
             attending(heads=lambda n: 1, weigh=lambda s, b: (s + b[:, :1]).softmax(-1)),
             "one head for everything: `n_heads` is not used.",
+        ),
+        (
+            lambda q, k, v, n, bias: ((q @ k.mT)[:, None] + bias).softmax(-1).mean(1) @ v,
+            "all heads have the same scores, those of all features. Cut q, k and v into heads "
+            "first.",
         ),
         (
             lambda q, k, v, n, bias: attention(q, v, k, n, bias),
@@ -659,23 +686,30 @@ def block_with(
     order: tuple[str, ...] = ("self", "cross", "ff"),
     norm_of: Callable = lambda self, name: getattr(self, name),
     keys_of: Callable = lambda self, h: h,
+    queries_of: Callable = lambda self, before, h: h,
+    ff: Callable | None = None,
+    exchanged: bool = False,
 ) -> type:
     """A block, one of whose steps may be replaced."""
 
     class Other(Block):
         def forward(self, x, bias, memory=None, memory_bias=None):
+            before = x
+
             def self_part(h):
                 k = keys_of(self, h)
                 out = attention(self.q(h), self.k(k), self.v(k), self.n_heads, own_bias(bias))
                 return self.o(out)
 
             def cross_part(h):
-                read = memory_of(self, h, memory)
+                read, h = memory_of(self, h, memory), queries_of(self, before, h)
+                if exchanged:
+                    read, h = h, read
                 q, k, v = self.cross_q(h), self.cross_k(read), self.cross_v(read)
                 return self.cross_o(attention(q, k, v, self.n_heads, bias_of(bias, memory_bias)))
 
             def ff_part(h):
-                return self.wo(activation(self.wi(h)))
+                return ff(self, h) if ff else self.wo(activation(self.wi(h)))
 
             parts = {
                 "self": ("norm1", self_part),
@@ -726,6 +760,19 @@ BLOCK = Exercise(
             "the ReLU is missing between the two linear layers.",
         ),
         (block_with(activation=F.gelu), "a GELU. This T5 has a ReLU."),
+        (
+            block_with(ff=lambda self, h: F.relu(self.wo(self.wi(h)))),
+            "the ReLU comes after `wo`. It stands between the two linear layers.",
+        ),
+        (
+            block_with(queries_of=lambda self, before, h: self.norm1(before)),
+            "cross-attention asks with the x from before self-attention. Norm the new x with "
+            "`norm2`.",
+        ),
+        (
+            block_with(exchanged=True),
+            "the memory asks, and x answers. Queries come from x, keys and values from the memory.",
+        ),
         (
             block_with(memory_of=lambda self, x, memory: x, bias_of=lambda bias, other: bias),
             "cross-attention looks at the decoder's own tokens. Keys and values come from the "
@@ -907,6 +954,14 @@ RANKING_LOSS = Exercise(
             "divided by tau twice, before the softmax and after it. Once, before it.",
         ),
         (by_hand(logsumexp, tau_of_total=False), "tau divides the target's logit alone."),
+        (
+            entropy_of(lambda x, tau: x / tau**0.5),
+            "logits divided by the root of tau. Divide by tau itself.",
+        ),
+        (
+            lambda x, t, tau: F.cross_entropy(x[:, -1] / tau, t[:, -1]),
+            "the last place alone. All places count whose target is not -100.",
+        ),
         (loss_with(after=lambda loss, tau: -loss), "the sign: *minus* the logarithm."),
         (loss_with(join=lambda each, _: each.mean()), "ignored targets are counted as token 0."),
         (
@@ -1332,6 +1387,17 @@ PARTIAL_AUC = Exercise(
             "the k *easiest* negatives. Hard is a high score.",
         ),
         (auc_with(chosen=lambda n, k: n[:, :k]), "the first k columns. `topk` finds the hardest."),
+        (
+            auc_with(lambda x, own: (x < own).float().mean(dim=1), lambda n, k: n[:, :k]),
+            "the first k columns, and ties lost. `topk` finds the hardest; `==` finds ties.",
+        ),
+        (
+            auc_with(
+                lambda x, own: (x < own).float().mean(dim=1),
+                lambda n, k: n.topk(k, dim=1, largest=False).values,
+            ),
+            "the k *easiest* negatives, and ties lost. Hard is a high score; a tie counts half.",
+        ),
         (
             auc_with(chosen=lambda n, k: n.topk(k, dim=1).indices),
             "the columns of the hardest. Their scores are `topk(...).values`.",
