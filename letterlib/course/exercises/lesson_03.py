@@ -1,6 +1,7 @@
 """Lesson 03: LightGCN's propagation, next-item pairs, overlap of neighbours, collaborative loss."""
 
 from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 import torch
@@ -9,6 +10,13 @@ from torch import Generator, Tensor
 
 from letterlib.course.comparing import Case
 from letterlib.course.exercise import Exercise
+from letterlib.course.exercises.lesson_02 import (
+    Tiny,
+    linear,
+    rq_loss,
+    step_cases,
+    straight_through,
+)
 from letterlib.course.values import tenths
 from letterlib.tokenizer import losses
 
@@ -722,4 +730,311 @@ CF_LOSS = Exercise(
     ],
 )
 
-EXERCISES = {"3.1": PROPAGATE, "3.2": NEXT_ITEMS, "3.3": OVERLAP, "3.4": CF_LOSS}
+# 3.5 SASRec's loss: x [batch, length, dim], query, key, value, items, labels -> scalar
+
+
+def sasrec_cases(generator: Generator) -> list[Case]:
+    """(batch, length, dim, items, whether the first history is shorter, its end padded)."""
+    cases = []
+    for rows, length, dim, n_items, padded_end in [
+        (1, 1, 1, 2, False),
+        (1, 2, 1, 2, False),
+        (1, 3, 2, 3, False),
+        (2, 3, 2, 4, True),
+        (6, 5, 4, 12, True),
+    ]:
+        labels = torch.randint(n_items, (rows, length), generator=generator)
+        if padded_end:
+            labels[0, -1] = IGNORED
+        x = tenths(torch.randn(rows, length, dim, generator=generator))
+        items = tenths(torch.randn(n_items, dim, generator=generator))
+        names = ("query", "key", "value")
+        layers = {name: linear(dim, dim, generator) for name in names}
+        x, items = x.requires_grad_(), items.requires_grad_()
+        cases.append({"x": x, **layers, "items": items, "labels": labels})
+    return cases
+
+
+IGNORED = -100
+"""The label of padding, which F.cross_entropy leaves out."""
+
+
+def later(scores: Tensor) -> Tensor:
+    """Which of [..., position that reads, position that is read] come later."""
+    return torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+
+
+def masked_softmax(scores: Tensor) -> Tensor:
+    return scores.masked_fill(later(scores), -torch.inf).softmax(dim=-1)
+
+
+def entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def attending(
+    weights: Callable = masked_softmax,
+    scale: Callable = lambda dim: dim**-0.5,
+    scores: Callable = lambda q, k: q @ k.mT,
+    read: Callable = lambda x, value: value(x),
+    states: Callable = lambda x, mixed: x + mixed,
+    loss: Callable = entropy,
+) -> Callable:
+    """SASRec's loss with one layer, a step of which may be replaced."""
+
+    def answer(x, query, key, value, items, labels):
+        mixed = weights(scores(query(x), key(x)) * scale(x.shape[-1])) @ read(x, value)
+        return loss(states(x, mixed) @ items.T, labels)
+
+    return answer
+
+
+def next_item_loss(x, query, key, value, items, labels):
+    return attending()(x, query, key, value, items, labels)
+
+
+def row_by_row(x, query, key, value, items, labels):
+    losses = []
+    for history, wanted in zip(x, labels):
+        for t in range(len(history)):
+            if wanted[t] != IGNORED:
+                past = history[: t + 1]
+                shares = (key(past) @ query(history[t]) / x.shape[-1] ** 0.5).softmax(dim=0)
+                state = history[t] + shares @ value(past)
+                losses.append(-(items @ state).log_softmax(dim=0)[wanted[t]])
+    return torch.stack(losses).mean()
+
+
+def in_one_call(x, query, key, value, items, labels):
+    mixed = F.scaled_dot_product_attention(query(x), key(x), value(x), is_causal=True)
+    return entropy((x + mixed) @ items.T, labels)
+
+
+NO_MASK = "no mask: a position reads the film that it has to guess. Hide what comes later."
+
+NEXT_ITEM_LOSS = Exercise(
+    reference=next_item_loss,
+    cases=sasrec_cases,
+    returns=["the loss"],
+    right=[row_by_row, in_one_call],
+    mistakes=[
+        (attending(lambda scores: scores.softmax(dim=-1)), NO_MASK),
+        (
+            attending(
+                lambda s: s.masked_fill(later(s).mT, -torch.inf).softmax(dim=-1),
+            ),
+            "the mask the wrong way round: the past is hidden, and the future is read.",
+        ),
+        (
+            attending(
+                lambda s: s.masked_fill(torch.ones_like(s).triu().bool(), -torch.inf).softmax(-1),
+            ),
+            "the diagonal is hidden too. A position reads itself, and the first has nothing else: "
+            "`triu(1)`.",
+        ),
+        (
+            attending(lambda s: s.masked_fill(later(s), 0).softmax(dim=-1)),
+            "hidden scores set to 0. The exponential of 0 is 1; fill with minus infinity.",
+        ),
+        (
+            attending(lambda s: s.softmax(dim=-1).masked_fill(later(s), 0)),
+            "the mask after the softmax: what is left does not add up to 1. Mask the scores.",
+        ),
+        (
+            attending(lambda s: s.masked_fill(later(s), -torch.inf).softmax(dim=-2)),
+            "the softmax over the positions that read. It is over those that are read: `dim=-1`.",
+        ),
+        (attending(scale=lambda dim: 1.0), "scores are not divided by the root of dim."),
+        (attending(scale=lambda dim: 1 / dim), "scores divided by dim, not by its root."),
+        (attending(scale=lambda dim: dim**0.5), "scores multiplied by the root of dim. Divide."),
+        (
+            attending(scores=lambda q, k: k @ q.mT),
+            "query and key in each other's place. The rows are the positions that read: q @ k.mT.",
+        ),
+        (
+            attending(read=lambda x, value: x),
+            "x itself is mixed. What is read from a position is `value(x)`.",
+        ),
+        (
+            attending(states=lambda x, mixed: mixed),
+            "x is not added to what attention brings. Without it a state forgets its own film.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits[:, :-1], labels[:, 1:])),
+            "labels shifted once more. `labels[:, t]` is the film after input t already.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits[:, -1:], labels[:, -1:])),
+            "the last position alone. Every position is a question.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits, labels.clamp(min=0))),
+            "padding counts, with film 0 as its label. A label of -100 is left out.",
+        ),
+        (
+            attending(
+                loss=lambda logits, labels: F.cross_entropy(
+                    logits.mT, labels, reduction="none"
+                ).mean()
+            ),
+            "padding counts in the mean, with a loss of 0. Divide by the number of real labels.",
+        ),
+        (
+            attending(
+                loss=lambda logits, labels: F.cross_entropy(logits.mT, labels, reduction="sum")
+            ),
+            "a sum over positions. Take their mean.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits.softmax(dim=-1), labels)),
+            "a softmax before `F.cross_entropy`, which takes one itself.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits.detach(), labels)),
+            "no gradient arrives: `detach()` or `torch.no_grad()` on the way.",
+        ),
+    ],
+)
+
+# 3.6 The training step with L_CF: model, optimizer, s, h, mu, alpha -> three losses, as numbers
+
+
+def cf_step_cases(generator: Generator) -> list[Case]:
+    """As in 2.6, with a collaborative vector for every row."""
+    weights = [0.5, 0.25, 0.1]
+    return [
+        {**case, "h": tenths(torch.randn(case["s"].shape, generator=generator)), "alpha": alpha}
+        for case, alpha in zip(step_cases(generator), weights, strict=True)
+    ]
+
+
+def after_two_cf_steps(answer: Callable) -> Callable:
+    """Two steps of plain gradient descent with rate 0.1, and what they make of a model."""
+
+    @wraps(answer)
+    def use(weight, codebook, s, mu, h, alpha):
+        model = Tiny(weight.clone(), codebook.clone())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        first = answer(model, optimizer, s, h, mu, alpha)
+        second = answer(model, optimizer, s, h, mu, alpha)
+        if first is None or len(first) != 3:
+            return first
+        losses_of_both = torch.tensor([*map(float, first), *map(float, second)])
+        return losses_of_both, model.weight.detach(), model.codebook.detach()
+
+    return use
+
+
+def aligned(residuals: list[Tensor], vectors: list[Tensor]) -> Tensor:
+    """z^ in value, z in gradient. The first residual is z."""
+    return straight_through(residuals[0], sum(vectors))
+
+
+def cf_stepping(
+    quantised: Callable = aligned,
+    weigh: Callable = lambda recon, rq, cf, alpha: recon + rq + alpha * cf,
+    alignment: Callable = cf_loss,
+    mu_of: Callable = lambda mu: mu,
+    result: Callable = lambda recon, rq, cf, alpha: (recon.item(), rq.item(), cf.item()),
+    clear: bool = True,
+    step: bool = True,
+) -> Callable:
+    """A training step with L_CF, one of whose parts may be replaced."""
+
+    def answer(model, optimizer, s, h, mu, alpha):
+        reconstruction, residuals, vectors = model(s)
+        recon = F.mse_loss(reconstruction, s)
+        rq = rq_loss(residuals, vectors, mu_of(mu))
+        cf = alignment(quantised(residuals, vectors), h)
+        if clear:
+            optimizer.zero_grad()
+        weigh(recon, rq, cf, alpha).backward()
+        if step:
+            optimizer.step()
+        return result(recon, rq, cf, alpha)
+
+    return answer
+
+
+def cf_train_step(model, optimizer, s, h, mu, alpha):
+    return cf_stepping()(model, optimizer, s, h, mu, alpha)
+
+
+CF_TRAIN_STEP = Exercise(
+    reference=cf_train_step,
+    cases=cf_step_cases,
+    returns=["the losses of two steps", "the encoder after two steps", "the codebook after two"],
+    use=after_two_cf_steps,
+    right=[
+        cf_stepping(result=lambda recon, rq, cf, alpha: (float(recon), float(rq), float(cf))),
+        cf_stepping(lambda r, v: r[0] + (sum(v) - r[0]).detach()),
+    ],
+    mistakes=[
+        (
+            cf_stepping(lambda residuals, vectors: sum(vectors)),
+            "L_CF on `sum(vectors)` as it is: it moves the code vectors, and not the encoder. Put "
+            "the sum through `straight_through`.",
+        ),
+        (
+            cf_stepping(lambda residuals, vectors: residuals[0]),
+            "L_CF on z. It should see the quantised vector, which is what the codes say.",
+        ),
+        (
+            cf_stepping(lambda residuals, vectors: sum(vectors).detach()),
+            "L_CF moves nothing: it is left out of `backward()`, or the quantised vector is detached "
+            "with no z to carry a gradient.",
+        ),
+        (
+            cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + rq),
+            "L_CF moves nothing: it is left out of `backward()`, or the quantised vector is detached "
+            "with no z to carry a gradient.",
+        ),
+        (
+            cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + rq + cf),
+            "alpha is not used: L_CF has weight 1.",
+        ),
+        (
+            cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + rq + 0.1 * cf),
+            "0.1 written into the function; use its argument alpha.",
+        ),
+        (
+            cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + alpha * (rq + cf)),
+            "alpha multiplies the loss of the quantiser too. It is the weight of L_CF alone.",
+        ),
+        (
+            cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + rq - alpha * cf),
+            "L_CF is subtracted: films are driven away from their audiences.",
+        ),
+        (
+            cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + alpha * cf),
+            "the loss of the quantiser is left out: the codes are not moved.",
+        ),
+        (
+            cf_stepping(weigh=lambda recon, rq, cf, alpha: rq + alpha * cf),
+            "the reconstruction is left out: nothing has to be rebuilt.",
+        ),
+        (
+            cf_stepping(alignment=lambda z, h: cf_loss(h, z)),
+            "L_CF with its two arguments in the other order. Rows are the quantised vectors.",
+        ),
+        (cf_stepping(mu_of=lambda mu: 1.0), "mu is not used: the commitment has weight 1."),
+        (
+            cf_stepping(clear=False),
+            "`optimizer.zero_grad()` is missing: the gradients of the step before are added.",
+        ),
+        (cf_stepping(step=False), "nothing moves: `optimizer.step()` is missing."),
+        (
+            cf_stepping(result=lambda r, rq, cf, alpha: (r.item(), rq.item(), alpha * cf.item())),
+            "L_CF returned times alpha. Return the loss itself, so that ln(batch) is chance.",
+        ),
+    ],
+)
+
+EXERCISES = {
+    "3.1": PROPAGATE,
+    "3.2": NEXT_ITEMS,
+    "3.3": OVERLAP,
+    "3.4": CF_LOSS,
+    "3.5": NEXT_ITEM_LOSS,
+    "3.6": CF_TRAIN_STEP,
+}
