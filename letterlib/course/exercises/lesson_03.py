@@ -1,4 +1,4 @@
-"""Lesson 03: LightGCN's propagation, next-item pairs, overlap of neighbours, collaborative loss."""
+"""Lesson 03: next-item pairs, SASRec's loss, overlap of neighbours, L_CF, the step with it."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,208 +20,7 @@ from letterlib.course.exercises.lesson_02 import (
 from letterlib.course.values import tenths
 from letterlib.tokenizer import losses
 
-# 3.1 One round of LightGCN: interactions [n_users, n_items] of 0 and 1, users and items [n, dim]
-# -> both after the round
-
-
-def graph(generator: Generator, n_users: int, n_items: int, dim: int, lonely: bool) -> Case:
-    """Everyone has an edge. If lonely, the last item and the last of several users have none."""
-    interactions = torch.zeros(n_users, n_items)
-    while not (interactions.any(dim=0).all() and interactions.any(dim=1).all()):
-        interactions = (torch.rand(n_users, n_items, generator=generator) < 0.6).float()
-    if lonely:
-        interactions[:, -1] = 0
-        interactions[1:][-1:] = 0
-    users, items = (tenths(torch.randn(n, dim, generator=generator)) for n in (n_users, n_items))
-    return {"interactions": interactions, "users": users, "items": items}
-
-
-def propagate_cases(generator: Generator) -> list[Case]:
-    """(users, items, dim, whether someone has no edge)."""
-    shapes = [
-        (1, 1, 1, False),
-        (2, 1, 1, False),
-        (2, 3, 2, False),
-        (1, 2, 2, True),
-        (3, 2, 1, True),
-        (8, 12, 4, False),
-    ]
-    return [graph(generator, *shape) for shape in shapes]
-
-
-def propagate(interactions: Tensor, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    n_u = interactions.sum(dim=1, keepdim=True).clamp(min=1)
-    n_i = interactions.sum(dim=0, keepdim=True).clamp(min=1)
-    w = interactions / (n_u * n_i).sqrt()
-    return w @ items, w.T @ users
-
-
-def symmetric(edges: Tensor, mine: Tensor, theirs: Tensor) -> Tensor:
-    return edges / (mine * theirs).sqrt()
-
-
-def propagation(
-    weight: Callable = symmetric,
-    result: Callable = lambda new, old: new,
-    sides: str = "both",
-    floors: tuple[int, int] = (1, 1),
-) -> Callable:
-    """A round of which one step may be replaced: for both sides, or for the items alone.
-
-    weight: of an edge, from edges [receivers, senders] and the degrees of receivers [n, 1] and of
-        senders [1, n].
-    floors: the least degree of a user and of an item.
-    """
-
-    def answer(interactions, users, items):
-        n_u = interactions.sum(dim=1, keepdim=True).clamp(min=floors[0])
-        n_i = interactions.sum(dim=0, keepdim=True).clamp(min=floors[1])
-        new_users = result(weight(interactions, n_u, n_i) @ items, users)
-        new_items = result(weight(interactions.T, n_i.T, n_u.T) @ users, items)
-        return new_users if sides == "both" else propagate(interactions, users, items)[0], new_items
-
-    return answer
-
-
-def on_either_side(weight: Callable, hint: str, **result: Callable) -> list[tuple[Callable, str]]:
-    """A wrong weight on both sides, and for the items alone."""
-    return [(propagation(weight, sides=sides, **result), hint) for sides in ("both", "items")]
-
-
-def as_one_graph(interactions, users, items):
-    n_users, n_items = interactions.shape
-    adjacency = torch.zeros(n_users + n_items, n_users + n_items)
-    adjacency[:n_users, n_users:] = interactions
-    adjacency[n_users:, :n_users] = interactions.T
-    scale = adjacency.sum(1).clamp(min=1) ** -0.5
-    nodes = scale[:, None] * adjacency * scale @ torch.cat([users, items])
-    return nodes.split([n_users, n_items])
-
-
-def edge_by_edge(interactions, users, items):
-    n_u, n_i = interactions.sum(1), interactions.sum(0)
-    new_users, new_items = torch.zeros_like(users), torch.zeros_like(items)
-    for u, i in interactions.nonzero().tolist():
-        new_users[u] += items[i] / (n_u[u] * n_i[i]).sqrt()
-        new_items[i] += users[u] / (n_u[u] * n_i[i]).sqrt()
-    return new_users, new_items
-
-
-def with_nan_to_num(interactions, users, items):
-    degrees = interactions.sum(1, keepdim=True) * interactions.sum(0, keepdim=True)
-    weights = torch.nan_to_num(interactions / degrees.sqrt())
-    return weights @ items, weights.T @ users
-
-
-def interactions_below_the_line(interactions, users, items):
-    weights = 1 / (interactions * interactions.sum(1, keepdim=True) * interactions.sum(0)).sqrt()
-    return weights @ items, weights.T @ users
-
-
-def lonely_ones_kept(interactions, users, items):
-    new_users, new_items = propagate(interactions, users, items)
-    some_users, some_items = (interactions.any(dim=dim)[:, None] for dim in (1, 0))
-    return new_users.where(some_users, users), new_items.where(some_items, items)
-
-
-def degrees_without_keepdim(interactions, users, items):
-    w = interactions / (interactions.sum(dim=1) * interactions.sum(dim=0)).clamp(min=1).sqrt()
-    return w @ items, w.T @ users
-
-
-def divided_without_keepdim(interactions, users, items):
-    root = (interactions.sum(dim=1) * interactions.sum(dim=0)).clamp(min=1).sqrt()
-    return interactions @ items / root, interactions.T @ users / root
-
-
-DIVISION_BY_ZERO = (
-    "a division by zero: a user or an item has no edge. The degree is 0 there; divide by at least "
-    "1, `clamp(min=1)`."
-)
-BOTH_ROOTS = "Divide by the square roots of both degrees: sqrt(n_u n_i)."
-BOTH_OLD = "the new vectors of the other side are used. Both sides hear the old ones."
-UNCHANGED = "one side is returned as it came: users hear items, and items hear users."
-SHAPES = (
-    "Two shapes do not fit. `sum(dim=..., keepdim=True)` gives n_u as [n_users, 1] and n_i as "
-    "[1, n_items], so that their product is a matrix like `interactions`; users hear `w @ items`, "
-    "items hear `w.T @ users`."
-)
-
-PROPAGATE = Exercise(
-    reference=propagate,
-    cases=propagate_cases,
-    returns=["new_users", "new_items"],
-    right=[
-        as_one_graph,
-        edge_by_edge,
-        with_nan_to_num,
-        lambda a, u, i: [one.double() for one in propagate(a, u, i)],
-    ],
-    stops={"shapes cannot be multiplied": SHAPES, "must match the size": SHAPES},
-    mistakes=[
-        *on_either_side(lambda a, n, m: a, "a plain sum: neither degree divides it."),
-        *on_either_side(lambda a, n, m: a / n, "a mean over neighbours. " + BOTH_ROOTS),
-        *on_either_side(
-            lambda a, n, m: a / m, "only the neighbours' degrees divide. " + BOTH_ROOTS
-        ),
-        *on_either_side(lambda a, n, m: a / (n * m), "the square roots are missing. " + BOTH_ROOTS),
-        *on_either_side(
-            lambda a, n, m: a / n.sqrt(),
-            "only the receiver's degree divides; the neighbours' degrees belong there too.",
-        ),
-        *on_either_side(
-            lambda a, n, m: a / m.sqrt(),
-            "only the neighbours' degrees divide; the receiver's degree belongs there too.",
-        ),
-        *on_either_side(
-            lambda a, n, m: a / (n + m).sqrt(),
-            "the two degrees are added under the root. Multiply them.",
-        ),
-        *on_either_side(
-            lambda a, n, m: a / (n.sqrt() * m), "the root of one degree. " + BOTH_ROOTS
-        ),
-        *on_either_side(
-            lambda a, n, m: a / (n * m.sqrt()), "the root of one degree. " + BOTH_ROOTS
-        ),
-        *on_either_side(lambda a, n, m: a * (n * m).sqrt(), "a product with roots. " + BOTH_ROOTS),
-        *on_either_side(
-            lambda a, n, m: a / ((n + 1) * (m + 1)).sqrt(),
-            "1 added to the degrees. `clamp(min=1)` changes only those that are 0.",
-        ),
-        *on_either_side(
-            lambda a, n, m: a / a.sum(),
-            "`sum()` without `dim` counts all edges. Each user and each item has a degree.",
-        ),
-        *on_either_side(
-            symmetric,
-            "the node's own vector is added. In LightGCN a node hears its neighbours alone.",
-            result=lambda new, old: new + old,
-        ),
-        *on_either_side(
-            symmetric,
-            "the mean with the old vector. Return what was heard in this round, and nothing else.",
-            result=lambda new, old: (new + old) / 2,
-        ),
-        (lambda a, u, i: (u, propagate(a, u, i)[1]), UNCHANGED),
-        (lambda a, u, i: (propagate(a, u, i)[0], i), UNCHANGED),
-        (lambda a, u, i: propagate(a, u, i)[::-1], "the two results in the other order."),
-        (lambda a, u, i: (new := propagate(a, u, i)[0], propagate(a, new, i)[1]), BOTH_OLD),
-        (lambda a, u, i: (propagate(a, u, new := propagate(a, u, i)[1])[0], new), BOTH_OLD),
-        (lonely_ones_kept, "a node without an edge keeps its old vector. It hears nothing: zero."),
-        (propagation(floors=(0, 0)), DIVISION_BY_ZERO),
-        (propagation(floors=(0, 1)), DIVISION_BY_ZERO),
-        (propagation(floors=(1, 0)), DIVISION_BY_ZERO),
-        (
-            interactions_below_the_line,
-            "a division by `interactions`, which are 0 for a pair without an edge. Divide the "
-            "interactions.",
-        ),
-        (degrees_without_keepdim, SHAPES),
-        (divided_without_keepdim, SHAPES),
-    ],
-)
-
-# 3.2 The next item: history int64 [n], held_out, window -> inputs and labels, int64 [<= window]
+# 3.1 The next item: history int64 [n], held_out, window -> inputs and labels, int64 [<= window]
 
 
 def next_items_cases(generator: Generator) -> list[Case]:
@@ -407,6 +206,172 @@ NEXT_ITEMS = Exercise(
         (
             lambda h, n, w: tuple(torch.tensor(x.tolist()) for x in next_items(h, n, w)),
             "`torch.tensor([])` of an empty list, which holds fractions. Items are `torch.int64`.",
+        ),
+    ],
+)
+
+# 3.2 SASRec's loss: x [batch, length, dim], query, key, value, items, labels -> scalar
+
+
+def sasrec_cases(generator: Generator) -> list[Case]:
+    """(batch, length, dim, items, whether the first history is shorter, its end padded)."""
+    cases = []
+    for rows, length, dim, n_items, padded_end in [
+        (1, 1, 1, 2, False),
+        (1, 2, 1, 2, False),
+        (1, 3, 2, 3, False),
+        (2, 3, 2, 4, True),
+        (6, 5, 4, 12, True),
+    ]:
+        labels = torch.randint(n_items, (rows, length), generator=generator)
+        if padded_end:
+            labels[0, -1] = IGNORED
+        x = tenths(torch.randn(rows, length, dim, generator=generator))
+        items = tenths(torch.randn(n_items, dim, generator=generator))
+        names = ("query", "key", "value")
+        layers = {name: linear(dim, dim, generator) for name in names}
+        x, items = x.requires_grad_(), items.requires_grad_()
+        cases.append({"x": x, **layers, "items": items, "labels": labels})
+    return cases
+
+
+IGNORED = -100
+"""The label of padding, which F.cross_entropy leaves out."""
+
+
+def later(scores: Tensor) -> Tensor:
+    """Which of [..., position that reads, position that is read] come later."""
+    return torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+
+
+def masked_softmax(scores: Tensor) -> Tensor:
+    return scores.masked_fill(later(scores), -torch.inf).softmax(dim=-1)
+
+
+def entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def attending(
+    weights: Callable = masked_softmax,
+    scale: Callable = lambda dim: dim**-0.5,
+    scores: Callable = lambda q, k: q @ k.mT,
+    read: Callable = lambda x, value: value(x),
+    states: Callable = lambda x, mixed: x + mixed,
+    loss: Callable = entropy,
+) -> Callable:
+    """SASRec's loss with one layer, a step of which may be replaced."""
+
+    def answer(x, query, key, value, items, labels):
+        mixed = weights(scores(query(x), key(x)) * scale(x.shape[-1])) @ read(x, value)
+        return loss(states(x, mixed) @ items.T, labels)
+
+    return answer
+
+
+def next_item_loss(x, query, key, value, items, labels):
+    return attending()(x, query, key, value, items, labels)
+
+
+def row_by_row(x, query, key, value, items, labels):
+    losses = []
+    for history, wanted in zip(x, labels):
+        for t in range(len(history)):
+            if wanted[t] != IGNORED:
+                past = history[: t + 1]
+                shares = (key(past) @ query(history[t]) / x.shape[-1] ** 0.5).softmax(dim=0)
+                state = history[t] + shares @ value(past)
+                losses.append(-(items @ state).log_softmax(dim=0)[wanted[t]])
+    return torch.stack(losses).mean()
+
+
+def in_one_call(x, query, key, value, items, labels):
+    mixed = F.scaled_dot_product_attention(query(x), key(x), value(x), is_causal=True)
+    return entropy((x + mixed) @ items.T, labels)
+
+
+NO_MASK = "no mask: a position reads the film that it has to guess. Hide what comes later."
+
+NEXT_ITEM_LOSS = Exercise(
+    reference=next_item_loss,
+    cases=sasrec_cases,
+    returns=["the loss"],
+    right=[row_by_row, in_one_call],
+    mistakes=[
+        (attending(lambda scores: scores.softmax(dim=-1)), NO_MASK),
+        (
+            attending(
+                lambda s: s.masked_fill(later(s).mT, -torch.inf).softmax(dim=-1),
+            ),
+            "the mask the wrong way round: the past is hidden, and the future is read.",
+        ),
+        (
+            attending(
+                lambda s: s.masked_fill(torch.ones_like(s).triu().bool(), -torch.inf).softmax(-1),
+            ),
+            "the diagonal is hidden too. A position reads itself, and the first has nothing else: "
+            "`triu(1)`.",
+        ),
+        (
+            attending(lambda s: s.masked_fill(later(s), 0).softmax(dim=-1)),
+            "hidden scores set to 0. The exponential of 0 is 1; fill with minus infinity.",
+        ),
+        (
+            attending(lambda s: s.softmax(dim=-1).masked_fill(later(s), 0)),
+            "the mask after the softmax: what is left does not add up to 1. Mask the scores.",
+        ),
+        (
+            attending(lambda s: s.masked_fill(later(s), -torch.inf).softmax(dim=-2)),
+            "the softmax over the positions that read. It is over those that are read: `dim=-1`.",
+        ),
+        (attending(scale=lambda dim: 1.0), "scores are not divided by the root of dim."),
+        (attending(scale=lambda dim: 1 / dim), "scores divided by dim, not by its root."),
+        (attending(scale=lambda dim: dim**0.5), "scores multiplied by the root of dim. Divide."),
+        (
+            attending(scores=lambda q, k: k @ q.mT),
+            "query and key in each other's place. The rows are the positions that read: q @ k.mT.",
+        ),
+        (
+            attending(read=lambda x, value: x),
+            "x itself is mixed. What is read from a position is `value(x)`.",
+        ),
+        (
+            attending(states=lambda x, mixed: mixed),
+            "x is not added to what attention brings. Without it a state forgets its own film.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits[:, :-1], labels[:, 1:])),
+            "labels shifted once more. `labels[:, t]` is the film after input t already.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits[:, -1:], labels[:, -1:])),
+            "the last position alone. Every position is a question.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits, labels.clamp(min=0))),
+            "padding counts, with film 0 as its label. A label of -100 is left out.",
+        ),
+        (
+            attending(
+                loss=lambda logits, labels: F.cross_entropy(
+                    logits.mT, labels, reduction="none"
+                ).mean()
+            ),
+            "padding counts in the mean, with a loss of 0. Divide by the number of real labels.",
+        ),
+        (
+            attending(
+                loss=lambda logits, labels: F.cross_entropy(logits.mT, labels, reduction="sum")
+            ),
+            "a sum over positions. Take their mean.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits.softmax(dim=-1), labels)),
+            "a softmax before `F.cross_entropy`, which takes one itself.",
+        ),
+        (
+            attending(loss=lambda logits, labels: entropy(logits.detach(), labels)),
+            "no gradient arrives: `detach()` or `torch.no_grad()` on the way.",
         ),
     ],
 )
@@ -730,173 +695,7 @@ CF_LOSS = Exercise(
     ],
 )
 
-# 3.5 SASRec's loss: x [batch, length, dim], query, key, value, items, labels -> scalar
-
-
-def sasrec_cases(generator: Generator) -> list[Case]:
-    """(batch, length, dim, items, whether the first history is shorter, its end padded)."""
-    cases = []
-    for rows, length, dim, n_items, padded_end in [
-        (1, 1, 1, 2, False),
-        (1, 2, 1, 2, False),
-        (1, 3, 2, 3, False),
-        (2, 3, 2, 4, True),
-        (6, 5, 4, 12, True),
-    ]:
-        labels = torch.randint(n_items, (rows, length), generator=generator)
-        if padded_end:
-            labels[0, -1] = IGNORED
-        x = tenths(torch.randn(rows, length, dim, generator=generator))
-        items = tenths(torch.randn(n_items, dim, generator=generator))
-        names = ("query", "key", "value")
-        layers = {name: linear(dim, dim, generator) for name in names}
-        x, items = x.requires_grad_(), items.requires_grad_()
-        cases.append({"x": x, **layers, "items": items, "labels": labels})
-    return cases
-
-
-IGNORED = -100
-"""The label of padding, which F.cross_entropy leaves out."""
-
-
-def later(scores: Tensor) -> Tensor:
-    """Which of [..., position that reads, position that is read] come later."""
-    return torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-
-
-def masked_softmax(scores: Tensor) -> Tensor:
-    return scores.masked_fill(later(scores), -torch.inf).softmax(dim=-1)
-
-
-def entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-
-
-def attending(
-    weights: Callable = masked_softmax,
-    scale: Callable = lambda dim: dim**-0.5,
-    scores: Callable = lambda q, k: q @ k.mT,
-    read: Callable = lambda x, value: value(x),
-    states: Callable = lambda x, mixed: x + mixed,
-    loss: Callable = entropy,
-) -> Callable:
-    """SASRec's loss with one layer, a step of which may be replaced."""
-
-    def answer(x, query, key, value, items, labels):
-        mixed = weights(scores(query(x), key(x)) * scale(x.shape[-1])) @ read(x, value)
-        return loss(states(x, mixed) @ items.T, labels)
-
-    return answer
-
-
-def next_item_loss(x, query, key, value, items, labels):
-    return attending()(x, query, key, value, items, labels)
-
-
-def row_by_row(x, query, key, value, items, labels):
-    losses = []
-    for history, wanted in zip(x, labels):
-        for t in range(len(history)):
-            if wanted[t] != IGNORED:
-                past = history[: t + 1]
-                shares = (key(past) @ query(history[t]) / x.shape[-1] ** 0.5).softmax(dim=0)
-                state = history[t] + shares @ value(past)
-                losses.append(-(items @ state).log_softmax(dim=0)[wanted[t]])
-    return torch.stack(losses).mean()
-
-
-def in_one_call(x, query, key, value, items, labels):
-    mixed = F.scaled_dot_product_attention(query(x), key(x), value(x), is_causal=True)
-    return entropy((x + mixed) @ items.T, labels)
-
-
-NO_MASK = "no mask: a position reads the film that it has to guess. Hide what comes later."
-
-NEXT_ITEM_LOSS = Exercise(
-    reference=next_item_loss,
-    cases=sasrec_cases,
-    returns=["the loss"],
-    right=[row_by_row, in_one_call],
-    mistakes=[
-        (attending(lambda scores: scores.softmax(dim=-1)), NO_MASK),
-        (
-            attending(
-                lambda s: s.masked_fill(later(s).mT, -torch.inf).softmax(dim=-1),
-            ),
-            "the mask the wrong way round: the past is hidden, and the future is read.",
-        ),
-        (
-            attending(
-                lambda s: s.masked_fill(torch.ones_like(s).triu().bool(), -torch.inf).softmax(-1),
-            ),
-            "the diagonal is hidden too. A position reads itself, and the first has nothing else: "
-            "`triu(1)`.",
-        ),
-        (
-            attending(lambda s: s.masked_fill(later(s), 0).softmax(dim=-1)),
-            "hidden scores set to 0. The exponential of 0 is 1; fill with minus infinity.",
-        ),
-        (
-            attending(lambda s: s.softmax(dim=-1).masked_fill(later(s), 0)),
-            "the mask after the softmax: what is left does not add up to 1. Mask the scores.",
-        ),
-        (
-            attending(lambda s: s.masked_fill(later(s), -torch.inf).softmax(dim=-2)),
-            "the softmax over the positions that read. It is over those that are read: `dim=-1`.",
-        ),
-        (attending(scale=lambda dim: 1.0), "scores are not divided by the root of dim."),
-        (attending(scale=lambda dim: 1 / dim), "scores divided by dim, not by its root."),
-        (attending(scale=lambda dim: dim**0.5), "scores multiplied by the root of dim. Divide."),
-        (
-            attending(scores=lambda q, k: k @ q.mT),
-            "query and key in each other's place. The rows are the positions that read: q @ k.mT.",
-        ),
-        (
-            attending(read=lambda x, value: x),
-            "x itself is mixed. What is read from a position is `value(x)`.",
-        ),
-        (
-            attending(states=lambda x, mixed: mixed),
-            "x is not added to what attention brings. Without it a state forgets its own film.",
-        ),
-        (
-            attending(loss=lambda logits, labels: entropy(logits[:, :-1], labels[:, 1:])),
-            "labels shifted once more. `labels[:, t]` is the film after input t already.",
-        ),
-        (
-            attending(loss=lambda logits, labels: entropy(logits[:, -1:], labels[:, -1:])),
-            "the last position alone. Every position is a question.",
-        ),
-        (
-            attending(loss=lambda logits, labels: entropy(logits, labels.clamp(min=0))),
-            "padding counts, with film 0 as its label. A label of -100 is left out.",
-        ),
-        (
-            attending(
-                loss=lambda logits, labels: F.cross_entropy(
-                    logits.mT, labels, reduction="none"
-                ).mean()
-            ),
-            "padding counts in the mean, with a loss of 0. Divide by the number of real labels.",
-        ),
-        (
-            attending(
-                loss=lambda logits, labels: F.cross_entropy(logits.mT, labels, reduction="sum")
-            ),
-            "a sum over positions. Take their mean.",
-        ),
-        (
-            attending(loss=lambda logits, labels: entropy(logits.softmax(dim=-1), labels)),
-            "a softmax before `F.cross_entropy`, which takes one itself.",
-        ),
-        (
-            attending(loss=lambda logits, labels: entropy(logits.detach(), labels)),
-            "no gradient arrives: `detach()` or `torch.no_grad()` on the way.",
-        ),
-    ],
-)
-
-# 3.6 The training step with L_CF: model, optimizer, s, h, mu, alpha -> three losses, as numbers
+# 3.5 The training step with L_CF: model, optimizer, s, h, mu, alpha -> three losses, as numbers
 
 
 def cf_step_cases(generator: Generator) -> list[Case]:
@@ -981,13 +780,13 @@ CF_TRAIN_STEP = Exercise(
         ),
         (
             cf_stepping(lambda residuals, vectors: sum(vectors).detach()),
-            "L_CF moves nothing: it is left out of `backward()`, or the quantised vector is detached "
-            "with no z to carry a gradient.",
+            "L_CF moves nothing: it is left out of `backward()`, or the quantised vector is "
+            "detached, with no z to carry a gradient.",
         ),
         (
             cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + rq),
-            "L_CF moves nothing: it is left out of `backward()`, or the quantised vector is detached "
-            "with no z to carry a gradient.",
+            "L_CF moves nothing: it is left out of `backward()`, or the quantised vector is "
+            "detached, with no z to carry a gradient.",
         ),
         (
             cf_stepping(weigh=lambda recon, rq, cf, alpha: recon + rq + cf),
@@ -1031,10 +830,9 @@ CF_TRAIN_STEP = Exercise(
 )
 
 EXERCISES = {
-    "3.1": PROPAGATE,
-    "3.2": NEXT_ITEMS,
+    "3.1": NEXT_ITEMS,
+    "3.2": NEXT_ITEM_LOSS,
     "3.3": OVERLAP,
     "3.4": CF_LOSS,
-    "3.5": NEXT_ITEM_LOSS,
-    "3.6": CF_TRAIN_STEP,
+    "3.5": CF_TRAIN_STEP,
 }
