@@ -108,7 +108,7 @@ POINTS = {
     "00": {"full": 12, "half": 7, "untouched": 0},
     "01": {"full": 12, "half": 6, "untouched": 0},
     "02": {"full": 16, "half": 11, "untouched": 0},
-    "03": {"full": 10, "half": 5, "untouched": 0},
+    "03": {"full": 14, "half": 9, "untouched": 0},
     "04": {"full": 10, "half": 5, "untouched": 0},
     "05": {"full": 13, "half": 7, "untouched": 0},
     "06": {"full": 22, "half": 17, "untouched": 0},
