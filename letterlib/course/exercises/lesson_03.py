@@ -13,6 +13,7 @@ from letterlib.course.exercise import Exercise
 from letterlib.course.exercises.lesson_02 import (
     Tiny,
     linear,
+    nearest,
     rq_loss,
     step_cases,
     straight_through,
@@ -311,6 +312,16 @@ NEXT_ITEM_LOSS = Exercise(
             ),
             "the diagonal is hidden too. A position reads itself, and the first has nothing else: "
             "`triu(1)`.",
+        ),
+        (
+            attending(
+                lambda s: s.masked_fill(torch.ones_like(s).triu(2).bool(), -torch.inf).softmax(-1),
+            ),
+            "`triu(2)`: the next film can be seen, and it is the answer. Hide it: `triu(1)`.",
+        ),
+        (
+            attending(states=lambda x, mixed: F.normalize(x + mixed, dim=-1)),
+            "a normalised state. The score is the plain dot product.",
         ),
         (
             attending(lambda s: s.masked_fill(later(s), 0).softmax(dim=-1)),
@@ -707,12 +718,24 @@ def cf_step_cases(generator: Generator) -> list[Case]:
     ]
 
 
+class TwoLevels(Tiny):
+    """As Tiny, with a second level that has the same codebook."""
+
+    def forward(self, s: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        z = s @ self.weight
+        first = self.codebook[nearest(z.detach(), self.codebook.detach())]
+        left = z - first.detach()
+        second = self.codebook[nearest(left.detach(), self.codebook.detach())]
+        rebuilt = straight_through(z, first + second) @ self.weight.T
+        return rebuilt, [z, left], [first, second]
+
+
 def after_two_cf_steps(answer: Callable) -> Callable:
     """Two steps of plain gradient descent with rate 0.1, and what they make of a model."""
 
     @wraps(answer)
     def use(weight, codebook, s, mu, h, alpha):
-        model = Tiny(weight.clone(), codebook.clone())
+        model = TwoLevels(weight.clone(), codebook.clone())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         first = answer(model, optimizer, s, h, mu, alpha)
         second = answer(model, optimizer, s, h, mu, alpha)
@@ -767,12 +790,26 @@ CF_TRAIN_STEP = Exercise(
     right=[
         cf_stepping(result=lambda recon, rq, cf, alpha: (float(recon), float(rq), float(cf))),
         cf_stepping(lambda r, v: r[0] + (sum(v) - r[0]).detach()),
+        # The same gradient: residuals are z less vectors that are detached.
+        cf_stepping(lambda r, v: straight_through(r[-1], sum(v))),
     ],
     mistakes=[
         (
             cf_stepping(lambda residuals, vectors: sum(vectors)),
             "L_CF on `sum(vectors)` as it is: it moves the code vectors, and not the encoder. Put "
             "the sum through `straight_through`.",
+        ),
+        (
+            cf_stepping(lambda residuals, vectors: straight_through(residuals[0], vectors[-1])),
+            "the last level's vector alone. The quantised vector is the sum over all levels.",
+        ),
+        (
+            cf_stepping(lambda residuals, vectors: straight_through(sum(vectors), residuals[0])),
+            "the arguments of `straight_through` in the other order: z comes first.",
+        ),
+        (
+            cf_stepping(result=lambda recon, rq, cf, alpha: (cf.item(), rq.item(), recon.item())),
+            "the losses in another order: reconstruction, quantisation, L_CF.",
         ),
         (
             cf_stepping(lambda residuals, vectors: residuals[0]),
