@@ -211,7 +211,8 @@ NEXT_ITEMS = Exercise(
     ],
 )
 
-# 3.2 SASRec's loss: x [batch, length, dim], query, key, value, items, labels -> scalar
+# 3.2 SASRec's loss: x [batch, length, dim], query, key, value, items, labels -> scalar, and the
+# states [batch, length, dim]
 
 
 def sasrec_cases(generator: Generator) -> list[Case]:
@@ -265,7 +266,8 @@ def attending(
 
     def answer(x, query, key, value, items, labels):
         mixed = weights(scores(query(x), key(x)) * scale(x.shape[-1])) @ read(x, value)
-        return loss(states(x, mixed) @ items.T, labels)
+        state = states(x, mixed)
+        return loss(state @ items.T, labels), state
 
     return answer
 
@@ -275,20 +277,20 @@ def next_item_loss(x, query, key, value, items, labels):
 
 
 def row_by_row(x, query, key, value, items, labels):
-    losses = []
-    for history, wanted in zip(x, labels):
+    losses, states = [], torch.zeros_like(x)
+    for row, (history, wanted) in enumerate(zip(x, labels)):
         for t in range(len(history)):
+            past = history[: t + 1]
+            shares = (key(past) @ query(history[t]) / x.shape[-1] ** 0.5).softmax(dim=0)
+            state = states[row, t] = history[t] + shares @ value(past)
             if wanted[t] != IGNORED:
-                past = history[: t + 1]
-                shares = (key(past) @ query(history[t]) / x.shape[-1] ** 0.5).softmax(dim=0)
-                state = history[t] + shares @ value(past)
                 losses.append(-(items @ state).log_softmax(dim=0)[wanted[t]])
-    return torch.stack(losses).mean()
+    return torch.stack(losses).mean(), states
 
 
 def in_one_call(x, query, key, value, items, labels):
     mixed = F.scaled_dot_product_attention(query(x), key(x), value(x), is_causal=True)
-    return entropy((x + mixed) @ items.T, labels)
+    return entropy((x + mixed) @ items.T, labels), x + mixed
 
 
 NO_MASK = "no mask: a position reads the film that it has to guess. Hide what comes later."
@@ -296,7 +298,7 @@ NO_MASK = "no mask: a position reads the film that it has to guess. Hide what co
 NEXT_ITEM_LOSS = Exercise(
     reference=next_item_loss,
     cases=sasrec_cases,
-    returns=["the loss"],
+    returns=["the loss", "the states"],
     right=[row_by_row, in_one_call],
     mistakes=[
         (attending(lambda scores: scores.softmax(dim=-1)), NO_MASK),
@@ -379,6 +381,14 @@ NEXT_ITEM_LOSS = Exercise(
         (
             attending(loss=lambda logits, labels: entropy(logits.softmax(dim=-1), labels)),
             "a softmax before `F.cross_entropy`, which takes one itself.",
+        ),
+        (
+            lambda *given: next_item_loss(*given)[::-1],
+            "the states first. Return the loss, then the states.",
+        ),
+        (
+            lambda *given: (lambda loss, states: (loss, states[:, -1]))(*next_item_loss(*given)),
+            "the last state alone. Return the states of all positions.",
         ),
         (
             attending(loss=lambda logits, labels: entropy(logits.detach(), labels)),
