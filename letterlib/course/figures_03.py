@@ -9,8 +9,6 @@ from matplotlib.axes import Axes
 
 from letterlib.plots import GREY, MARKERS, PALETTE
 
-COVERING = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-
 
 def alike_map(
     text: np.ndarray, audience: np.ndarray, groups: Mapping[str, np.ndarray], n_known: int
@@ -40,46 +38,6 @@ def alike_map(
     )
     ax.legend(frameon=False, loc="upper right", title="pairs of the tables", alignment="left")
     return _bare(ax)
-
-
-def graph(interactions: np.ndarray, users: Sequence[str], items: Sequence[str]) -> Axes:
-    """Users on the left, items on the right, every edge with its weight 1 / sqrt(n_u n_i)."""
-    ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
-    n_u, n_i = interactions.sum(axis=1), interactions.sum(axis=0)
-    left, right = (np.linspace(1, 0, len(names)) for names in (users, items))
-    for u, i in zip(*np.nonzero(interactions), strict=True):
-        weight = 1 / np.sqrt(n_u[u] * n_i[i])
-        ax.plot(
-            [0, 1], [left[u], right[i]], color=PALETTE[0], linewidth=5 * weight, alpha=0.5, zorder=1
-        )
-        place = 0.2 + 0.6 * weight
-        ax.text(
-            place,
-            left[u] + place * (right[i] - left[u]),
-            f"{weight:.2f}",
-            fontsize=9,
-            ha="center",
-            va="center",
-            bbox=COVERING,
-        )
-    for x, ys, names, counts, side in (
-        (0, left, users, n_u, "right"),
-        (1, right, items, n_i, "left"),
-    ):
-        ax.scatter([x] * len(ys), ys, s=90, color=GREY, zorder=2)
-        for y, name, count in zip(ys, names, counts, strict=True):
-            ax.text(
-                x + (0.03 if x else -0.03),
-                y,
-                f"{name} ({count:.0f})",
-                ha=side,
-                va="center",
-                fontsize=10,
-            )
-    ax.set(xlim=(-0.35, 1.4), ylim=(-0.15, 1.15))
-    ax.set_title("An edge weighs 1 / sqrt(edges of its user times edges of its film)", fontsize=11)
-    ax.axis("off")
-    return ax
 
 
 def causal(titles: Sequence[str]) -> Axes:
@@ -212,64 +170,40 @@ def batches_and_epochs(curves: Mapping[int, pd.DataFrame]):
     return axes
 
 
-def losses(logs: Mapping[str, Sequence[Mapping[str, float]]], chance: float):
-    """Three losses by epoch, one line an arm; an arm without L_CF has no line in the third
-    panel.
-    """
-    axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")[1]
-    panels = {"reconstruction": "L_Recon", "rq": "L_RQ-VAE", "collaborative": "L_CF"}
-    for ax, (key, label) in zip(axes, panels.items(), strict=True):
-        for i, (arm, log) in enumerate(logs.items()):
-            if key in log[0]:
-                ax.plot(
-                    range(1, len(log) + 1),
-                    [epoch[key] for epoch in log],
-                    color=PALETTE[i],
-                    label=arm,
-                )
-        ax.set(xlabel="epoch", title=label)
-        ax.set_ylim(bottom=0)
-        _bare(ax)
-    axes[0].legend(frameon=False, loc="lower left")
-    axes[2].axhline(chance, color=GREY, linestyle=":")
-    axes[2].annotate(
-        "chance", (1, chance), xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=9
-    )
-    last = next(log[-1]["collaborative"] for log in logs.values() if "collaborative" in log[0])
-    first, second = (f"{log[-1]['reconstruction']:.3f}" for log in logs.values())
-    said = f"{second} instead of {first}" if first != second else f"{second} with and without it"
-    title = f"With L_CF at {last:.2f} (chance {chance:.2f}), L_Recon ends at {said}"
-    axes[0].figure.suptitle(title, fontsize=11)
-    return axes
-
-
-def before_and_after(table: pd.DataFrame, labels: Sequence[str], told: Sequence[Sequence[str]]):
-    """table: two blocks of columns (overlaps, pairs) side by side, index = the two tokenizers.
-
-    labels: what is measured in each block. told: the columns of each that its title speaks of.
+def three_tokenizers(overlaps: pd.DataFrame, places: pd.DataFrame, n_films: int):
+    """Two tables, a row for each tokenizer. overlaps: of its neighbours with those of each space;
+    places: of the other film of a pair, among n_films.
     """
     axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")[1]
-    blocks = [
-        table[[column for column in table if column[0] == block]] for block in dict(table.columns)
-    ]
-    for ax, block, label, chosen in zip(axes, blocks, labels, told, strict=True):
-        names = [name for _, name in block.columns]
-        for i, (arm, values) in enumerate(block.iterrows()):
+    for ax, table, digits in zip(axes, (overlaps, places), ("%.3f", "%.0f"), strict=True):
+        width = 0.8 / len(table)
+        for i, (name, values) in enumerate(table.iterrows()):
+            shift = (i - (len(table) - 1) / 2) * width
             bars = ax.bar(
-                np.arange(len(names)) + (i - 0.5) * 0.4, values, 0.38, color=PALETTE[i], label=arm
+                np.arange(len(values)) + shift, values, 0.95 * width, color=PALETTE[i], label=name
             )
-            ax.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
-        ax.set_xticks(range(len(names)), names, fontsize=9)
-        moves = [
-            f"{name}: from {first:.3f} to {second:.3f}"
-            for (_, name), (first, second) in block.items()
-            if name in chosen
-        ]
-        ax.set_title("; ".join(moves), loc="left", fontsize=11)
-        ax.set_ylabel(label)
-        ax.margins(y=0.2)
+            ax.bar_label(bars, fmt=digits, fontsize=8, padding=2)
+        ax.set_xticks(range(len(values)), table.columns, fontsize=9)
+        ax.margins(y=0.15)
         _bare(ax)
-    axes[1].legend(frameon=False, loc="upper right")
+    axes[0].set_ylabel("ten nearest in common with")
+    axes[1].set_ylabel(f"median place among {n_films} films")
+    plain, aligned = overlaps.index[:2]
+    axes[0].set_title(
+        "; ".join(
+            f"{space}: from {overlaps.loc[plain, space]:.3f} to {overlaps.loc[aligned, space]:.3f}"
+            for space in overlaps.columns[[0, -1]]
+        ),
+        loc="left",
+        fontsize=11,
+    )
+    pairs = places.columns[-1]
+    axes[1].set_title(
+        f"{pairs}: from place {places.loc[plain, pairs]:.0f} to {places.loc[aligned, pairs]:.0f}",
+        loc="left",
+        fontsize=11,
+    )
+    axes[0].legend(frameon=False, loc="upper right")
     return axes
 
 

@@ -276,6 +276,10 @@ def next_item_loss(x, query, key, value, items, labels):
     return attending()(x, query, key, value, items, labels)
 
 
+without_mask = attending(lambda scores: scores.softmax(dim=-1))
+"""SASRec's loss where every position reads the whole history. Lesson 03 trains with it as well."""
+
+
 def row_by_row(x, query, key, value, items, labels):
     losses, states = [], torch.zeros_like(x)
     for row, (history, wanted) in enumerate(zip(x, labels)):
@@ -301,7 +305,7 @@ NEXT_ITEM_LOSS = Exercise(
     returns=["the loss", "the states"],
     right=[row_by_row, in_one_call],
     mistakes=[
-        (attending(lambda scores: scores.softmax(dim=-1)), NO_MASK),
+        (without_mask, NO_MASK),
         (
             attending(
                 lambda s: s.masked_fill(later(s).mT, -torch.inf).softmax(dim=-1),
