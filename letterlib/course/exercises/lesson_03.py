@@ -133,6 +133,14 @@ NEXT_ITEMS = Exercise(
             pairs(train=lambda h, n: h[: len(h) - 2 * n - 1]),
             "2 * held_out + 1 items taken away. Of the training part only the last is no input.",
         ),
+        (
+            pairs(train=lambda h, n: h[-2 * n :]),
+            "the held-out items kept, and the others thrown away.",
+        ),
+        (
+            pairs(lambda t, h, w: t[-w - 1 :], lambda t, h, w: t[-w:]),
+            "inputs and labels of different lengths. The last training item is no input.",
+        ),
         (pairs(train=lambda h, n: h[2 * n :]), "the oldest items taken away, not the most recent."),
         (
             pairs(train=lambda h, n: h[~torch.isin(h, h[-2 * n :])]),
@@ -342,6 +350,10 @@ NEXT_ITEM_LOSS = Exercise(
             "the softmax over the positions that read. It is over those that are read: `dim=-1`.",
         ),
         (attending(scale=lambda dim: 1.0), "scores are not divided by the root of dim."),
+        (
+            lambda x, *rest: attending(scale=lambda dim: x.shape[1] ** -0.5)(x, *rest),
+            "scores divided by the root of the length of the history. It is the root of dim.",
+        ),
         (attending(scale=lambda dim: 1 / dim), "scores divided by dim, not by its root."),
         (attending(scale=lambda dim: dim**0.5), "scores multiplied by the root of dim. Divide."),
         (
@@ -385,6 +397,19 @@ NEXT_ITEM_LOSS = Exercise(
         (
             attending(loss=lambda logits, labels: entropy(logits.softmax(dim=-1), labels)),
             "a softmax before `F.cross_entropy`, which takes one itself.",
+        ),
+        (
+            attending(
+                loss=lambda logits, labels: F.cross_entropy(logits[labels > 0], labels[labels > 0])
+            ),
+            "labels of 0 are left out. Film 0 is one like any other; only padding has -100.",
+        ),
+        (
+            lambda x, *rest: (
+                next_item_loss(x, *rest)[0],
+                next_item_loss(x, *rest)[1] - x,
+            ),
+            "the states are returned without x. Return what the items are compared with.",
         ),
         (
             lambda *given: next_item_loss(*given)[::-1],
@@ -478,6 +503,10 @@ OVERLAP = Exercise(
             "sorted lists compared place by place; compare them as sets.",
         ),
         (per_row(lambda x, y: len(x & y) / len(x | y)), "a division by the union. Divide by k."),
+        (
+            per_row(lambda x, y: len(x | y) / len(x)),
+            "what is in either list. Count what is in both: `len(x & y)`.",
+        ),
         (lambda a, b: overlap(a, b) * a.shape[1], "a count. Divide it by k."),
         (per_row(lambda x, y: len(x & y)), "a count. Divide it by k."),
         (
@@ -662,6 +691,10 @@ CF_LOSS = Exercise(
         ),
         (F.mse_loss, "a distance to the item's own vector, without the others."),
         (
+            lambda z, h: (dots(z, h).amax(dim=1) - (z * h).sum(1)).mean(),
+            "the largest logit in place of the logarithm of the sum: `logsumexp`.",
+        ),
+        (
             lambda z, h: -dots(z, h).log_softmax(1).mean(),
             "the mean over all columns: the target is missing. Take the diagonal.",
         ),
@@ -818,6 +851,10 @@ CF_TRAIN_STEP = Exercise(
             "the last level's vector alone. The quantised vector is the sum over all levels.",
         ),
         (
+            cf_stepping(lambda residuals, vectors: straight_through(residuals[0], vectors[0])),
+            "the first level's vector alone. The quantised vector is the sum over all levels.",
+        ),
+        (
             cf_stepping(lambda residuals, vectors: straight_through(sum(vectors), residuals[0])),
             "the arguments of `straight_through` in the other order: z comes first.",
         ),
@@ -872,7 +909,11 @@ CF_TRAIN_STEP = Exercise(
             cf_stepping(clear=False),
             "`optimizer.zero_grad()` is missing: the gradients of the step before are added.",
         ),
-        (cf_stepping(step=False), "nothing moves: `optimizer.step()` is missing."),
+        (
+            cf_stepping(step=False),
+            "nothing moves: `optimizer.step()` is missing, or `zero_grad()` stands between "
+            "`backward()` and `step()`.",
+        ),
         (
             cf_stepping(result=lambda r, rq, cf, alpha: (r.item(), rq.item(), alpha * cf.item())),
             "L_CF returned times alpha. Return the loss itself, so that ln(batch) is chance.",
