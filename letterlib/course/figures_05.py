@@ -73,6 +73,9 @@ def where_losses_pull(reach: pd.DataFrame) -> Axes:
                 ax.annotate("", end, (start[0], start[1] - 0.05), arrowprops=style)
     ax.set(xlim=(0, 10), ylim=(-0.9, 3.2))
     ax.axis("off")
+    moved = {loss: reach.columns[lengths > 0].tolist() for loss, lengths in reach.iterrows()}
+    said = "; ".join(f"{loss} {', '.join(parts) or 'nothing'}" for loss, parts in moved.items())
+    ax.set_title(f"What each loss moves: {said}", loc="left", fontsize=11)
     return ax
 
 
