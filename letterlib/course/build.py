@@ -125,14 +125,14 @@ def never_started(message: str) -> bool:
     return any(words in message for words in _NEVER_STARTED)
 
 
-def execute(source: Path, target: Path, **parameters: Any) -> None:
+def execute(source: Path, target: Path, mine: str = "", **parameters: Any) -> None:
     """Run `source` as if it lay in notebooks/, and write the executed copy to `target`.
 
-    A cell that raises, takes too long, does not run or writes to stderr is an error.
+    mine: the folder of a learner's answers; "": none are read, and none kept. A cell that raises, takes too long, does not run or writes to stderr is an error.
     """
     # Inherited by the kernel: progress bars would store the speed of this machine.
     os.environ["TQDM_DISABLE"] = "1"
-    os.environ[keep.FOLDER] = ""  # nothing is read from a learner's answers, or written to them
+    os.environ[keep.FOLDER] = mine
     for attempt in range(2):
         try:
             papermill.execute_notebook(

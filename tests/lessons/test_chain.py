@@ -86,6 +86,24 @@ def test_the_untouched_student_copy_runs_to_its_end(workshop, source):
 
 
 @pytest.mark.slow
+def test_who_solves_all_lessons_owns_a_letter(workshop, tmp_path):
+    """All solutions, in order, as one learner's: later lessons run on what earlier ones kept."""
+    shown = {}
+    for source in LESSONS:
+        executed = tmp_path / source.name
+        mine, cache = str(tmp_path / "mine"), str(workshop / "runs")
+        build.execute(source, executed, mine=mine, profile="smoke", cache_dir=cache)
+        cells = nbformat.read(executed, as_version=4).cells
+        shown[source.stem] = "".join(o.get("text", "") for c in cells for o in c.get("outputs", []))
+    assert sum(text.count(": yours, from mine/lesson_") for text in shown.values()) >= 20
+    for lesson, text in shown.items():
+        assert ": the library's (" not in text and "could not be kept" not in text, lesson
+    letter = (tmp_path / "mine" / "letter.py").read_text()
+    assert "letterlib.course" not in letter, "nothing stands in for an answer"
+    compile(letter, "letter.py", "exec")
+
+
+@pytest.mark.slow
 @each_lesson
 def test_two_runs_give_the_same_numbers(workshop, source):
     """nbval executes the smoke copy again and compares the cells tagged exact; other cells only
