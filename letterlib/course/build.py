@@ -128,7 +128,8 @@ def never_started(message: str) -> bool:
 def execute(source: Path, target: Path, mine: str = "", **parameters: Any) -> None:
     """Run `source` as if it lay in notebooks/, and write the executed copy to `target`.
 
-    mine: the folder of a learner's answers; "": none are read, and none kept. A cell that raises, takes too long, does not run or writes to stderr is an error.
+    mine: the folder of a learner's answers; "": none are read, and none kept. A cell that raises,
+    takes too long, does not run or writes to stderr is an error.
     """
     # Inherited by the kernel: progress bars would store the speed of this machine.
     os.environ["TQDM_DISABLE"] = "1"
