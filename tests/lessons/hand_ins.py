@@ -101,6 +101,18 @@ def my_holm(p_values):
 """,
         "choice": None,
     },
+    "12": {
+        "tiger-step": """
+def my_tiger_step(network, optimizer, tokens, wanted, tau):
+    loss = ranking_loss(network(tokens, wanted), wanted, tau)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+""",
+        "next-logits": None,
+    },
 }
 """lesson -> grade_id -> the answer that differs from the solution; None leaves the stub."""
 
@@ -117,5 +129,6 @@ POINTS = {
     "09": {"full": 12, "half": 6, "untouched": 0},
     "10": {"full": 8, "half": 3, "untouched": 0},
     "11": {"full": 10, "half": 4, "untouched": 0},
+    "12": {"full": 9, "half": 2, "untouched": 0},
 }
 """lesson -> submission -> points."""
