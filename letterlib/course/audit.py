@@ -29,7 +29,7 @@ OUTSIDE = set(
 """Modules that reach into files, the network or Python itself. No answer needs them."""
 
 POWERS = set(
-    "open exec eval compile __import__ globals locals vars setattr delattr get_ipython".split()
+    "open exec eval compile __import__ globals locals vars delattr get_ipython".split()
 )
 ATTRIBUTES = set(
     "course displayhook showtraceback hub read_text read_bytes write_text write_bytes fromfile "
@@ -126,6 +126,8 @@ def _reaches(node: ast.AST, imported: set[str], used: set[str]) -> bool:
         return True
     if isinstance(node, ast.alias):
         return (node.asname or node.name) in used
+    if isinstance(node, ast.Call) and _root(node.func) == "setattr" and node.args:
+        return _root(node.args[0]) in imported  # answers put modules into a model with it
     if isinstance(node, ast.Name):
         return node.id in (used if isinstance(node.ctx, ast.Store) else POWERS)
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
