@@ -28,9 +28,7 @@ OUTSIDE = set(
 )
 """Modules that reach into files, the network or Python itself. No answer needs them."""
 
-POWERS = set(
-    "open exec eval compile __import__ globals locals vars delattr get_ipython".split()
-)
+POWERS = set("open exec eval compile __import__ globals locals vars delattr get_ipython".split())
 ATTRIBUTES = set(
     "course displayhook showtraceback hub read_text read_bytes write_text write_bytes fromfile "
     "tofile memmap loadtxt genfromtxt savetxt gi_frame f_back f_globals f_locals tb_frame".split()
