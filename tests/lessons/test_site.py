@@ -103,7 +103,7 @@ def test_the_site_has_every_lesson_and_begins_with_their_list(site):
         *REPOSITORY.glob("notebooks/[0-9]*.ipynb"),
         *REPOSITORY.glob("notebooks/projects/*.ipynb"),
     ]
-    assert len(lessons) == 16
+    assert len(lessons) == 17
     index = Page(site[Path("index.html")]).links
     for lesson in lessons:
         assert address(lesson) in site

@@ -178,11 +178,4 @@ def test_each_comparison_has_its_bound_a_single_one_too(n):
     assert ax.get_ylim()[1] > p.max()
 
 
-def test_gains_count_the_published_and_ours_apart():
-    published = [("paper: tiger, beauty", 0.1, 0), ("paper: tiger, yelp", -0.1, 0)]
-    ours = [("ours: three", CLEAR, 3), ("ours: one", CLEAR, 1), ("ours: unsure", UNSURE, 1)]
-    found = numbers(figures_11.gains([*published, *ours], "N@10"))
-    assert [one for one in found if one != 0] == [1, 2, 2, 3, 1]
-
-
 # Projects
