@@ -1630,10 +1630,13 @@ def beam_search(
 
 
 def search_with(
+    n_roots: Callable = lambda beam: 1,
+    state_of: Callable = lambda network, memory, state: state,
     heard: Callable = lambda token, level, nodes: token[level][nodes],
     log_probs_of: Callable = lambda logits: logits.log_softmax(dim=2),
     last_log_probs_of: Callable | None = None,
     before: Callable = lambda scores: scores,
+    total: Callable = lambda found, scores: found,
     kept: Callable = lambda beam, token, level: min(beam, len(token[level + 1])),
     follow: Callable = lambda state, parents, nodes, left: state.follow(parents),
     end: Callable = lambda scores, log_probs: scores + log_probs[:, :, EOS],
@@ -1642,17 +1645,21 @@ def search_with(
 ) -> Callable:
     """A search, one of whose parts may be replaced.
 
-    heard: the tokens that the network hears. before: the scores handed to a step. kept: how many
-    are kept. follow: told with the number of levels left. end: scores with the end token.
+    n_roots: how many beams begin at the root. state_of: the state for a level's step. heard: the
+    tokens that the network hears. before: the scores handed to a step. total: of a step's scores
+    and those of the parents. kept: how many are kept. follow: told with the number of levels left.
+    end: scores with the end token.
     """
 
     def answer(network, memory, first_child, token, beam):
         state, n_levels = network.start(memory), len(first_child)
-        nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
-        scores = torch.zeros(len(memory), 1)
+        nodes = torch.zeros(len(memory), n_roots(beam), dtype=torch.int64)
+        state.follow(nodes)
+        scores = torch.zeros(nodes.shape)
         for level in range(n_levels):
+            state = state_of(network, memory, state)
             log_probs = log_probs_of(network.step(heard(token, level, nodes), state))
-            scores, parents, nodes = batched_step(
+            found, parents, nodes = batched_step(
                 nodes,
                 before(scores),
                 log_probs,
@@ -1660,6 +1667,7 @@ def search_with(
                 token[level + 1],
                 kept(beam, token, level),
             )
+            scores = total(found, scores.gather(1, parents))
             follow(state, parents, nodes, n_levels - 1 - level)
         last = last_log_probs_of or log_probs_of
         log_probs = last(network.step(heard(token, n_levels, nodes), state))
@@ -1702,23 +1710,6 @@ def not_followed(state, parents, nodes, left):
     state.rows = state.rows[:, :1].expand_as(parents)
 
 
-def copies_of_the_root(network, memory, first_child, token, beam):
-    state = network.start(memory)
-    nodes = torch.zeros(len(memory), beam, dtype=torch.int64)
-    state.follow(nodes)
-    scores = torch.zeros(nodes.shape)
-    for level in range(len(first_child)):
-        log_probs = network.step(token[level][nodes], state).log_softmax(dim=2)
-        kept = min(beam, len(token[level + 1]))
-        scores, parents, nodes = batched_step(
-            nodes, scores, log_probs, first_child[level], token[level + 1], kept
-        )
-        state.follow(parents)
-    log_probs = network.step(token[-1][nodes], state).log_softmax(dim=2)
-    scores, order = (scores + log_probs[:, :, EOS]).sort(dim=1, descending=True, stable=True)
-    return nodes.gather(1, order), scores
-
-
 class Forgetful:
     """A network whose state is a new one at each step."""
 
@@ -1740,23 +1731,6 @@ def by_number(*values):
     return leaves, scores.gather(1, order)
 
 
-def scores_added_twice(network, memory, first_child, token, beam):
-    state = network.start(memory)
-    nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
-    scores = torch.zeros(len(memory), 1)
-    for level in range(len(first_child)):
-        log_probs = network.step(token[level][nodes], state).log_softmax(dim=2)
-        kept = min(beam, len(token[level + 1]))
-        found, parents, nodes = batched_step(
-            nodes, scores, log_probs, first_child[level], token[level + 1], kept
-        )
-        scores = found + scores.gather(1, parents)
-        state.follow(parents)
-    log_probs = network.step(token[-1][nodes], state).log_softmax(dim=2)
-    scores, order = (scores + log_probs[:, :, EOS]).sort(dim=1, descending=True, stable=True)
-    return nodes.gather(1, order), scores
-
-
 def in_their_places(state, parents, nodes, left):
     """Each new beam follows the old one in its place, the last of them if there are fewer."""
     places = torch.arange(parents.shape[1]).clamp(max=state.rows.shape[1] - 1)
@@ -1766,23 +1740,6 @@ def in_their_places(state, parents, nodes, left):
 def of_the_first(network, memory, *values):
     found = beam_search(network, memory[:1], *values)
     return tuple(part.expand(len(memory), -1) for part in found)
-
-
-def started_at_levels(network, memory, first_child, token, beam):
-    """A new state at every level; the end token is asked for with the last one."""
-    nodes = torch.zeros(len(memory), 1, dtype=torch.int64)
-    scores = torch.zeros(len(memory), 1)
-    for level in range(len(first_child)):
-        state = network.start(memory)
-        log_probs = network.step(token[level][nodes], state).log_softmax(dim=2)
-        kept = min(beam, len(token[level + 1]))
-        scores, parents, nodes = batched_step(
-            nodes, scores, log_probs, first_child[level], token[level + 1], kept
-        )
-        state.follow(parents)
-    log_probs = network.step(token[-1][nodes], state).log_softmax(dim=2)
-    scores, order = (scores + log_probs[:, :, EOS]).sort(dim=1, descending=True, stable=True)
-    return nodes.gather(1, order), scores
 
 
 def started_again(network, *values):
@@ -1913,7 +1870,7 @@ BEAM_SEARCH = Exercise(
             "`len(token[level + 1])`.",
         ),
         (
-            copies_of_the_root,
+            search_with(n_roots=lambda beam: beam),
             "several beams at the root, all alike: each film comes several times. Begin with one "
             "beam for each history.",
         ),
@@ -1923,7 +1880,10 @@ BEAM_SEARCH = Exercise(
                 "`start` at every level: the network forgets what was written. Once, before the "
                 "loop.",
             )
-            for again in (started_again, started_at_levels)
+            for again in (
+                started_again,
+                search_with(state_of=lambda network, memory, state: network.start(memory)),
+            )
         ),
         (
             search_with(follow=in_their_places),
@@ -1944,7 +1904,7 @@ BEAM_SEARCH = Exercise(
             "the order of the leaves' numbers. The best comes first.",
         ),
         (
-            scores_added_twice,
+            search_with(total=lambda found, scores: found + scores),
             "the scores are added to those of the step before, which they hold already: they are "
             "those of the whole way.",
         ),
