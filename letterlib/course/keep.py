@@ -146,14 +146,16 @@ def write(path: Path, exercise: str, answer: Any) -> None:
 
     Raises Unkept if it uses a value of the notebook that cannot be written, such as a tensor.
     """
-    imports, pieces = collect(answer)
+    sources = Sources()
+    sources.add(answer)
+    imports = sources.imports
     blocks = {}
     if path.exists():
         text = path.read_text(encoding="utf-8")
         head, *rest = BLOCK.split(text)
         blocks = dict(zip(rest[::2], (block.strip() for block in rest[1::2]), strict=True))
         imports |= set(re.findall(r"^(?:import|from) .+$", head, re.MULTILINE))
-    blocks[exercise] = "\n\n\n".join(pieces)
+    blocks[exercise] = "\n\n\n".join(sources.pieces.values())
     in_order = sorted(blocks, key=lambda name: [int(n) for n in name.split(".")])
     body = "\n\n\n".join(f"# Exercise {name}\n\n{blocks[name]}" for name in in_order)
     used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
@@ -198,52 +200,85 @@ def join(main: Callable, file: str) -> tuple[Path, list[str]]:
     Returns the path, and the names of the pieces that were kept. Raises Unkept if two pieces have
     one name, or one uses a value of the notebook that cannot be written.
     """
-    imports: set[str] = set()
-    pieces: dict[str, str] = {}
-    kept: list[str] = []
-    _collect(main, imports, pieces, kept)
+    sources = Sources(of_lessons=True)
+    sources.add(main)
     folder = os.environ.get(FOLDER, str(Path.cwd().parent / "mine"))
     path = Path(folder or tempfile.mkdtemp()) / file
     end = f'if __name__ == "__main__":\n    {main.__name__}()'
-    text = "\n\n\n".join(["\n".join(sorted(imports)), *pieces.values(), end])
+    text = "\n\n\n".join(["\n".join(sorted(sources.imports)), *sources.pieces.values(), end])
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-    return path, kept
+    return path, sources.kept
 
 
-def collect(answer: Any) -> tuple[set[str], list[str]]:
-    """The import lines that an answer needs, and the source of what it uses, itself last."""
-    imports: set[str] = set()
-    pieces: dict[str, str] = {}
-    _collect(answer, imports, pieces)
-    return imports, list(pieces.values())
-
-
-_KEPT = re.compile(r".+\.lesson_\d\d")
+_KEPT = re.compile(r"(?!letterlib).+\.lesson_\d\d")
 """The module of a kept answer."""
 
 
-def _collect(
-    thing: Any, imports: set[str], pieces: dict[str, str], kept: list[str] | None = None
-) -> None:
-    """kept: gets the names of kept answers, which then stand in the file; None: import them."""
-    try:
-        source = textwrap.dedent(_source(thing)).strip()
-    except (OSError, TypeError) as error:
-        raise Unkept("its source was not found") from error
-    if not isinstance(ast.parse(source).body[0], _DEFINITIONS):
-        raise Unkept("write it as a function with `def`")
-    inner = inspect.unwrap(thing)  # without what decorators put around it
-    if getattr(inner, "__closure__", None):
-        raise Unkept("it uses variables of a function around it")
-    names = vars(sys.modules[thing.__module__]) if isinstance(thing, type) else inner.__globals__
-    for name in _globals_of(compile(source, thing.__name__, "exec")):
-        if name == thing.__name__ or hasattr(builtins, name):
-            continue
-        if name not in names:
-            raise Unkept(f"`{name}` is not defined")
-        _take(name, names[name], imports, pieces, kept)
-    _put(thing.__name__, source, pieces)
+class Sources:
+    """The source of functions and classes of a notebook, and of what they use.
+
+    of_lessons: whether kept answers of earlier lessons stand in the file; else it imports them.
+    imports: the import lines. pieces: name -> source, what is used first. kept: the names of the
+    kept answers among them.
+    """
+
+    def __init__(self, of_lessons: bool = False):
+        self.of_lessons = of_lessons
+        self.imports: set[str] = set()
+        self.pieces: dict[str, str] = {}
+        self.kept: list[str] = []
+        self._open: list[Any] = []
+
+    def add(self, thing: Any) -> None:
+        """Add a function or class. Raises Unkept if something that it uses cannot be written."""
+        if any(thing is one for one in self._open):
+            return  # functions that call each other
+        try:
+            source = textwrap.dedent(_source(thing)).strip()
+        except (OSError, TypeError) as error:
+            raise Unkept("its source was not found") from error
+        if not isinstance(ast.parse(source).body[0], _DEFINITIONS):
+            raise Unkept("write it as a function with `def`")
+        inner = inspect.unwrap(thing)  # without what decorators put around it
+        if getattr(inner, "__closure__", None):
+            raise Unkept("it uses variables of a function around it")
+        of_class = isinstance(thing, type)
+        names = vars(sys.modules[thing.__module__]) if of_class else inner.__globals__
+        self._open.append(thing)
+        for name in _globals_of(compile(source, thing.__name__, "exec")):
+            if name == thing.__name__ or hasattr(builtins, name):
+                continue
+            if name not in names:
+                raise Unkept(f"`{name}` is not defined")
+            self._take(name, names[name])
+        self._open.pop()
+        self._put(thing.__name__, source)
+
+    def _put(self, name: str, source: str) -> None:
+        if self.pieces.setdefault(name, source) != source:
+            raise Unkept(f"it uses two different things that are called `{name}`; rename one")
+
+    def _take(self, name: str, value: Any) -> None:
+        """What makes `name` stand for its value: an import, a definition or a number."""
+        module = getattr(value, "__module__", None) or ""
+        of_lesson = self.of_lessons and bool(_KEPT.fullmatch(module))
+        if isinstance(value, types.ModuleType):
+            self.imports.add(_import_of(value.__name__, name))
+        elif (module == "__main__" or of_lesson) and hasattr(value, "__name__"):
+            if of_lesson and value.__name__ not in self.kept:
+                self.kept.append(value.__name__)
+            self.add(value)
+            if value.__name__ != name:
+                self._put(name, f"{name} = {value.__name__}")
+        elif hasattr(value, "__name__") and module:
+            self.imports.add(f"from {module} import {_as(value.__name__, name)}")
+        elif _is_literal(value):
+            self._put(name, f"{name} = {value!r}")
+        else:
+            raise Unkept(
+                f"it uses `{name}` of the notebook, a {type(value).__name__}; make it an argument"
+            )
 
 
 def _source(thing: Any) -> str:
@@ -258,35 +293,6 @@ def _source(thing: Any) -> str:
         if isinstance(node, ast.ClassDef) and node.name == thing.__name__
     ]
     return ast.get_source_segment(cell, found[-1]) if found else inspect.getsource(thing)
-
-
-def _put(name: str, source: str, pieces: dict[str, str]) -> None:
-    if pieces.setdefault(name, source) != source:
-        raise Unkept(f"it uses two different things that are called `{name}`; rename one")
-
-
-def _take(
-    name: str, value: Any, imports: set[str], pieces: dict[str, str], kept: list[str] | None
-) -> None:
-    """What makes `name` stand for its value in a file: an import, a definition or a number."""
-    module = getattr(value, "__module__", None) or ""
-    of_lesson = kept is not None and _KEPT.fullmatch(module) and "letterlib" not in module
-    if isinstance(value, types.ModuleType):
-        imports.add(_import_of(value.__name__, name))
-    elif (module == "__main__" or of_lesson) and hasattr(value, "__name__"):
-        if of_lesson and value.__name__ not in kept:
-            kept.append(value.__name__)
-        _collect(value, imports, pieces, kept)
-        if value.__name__ != name:
-            _put(name, f"{name} = {value.__name__}", pieces)
-    elif hasattr(value, "__name__") and getattr(value, "__module__", None):
-        imports.add(f"from {value.__module__} import {_as(value.__name__, name)}")
-    elif _is_literal(value):
-        _put(name, f"{name} = {value!r}", pieces)
-    else:
-        raise Unkept(
-            f"it uses `{name}` of the notebook, a {type(value).__name__}; make it an argument"
-        )
 
 
 def _is_literal(value: Any) -> bool:

@@ -112,6 +112,20 @@ kept.write_text(text)
         assert re.search(rf"2\.\d \w+: the library's \(.*{reason}.*\)", line), line
 
 
+def test_functions_that_call_each_other_are_kept(lesson, tmp_path):
+    pair = """
+def other(z, codebook):
+    return distances(z, codebook) if codebook is None else z
+
+def distances(z, codebook):
+    other(z, codebook)
+    return codebook.square().sum(1) - FACTOR * z @ codebook.T
+"""
+    (shown,) = lesson(RIGHT.replace("def my_nearest_code", pair + "\ndef my_nearest_code"))
+    assert "It is kept in mine/lesson_02.py" in shown
+    exec(compile((tmp_path / "mine" / "lesson_02.py").read_text(), "mine", "exec"), {})
+
+
 def test_what_cannot_be_written_is_used_and_said(lesson, tmp_path):
     (shown,) = lesson(RIGHT.replace("FACTOR = 2.0", "FACTOR = torch.tensor(2.0)"))
     assert "not be kept for later lessons: it uses `FACTOR`" in shown and "__main__" in shown
