@@ -1,4 +1,4 @@
-"""Where vectors lie: nearest neighbours, how far they spread, and a picture of a codebook."""
+"""Where vectors lie: nearest neighbours, and a picture of a codebook."""
 
 import numpy as np
 import torch
@@ -45,32 +45,6 @@ def neighbour_overlap(first: np.ndarray, second: np.ndarray, k: int) -> np.ndarr
     """
     a, b = nearest(first, k), nearest(second, k)
     return (a[:, :, None] == b[:, None, :]).any(axis=2).mean(axis=1)
-
-
-def times_neighbour(neighbours: np.ndarray) -> np.ndarray:
-    """In how many items' lists each item stands: int64 [n]. neighbours: int64 [n, k]."""
-    return np.bincount(neighbours.ravel(), minlength=len(neighbours))
-
-
-def mean_cosine(vectors: np.ndarray) -> float:
-    """Mean cosine over all pairs of different rows: 0 where directions are spread evenly.
-
-    vectors: float [n, d], n >= 2. The squared length of the sum of the unit rows is the sum of all
-    n * n cosines, of which the n of a row with itself are 1 (0 for a zero row).
-    """
-    unit = unit_rows(vectors)
-    n = len(unit)
-    return float((np.square(unit.sum(axis=0)).sum() - np.square(unit).sum()) / (n * (n - 1)))
-
-
-def mean_share(vectors: np.ndarray) -> float:
-    """Share of the rows' mean squared length that lies in their mean vector: 0 (centred) to 1.
-
-    vectors: float [n, d].
-    """
-    vectors = np.asarray(vectors, dtype=np.float64)
-    energy = np.square(vectors).sum(axis=1).mean()
-    return float(np.square(vectors.mean(axis=0)).sum() / energy)
 
 
 def sphere_projection(codebook: np.ndarray) -> np.ndarray:

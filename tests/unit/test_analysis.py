@@ -22,16 +22,11 @@ from letterlib.analysis.generation import (
     first_code_counts,
     generation_bias,
     kl_divergence,
-    valid_mass,
 )
 from letterlib.analysis.geometry import (
-    mean_cosine,
-    mean_share,
     nearest,
     neighbour_overlap,
     sphere_projection,
-    times_neighbour,
-    unit_rows,
 )
 from letterlib.analysis.negatives import (
     mean_margin,
@@ -46,7 +41,6 @@ from letterlib.analysis.reassignment import with_first_codes
 from letterlib.course.experiments import FIRST_CODES
 from letterlib.data.dataset import Cases
 from letterlib.errors import LetterError
-from letterlib.generators.language_model import TINY, Vocabulary, load_language_model
 from letterlib.generators.ranking_loss import ranking_guided_loss
 from letterlib.generators.tiger import Tiger, TigerConfig
 from letterlib.tokenizer.identifiers import Identifiers
@@ -266,22 +260,6 @@ def test_overlap_is_one_with_itself_none_with_its_opposite_and_chance_with_noise
     assert neighbour_overlap(line, line[[0, 2, 1, 3]], 1).tolist() == [0, 0, 0, 0]
 
 
-def test_the_mean_cosine_is_that_of_all_pairs():
-    vectors = np.random.default_rng(0).normal(size=(30, 5)) + 1
-    unit = unit_rows(vectors)
-    pairs = (unit @ unit.T)[np.triu_indices(30, 1)]
-    assert mean_cosine(vectors) == pytest.approx(pairs.mean())
-    assert mean_cosine(np.array([[1.0, 0.0], [0.0, 0.0]])) == pytest.approx(0)
-
-
-def test_the_mean_vector_s_share_and_hubs():
-    x = np.random.default_rng(0).normal(size=(30, 5)) + 1
-    assert mean_share(np.ones((4, 3))) == pytest.approx(1)
-    assert mean_share(x - x.mean(axis=0)) == pytest.approx(0)
-    assert mean_share(x) == pytest.approx(np.square(x.mean(0)).sum() / np.square(x).sum(1).mean())
-    assert times_neighbour(np.array([[1, 2], [0, 2], [0, 1]])).tolist() == [2, 2, 2]
-
-
 def test_the_sphere_shows_directions_of_the_first_three_components():
     random = np.random.default_rng(0)
     plane = random.normal(size=(50, 3)) * [3, 2, 1]
@@ -316,30 +294,6 @@ def test_kl_divergence_by_hand():
     wanted = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     assert kl_divergence(np.array([3, 0]), np.array([1, 2])) == pytest.approx(wanted)
     assert kl_divergence(np.array([5, 7]), np.array([5, 7])) == 0
-
-
-@pytest.fixture(scope="module")
-def vocabulary() -> Vocabulary:
-    tokenizer, model = load_language_model(TINY)
-    return Vocabulary.extend(
-        tokenizer, model, Identifiers(np.array([[0, 1], [0, 2], [3, 1], [3, 1]]), (4, 3))
-    )
-
-
-def test_an_even_guess_gives_every_token_its_share(vocabulary):
-    size = len(vocabulary.order)
-    mass = valid_mass(torch.zeros(4, 3, size), np.arange(4), vocabulary, (4, 3))
-    np.testing.assert_allclose(mass[0] * size, [7, 7, 1], rtol=1e-5)
-    np.testing.assert_allclose(mass[1] * size, [4, 3, 1], rtol=1e-5)
-    # First codes 0 and 3; after 0 two codes, after 3 one, and half of the items begin with each.
-    np.testing.assert_allclose(mass[2] * size, [2, 1.5, 1], rtol=1e-5)
-
-
-def test_a_code_of_the_level_need_not_be_in_the_catalogue(vocabulary):
-    logits = torch.zeros(1, 3, len(vocabulary.order))
-    logits[0, 1, vocabulary.new_tokens[4 + 2]] = 100.0  # <b_2> after <a_3>
-    mass = valid_mass(logits, np.array([2]), vocabulary, (4, 3))
-    assert mass[1, 1] == pytest.approx(1) and mass[2, 1] == pytest.approx(0, abs=1e-6)
 
 
 # Negatives and partial AUC
