@@ -1,7 +1,9 @@
 """Exceptions for bad input that one line explains, and a guess at what was meant."""
 
 import difflib
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -19,6 +21,38 @@ class LetterError(Exception):
 
 class Unavailable(LetterError):
     """A system or figure needs what this data set does not have; others can go on without it."""
+
+
+class NotInstalled(LetterError, ImportError):
+    """A package of an extra is not installed; the line says which extra brings it."""
+
+
+@contextmanager
+def optional(extra: str) -> Iterator[None]:
+    """Around imports of packages that only an extra of pyproject.toml installs.
+
+        with optional("plots"):
+            import seaborn
+
+    Raises NotInstalled, naming the package and the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name or "a package", extra) from error
+
+
+def require(package: str, extra: str) -> None:
+    """Raise NotInstalled where a package of an extra is missing; nothing is imported."""
+    if importlib.util.find_spec(package) is None:
+        raise not_installed(package, extra)
+
+
+def not_installed(package: str, extra: str) -> NotInstalled:
+    """The error to raise for a package of an extra."""
+    return NotInstalled(
+        f"{package} is not installed; it comes with an extra: pip install 'letterlib[{extra}]'"
+    )
 
 
 class NotRanked(LetterError, ValueError):

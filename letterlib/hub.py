@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, optional
 
 Loaded = TypeVar("Loaded")
 
@@ -29,7 +29,9 @@ def find_on_hub(name: str) -> Path | None:
     retries that take half a minute each without a network.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+    with optional("language-models"):
+        from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
     for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
         if isinstance(found := try_to_load_from_cache(name, file), str):
@@ -93,7 +95,8 @@ def load_tokenizer(source: str, **options: str) -> Any:
     """AutoTokenizer.from_pretrained(source). One that knows no word is an OSError: without its
     files transformers makes one of special tokens alone, silently.
     """
-    from transformers import AutoTokenizer
+    with optional("language-models"):
+        from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)

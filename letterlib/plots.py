@@ -9,18 +9,21 @@ import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.container import BarContainer
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from letterlib.analysis.collaborative_signal import SimilarityResult
+from letterlib.errors import optional
 from letterlib.evaluation.bootstrap import Interval
 from letterlib.evaluation.metrics import GROUPS
+
+with optional("plots"):
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 PALETTE = sns.color_palette("colorblind").as_hex()
 GREY = "#6b6b6b"

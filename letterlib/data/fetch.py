@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pooch
-import requests
-
 from letterlib.data.raw import RawSource, first_of, read_lines, with_gz
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, optional
 from letterlib.store import atomic_write, read_json, sha256_of, write_json
+
+with optional("data"):
+    import pooch
+    import requests
 
 RECORD = "fetched.json"
 """SHA-256 of each file as it was first seen; later copies must have the same. No published hash is

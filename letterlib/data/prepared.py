@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from letterlib.data.dataset import Dataset, Sequences
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, not_installed
 from letterlib.store import load_table, locked, save_table
 
 
@@ -23,7 +23,7 @@ def packaged_bytes(package: str, file: str, sha256: str, requirement: str) -> by
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise LetterError(f"the package {package} is not installed; run: pip install {requirement}")
+        raise not_installed(package, "data")
     path = Path(spec.submodule_search_locations[0]) / file
     content = path.read_bytes() if path.is_file() else b""
     found = hashlib.sha256(content).hexdigest()

@@ -2,9 +2,12 @@
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
 from letterlib.decoding.trie import EOS, PAD, Trie
+from letterlib.errors import optional
+
+with optional("language-models"):
+    from transformers import LogitsProcessor
 
 
 class TrieLogitsProcessor(LogitsProcessor):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from letterlib.data.dataset import Dataset
 from letterlib.decoding.trie import EOS, tokens_of
-from letterlib.errors import LetterError, Unavailable
+from letterlib.errors import LetterError, Unavailable, optional, require
 from letterlib.hub import find_on_hub, load_found, load_tokenizer, load_weights, loading
 from letterlib.text import find_encoder
 from letterlib.tokenizer.identifiers import Identifiers, token
@@ -39,6 +39,8 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 def check_language_model(name: str) -> None:
     """LetterError for a language model that is neither installed, nor a folder, nor on the hub."""
+    for package in ("transformers", "peft"):
+        require(package, "language-models")
     if name == SMOLLM2:
         _smollm2()
     elif name != TINY and not Path(name).is_dir():
@@ -61,8 +63,9 @@ def load_language_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[
     Returns (tokenizer, model in evaluation mode). The tokenizer has an end token, which ends every
     response, and a token to pad with.
     """
-    from transformers import AutoModelForCausalLM, GenerationConfig
-    from transformers.utils import logging
+    with optional("language-models"):
+        from transformers import AutoModelForCausalLM, GenerationConfig
+        from transformers.utils import logging
 
     logging.disable_progress_bar()
     if name == TINY:
@@ -188,7 +191,8 @@ def with_adapters(
     A model of another architecture than LLaMA's is a LetterError: LoRA would adapt a part of it, or
     its logits are scaled or capped (Granite, Cohere, Gemma 2), which is left out here.
     """
-    from peft import LoraConfig, get_peft_model
+    with optional("language-models"):
+        from peft import LoraConfig, get_peft_model
 
     matrices = {
         name.split(".")[-2]

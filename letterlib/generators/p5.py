@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from letterlib.decoding.trie import EOS, PAD
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, optional
 from letterlib.generators.tiger import (
     EPSILON,
     MAX_DISTANCE,
@@ -137,7 +137,8 @@ def from_transformers(t5: "T5ForConditionalGeneration") -> TigerNetwork:
 
 def to_transformers(model: EncoderDecoder) -> "T5ForConditionalGeneration":
     """A T5 with copies of the network's weights, in evaluation mode."""
-    from transformers import T5ForConditionalGeneration
+    with optional("language-models"):
+        from transformers import T5ForConditionalGeneration
 
     t5, ours = T5ForConditionalGeneration(t5_config(model.config)), model.state_dict()
     weights: dict[str, Tensor] = {}

