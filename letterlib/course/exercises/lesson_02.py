@@ -237,6 +237,11 @@ RESIDUAL_QUANTIZE = Exercise(
             "the residual is z minus this level's vector. Subtract all levels so far.",
         ),
         (
+            quantiser(lambda r, v, z: z - v, total=lambda quantised, vector: vector),
+            "each level replaces the sum by its own vector. Add to the sum, and take all of it "
+            "from z.",
+        ),
+        (
             quantiser(lambda r, v, z: r + v),
             "the residual adds the code's vector. Subtract it.",
         ),
@@ -785,6 +790,12 @@ def stepping(
     return answer
 
 
+def losses_after(model, optimizer, s, mu):
+    train_step(model, optimizer, s, mu)
+    out, residuals, vectors = model(s)
+    return mse(out, s).item(), rq_loss(residuals, vectors, mu).item()
+
+
 def train_step(model, optimizer, s, mu):
     return stepping()(model, optimizer, s, mu)
 
@@ -836,6 +847,7 @@ TRAIN_STEP = Exercise(
             stepping(result=lambda reconstruction, rq: (rq.item(), reconstruction.item())),
             "the two losses in the other order.",
         ),
+        (losses_after, "the losses after the move. Return those from before it."),
         (
             stepping(
                 result=lambda reconstruction, rq: ((reconstruction + rq).item(), rq.item()),

@@ -912,6 +912,22 @@ def as_it_goes(codes, distances):
     return codes
 
 
+def all_that_keep(codes, distances):
+    codes, taken = codes.copy(), set()
+    own = distances[np.arange(len(codes)), codes[:, -1]]
+    kept = set()
+    for i in np.argsort(own, kind="stable"):
+        *first, last = codes[i].tolist()
+        if (*first, last) not in kept:
+            kept.add((*first, last))
+            taken.add((*first, last))
+            continue
+        free = (k for k in distances[i].argsort().tolist() if (*first, k) not in taken)
+        codes[i, -1] = next(free, last)
+        taken.add((*first, int(codes[i, -1])))
+    return codes
+
+
 def by_least_distance(codes, distances):
     order = np.argsort(distances.min(axis=1), kind="stable").tolist()
     return repairing(order=lambda own: order)(codes, distances)
@@ -1046,6 +1062,11 @@ REPAIR = Exercise(
             as_it_goes,
             "only identifiers given out so far count as taken. A film further down has one too: "
             "begin with all.",
+        ),
+        (
+            all_that_keep,
+            "only identifiers met so far count as taken. A film further down has one too: begin "
+            "with all.",
         ),
         (
             repairing(choose=lambda row, free: free[0]),

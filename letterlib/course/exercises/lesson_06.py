@@ -677,8 +677,13 @@ class Block(nn.Module):
         return x + self.wo(F.relu(self.wi(self.norm3(x))))
 
 
+def pre_norm(x: Tensor, norm: Callable, part: Callable) -> Tensor:
+    return x + part(norm(x))
+
+
 def block_with(
-    around: Callable = lambda x, norm, part: x + part(norm(x)),
+    around: Callable = pre_norm,
+    around_only: tuple[str, ...] = ("self", "cross", "ff"),
     activation: Callable = F.relu,
     memory_of: Callable = lambda self, x, memory: memory,
     bias_of: Callable = lambda bias, memory_bias: memory_bias,
@@ -690,7 +695,7 @@ def block_with(
     ff: Callable | None = None,
     exchanged: bool = False,
 ) -> type:
-    """A block, one of whose steps may be replaced."""
+    """A block, one of whose steps may be replaced; `around` in the parts of `around_only`."""
 
     class Other(Block):
         def forward(self, x, bias, memory=None, memory_bias=None):
@@ -719,13 +724,15 @@ def block_with(
             for name in order:
                 if name != "cross" or self.decoder:
                     norm, part = parts[name]
-                    x = around(x, norm_of(self, norm), part)
+                    add = around if name in around_only else pre_norm
+                    x = add(x, norm_of(self, norm), part)
             return x
 
     Other.__name__ = Other.__qualname__ = "Block"
     return Other
 
 
+PART_NAMES = {"self": "self-attention", "cross": "cross-attention", "ff": "feed-forward part"}
 NAMES = "The weights have the names of the list in the text, since lines below fill them by name."
 
 BLOCK = Exercise(
@@ -750,6 +757,27 @@ BLOCK = Exercise(
         (
             block_with(around=lambda x, norm, part: part(norm(x))),
             "x is replaced. Every part *adds* to it: `x = x + ...`.",
+        ),
+        *(
+            (
+                block_with(around=lambda x, norm, part: part(norm(x)), around_only=(part,)),
+                f"the {name} replaces x. Every part *adds* to it: `x = x + ...`.",
+            )
+            for part, name in PART_NAMES.items()
+        ),
+        *(
+            (
+                block_with(around=lambda x, norm, part: norm(x + part(x)), around_only=(part,)),
+                f"the norm comes after the {name}. It comes before: `x + part(norm(x))`.",
+            )
+            for part, name in PART_NAMES.items()
+        ),
+        *(
+            (
+                block_with(around=lambda x, norm, part: x + part(x), around_only=(part,)),
+                f"no norm before the {name}: every part reads `norm(x)`.",
+            )
+            for part, name in PART_NAMES.items()
         ),
         (
             block_with(around=lambda x, norm, part: norm(x) + part(norm(x))),

@@ -573,6 +573,10 @@ WRONG_ORDERS = [
         lambda flat: stable(-flat.masked_fill(flat.isinf(), torch.inf)),
         "those with the *lowest* scores.",
     ),
+    (
+        lambda flat: flat.sort(stable=True).indices,
+        "those with the *lowest* scores, among them what is not allowed.",
+    ),
     (lambda flat: torch.arange(len(flat)), "not sorted: the order of the table."),
 ]
 WRONG_CHOICES = [
@@ -1364,6 +1368,13 @@ BATCHED_STEP = Exercise(
         ),
         (
             batched_with(end=lambda first_child, nodes: first_child[nodes + 1] + 1),
+            "ranges that are one too long. `first_child[node + 1]` belongs to the next node.",
+        ),
+        (
+            batched_with(
+                end=lambda first_child, nodes: first_child[nodes + 1] + 1,
+                width_of=lambda counts: counts.max() - 1,
+            ),
             "ranges that are one too long. `first_child[node + 1]` belongs to the next node.",
         ),
         (
