@@ -43,6 +43,7 @@ RUNS = (
     "movielens-straight-through",
     "movielens-sweeps",
     "movielens-tune",
+    "paper-ablation-minutes",
     "yelp",
 )
 """Folders that hold records of runs."""
