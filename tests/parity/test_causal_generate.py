@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, LogitsProcessorList
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from letterlib.data.dataset import Cases, Dataset, Sequences
+from letterlib.decoding.logits_processor import TrieLogitsProcessor, search_config
 from letterlib.decoding.trie import DictTrie, tokens_of, vocabulary_size
 from letterlib.generators.language_model import plain_attention
 from letterlib.generators.lcrec import LCRec, LCRecConfig
@@ -86,6 +88,92 @@ def test_the_same_items_with_the_same_scores(model, history):
         ours.scores[0], result.sequences_scores.numpy(), rtol=1e-4, atol=1e-4
     )
     np.testing.assert_array_equal(ours.items[0], theirs)
+
+
+CHAT = dict(
+    do_sample=True,
+    temperature=0.6,
+    top_k=5,
+    top_p=0.9,
+    repetition_penalty=1.5,
+    no_repeat_ngram_size=2,
+    num_beams=1,
+)
+"""As a chat model's generation_config.json has it."""
+
+
+@pytest.mark.parametrize("history", [[3], [5, 9, 70, 2]])
+def test_the_processor_with_a_chat_models_settings_gives_our_lists(model, history):
+    prompt, order = prompt_of(model.vocabulary, history), model.vocabulary.order
+    plain = model.merged()
+    # An end token of the chat among the codes would end an identifier in the middle.
+    code = int(model.vocabulary.new_tokens[0])
+    plain.generation_config = GenerationConfig(**CHAT, eos_token_id=[model.vocabulary.end, code])
+    plain.generation_config = search_config(model.trie, BEAM, order)
+    result = plain.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
+        logits_processor=LogitsProcessorList([TrieLogitsProcessor(model.trie, len(prompt), order)]),
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    ours = model.recommend(Cases.from_histories([history]), BEAM)
+    written = result.sequences[:, len(prompt) : -1]
+    np.testing.assert_array_equal(written, model.vocabulary.item_tokens[ours.items[0]])
+    np.testing.assert_allclose(
+        ours.scores[0], result.sequences_scores.numpy(), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.fixture(scope="module")
+def gpt2() -> GPT2LMHeadModel:
+    """Knows the trie's tokens alone."""
+    torch.manual_seed(0)
+    sizes = dict(n_embd=16, n_layer=1, n_head=2, n_positions=64)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary_size((8, 8, 8)), **sizes)).eval()
+
+
+@pytest.mark.parametrize("length", [2, 4, 9])
+def test_a_decoder_only_model_writes_identifiers_after_prompts_of_any_length(model, gpt2, length):
+    trie, items = model.trie, {tuple(row) for row in tokens_of(model.identifiers.codes, (8, 8, 8))}
+    gpt2.generation_config = search_config(trie, BEAM)
+    prompts = torch.randint(2, 26, (3, length), generator=torch.Generator().manual_seed(length))
+    processor = TrieLogitsProcessor(trie, prompt_length=length)
+    for _ in range(2):  # an object serves several calls
+        rows = gpt2.generate(
+            prompts,
+            attention_mask=torch.ones_like(prompts),
+            logits_processor=LogitsProcessorList([processor]),
+        )[:, length:]
+        assert {tuple(row) for row in rows[:, :3].tolist()} <= items
+        assert len({tuple(row) for row in rows[:BEAM].tolist()}) == BEAM
+        assert (rows[:, 3:] == 1).all()
+
+
+def test_a_prompt_is_not_taken_for_an_identifier(model, gpt2):
+    trie = model.trie
+    gpt2.generation_config = search_config(trie, 2)
+    begun = torch.tensor([[0, *tokens_of(model.identifiers.codes, (8, 8, 8))[7]]])
+    for prompt in (begun, begun[:, 1:], begun[:, :2], torch.tensor([[5, 4, 3, 2, 9, 9]])):
+        with pytest.raises(ValueError, match=f"prompt_length={prompt.shape[1]}"):
+            gpt2.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                logits_processor=LogitsProcessorList([TrieLogitsProcessor(trie)]),
+            )
+
+
+def test_settings_that_remove_every_identifier_are_refused(model, gpt2):
+    gpt2.generation_config = search_config(model.trie, 2)
+    gpt2.generation_config.suppress_tokens = list(range(1, 26))
+    prompt = torch.tensor([[2, 3]])
+    processor = TrieLogitsProcessor(model.trie, prompt_length=2)
+    with pytest.raises(ValueError, match="settings of the model"):
+        gpt2.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            logits_processor=LogitsProcessorList([processor]),
+        )
 
 
 class Layer(torch.nn.Module):

@@ -129,7 +129,7 @@ def test_logits_processor_in_greedy_search_and_sampling(case):
 def test_logits_processor_keeps_scores_it_allows(case):
     scores = torch.randn(3, vocabulary_size(SIZES))
     prefixes = torch.tensor([[0, *case.tokens_of_leaf[i, :2].tolist()] for i in (0, 100, 200)])
-    masked = TrieLogitsProcessor(case.trie)(prefixes, scores)
+    masked = TrieLogitsProcessor(case.trie).masked(prefixes[:, 1:], scores)
     for row, prefix in enumerate(prefixes.tolist()):
         allowed = case.dictionary.allowed(prefix[1:])
         assert torch.equal(masked[row, allowed], scores[row, allowed])

@@ -171,7 +171,7 @@ def test_a_vocabulary_of_more_than_int16():
 )
 def test_what_the_processor_allows_at_every_length(written, allowed):
     processor = TrieLogitsProcessor(Trie.build(np.array([[0, 0], [1, 1]]), (2, 2)))
-    scores = processor(torch.tensor([[PAD, *written]]), torch.zeros(1, 6))
+    scores = processor.masked(torch.tensor([written], dtype=torch.int64), torch.zeros(1, 6))
     assert torch.isfinite(scores[0]).nonzero().flatten().tolist() == allowed
 
 
