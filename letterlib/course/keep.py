@@ -13,6 +13,7 @@ A missing, broken or wrong file stops nothing: a line says so, and the library's
 
 import ast
 import builtins
+import contextlib
 import dis
 import importlib.util
 import inspect
@@ -85,7 +86,12 @@ def slower(exercise: str, answer: Any) -> float:
         return time.perf_counter() - start
 
     seconds(found.reference)  # the first call is slower
-    return seconds(answer) / max(seconds(found.reference), 1e-4)
+    times = float("inf")
+    for _ in range(3):  # something else may hold up one run
+        times = min(times, seconds(answer) / max(seconds(found.reference), 1e-4))
+        if times < TOO_SLOW:
+            break
+    return times
 
 
 def mine(*exercises: str) -> Any:
@@ -234,10 +240,12 @@ class Sources:
         """Add a function or class. Raises Unkept if something that it uses cannot be written."""
         if any(thing is one for one in self._open):
             return  # functions that call each other
+        if not isinstance(thing, types.FunctionType | type):
+            raise Unkept(f"write the {type(thing).__name__} as a function with `def`")
         try:
             source = textwrap.dedent(_source(thing)).strip()
-        except (OSError, TypeError) as error:
-            raise Unkept("its source was not found") from error
+        except OSError as error:
+            raise Unkept(f"the source of `{thing.__name__}` was not found in a cell") from error
         if not isinstance(ast.parse(source).body[0], _DEFINITIONS):
             raise Unkept("write it as a function with `def`")
         inner = inspect.unwrap(thing)  # without what decorators put around it
@@ -282,17 +290,19 @@ class Sources:
 
 
 def _source(thing: Any) -> str:
-    """The source of a function or class. `inspect` finds no class of a notebook: its cell does."""
-    methods = [one for one in vars(thing).values() if inspect.isfunction(one)]
-    if not isinstance(thing, type) or thing.__module__ != "__main__" or not methods:
+    """The source of a function or class. `inspect` finds no class of a notebook: its cells do."""
+    if not isinstance(thing, type) or thing.__module__ != "__main__":
         return inspect.getsource(thing)
-    cell = "".join(linecache.getlines(methods[0].__code__.co_filename))
-    found = [
-        node
-        for node in ast.parse(cell).body
-        if isinstance(node, ast.ClassDef) and node.name == thing.__name__
-    ]
-    return ast.get_source_segment(cell, found[-1]) if found else inspect.getsource(thing)
+    for file in reversed(list(linecache.cache)):  # the last cell that was run comes last
+        if "ipython" not in file and "ipykernel" not in file:
+            continue
+        lines = linecache.getlines(file)
+        with contextlib.suppress(SyntaxError):  # cells with magics
+            for node in reversed(ast.parse("".join(lines)).body):
+                if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+                    first = min(part.lineno for part in [node, *node.decorator_list])
+                    return "".join(lines[first - 1 : node.end_lineno])
+    return inspect.getsource(thing)
 
 
 def _is_literal(value: Any) -> bool:

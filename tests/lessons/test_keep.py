@@ -126,6 +126,44 @@ def distances(z, codebook):
     exec(compile((tmp_path / "mine" / "lesson_02.py").read_text(), "mine", "exec"), {})
 
 
+CLASSES = """
+from dataclasses import dataclass
+from typing import NamedTuple
+
+@dataclass
+class Step:
+    z: torch.Tensor
+    quantised: torch.Tensor
+
+    def taken(self):
+        return Through.apply(Pair(self.z, self.quantised).z, self.quantised)
+
+class Pair(NamedTuple):
+    z: torch.Tensor
+    quantised: torch.Tensor
+
+class Through(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, quantised):
+        return quantised.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+def my_straight_through(z, quantised):
+    return Step(z, quantised).taken()
+
+straight_through = keep("2.3", my_straight_through)
+"""
+
+
+def test_classes_are_kept_with_their_decorators(lesson):
+    _, shown, later = lesson(RIGHT, CLASSES, 'mine("2.3")')
+    assert "It is kept in mine/lesson_02.py" in shown
+    assert "2.3 my_straight_through: yours" in later
+
+
 def test_what_cannot_be_written_is_used_and_said(lesson, tmp_path):
     (shown,) = lesson(RIGHT.replace("FACTOR = 2.0", "FACTOR = torch.tensor(2.0)"))
     assert "not be kept for later lessons: it uses `FACTOR`" in shown and "__main__" in shown
