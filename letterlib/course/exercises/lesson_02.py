@@ -522,6 +522,16 @@ RQ_LOSS = Exercise(
         (with_distance(lambda step: step.norm(dim=1).mean()), "lengths that are not squared."),
         (with_distance(lambda step: step.abs().mean()), "absolute differences; square them."),
         (
+            level_loss(first=lambda r, v: mse(r, v.detach())),
+            "both terms detach the vector: the codes do not move. Each term detaches the other "
+            "side.",
+        ),
+        (
+            level_loss(second=lambda r, v: mse(r.detach(), v)),
+            "both terms detach the residual: the encoder does not move. Each term detaches the "
+            "other side.",
+        ),
+        (
             level_loss(second=zero),
             "the term with mu is missing, which commits the encoder to its codes.",
         ),
@@ -829,6 +839,12 @@ TRAIN_STEP = Exercise(
         (
             stepping(mu_of=lambda mu: 0.25),
             "0.25 written into the function; use its argument mu.",
+        ),
+        (
+            lambda model, optimizer, s, mu: stepping(weigh=lambda r, rq: r + mu * rq)(
+                model, optimizer, s, mu
+            ),
+            "mu, or 0.25, multiplies the whole loss of the quantiser; it is inside already.",
         ),
         (
             stepping(weigh=lambda reconstruction, rq: reconstruction + 0.25 * rq),

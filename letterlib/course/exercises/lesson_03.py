@@ -390,6 +390,14 @@ NEXT_ITEM_LOSS = Exercise(
         ),
         (
             attending(
+                loss=lambda logits, labels: torch.stack(
+                    [F.cross_entropy(rows, wanted) for rows, wanted in zip(logits, labels)]
+                ).mean()
+            ),
+            "the mean of each history first, then the mean of these. All labels count alike.",
+        ),
+        (
+            attending(
                 loss=lambda logits, labels: F.cross_entropy(logits.mT, labels, reduction="sum")
             ),
             "a sum over positions. Take their mean.",

@@ -101,6 +101,12 @@ TOKENIZER_STEP = Exercise(
             "alpha and beta in each other's place: alpha weighs L_CF, beta L_Div.",
         ),
         (
+            lambda model, optimizer, s, h, groups, mu, alpha, beta: tokenizer_stepping(
+                lambda r, q, c, d, alpha, beta: r + mu * q + alpha * c + beta * d
+            )(model, optimizer, s, h, groups, mu, alpha, beta),
+            "mu multiplies the quantiser's loss; `joint_losses` has put it inside already.",
+        ),
+        (
             tokenizer_stepping(lambda r, q, c, d, alpha, beta: r + q + c + d),
             "alpha and beta are not used.",
         ),
