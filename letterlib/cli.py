@@ -24,7 +24,6 @@ from letterlib.store import expanded
 app = typer.Typer(
     help="LETTER: from an item's title to a ranked list, on real data.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -54,6 +53,15 @@ def path_argument(help: str) -> Any:
 
 
 RESULTS = Path("runs/results")
+Metrics = Annotated[
+    list[str],
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="R@K, N@K (NDCG) or MRR@K, K up to 50 (or the beams), in columns; repeatable",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for another program")]
 CacheDir = Annotated[Path, path_option(help="where finished stages and reports are kept")]
 Folders = Annotated[list[Path], path_argument("files or folders of results, with those below")]
 Where = Annotated[
@@ -75,6 +83,7 @@ def make_pipeline(
     dataset: Annotated[
         str,
         typer.Option(
+            autocompletion=lambda: ["movielens", "complete-journey", "beauty", "instruments"],
             help=(
                 "movielens and complete-journey come with the installation; "
                 "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch); "
@@ -89,7 +98,8 @@ def make_pipeline(
     profile: Annotated[
         str,
         typer.Option(
-            help="smoke (seconds), laptop (minutes on two cores), paper (the paper's sizes)"
+            autocompletion=lambda: ["smoke", "laptop", "paper"],
+            help="smoke (seconds), laptop (minutes on two cores), paper (the paper's sizes)",
         ),
     ] = "laptop",
     seed: Annotated[
@@ -121,8 +131,13 @@ def make_pipeline(
             help="a setting, as in tiger.epochs=3; letterlib settings lists all; repeatable",
         ),
     ] = [],  # noqa: B006 (typer copies it)
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="only results, no progress and no notes")
+    ] = False,
 ):
-    """The pipeline that the options of a command describe."""
+    """The pipeline that the options of a command describe. Progress and notes go to stderr."""
+    if quiet:
+        os.environ["TQDM_DISABLE"] = "1"
     from letterlib.pipeline.cache import Cache
     from letterlib.pipeline.config import check_weights, default_data_dir, make_config
     from letterlib.pipeline.pipeline import Pipeline
@@ -132,7 +147,13 @@ def make_pipeline(
     config = make_config(dataset, profile, seed, device, encoder, overrides)
     check_weights(config)
     data_dir = data_dir or default_data_dir(dataset)
-    return Pipeline(config, data_dir=data_dir, cache=Cache(cache_dir, track=track))
+    cache = Cache(cache_dir, (lambda line: None) if quiet else tell, track=track)
+    return Pipeline(config, data_dir=data_dir, cache=cache)
+
+
+def tell(line: str) -> None:
+    """What is no result: progress, notes, and where files lie."""
+    typer.echo(line, err=True)
 
 
 def with_run_options(function: Callable) -> Callable:
@@ -204,6 +225,8 @@ def options(
 def run(
     pipeline,
     language_models: LanguageModels = False,
+    metric: Metrics = [],  # noqa: B006
+    as_json: AsJson = False,
 ) -> None:
     """Compare LETTER-TIGER with other systems, and write a report.
 
@@ -215,7 +238,7 @@ def run(
 
     systems = [*FIRST_RUN, *(("lc-rec", "letter-lc-rec") if language_models else ())]
     note_unread(pipeline, systems)
-    run_all(pipeline, systems)
+    run_all(pipeline, systems, metric, as_json)
 
 
 @app.command()
@@ -236,6 +259,8 @@ def table(
             ),
         ),
     ] = [],  # noqa: B006 (typer copies it)
+    metric: Metrics = [],  # noqa: B006
+    as_json: AsJson = False,
 ) -> None:
     """Compare the systems over several seeds, with intervals.
 
@@ -248,7 +273,7 @@ def table(
         raise typer.BadParameter("--system names all that is wanted; leave out --language-models")
     chosen = list(dict.fromkeys(system)) or (list(SYSTEMS) if language_models else QUICK)
     note_unread(pipeline, chosen)
-    write_table(pipeline, seeds, chosen)
+    write_table(pipeline, seeds, chosen, metric, as_json)
 
 
 @data_app.callback(invoke_without_command=True)
@@ -297,11 +322,11 @@ def import_tables(
     name: Annotated[str, typer.Argument(help="a name for the data set")],
     interactions: Annotated[
         Path,
-        path_argument("CSV with columns user, item, time; .tsv and .gz, too"),
+        path_argument("CSV or Parquet with columns user, item, time; .tsv and .gz, too"),
     ],
     items: Annotated[
         Path,
-        path_argument("CSV with columns item, title, and perhaps description, genres"),
+        path_argument("CSV or Parquet with columns item, title, and perhaps description, genres"),
     ],
     k: Annotated[
         int, typer.Option(min=3, help="leave out users and items with fewer interactions")
@@ -405,13 +430,55 @@ def train(
 def evaluate(
     pipeline,
     system: Annotated[str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")],
+    metric: Metrics = [],  # noqa: B006
+    as_json: AsJson = False,
 ) -> None:
     """Rank the catalogue for every test case. Prints metrics with intervals, and two floors."""
     from letterlib.pipeline.table import evaluated
 
     note_unread(pipeline, [system])
-    print(evaluated(pipeline, system))
-    _print_folders(pipeline)
+    print(evaluated(pipeline, system, metric, as_json))
+    for stage in pipeline.cache.finished:
+        pipeline.cache.say(f"{stage.name}: {stage.folder}")
+
+
+@app.command()
+@with_run_options
+def recommend(
+    pipeline,
+    system: Annotated[
+        str, typer.Argument(help="tiger, mf, ...; a wrong name lists all")
+    ] = "letter-tiger",
+    user: Annotated[
+        list[str],
+        typer.Option("--user", metavar="ID", help="a user, by the data's own id; repeatable"),
+    ] = [],  # noqa: B006
+    liked: Annotated[
+        list[str],
+        typer.Option("--liked", metavar="TITLE", help="a newcomer's items, oldest first"),
+    ] = [],  # noqa: B006
+    k: Annotated[int, typer.Option("-k", min=1, help="items of a list")] = 10,
+    again: Annotated[bool, typer.Option("--again", help="also items of the history")] = False,
+    out: Annotated[
+        Path | None, path_option(help=".csv or .parquet to write; a new file. Without --user: all")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the items that a system recommends to a user, after all that the user has.
+
+    A row is user, rank, item, title and score, with the data's own ids. The system is trained on
+    the training part, as for every other command.
+    """
+    from letterlib.pipeline.lists import recommend, write_lists
+
+    if bool(user) + bool(liked) > 1 or not (user or liked or out):
+        raise typer.BadParameter("give --user or --liked; --out FILE alone lists for all users")
+    if out:
+        write_lists(lambda: recommend(pipeline, system, user, liked, k, again), out)
+        pipeline.cache.say(f"Written to {out}")
+        return
+    lists = recommend(pipeline, system, user, liked, k, again)
+    print(lists.to_json(orient="records") if as_json else lists.to_string(index=False))
 
 
 def _print_folders(pipeline) -> None:
@@ -472,17 +539,18 @@ def grid(
         return
     failed = []
     for number, parameters in enumerate(chosen.runs, start=1):
-        print(f"[{number}/{len(states)}] {parameters}", flush=True)
+        tell(f"[{number}/{len(states)}] {parameters}")
         if parameters.key in elsewhere:
-            print("done, and kept elsewhere")
+            tell("done, and kept elsewhere")
             continue
         try:
             folder = folders[number - 1]
-            r.do_run(parameters, data_dir=folder, out_dir=out_dir, cache_dir=cache_dir)
+            where = dict(out_dir=out_dir, cache_dir=cache_dir)
+            r.do_run(parameters, data_dir=folder, say=tell, **where)
         except Exception as error:
             if r.n_processes() > 1:
                 raise  # the other processes are still in this run
-            print(f"failed: {type(error).__name__}: {error}")
+            tell(f"failed: {type(error).__name__}: {error}")
             failed.append(parameters.key)
     if failed:
         raise LetterError(
@@ -493,11 +561,18 @@ def grid(
 
 
 @results_app.command()
-def show(paths: Folders = [RESULTS], where: Where = []) -> None:  # noqa: B006
+def show(
+    paths: Folders = [RESULTS],  # noqa: B006
+    where: Where = [],  # noqa: B006
+    metric: Metrics = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
     """One row per setting, with 95% intervals over users and seeds."""
+    from letterlib.pipeline.results import as_json as records
     from letterlib.pipeline.results import as_text, load_results, select
 
-    print(as_text(select(load_results(*paths), where)))
+    runs = select(load_results(*paths), where)
+    print(records(runs, metric) if as_json else as_text(runs, metric))
 
 
 @results_app.command()
@@ -562,11 +637,39 @@ def export(
         path_argument(".parquet (everything), .csv (one row a run), .md or .tex (one a setting)"),
     ],
     where: Where = [],  # noqa: B006
+    metric: Metrics = [],  # noqa: B006
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help=".tex: mark what differs significantly from these runs, as tokenizer=plain",
+        ),
+    ] = None,
 ) -> None:
-    """Write the runs to a new file. A file that is there already is never overwritten."""
+    """Write the runs to a new file. A file that is there already is never overwritten.
+
+    A .tex table has the best value of each column in bold; --metric chooses its columns.
+    """
     from letterlib.pipeline.results import export, load_results, select
 
-    print(f"Written to {export(select(load_results(folder), where), file)}")
+    tell(f"Written to {export(select(load_results(folder), where), file, metric, against)}")
+
+
+@results_app.command()
+def report(
+    folder: Annotated[Path, path_argument("a file or folder of results, with those below")],
+    file: Annotated[Path, path_argument("the page to write, such as report.html; a new file")],
+    where: Where = [],  # noqa: B006
+) -> None:
+    """Write a page of finished runs, such as those of a grid: a table and a figure by data set."""
+    from letterlib.pipeline.report import render_results
+    from letterlib.pipeline.results import load_results, select
+    from letterlib.store import write_text
+
+    if file.exists():
+        raise LetterError(f"{file}: is there already; choose another name, or move it away")
+    write_text(file, render_results(select(load_results(folder), where), str(folder)))
+    tell(f"Written to {file}")
 
 
 app.add_typer(results_app, name="results")

@@ -12,7 +12,7 @@ from letterlib.data.movielens import load_movielens
 from letterlib.data.raw import RawSource, compare_with_paper, load_raw
 from letterlib.data.released import load_released, released_identifiers
 from letterlib.data.yelp import YELP
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, did_you_mean
 from letterlib.store import expanded
 
 Repeats = Literal["keep", "drop"]
@@ -68,9 +68,13 @@ def _load(name: str, data_dir: str | Path | None, cache_dir: str | Path | None) 
         return replace(load_released(data_dir, _file_name(name, data_dir)), name=name)
     if name in PACKAGED:
         return PACKAGED[name](kept)
+    folders = Path("data").iterdir() if Path("data").is_dir() else []
+    known = [*DATASETS, *SAME_AS.values(), *(f.name for f in folders if f.is_dir())]
+    guess = did_you_mean(name, known)
     raise LetterError(
-        f"no folder for data set {name!r}: {' and '.join(PACKAGED)} come with the installation; a "
-        "released one, such as beauty or instruments, needs its folder in --data-dir; "
+        f"no folder for data set {name!r}; {guess}{' and '.join(PACKAGED)} come with the "
+        "installation; a released one, such as beauty or instruments, needs its folder in "
+        "--data-dir; "
         "amazon-<year>-<category> and yelp are made from raw files (letterlib data fetch --help), "
         "and others from two tables of your own (letterlib data import --help)"
     )

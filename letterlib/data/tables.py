@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from pandas.errors import ParserWarning
 
 from letterlib.data.dataset import Dataset, build_dataset, genres_of, k_core, text_of
 from letterlib.errors import LetterError
+from letterlib.store import load_table
 
 COLUMNS = ("user", "item", "time", "title", "description", "genres")
 
@@ -27,7 +30,8 @@ def read_own_tables(
 ) -> tuple[Dataset, list[str]]:
     """A data set from two files, and lines that report what became of their rows.
 
-    Both files are CSV in UTF-8, or tab-separated where the name says .tsv, perhaps compressed. Ids
+    Both files are Parquet, or CSV in UTF-8, tab-separated where the name says .tsv, perhaps
+    compressed. Ids
     are text: 007 is not 7; spaces around them do not count. LetterError names the file, the row and
     the column at fault.
 
@@ -95,6 +99,8 @@ def read_own_tables(
 
 def _read(path: Path, columns: tuple[str, ...], names: Mapping[str, str]) -> pd.DataFrame:
     """The table as text. `columns` must be in it, perhaps under other names."""
+    if path.suffix.lower() == ".parquet":
+        return _checked(path, _read_parquet(path), columns, names, "columns")
     compressed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")
     tabs = (path.with_suffix("") if compressed else path).suffix.lower() in (".tsv", ".tab")
     # As objects: where every line ends in an empty field, pandas 3 reports lost data for `str`.
@@ -104,21 +110,52 @@ def _read(path: Path, columns: tuple[str, ...], names: Mapping[str, str]) -> pd.
             table = pd.read_csv(path, sep="\t" if tabs else ",", **options).infer_objects()
     except (OSError, EOFError, ValueError, ParserWarning) as error:
         raise LetterError(f"{path}: cannot be read as a table ({error})".strip()) from error
+    return _checked(path, table, columns, names, "tabs" if tabs else "commas")
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Every cell as text: times in ISO 8601, lists separated by "|", "" where there is none."""
+    table = load_table(path)[0].to_pandas()
+    for column in table:
+        table[column] = table[column].map(_as_text).astype(object)
+    return table
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list | tuple | np.ndarray):
+        return "|".join(map(str, value))
+    if pd.isna(value):
+        return ""
+    if isinstance(value, pd.Timestamp | date):
+        return value.isoformat()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _checked(
+    path: Path,
+    table: pd.DataFrame,
+    columns: tuple[str, ...],
+    names: Mapping[str, str],
+    separator: str,
+) -> pd.DataFrame:
+    """The columns that are used, under our names and stripped; LetterError without one of them."""
     table.columns = table.columns.str.strip()
     own = {names[column]: column for column in names if names[column] in table}
     table = table.drop(columns=[c for c in own.values() if c in table and c not in own])
     table = table.rename(columns=own)
     if missing := [column for column in columns if column not in table]:
         raise LetterError(
-            f"{path}: no column {missing[0]}; its first line names {', '.join(table)}, separated "
-            f"by {'tabs' if tabs else 'commas'}"
+            f"{path}: no column {missing[0]}; it has {', '.join(table)}, separated by {separator}; "
+            "name yours with --column NAME=COLUMN"
         )
     if not len(table):
         raise LetterError(f"{path}: has no rows below its first line")
     table = table[[*columns, *table.columns.intersection(["description", "genres"])]]
     table = table.apply(lambda column: column.fillna("").str.strip())
     # A quotation mark that begins a field opens it until the next mark, perhaps rows later.
-    for column in table.columns.intersection(["user", "item", "time", *["title"] * tabs]):
+    for column in table.columns.intersection(
+        ["user", "item", "time", *["title"] * (separator == "tabs")]
+    ):
         broken = table[column].str.contains(r"[\t\r\n]")
         _refuse(path, table, column, broken, "is a quotation mark missing, or one too many?")
     return table

@@ -1,4 +1,4 @@
-"""A run's report: one HTML file that needs no other."""
+"""The report of a run, or of finished runs such as those of a grid: one HTML file."""
 
 import base64
 import html
@@ -16,13 +16,23 @@ from letterlib import plots
 from letterlib.analysis.code_usage import code_loads
 from letterlib.analysis.geometry import sphere_projection
 from letterlib.analysis.purity import genre_purity
+from letterlib.data.dataset import NO_ITEM
 from letterlib.errors import optional
+from letterlib.evaluation.evaluate import LISTED
 from letterlib.pipeline.cache import versions
 from letterlib.pipeline.pipeline import EXACT_CASES, Pipeline
-from letterlib.pipeline.results import Run, summary, write_runs
+from letterlib.pipeline.results import (
+    Run,
+    by_setting,
+    mean_interval,
+    provenance,
+    setting_text,
+    summary,
+    told_apart,
+    write_runs,
+)
 from letterlib.pipeline.systems import FIRST_RUN, LABELS, SYSTEMS
 from letterlib.pipeline.table import (
-    as_text,
     by_system,
     comparisons,
     floor_sentence,
@@ -30,6 +40,8 @@ from letterlib.pipeline.table import (
     forest,
     gather,
     heading,
+    print_result,
+    shown,
 )
 from letterlib.pipeline.tokenizer_analysis import (
     TIGERS,
@@ -49,7 +61,7 @@ with optional("plots"):
 
 @dataclass
 class Figure:
-    png: str
+    svg: str
     caption: str
 
 
@@ -57,15 +69,22 @@ class Figure:
 class Section:
     title: str
     paragraphs: list[str] = field(default_factory=list)
-    table: str = ""
+    tables: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
+    folded: dict[str, str] = field(default_factory=dict)
 
 
-def run_all(pipeline: Pipeline, systems: list[str]) -> None:
-    """Train and evaluate `systems`, or find them; print the table, and write a report."""
+def run_all(
+    pipeline: Pipeline, systems: list[str], metrics: Sequence[str] = (), json: bool = False
+) -> None:
+    """Train and evaluate `systems`, or find them; print the table, and write a report.
+
+    metrics, json: as in `table.shown`.
+    """
     pipeline.dataset.texts()  # raises, before hours of training, where items have no text
     runs, _ = gather([pipeline], systems)
-    pipeline.cache.say(f"\n{as_text(pipeline, runs, [floor_sentence(runs)])}\n")
+    print_result(shown(pipeline, runs, [floor_sentence(runs)], metrics, json))
     page = render(pipeline, runs, analyse_tokenizers(pipeline))
     name = folder_name(pipeline, f"seed{pipeline.config.seed}", systems, FIRST_RUN)
     folder = pipeline.cache.folder / "reports" / name
@@ -75,28 +94,127 @@ def run_all(pipeline: Pipeline, systems: list[str]) -> None:
 
 
 def render(pipeline: Pipeline, runs: Sequence[Run], analysis: TokenizerAnalysis) -> str:
-    """The page."""
-    template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
-        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    )
+    """The page of a run."""
     sections = [
+        results_section(runs),
+        example_section(pipeline),
         systems_section(pipeline, runs),
         tokenizer_section(analysis, pipeline),
         training_section(pipeline),
+        making_section(pipeline),
     ]
-    return template.render(
-        dataset=html.escape(pipeline.dataset.name),
-        heading=html.escape(heading(pipeline, runs)),
-        source=html.escape(pipeline.dataset.source),
-        table=to_html(summary(runs)),
-        floor=html.escape(floor_sentence(runs)),
-        comparisons=[html.escape(sentence) for sentence in comparisons(runs)],
-        sections=sections,
-        device=html.escape(pipeline.cache.devices()),
-        seed=pipeline.config.seed,
-        stages=to_html(stages_frame(pipeline)),
-        versions=html.escape(json.dumps(versions(), indent=1)),
-        configuration=html.escape(pipeline.config.model_dump_json(indent=1)),
+    title = f"LETTER on {pipeline.dataset.name}"
+    return _page(title, heading(pipeline, runs), pipeline.dataset.source, sections)
+
+
+def render_results(runs: Sequence[Run], about: str = "") -> str:
+    """The page of finished runs, such as those of a grid: their table and figure by data set.
+
+    about: what they were made for.
+    """
+    sections = []
+    for name in dict.fromkeys(run.dataset for run in runs):
+        own = [run for run in runs if run.dataset == name]
+        settings = by_setting(own)
+        told = told_apart(settings)
+        labels = [_label(setting[0], told) for setting in settings]
+        intervals = dict(zip(labels, map(mean_interval, settings), strict=True))
+        section = Section(name, tables=[to_html(summary(own, brief=True))])
+        section.paragraphs = [html.escape(sentence) for sentence in provenance(own)]
+        if len(intervals) == len(settings):
+            figure = plots.system_forest(intervals)
+            section.figures = [picture(figure, "R@10, history left in; 95% intervals.")]
+        sections.append(section)
+    seeds = len({run.seed for run in runs})
+    counted = f"{len(runs)} runs of {len(by_setting(runs))} settings, up to {seeds} seeds"
+    return _page("Finished runs", counted, about, sections)
+
+
+def _label(run: Run, told: Sequence[str]) -> str:
+    values = {name: run.parameters[name] for name in told}
+    words = (f"{name}={setting_text(value)}" for name, value in values.items() if value)
+    return " ".join([run.label, *words])
+
+
+def _page(title: str, heading: str, source: str, sections: Sequence[Section]) -> str:
+    template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    )
+    texts = dict(title=title, heading=heading, source=source)
+    return template.render(**{k: html.escape(v) for k, v in texts.items()}, sections=sections)
+
+
+def results_section(runs: Sequence[Run]) -> Section:
+    return Section(
+        "What was recommended, and how well",
+        [
+            "R is recall, N is NDCG; a hit is the item itself. In brackets: 95% bootstrap interval "
+            "over users. “History out” leaves the items of a user's own history out of the list; "
+            "the paper leaves them in. “Last case” is each user's last item alone; with "
+            "<code>--set held_out=1</code> there is no other case, and systems train on what the "
+            "others held out. Coverage is the share of the catalogue that appears in any top 10. "
+            "Seconds are training and evaluation, interrupted attempts included.",
+            f"<strong>{html.escape(floor_sentence(runs))}</strong>",
+        ],
+        tables=[to_html(summary(runs))],
+        points=[html.escape(sentence) for sentence in comparisons(runs)],
+    )
+
+
+def example_section(pipeline: Pipeline) -> Section:
+    """One item with its tokens, and one user with history, list and target.
+
+    The first test case whose target LETTER-TIGER lists among the first ten; else the first case.
+    """
+    titles, identifiers = pipeline.dataset.titles(), pipeline.identifiers("letter")
+    cases, ranking = pipeline.test_cases("letter-tiger"), pipeline.ranking("letter-tiger")
+    listed = ranking.items[:, :LISTED]
+    found = np.flatnonzero((listed == cases.targets[:, None]).any(axis=1))
+    case = int(found[0]) if len(found) else 0
+    target, codes = int(cases.targets[case]), identifiers.codes
+    shared = np.cumprod(codes == codes[target], axis=1).sum(axis=1)
+    shared[target] = -1
+    near = np.argsort(-shared, kind="stable")[:3]
+
+    def rows(items: Sequence[int], **columns: Sequence[str]) -> str:
+        frame = pd.DataFrame(columns | {"item": [titles[i] for i in items]})
+        frame["tokens"] = [" ".join(identifiers.tokens(int(i))) for i in items]
+        return to_html(frame, classes="words")
+
+    history, ten = cases.history(case)[-10:], [i for i in listed[case] if i != NO_ITEM]
+    user = html.escape(str(pipeline.dataset.user_labels[cases.users[case]]))
+    marks = [f"{n}, the target" if i == target else str(n) for n, i in enumerate(ten, start=1)]
+    rank = f"at place {ten.index(target) + 1}" if target in ten else "not among the first ten"
+    return Section(
+        "One item, one user",
+        [
+            f"First, an item and those whose tokens begin like its own. Then user {user}: the last "
+            f"{len(history)} items of the history, oldest first, and LETTER-TIGER's list. The "
+            f"next item was “{html.escape(titles[target])}”, {rank}.",
+        ],
+        [
+            rows([target, *near], **{"shared tokens": ["all", *(str(shared[i]) for i in near)]}),
+            rows(history, history=[str(n) for n in range(len(history), 0, -1)]),
+            rows(ten, place=marks),
+        ],
+    )
+
+
+def making_section(pipeline: Pipeline) -> Section:
+    return Section(
+        "How it was made",
+        [
+            html.escape(
+                f"Computed on {pipeline.cache.devices()}. Seed {pipeline.config.seed}. Stages that "
+                "were found in the cache show the seconds of the run that made them. Peak memory "
+                "is that of the whole process up to the end of the stage."
+            )
+        ],
+        [to_html(stages_frame(pipeline))],
+        folded={
+            "Versions": html.escape(json.dumps(versions(), indent=1)),
+            "Configuration": html.escape(pipeline.config.model_dump_json(indent=1)),
+        },
     )
 
 
@@ -176,7 +294,7 @@ def tokenizer_section(analysis: TokenizerAnalysis, pipeline: Pipeline) -> Sectio
                 f"Generation bias, first codes of the generated lists, in nats. {bias_words}."
             ),
         ],
-        to_html(tokenizer_frame(analysis).reset_index()),
+        [to_html(tokenizer_frame(analysis).reset_index())],
         figures,
     )
 
@@ -207,7 +325,7 @@ def _judged(name: str) -> str:
 
 def picture(axes: Axes, caption: str) -> Figure:
     buffer = io.BytesIO()
-    axes.figure.savefig(buffer, format="png", dpi=130)
+    axes.figure.savefig(buffer, format="svg")
     plt.close(axes.figure)
     return Figure(base64.b64encode(buffer.getvalue()).decode(), html.escape(caption))
 
@@ -228,5 +346,5 @@ def stages_frame(pipeline: Pipeline) -> pd.DataFrame:
     return frame.reset_index()
 
 
-def to_html(frame: pd.DataFrame) -> str:
-    return frame.to_html(index=False, border=0, escape=True)
+def to_html(frame: pd.DataFrame, classes: str | None = None) -> str:
+    return frame.to_html(index=False, border=0, escape=True, classes=classes)

@@ -11,7 +11,7 @@ report, and lessons 10 and 11 all read this.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -345,17 +345,20 @@ def last_case_recall(runs: Sequence[Run]) -> float | None:
     return float(np.mean([run.values()[last].mean() for run in runs]))
 
 
-def summary(runs: Iterable[Run], *, brief: bool = False) -> pd.DataFrame:
+def summary(
+    runs: Iterable[Run], *, brief: bool = False, metrics: Sequence[str] = ()
+) -> pd.DataFrame:
     """One row a setting: its system, what tells it from other settings, and its figures.
 
     R@10 has a 95% interval over users and seeds. brief: without the columns that describe the
-    lists. Raises LetterError without any run.
+    lists. metrics: columns such as "MRR@20" in place of the usual ones, each with its interval.
+    Raises LetterError without any run.
     """
     runs = list(runs)
     if not runs:
         raise LetterError("no runs to sum up")
     settings = by_setting(runs)
-    told = _told_apart(settings)
+    told = told_apart(settings)
     contents = {run.record["dataset"]["fingerprint"] for run in runs}
     several = len(contents) > len({run.dataset for run in runs})
     rows = []
@@ -365,6 +368,10 @@ def summary(runs: Iterable[Run], *, brief: bool = False) -> pd.DataFrame:
         row |= {name: setting_text(first.parameters[name]) for name in told}
         row |= {"data": first.record["dataset"]["fingerprint"][:8]} if several else {}
         row |= {"seeds": len(own)} if brief else {}
+        if metrics:
+            row |= {f"{name} [95%]": f"{mean_interval(own, name):.4f}" for name in metrics}
+            rows.append(row | {"cases": f"{len(first.cases):,}"})
+            continue
         last = last_case_recall(own)
         row |= {
             "R@5": f"{_mean(own, 'R@5'):.4f}",
@@ -390,7 +397,7 @@ def _mean(runs: Sequence[Run], metric: str) -> float:
     return float(np.mean([run.metrics()[metric] for run in runs]))
 
 
-def _told_apart(settings: list[list[Run]]) -> list[str]:
+def told_apart(settings: list[list[Run]]) -> list[str]:
     """The settings of which some system has several values here."""
     told = []
     for name in differing([own[0] for own in settings]):
@@ -523,9 +530,31 @@ def _by_seed(runs: Sequence[Run], side: str) -> dict[int, Run]:
 # Runs elsewhere: a terminal, or a file
 
 
-def as_text(runs: Sequence[Run]) -> str:
+def as_json(runs: Sequence[Run], metrics: Sequence[str] = ()) -> str:
+    """An array with an object a setting, for another program.
+
+    metrics: such as "MRR@20"; METRICS if empty. Each has its mean and the ends of its 95% interval
+    over users and seeds, with the history left "in" the ranking and filtered "out".
+    """
+    rows = []
+    for own in by_setting(runs):
+        first = own[0]
+        row = {"system": first.system, "label": first.label, "seeds": [run.seed for run in own]}
+        row |= {n: v for n, v in first.parameters.items() if n != "seed"}
+        row |= {"cases": len(first.cases), "seconds": round(np.mean([r.seconds for r in own]), 1)}
+        row["metrics"] = {
+            f"history {history}": {
+                name: asdict(mean_interval(own, name, history)) for name in metrics or METRICS
+            }
+            for history in ("in", "out")
+        }
+        rows.append(row)
+    return json.dumps(rows, indent=1, ensure_ascii=False)
+
+
+def as_text(runs: Sequence[Run], metrics: Sequence[str] = ()) -> str:
     """`summary` for a terminal: what all rows share stands above it, provenance below it."""
-    table = summary(runs, brief=True)
+    table = summary(runs, brief=True, metrics=metrics)
     if "options" in table:  # long: spelt out below
         texts = [text for text in table["options"].unique() if text]
         table["options"] = [
@@ -544,11 +573,17 @@ def _shared(runs: Sequence[Run]) -> str:
     return f"In every row: {' '.join(f'{n}={v}' for n, v in same.items() if v not in ('', '-'))}."
 
 
-def export(runs: Sequence[Run], path: str | Path) -> Path:
+def export(
+    runs: Sequence[Run],
+    path: str | Path,
+    metrics: Sequence[str] = (),
+    against: str | None = None,
+) -> Path:
     """Write runs to a new file, by its ending.
 
-    .parquet: everything, to be read by `load_results`. .csv: a row a run, without the ranks. .md
-    and .tex: `summary`. Raises LetterError for another ending, or a file that is there already.
+    .parquet: everything, to be read by `load_results`. .csv: a row a run, without the ranks. .md:
+    `summary`. .tex: `metrics_in_latex`. metrics, against: as there.
+    Raises LetterError for another ending, or a file that is there already.
     """
     path = Path(path)
     if path.suffix not in (".csv", ".parquet", ".md", ".tex"):
@@ -566,10 +601,12 @@ def export(runs: Sequence[Run], path: str | Path) -> Path:
             ]
             pd.DataFrame(rows).to_csv(temporary, index=False)
         elif path.suffix == ".md":
-            table = summary(runs, brief=True).to_markdown(index=False, disable_numparse=True)
+            rows = summary(runs, brief=True, metrics=metrics)
+            table = rows.to_markdown(index=False, disable_numparse=True)
             temporary.write_text(f"{table}\n\n{caption}\n", encoding="utf-8")
         else:
-            temporary.write_text(to_latex(summary(runs, brief=True), caption), encoding="utf-8")
+            text = metrics_in_latex(runs, metrics, caption, None, against)
+            temporary.write_text(text, encoding="utf-8")
     return path
 
 
@@ -577,10 +614,83 @@ IN_LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "_%&#${}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
-"""pandas escapes cells, but not captions."""
+WIDEST = 8  # columns of a LaTeX table that is not shrunk to the width of the text
 
 
-def to_latex(table: pd.DataFrame, caption: str, label: str | None = None) -> str:
-    return table.to_latex(
-        index=False, escape=True, caption=caption.translate(IN_LATEX), label=label
-    )
+def metrics_in_latex(
+    runs: Sequence[Run],
+    metrics: Sequence[str] = (),
+    caption: str = "",
+    label: str | None = None,
+    against: str | None = None,
+) -> str:
+    """A LaTeX table: a row a setting, its mean metrics with the history left in, the best in bold.
+
+    metrics: the columns, such as "MRR@20"; METRICS if empty.
+    against: a condition such as "tokenizer=plain" that one setting meets: a star marks what differs
+        from it (95% interval over users and seeds, paired). Without it a star marks a best value
+        that differs from the second best. Where runs cannot be paired (several data sets), no star.
+    """
+    settings, metrics = by_setting(runs), list(metrics or METRICS)
+    told = told_apart(settings)
+    other = _one_setting(select(runs, [against]), against) if against else None
+    cells, bold = [], []
+    means = {
+        name: [np.mean([r.values(name).mean() for r in o]) for o in settings] for name in metrics
+    }
+    order = {name: np.argsort(means[name])[::-1] for name in metrics}
+    for row, own in enumerate(settings):
+        names = [own[0].label, *(setting_text(own[0].parameters[name]) for name in told)]
+        values, marks = [], []
+        for name in metrics:
+            best = row == order[name][0]
+            rival = other or (settings[order[name][1]] if best and len(settings) > 1 else None)
+            star = r"\rlap{$^*$}" if rival and _differ(own, rival, name) else ""
+            values.append(f"{means[name][row]:.4f}".removeprefix("0") + star)
+            marks.append(best)
+        cells.append(names + values)
+        bold.append([False] * len(names) + marks)
+    table = pd.DataFrame(cells, columns=["system", *told, *metrics])
+    marked = against or "the second best"
+    note = f"Best in bold; * differs from {marked} (95% interval over users and seeds)."
+    return to_latex(table, f"{caption} {note}".strip(), label, np.array(bold), metrics)
+
+
+def _one_setting(runs: list[Run], condition: str) -> list[Run]:
+    if len(by_setting(runs)) != 1:
+        raise LetterError(f'--against "{condition}": is not one setting; add to --where')
+    return runs
+
+
+def _differ(own: Sequence[Run], other: Sequence[Run], metric: str) -> bool:
+    if own[0].setting == other[0].setting:
+        return False
+    try:
+        return compare(own, other, metric).difference.excludes_zero
+    except LetterError:  # no seed or case in common, or other data
+        return False
+
+
+def to_latex(
+    table: pd.DataFrame,
+    caption: str,
+    label: str | None = None,
+    bold: np.ndarray | None = None,
+    in_latex: Sequence[str] = (),
+) -> str:
+    """A table environment with booktabs' rules; a wide table is shrunk to the width of the text.
+
+    bold: bool, of the table's shape. in_latex: columns whose cells are LaTeX already.
+    """
+    texts = [column for column in table if column not in in_latex]
+    style = table.style.hide(axis="index").format(escape="latex", subset=texts)
+    style = style.format_index(escape="latex", axis=1)
+    if bold is not None:
+        style = style.apply(lambda _: np.where(bold, "textbf:--rwrap;", ""), axis=None)
+    columns = "l" + "r" * (len(table.columns) - 1)
+    tabular = style.to_latex(hrules=True, column_format=columns).rstrip()
+    if len(table.columns) > WIDEST:
+        tabular = f"\\resizebox{{\\textwidth}}{{!}}{{%\n{tabular}}}"
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{caption.translate(IN_LATEX)}}}"]
+    lines += [rf"\label{{{label}}}"] if label else []
+    return "\n".join([*lines, tabular, r"\end{table}", ""])

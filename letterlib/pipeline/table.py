@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from letterlib.data.dataset import Dataset, Split
-from letterlib.distributed import n_processes
+from letterlib.distributed import is_main, n_processes
 from letterlib.errors import LetterError, Unavailable
 from letterlib.evaluation.case_kinds import KINDS, is_kind
 from letterlib.evaluation.metrics import GROUPS
@@ -17,9 +17,11 @@ from letterlib.pipeline.config import SEEDS, changes
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.results import (
     Run,
+    as_json,
     by_setting,
     compare,
     mean_interval,
+    metrics_in_latex,
     provenance,
     summary,
     to_latex,
@@ -103,11 +105,18 @@ def by_system(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return {own[0].system: own for own in by_setting(runs)}
 
 
-def write_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
+def write_table(
+    pipeline: Pipeline,
+    n_seeds: int,
+    systems: list[str],
+    metrics: Sequence[str] = (),
+    json: bool = False,
+) -> None:
     """Compare systems over several seeds, beginning with the pipeline's own.
 
     Prints the table and what can be said of it, and writes it to a folder of the cache: Markdown,
     CSV, LaTeX, a figure, and `runs.parquet`, from which all of it can be computed again.
+    metrics, json: as in `shown`.
     Raises LetterError at the end if a system failed.
     """
     pipelines, say = with_seeds(pipeline, n_seeds), pipeline.cache.say
@@ -117,28 +126,33 @@ def write_table(pipeline: Pipeline, n_seeds: int, systems: list[str]) -> None:
     sentences += [f"Without {LABELS.get(name, name)}. {why}." for name, why in reasons.items()]
     if {*TIGERS} <= {run.system for run in runs}:
         sentences += effects([analyse_tokenizers(own) for own in pipelines])
-    say(f"\n{as_text(pipeline, runs, sentences)}\n")
+    print_result(shown(pipeline, runs, sentences, metrics, json))
     first = pipeline.config.seed
     seeds = f"{n_seeds}seeds" if first == 0 else f"seeds{first}to{first + n_seeds - 1}"
     folder = pipeline.cache.folder / "tables" / folder_name(pipeline, seeds, systems, QUICK)
-    _write(folder, pipeline, runs, sentences)
+    _write(folder, pipeline, runs, sentences, metrics)
     say(f"Written to {folder}")
     failed = [name for name, reason in reasons.items() if not isinstance(reason, Unavailable)]
     if failed:
         raise LetterError(f"{len(failed)} of {len(systems)} systems failed (see above): {failed}")
 
 
-def _write(folder: Path, pipeline: Pipeline, runs: list[Run], sentences: list[str]) -> None:
+def _write(
+    folder: Path,
+    pipeline: Pipeline,
+    runs: list[Run],
+    sentences: list[str],
+    metrics: Sequence[str],
+) -> None:
     title = heading(pipeline, runs)
     table, lists = summary(runs), lists_frame(runs)
     write_text(folder / "table.md", as_markdown(title, runs, sentences))
     write_runs(folder / "runs.parquet", runs)
     with atomic_write(folder / "table.csv") as path:
         table.merge(lists, on="system").to_csv(path, index=False)
-    captions = {"": " ".join([f"{title}.", *provenance(runs)]), "-lists": LISTS}
-    labels = [f"tab:{folder.name}{end}" for end in captions]
-    parts = map(to_latex, (table, lists), captions.values(), labels)
-    write_text(folder / "table.tex", "\n".join(parts))
+    caption, label = " ".join([f"{title}.", *provenance(runs)]), f"tab:{folder.name}"
+    first = metrics_in_latex(runs, metrics, caption, label)
+    write_text(folder / "table.tex", f"{first}\n{to_latex(lists, LISTS, f'{label}-lists')}")
     from matplotlib.pyplot import close
 
     with atomic_write(folder / "systems.png") as path:
@@ -166,10 +180,35 @@ def as_markdown(title: str, runs: Sequence[Run], sentences: Sequence[str]) -> st
     return "\n\n".join(parts) + "\n"
 
 
-def as_text(pipeline: Pipeline, runs: Sequence[Run], sentences: Sequence[str]) -> str:
+def shown(
+    pipeline: Pipeline,
+    runs: Sequence[Run],
+    sentences: Sequence[str],
+    metrics: Sequence[str] = (),
+    json: bool = False,
+) -> str:
+    """What a command prints: `as_text`, or `results.as_json`.
+
+    metrics: the columns, such as "MRR@20"; the usual ones if empty.
+    """
+    return as_json(runs, metrics) if json else as_text(pipeline, runs, sentences, metrics)
+
+
+def print_result(text: str) -> None:
+    """On stdout, by the main process alone."""
+    if is_main():
+        print(text, flush=True)
+
+
+def as_text(
+    pipeline: Pipeline,
+    runs: Sequence[Run],
+    sentences: Sequence[str],
+    metrics: Sequence[str] = (),
+) -> str:
     """The table for a terminal."""
     origin = textwrap.fill(" ".join(provenance(runs)), 120)
-    table = summary(runs).set_index("system").to_string()
+    table = summary(runs, metrics=metrics).set_index("system").to_string()
     lists = lists_frame(runs).set_index("system").to_string()
     about = textwrap.fill(f"R@10 by kind of case, history left in. {_counted(runs)}", 120)
     tables = [table, "", about, "", lists, ""]
@@ -181,10 +220,12 @@ def _counted(runs: Sequence[Run]) -> str:
     return f"Cases: {', '.join(counts)}." if counts else ""
 
 
-def evaluated(pipeline: Pipeline, system: str) -> str:
-    """The table of one system below the two floors."""
+def evaluated(
+    pipeline: Pipeline, system: str, metrics: Sequence[str] = (), json: bool = False
+) -> str:
+    """The table of one system below the two floors. metrics, json: as in `shown`."""
     runs = with_floors([pipeline], gather([pipeline], [system])[0])
-    return as_text(pipeline, runs, [floor_sentence(runs)])
+    return shown(pipeline, runs, [floor_sentence(runs)], metrics, json)
 
 
 def with_seeds(pipeline: Pipeline, n_seeds: int) -> list[Pipeline]:

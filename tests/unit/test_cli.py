@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from made_data import write_made_data
 from typer.testing import CliRunner
 
 from letterlib.cli import app
+from letterlib.data.released import load_released
 from letterlib.pipeline.config import REPOSITORY
 from letterlib.pipeline.results import load_results
 
@@ -52,6 +55,9 @@ def test_help_names_every_command():
         (["run", "--set", "tiger.epoch=3"], ["tiger.epoch", "epochs"]),
         (["run", "--set", "alpha=0"], ["alpha", "div"]),
         (["data", "--dataset", "nowhere"], ["nowhere", "--data-dir"]),
+        (["data", "--dataset", "movielense"], ['did you mean "movielens"']),
+        (["recommend", "popularity", "--user", "0"], ['no user "0"']),
+        (["evaluate", "popularity", "--metric", "R@0"], ["R@0"]),
         (["run", "--dataset", "beauty", "--data-dir", "nowhere"], ["nowhere"]),
         (["grid", "nowhere.yaml"], ["nowhere.yaml"]),
         (["results", "show", "nowhere"], ["nowhere"]),
@@ -80,12 +86,12 @@ def test_the_whole_run_and_a_second_one_from_the_cache(made):
     first = letterlib("run", *made)
     assert first.returncode == 0, first.stderr
     assert "LETTER-TIGER" in first.stdout and "the Markov floor" in first.stdout
-    report = Path(first.stdout.strip().splitlines()[-1].removeprefix("Report: "))
+    report = Path(first.stderr.strip().splitlines()[-1].removeprefix("Report: "))
     assert report.is_file()
     second = letterlib("run", *made)
     table = [line for line in first.stdout.splitlines() if "[" in line]
     assert [line for line in second.stdout.splitlines() if "[" in line] == table
-    assert ": running" not in second.stdout and "found in the cache" in second.stdout
+    assert ": running" not in second.stderr and "found in the cache" in second.stderr
 
 
 def test_every_stage_has_a_command(made):
@@ -105,8 +111,34 @@ def test_every_stage_has_a_command(made):
 
 def test_what_changes_nothing_is_said(made):
     done = letterlib("evaluate", "mf", *made, "--set", "tiger.epochs=2")
-    assert "note: tiger.epochs=2 changes nothing" in done.stdout
-    assert "mf.epochs" not in done.stdout
+    assert "note: tiger.epochs=2 changes nothing" in done.stderr
+    assert "mf.epochs" not in done.stderr
+
+
+def test_results_are_the_only_words_on_stdout(made):
+    done = letterlib("evaluate", "mf", *made, "--json", "--metric", "MRR@20")
+    rows = {row["system"]: row for row in json.loads(done.stdout)}
+    assert 0 < rows["mf"]["metrics"]["history in"]["MRR@20"]["mean"] < 1
+    assert "mf: " in done.stderr
+    quiet = letterlib("evaluate", "mf", *made, "--quiet")
+    assert "MF (BPR)" in quiet.stdout and quiet.stderr == ""
+
+
+def test_lists_have_the_ids_of_the_data_and_leave_out_what_the_user_has(made, tmp_path):
+    one = letterlib("recommend", "mf", *made, "--user", "3", "-k", "5", "--json")
+    rows = json.loads(one.stdout)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5] and {r["user"] for r in rows} == {"3"}
+    out = tmp_path / "lists.parquet"
+    assert letterlib("recommend", "mf", *made, "-k", "5", "--out", out).returncode == 0
+    lists = pd.read_parquet(out)
+    dataset = load_released(made[3])
+    assert lists["user"].nunique() == dataset.n_users
+    assert lists.query("user == '3'")["item"].tolist() == [row["item"] for row in rows]
+    labels = np.array(dataset.item_labels or range(dataset.n_items), dtype=str)
+    listed = lists.groupby("user")["item"].agg(set)
+    for user, items in zip(dataset.user_labels, dataset.sequences, strict=True):
+        assert not {*labels[items]} & listed[user]
+    assert letterlib("recommend", "mf", *made, "--out", out).returncode == 2  # it is there already
 
 
 def test_the_same_seed_gives_the_same_stages_in_two_processes(tmp_path):
@@ -147,7 +179,7 @@ def test_a_grid_is_listed_done_compared_and_exported(tmp_path):
             "2 seed(s)",
         ),
         (["best", folder], "validation N@10 seed 0"),
-        (["export", folder, str(tmp_path / "all.parquet")], "Written to"),
+        (["export", folder, str(tmp_path / "all.parquet")], ""),
         (["show", str(tmp_path / "all.parquet"), "--where", "tokenizer=cf"], "TIGER, cf"),
     ):
         found = results.invoke(app, ["results", *words])
@@ -183,7 +215,7 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path):
         # Tests that run in the background of a shell are started with the signal ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while "mf: running" not in process.stdout.readline():
+    while "mf: running" not in process.stderr.readline():
         pass
     time.sleep(5)
     process.send_signal(signal.SIGINT)

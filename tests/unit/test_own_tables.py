@@ -57,6 +57,22 @@ def test_rows_in_any_order_become_histories_in_the_order_of_time(tmp_path):
         read_own_tables("shop", *paths, k=20)
 
 
+def test_parquet_gives_the_same_data_set_as_csv(tmp_path):
+    paths = written(tmp_path)
+    expected, _ = read_own_tables("shop", *paths)
+    rows = pd.read_csv(paths[0], dtype=str)
+    typed = rows.assign(time=pd.to_datetime(rows["time"].astype(int), unit="h"))
+    typed = typed.rename(columns={"user": "customer_id"})
+    typed.to_parquet(tmp_path / "i.parquet")
+    items = pd.read_csv(paths[1], dtype=str).assign(genres=[["a", "b"]] * (ITEMS + 2))
+    items.to_parquet(tmp_path / "p.parquet")
+    both = tmp_path / "i.parquet", tmp_path / "p.parquet"
+    found, _ = read_own_tables("shop", *both, names={"user": "customer_id"})
+    assert histories(found) == histories(expected) == EXPECTED
+    assert found.items["text"].equals(expected.items["text"])
+    assert found.items["genres"].tolist() == ["a|b"] * ITEMS
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -1,6 +1,7 @@
 """The pipeline: stages in any order, what their keys depend on, tables and the report."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_too_short_histories_have_no_test_cases(made, tmp_path):
 # Tables
 
 
-def test_the_table_goes_on_without_what_fails_and_says_so(made, tmp_path, monkeypatch):
+def test_the_table_goes_on_without_what_fails_and_says_so(made, tmp_path, monkeypatch, capsys):
     lines, fit = [], Tiger.fit
 
     def fails(self, split):
@@ -208,7 +209,7 @@ def test_the_table_goes_on_without_what_fails_and_says_so(made, tmp_path, monkey
     systems = ["mf", "tiger-released", "p5-tid", "tiger", "letter-tiger"]
     with pytest.raises(LetterError, match="1 of 5 systems failed.*p5-tid"):
         write_table(one, 2, systems)
-    text = "\n".join(lines)
+    text = "\n".join([*lines, capsys.readouterr().out])
     for words in ("too hard", "index.json", "Markov floor", "LETTER-TIGER against", "perplexity"):
         assert words in text
     (folder,) = (tmp_path / "tables").iterdir()
@@ -299,7 +300,13 @@ def test_the_report_is_one_file_that_needs_no_other(shared, made, tmp_path):
     run_all(one, systems)
     (page,) = (shared.cache.folder / "reports").glob("*/report.html")
     text = page.read_text(encoding="utf-8")
-    assert text.count("data:image/png;base64") >= 6 and "http" not in text.split("<style>")[0]
+    assert text.count("data:image/svg+xml;base64") >= 6 and "http" not in text
+    links = {*re.findall('href="#([^"]+)"', text)}
+    assert links and links == {*re.findall('id="([^"]+)"', text)}
+    ranking, cases = one.ranking("letter-tiger"), one.test_cases("letter-tiger")
+    found = (ranking.items[:, :10] == cases.targets[:, None]).any(axis=1)
+    first = cases.targets[int(found.argmax())]
+    assert f"The next item was “{one.dataset.titles()[first]}”" in text
     for fact in ("LETTER-TIGER", "Markov floor", "tokenizer-letter", digest_of(one), "torch"):
         assert fact in text
     assert {run.system for run in read_runs(page.with_name("runs.parquet"))} == set(systems)

@@ -1,5 +1,8 @@
 """Finished runs: read, chosen, summed up and compared."""
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +12,10 @@ from letterlib.errors import LetterError
 from letterlib.evaluation.bootstrap import interval, paired_difference
 from letterlib.evaluation.metrics import GROUPS
 from letterlib.pipeline.config import REPOSITORY
+from letterlib.pipeline.report import render_results
 from letterlib.pipeline.results import (
     RESAMPLING_SEED,
+    as_json,
     as_text,
     best,
     by_setting,
@@ -19,6 +24,7 @@ from letterlib.pipeline.results import (
     last_case_recall,
     load_results,
     mean_interval,
+    metrics_in_latex,
     read_runs,
     select,
     summary,
@@ -184,11 +190,43 @@ def test_exports_have_a_row_a_run_or_a_row_a_setting(tmp_path):
     rows = pd.read_csv(export(every, tmp_path / "all.csv"))
     assert len(rows) == 6 and rows["R@10, out"][4] == LETTER[1].values("R@10", "out").mean()
     assert export(every, tmp_path / "t.md").read_text().count("\n| ") == 2
-    assert "LETTER-TIGER &" in export(every, tmp_path / "t.tex").read_text()
+    assert "LETTER-TIGER & " in export(every, tmp_path / "t.tex").read_text()
     with pytest.raises(LetterError, match="there already"):
         export(every, tmp_path / "all.csv")
     with pytest.raises(LetterError, match=".parquet"):
         export(every, tmp_path / "all.xlsx")
+
+
+def test_a_latex_table_has_the_best_in_bold_and_marks_only_what_differs():
+    better = [made_run(n=400, tokenizer="letter", seed=seed) for seed in (0, 1)]
+    for run in better:
+        run.ranks["in"][:] = 3  # R@5 is 1, MRR@4 is 1/4
+    worse = [made_run(n=400, tokenizer="plain", seed=seed) for seed in (0, 1)]
+    equal = [made_run(n=400, tokenizer="plain", tau=0.5, seed=seed) for seed in (0, 1)]
+    for run, other in zip(equal, worse, strict=True):
+        run.ranks["in"][:] = other.ranks["in"]
+    runs, mean = [*better, *worse, *equal], np.mean([run.values("MRR@4") for run in worse])
+    table = metrics_in_latex(runs, ["R@5", "MRR@4"], against="tokenizer=letter")
+    rows = {row.split(" & ")[0]: row for row in table.splitlines() if row.endswith(r"\\")}
+    bold = re.findall(r"\\textbf\{([^{}]+)", table)
+    assert mean < 0.25 and bold == ["1.0000", ".2500"]
+    assert rows["LETTER-TIGER"].count("^*") == 0
+    assert all(row.count("^*") == 2 for name, row in rows.items() if name.startswith("TIGER"))
+    same = metrics_in_latex([*worse, *equal], ["R@5"])
+    assert "^*" not in same
+    with pytest.raises(LetterError, match="one setting"):
+        metrics_in_latex(runs, ["R@5"], against="tokenizer=plain")
+
+
+def test_json_has_what_the_table_has():
+    runs = [*PLAIN, *LETTER]
+    rows = {row["system"]: row for row in json.loads(as_json(runs, ["MRR@20"]))}
+    found = rows["letter-tiger"]["metrics"]["history out"]["MRR@20"]
+    expected = mean_interval(LETTER, "MRR@20", "out")
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx(
+        (expected.mean, expected.low, expected.high)
+    )
+    assert f"{mean_interval(LETTER, 'MRR@20'):.4f}" in as_text(runs, ["MRR@20"])
 
 
 def test_committed_runs_give_the_published_comparison():
@@ -198,3 +236,9 @@ def test_committed_runs_give_the_published_comparison():
     assert f"{compare(letter, plain).difference:+.4f}" == "+0.0063 [-0.0004, +0.0132]"
     tail = compare(letter, plain, targets="tail")
     assert f"{tail.difference:+.4f}" == "+0.0122 [+0.0070, +0.0183]" and tail.verdict == "better"
+
+
+def test_a_page_of_finished_runs_has_a_table_and_a_figure_for_each_data_set():
+    page = render_results([*PLAIN, *LETTER], "a grid")
+    assert page.count("<table") == page.count("data:image/svg+xml") == 1
+    assert f"{mean_interval(LETTER):.4f}" in page and "http" not in page
