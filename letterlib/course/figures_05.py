@@ -11,8 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from letterlib.analysis.purity import genre_purity
+from letterlib.course.exercises import lesson_05
 from letterlib.evaluation.bootstrap import Interval, interval
 from letterlib.plots import GREY, MARKERS, PALETTE, listed
+
+SUSPECTS = lesson_05.SUSPECTS
+"""Functions of model, s, h, groups, mu: the joint losses, right, and without one `detach` each."""
 
 
 def loss_curves(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> Sequence[Axes]:

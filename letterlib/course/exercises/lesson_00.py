@@ -618,6 +618,7 @@ NDCG = Exercise(
             ndcg_with(right_worth, lambda gains, k: gains.sum() / max(1, (gains > 0).sum())),
             NOT_FOUND,
         ),
+        (ndcg_with(right_worth, lambda gains, k: gains.sum() / (gains > 0).sum()), NOT_FOUND),
         *(
             (of_some(ndcg, kept), EMPTY_LISTS)
             for kept in (

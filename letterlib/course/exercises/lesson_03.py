@@ -305,6 +305,10 @@ def in_one_call(x, query, key, value, items, labels):
     return entropy((x + mixed) @ items.T, labels), x + mixed
 
 
+DIAGONAL = (
+    "the diagonal is hidden too. A position reads itself, and the first has nothing else: "
+    "`triu(1)`."
+)
 NO_MASK = "no mask: a position reads the film that it has to guess. Hide what comes later."
 
 NEXT_ITEM_LOSS = Exercise(
@@ -324,8 +328,13 @@ NEXT_ITEM_LOSS = Exercise(
             attending(
                 lambda s: s.masked_fill(torch.ones_like(s).triu().bool(), -torch.inf).softmax(-1),
             ),
-            "the diagonal is hidden too. A position reads itself, and the first has nothing else: "
-            "`triu(1)`.",
+            DIAGONAL,
+        ),
+        (
+            attending(
+                lambda s: s.masked_fill(torch.ones_like(s).triu().bool(), -1e9).softmax(-1),
+            ),
+            DIAGONAL,
         ),
         (
             attending(

@@ -287,12 +287,13 @@ def examine_positives(answer: Callable, case: Case) -> None:
         if wrong.any():
             row = int(wrong.nonzero()[0])
             possible = others_of_group(codes, groups)[row].nonzero()[:, 0].tolist()
+            in_batch = bool(torch.isin(torch.tensor(possible), codes).any())
             raise Incorrect(
                 f"Row {row}: code {codes[row]}, of group {groups[codes[row]]}, is {what}",
                 case,
                 expected=possible or NO_POSITIVE,
                 actual=int(returned[row]),
-                cause=cause_of_draw(answer),
+                cause=cause_of_draw(answer) or (OF_BATCH if not in_batch else ""),
             )
     if len(codes) > len(groups):
         examine_chances(codes, groups, returned, case)

@@ -702,6 +702,7 @@ def block_with(
     queries_of: Callable = lambda self, before, h: h,
     ff: Callable | None = None,
     exchanged: bool = False,
+    reads_first: bool = False,
 ) -> type:
     """A block, one of whose steps may be replaced; `around` in the parts of `around_only`."""
 
@@ -733,7 +734,10 @@ def block_with(
                 if name != "cross" or self.decoder:
                     norm, part = parts[name]
                     add = around if name in around_only else pre_norm
-                    x = add(x, norm_of(self, norm), part)
+                    if reads_first:
+                        x = x + part(norm_of(self, norm)(before))
+                    else:
+                        x = add(x, norm_of(self, norm), part)
             return x
 
     Other.__name__ = Other.__qualname__ = "Block"
@@ -765,6 +769,10 @@ BLOCK = Exercise(
         (
             block_with(around=lambda x, norm, part: part(norm(x))),
             "x is replaced. Every part *adds* to it: `x = x + ...`.",
+        ),
+        (
+            block_with(reads_first=True),
+            "every part reads the first x. Each reads the x that the part before has left.",
         ),
         *(
             (

@@ -91,6 +91,10 @@ SCORES = Exercise(
             "`log2(rank + 1)`: for ranks that begin with 0 the formula has rank + 2.",
         ),
         (
+            np.errstate(all="ignore")(scores_with(gain=lambda ranks, k: 1 / np.log2(ranks + 1))),
+            "`log2(rank + 1)`: for ranks that begin with 0 the formula has rank + 2.",
+        ),
+        (
             scores_with(gain=lambda ranks, k: 1 / np.log(np.maximum(ranks, 0) + 2)),
             "the natural logarithm; NDCG has `log2`.",
         ),
