@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from letterlib.generators.tiger import Tiger as Tiger
     from letterlib.pipeline.config import make_config as make_config
     from letterlib.pipeline.pipeline import Pipeline as Pipeline
+    from letterlib.pipeline.register import load_plugin as load_plugin
+    from letterlib.pipeline.register import register_dataset as register_dataset
+    from letterlib.pipeline.register import register_identifiers as register_identifiers
+    from letterlib.pipeline.register import register_system as register_system
     from letterlib.tokenizer.identifiers import Identifiers as Identifiers
     from letterlib.tokenizer.letter import LetterTokenizer as LetterTokenizer
 
@@ -49,7 +53,11 @@ _HOMES = {
     "Popularity": "baselines.popularity",
     "SASRec": "baselines.sasrec",
     "Tiger": "generators.tiger",
+    "load_plugin": "pipeline.register",
     "make_config": "pipeline.config",
+    "register_dataset": "pipeline.register",
+    "register_identifiers": "pipeline.register",
+    "register_system": "pipeline.register",
 }
 __all__ = [*sorted(_HOMES), "embed", "evaluate", "load", "load_dataset", "recommend"]
 
@@ -134,11 +142,13 @@ def load(path: str | Path, device: str = "auto") -> Any:
     kind = load_tensors(path)[1].get("kind", "")
     if kind not in _MODELS:
         raise LetterError(f"{path}: no model of letterlib; choose a file that `save` wrote")
+    if isinstance(_MODELS[kind], type):  # registered
+        return _MODELS[kind].load(path, device=device)
     home, name = _MODELS[kind]
     return getattr(import_module(f"letterlib.{home}"), name).load(path, device=device)
 
 
-_MODELS = {
+_MODELS: dict[str, Any] = {
     "LetterTokenizer": ("tokenizer.letter", "LetterTokenizer"),
     "TIGER": ("generators.tiger", "Tiger"),
     "LC-Rec": ("generators.lcrec", "LCRec"),

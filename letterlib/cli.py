@@ -77,6 +77,14 @@ LanguageModels = Annotated[
     ),
 ]
 
+Plugins = Annotated[
+    list[Path],
+    path_option(
+        "--plugin",
+        help="a Python file that registers systems, identifiers or data sets; repeatable",
+    ),
+]
+
 
 def make_pipeline(
     *,
@@ -123,6 +131,7 @@ def make_pipeline(
         str | None,
         typer.Option(help="tensorboard or wandb: learning curves, to <cache-dir>/tracking"),
     ] = None,
+    plugins: Plugins = [],  # noqa: B006 (typer copies it)
     overrides: Annotated[
         list[str],
         typer.Option(
@@ -141,7 +150,9 @@ def make_pipeline(
     from letterlib.pipeline.cache import Cache
     from letterlib.pipeline.config import check_weights, default_data_dir, make_config
     from letterlib.pipeline.pipeline import Pipeline
+    from letterlib.pipeline.register import load_plugins
 
+    load_plugins(plugins)
     overrides = [*overrides, *([f"repeats={repeats}"] if repeats != "keep" else [])]
     overrides += [f"item_vectors={item_vectors}"] if item_vectors else []
     config = make_config(dataset, profile, seed, device, encoder, overrides)
@@ -507,6 +518,7 @@ def grid(
     data_root: Annotated[
         Path, path_option(help="has a folder for each released data set (beauty, ...)")
     ] = Path("data"),
+    plugins: Plugins = [],  # noqa: B006
 ) -> None:
     """List the runs of a grid; with --run, do those that are not done.
 
@@ -515,6 +527,7 @@ def grid(
     from letterlib.pipeline import runs as r
     from letterlib.pipeline.config import data_dir_under, default_data_dir
 
+    r.load_plugins(plugins)
     if run and as_json:
         raise typer.BadParameter("--json lists and --run does; give one of them")
     chosen, out_dir = r.load_grid(file), out_dir or cache_dir / RESULTS.name

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from letterlib.baselines.bert4rec import BERT4RecConfig
 from letterlib.baselines.caser import CaserConfig
@@ -29,7 +30,7 @@ from letterlib.generators.tiger import TigerConfig
 from letterlib.store import expanded
 from letterlib.text import MINILM
 from letterlib.tokenizer.grouping import check_groups
-from letterlib.tokenizer.letter import CODE_DIM, TokenizerConfig
+from letterlib.tokenizer.letter import LetterTokenizer, TokenizerConfig
 from letterlib.tokenizer.rqvae import check_codes
 from letterlib.train import Settings
 
@@ -44,7 +45,13 @@ VARIANTS = {
     "div": {"alpha": 0.0},
     "letter": {},
 }
-"""The four tokenizers of the ablation: what each changes in the profile's LETTER tokenizer."""
+"""The four tokenizers of the ablation: what each changes in the profile's LETTER tokenizer.
+
+`register_identifiers` adds others, with a class and a section of settings in OWN_TOKENIZERS.
+"""
+
+OWN_TOKENIZERS: dict[str, tuple[type[LetterTokenizer], str]] = {}
+"""Registered tokenizers: the class, and its section of `RunConfig`."""
 
 RANKED = 50
 """Items in a ranked list, so that metrics at any K up to 50 are known."""
@@ -275,7 +282,7 @@ def make_config(
         for full_name in SHORT_NAMES.get(name, (name,)):
             section, _, option = full_name.partition(".")
             if option:
-                values[section][option] = value
+                values.setdefault(section, {})[option] = value
             else:
                 values[section] = value
     try:
@@ -339,9 +346,11 @@ def _check_together(config: RunConfig) -> None:
         raise LetterError(f"lcrec.intentions={file}: no such file")
     if (file := config.item_vectors) and not expanded(file).is_file():
         raise LetterError(f"item_vectors={file}: no such file")
-    if (width := config.sasrec_32.dimensions) != CODE_DIM:
+    width, codes = config.sasrec_32.dimensions, config.tokenizer.code_dim
+    if width != codes:
         raise LetterError(
-            f"sasrec_32.dimensions={width}: L_CF compares its vectors with codes of {CODE_DIM}"
+            f"sasrec_32.dimensions={width}: L_CF compares its vectors with codes of {codes}; "
+            "set tokenizer.code_dim to the same"
         )
     for section in ("tiger", "lcrec"):
         if (beam := getattr(config, section).beam) < LEAST_BEAM:
@@ -363,7 +372,7 @@ def changes(config: RunConfig) -> list[str]:
     given = dict(dataset=config.dataset, profile=config.profile, seed=config.seed)
     usual = _flat(make_config(**given, device=config.device))
     own = _flat(config)
-    return [f"{name}={as_text(own[name])}" for name in sorted(own) if own[name] != usual[name]]
+    return [f"{name}={as_text(own[name])}" for name in sorted(own) if own[name] != usual.get(name)]
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
@@ -395,19 +404,45 @@ def describe_settings(config: RunConfig, sections: Collection[str] = ()) -> str:
             lines.append(f"{f'{name}={as_text(value)}':{width}}  {field.description}")
             continue
         lines += ["", f"{name}: {field.description}"]
-        for option, own in value.model_dump(mode="json").items():
-            setting = f"{name}.{option}={as_text(own)}"
+        written = value.model_dump(mode="json")
+        for option in type(value).model_fields:
+            setting = f"{name}.{option}={as_text(written.get(option, getattr(value, option)))}"
             meaning = type(value).model_fields[option].description or ""
             lines.append(f"{setting:{width}}  {meaning}".rstrip())
     short = (f"{name} ({', '.join(full)})" for name, full in SHORT_NAMES.items())
     return "\n".join([*lines, "", f"short names: {', '.join(short)}"])
 
 
-def variant_config(config: TokenizerConfig, variant: str) -> TokenizerConfig:
+def section_of(variant: str) -> str:
+    """The section of `RunConfig` with a tokenizer's settings."""
+    return OWN_TOKENIZERS[variant][1] if variant in OWN_TOKENIZERS else "tokenizer"
+
+
+def tokenizer_class(variant: str) -> type[LetterTokenizer]:
+    """The class of one of VARIANTS."""
+    return OWN_TOKENIZERS[variant][0] if variant in OWN_TOKENIZERS else LetterTokenizer
+
+
+def add_section(
+    name: str, config: type[Settings], about: str, profiles: dict[str, dict[str, Any]]
+) -> None:
+    """Give `RunConfig` a section for registered code, so that `--set NAME.OPTION=VALUE` knows it.
+
+    config: its class. profiles: profile -> settings that differ from the class's defaults.
+    """
+    field = Field(default_factory=config, description=about)
+    RunConfig.model_fields[name] = FieldInfo.from_annotated_attribute(config, field)
+    RunConfig.__annotations__[name] = config
+    RunConfig.model_rebuild(force=True)
+    for profile, values in PROFILES.items():
+        values[name] = dict(profiles.get(profile, {}))
+
+
+def variant_config(config: RunConfig, variant: str) -> TokenizerConfig:
     """The settings of one of VARIANTS. Raises LetterError for another name."""
     if variant not in VARIANTS:
         raise LetterError(f'unknown tokenizer "{variant}"; choose one of {", ".join(VARIANTS)}')
-    return config.model_copy(update=VARIANTS[variant])
+    return getattr(config, section_of(variant)).model_copy(update=VARIANTS[variant])
 
 
 def check_tokenizer(config: TokenizerConfig, n_items: int) -> None:

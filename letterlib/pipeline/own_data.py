@@ -14,14 +14,13 @@ from letterlib.data.dataset import SHORTEST, Cases, Dataset, Sequences
 from letterlib.errors import LetterError
 from letterlib.evaluation.ranking import Ranking, Recommender
 from letterlib.pipeline.cache import Stage
-from letterlib.pipeline.config import VARIANTS, variant_config
+from letterlib.pipeline.config import VARIANTS, tokenizer_class, variant_config
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.systems import OTHER_IDENTIFIERS, find_system
 from letterlib.store import digest
 from letterlib.text import ItemEmbeddings
 from letterlib.tokenizer.collisions import identifiers_with_unseen
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.letter import LetterTokenizer
 
 
 class OwnPipeline(Pipeline):
@@ -150,7 +149,7 @@ class ColdStart(OwnPipeline):
         return np.flatnonzero(self.split.train_counts == 0)
 
     def _tokenizer(self, variant: str) -> Stage:
-        config = variant_config(self.config.tokenizer, variant)
+        config, kind = variant_config(self.config, variant), tokenizer_class(variant)
         needs_cf = config.alpha > 0
         inputs = [self._split_key, self._semantic().key] + (
             [self._sasrec_32().key] if needs_cf else []
@@ -159,7 +158,7 @@ class ColdStart(OwnPipeline):
         def work(out: Path, partial: Path) -> dict[str, Any]:
             seen = np.flatnonzero(self.split.train_counts)
             semantic = self.semantic().vectors
-            tokenizer = LetterTokenizer(
+            tokenizer = kind(
                 config, self.config.seed, self.config.device, partial / "tokenizer.safetensors"
             )
             tokenizer.fit(semantic[seen], self.collaborative().vectors[seen] if needs_cf else None)
@@ -177,7 +176,8 @@ class ColdStart(OwnPipeline):
                 f"{source}: only trained tokenizers ({', '.join(VARIANTS)}) have cold items"
             )
         path = self._tokenizer(source).path(f"{self.dataset.name}.index.json")
-        sizes = (self.config.tokenizer.n_codes,) * self.config.tokenizer.n_levels
+        own = variant_config(self.config, source)
+        sizes = (own.n_codes,) * own.n_levels
         return Identifiers.load(path, self.dataset.n_items, sizes)
 
     def with_seed(self, seed: int) -> "ColdStart":

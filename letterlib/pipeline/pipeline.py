@@ -33,6 +33,7 @@ from letterlib.pipeline.config import (
     VARIANTS,
     RunConfig,
     check_tokenizer,
+    tokenizer_class,
     variant_config,
 )
 from letterlib.pipeline.systems import OTHER_IDENTIFIERS, base_of, find_system, settings_read
@@ -186,12 +187,12 @@ class Pipeline:
     # Tokenizers and identifiers
 
     def _tokenizer(self, variant: str) -> Stage:
-        config = variant_config(self.config.tokenizer, variant)
+        config, kind = variant_config(self.config, variant), tokenizer_class(variant)
         needs_cf = config.alpha > 0
         inputs = [self._semantic()] + ([self._sasrec_32()] if needs_cf else [])
 
         def work(out: Path, partial: Path) -> dict[str, Any]:
-            tokenizer = LetterTokenizer(
+            tokenizer = kind(
                 config, self.config.seed, self.config.device, partial / "tokenizer.safetensors"
             )
             collaborative = self.collaborative().vectors if needs_cf else None
@@ -203,12 +204,17 @@ class Pipeline:
         def check() -> None:
             check_tokenizer(config, self.split.n_items)
 
-        return self._stage(f"tokenizer-{variant}", 3, config, inputs, work, check=check)
+        options = config.model_dump(mode="json")
+        if kind is not LetterTokenizer:
+            options |= {"class": f"{kind.__qualname__} {kind.version}"}
+        return self._stage(f"tokenizer-{variant}", 3, options, inputs, work, check=check)
 
     def tokenizer(self, variant: str = "letter") -> LetterTokenizer:
-        """A trained tokenizer: "letter", or with regularizers off ("cf", "div", "plain")."""
+        """A trained tokenizer: "letter", with regularizers off ("cf", "div", "plain"), or a
+        registered one.
+        """
         path = self._tokenizer(variant).path("tokenizer.safetensors")
-        return LetterTokenizer.load(path, device=self.config.device)
+        return tokenizer_class(variant).load(path, device=self.config.device)
 
     def _identifiers(self, name: str) -> Stage:
         if name in VARIANTS:

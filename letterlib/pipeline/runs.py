@@ -9,6 +9,7 @@ from its finished stages and checkpoints; one that fails leaves a line in `<key>
 
 import functools
 import json
+import os
 import shlex
 import subprocess
 import time
@@ -33,6 +34,7 @@ from letterlib.generators.language_model import SMOLLM2, TINY
 from letterlib.hardware import peak_memory_mb
 from letterlib.pipeline.cache import Cache, code, versions
 from letterlib.pipeline.config import (
+    OWN_TOKENIZERS,
     REPOSITORY,
     SHORT_NAMES,
     VARIANTS,
@@ -41,9 +43,11 @@ from letterlib.pipeline.config import (
     check_weights,
     default_data_dir,
     make_config,
+    section_of,
     variant_config,
 )
 from letterlib.pipeline.pipeline import Pipeline
+from letterlib.pipeline.register import PLUGINS, load_plugins
 from letterlib.pipeline.results import Run, read_runs, run_files, write_runs
 from letterlib.pipeline.systems import (
     GENERATORS,
@@ -126,7 +130,7 @@ class RunParameters:
         if nothing := unread([*given, *options], system):
             what = f"tokenizer={tokenizer}, generator={generator}"
             raise LetterError(f"{nothing[0]}: changes nothing with {what}; leave it out")
-        if tokenizer in VARIANTS and (own := variant_config(config.tokenizer, tokenizer)).beta:
+        if tokenizer in VARIANTS and (own := variant_config(config, tokenizer)).beta:
             check_groups(own.n_codes, own.n_groups)
         return cls(system, config)
 
@@ -137,13 +141,15 @@ class RunParameters:
         papermill sets whatever name it is given, so a number, text or list of another name is a
         misspelt parameter.
         """
+        if plugin := variables.get("plugin"):
+            load_plugins(str(plugin).split(os.pathsep))
         plain = (str, int, float, list, tuple)
         given = {
             name: value
             for name, value in variables.items()
             if isinstance(value, plain)
             and not name.startswith("_")
-            and name not in (*FOLDERS, "In")
+            and name not in (*FOLDERS, "plugin", "In")
         }
         for name in FOLDERS:
             if not isinstance(folder := variables.get(name), str | Path | None):
@@ -188,7 +194,7 @@ class RunParameters:
             section, _, option = (name or "").partition(".")
             plays = name and (section != "tokenizer" or tokenizer in VARIANTS)
             values[short] = own[section][option] if plays else None
-        if tokenizer in VARIANTS:
+        if tokenizer in VARIANTS and tokenizer not in OWN_TOKENIZERS:
             values |= {weight: values[weight] or 0.0 for weight in ("alpha", "beta")}
         shorts = {full for full_names in SHORT_NAMES.values() for full in full_names}
         others = [one for one in changes(self.config) if one.partition("=")[0] not in shorts]
@@ -476,11 +482,12 @@ def load_grid(path: str | Path) -> Grid:
     if (
         not isinstance(content, dict)
         or not content.get("runs")
-        or set(content) - {"about", "every", "runs"}
+        or set(content) - {"about", "every", "plugins", "runs"}
     ):
         raise LetterError(
-            f"{path}: a grid has `about`, `runs` (a list of entries) and perhaps `every`"
+            f"{path}: a grid has `about`, `runs` (a list of entries) and perhaps `every`, `plugins`"
         )
+    load_plugins(path.parent / file for file in content.get("plugins") or [])
     runs: dict[str, RunParameters] = {}
     for number, entry in enumerate(content["runs"], start=1):
         try:
@@ -555,6 +562,8 @@ def papermill_words(parameters: RunParameters) -> list[str]:
     words = []
     for name, value in asked.items():
         words += ["-r" if name == "dataset" else "-p", name, str(value)]  # -r: "2018" stays a text
+    if PLUGINS:
+        words += ["-r", "plugin", os.pathsep.join(map(str, PLUGINS))]
     return words + (["-y", json.dumps({"options": options}, ensure_ascii=False)] if options else [])
 
 
@@ -588,13 +597,14 @@ def shared_stages(parameters: RunParameters) -> list[dict[str, Any]]:
     """
     if parameters.settings["tokenizer"] not in VARIANTS:
         return []
-    values = parameters.settings
+    values, section = parameters.settings, section_of(parameters.settings["tokenizer"])
     where = [f"--{name}={values[name]}" for name in ("dataset", "profile", "seed", "device")]
+    where += [f"--plugin={file}" for file in PLUGINS]
     sizes = {full[0]: values[short] for short, full in SHORT_NAMES.items() if len(full) == 1}
     chosen = [*values["options"], *(f"{name}={value}" for name, value in sizes.items() if value)]
     first = ("encoder=", "text_tokens=", "item_vectors=", "held_out=", "repeats=", "sasrec_32.")
     embedding = [one for one in chosen if one.startswith(first)]
-    tokenizer = embedding + [one for one in chosen if one.startswith("tokenizer.")]
+    tokenizer = embedding + [one for one in chosen if one.startswith(f"{section}.")]
     commands = (
         ["embed", *where, *(f"--set={one}" for one in embedding)],
         [

@@ -21,9 +21,8 @@ from letterlib.generators.counting import CountedSASRec, CountedTiger
 from letterlib.generators.language_model import check_titles
 from letterlib.generators.lcrec import LCRec
 from letterlib.generators.tiger import Tiger
-from letterlib.pipeline.config import SHORT_NAMES, VARIANTS
+from letterlib.pipeline.config import SHORT_NAMES, VARIANTS, section_of, tokenizer_class
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.letter import TokenizerConfig
 from letterlib.tokenizer.other_identifiers import (
     RUNNING,
     category_identifiers,
@@ -170,7 +169,7 @@ SYSTEMS: dict[str, System] = {
 }
 """Every system, in the order of the table."""
 
-LABELS: Mapping[str, str] = {name: system.label for name, system in SYSTEMS.items()}
+LABELS: dict[str, str] = {name: system.label for name, system in SYSTEMS.items()}
 
 FLOORS = ("popularity", "markov")
 """The systems that a trained one has to clear; where users come back to items, "repeat" as well."""
@@ -197,14 +196,16 @@ GENERATORS: Mapping[str, System] = {
 }
 """The systems that generate identifiers, each with those of the plain RQ-VAE."""
 
-CODES = (*VARIANTS, *(name for name, source in OTHER_IDENTIFIERS.items() if not source.words))
-"""Identifiers made of codes."""
+
+def codes() -> tuple[str, ...]:
+    """Identifiers made of codes."""
+    return (*VARIANTS, *(name for name, source in OTHER_IDENTIFIERS.items() if not source.words))
 
 
 def identifiers_for(generator: str) -> tuple[str, ...]:
     """The identifiers that one of GENERATORS can generate."""
     words = tuple(name for name, source in OTHER_IDENTIFIERS.items() if source.words)
-    return CODES if generator == "lc-rec" else (*CODES, *words)
+    return codes() if generator == "lc-rec" else (*codes(), *words)
 
 
 def system_name(generator: str, identifiers: str) -> str:
@@ -275,8 +276,8 @@ def settings_read(name: str) -> list[str]:
     if identifiers in VARIANTS:
         fixed = VARIANTS[identifiers]
         unused = {"alpha", "beta"} & set(fixed) | ({"n_groups"} if "beta" in fixed else set())
-        options = TokenizerConfig.model_fields
-        read += [f"tokenizer.{option}" for option in options if option not in unused]
+        section, options = section_of(identifiers), tokenizer_class(identifiers).Config.model_fields
+        read += [f"{section}.{option}" for option in options if option not in unused]
         read += [*READ_OF_TEXT] + ["sasrec_32"] * ("alpha" not in fixed)
     elif source := OTHER_IDENTIFIERS.get(identifiers or ""):
         read += ["tokenizer.n_levels", "tokenizer.n_codes"] * source.sized

@@ -20,7 +20,7 @@ from letterlib.evaluation.metrics import hits_at
 from letterlib.pipeline.config import VARIANTS
 from letterlib.pipeline.pipeline import Pipeline
 from letterlib.pipeline.results import RESAMPLING_SEED
-from letterlib.pipeline.systems import CODES, SYSTEMS
+from letterlib.pipeline.systems import SYSTEMS, codes
 from letterlib.tokenizer.letter import LetterTokenizer
 
 TIGERS = ("tiger", "letter-tiger")
@@ -68,14 +68,17 @@ def analyse_tokenizers(pipeline: Pipeline) -> TokenizerAnalysis:
 
 def ranking_recall(pipeline: Pipeline, tokenizers: dict[str, LetterTokenizer]) -> dict[str, float]:
     """R@10 of the small SASRec with each tokenizer's vectors in place of its item embeddings
-    (LETTER section 4.3.4).
+    (LETTER section 4.3.4); NaN for code vectors of another width than SASRec's.
     """
     cases = pipeline.split.cases("test")
     states = pipeline.sasrec_32().user_states(cases.without_targets())
-    return {
-        name: float(hits_at(target_ranks(states, one.quantised(), cases.targets), 10).mean())
-        for name, one in tokenizers.items()
-    }
+
+    def recall(vectors: np.ndarray) -> float:
+        if vectors.shape[1] != states.shape[1]:
+            return float("nan")
+        return float(hits_at(target_ranks(states, vectors, cases.targets), 10).mean())
+
+    return {name: recall(one.quantised()) for name, one in tokenizers.items()}
 
 
 def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
@@ -85,7 +88,7 @@ def tokenizer_frame(analysis: TokenizerAnalysis) -> pd.DataFrame:
     rows = {}
     for name, tokenizer in analysis.tokenizers.items():
         report, first = tokenizer.report, analysis.usage[name].iloc[0]
-        rows[VARIANT_NAMES[name]] = {
+        rows[VARIANT_NAMES.get(name, name)] = {
             "alpha": f"{tokenizer.config.alpha:g}",
             "beta": f"{tokenizer.config.beta:g}",
             "unexplained variance": f"{report.reconstruction_error[-1]:.3f}",
@@ -154,7 +157,7 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
     embeddings (LETTER section 4.3.4), "ranking R@10" is `ranking_recall`. Of other codes, such as
     released ones, it is what they show by themselves: sharing, codes in use and perplexity.
     """
-    if tokenizer not in CODES:
+    if tokenizer not in codes():
         return None
     if tokenizer not in VARIANTS:
         identifiers = pipeline.identifiers(tokenizer)
@@ -163,9 +166,10 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
             usage
         )
     trained = pipeline.tokenizer(tokenizer)
-    codes, report = trained.codes_before_repair(), trained.report
+    chosen, report = trained.codes_before_repair(), trained.report
     collisions = report.collisions
-    usage = code_usage(codes, trained.identifiers().level_sizes)
+    usage = code_usage(chosen, trained.identifiers().level_sizes)
+    recall = ranking_recall(pipeline, {tokenizer: trained})[tokenizer]
     return {
         "unexplained variance": report.reconstruction_error,
         "sharing an identifier": {
@@ -173,9 +177,9 @@ def identifier_figures(pipeline: Pipeline, tokenizer: str) -> dict[str, Any] | N
             "after": collisions.colliding_after,
         },
         "collaborative signal": similarity_experiment(
-            codes, nearest_neighbours(pipeline.collaborative().vectors)
+            chosen, nearest_neighbours(pipeline.collaborative().vectors)
         ).mean,
-        "ranking R@10": ranking_recall(pipeline, {tokenizer: trained})[tokenizer],
+        "ranking R@10": recall if np.isfinite(recall) else None,
     } | _usage_by_level(usage)
 
 

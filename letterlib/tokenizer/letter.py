@@ -23,11 +23,11 @@ import operator
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from letterlib.distributed import broadcast, share, weighed
@@ -54,7 +54,7 @@ from letterlib.train import (
 )
 
 CODE_DIM = 32
-"""Dimensions of a code vector, and so of the collaborative vectors."""
+"""Dimensions of a code vector in the paper, and so of the collaborative vectors."""
 
 VALIDATIONS = 20
 """How often a run is scored, about: at equal intervals in its second half."""
@@ -75,6 +75,11 @@ class TokenizerConfig(Settings):
     n_codes: int = Field(256, ge=4, description="codes per level")
     hidden: tuple[PositiveInt, ...] = Field(
         (2048, 1024, 512, 256, 128, 64), description="encoder widths"
+    )
+    code_dim: int = Field(
+        CODE_DIM,
+        ge=1,
+        description="width of code vectors; with alpha > 0 also that of sasrec_32.dimensions",
     )
     n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
     placebo: bool = Field(
@@ -97,6 +102,14 @@ class TokenizerConfig(Settings):
     learning_rate: float = Field(1e-3, gt=0, description="of AdamW, the same throughout")
     weight_decay: WeightDecay = 1e-4
     dtype: Dtype = "auto"
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_width(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """code_dim only where it is not the paper's: files and keys are older than the setting."""
+        values = dump(self)
+        if values.get("code_dim") == CODE_DIM:
+            del values["code_dim"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -205,12 +218,12 @@ def check_rows(what: str, x: np.ndarray) -> None:
         )
 
 
-def _check_collaborative(x: np.ndarray, n_items: int) -> None:
+def _check_collaborative(x: np.ndarray, n_items: int, width: int) -> None:
     check_rows("collaborative embeddings", x)
-    if x.shape != (n_items, CODE_DIM):
+    if x.shape != (n_items, width):
         raise LetterError(
             f"collaborative embeddings: {x.shape[0]:,} rows of {x.shape[1]} numbers; expected a "
-            f"row of {CODE_DIM} for each of the {n_items:,} items that have semantic embeddings"
+            f"row of {width} (code_dim) for each of the {n_items:,} items that have semantic ones"
         )
 
 
@@ -227,7 +240,17 @@ class LetterTokenizer:
 
     After `fit`: `identifiers()`, `report`, and `standardize`, which scales text vectors as those
     that `fit` got.
+
+    A tokenizer of your own is a subclass that replaces one of these (docs/extend.md):
+    Config: its settings, a subclass of TokenizerConfig.
+    Network: its quantiser, a subclass of RQVAE with other codebooks, or another `quantise`.
+    training_losses: what a step minimises.
+    version: raise it when the class computes something else than before; part of the cache's key.
     """
+
+    Config: ClassVar[type[TokenizerConfig]] = TokenizerConfig
+    Network: ClassVar[type[RQVAE]] = RQVAE
+    version: ClassVar[int] = 1
 
     standardize: Standardization = Learned()
     _module: RQVAE = Learned()
@@ -243,7 +266,7 @@ class LetterTokenizer:
         checkpoint: Path | None = None,
         **settings: Any,
     ) -> None:
-        self.config = TokenizerConfig.resolve(config, settings)
+        self.config = self.Config.resolve(config, settings)
         self.seed = operator.index(seed)  # also of numpy's integers
         self.checkpoint = checkpoint
         self._device = resolve_device(device)
@@ -252,7 +275,8 @@ class LetterTokenizer:
         """Learn the codes of a catalogue.
 
         semantic: float [n_items, d], text vectors, row = item id.
-        collaborative: float [n_items, 32], item vectors of a recommender; needed if alpha > 0.
+        collaborative: float [n_items, code_dim], item vectors of a recommender; needed if
+            alpha > 0.
         """
         semantic = np.asarray(semantic)
         check_rows("semantic embeddings", semantic)
@@ -260,7 +284,7 @@ class LetterTokenizer:
         x, cf = torch.from_numpy(standardization(semantic)).to(self._device), None
         if collaborative is not None:
             collaborative = np.asarray(collaborative)
-            _check_collaborative(collaborative, len(semantic))
+            _check_collaborative(collaborative, len(semantic), self.config.code_dim)
             if self.config.placebo:
                 random = np.random.default_rng(self.seed)
                 collaborative = collaborative[random.permutation(len(collaborative))]
@@ -401,10 +425,10 @@ class LetterTokenizer:
     def _new_module(self, input_dim: int) -> RQVAE:
         config = self.config
         with seeded(self.seed):
-            module = RQVAE(
+            module = self.Network(
                 input_dim,
                 config.hidden,
-                CODE_DIM,
+                config.code_dim,
                 config.n_levels,
                 config.n_codes,
                 config.straight_through,
@@ -466,13 +490,13 @@ class LetterTokenizer:
         report = asdict(self.report)
         del report["log"]  # has a place of its own in the file
         save_model(
-            path, "LetterTokenizer", tensors, self.config, self.seed, self.report.log, report
+            path, type(self).__name__, tensors, self.config, self.seed, self.report.log, report
         )
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Read what `save` wrote."""
-        saved = load_model(path, "LetterTokenizer", TokenizerConfig)
+        saved = load_model(path, cls.__name__, cls.Config)
         self, tensors, report = cls(saved.config, saved.seed, device), saved.tensors, saved.report
         state = strip_prefix("module.", tensors)
         self._module = self._new_module(state["encoder.0.weight"].shape[1]).eval()

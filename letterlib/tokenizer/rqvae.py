@@ -218,13 +218,17 @@ class RQVAE(nn.Module):
             codebook.copy_(torch.from_numpy(centres))
             residual = residual - F.embedding(nearest_codes(residual, codebook), codebook)
 
+    def quantise(self, z: Tensor) -> Tensor:
+        """The codes of z [n, code_dim]: int64 [n, L]. z^ is the sum of their vectors."""
+        return residual_quantize(z, list(self.codebooks))[0]
+
     def forward(self, x: Tensor) -> RQVAEOutput:
         """x: [batch, input_dim]."""
         with autocast(self.dtype, x.device):
             z = self.encoder(x)
         z = z.to(self.codebooks[0].dtype)
         with torch.no_grad():
-            codes, _ = residual_quantize(z, list(self.codebooks))
+            codes = self.quantise(z)
             if self.training and self.sinkhorn:
                 last_residuals = z - self.sum_of_vectors(codes, self.n_levels - 1)
                 codes[:, -1] = balanced_codes(last_residuals, self.codebooks[-1])
@@ -247,7 +251,7 @@ class RQVAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes int64 [n, L] of the rows of x, and the last residuals r_(L-1), [n, code_dim]."""
         z = self.encoder(x)
-        codes, _ = residual_quantize(z, list(self.codebooks))
+        codes = self.quantise(z)
         return codes, z - self.sum_of_vectors(codes, self.n_levels - 1)
 
     @torch.no_grad()
