@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +24,7 @@ import nbformat
 import papermill
 from nbconvert.preprocessors import ClearOutputPreprocessor, CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import (
     CheckCellMetadata,
     ClearHiddenTests,
@@ -38,6 +40,11 @@ from letterlib.store import write_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LESSON = "[0-9][0-9]_*.ipynb"
+SETUP = """\
+import importlib.util
+
+if importlib.util.find_spec("letterlib") is None:  # on Colab and Kaggle; elsewhere nothing happens
+    get_ipython().run_line_magic("pip", "install --quiet letterlib[course]")"""
 LARGEST = 1_000_000  # bytes of a stored notebook
 TIMEOUT = 600  # seconds for one cell
 _NEVER_STARTED = ("Kernel died before replying to kernel_info", "Kernel didn't respond in")
@@ -97,6 +104,31 @@ def _without_paths(output: NotebookNode) -> None:
     for kind, value in output.get("data", {}).items():
         if kind.startswith("text/"):
             output.data[kind] = clean(value)
+
+
+def with_setup(notebook: NotebookNode, name: str, repository: str | None) -> NotebookNode:
+    """The notebook with SETUP as its first code cell, and the badge of Colab under its title.
+
+    name: the file's. repository: the address of the course on GitHub; no badge if there is none.
+    """
+    cells = [
+        cell for cell in notebook.cells if not {"setup", "badge"} & {*cell.metadata.get("tags", [])}
+    ]
+    first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+    cells.insert(first, new_code_cell(SETUP, metadata={"tags": ["setup"]}))
+    if repository:
+        path = repository.removeprefix("https://github.com/").strip("/")
+        link = f"https://colab.research.google.com/github/{path}/blob/main/notebooks/{name}"
+        image = "https://colab.research.google.com/assets/colab-badge.svg"
+        badge = f"[![Open in Colab]({image})]({link})"
+        cells.insert(1, new_markdown_cell(badge, metadata={"tags": ["badge"]}))
+    return NotebookNode(notebook | {"cells": cells})
+
+
+def repository_address() -> str | None:
+    """The address in pyproject.toml's `[project.urls]` under Repository."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository")
 
 
 def student_copy(source: NotebookNode) -> NotebookNode:
@@ -189,6 +221,8 @@ def build(source: Path, notebooks: Path, profile: str) -> list[float]:
     """
     text = source.read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)
+    if source.parent.name != "projects":
+        notebook = with_setup(notebook, source.name, repository_address())
     to_run, parameters = {source: notebook}, {"profile": profile}
     if source.parent.name == "projects":
         parameters["cache_dir"] = str(REPOSITORY / "runs")

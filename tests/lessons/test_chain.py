@@ -3,10 +3,12 @@
 The runs of one lesson depend on each other, so they share one worker.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import grading
 import nbformat
@@ -309,3 +311,21 @@ def test_a_changed_student_copy_is_found(tmp_path):
     pictured.cells[0]["attachments"] = {"p.png": {"image/png": "AAAA"}}
     build.store(pictured, tmp_path / "notebooks" / source.name)
     assert "cell 1" in build.differences([source], tmp_path / "notebooks")[0]
+
+
+def test_the_first_cell_installs_the_course_only_where_it_is_missing(monkeypatch):
+    notebook = notebook_of("2 + 2")
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("# Title"))
+    once = build.with_setup(notebook, "99_made.ipynb", "https://github.com/one/course")
+    twice = build.with_setup(once, "99_made.ipynb", "https://github.com/one/course")
+    sources = [cell.source for cell in twice.cells]
+    assert sources == [cell.source for cell in once.cells]
+    assert sources[2:] == [build.SETUP, *(cell.source for cell in notebook.cells[1:])]
+    assert "github/one/course/blob/main/notebooks/99_made.ipynb" in sources[1]
+    asked = []
+    shell = SimpleNamespace(run_line_magic=lambda *words: asked.append(words))
+    exec(build.SETUP, {"get_ipython": lambda: shell})
+    assert not asked
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(build.SETUP, {"get_ipython": lambda: shell})
+    assert asked == [("pip", "install --quiet letterlib[course]")]
