@@ -353,9 +353,18 @@ def import_tables(
             help="what a column is called in your files, as user=customer_id; repeatable",
         ),
     ] = [],  # noqa: B006
+    valid_from: Annotated[
+        str | None, typer.Option(help="temporal split: from this time on, validation")
+    ] = None,
+    test_from: Annotated[str | None, typer.Option(help="from this time on, test")] = None,
     data_dir: Annotated[Path | None, path_option(help="where to; data/<name> if not given")] = None,
 ) -> None:
-    """Make a data set from two tables of your own. Checked, sorted by time, k-core, numbered."""
+    """Make a data set from two tables of your own. Checked, sorted by time, k-core, numbered.
+
+    Without a split of yours each user's last item is test and the one before it validation.
+    --valid-from and --test-from cut all users at the same times; --column split=COLUMN takes a
+    column that says train, valid or test of each interaction.
+    """
     from letterlib.data import DATASETS, is_raw
     from letterlib.data.released import write_released
     from letterlib.data.tables import read_own_tables
@@ -372,7 +381,10 @@ def import_tables(
             f"{folder}: {others[0]} is there already; move it away, or name another with --data-dir"
         )
     names = dict(column.split("=", 1) if "=" in column else (column, "") for column in columns)
-    dataset, lines = read_own_tables(name, interactions, items, k, repeats, names)
+    if (valid_from is None) != (test_from is None):
+        raise typer.BadParameter("give both --valid-from and --test-from")
+    cuts = (valid_from, test_from) if valid_from is not None else None
+    dataset, lines = read_own_tables(name, interactions, items, k, repeats, names, cuts)
     write_released(dataset, folder)
     where = "" if folder == Path("data") / name else f" --data-dir {shlex.quote(str(folder))}"
     print("\n".join([*lines, f"{folder}: written", f"next: letterlib run --dataset {name}{where}"]))

@@ -40,6 +40,8 @@ class Dataset:
     source: the release and the rules of preparation, for reports.
     user_labels: the users' ids in the source, in row order.
     item_labels: the items' ids in the source, in row order; may be empty.
+    held: int64 [n_users, 2], of each user's last items how many are validation, and how many test
+        after them; None: `split` holds out the same number of every user's.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Dataset:
     source: str
     user_labels: Sequence[str] = field(repr=False)
     item_labels: Sequence[str] = field(default=(), repr=False)
+    held: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         values = self.sequences.values
@@ -69,6 +72,20 @@ class Dataset:
         if len(self.item_labels) not in (0, self.n_items):
             raise LetterError(
                 f"{self.name}: {len(self.item_labels):,} item_labels for {self.n_items:,} items"
+            )
+        if self.held is not None:
+            self._check_held(self.held)
+
+    def _check_held(self, held: np.ndarray) -> None:
+        if held.shape != (self.n_users, 2) or (held < 0).any():
+            raise LetterError(
+                f"{self.name}: held has shape {list(held.shape)}; give two numbers of items, "
+                f"validation and test, for each of {self.n_users:,} users"
+            )
+        if len(all_held := np.flatnonzero(held.sum(axis=1) >= self.sequences.lengths)):
+            raise LetterError(
+                f'{self.name}, user "{self.user_labels[all_held[0]]}": no item is left for '
+                f"training ({len(all_held):,} such users); leave them out"
             )
 
     @property
@@ -97,6 +114,11 @@ class Dataset:
         The catalogue and its numbers stay the same. Users with fewer than three items left are
         left out; `source` says how many.
         """
+        if self.held is not None:
+            raise LetterError(
+                f"{self.name}: was imported with a split of its own; leave out repeats then, with "
+                "letterlib data import --repeats drop"
+            )
         kept = ~self.repeats
         lengths = np.bincount(self.sequences.owners[kept], minlength=self.n_users)
         long = lengths >= SHORTEST
@@ -115,7 +137,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash of everything that a model could learn from; the cache is keyed by it."""
         table = self.items.to_csv(index=False, lineterminator="\n")  # the same on every system
-        return digest(self.name, self.sequences.values, self.sequences.offsets, table)
+        held = [] if self.held is None else [self.held]
+        return digest(self.name, self.sequences.values, self.sequences.offsets, table, *held)
 
     def texts(self) -> list[str]:
         """What the text encoder reads, one string per item id."""
@@ -164,7 +187,7 @@ class Dataset:
         validation.
 
         1 is leave-one-out (research data sets), 5 is leave-five-out (few users with long
-        histories).
+        histories). A data set with a split of its own (`held`) keeps it.
         """
         return Split(self, held_out)
 
@@ -185,6 +208,8 @@ class Split:
         if self.held_out < 1:
             raise LetterError(f"held_out must be at least 1, not {self.held_out}")
         lengths = self.dataset.sequences.lengths
+        if self.dataset.held is not None:
+            return
         if len(short := np.flatnonzero(lengths < SHORTEST)):
             user, n = self.dataset.user_labels[short[0]], lengths[short[0]]
             raise LetterError(
@@ -199,12 +224,17 @@ class Split:
         return digest(self.dataset.fingerprint, self.held_out)
 
     @cached_property
-    def _has_cases(self) -> np.ndarray:
-        return self.dataset.sequences.lengths >= 2 * self.held_out + 1
+    def _held(self) -> np.ndarray:
+        """Items of each user in validation and in test: int64 [n_users, 2]."""
+        if self.dataset.held is not None:
+            return self.dataset.held
+        has_cases = self.dataset.sequences.lengths >= 2 * self.held_out + 1
+        return np.where(has_cases[:, None], [self.held_out, self.held_out], [0, 0])
 
     @property
     def users_without_cases(self) -> int:
-        return int((~self._has_cases).sum())
+        """Users without a test case."""
+        return int((self._held[:, 1] == 0).sum())
 
     @property
     def n_items(self) -> int:
@@ -221,7 +251,7 @@ class Split:
     @cached_property
     def train(self) -> Sequences:
         """The training part of every user, in time order. The only thing a model may learn from."""
-        lengths = self.dataset.sequences.lengths - np.where(self._has_cases, 2 * self.held_out, 0)
+        lengths = self.dataset.sequences.lengths - self._held.sum(axis=1)
         starts = self.dataset.sequences.offsets[:-1]
         kept = positions_of(starts, starts + lengths)
         return Sequences(
@@ -241,9 +271,10 @@ class Split:
         if part == "train":
             users, first, last = np.arange(self.n_users), starts + 1, starts + self.train.lengths
         else:
-            users = np.flatnonzero(self._has_cases)
-            first = ends[users] - (self.held_out if part == "test" else 2 * self.held_out)
-            last = first + self.held_out
+            column = ("valid", "test").index(part)
+            users = np.flatnonzero(self._held[:, column])
+            first = ends[users] - self._held[users, column:].sum(axis=1)
+            last = first + self._held[users, column]
         positions = positions_of(first, last)
         users = np.repeat(users, last - first)
         values = self.dataset.sequences.values
@@ -410,6 +441,32 @@ def build_dataset(
     labels = list(map(str, users)), list(map(str, ids))
     tied = ordered.duplicated(["user", "time"]).to_numpy()
     return Dataset(name, Sequences(values, offsets, tied), table, source, *labels)
+
+
+PARTS = ("train", "valid", "test")
+
+
+def with_parts(interactions: pd.DataFrame, parts: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
+    """The interactions with times that keep the parts apart, and `Dataset.held` of them.
+
+    interactions: columns `user`, `item` and `time`. parts: one of PARTS for each row. Within a user
+    train comes before valid and valid before test; LetterError for a row out of this order. Users
+    without a training row are left out: nobody can know their history.
+    """
+    rank = parts.map(PARTS.index)
+    trained = interactions["user"].isin(interactions.loc[rank == 0, "user"])
+    rows, rank = interactions[trained], rank[trained]
+    order = rows.assign(_part=rank).sort_values(["user", "time", "_part"], kind="stable")
+    back = (order["_part"].diff() < 0) & (order["user"] == order["user"].shift())
+    if back.any():
+        user = order.loc[back, "user"].iloc[0]
+        raise LetterError(
+            f'user "{user}": a row of {PARTS[order.loc[back, "_part"].iloc[0]]} is later than one '
+            "of a part after it; train, valid and test must follow each other in time"
+        )
+    steps = rows.assign(_part=rank).groupby(["time", "_part"]).ngroup()
+    counts = pd.crosstab(rows["user"], rank).reindex(columns=range(3), fill_value=0).sort_index()
+    return rows.assign(time=steps), counts.to_numpy(dtype=np.int64)[:, 1:]
 
 
 def in_order(interactions: pd.DataFrame) -> pd.DataFrame:

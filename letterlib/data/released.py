@@ -7,6 +7,8 @@
                      was called before it was numbered.
 `<Name>.index.json`  identifiers, read by `letterlib.tokenizer.identifiers`.
 `<Name>.source.txt`  written by us: what the data set was made of.
+`<Name>.split.json`  {"user": [validation, test], ...}, how many of the user's last items are in
+                     these parts, where the data set has a split of its own.
 """
 
 from pathlib import Path
@@ -20,7 +22,7 @@ from letterlib.errors import LetterError
 from letterlib.store import read_json, write_json, write_text
 
 INTERACTIONS, ITEMS, IDENTIFIERS = ".inter.json", ".item.json", ".index.json"
-SOURCE = ".source.txt"
+SOURCE, SPLIT = ".source.txt", ".split.json"
 
 
 def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
@@ -59,7 +61,17 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
     )
     if (told := path.with_name(stem + SOURCE)).is_file():
         source = told.read_text(encoding="utf-8").strip()
-    return Dataset(name or stem.lower(), sequences, items, source, list(users), item_labels)
+    labels, held = list(users), None
+    if (given := path.with_name(stem + SPLIT)).is_file():
+        counts = _read_table(given, '{"user": [validation, test], ...}')
+        try:
+            held = np.array([counts[user] for user in labels], dtype=np.int64)
+        except (KeyError, ValueError, TypeError) as error:
+            raise LetterError(
+                f"{given.name}: expected two numbers for each user of {path.name} ({error}); make "
+                "it again with letterlib data import"
+            ) from error
+    return Dataset(name or stem.lower(), sequences, items, source, labels, item_labels, held)
 
 
 def released_identifiers(data_dir: str | Path, name: str | None = None) -> Path:
@@ -98,9 +110,13 @@ def write_released(dataset: Dataset, folder: str | Path) -> None:
     # Items of an earlier export go first: interrupted, this one never leaves the old ones there.
     (folder / (name + ITEMS)).unlink(missing_ok=True)
     (folder / (name + SOURCE)).unlink(missing_ok=True)
+    (folder / (name + SPLIT)).unlink(missing_ok=True)
     write_json(folder / (name + INTERACTIONS), users)
     if entries:
         write_json(folder / (name + ITEMS), entries)
+    if dataset.held is not None:
+        counts = zip(dataset.user_labels, dataset.held.tolist(), strict=True)
+        write_json(folder / (name + SPLIT), dict(counts))
     if dataset.source:
         write_text(folder / (name + SOURCE), dataset.source + "\n")
 

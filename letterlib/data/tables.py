@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,19 @@ import numpy as np
 import pandas as pd
 from pandas.errors import ParserWarning
 
-from letterlib.data.dataset import Dataset, build_dataset, genres_of, k_core, text_of
+from letterlib.data.dataset import (
+    PARTS,
+    Dataset,
+    build_dataset,
+    genres_of,
+    k_core,
+    text_of,
+    with_parts,
+)
 from letterlib.errors import LetterError
 from letterlib.store import load_table
 
-COLUMNS = ("user", "item", "time", "title", "description", "genres")
+COLUMNS = ("user", "item", "time", "split", "title", "description", "genres")
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", r"\N")
 """How tools write that there is none: R has NA, pandas nan, a database \\N."""
@@ -27,6 +36,7 @@ def read_own_tables(
     k: int = 5,
     repeats: str = "keep",
     names: Mapping[str, str] | None = None,
+    cuts: tuple[str, str] | None = None,
 ) -> tuple[Dataset, list[str]]:
     """A data set from two files, and lines that report what became of their rows.
 
@@ -40,17 +50,30 @@ def read_own_tables(
     items: columns `item` and `title`, and where there are any `description` and `genres` (separated
         by "|").
     repeats: "drop" keeps only the first of several rows of a user with an item.
-    names: what columns are called in the files, such as {"user": "customer_id"}.
+    names: what columns are called in the files, such as {"user": "customer_id"}. With "split" in
+        it, that column says of each interaction whether it is train, valid or test.
+    cuts: times from which on interactions are validation, and test, as the files write times: a
+        temporal split, the same for all users.
     """
     if repeats not in ("keep", "drop"):
         raise LetterError(f'repeats="{repeats}": choose keep or drop')
     if unknown := {*(names or {})} - {*COLUMNS}:
         raise LetterError(f"--column {unknown.pop()}=...: choose one of {', '.join(COLUMNS)}")
-    rows = _read(interactions, ("user", "item", "time"), names or {})
+    if cuts and "split" in (names or {}):
+        raise LetterError("--valid-from and --test-from: a column gives the split; leave out one")
+    own = ["split"] * ("split" in (names or {}))
+    rows = _read(interactions, ("user", "item", "time", *own), names or {})
     table = _read(items, ("item", "title"), names or {})
     for column in ("user", "item"):
         _refuse(interactions, rows, column, rows[column].isin(MISSING), "leave such rows out")
+    if own:
+        wrong = ~rows["split"].isin(PARTS)
+        _refuse(interactions, rows, "split", wrong, "write train, valid or test")
     rows["time"] = _times(rows["time"], interactions)
+    if cuts:
+        valid, test = _cuts(cuts, rows["time"])
+        after = (rows["time"] >= valid).astype(int) + (rows["time"] >= test)
+        rows["split"] = np.array(PARTS)[after]
     _refuse(items, table, "item", table.duplicated("item"), "keep one row of each item")
     # A stable sort: of two rows of the same time the first in the file is kept.
     ordered = rows.sort_values("time", kind="stable")
@@ -59,6 +82,12 @@ def read_own_tables(
     core = k_core(used, k)
     if not len(core):
         raise LetterError(f"{interactions}: nothing is left of the {k}-core; try a smaller --k")
+    ties = int(core.duplicated(["user", "time"], keep=False).sum())
+    first, last, n_core, held = core["time"].min(), core["time"].max(), core["user"].nunique(), None
+    if "split" in core:
+        core, held = with_parts(core.drop(columns="split"), core["split"])
+        if not len(core) or not held[:, 1].any():
+            raise LetterError(f"{interactions}: no user has both training and test interactions")
     kept = table["item"].isin(core["item"].unique())
     if not kept.any():
         raise LetterError(
@@ -82,7 +111,13 @@ def read_own_tables(
     except LetterError as error:
         raise LetterError(f"{items}: {error}") from error
     users, products = rows["user"].nunique(), rows["item"].nunique()
-    ties = int(core.duplicated(["user", "time"], keep=False).sum())
+    lines = []
+    if held is not None:
+        dataset = replace(dataset, held=held)
+        lines = [
+            f"split: {held[:, 0].sum():,} interactions are validation and {held[:, 1].sum():,} "
+            f"test; {n_core - dataset.n_users:,} users have none in training, and were left out"
+        ]
     return dataset, [
         f"{len(rows):,} interactions of {users:,} users with {products:,} items were read",
         f"{len(rows) - len(once):,} repeated an earlier one of the same user and item, and were "
@@ -92,7 +127,8 @@ def read_own_tables(
         f"{dataset.n_interactions:,} interactions of {dataset.n_users:,} users with "
         f"{dataset.n_items:,} items are left",
         f"{ties:,} of them share user and time with another; these are in random order",
-        f"times are from {core['time'].min()} to {core['time'].max()}",
+        f"times are from {first} to {last}",
+        *lines,
         f"items without a title: {int(untitled.sum()):,}",
     ]
 
@@ -168,6 +204,19 @@ def _refuse(path: Path, table: pd.DataFrame, column: str, bad: pd.Series, advice
             f'{path}, data row {rows[0] + 1}: {column} is "{table[column].iloc[rows[0]]:.40}" '
             f"({len(rows):,} such rows); {advice}"
         )
+
+
+def _cuts(cuts: tuple[str, str], times: pd.Series) -> list[Any]:
+    """Both cuts as the times are: numbers, or dates in UTC."""
+    dates = isinstance(times.dtype, pd.DatetimeTZDtype)
+    try:
+        found = [pd.to_datetime(cut, utc=True) if dates else float(cut) for cut in cuts]
+    except ValueError as error:
+        kind = "dates, such as 2024-03-31" if dates else "numbers"
+        raise LetterError(f"--valid-from, --test-from: times are {kind} ({error})") from error
+    if not found[0] < found[1]:
+        raise LetterError(f"--valid-from {cuts[0]} must be before --test-from {cuts[1]}")
+    return found
 
 
 def _times(written: pd.Series, path: Path) -> pd.Series:

@@ -211,6 +211,8 @@ def hide_until_test(dataset: Dataset, items: np.ndarray, held_out: int) -> Datas
 
     held_out: as in `Dataset.split`.
     """
+    if dataset.held is not None:
+        raise LetterError(f"{dataset.name}: has a split of its own, which cold items cannot have")
     if held_out < 1:
         raise LetterError(f"held_out must be at least 1, not {held_out}")
     hidden = np.zeros(dataset.n_items, dtype=bool)

@@ -311,7 +311,8 @@ def heading(pipeline: Pipeline, runs: Sequence[Run]) -> str:
     most = max(runs, key=lambda run: len(run.cases))  # a language model answers a sample
     n_seeds, seed = len({run.seed for run in runs}), config.seed
     seeds = f"seeds {seed}-{seed + n_seeds - 1}" if seed else f"{n_seeds} seeds"
-    split = "leave-one-out" if config.held_out == 1 else f"last {config.held_out} items"
+    split = "its own split" if pipeline.dataset.held is not None else None
+    split = split or ("leave-one-out" if config.held_out == 1 else f"last {config.held_out} items")
     profile = f"profile {config.profile}" + (f" with {', '.join(changed)}" if changed else "")
     return (
         f"{pipeline.dataset.name}, {profile}, {f'seed {seed}' if n_seeds == 1 else seeds}: "
@@ -344,8 +345,10 @@ def describe_data(dataset: Dataset, split: Split) -> str:
         "interactions",
         f"  items per user: mean {lengths.mean():.1f}, median {np.median(lengths):.0f}, longest "
         f"{lengths.max():,}",
-        f"  last {split.held_out} item(s) test, {split.held_out} before them validation, the rest "
-        "training",
+        "  split: its own"
+        if dataset.held is not None
+        else f"  last {split.held_out} item(s) test, {split.held_out} before them validation, the "
+        "rest training",
     ]
     lines += [f"  {part}: {len(split.cases(part)):,} cases" for part in ("train", "valid", "test")]
     lines.append(

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from letterlib.baselines.popularity import Popularity
 from letterlib.cli import app
-from letterlib.data.released import load_released
+from letterlib.data.released import load_released, write_released
 from letterlib.data.tables import read_own_tables
 from letterlib.errors import LetterError
 from letterlib.tokenizer.identifiers import Identifiers
@@ -71,6 +72,62 @@ def test_parquet_gives_the_same_data_set_as_csv(tmp_path):
     assert histories(found) == histories(expected) == EXPECTED
     assert found.items["text"].equals(expected.items["text"])
     assert found.items["genres"].tolist() == ["a|b"] * ITEMS
+
+
+def parts_of(dataset):
+    """User -> part -> targets, by their labels; histories end where the target stands."""
+    split, found = dataset.split(), {}
+    for part in ("train", "valid", "test"):
+        cases = split.cases(part)
+        for user, target, start, end in zip(
+            cases.users, cases.targets, cases.starts, cases.ends, strict=True
+        ):
+            assert cases.values[end] == target and start < end
+            mine = found.setdefault(dataset.user_labels[user], {})
+            mine.setdefault(part, []).append(dataset.item_labels[target])
+    return found
+
+
+def test_a_temporal_split_cuts_all_users_at_the_same_times(tmp_path):
+    paths = written(tmp_path)  # user u has its t-th item at 100 t + u
+    late = pd.DataFrame([("late", f"{i:03}", str(810 + i)) for i in range(ITEMS)])
+    late.to_csv(paths[0], mode="a", header=False, index=False)
+    dataset, lines = read_own_tables("shop", *paths, cuts=("605", "803"))
+    found = parts_of(dataset)
+    assert "late" not in dataset.user_labels and "1 users have none in training" in lines[-2]
+    for u in range(USERS):
+        user = f"0{u}"
+        times = dict(enumerate(100 * t + u for t in range(ITEMS)))
+        for part, low, high in (("train", 0, 605), ("valid", 605, 803), ("test", 803, 9999)):
+            wanted = [EXPECTED[user][t] for t in times if low <= times[t] < high]
+            wanted = wanted[1:] if part == "train" else wanted  # the first has no history
+            assert found[user].get(part, []) == wanted
+    write_released(dataset, tmp_path / "shop")
+    again = load_released(tmp_path / "shop")
+    assert parts_of(again) == found and again.fingerprint == dataset.fingerprint
+    assert Popularity().fit(again.split()).recommend(again.split().cases("test"), 3)
+    plain, _ = read_own_tables("shop", *written(tmp_path))
+    write_released(plain, tmp_path / "shop")
+    assert load_released(tmp_path / "shop").held is None
+
+
+def test_a_split_of_ones_own_is_kept_and_has_to_follow_time(tmp_path):
+    paths = written(tmp_path)
+    rows = pd.read_csv(paths[0], dtype=str)
+    step = rows["time"].astype(int) // 100
+    rows["time"] = (step // 2 * 2).astype(str)  # pairs of one moment
+    rows["set"] = step.map(lambda t: "train" if t < 5 else "valid" if t == 5 else "test")
+    rows.sample(frac=1, random_state=0).to_csv(paths[0], index=False)
+    dataset, _ = read_own_tables("shop", *paths, names={"split": "set"})
+    found = parts_of(dataset)
+    for user, items in EXPECTED.items():
+        assert found[user]["valid"] == [items[5]]
+        assert sorted(found[user]["test"]) == sorted(items[6:])
+        assert len(found[user]["train"]) == 4 and items[4] in found[user]["train"]
+    rows.loc[(rows["user"] == "03") & (step == 0), "set"] = "test"
+    rows.to_csv(paths[0], index=False)
+    with pytest.raises(LetterError, match='user "03": a row of train'):
+        read_own_tables("shop", *paths, names={"split": "set"})
 
 
 @pytest.mark.parametrize(
