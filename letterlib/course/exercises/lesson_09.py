@@ -1,6 +1,7 @@
 """Lesson 09: HGN, a paired comparison, seen and unseen cases, a model mixed with counts."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 
 import numpy as np
 import torch
@@ -116,11 +117,26 @@ def divided_as_a_whole(net, users, items, real):
     return total / weights.sum(dim=1, keepdim=True)
 
 
+def filling_apart(answer: Callable) -> Callable:
+    """No gradient arrives at the filling, whether or not the answer masks it."""
+
+    @wraps(answer)
+    def use(net, users, items, real):
+        return answer(net, users, items.masked_fill(~real[..., None], 0.0), real)
+
+    return use
+
+
 HGN = Exercise(
     reference=hgn,
     cases=hgn_cases,
     returns=["the state"],
-    right=[hgn_by_loop, hgn_by_einsum],
+    use=filling_apart,
+    right=[
+        hgn_by_loop,
+        hgn_by_einsum,
+        lambda net, users, items, real: hgn(net, users, items * real[..., None], real),
+    ],
     stops={
         "must match the size of tensor": "The user's gate has no dimension for places yet: "
         "`net.feature_of_user(users)[:, None]` is added to every film of the window. The second "

@@ -91,6 +91,13 @@ SCORES = Exercise(
             "`log2(rank + 1)`: for ranks that begin with 0 the formula has rank + 2.",
         ),
         (
+            lambda ranks, k: (
+                scores(ranks, k)[0],
+                np.where(ranks >= 0, 1 / np.log2(np.maximum(ranks, 0) + 2), 0.0),
+            ),
+            "a gain for a target below the first k. Where there is no hit it is 0.",
+        ),
+        (
             np.errstate(all="ignore")(scores_with(gain=lambda ranks, k: 1 / np.log2(ranks + 1))),
             "`log2(rank + 1)`: for ranks that begin with 0 the formula has rank + 2.",
         ),

@@ -125,6 +125,11 @@ def by_position(a, b, *_):
     return a[:n].mean(1) - b[:n].mean(1)
 
 
+def first_rows(a, b, seeds_a, seeds_b):
+    n = len(np.intersect1d(seeds_a, seeds_b))
+    return by_position(a[:n], b[:n])
+
+
 def at_row(shift: int) -> Callable:
     def differences(a, b, seeds_a, seeds_b):
         rows = np.intersect1d(seeds_a, seeds_b) - shift
@@ -226,9 +231,12 @@ BY_SEED = Exercise(
             rows_exchanged,
             "rows of a and b exchanged: `np.intersect1d` returns the seeds, rows of a, rows of b.",
         ),
-        (
-            with_differences(by_position),
-            "paired by position. Row i of a and row i of b may have different seeds.",
+        *(
+            (
+                with_differences(pair),
+                "paired by position. Row i of a and row i of b may have different seeds.",
+            )
+            for pair in (by_position, first_rows)
         ),
         (
             with_differences(
