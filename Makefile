@@ -52,11 +52,12 @@ lessons: $(MODELS)      ## make notebooks/ anew from solutions/, and run both: a
 lessons-check: $(READY) ## fail if a committed student copy differs from what its source gives
 	$(BIN)/python -m letterlib.course.build --check
 
-site: $(READY)          ## lessons and documents as web pages, in site/: to read, or to put on a server for a class
-	$(BIN)/python -m letterlib.course.site
+site: $(READY)          ## lessons, documents and API as web pages, in site/: to read, or to put on a server for a class
+	$(BIN)/python -m sphinx -q -W --keep-going -E -d runs/site -c docs/site . site
+	@echo "open site/index.html"
 
 links: $(READY)         ## list every external address that lessons and documents point to
-	@$(BIN)/python -m letterlib.course.site --links
+	@$(BIN)/python docs/site/links.py
 
 classroom-check: $(READY)  ## grade three submissions of every lesson with nbgrader, against exact points
 	$(PYTEST) -m "" -k three_submissions tests/lessons/test_chain.py

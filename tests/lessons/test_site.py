@@ -1,135 +1,70 @@
-"""The course as web pages: every link leads somewhere, nothing that a student must not see is
-there.
+"""The site: every link leads somewhere, nothing that a student must not see is there, and a
+browser shows it without errors.
 """
 
-import html
+import functools
+import http.server
+import os
 import re
-from html.parser import HTMLParser
+import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
-from urllib.parse import unquote
 
+import nbformat
 import pytest
 
-from letterlib.course.build import LESSON, REPOSITORY
-from letterlib.course.site import (
-    address,
-    broken_links,
-    build_site,
-    documents,
-    is_external,
-    links_of,
-    markdown_of,
-    with_formulas,
-)
+from letterlib.course.build import LESSON, REPOSITORY, projects
 
 pytestmark = pytest.mark.xdist_group("site")  # made once
 
 
-class Page(HTMLParser):
-    """The names that a page can be entered by, where it leads, and what its pictures say to who
-    cannot see them.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.names, self.links, self.pictures = {""}, [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
-        self.names.add(given.get("id") or "")
-        if tag == "img":
-            self.pictures.append(given.get("alt"))
-        if tag in ("a", "img"):
-            link = given.get("href") or given.get("src") or ""
-            self.links += [] if is_external(link) or link.startswith("data:") else [unquote(link)]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> dict[Path, str]:
-    """The text of every page, by its place; of other files an empty one."""
-    folder = tmp_path_factory.mktemp("course") / "site"
-    n_pages = build_site(folder)
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    assert len(files) == n_pages
-    return {
-        file.relative_to(folder): file.read_text(encoding="utf-8") if file.suffix == ".html" else ""
-        for file in files
-    }
-
-
-def test_formulas_are_set_without_a_network(site):
-    text = "".join(site.values())
-    formulas = re.findall("<math.*?</math>", text, re.DOTALL)
-    assert len(formulas) > 500
-    assert not [one for one in formulas if "\\" in one], (
-        "a command that the converter does not know"
+def documents() -> list[Path]:
+    """The lessons' student copies, the projects, and all Markdown pages."""
+    folders = (
+        "",
+        "benchmarks",
+        "data",
+        "docs",
+        "docs/api",
+        "docs/ko",
+        "experiments",
+        "experiments/workflow",
+        "notebooks/projects",
     )
-    shown = re.sub("<(pre|code|script|style|math)\\b.*?</\\1>", "", text, flags=re.DOTALL)
-    assert not re.findall(r"\\(?:frac|hat|ln|mathcal|sum|tau|text)\b", shown), (
-        "a formula that is still TeX"
-    )
-
-
-def test_a_formula_is_told_from_code_and_from_money():
-    text = "It costs $5, or $6: `$x$`\n\n~~~\n$y$\n~~~\n\n"
-    assert with_formulas(text) == text
-    line, alone = with_formulas("so $c_1$."), with_formulas(r"$$\mathcal L = \arg\min_k x$$")
-    assert re.fullmatch('so <math[^>]* display="inline">.*<mi>c</mi><mn>1</mn>.*</math>\\.', line)
-    assert re.fullmatch('<math[^>]* display="block">.*</math>', alone)
-    assert html.unescape(alone).count("ℒ") == 1 and "arg" in alone and "\\" not in alone
-
-
-def test_every_link_of_the_site_leads_to_a_page_and_to_a_heading_of_it(site):
-    pages = {place: Page(text) for place, text in site.items()}
-    n_links, broken = 0, []
-    for place, page in pages.items():
-        for link in page.links:
-            file, _, name = link.partition("#")
-            target = (
-                Path(unquote((Path("/") / place.parent / file).resolve().as_posix()[1:]))
-                if file
-                else place
-            )
-            n_links += 1
-            if target not in pages or name not in pages[target].names:
-                broken.append((place.as_posix(), link))
-    assert broken == []
-    assert n_links > 500
-
-
-def test_the_site_has_every_lesson_and_begins_with_their_list(site):
-    lessons = [
-        *REPOSITORY.glob("notebooks/[0-9]*.ipynb"),
-        *REPOSITORY.glob("notebooks/projects/*.ipynb"),
+    return [
+        *sorted((REPOSITORY / "notebooks").glob(LESSON)),
+        *projects(),
+        *sorted(page for folder in folders for page in (REPOSITORY / folder).glob("*.md")),
     ]
-    assert len(lessons) == 17
-    index = Page(site[Path("index.html")]).links
-    for lesson in lessons:
-        assert address(lesson) in site
-        assert lesson.parent.name == "projects" or address(lesson).as_posix() in index
 
 
-def test_every_picture_of_the_site_says_what_it_shows(site):
-    pictures = {place: Page(text).pictures for place, text in site.items()}
-    silent = [
-        place
-        for place, said in pictures.items()
-        if any(not one or "No description" in one for one in said)
-    ]
-    assert silent == []
-    assert sum(map(len, pictures.values())) > 80
+def markdown_of(path: Path) -> str:
+    """The Markdown of a document, or of all text cells of a notebook."""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
-def test_solutions_and_hidden_tests_are_not_in_the_site(site):
-    assert not any(place.parts[0] == "solutions" for place in site)
-    for lesson in (REPOSITORY / "notebooks").glob("*.ipynb"):
-        page = site[address(lesson)]
-        assert "NotImplementedError" in page  # the stub of an exercise
-        assert "BEGIN SOLUTION" not in page and "BEGIN HIDDEN" not in page
-
-
-# Links inside the repository
+def broken_links(path: Path) -> list[str]:
+    """Links of a page whose file or heading does not exist in the repository."""
+    text = re.sub(r"```.*?```|`[^`]*`", " ", markdown_of(path), flags=re.DOTALL)
+    broken = []
+    for link in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text):
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        if not target.exists():
+            broken.append(link)
+        elif anchor and target.is_file():
+            headings = re.findall(r"^#+ +(.+)$", markdown_of(target), flags=re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings]
+            if anchor not in slugs:
+                broken.append(link)
+    return broken
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(REPOSITORY)))
@@ -137,18 +72,141 @@ def test_links_inside_the_repository_lead_somewhere(path):
     assert broken_links(path) == []
 
 
-def test_the_readme_lists_every_lesson():
-    readme = markdown_of(REPOSITORY / "README.md")
+@pytest.mark.parametrize("page", ["README.md"])
+def test_lists_of_lessons_have_every_lesson(page):
+    text = markdown_of(REPOSITORY / page)
     for path in (REPOSITORY / "notebooks").glob(LESSON):
-        assert f"notebooks/{path.name}" in readme
+        assert f"notebooks/{path.name}" in text
 
 
-def test_broken_links_are_found_and_code_is_left_alone(tmp_path):
-    (tmp_path / "there.md").write_text("# What it is\n")
-    page = tmp_path / "page.md"
-    page.write_text(
-        "[a](there.md) [b](gone.md) [c](there.md#what-it-is) [d](there.md#else) `[e](no.md)` "
-        "![f](gone.png) [g](https://example.org/x)"
+def test_every_picture_of_a_lesson_says_what_it_shows():
+    pictures = [
+        (path.name, output.metadata.get("image/png", {}).get("alt", ""))
+        for path in [*(REPOSITORY / "notebooks").glob(LESSON), *projects()]
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) > 50
+    assert [name for name, alt in pictures if not alt or "No description" in alt] == []
+
+
+# The site itself
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site. Sphinx ends with an error if a link leads nowhere."""
+    pytest.importorskip("myst_nb", reason="the site's generator is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E"]
+    places = ["-d", folder / "doctrees", "-c", "docs/site", ".", folder / "html"]
+    paths = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    made = subprocess.run(
+        [*command, *places],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
     )
-    assert broken_links(page) == ["gone.md", "there.md#else", "gone.png"]
-    assert links_of("```\n[x](y)\n```") == []
+    assert made.returncode == 0, made.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The site on a server of this machine: some scripts do not run from files."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.slow
+def test_solutions_and_hidden_tests_are_not_in_the_site(site):
+    assert not (site / "solutions").exists()
+    pages = {page.stem: page.read_text("utf-8") for page in (site / "notebooks").glob("*.html")}
+    for lesson in (REPOSITORY / "notebooks").glob(LESSON):
+        assert "NotImplementedError" in pages[lesson.stem]  # the stub of an exercise
+    for text in [page.read_text("utf-8") for page in site.rglob("*.html")]:
+        assert "BEGIN HIDDEN" not in text
+    assert not any("for_instructors" in str(file) for file in site.rglob("*"))
+
+
+PAGES = (
+    "index.html",
+    "README.html",
+    "notebooks/02_rq_vae.html",
+    "notebooks/07_lc_rec.html",
+    "docs/api/tokenizer.html",
+    "docs/glossary.html",
+    "docs/findings.html",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_the_pages(browser, address, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    problems, axe = [], os.environ.get("AXE")  # AXE: the path of axe-core's axe.min.js
+    page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("response", lambda got: problems.append(got.url) if got.status >= 400 else None)
+    page.on(
+        "request",
+        lambda asked: (
+            problems.append(f"leaves the site: {asked.url}")
+            if asked.url.startswith("http") and not asked.url.startswith(address)
+            else None
+        ),
+    )
+    for place in PAGES:
+        page.goto(f"{address}/{place}", wait_until="networkidle")
+        assert problems == [], place
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
+        assert page.locator(".katex-error").count() == 0, place
+        assert page.locator("img:not([alt]), img[alt='']").count() == 0, place
+        if axe:
+            page.add_script_tag(path=axe)
+            serious = page.evaluate(
+                "axe.run(document).then(found => found.violations.filter(one => "
+                "['serious', 'critical'].includes(one.impact)).map(one => "
+                "one.id + ' ' + one.nodes[0].html.slice(0, 200)))"
+            )
+            assert serious == [], place
+    page.goto(f"{address}/index.html")
+    for code in page.locator(".landing-names code").all():
+        box = code.bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= width
+        assert code.evaluate("part => part.scrollWidth <= part.clientWidth")
+    context.close()
+
+
+@pytest.mark.slow
+def test_search_finds_a_lesson_and_a_class(browser, address):
+    page = browser.new_page()
+    for words, place in (("codebook", "02_rq_vae"), ("LetterTokenizer", "api/tokenizer")):
+        page.goto(f"{address}/search.html?q={words}")
+        page.locator(f"#search-results a[href*='{place}']").first.wait_for(timeout=10_000)
+    page.close()

@@ -1,0 +1,12 @@
+// What the theme leaves out for readers with a keyboard or a screen reader.
+addEventListener("DOMContentLoaded", () => {
+  for (const part of document.querySelectorAll("pre, table, .output.text_html, .math")) {
+    const box = part.closest(".pst-scrollable-table-container") || part;
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+  for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
+  for (const part of document.querySelectorAll("nav summary")) {
+    const name = part.closest("li")?.querySelector("a")?.textContent.trim();
+    part.setAttribute("aria-label", name ? `Pages of ${name}` : "Pages");
+  }
+});
