@@ -51,7 +51,7 @@ def alternative_text(figure: Figure) -> str:
 
 
 def _describe(figure: Figure) -> None:
-    """Let IPython store the alternative text with the picture, where `docs/site/hooks.py` reads it."""
+    """Let IPython store the alternative text with the picture; `docs/site/hooks.py` reads it."""
     figure._repr_mimebundle_ = partial(_metadata, figure)
 
 

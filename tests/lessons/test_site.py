@@ -72,7 +72,7 @@ def test_links_inside_the_repository_lead_somewhere(path):
     assert broken_links(path) == []
 
 
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md", "docs/ko/lessons.md"])
 def test_lists_of_lessons_have_every_lesson(page):
     text = markdown_of(REPOSITORY / page)
     for path in (REPOSITORY / "notebooks").glob(LESSON):
@@ -159,6 +159,7 @@ PAGES = (
     "notebooks/07_lc_rec.html",
     "docs/api/tokenizer.html",
     "docs/glossary.html",
+    "docs/ko/lessons.html",
     "docs/findings.html",
 )
 
