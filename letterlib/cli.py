@@ -504,6 +504,37 @@ def recommend(
     print(lists.to_json(orient="records") if as_json else lists.to_string(index=False))
 
 
+@app.command(name="export")
+@with_run_options
+def export_model(
+    pipeline,
+    folder: Annotated[Path, path_argument("a new folder")],
+    system: Annotated[
+        str, typer.Option(help="a system with identifiers: letter-tiger, tiger-cf, lc-rec, ...")
+    ] = "letter-tiger",
+    to: Annotated[str, typer.Option(help="transformers, which is all there is")] = "transformers",
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="of LC-Rec, an adapter for peft; else merged")
+    ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="NAME/MODEL", help="also put it on the Hugging Face hub, privately"),
+    ] = None,
+) -> None:
+    """Write a trained model as a folder for transformers, with identifiers, tokenizer and card.
+
+    Trains it first if it is not trained. AutoModelForSeq2SeqLM (LC-Rec: AutoModelForCausalLM) reads
+    the folder; with letterlib.export.exported_processor, `generate` gives the same lists.
+    """
+    from letterlib.export import export, push_to_hub
+
+    if to != "transformers":
+        raise typer.BadParameter(f'--to {to}: "transformers" is all there is')
+    print(f"Written to {export(pipeline.system(system), folder, adapter)}")
+    if push:
+        print(f"On the hub: {push_to_hub(folder, push)}")
+
+
 def _print_folders(pipeline) -> None:
     for stage in pipeline.cache.finished:
         print(f"{stage.name}: {stage.folder}")

@@ -168,6 +168,10 @@ def test_a_plugin_on_the_command_line_and_in_grids(plugin):
     for label in ("My own", "own-caser", "TIGER, centred", "TIGER, in-order"):
         assert any(line.startswith(label) for line in printed.splitlines()), label
     assert "gamma=1.0" in command(plugin, "settings", "centred", *files)
+    command(plugin, "export", "exported", "--system", "tiger-centred", *files, *where)
+    assert {"model.safetensors", "tokenizer.json"} <= {
+        f.name for f in (plugin / "exported").iterdir()
+    }
     grid = "plugins: [mine.py]\nevery: {dataset: made-up, profile: smoke}\nruns:\n"
     grid += (
         "- {generator: own, tokenizer: none}\n- {tokenizer: centred, options: [centred.gamma=2]}\n"
