@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "letterlib"
 ROOMS = (
     "errors store distributed hardware progress data evaluation tracking checkpoint train "
-    "saved_model hub text baselines tokenizer decoding generators analysis plots pipeline course "
-    "doctor cli __main__"
+    "saved_model hub text baselines tokenizer decoding generators export hugging_face "
+    "analysis plots pipeline course doctor cli __main__"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(
