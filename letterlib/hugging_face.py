@@ -1,10 +1,13 @@
 """Data sets and ranked lists to and from Hugging Face's `datasets`, and so the hub.
 
-to_datasets(ll.load_dataset("movielens")).push_to_hub("me/films")
-films = from_datasets(datasets.load_dataset(...), "films")
+for name, table in to_datasets(films).items():
+    table.push_to_hub("me/films", name)
+load = datasets.load_dataset
+tables = {name: load("me/films", name, split="train") for name in ("users", "items")}
+films = from_datasets(tables, "films")
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +45,7 @@ def to_datasets(dataset: Dataset) -> "datasets.DatasetDict":
     )
 
 
-def from_datasets(tables: "datasets.DatasetDict", name: str) -> Dataset:
+def from_datasets(tables: "Mapping[str, datasets.Dataset]", name: str) -> Dataset:
     """What `to_datasets` made. Raises LetterError for tables or columns that are missing."""
     for table, columns in (("users", {"user", "items"}), ("items", {"item"})):
         if table not in tables or columns - set(tables[table].column_names):
