@@ -9,7 +9,7 @@ SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
 BEAUTY ?= data/beauty
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help run test test-slow lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
+.PHONY: help play run test test-slow lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
   workflow sweep-demo lint clean
 
 help:            ## list the targets
@@ -55,6 +55,9 @@ lessons-check: $(READY) ## fail if a committed student copy differs from what it
 site: $(READY)          ## lessons, documents and API as web pages, in site/: to read, or to put on a server for a class
 	$(BIN)/python -m sphinx -q -W --keep-going -E -d runs/site -c docs/site . site
 	@echo "open site/index.html"
+
+play:            ## a page in which LETTER-TIGER recommends films: open http://localhost:8000
+	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory docs/play 8000
 
 links: $(READY)         ## list every external address that lessons and documents point to
 	@$(BIN)/python docs/site/links.py

@@ -249,6 +249,36 @@ export function search(model, history, { beam = model.config.beam, free = false 
   return { levels, found: bestOf(ended, beam) };
 }
 
+/**
+ * n sequences drawn token by token from all tokens; what `search` returns, in the order of drawing.
+ *
+ * temperature: divides the logits; above 1 unlikely tokens are drawn more often.
+ * random: gives numbers from 0 to 1.
+ */
+export function draw(model, history, { n = 10, temperature = 1.5, random = Math.random } = {}) {
+  const memory = model.memory(history), levels = model.levelSizes.map(() => ({ kept: [] })), found = [];
+  for (let i = 0; i < n; i++) {
+    let sequence = { tokens: [], score: 0, node: model.trie, past: [] };
+    for (let level = 0; level <= levels.length; level++) {
+      const { logProbs, past } = model.step(sequence.tokens.at(-1) ?? PAD, sequence.past, memory);
+      const chances = logSoftmax(logProbs.map((value) => value / temperature)).map(Math.exp);
+      let left = random();
+      const next = Math.max(0, chances.findIndex((chance) => (left -= chance) <= 0));
+      const parent = level ? i : 0, score = sequence.score + logProbs[next];
+      if (level === levels.length) {
+        const named = next === EOS && sequence.node;
+        const tokens = next === EOS ? sequence.tokens : [...sequence.tokens, next];
+        found.push({ tokens, score, item: named ? named.items[0] : -1, parent });
+      } else {
+        const node = sequence.node?.children.get(next);
+        sequence = { tokens: [...sequence.tokens, next], score, node, parent, past };
+        levels[level].kept.push(sequence);
+      }
+    }
+  }
+  return { levels, found };
+}
+
 /** The n candidates of highest score, best first; among equals the earlier one. */
 function bestOf(candidates, n) {
   return [...candidates].sort((a, b) => b.score - a.score).slice(0, n);

@@ -1,6 +1,6 @@
 // The page: what one chooses, the list, and the walk of the beam. The model is in model.js.
 
-import { Tiger, search } from "./model.js";
+import { Tiger, draw, search } from "./model.js";
 
 const LEVELS = "abcd", PLACES = 10, PAUSE = 900; // milliseconds a step
 const ABOUT = {
@@ -8,9 +8,14 @@ const ABOUT = {
   text: "A plain RQ-VAE on title and genres, as in TIGER. It does not know who watched what.",
   audience: "A plain RQ-VAE on the vectors of a SASRec. It has never read a title.",
 };
+const WAYS = {
+  trie: "Beam search over codes that lead to a film.",
+  free: "Beam search without the trie. Any token may follow, yet nearly every sequence names a film: the model knows the catalogue by heart.",
+  draw: "No trie and no beam: ten sequences are drawn at temperature 1.5. Four in ten name no film.",
+};
 const $ = (id) => document.getElementById(id);
-const state = { films: [], signals: "both", free: false, step: 0, timer: null, result: null };
-let catalogue; // titles, years, genres, counts: one of each per film
+const state = { films: [], signals: "both", way: "trie", step: 0, timer: null, result: null };
+let catalogue; // titles, years, genres, counts and so on: one of each per film
 const models = {}; // by what their identifiers were learned from: promises
 
 /** An element: make("li", {class: "film"}, child, "text", ...). */
@@ -37,7 +42,7 @@ const model = (signals) => models[signals] ??=
 
 // Films and codes
 
-const label = (film) => `${catalogue.titles[film]} (${catalogue.years[film]})`;
+const label = (film) => `${catalogue.short[film]} (${catalogue.years[film]})`;
 
 /** A token as [level, code]; the end is ["end", ""]. */
 function codeOf(token, { firstToken }) {
@@ -71,7 +76,7 @@ function neighbours(film, network) {
 
 function title(film, ...more) {
   return make("div", { class: "name" },
-    make("span", {}, catalogue.titles[film], " ", make("span", { class: "year" }, `${catalogue.years[film]}`)), ...more);
+    make("span", {}, catalogue.short[film], " ", make("span", { class: "year" }, `${catalogue.years[film]}`)), ...more);
 }
 
 function showChosen(network) {
@@ -83,7 +88,7 @@ function showChosen(network) {
       update();
       $("query").focus();
     });
-    const near = neighbours(film, network).map((other) => catalogue.titles[other]);
+    const near = neighbours(film, network).map((other) => catalogue.short[other]);
     return make("li", { class: "film" }, title(film, remove), chips(network.tokens[film], network),
       make("small", {}, i < unread ? "Not read: too long ago." : near.length ? `Begins like ${near.join("; ")}` : "No other film begins with these two codes."));
   }));
@@ -101,7 +106,7 @@ const percent = (score) => {
 };
 
 function showList(network, found, usual, milliseconds) {
-  const top = found.slice(0, PLACES), best = Math.exp(top[0].score);
+  const top = found.slice(0, PLACES), best = Math.exp(Math.max(...top.map(({ score }) => score)));
   $("list").replaceChildren(...top.map(({ tokens, score, item }) => {
     const chance = make("span", { class: "chance", title: "How probable the model finds this identifier" }, percent(score));
     const bar = make("div", { class: "bar", style: `width: ${Math.max(1, (100 * Math.exp(score)) / best)}%` });
@@ -114,11 +119,11 @@ function showList(network, found, usual, milliseconds) {
   }));
   const named = top.filter(({ item }) => item >= 0).length;
   const same = usual && top.filter(({ item }) => usual.has(item)).length;
-  const what = state.free
+  const what = state.way !== "trie"
     ? `${named} of ${top.length} sequences name a film.`
     : usual ? `${same} of ${top.length} are also in the list of both.` : "Codes in a frame are shared with one of your films.";
   $("summary").textContent = `${what} Found in ${Math.round(milliseconds)} ms.`;
-  $("list-title").textContent = state.free ? "Ten sequences" : "Ten films";
+  $("list-title").textContent = state.way !== "trie" ? "Ten sequences" : "Ten films";
 }
 
 // The beam
@@ -130,16 +135,18 @@ function explanation(network, { levels, found }, step) {
   if (step <= levels.length) {
     const { kept, considered } = levels[step - 1];
     const best = kept.reduce((x, y) => (y.score > x.score ? y : x));
-    const choice = state.free ? "any token may follow" : step === 1 ? "codes begin a film's identifier" : "continuations lead to a film";
-    return `Code ${step} of ${levels.length}: ${considered.toLocaleString("en")} ${state.free ? "sequences, as " : ""}${choice}. ` +
+    if (state.way === "draw") return `Code ${step} of ${levels.length}: each of ${kept.length} sequences draws its next token. They do not compete.`;
+    const free = state.way === "free", choice = free ? "any token may follow" : step === 1 ? "codes begin a film's identifier" : "continuations lead to a film";
+    return `Code ${step} of ${levels.length}: ${considered.toLocaleString("en")} ${free ? "sequences, as " : ""}${choice}. ` +
       `The ${kept.length} most probable stay. The best is ${name(best.tokens)}, ${percent(best.score)}.`;
   }
+  if (state.way === "draw") return `The ten sequences have ended. ${found.filter(({ item }) => item < 0).length} of them name no film.`;
   const first = found[0];
   return `Each sequence ends, and its tokens' probabilities multiply to its score. The best ${Math.min(PLACES, found.length)} make the list. ` +
     `First: ${first.item < 0 ? `${name(first.tokens)}, which names no film` : label(first.item)}, ${percent(first.score)}.`;
 }
 
-function showBeam(network) {
+function showBeam(network, moves = false) {
   const { levels, found } = state.result, svg = $("tree"), step = state.step;
   const width = svg.clientWidth || 320, wide = width >= 480, top = 24;
   const row = wide ? 27 : 22, rows = Math.max(...levels.map(({ kept }) => kept.length)), height = top + rows * row;
@@ -181,14 +188,14 @@ function showBeam(network) {
         make("rect", { x: x(level), y: y(level, i) - 9, width: pill, height: 18, rx: 5 }),
         make("text", { x: x(level) + pill / 2, y: y(level, i) + 4, "text-anchor": "middle" }, kind === "end" ? "end" : `${kind}_${code}`)));
     });
-    parts.push(make("g", { class: level === step ? "step" : "" }, ...edges, ...nodes,
+    parts.push(make("g", { class: moves && level === step ? "step" : "" }, ...edges, ...nodes,
       make("text", { class: "heading", x: x(level) + pill / 2, y: 12, "text-anchor": "middle" }, `code ${level}`)));
   });
   if (ended && wide) {
-    const from = x(levels.length) + pill + 8, letters = Math.floor((width - from) / 6.1);
-    parts.push(make("g", { class: "step" }, ...levels.at(-1).kept.map(({ node }, i) => {
+    const from = x(levels.length) + pill + 8, letters = Math.floor((width - from) / 6.9);
+    parts.push(make("g", { class: moves ? "step" : "" }, ...levels.at(-1).kept.map(({ node }, i) => {
       const item = node?.items[0] ?? -1, place = places.get(i);
-      const name = item < 0 ? "names no film" : catalogue.titles[item];
+      const name = item < 0 ? "names no film" : catalogue.short[item];
       const text = place === undefined ? name : `${place + 1}. ${name}`;
       return make("text", { x: from, y: y(levels.length, i) + 4, class: `leaf${place === undefined ? " dim" : " top"}${item < 0 ? " wrong" : ""}` },
         text.length > letters ? `${text.slice(0, letters - 1).trimEnd()}…` : text);
@@ -215,7 +222,7 @@ function stop() {
 async function walk(step) {
   state.step = Math.min(step, state.result.levels.length + 1);
   if (state.step > state.result.levels.length) stop();
-  showBeam(await model(state.signals));
+  showBeam(await model(state.signals), true);
 }
 
 function play() {
@@ -232,23 +239,21 @@ function play() {
 
 async function update() {
   stop();
-  const { films, signals, free } = state;
+  const { films, signals, way } = state;
   $("about").textContent = ABOUT[signals];
-  $("about-trie").textContent = free
-    ? "Any token may follow any other, so a sequence can name nothing, or a film of yours."
-    : "Only codes that lead to a film may follow.";
+  $("about-way").textContent = WAYS[way];
   const network = await model(signals);
-  const usual = signals === "both" || free ? null
+  const usual = signals === "both" || way !== "trie" ? null
     : new Set(search(await model("both"), films).found.slice(0, PLACES).map(({ item }) => item));
-  if (films !== state.films || signals !== state.signals || free !== state.free) return; // chosen anew meanwhile
+  if (films !== state.films || signals !== state.signals || way !== state.way) return; // a newer choice
   const start = performance.now();
-  state.result = search(network, films, { free });
+  state.result = way === "draw" ? draw(network, films) : search(network, films, { free: way === "free" });
   const milliseconds = performance.now() - start;
   state.step = state.result.levels.length + 1;
   showChosen(network);
   showList(network, state.result.found, usual, milliseconds);
   showBeam(network);
-  const address = new URLSearchParams({ films: films.join(","), signals, ...(free && { free: "1" }) });
+  const address = new URLSearchParams({ films: films.join(","), signals, ...(way !== "trie" && { way }) });
   history.replaceState(null, "", `#${address}`);
 }
 
@@ -305,16 +310,16 @@ function keyPressed(event) {
   event.preventDefault();
 }
 
-/** What the address says: #films=1,2&signals=text&free=1; else the example of four films. */
+/** What the address says: #films=1,2&signals=text&way=free; else the example of four films. */
 function readAddress() {
   const address = new URLSearchParams(location.hash.slice(1));
   if (Object.hasOwn(ABOUT, address.get("signals"))) state.signals = address.get("signals");
-  state.free = address.get("free") === "1";
+  if (Object.hasOwn(WAYS, address.get("way"))) state.way = address.get("way");
   const films = (address.get("films") ?? "").split(",").filter(Boolean).map(Number)
     .filter((film) => film in catalogue.titles);
   state.films = address.has("films") ? [...new Set(films)] : example(document.querySelector("[data-films]"));
   document.querySelector(`[name="signals"][value="${state.signals}"]`).checked = true;
-  $("trie").checked = !state.free;
+  document.querySelector(`[name="way"][value="${state.way}"]`).checked = true;
 }
 
 const example = (button) => button.dataset.films.split("|").map((name) => catalogue.titles.indexOf(name)).filter((film) => film >= 0);
@@ -322,6 +327,7 @@ const example = (button) => button.dataset.films.split("|").map((name) => catalo
 async function start() {
   catalogue = await (await fetched("films.json")).json();
   catalogue.plain = catalogue.titles.map((name, film) => `${plain(name)} ${catalogue.years[film]}`);
+  catalogue.short = catalogue.titles.map((name) => name.replace(/( \([^)]*\))+$/, "")); // no second title
   readAddress();
 
   const query = $("query");
@@ -334,20 +340,16 @@ async function start() {
       update();
     });
   }
-  for (const input of document.querySelectorAll("[name=signals]")) {
+  for (const input of document.querySelectorAll("[type=radio]")) {
     input.addEventListener("change", () => {
-      state.signals = input.value;
+      state[input.name] = input.value;
       update();
     });
   }
-  $("trie").addEventListener("change", () => {
-    state.free = !$("trie").checked;
-    update();
-  });
   $("play").addEventListener("click", play);
   $("step").addEventListener("click", () => (stop(), walk(state.step + 1)));
   $("restart").addEventListener("click", () => (stop(), walk(0)));
-  addEventListener("resize", () => state.result && walk(state.step));
+  addEventListener("resize", async () => state.result && showBeam(await model(state.signals)));
   addEventListener("hashchange", () => (readAddress(), update()));
   await update();
 }

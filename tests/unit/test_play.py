@@ -70,6 +70,25 @@ def test_javascript_finds_the_films_that_python_finds(name, free):
     assert_same_as_python(json.loads(answer.stdout), name, past, free)
 
 
+@pytest.mark.skipif(not NODE, reason="needs node")
+def test_a_drawn_sequence_names_the_film_that_is_called_so_or_none():
+    code = f"""
+import {{ readFileSync }} from "node:fs";
+const {{ Tiger, draw }} = await import("file://{play.FOLDER}/model.js");
+const bytes = readFileSync("{play.FOLDER}/both.safetensors");
+const model = new Tiger(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+console.log(JSON.stringify(draw(model, [0, 1], {{ n: 40, temperature: 1.5 }}).found));
+"""
+    command = [NODE, "--input-type=module", "-e", code]
+    drawn = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    tokens = ll.load(play.FOLDER / "both.safetensors", "cpu").item_tokens.tolist()
+    items = {tuple(identifier): item for item, identifier in enumerate(tokens)}
+    assert [sequence["item"] for sequence in drawn] == [
+        items.get(tuple(sequence["tokens"]), -1) for sequence in drawn
+    ]
+    assert {sequence["item"] < 0 for sequence in drawn} == {True, False}
+
+
 def test_films_are_those_of_the_data_set(tmp_path):
     films = ll.data.load_dataset("movielens", cache_dir=tmp_path)
     counts = films.split(held_out=5).train_counts
@@ -153,7 +172,22 @@ def test_it_is_played_with_the_keyboard(page):
             "text => document.querySelector('#explain').innerText.startsWith(text)",
             arg=f"Code {step} of 4",
         )
-    page.focus("#trie")
-    page.keyboard.press("Space")
+    page.focus("[name=way][value=trie]")
+    page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('#list-title').innerText === 'Ten sequences'")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("choice", ["", "#films=0,1,2,30,77&signals=text", "#films=0&way=draw"])
+def test_axe_finds_nothing_serious(page, address, scheme, choice):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto("about:blank")
+    page.goto(address + choice)
+    page.wait_for_selector("#list li")
+    page.focus("#query")
+    page.keyboard.press("ArrowDown")
+    found = axe.run(page).response["violations"]
+    assert [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")] == []
