@@ -12,7 +12,9 @@ from sphinx.application import Sphinx
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLAY = Path("docs/play")  # the page that runs a model in the browser
-_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
+# A link, whose words may hold a picture. It begins at the nearest bracket: a notebook, read as text,
+# has brackets of JSON around it.
+_LINK = re.compile(r"(?<!!)\[((?:!\[[^\[\]]*\]\([^)\s]+\)|[^\[\]])*)\]\(([^)\s]+)\)")
 
 
 def read_lesson(text: str) -> nbformat.NotebookNode:

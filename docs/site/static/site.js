@@ -1,5 +1,8 @@
 // What the theme leaves out for readers with a keyboard or a screen reader.
 addEventListener("DOMContentLoaded", () => {
+  if (/glossary\.html$/.test(location.pathname)) {
+    document.querySelector(".bd-article table")?.classList.add("glossary-table");
+  }
   for (const part of document.querySelectorAll("pre, table, .output.text_html, .math")) {
     const box = part.closest(".pst-scrollable-table-container") || part;
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
