@@ -480,11 +480,19 @@ def recommend(
         list[str],
         typer.Option("--liked", metavar="TITLE", help="a newcomer's items, oldest first"),
     ] = [],  # noqa: B006
+    users: Annotated[
+        Path | None, path_option(help="a CSV or Parquet table with a column user; with --out")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="items of a list")] = 10,
     again: Annotated[bool, typer.Option("--again", help="also items of the history")] = False,
     out: Annotated[
-        Path | None, path_option(help=".csv or .parquet to write; a new file. Without --user: all")
+        Path | None,
+        path_option(
+            help="a new .csv or .parquet; or a folder of Parquet files, which the same command "
+            "completes after an interruption. Without --user and --users: all users"
+        ),
     ] = None,
+    shard: Annotated[int, typer.Option(min=1, help="users of a file in a folder")] = 10_000,
     as_json: AsJson = False,
 ) -> None:
     """List the items that a system recommends to a user, after all that the user has.
@@ -492,10 +500,17 @@ def recommend(
     A row is user, rank, item, title and score, with the data's own ids. The system is trained on
     the training part, as for every other command.
     """
-    from letterlib.pipeline.lists import recommend, write_lists
+    from letterlib.data.tables import read_columns
+    from letterlib.pipeline.lists import recommend, recommend_in_shards, write_lists
 
-    if bool(user) + bool(liked) > 1 or not (user or liked or out):
-        raise typer.BadParameter("give --user or --liked; --out FILE alone lists for all users")
+    if bool(user) + bool(liked) + bool(users) > 1 or not (user or liked or out):
+        raise typer.BadParameter("give --user or --liked; --out alone lists for all users")
+    if users:
+        user = list(dict.fromkeys(read_columns(users, ("user",))["user"]))
+    if out and not out.suffix and not liked:
+        files = recommend_in_shards(pipeline, system, out, user, k, again, shard)
+        pipeline.cache.say(f"Written to {out}: {len(files):,} files")
+        return
     if out:
         write_lists(lambda: recommend(pipeline, system, user, liked, k, again), out)
         pipeline.cache.say(f"Written to {out}")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,8 @@ def read_own_tables(
     if cuts and "split" in (names or {}):
         raise LetterError("--valid-from and --test-from: a column gives the split; leave out one")
     own = ["split"] * ("split" in (names or {}))
-    rows = _read(interactions, ("user", "item", "time", *own), names or {})
-    table = _read(items, ("item", "title"), names or {})
+    rows = read_columns(interactions, ("user", "item", "time", *own), names or {})
+    table = read_columns(items, ("item", "title"), names or {})
     for column in ("user", "item"):
         _refuse(interactions, rows, column, rows[column].isin(MISSING), "leave such rows out")
     if own:
@@ -133,8 +134,10 @@ def read_own_tables(
     ]
 
 
-def _read(path: Path, columns: tuple[str, ...], names: Mapping[str, str]) -> pd.DataFrame:
-    """The table as text. `columns` must be in it, perhaps under other names."""
+def read_columns(
+    path: Path, columns: tuple[str, ...], names: Mapping[str, str] = MappingProxyType({})
+) -> pd.DataFrame:
+    """A CSV, TSV or Parquet file as text. It must have `columns`, perhaps under other names."""
     if path.suffix.lower() == ".parquet":
         return _checked(path, _read_parquet(path), columns, names, "columns")
     compressed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")

@@ -321,6 +321,10 @@ class Pipeline:
             return kind().fit(self.split)
         return kind.load(model.path("model.safetensors"), device=self.config.device)
 
+    def key(self, name: str) -> str:
+        """A hash of what a system's lists depend on: data, settings and seed."""
+        return self._evaluated(name).key
+
     def log(self, name: str) -> TrainingLog:
         """The learning curve of a trained system."""
         return TrainingLog.from_json(self._model(name).metrics)

@@ -141,6 +141,28 @@ def test_lists_have_the_ids_of_the_data_and_leave_out_what_the_user_has(made, tm
     assert letterlib("recommend", "mf", *made, "--out", out).returncode == 2  # it is there already
 
 
+def test_an_interrupted_folder_of_lists_is_completed(made, tmp_path):
+    users = [str(user) for user in range(20, 0, -1)]
+    table = tmp_path / "users.csv"
+    pd.DataFrame({"user": [*users, "20"]}).to_csv(table, index=False)
+    command = ("recommend", "mf", *made, "-k", "5", "--users", table, "--shard", "8", "--out")
+    whole, out = tmp_path / "whole.parquet", tmp_path / "lists"
+    assert letterlib(*command, whole).returncode == 0
+    assert letterlib(*command, out).returncode == 0
+    first, second, third = files = sorted(out.glob("*.parquet"))
+    made_in_one_go = [file.read_bytes() for file in files]
+    second.unlink()
+    kept = [file.stat().st_mtime_ns for file in (first, third)]
+    assert letterlib(*command, out).returncode == 0
+    assert [file.read_bytes() for file in files] == made_in_one_go
+    assert [file.stat().st_mtime_ns for file in (first, third)] == kept
+    lists, one = pd.concat(map(pd.read_parquet, files)), pd.read_parquet(whole)
+    assert list(dict.fromkeys(lists["user"])) == [u for u in users if u in set(one["user"])]
+    assert lists["item"].tolist() == one["item"].tolist()
+    other = letterlib(*command, out, "--seed", "1")
+    assert other.returncode == 2 and "another key" in other.stderr
+
+
 def test_the_same_seed_gives_the_same_stages_in_two_processes(tmp_path):
     data = write_made_data(tmp_path / "data")
     hashes = []
