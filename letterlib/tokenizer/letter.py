@@ -23,7 +23,7 @@ import operator
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from letterlib.errors import Learned, LetterError
 from letterlib.store import digest
 from letterlib.tokenizer import losses
 from letterlib.tokenizer.collisions import CollisionReport, repair_collisions
-from letterlib.tokenizer.grouping import constrained_kmeans_groups
+from letterlib.tokenizer.grouping import constrained_kmeans_groups, quick_groups
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.rqvae import RQVAE, Start, StraightThrough
 from letterlib.train import (
@@ -82,6 +82,10 @@ class TokenizerConfig(Settings):
         description="width of code vectors; with alpha > 0 also that of sasrec_32.dimensions",
     )
     n_groups: int = Field(10, ge=1, description="groups of codes for the diversity loss")
+    # On a GPU exact k-means, which stays on the processor, is most of an epoch.
+    grouping: Literal["exact", "quick"] = Field(
+        "exact", description="or quick, a tenth of the time; k-means of the codes for those groups"
+    )
     placebo: bool = Field(
         False, description="deal the collaborative vectors to random items: a control of L_CF"
     )
@@ -104,11 +108,12 @@ class TokenizerConfig(Settings):
     dtype: Dtype = "auto"
 
     @model_serializer(mode="wrap")
-    def _without_the_usual_width(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """code_dim only where it is not the paper's: files and keys are older than the setting."""
+    def _without_newer_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out settings that files and keys are older than, where they have their default."""
         values = dump(self)
-        if values.get("code_dim") == CODE_DIM:
-            del values["code_dim"]
+        for name, usual in {"code_dim": CODE_DIM, "grouping": "exact"}.items():
+            if values.get(name) == usual:
+                del values[name]
         return values
 
 
@@ -417,8 +422,9 @@ class LetterTokenizer:
         code has a positive. They depend on seed, epoch and codebooks alone.
         """
         seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(self.config.n_levels)
+        group = quick_groups if self.config.grouping == "quick" else constrained_kmeans_groups
         return [
-            constrained_kmeans_groups(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
+            group(book.detach().cpu().numpy(), self.config.n_groups, int(seed))
             for book, seed in zip(module.codebooks, seeds, strict=True)
         ]
 
