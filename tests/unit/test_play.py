@@ -45,16 +45,24 @@ def histories(n, seed=0):
 
 
 def assert_same_as_python(found, name, past, free):
-    """found: for each history ten pairs (item, score)."""
+    """found: for each history ten pairs (item, score), best first.
+
+    Two films may change places if their scores differ by less than float32 resolves (2e-5).
+    """
     model, cases = ll.load(play.FOLDER / f"{name}.safetensors", "cpu"), Cases.from_histories(past)
     if free:
-        expected = model.recommend_unconstrained(cases, 10)
+        expected = model.recommend_unconstrained(cases, 12)
     else:
-        expected = model.recommend(cases, 10, exclude_history=True)
-    found = np.array(found)
-    np.testing.assert_array_equal(found[:, :, 0], expected.items)
-    named = expected.items >= 0
-    np.testing.assert_allclose(found[:, :, 1][named], expected.scores[named], atol=1e-4)
+        expected = model.recommend(cases, 12, exclude_history=True)
+    same = 0
+    for pairs, items, scores in zip(found, expected.items, expected.scores, strict=True):
+        same += [item for item, _ in pairs] == items[:10].tolist()
+        score_of = dict(zip(items.tolist(), scores.tolist(), strict=True))
+        for (item, score), score_here in zip(pairs, scores, strict=False):
+            if item >= 0:
+                assert score == pytest.approx(score_of[item], abs=2e-5)
+                assert score_of[item] == pytest.approx(score_here, abs=2e-5)
+    assert same >= 0.99 * len(found)
 
 
 @pytest.mark.skipif(not NODE, reason="needs node")
