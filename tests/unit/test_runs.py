@@ -274,7 +274,17 @@ def test_an_entry_stands_for_all_combinations_of_its_lists():
     assert len(expand({"options": options[1]})) == 1
 
 
-NOT_YET = ("counts", "demo", "depth", "dtype", "end_to_end", "gap", "paper", "paper_ablation", "yelp")
+NOT_YET = (
+    "counts",
+    "demo",
+    "depth",
+    "dtype",
+    "end_to_end",
+    "gap",
+    "paper",
+    "paper_ablation",
+    "yelp",
+)
 
 
 def test_the_grids_of_the_repository_can_be_run_and_most_are_done():
