@@ -31,6 +31,7 @@ RUNS = (
     "beauty-epochs",
     "beauty-rates",
     "complete-journey",
+    "gap-minutes",
     "instruments",
     "leave-one-out",
     "movielens-ablation",
