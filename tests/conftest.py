@@ -1,6 +1,7 @@
 """Fixtures shared by the whole suite."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("released data not at hand: set LETTERLIB_SHARED_DATA (see data/README.md)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; tests are skipped where it is not installed."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

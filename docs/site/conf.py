@@ -34,7 +34,6 @@ exclude_patterns = [
     ".*",
     "runs",
     "site",
-    "site.new",
     "solutions",
     "tests",
     "mine",

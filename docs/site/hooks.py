@@ -100,15 +100,14 @@ def _escaped(line: str) -> str:
 
 
 def page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
-    """The language of Korean pages; what the landing page needs to know."""
+    """The language of Korean pages."""
     if pagename.startswith("docs/ko/") or pagename == "README.ko":
         context["language"] = "ko"
-    context["play"] = (REPOSITORY / PLAY / "index.html").exists()
 
 
 def copy_play(app: Sphinx, error: Exception | None) -> None:
     """Put the page to play where it lies in the repository."""
-    if error is None and app.builder.name == "html" and (REPOSITORY / PLAY).exists():
+    if error is None and app.builder.name == "html":
         shutil.copytree(REPOSITORY / PLAY, Path(app.outdir) / PLAY, dirs_exist_ok=True)
 
 

@@ -2,18 +2,15 @@
 browser shows it without errors.
 """
 
-import functools
-import http.server
 import os
 import re
-import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import nbformat
 import pytest
+from browsing import faults_of, serious_findings, served
 
 from letterlib.course.build import LESSON, REPOSITORY, projects
 
@@ -115,30 +112,8 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(site):
-    """The site on a server of this machine: some scripts do not run from files."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with served(site) as address:
+        yield address
 
 
 @pytest.mark.slow
@@ -170,32 +145,14 @@ PAGES = (
 def test_a_browser_shows_the_pages(browser, address, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
-    problems, axe = [], os.environ.get("AXE")  # AXE: the path of axe-core's axe.min.js
-    page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("response", lambda got: problems.append(got.url) if got.status >= 400 else None)
-    page.on(
-        "request",
-        lambda asked: (
-            problems.append(f"leaves the site: {asked.url}")
-            if asked.url.startswith("http") and not asked.url.startswith(address)
-            else None
-        ),
-    )
+    problems = faults_of(page, address)
     for place in PAGES:
         page.goto(f"{address}/{place}", wait_until="networkidle")
         assert problems == [], place
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
         assert page.locator(".katex-error").count() == 0, place
         assert page.locator("img:not([alt]), img[alt='']").count() == 0, place
-        if axe:
-            page.add_script_tag(path=axe)
-            serious = page.evaluate(
-                "axe.run(document).then(found => found.violations.filter(one => "
-                "['serious', 'critical'].includes(one.impact)).map(one => "
-                "one.id + ' ' + one.nodes[0].html.slice(0, 200)))"
-            )
-            assert serious == [], place
+        assert serious_findings(page) == [], place
     page.goto(f"{address}/index.html")
     for code in page.locator(".landing-names code").all():
         box = code.bounding_box()

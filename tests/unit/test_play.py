@@ -1,21 +1,18 @@
 """The page to play with: its JavaScript finds what Python finds."""
 
-import functools
-import http.server
 import json
 import shutil
 import subprocess
-import threading
 
 import numpy as np
 import pytest
+from browsing import faults_of, serious_findings, served
 
 import letterlib as ll
 from letterlib.course import play
 from letterlib.data.dataset import Cases
 
 NODE = shutil.which("node")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 FIND = """
 const find = (model, histories, free) => histories.map((history) =>
@@ -111,40 +108,21 @@ def test_the_page_is_small():
 
 @pytest.fixture(scope="module")
 def address():
-    """The page, on a server of this test."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=play.FOLDER)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a window."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with served(play.FOLDER) as address:
+        yield f"{address}/"
 
 
 @pytest.fixture
 def page(browser, address):
     """The page at the width of a phone; an error or a request to another host fails the test."""
     page = browser.new_page(viewport={"width": 360, "height": 780})
-    faults = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-    page.on("request", lambda sent: sent.url.startswith(address) or faults.append(sent.url))
+    faults = faults_of(page, address)
     page.set_default_timeout(60_000)
     page.goto(address)
     page.wait_for_selector("#list li")
     yield page
     page.close()
-    assert [fault for fault in faults if not fault.startswith("data:")] == []
+    assert faults == []
 
 
 @pytest.mark.slow
@@ -190,12 +168,10 @@ def test_it_is_played_with_the_keyboard(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("choice", ["", "#films=0,1,2,30,77&signals=text", "#films=0&way=draw"])
 def test_axe_finds_nothing_serious(page, address, scheme, choice):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.goto("about:blank")
     page.goto(address + choice)
     page.wait_for_selector("#list li")
     page.focus("#query")
     page.keyboard.press("ArrowDown")
-    found = axe.run(page).response["violations"]
-    assert [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")] == []
+    assert serious_findings(page) == []

@@ -1016,6 +1016,10 @@ def last_codes(codes):
     return {(row[-1],) for row in codes.tolist()}
 
 
+SO_FAR = (
+    "only identifiers met so far count as taken. A film further down has one too: begin with all."
+)
+
 REPAIR = Exercise(
     reference=repair,
     cases=repair_cases,
@@ -1060,13 +1064,11 @@ REPAIR = Exercise(
         ),
         (
             as_it_goes,
-            "only identifiers given out so far count as taken. A film further down has one too: "
-            "begin with all.",
+            SO_FAR,
         ),
         (
             all_that_keep,
-            "only identifiers met so far count as taken. A film further down has one too: begin "
-            "with all.",
+            SO_FAR,
         ),
         (
             repairing(choose=lambda row, free: free[0]),
@@ -1082,8 +1084,7 @@ REPAIR = Exercise(
         ),
         (
             repairing(taken_first=lambda codes: set()),
-            "only identifiers given out so far count as taken. A film further down has one too: "
-            "begin with all.",
+            SO_FAR,
         ),
         (
             repairing(name=lambda first, k: (k,), taken_first=last_codes),

@@ -538,22 +538,20 @@ ATTENTION = Exercise(
             "scores times the bias. It is added.",
         ),
         (
-            attending(
-                cut=lambda x, n: x.unflatten(-1, (-1, n)).permute(0, 3, 1, 2),
-                join=lambda out: out.transpose(1, 2).flatten(2),
-            ),
-            "heads are cut as every n-th feature. The first head has the first features: "
-            "`unflatten(-1, (n_heads, -1))`.",
-        ),
-        (
             attending(cut=lambda x, n: x.reshape(len(x), n, x.shape[1], -1)),
             "`view` or `reshape` straight to [batch, heads, tokens, width] mixes tokens: first "
             "`unflatten(-1, (n_heads, -1))`, then `transpose(1, 2)`.",
         ),
-        (
-            attending(cut=lambda x, n: x.unflatten(-1, (-1, n)).movedim(3, 1)),
-            "heads are cut as every n-th feature. The first head has the first features: "
-            "`unflatten(-1, (n_heads, -1))`.",
+        *(
+            (
+                attending(cut=lambda x, n: x.unflatten(-1, (-1, n)).movedim(3, 1), join=join),
+                "heads are cut as every n-th feature. The first head has the first features: "
+                "`unflatten(-1, (n_heads, -1))`.",
+            )
+            for join in (
+                lambda out: out.transpose(1, 2).flatten(2),
+                lambda out: out.movedim(1, 3).flatten(2),
+            )
         ),
         (
             attending(join=lambda out: out.flatten(1, 2).reshape(len(out), out.shape[2], -1)),
