@@ -131,6 +131,7 @@ PAGES = (
     "index.html",
     "README.html",
     "notebooks/02_rq_vae.html",
+    "notebooks/05_letter_tokenizer.html",
     "notebooks/07_lc_rec.html",
     "docs/api/tokenizer.html",
     "docs/glossary.html",
