@@ -113,7 +113,11 @@ def where(error: BaseException) -> str:
 
 
 LIMIT = 20
-"""Seconds for one call of an answer."""
+"""Seconds for one call of an answer. After a call that takes longer there is no other."""
+
+
+class NeverReturned(Incorrect):
+    """An answer ran longer than LIMIT."""
 
 
 class OutOfTime(BaseException):
@@ -162,7 +166,7 @@ def call(answer: Any, case: Case) -> Any:
     except OutOfTime as error:
         what = f"Your function did not return within {LIMIT} seconds."
         cause = f"a loop that never ends: it was at {where(error) or 'a line that is not yours.'}"
-        raise Incorrect(what, case, cause=cause) from None
+        raise NeverReturned(what, case, cause=cause) from None
     except Incorrect as problem:  # from what the exercise put around the answer
         problem.case = problem.case or case
         raise

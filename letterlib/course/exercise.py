@@ -18,6 +18,7 @@ from torch import Tensor
 from letterlib.course.comparing import (
     Case,
     Incorrect,
+    NeverReturned,
     NotAttempted,
     call,
     compare,
@@ -99,7 +100,11 @@ def examine(exercise: Exercise, answer: Any, seed: int) -> None:
     right = [_results(exercise, exercise.reference, case) for case in cases]
     numbers = all(kind_of(value) == "a number" for _, value in right[0])
     what = "numbers" if numbers else "things"
-    found = [_outcome(exercise, answer, case, what) for case in cases]
+    found = []
+    for case in cases:
+        found.append(_outcome(exercise, answer, case, what))
+        if isinstance(found[-1], NeverReturned):
+            raise _with_advice(exercise, found[-1])
     differences = [_difference(exercise, *one) for one in zip(found, right, cases, strict=True)]
     wrong = [i for i, difference in enumerate(differences) if difference]
     if not wrong:

@@ -520,6 +520,7 @@ RQ_LOSS = Exercise(
             "one of the two terms is summed over levels; both are means.",
         ),
         (with_distance(lambda step: step.norm(dim=1).mean()), "lengths that are not squared."),
+        (with_distance(lambda step: step.norm()), "a length; take the mean of the squares."),
         (with_distance(lambda step: step.abs().mean()), "absolute differences; square them."),
         (
             level_loss(first=lambda r, v: mse(r, v.detach())),
@@ -544,6 +545,7 @@ RQ_LOSS = Exercise(
             "mu multiplies both terms; it weighs the second alone.",
         ),
         (level_loss(weight=lambda mu: 1), "mu is missing."),
+        (level_loss(weight=lambda mu: -mu), "the term with mu is subtracted; add it."),
         (
             level_loss(weight=lambda mu: 0.25),
             "0.25 written into the function; use its argument mu.",

@@ -3,6 +3,7 @@
 Small logits are tenths, so that they can be worked out by hand.
 """
 
+import math
 from collections.abc import Callable
 from functools import wraps
 
@@ -985,6 +986,10 @@ RANKING_LOSS = Exercise(
         (
             loss_with(scale=lambda x, tau: x, after=lambda loss, tau: loss / tau),
             "the loss divided by tau. The logits are divided, before the softmax.",
+        ),
+        (
+            loss_with(scale=lambda x, tau: x, after=lambda loss, tau: loss + math.log(tau)),
+            "probabilities divided by tau, after the softmax. The logits are divided, before it.",
         ),
         (
             loss_with(scale=lambda x, tau: x, after=lambda loss, tau: loss * tau),
