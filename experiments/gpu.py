@@ -105,8 +105,7 @@ def main(
     minutes: Annotated[float, typer.Option(help="when to stop; the last step may be cut")] = 40,
     cache_dir: CacheDir = Path("runs"),
 ) -> None:
-    device = resolve_device(device)
-    device = str(device)
+    device = str(resolve_device(device))
     if profile == "paper" and not device.startswith("cuda"):
         raise LetterError("no GPU here: profile paper needs one; --profile smoke tries the script")
     data = {"dataset": dataset, "folder": data_dir, "device": device}
