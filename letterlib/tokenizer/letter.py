@@ -37,7 +37,7 @@ from letterlib.tokenizer import losses
 from letterlib.tokenizer.collisions import CollisionReport, repair_collisions
 from letterlib.tokenizer.grouping import constrained_kmeans_groups, quick_groups
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.tokenizer.rqvae import RQVAE, Start, StraightThrough
+from letterlib.tokenizer.rqvae import RQVAE, Start, StraightThrough, in_blocks
 from letterlib.train import (
     Dtype,
     Settings,
@@ -392,7 +392,7 @@ class LetterTokenizer:
 
         def validate() -> float:
             codes, _ = module.encode(x)
-            decoded = module.decoder(module.sum_of_vectors(codes, config.n_levels))
+            decoded = in_blocks(module.decoder, module.sum_of_vectors(codes, config.n_levels))
             error = float(losses.reconstruction_loss(decoded, x))  # weighs at most one collision
             return (len(torch.unique(codes, dim=0)) - min(error, 1.0)) / len(codes)
 
@@ -525,6 +525,7 @@ class LetterTokenizer:
 def _reconstruction_error(module: RQVAE, x: Tensor) -> tuple[float, ...]:
     codes, _ = module.encode(x)
     return tuple(
-        float(losses.reconstruction_loss(module.decoder(module.sum_of_vectors(codes, n)), x))
+        float(losses.reconstruction_loss(in_blocks(module.decoder, vectors), x))
         for n in range(1, module.n_levels + 1)
+        for vectors in [module.sum_of_vectors(codes, n)]
     )

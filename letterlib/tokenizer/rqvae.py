@@ -8,7 +8,7 @@ The codes c_1 ... c_L are the item's identifier. LETTER section 3.1; Lee et al. 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -26,6 +26,9 @@ from letterlib.train import autocast
 
 Start = Literal["kmeans", "constrained"]
 StraightThrough = Literal["final", "per-level"]
+
+BLOCK = 65_536
+"""Items that pass the network together outside training: 0.5 GB at the paper's widths."""
 
 
 # Residual quantisation
@@ -76,6 +79,11 @@ def residual_quantize(z: Tensor, codebooks: Sequence[Tensor]) -> tuple[Tensor, T
         residual, quantised = residual - vector, quantised + vector
         codes.append(code)
     return torch.stack(codes, dim=1), quantised
+
+
+def in_blocks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function(x)`, computed for BLOCK rows at a time."""
+    return torch.cat([function(rows) for rows in x.split(BLOCK)])
 
 
 def straight_through(x: Tensor, quantised: Tensor) -> Tensor:
@@ -212,11 +220,12 @@ class RQVAE(nn.Module):
         start: plain k-means, or "constrained" with clusters of similar sizes.
         """
         cluster = kmeans_codebook if start == "kmeans" else constrained_kmeans_codebook
-        residual = self.encoder(x)
+        residual = in_blocks(self.encoder, x)
         for level, codebook in enumerate(self.codebooks):
             centres = cluster(residual.cpu().numpy(), len(codebook), seed + level)
             codebook.copy_(torch.from_numpy(centres))
-            residual = residual - F.embedding(nearest_codes(residual, codebook), codebook)
+            codes = in_blocks(lambda rows, book=codebook: nearest_codes(rows, book), residual)
+            residual = residual - F.embedding(codes, codebook)
 
     def quantise(self, z: Tensor) -> Tensor:
         """The codes of z [n, code_dim]: int64 [n, L]. z^ is the sum of their vectors."""
@@ -250,8 +259,8 @@ class RQVAE(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes int64 [n, L] of the rows of x, and the last residuals r_(L-1), [n, code_dim]."""
-        z = self.encoder(x)
-        codes = self.quantise(z)
+        z = in_blocks(self.encoder, x)
+        codes = in_blocks(self.quantise, z)
         return codes, z - self.sum_of_vectors(codes, self.n_levels - 1)
 
     @torch.no_grad()

@@ -55,6 +55,16 @@ def test_the_straight_through_gradient_at_z_is_the_gradient_at_z_hat(module):
     torch.testing.assert_close(straight_through(out.z, out.quantised), out.quantised)
 
 
+def test_a_large_catalogue_in_blocks_has_the_same_codes(module, monkeypatch):
+    x = torch.randn(100, 10, dtype=torch.float64)
+    module.initialise_codebooks(x, seed=0)
+    codes, last_residuals = module.encode(x)
+    monkeypatch.setattr("letterlib.tokenizer.rqvae.BLOCK", 7)
+    codes_in_blocks, residuals_in_blocks = module.encode(x)
+    assert torch.equal(codes_in_blocks, codes)
+    torch.testing.assert_close(residuals_in_blocks, last_residuals)
+
+
 @pytest.mark.parametrize("variant, levels_that_train", [("final", [0, 1, 2]), ("per-level", [0])])
 def test_which_levels_commitment_trains_the_encoder(variant, levels_that_train):
     torch.manual_seed(0)
