@@ -2,14 +2,15 @@
 
     python experiments/gpu.py --data-dir data/beauty --out runs/gpu
 
-`gpu.json` has one entry a step: done, skipped and why, or out of time. Finished runs are in
-`results/`. The same command goes on from checkpoints. `--profile smoke` tries the script on a CPU.
+`gpu.json` has one entry a step: done, skipped or failed and why, or out of time. Finished runs are
+in `results/`. The same command goes on from checkpoints. `--profile smoke` tries the script on a CPU.
 """
 
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
@@ -80,7 +81,10 @@ def parity_tests(profile: str) -> str:
         raise LetterError("tests/parity takes minutes; profile paper runs it")
     command = [sys.executable, "-m", "pytest", "-q", "-m", "", "tests/parity"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    return done.stdout.strip().splitlines()[-1]
+    last = done.stdout.strip().splitlines()[-1]
+    if done.returncode:
+        raise RuntimeError(last)
+    return last
 
 
 def tiger(data: dict[str, Any], cache: Cache, profile: str, out: Path) -> dict[str, Any]:
@@ -131,6 +135,9 @@ def main(
             entry = {"state": "done", "result": step()}
         except LetterError as error:
             entry = {"state": "skipped", "reason": str(error)}
+        except Exception as error:  # the others still run
+            traceback.print_exc()
+            entry = {"state": "failed", "reason": f"{type(error).__name__}: {error}"}
         except OutOfTime:
             entry = {"state": "out of time"}
         entry["seconds"] = round(time.monotonic() - begun, 1)
@@ -142,6 +149,8 @@ def main(
     signal.setitimer(signal.ITIMER_REAL, 0)
     left = [name for name in steps if record["steps"].get(name, {}).get("state") != "done"]
     print(f"{(time.monotonic() - started) / 60:.0f} minutes; not done: {', '.join(left) or 'none'}")
+    if failed := [name for name, entry in record["steps"].items() if entry["state"] == "failed"]:
+        raise LetterError(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
