@@ -3,7 +3,7 @@
     python experiments/gpu.py --data-dir data/beauty --out runs/gpu
 
 `gpu.json` has one entry a step: done, skipped or failed and why, or out of time. Finished runs are
-in `results/`. The same command goes on from checkpoints. `--profile smoke` tries the script on a CPU.
+in `results/`. The same command goes on from checkpoints. `--profile smoke` tries it on a CPU.
 """
 
 import signal
