@@ -76,6 +76,32 @@ def test_lists_of_lessons_have_every_lesson(page):
         assert f"notebooks/{path.name}" in text
 
 
+def glossary(page: str, order: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """English term, Korean term and lesson of each row of a glossary, sorted.
+
+    order: what its columns hold, from the left.
+    """
+    lines = (REPOSITORY / page).read_text(encoding="utf-8").splitlines()
+    table = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if line[:1] == "|"]
+    rows = [dict(zip(order, cells, strict=True)) for cells in table[2:]]
+    assert all(row["meaning"] for row in rows)
+    return sorted((row["term"], row["Korean"], row["lesson"]) for row in rows)
+
+
+def test_both_glossaries_have_the_same_terms_and_lessons():
+    english = glossary("docs/glossary.md", ("term", "Korean", "lesson", "meaning"))
+    assert len(english) > 150
+    assert glossary("docs/ko/glossary.md", ("Korean", "term", "lesson", "meaning")) == english
+
+
+def test_the_korean_readme_has_the_results_of_the_english_one():
+    figures = [
+        set(re.findall(r"\+?\.\d{4}", markdown_of(REPOSITORY / page)))
+        for page in ("README.md", "README.ko.md")
+    ]
+    assert figures[0] and figures[0] == figures[1]
+
+
 def test_every_picture_of_a_lesson_says_what_it_shows():
     pictures = [
         (path.name, output.metadata.get("image/png", {}).get("alt", ""))
@@ -136,6 +162,7 @@ PAGES = (
     "docs/api/tokenizer.html",
     "docs/glossary.html",
     "docs/ko/lessons.html",
+    "docs/ko/glossary.html",
     "docs/findings.html",
 )
 
