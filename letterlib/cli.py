@@ -18,7 +18,7 @@ import typer
 
 import letterlib
 from letterlib.distributed import is_main, leave
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, one_line
 from letterlib.store import expanded
 
 app = typer.Typer(
@@ -193,8 +193,10 @@ def run_script(main: Callable[..., None]) -> None:
 
     try:
         typer.run(script)
-    except (LetterError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    except Exception as error:
+        if (line := one_line(error)) is None:
+            raise
+        raise SystemExit(f"error: {line}") from error
 
 
 def refuse_existing(folder: Path) -> None:
@@ -621,7 +623,7 @@ def grid(
         except Exception as error:
             if r.n_processes() > 1:
                 raise  # the other processes are still in this run
-            tell(f"failed: {type(error).__name__}: {error}")
+            tell(f"failed: {one_line(error) or f'{type(error).__name__}: {error}'}")
             failed.append(parameters.key)
     if failed:
         raise LetterError(
@@ -774,8 +776,10 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(prog_name="letterlib")
-    except (LetterError, OSError) as error:
-        print(f"letterlib: {error}", file=sys.stderr)
+    except Exception as error:
+        if (line := one_line(error)) is None:
+            raise
+        print(f"letterlib: {line}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
         if end.code != INTERRUPTED:

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,26 @@ class Unavailable(LetterError):
 
 class NotInstalled(LetterError, ImportError):
     """A package of an extra is not installed; the line says which extra brings it."""
+
+
+NO_MEMORY = re.compile(
+    "out of memory|(can't|cannot|unable to) allocate|ALLOC_FAILED|bad_alloc|array is too big|"
+    "storage size calculation overflowed",
+    re.IGNORECASE,
+)
+"""How NumPy, torch, CUDA and the system say it."""
+
+
+def one_line(error: Exception) -> str | None:
+    """The line that the command line prints for an error; None if the traceback is of more use."""
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return (
+            f"out of memory ({reason}); lower a batch size, a width or the beams "
+            "(letterlib settings lists them), or choose a smaller --profile. Finished stages are "
+            "kept"
+        )
+    return str(error) if isinstance(error, LetterError | OSError) else None
 
 
 @contextmanager

@@ -74,6 +74,23 @@ def test_a_mistake_is_one_line_with_exit_code_2(tmp_path, arguments, facts):
         assert fact in line
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch; torch.empty(2**50)",
+        "import torch; torch.empty(2**40, 2**40)",
+        "import numpy; numpy.empty(2**50)",
+        "bytearray(2**60)",
+        "import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB')",
+    ],
+)
+def test_out_of_memory_is_one_line(tmp_path, code):
+    (tmp_path / "plugin.py").write_text(code)
+    done = letterlib("settings", "--plugin", tmp_path / "plugin.py", cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.startswith("letterlib: out of memory") and done.stderr.count("\n") == 1
+
+
 def test_broken_data_is_an_error_and_leaves_nothing_behind(tmp_path):
     folder = write_made_data(tmp_path / "data")
     (folder / "made.inter.json").write_text('{"0": [1, 2')
