@@ -92,7 +92,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(text, object_pairs_hook=_no_repeats)
     except OSError as error:
         raise _cannot_read(path, error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LetterError(
             f"{path}: not valid JSON ({error}); it may be truncated: get it or make it again"
         ) from error
@@ -154,7 +154,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]
             raise ValueError("its content is not what was saved")
     except OSError as error:
         raise _cannot_read(path, error) from error
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise LetterError(f"{path}: damaged, or not a safetensors file ({error})") from error
     return tensors, header
 
@@ -194,7 +194,7 @@ def load_table(path: str | Path) -> tuple["pa.Table", dict[str, Any]]:
         return table, json.loads((table.schema.metadata or {}).get(HEADER.encode(), b"{}"))
     except FileNotFoundError as error:
         raise _cannot_read(path, error) from error
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LetterError(f"{path}: damaged, or not a Parquet file ({reason})") from error
 

@@ -22,7 +22,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from letterlib.distributed import (
@@ -68,6 +69,15 @@ class Settings(BaseModel):
     """What a model or a run is asked for: checked, never changed; a misspelt name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _countable(cls, value: Any) -> Any:
+        """Refuse epochs=10**30 here, and not hours later where torch counts in 64 bits."""
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and abs(number) > 2**31:
+                raise PydanticCustomError("countable", "must be below 2,147,483,648")
+        return value
 
     @classmethod
     def resolve(cls, config: Self | None, settings: Mapping[str, Any]) -> Self:

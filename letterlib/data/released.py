@@ -43,8 +43,9 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
     if items_path.exists():
         items, item_labels = _read_items(items_path)
     else:
-        items, item_labels = pd.DataFrame(index=range(int(sequences.values.max()) + 1)), []
-        if len(gaps := np.flatnonzero(np.bincount(sequences.values) == 0)):
+        ids = np.unique(sequences.values)
+        items, item_labels = pd.DataFrame(index=range(int(ids[-1]) + 1)), []
+        if len(gaps := np.flatnonzero(ids != np.arange(len(ids)))):
             raise LetterError(
                 f"{path.name}: no user has item {gaps[0]}, but ids go up to {len(items) - 1}; "
                 f"number the items without gaps, or add {stem}{ITEMS}"
@@ -186,15 +187,16 @@ def _row(file: str, item: int, entry: Any) -> dict[str, str]:
         raise LetterError(f'{where}: expected {{"title": ...}}, found {entry!r:.60}')
     words = {}
     for field in ("title", "description"):
-        value = entry.get(field) or ""
-        if isinstance(value, list) and all(isinstance(part, str) for part in value):
-            value = " ".join(value)  # Amazon has descriptions of several paragraphs
-        if not isinstance(value, str):
+        value = entry.get(field)
+        if field == "description" and isinstance(value, list):
+            if all(isinstance(part, str) for part in value):
+                value = " ".join(value)  # Amazon has descriptions of several paragraphs
+        if not isinstance(value, str | None):
             raise LetterError(f"{where}: its {field} must be text, found {value!r:.60}")
-        words[field] = whole_letters(value).strip()
+        words[field] = whole_letters(value or "").strip()
     row = {"title": words["title"] or f"item {item}", "text": text_of(*words.values())}
     if "categories" in entry:
-        labels = entry["categories"] or ""
+        labels = "" if entry["categories"] is None else entry["categories"]
         labels = labels.split(",") if isinstance(labels, str) else labels
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise LetterError(f"{where}: categories must be text or a list, found {labels!r:.60}")

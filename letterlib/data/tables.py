@@ -139,7 +139,8 @@ def read_columns(
 ) -> pd.DataFrame:
     """A CSV, TSV or Parquet file as text. It must have `columns`, perhaps under other names."""
     if path.suffix.lower() == ".parquet":
-        return _checked(path, _read_parquet(path), columns, names, "columns")
+        table = load_table(path)[0].to_pandas()
+        return _checked(path, table, columns, names, "columns")
     compressed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")
     tabs = (path.with_suffix("") if compressed else path).suffix.lower() in (".tsv", ".tab")
     # As objects: where every line ends in an empty field, pandas 3 reports lost data for `str`.
@@ -147,23 +148,23 @@ def read_columns(
     try:
         with warnings.catch_warnings(action="error", category=ParserWarning):
             table = pd.read_csv(path, sep="\t" if tabs else ",", **options).infer_objects()
+            # As the file writes them: pandas calls the second of two columns "time" "time.1".
+            options |= dict(header=None, nrows=1)
+            table.columns = pd.read_csv(path, sep="\t" if tabs else ",", **options).loc[0]
     except (OSError, EOFError, ValueError, ParserWarning) as error:
         raise LetterError(f"{path}: cannot be read as a table ({error})".strip()) from error
     return _checked(path, table, columns, names, "tabs" if tabs else "commas")
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    """Every cell as text: times in ISO 8601, lists separated by "|", "" where there is none."""
-    table = load_table(path)[0].to_pandas()
-    for column in table:
-        table[column] = table[column].map(_as_text).astype(object)
-    return table
+def _is_missing(value: Any) -> bool:
+    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
 
 
 def _as_text(value: Any) -> str:
+    """A cell of a Parquet file: times in ISO 8601, lists separated by "|", "" for none."""
     if isinstance(value, list | tuple | np.ndarray):
         return "|".join(map(str, value))
-    if pd.isna(value):
+    if _is_missing(value):
         return ""
     if isinstance(value, pd.Timestamp | date):
         return value.isoformat()
@@ -178,7 +179,10 @@ def _checked(
     separator: str,
 ) -> pd.DataFrame:
     """The columns that are used, under our names and stripped; LetterError without one of them."""
-    table.columns = table.columns.str.strip()
+    table.columns = table.columns.astype(str).str.strip()
+    wanted = {*COLUMNS, *names.values()}
+    if len(twice := table.columns[table.columns.duplicated() & table.columns.isin(wanted)]):
+        raise LetterError(f"{path}: two columns are called {twice[0]}; rename one, or remove it")
     own = {names[column]: column for column in names if names[column] in table}
     table = table.drop(columns=[c for c in own.values() if c in table and c not in own])
     table = table.rename(columns=own)
@@ -190,6 +194,11 @@ def _checked(
     if not len(table):
         raise LetterError(f"{path}: has no rows below its first line")
     table = table[[*columns, *table.columns.intersection(["description", "genres"])]]
+    if path.suffix.lower() == ".parquet":
+        if "title" in table:
+            other = [not isinstance(t, str) and not _is_missing(t) for t in table["title"]]
+            _refuse(path, table, "title", pd.Series(other), "write titles as text")
+        table = table.map(_as_text).astype(object)
     table = table.apply(lambda column: column.fillna("").str.strip())
     # A quotation mark that begins a field opens it until the next mark, perhaps rows later.
     for column in table.columns.intersection(
@@ -204,7 +213,7 @@ def _refuse(path: Path, table: pd.DataFrame, column: str, bad: pd.Series, advice
     """LetterError that names the first bad row, counted as a reader counts rows, if any."""
     if len(rows := np.flatnonzero(bad)):
         raise LetterError(
-            f'{path}, data row {rows[0] + 1}: {column} is "{table[column].iloc[rows[0]]:.40}" '
+            f'{path}, data row {rows[0] + 1}: {column} is "{str(table[column].iloc[rows[0]]):.40}" '
             f"({len(rows):,} such rows); {advice}"
         )
 

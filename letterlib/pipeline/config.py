@@ -291,7 +291,7 @@ def make_config(
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         if not isinstance(first["input"], dict):  # else the error is of several settings together
-            where += f"={first['input']!r}"
+            where += f"={first['input']!r:.80}"
         raise LetterError(f"{where}: {first['msg'].lower()}") from error
     _check_together(config)
     return config
@@ -324,9 +324,9 @@ def parse_override(override: str) -> tuple[str, Any]:
         return name, text
     try:
         return name, json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         example = '[256, 128], or ["seqrec"] for words'
-        raise LetterError(f"{override}: not a list ({error.msg}); write {example}") from error
+        raise LetterError(f"{override:.80}: not a list ({error}); write {example}") from error
 
 
 def as_text(value: Any) -> str:

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import numpy as np
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from letterlib.data import PACKAGED, identifiers_file, load_dataset
 from letterlib.data.dataset import sampled_rows
@@ -441,6 +442,8 @@ def _keep_failure(parameters: RunParameters, out_dir: Path, error: Exception) ->
 
 # Grids: many runs, as a small YAML file
 #
+# Numbers are read as `--set` reads them, so 010 is ten and 12:30 is none (YAML 1.1 has 8 and 750).
+#
 #     about: Which part of LETTER does the work?
 #     every: {dataset: movielens, profile: laptop, generator: tiger, seed: [0, 1, 2]}
 #     runs:
@@ -458,8 +461,19 @@ class Grid:
     runs: list[RunParameters]
 
 
-class _NoRepeats(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys, which would drop runs without a word."""
+class GridFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    about: str = ""
+    every: dict[str, Any] = {}
+    plugins: list[str] = []
+    runs: list[dict[str, Any]] = Field(min_length=1)
+
+
+class _Texts(yaml.BaseLoader):
+    """Every value as the text in the file, and no key twice: YAML would keep the last of the two,
+    and so drop runs without a word.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         names = [key.value for key, _ in node.value]
@@ -474,28 +488,29 @@ def load_grid(path: str | Path) -> Grid:
     """Read and check a grid. Raises LetterError that names the file and the entry."""
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoRepeats)
-    except (OSError, yaml.YAMLError, ValueError) as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Texts)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise LetterError(
             f"{path}: cannot be read as a grid ({' '.join(str(error).split())})"
         ) from error
-    if (
-        not isinstance(content, dict)
-        or not content.get("runs")
-        or set(content) - {"about", "every", "plugins", "runs"}
-    ):
+    try:
+        grid = GridFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " ".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
         raise LetterError(
-            f"{path}: a grid has `about`, `runs` (a list of entries) and perhaps `every`, `plugins`"
-        )
-    load_plugins(path.parent / file for file in content.get("plugins") or [])
+            f"{path}: {where or 'the file'}: {first['msg']}; a grid has `about`, `runs` (a list of "
+            "entries) and perhaps `every`, `plugins`"
+        ) from error
+    load_plugins(path.parent / file for file in grid.plugins)
     runs: dict[str, RunParameters] = {}
-    for number, entry in enumerate(content["runs"], start=1):
+    for number, entry in enumerate(grid.runs, start=1):
         try:
-            for parameters in expand((content.get("every") or {}) | entry):
+            for parameters in expand(grid.every | entry):
                 runs.setdefault(parameters.key, parameters)
         except (LetterError, TypeError) as error:
             raise LetterError(f"{path}, entry {number}: {error}") from error
-    return Grid(str(content.get("about", "")), list(runs.values()))
+    return Grid(grid.about, list(runs.values()))
 
 
 def expand(entry: Mapping[str, Any]) -> list[RunParameters]:

@@ -160,6 +160,9 @@ def test_overrides_change_what_they_name_and_nothing_else():
         ("tiger.epochs=many", "tiger.epochs='many'"),
         ("tiger.beam=5", "20 or more"),
         ("sasrec_32.dimensions=64", "32"),
+        (f"tiger.epochs={10**30}", "tiger.epochs='1000"),
+        ("tokenizer.hidden=" + "[" * 3000 + "]" * 3000, "not a list"),
+        ("tokenizer.hidden=[1" + "0" * 5000 + "]", "not a list"),
     ],
 )
 def test_a_wrong_override_is_an_error_that_says_what_is_possible(override, fact):

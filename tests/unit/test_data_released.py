@@ -154,6 +154,7 @@ def test_known_names_must_match_the_file_and_free_names_need_not(tmp_path):
         ('{"7": [0, 1, 2], "7": [2, 1, 0]}', 'the key "7"'),
         ({"7": {"0": 1}}, 'Made.inter.json, user "7": expected a list'),
         ({"7": [0, 1.5, 2]}, 'user "7": 1.5 is not'),
+        ('{"7": ' + "[" * 3000 + "]" * 3000 + "}", "Made.inter.json: "),
         ({"7": [0, 1, 2], "5": [3, 4, 0], "6": [0]}, 'user "5": item 4 is not in Made.item.json'),
         ({"7": [0, 1, 2], "8": [3, 0]}, 'user "8": 2 item'),
     ],
@@ -169,7 +170,9 @@ def test_broken_interactions(tmp_path, inter, fact):
         ('{"0": {"title": "A"}, ', "Made.item.json"),
         ({"0": ITEMS["0"], "2": ITEMS["2"]}, 'Made.item.json: .*"1" is missing'),
         ({"0": {"name": "A"}}, 'Made.item.json, item "0": expected {"title"'),
-        ({"0": {"title": 5}}, 'item "0": its title .* 5'),
+        *(({"0": {"title": t}}, 'item "0": its title') for t in (5, 0, False, [], ["A"], {})),
+        ({"0": {"title": "A", "description": 0}}, 'item "0": its description .* 0'),
+        ({"0": {"title": "A", "categories": 0}}, 'item "0": categories .* 0'),
     ],
 )
 def test_broken_item_files(tmp_path, items, fact):

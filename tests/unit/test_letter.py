@@ -271,12 +271,20 @@ def test_save_and_load_keep_everything(tmp_path):
 # Inputs
 
 
+def huge(rows):
+    rows = rows.copy()
+    rows[17, 3] = 1e38
+    return rows
+
+
 def test_wrong_inputs_are_named():
     semantic, cf = vectors()
     tokenizer, broken = LetterTokenizer(device="cpu", **SMALL), semantic.copy()
     broken[17, 3] = np.nan
     for arguments, words in [
         ((broken, cf), "semantic embeddings: row 17 .* NaN"),
+        ((huge(semantic), cf), "semantic embeddings: item 17 "),
+        ((semantic, huge(cf)), "collaborative embeddings: item 17 "),
         ((semantic, cf[:-1]), "149 rows .* 150 items"),
         ((semantic, cf[:, :16]), "rows of 16 numbers.* row of 32"),
         ((semantic, None), "alpha > 0 needs collaborative"),

@@ -74,6 +74,15 @@ def test_parquet_gives_the_same_data_set_as_csv(tmp_path):
     assert found.items["genres"].tolist() == ["a|b"] * ITEMS
 
 
+@pytest.mark.parametrize("title", [1917, [], ["A", "B"]], ids=str)
+def test_a_title_in_parquet_is_text(tmp_path, title):
+    interactions, items = written(tmp_path)
+    table = pd.read_csv(items, dtype=str).assign(title=[title] * (ITEMS + 2))
+    table.to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(LetterError, match="p.parquet, data row 1: title"):
+        read_own_tables("shop", interactions, tmp_path / "p.parquet")
+
+
 def parts_of(dataset):
     """User -> part -> targets, by their labels; histories end where the target stands."""
     split, found = dataset.split(), {}
@@ -184,6 +193,9 @@ BAD = {
     "i.csv: .*utf-8": lambda i, p: i.write_bytes("user,item,time\né,b,1\n".encode("latin-1")),
     "i.csv: cannot be read as a table": lambda i, p: i.write_text(
         "user,item,time\na,b,1\na,b,1,2,3\n"
+    ),
+    "i.csv: two columns are called time": lambda i, p: i.write_text(
+        i.read_text().replace("\n", ",5\n").replace("time,5", "time, time")
     ),
     "no column title": lambda i, p: p.write_text("item,name\n000,a\n"),
     'p.csv: shop: item "003" .*6 such': lambda i, p: p.write_text(

@@ -314,8 +314,11 @@ def test_runs_of_older_data_do_not_count_as_done(tmp_path):
         ("runs: []", "`runs`"),
         ("run: [{}]", "`runs`"),
         ("runs: [{seed: []}]", "entry 1: seed"),
-        ("runs: [3]", "entry 1"),
+        ("runs: [3]", "runs 1"),
         ("runs: [", "cannot be read"),
+        ("runs: " + "[" * 3000 + "]" * 3000, "cannot be read"),
+        ("runs: 3", "runs"),
+        ("{runs: [{}], plugins: 3}", "plugins"),
     ],
 )
 def test_a_mistake_in_a_grid_names_the_file_and_the_entry(tmp_path, text, fact):
@@ -323,6 +326,22 @@ def test_a_mistake_in_a_grid_names_the_file_and_the_entry(tmp_path, text, fact):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LetterError, match=f"grid.yaml.*{fact}"):
         load_grid(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "seed"),
+    [("010", 10), ("08", 8), ("1_000", 1000), ("3", 3), ("'3'", 3)]
+    + [(other, None) for other in ("0x10", "12:30", "on", "true", "2001-01-01", "!!bool no")],
+)
+def test_numbers_in_a_grid_are_read_as_set_reads_them(tmp_path, written, seed):
+    """YAML 1.1 has 010 for eight, 12:30 for 750 and on for true, which would be seed 1."""
+    path = tmp_path / "grid.yaml"
+    path.write_text(f"runs: [{{seed: {written}}}]", encoding="utf-8")
+    if seed is None:
+        with pytest.raises(LetterError, match="grid.yaml, entry 1: seed"):
+            load_grid(path)
+    else:
+        assert [run.seed for run in load_grid(path).runs] == [seed]
 
 
 def parsed_by_papermill(words: list[str]) -> dict:
