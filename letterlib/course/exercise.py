@@ -236,7 +236,7 @@ def _clue(exercise: Exercise, differences: Sequence[Incorrect]) -> str:
         try:
             if all(d.part and shows(d.actual, d.expected, d.case) for d in differences):
                 return hint
-        except Exception:  # a clue need not expect every kind and shape of a result
+        except Exception:  # a clue need not expect every kind and shape of a result  # nosec B112
             continue
     return ""
 

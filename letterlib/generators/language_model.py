@@ -103,7 +103,7 @@ def _tiny(dtype: torch.dtype) -> tuple[Any, nn.Module]:
     """MiniLM's word pieces, which are installed anyway, and a LLaMA with seeded random weights."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(find_encoder())
+    tokenizer = AutoTokenizer.from_pretrained(find_encoder())  # a folder  # nosec B615
     tokenizer.eos_token = tokenizer.sep_token
     config = LlamaConfig(
         vocab_size=len(tokenizer),

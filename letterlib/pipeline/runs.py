@@ -488,7 +488,8 @@ def load_grid(path: str | Path) -> Grid:
     """Read and check a grid. Raises LetterError that names the file and the entry."""
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Texts)
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=_Texts)  # a SafeLoader  # nosec B506
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise LetterError(
             f"{path}: cannot be read as a grid ({' '.join(str(error).split())})"
