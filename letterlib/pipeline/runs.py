@@ -489,7 +489,7 @@ def load_grid(path: str | Path) -> Grid:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=_Texts)  # a SafeLoader  # nosec B506
+        content = yaml.load(text, Loader=_Texts)  # builds text only  # nosec B506
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise LetterError(
             f"{path}: cannot be read as a grid ({' '.join(str(error).split())})"

@@ -234,6 +234,23 @@ def test_95_percent_intervals_cover_the_truth_about_95_percent_of_the_time():
     assert 0.91 <= covered / 300 <= 0.985
 
 
+def test_many_users_are_drawn_by_kind_with_the_same_interval(monkeypatch):
+    random = np.random.default_rng(0)
+    users = np.sort(random.integers(0, 5000, 15_000))  # users differ in how many cases they have
+    values = (random.random((2, len(users))) < 0.2).astype(float)
+    by_kind = interval(values, users, 0)
+    monkeypatch.setattr(bootstrap, "FEW_USERS", 5000)
+    by_user = interval(values, users, 0)
+    width = by_user.high - by_user.low
+    assert abs(by_kind.low - by_user.low) < 0.05 * width > abs(by_kind.high - by_user.high)
+    columns = [random.integers(0, 3, 200), random.integers(-2, 2, 200) / 3]
+    found = bootstrap._distinct_rows(columns)
+    for ours, theirs in zip(
+        found, np.unique(np.column_stack(columns), axis=0, return_counts=True), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_pairing_removes_what_two_systems_share():
     random = np.random.default_rng(0)
     users = np.arange(500)
