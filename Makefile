@@ -115,11 +115,11 @@ lint: $(READY)   ## style, layout, and the types of the public face
 	$(BIN)/mypy
 
 coverage: $(READY)      ## the lines of the core that tests reach; fails below 95%
-	$(PYTEST) --cov tests/unit tests/property tests/parity
+	$(PYTEST) tests/unit tests/property tests/parity --cov
 
 audit: $(READY)  ## known vulnerabilities of the locked packages, and of our own code
 	$(BIN)/bandit --quiet -r letterlib -c pyproject.toml
-	$(BIN)/pip-audit --strict --no-deps --disable-pip $(LOCKS:%=-r %)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip $(LOCKS:%=-r %)
 
 # A lock's versions stay while pyproject.toml allows them: delete the lock first to take the newest.
 lock: $(READY)   ## write the lock files anew from pyproject.toml
