@@ -8,6 +8,7 @@ PEERS := .venv-peers/.installed
 WORKFLOW := .venv-workflow/.installed
 OLDEST := .venv-oldest/.installed
 SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
+DATA ?= data
 BEAUTY ?= data/beauty
 LOCKS := requirements.lock requirements-nvidia.lock requirements-models.lock experiments/workflow/requirements.lock
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
@@ -15,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help play run test test-slow test-oldest lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
-  workflow sweep-demo lint coverage audit lock licences clean
+  reproduce workflow sweep-demo lint coverage audit lock licences clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':[^#]*## ' '{ printf "%-16s%s\n", $$1, $$2 }'
@@ -95,6 +96,9 @@ bench: $(PEERS)  ## our speed beside cornac's, transformers' and others'; 20 min
 
 bench-quick: $(PEERS)   ## the same on small samples, 3 minutes: does everything run?
 	.venv-peers/bin/python -m benchmarks --quick --data-dir "$(BEAUTY)"
+
+reproduce: $(MODELS)    ## every published run, figure and speed made again and compared; days; ONLY="movielens seed=0" PLAN=1 DATA=folder
+	@OMP_NUM_THREADS=1 $(BIN)/python experiments/reproduce.py --data-root "$(DATA)" $(if $(PLAN),--plan) $(ONLY)
 
 # Snakemake's plugins fit one version of it, so it is pinned, in an environment of its own.
 $(WORKFLOW): experiments/workflow/requirements.lock

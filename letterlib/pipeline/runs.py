@@ -136,6 +136,13 @@ class RunParameters:
         return cls(system, config)
 
     @classmethod
+    def of(cls, run: Run) -> Self:
+        """Parameters that do a finished run again."""
+        given = {name: value for name, value in run.parameters.items() if value is not None}
+        without = [name for name in ("alpha", "beta") if given.get(name) == 0]  # loss of a variant
+        return cls.checked(**{n: v for n, v in given.items() if n not in without})
+
+    @classmethod
     def from_notebook(cls, variables: Mapping[str, Any]) -> Self:
         """Parameters from the variables of a notebook, `globals()`, before it defines others.
 

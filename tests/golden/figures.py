@@ -14,11 +14,19 @@ import csv
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import records
-from records import CASE_KINDS, GROUPS, METRICS, RESULTS, Setting
+from records import CASE_KINDS, GROUPS, METRICS, Setting
 from scipy.stats import t
+
+
+def read_from(folder: Path) -> None:
+    """From now on compute figures from the results in this folder."""
+    records.RESULTS = folder
+    for cached in (records.settings, _json, _rows):
+        cached.cache_clear()
 
 
 def figure(key: str) -> list[float]:
@@ -256,7 +264,7 @@ def _record(name: str, *pointer: str) -> list[float]:
 
 @cache
 def _json(path: str) -> dict:
-    return json.loads((RESULTS / path).read_text())
+    return json.loads((records.RESULTS / path).read_text())
 
 
 def _file(path: str, *pointer: str) -> list[float]:
@@ -288,7 +296,7 @@ def _coverage(seeds: str, *shares: str) -> list[float]:
 
 @cache
 def _rows(path: str) -> list[dict[str, str]]:
-    with open(RESULTS / path, newline="") as file:
+    with open(records.RESULTS / path, newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -21,6 +21,7 @@ from letterlib.pipeline.results import RESAMPLING_SEED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "experiments" / "results"
+"""Where results are read; `figures.read_from` chooses another folder."""
 
 METRICS = ("R@5", "R@10", "N@5", "N@10")
 GROUPS = ("head", "middle", "tail")
@@ -55,6 +56,9 @@ RANKS = (
     "movielens-language-models",
 )
 """Folders of a table of systems, with the rank of every target (ranks.parquet)."""
+
+SEVERAL = ("counts", "gap-minutes", "leave-one-out", "paper-ablation-minutes")
+"""Those in RUNS with several data sets: a setting's name begins with its own."""
 
 OWN = {
     "alpha": 0.1,
@@ -134,7 +138,7 @@ def settings(folder: str) -> dict[str, Setting]:
 def _of_runs(folder: str) -> list[Setting]:
     found = []
     groups = results.by_setting(results.load_results(RESULTS / f"{folder}.parquet"))
-    several = len({runs[0].dataset for runs in groups}) > 1
+    several = folder in SEVERAL
     for runs in groups:
         runs = sorted(runs, key=lambda one: one.seed)
         first, seeds = runs[0], tuple(one.seed for one in runs)
@@ -158,7 +162,7 @@ def _of_runs(folder: str) -> list[Setting]:
 
 def _name(system: str, said: dict[str, Any]) -> str:
     """The system, and what differs from the profile's own values."""
-    words = [f"{name}={said[name]:g}" for name in OWN if _differs(said, name)]
+    words = [f"{name}={results.setting_text(said[name])}" for name in OWN if _differs(said, name)]
     options = list(said["options"])
     for recipe, those in RECIPES.items():
         if set(those) <= set(options):

@@ -68,9 +68,7 @@ def test_every_committed_run_is_what_its_settings_ask_for():
     runs = load_results(EXPERIMENTS / "results")
     assert len(runs) == 469
     for run in runs:
-        given = {name: value for name, value in run.parameters.items() if value is not None}
-        given = {n: v for n, v in given.items() if not (n in ("alpha", "beta") and v == 0)}
-        asked = checked(**given)
+        asked = RunParameters.of(run)
         assert asked.settings == run.parameters and asked.key == run.key
 
 
