@@ -431,18 +431,21 @@ def main(
             f"{sum(o.is_done(out) for o in runs)} of {len(runs)} runs done" if runs else "script"
         )
         print(f"{left[name]:6.2f} h  {name}: {about}")
-    for dataset, why in missing.items():
-        if why:
-            print(f"left out: runs of {dataset}: {why}")
+    for dataset in filter(missing.get, missing):
+        print(f"left out: runs of {dataset}, not in {data_root} (data/README.md says where it is)")
     print(f"{sum(left.values()):6.1f} h on one core are left; runs in two experiments count twice")
     if plan:
         return
     failed = []
-    for name in order:
-        if name in experiments:
-            failed += do_runs(name, experiments[name], out, data_root)
-        else:
-            failed += do_script(name, out, data_root)
+    try:
+        for name in order:
+            if name in experiments:
+                failed += do_runs(name, experiments[name], out, data_root)
+            else:
+                failed += do_script(name, out, data_root)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from what is finished.", flush=True)
+        raise
     lines = [gather(name, experiments[name], out, results) for name in order if name in experiments]
     report(out, results, lines, failed, read_json(claims))
 
@@ -454,7 +457,8 @@ def report(
     rows = compare_claims(out, results, claims) + compare_speeds(out) + draw(out)
     counts = Counter(row["verdict"] for row in rows)
     untied = Counter(claim["reason"] for claim in claims if "reason" in claim)
-    summary = [*filter(None, lines), ", ".join(f"{n} {what}" for what, n in counts.items())]
+    reached = ", ".join(f"{n} {what}" for what, n in counts.items()) or "none"
+    summary = [*filter(None, lines), f"figures and speed ratios: {reached}"]
     summary += [f"failed: {line}" for line in failed]
     table = pd.DataFrame(sorted(rows, key=lambda row: row["verdict"] != "outside")).fillna("")
     notes = [f"- {n} claims have no record: {reason}" for reason, n in untied.items()]
