@@ -42,6 +42,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from sklearn.cluster import KMeans
 
 from letterlib.baselines.markov import MarkovFloor
 from letterlib.baselines.popularity import Popularity
@@ -180,11 +181,11 @@ def measured(model: Any, split: Split) -> float:
     return evaluate(model.recommend(cases.without_targets(), 20), cases, split).metrics()["R@10"]
 
 
-def first_codes(
-    text: np.ndarray, collaborative: np.ndarray, seed: int, **settings: Any
-) -> tuple[Identifiers, Identifiers]:
-    """A tokenizer's identifiers, and identifiers of its first codes alone."""
-    tokenizer = LetterTokenizer(
+def tokenizer_of(
+    text: np.ndarray, collaborative: np.ndarray | None, seed: int, **settings: Any
+) -> LetterTokenizer:
+    """A small tokenizer without the diversity loss, fitted."""
+    return LetterTokenizer(
         n_levels=2,
         n_codes=N_CODES,
         hidden=(128, 64),
@@ -194,8 +195,6 @@ def first_codes(
         seed=seed,
         **settings,
     ).fit(text, collaborative)
-    whole = tokenizer.identifiers()
-    return whole, Identifiers(whole.codes[:, :1], (N_CODES,))
 
 
 def reader_of_one_item(identifiers: Identifiers, seed: int) -> Tiger:
@@ -237,7 +236,7 @@ def systems(law: Law, split: Split) -> dict[str, Any]:
         models = {"SASRec (tuned)": SASRec(laptop.sasrec_tuned, seed=seed)}
         if seed == 0:
             models |= {"popularity": Popularity(), "Markov floor": MarkovFloor()}
-        whole, _ = first_codes(text, None, seed, alpha=0.0)
+        whole = tokenizer_of(text, None, seed, alpha=0.0).identifiers()
         for targets in (1, 3):
             settings = laptop.tiger.model_copy(update={"targets": targets})
             models[f"TIGER, {targets} targets"] = Tiger(whole, settings, seed=seed)
@@ -250,16 +249,24 @@ def systems(law: Law, split: Split) -> dict[str, Any]:
 
 
 def gains(law: Law, split: Split) -> list[dict[str, Any]]:
-    """One row a text, variant and seed: the limit of the first codes, and TIGER's R@10 with them
-    and with whole identifiers."""
+    """One row a text, variant and seed: the limit of the first codes, TIGER's R@10 with them and
+    with whole identifiers, and the limit of 16 clusters of the encoder's output z.
+    """
     rows = []
     for seed in SEEDS:
         sasrec = SASRec(make_config(profile="laptop").sasrec_32, seed=seed).fit(split)
         vectors = sasrec.item_vectors()
         for says_group, (name, settings) in itertools.product((True, False), VARIANTS.items()):
-            whole, first = first_codes(law.text(says_group, seed), vectors, seed, **settings)
+            text = law.text(says_group, seed)
+            tokenizer = tokenizer_of(text, vectors, seed, **settings)
+            whole = tokenizer.identifiers()
+            first = Identifiers(whole.codes[:, :1], (N_CODES,))
+            latent = KMeans(N_CODES, n_init=10, random_state=seed).fit_predict(
+                tokenizer.latent(text)
+            )
             row = {"text says group": says_group, "variant": name, "seed": seed}
             row |= {"limit": law.code_limit(first.codes[:, 0])}
+            row |= {"limit of clusters of z": law.code_limit(latent)}
             for column, identifiers in (("first codes", first), ("whole identifiers", whole)):
                 tiger = reader_of_one_item(identifiers, seed).fit(split)
                 row[column] = float(after_one_item(law, tiger)[0])
@@ -271,7 +278,7 @@ def gains(law: Law, split: Split) -> list[dict[str, Any]]:
 def summed_up(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Means over seeds, and each variant's gain over plain with its interval over seeds."""
     table = pd.DataFrame(rows).set_index("seed")
-    columns = ["limit", "first codes", "whole identifiers"]
+    columns = ["limit", "first codes", "whole identifiers", "limit of clusters of z"]
     found = []
     for (says_group, name), own in table.groupby(["text says group", "variant"], sort=False):
         plain = table[(table["text says group"] == says_group) & (table["variant"] == "plain")]
