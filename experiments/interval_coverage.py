@@ -16,8 +16,6 @@ drawn from a Beta distribution with mean .065. A trained model multiplies it by 
 with mean 1 and deviation `spread`, and the second system by 1 + `effect` as well, so the true
 difference is .065 times `effect`.
 
-`shares`: what `share` is in our records of LETTER-TIGER against TIGER, one number for each setting.
-
 Intervals have 2,000 resamples instead of the library's 20,000, which is ten times as fast and moves
 a rate by less than .001.
 """
@@ -30,10 +28,8 @@ import typer
 from scipy import stats
 
 from letterlib.cli import run_script
-from letterlib.course.experiments import standard_error, variance_parts
 from letterlib.evaluation import bootstrap
 from letterlib.evaluation.bootstrap import Interval, paired_difference
-from letterlib.pipeline.results import Run, by_setting, load_results
 from letterlib.progress import progress
 from letterlib.store import write_json
 
@@ -41,8 +37,6 @@ USERS, REST = 200, 13.0
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 HIT_USERS, CASES = 400, 5
 RESAMPLES = 2000
-RESULTS = Path(__file__).parent / "results"
-RECORDS = ("beauty", "beauty-epochs", "movielens-ablation", "movielens-replication")
 RATE = (0.65, 9.35)
 """Of the Beta distribution of the users' rates; its mean is .065."""
 SPREADS, EFFECTS = (0.0, 0.1), (0.0, 0.3)
@@ -94,33 +88,6 @@ def rates(pairs: Any, users: np.ndarray, true: float) -> dict[str, float]:
     return {name: float(np.mean(answers)) for name, answers in found.items()}
 
 
-def recorded_shares(name: str) -> list[float]:
-    """The seeds' part of the variance of LETTER-TIGER minus TIGER in R@10, for each setting that
-    experiments/results/`name`.parquet has with three seeds or more.
-    """
-    settings: dict[tuple, dict[str, dict[int, Run]]] = {}
-    for runs in by_setting(load_results(RESULTS / f"{name}.parquet")):
-        same = {k: v for k, v in runs[0].parameters.items() if k not in ("tokenizer", "seed")}
-        if same.pop("generator") == "tiger" and same.pop("tau") == 1:
-            for unlike in ("alpha", "beta", "clusters"):
-                same.pop(unlike)
-            found = settings.setdefault(tuple(map(str, same.values())), {})
-            found[runs[0].parameters["tokenizer"]] = {run.seed: run for run in runs}
-    shares = []
-    for found in settings.values():
-        letter, plain = found.get("letter", {}), found.get("plain", {})
-        seeds = sorted(set(letter) & set(plain))
-        if len(seeds) < 3:
-            continue
-        cases = np.stack([letter[seed].values() - plain[seed].values() for seed in seeds])
-        _, owner, n = np.unique(letter[seeds[0]].users, return_inverse=True, return_counts=True)
-        users = np.stack([np.bincount(owner, weights=row) / n for row in cases])
-        parts = variance_parts(users)
-        by_seeds = parts[0] / len(seeds)
-        shares.append(float(by_seeds / standard_error(parts, *users.shape) ** 2))
-    return shares
-
-
 def main(
     out: Annotated[Path, typer.Option(help="the JSON file to write")],
     drawings: Annotated[int, typer.Option(min=1, help="for each row")] = 2000,
@@ -144,11 +111,9 @@ def main(
                 true = effect * RATE[0] / sum(RATE)
                 row = {"seeds": n_seeds, "spread": spread, "effect": effect}
                 hits.append(row | rates(pairs, users, true))
-    shares = {name: recorded_shares(name) for name in RECORDS}
     sizes = {"users": USERS, "rest": REST, "hit users": HIT_USERS, "cases": CASES}
-    write_json(
-        out, {"drawings": drawings, **sizes, "rows": rows, "hits": hits} | {"shares": shares}
-    )
+    sizes |= {"drawings": drawings, "resamples": RESAMPLES}
+    write_json(out, sizes | {"rows": rows, "hits": hits})
 
 
 if __name__ == "__main__":
