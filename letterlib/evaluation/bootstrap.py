@@ -1,6 +1,8 @@
 """95% intervals by resampling users, paired differences, and many comparisons at once.
 
-Users are resampled, never cases: a user's five cases are not independent.
+Users are resampled, never cases: a user's five cases are not independent. Over several runs, runs
+are resampled as well. Three or five are few: if they bring more than .6 of the noise, the interval
+is too narrow (rates: docs/findings.md, "How far to trust an interval").
 """
 
 import functools

@@ -288,9 +288,13 @@ def _sentence(path: str, place: str) -> list[float]:
 
 
 def _coverage(seeds: str, *shares: str) -> list[float]:
-    """How often the interval leaves zero out, in per cent, for these shares of the seeds."""
+    """How often the interval leaves zero out, in per cent, for these shares of the seeds.
+
+    seeds: "3", or for another interval of the record "3, wider of both".
+    """
+    seeds, comma, other = seeds.partition(", ")
     rows = [row for row in _json("interval-coverage.json")["rows"] if row["seeds"] == int(seeds)]
-    found = {f"{row['share']:g}": row["zero left out"] for row in rows}
+    found = {f"{row['share']:g}": row[f"zero left out{comma}{other}"] for row in rows}
     return [100 * found[one] for one in shares]
 
 
