@@ -454,11 +454,15 @@ def report(
     out: Path, results: Path, lines: list[str], failed: list[str], claims: list[dict[str, Any]]
 ) -> None:
     """Write comparison.md and print its summary. Exits with 1 if something is outside or failed."""
-    rows = compare_claims(out, results, claims) + compare_speeds(out) + draw(out)
+    rows = compare_claims(out, results, claims)
+    n_reached = len(rows)
+    rows += compare_speeds(out) + draw(out)
     counts = Counter(row["verdict"] for row in rows)
     untied = Counter(claim["reason"] for claim in claims if "reason" in claim)
-    reached = ", ".join(f"{n} {what}" for what, n in counts.items()) or "none"
-    summary = [*filter(None, lines), f"figures and speed ratios: {reached}"]
+    n_claims = sum("from" in claim for claim in claims)
+    judged = ", ".join(f"{n} {what}" for what, n in counts.items())
+    summary = [*filter(None, lines), f"{len(rows)} figures and speed ratios: {judged or 'none'}"]
+    summary += [f"figures of the pages that are reached: {n_reached} of {n_claims}"]
     summary += [f"failed: {line}" for line in failed]
     table = pd.DataFrame(sorted(rows, key=lambda row: row["verdict"] != "outside")).fillna("")
     notes = [f"- {n} claims have no record: {reason}" for reason, n in untied.items()]

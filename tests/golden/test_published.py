@@ -13,7 +13,13 @@ import pytest
 import records
 
 CLAIMS = json.loads((Path(__file__).parent / "published_claims.json").read_text())
-PAGES = ("README.md", "docs/findings.md", "docs/questions.md")
+PAGES = (
+    "README.md",
+    "docs/beauty_in_two_hours.md",
+    "docs/findings.md",
+    "docs/large_models.md",
+    "docs/questions.md",
+)
 NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*\.\d+|\d+)")
 ROUNDING = 1e-9
 
