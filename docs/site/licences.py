@@ -14,7 +14,7 @@ START, END = "<!-- make licences -->\n", "<!-- end -->\n"
 # What several packages write differently.
 SHORT = {
     r"MIT License": "MIT",
-    r"Apache( Software License| 2\.0( License)?)": "Apache-2.0",
+    r"Apache( Software License| License, Version 2\.0| 2\.0( License)?)": "Apache-2.0",
     r"BSD License|3-Clause BSD License|BSD-[23]-Clause": "BSD",
     r"ISC License \(ISCL\)": "ISC",
     r"Mozilla Public License 2\.0 \(MPL 2\.0\)": "MPL-2.0",
