@@ -1,12 +1,10 @@
 """The Snakemake workflow, with stand-ins for what it calls: which runs it does, in which order,
-what it asks of Slurm.
-
-That papermill, lessons 10 and 11 and letterlib themselves play their parts, `make sweep-demo`
-shows.
+what it asks of Slurm. The last test runs the real programs on a grid with a plugin.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from letterlib.data import PACKAGED
+from letterlib.pipeline.results import load_results
 from letterlib.pipeline.runs import RunParameters, listed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -308,3 +307,28 @@ def test_data_that_come_with_the_installation_are_not_read_from_a_folder_of_thei
     asked = place.snakemake("-n", "-p", data="elsewhere")
     ended_well(asked)
     assert f"-p data_dir {place.folder / 'elsewhere' / 'movielens'}" in asked.stdout + asked.stderr
+
+
+def test_a_grid_with_a_plugin_runs_with_the_real_programs(tmp_path):
+    """The tokenizer of docs/extend.md, through papermill and lesson 10 to lesson 11."""
+    page = (REPOSITORY / "docs" / "extend.md").read_text()
+    (tmp_path / "fsq.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    (tmp_path / "grid.yaml").write_text(
+        "plugins: [fsq.py]\n"
+        "every: {profile: smoke}\n"
+        "runs:\n  - {tokenizer: fsq, generator: tiger}\n"
+    )
+    command = [
+        SNAKEMAKE,
+        "-s",
+        WORKFLOW / "Snakefile",
+        "--profile",
+        WORKFLOW / "profiles" / "local",
+    ]
+    command += ["--cores", "1", "--config", "grid=grid.yaml", "out=results", "cache=cache"]
+    ended_well(
+        subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
+    )
+    runs = load_results(tmp_path / "results")
+    assert [run.label for run in runs if run.parameters["tokenizer"] == "fsq"] == ["TIGER, fsq"]
+    assert (tmp_path / "results" / "11_ablations_and_sweeps.html").exists()
