@@ -352,6 +352,7 @@ async function start() {
   addEventListener("resize", async () => state.result && showBeam(await model(state.signals)));
   addEventListener("hashchange", () => (readAddress(), update()));
   await update();
+  document.querySelector("main").classList.remove("loading");
 }
 
 start().catch((error) => {

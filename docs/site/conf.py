@@ -10,6 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 project = "LETTER, step by step"
 author = "The authors of LETTER, step by step"
+description = (
+    "A course and a small, tested library on generative recommendation: LETTER, TIGER and LC-Rec, "
+    "from an item's text to a ranked list."
+)  # of pages that have no text of their own
 language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinxcontrib.katex", "hooks"]
 

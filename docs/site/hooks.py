@@ -4,16 +4,19 @@ import inspect
 import os
 import re
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from docutils import nodes
 from sphinx.application import Sphinx
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+KATEX = re.compile("katex|auto-render")
 PLAY = Path("docs/play")  # the page that runs a model in the browser
-# A link, whose words may hold a picture. It begins at the nearest bracket: a notebook, read as text,
-# has brackets of JSON around it.
+# A link, whose words may hold a picture. It begins at the nearest bracket: a notebook, read as
+# text, has brackets of JSON around it.
 _LINK = re.compile(r"(?<!!)\[((?:!\[[^\[\]]*\]\([^)\s]+\)|[^\[\]])*)\]\(([^)\s]+)\)")
 
 
@@ -100,9 +103,21 @@ def _escaped(line: str) -> str:
 
 
 def page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
-    """The language of Korean pages."""
+    """The language of Korean pages, a description for search engines, KaTeX where formulas are."""
     if pagename.startswith("docs/ko/") or pagename == "README.ko":
         context["language"] = "ko"
+    paragraphs = [] if doctree is None else doctree.findall(nodes.paragraph)
+    texts = (" ".join(paragraph.astext().split()) for paragraph in paragraphs)
+    text = next((text for text in texts if len(text) > 60), app.config.description)
+    context["description"] = textwrap.shorten(text, 160, placeholder=" …")
+    formulas = doctree is not None and any(doctree.findall(lambda node: "math" in node.tagname))
+    for kind in ("css_files", "script_files"):
+        files = [file for file in context[kind] if KATEX.search(str(file.filename))]
+        if not formulas:
+            context[kind] = [file for file in context[kind] if file not in files]
+        elif kind == "script_files":
+            for file in files:
+                file.attributes["defer"] = "defer"
 
 
 def copy_play(app: Sphinx, error: Exception | None) -> None:
@@ -112,6 +127,7 @@ def copy_play(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_config_value("description", "", "html")
     app.connect("source-read", move_links)
     app.connect("autodoc-process-docstring", fields)
     app.connect("html-page-context", page)
