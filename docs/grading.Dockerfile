@@ -1,6 +1,6 @@
 # Where hand-ins are graded (docs/instructors.md, step 4): the library, without solutions or tests.
 FROM python:3.12-slim
-COPY pyproject.toml README.md LICENSE /letter/
+COPY pyproject.toml LICENSE /letter/
 COPY letterlib /letter/letterlib
 # For a torch without NVIDIA's libraries: --build-arg TORCH="--index-url ADDRESS" (docs/troubleshooting.md)
 ARG TORCH=""

@@ -98,7 +98,7 @@ def load_tokenizer(source: str, **options: str) -> Any:
     with optional("language-models"):
         from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)  # nosec B615
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)  # the user names it  # nosec B615
     words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
     if not any(character.isalnum() for word in words for character in word):
         raise OSError(f"{source} has no tokenizer in it, such as tokenizer.json")
