@@ -1,5 +1,6 @@
 // What the theme leaves out for readers with a keyboard or a screen reader.
-addEventListener("DOMContentLoaded", () => {
+// After "load": formulas have their width by then.
+addEventListener("load", () => {
   if (/glossary\.html$/.test(location.pathname)) {
     document.querySelector(".bd-article table")?.classList.add("glossary-table");
   }
