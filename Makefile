@@ -7,6 +7,7 @@ MODELS := .venv/.models
 PEERS := .venv-peers/.installed
 WORKFLOW := .venv-workflow/.installed
 OLDEST := .venv-oldest/.installed
+MUTMUT := .venv/.mutmut
 SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
 DATA ?= data
 BEAUTY ?= data/beauty
@@ -16,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help play run test test-slow test-oldest lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
-  reproduce workflow sweep-demo lint coverage audit lock licences clean
+  reproduce workflow sweep-demo lint coverage mutants audit lock licences clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':[^#]*## ' '{ printf "%-16s%s\n", $$1, $$2 }'
@@ -120,6 +121,13 @@ lint: $(READY)   ## style, layout, and the types of the public face
 
 coverage: $(READY)      ## the lines of the core that tests reach; fails below 95%
 	$(PYTEST) tests/unit tests/property tests/parity --cov
+
+$(MUTMUT): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'mutmut>=3.8.1,<4'
+	@touch $(MUTMUT)
+
+mutants: $(MUTMUT)      ## do the core's tests notice small changes of its code? half an hour; MODULE=letterlib.evaluation.metrics
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python tests/mutants.py $(MODULE)
 
 audit: $(READY)  ## known vulnerabilities of the locked packages, and of our own code
 	$(BIN)/bandit --quiet -r letterlib -c pyproject.toml

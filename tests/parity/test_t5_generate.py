@@ -11,8 +11,8 @@ from transformers import LogitsProcessorList
 
 from letterlib import hardware
 from letterlib.decoding.beam_search import beam_search, unconstrained_beam_search
-from letterlib.decoding.logits_processor import TrieLogitsProcessor
-from letterlib.decoding.trie import EOS, DictTrie, Trie, tokens_of, vocabulary_size
+from letterlib.decoding.logits_processor import TrieLogitsProcessor, search_config
+from letterlib.decoding.trie import EOS, PAD, DictTrie, Trie, tokens_of, vocabulary_size
 from letterlib.generators.p5 import to_transformers
 from letterlib.generators.tiger import EncoderDecoderConfig, TigerNetwork
 
@@ -158,3 +158,16 @@ def test_unconstrained_beams_equal_generate(case):
     for row, beams in enumerate(sequences):
         expected = [identifiers.get(tuple(s[:-1]), -1) if s[-1] == EOS else -1 for s in beams]
         assert leaves[row].tolist() == expected
+
+
+def test_the_search_config_fixes_what_a_models_own_settings_would_change():
+    trie = Trie.build(np.array([[0, 1], [1, 0]]), (2, 2))
+    wanted = dict(num_beams=7, num_return_sequences=7, max_new_tokens=3, length_penalty=0.0)
+    wanted |= dict(do_sample=False, early_stopping=True)
+    numbers = dict(eos_token_id=EOS, pad_token_id=PAD, decoder_start_token_id=PAD)
+    found = search_config(trie, 7).to_dict()
+    assert {name: found[name] for name in (wanted | numbers)} == wanted | numbers
+    numbers = dict(eos_token_id=EOS + 10, pad_token_id=PAD + 10, decoder_start_token_id=PAD + 10)
+    found = search_config(trie, 7, torch.arange(10, 16)).to_dict()
+    assert {name: found[name] for name in (wanted | numbers)} == wanted | numbers
+    assert search_config(trie, 7, torch.arange(10, 16), pad=3).pad_token_id == 3

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from letterlib.tokenizer.collisions import centre_distances, repair_collisions, sinkhorn
+from letterlib.tokenizer.collisions import (
+    centre_distances,
+    identifiers_with_unseen,
+    repair_collisions,
+    sinkhorn,
+)
 from letterlib.tokenizer.identifiers import Identifiers
 
 
@@ -119,3 +124,33 @@ def test_equal_items_keep_their_code_while_others_are_told_apart():
     after, _ = repair_collisions(before, residuals, book)
     assert after.codes[:2].tolist() == [[0, 5], [0, 5]] and after.n_colliding == 2
     assert after.codes[2].tolist() != after.codes[3].tolist()
+
+
+class TwoSeen:
+    """A tokenizer fitted on two items; `encode` gives what it was made with."""
+
+    def __init__(self, codes, residuals):
+        self.encoded = np.array(codes), np.array(residuals)
+
+    def identifiers(self):
+        return Identifiers(np.array([[0, 0, 0], [0, 0, 1]]), (2, 2, 2))
+
+    def codebooks(self):
+        return [np.array([[0.0], [1.0]])] * 3
+
+    def encode(self, semantic):
+        return self.encoded
+
+
+def test_unseen_items_take_free_codes_in_turn_and_share_if_none_is_left():
+    own = [[0, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0]]
+    tokenizer = TwoSeen(own, [[0.9], [0.2], [0.1], [0.0]])
+    found = identifiers_with_unseen(tokenizer, np.zeros((6, 1)), np.array([1, 3, 4, 5]))
+    wanted = [[0, 0, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0], [1, 0, 1], [1, 0, 0]]
+    assert found.codes.tolist() == wanted and found.level_sizes == (2, 2, 2)
+
+
+def test_without_unseen_items_the_identifiers_are_the_tokenizers():
+    tokenizer = TwoSeen([], [])
+    found = identifiers_with_unseen(tokenizer, np.zeros((2, 1)), np.array([], dtype=np.int64))
+    assert found.codes.tolist() == tokenizer.identifiers().codes.tolist()

@@ -193,6 +193,9 @@ def test_first_visits_leave_out_repeats_and_users_who_had_nothing_else():
     assert [row.tolist() for row in once.sequences] == [[3, 1, 2], [5, 6, 7]]
     assert once.user_labels == ["u0", "u2"] and once.n_items == dataset.n_items
     assert "5 repeats left out, and 1 users" in once.source
+    tied = np.arange(12) % 2 == 1
+    marked = replace(dataset, sequences=replace(dataset.sequences, tied=tied))
+    assert marked.first_visits().sequences.tied.tolist() == [0, 1, 1, 1, 0, 1]
 
 
 def test_items_of_one_moment_are_in_random_order_whatever_the_order_of_the_rows():

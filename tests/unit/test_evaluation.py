@@ -108,6 +108,26 @@ def test_json_and_back(split, identifiers):
     assert again.users.tolist() == result.users.tolist()
 
 
+def test_lists_of_twelve_places_stay_so_in_parts_and_files(split):
+    """The first user's target shares the identifier of the item at place 11; the second user's
+    target is at place 12.
+    """
+    shared = np.arange(N_ITEMS)
+    shared[13] = shared[0]
+    items = np.array([[1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 2]] * 3)
+    ranking = Ranking.of_items(items, np.zeros(items.shape))
+    result = evaluate(ranking, split.cases("test"), split, shared)
+    assert result.identifier_ranks.tolist() == [10, 11, -1]
+    assert result.values("R@12").tolist() == [0, 1, 0]
+    assert result.metrics()["identifier R@10"] == result.metrics()["identifier N@10"] == 0
+    part = result[np.array([0, 2])]
+    assert part.identifier_ranks.tolist() == [10, -1] and part.places == 12
+    saved = json.loads(json.dumps(result.to_json()))
+    assert Evaluation.from_json(saved).places == 12
+    del saved["places"]  # as in older results, which had lists of ten
+    assert Evaluation.from_json(saved).places == 10
+
+
 @pytest.mark.parametrize(
     ("rows", "fact"),
     [
@@ -163,6 +183,16 @@ def test_more_cases_than_are_scored_at_once_have_their_own_lists_each():
     )
     others = [[item for item in range(7) if item != one] + [NO_ITEM] for one in last]
     assert rank_by_score(score, cases, 7, exclude_history=True).items.tolist() == others
+
+
+def test_a_list_longer_than_the_catalogue_ends_with_nothing():
+    cases, scores = Cases.from_histories([[0], [1]]), torch.tensor([[0.5, 2.0], [-1.0, -3.0]])
+    ranking = rank_by_score(lambda batch: scores, cases, 3, exclude_history=False)
+    assert ranking.items.tolist() == [[1, 0, NO_ITEM], [0, 1, NO_ITEM]]
+    assert ranking.scores.tolist() == [[2.0, 0.5, -np.inf], [-1.0, -3.0, -np.inf]]
+    for other in (scores[:1], scores[0]):
+        with pytest.raises(ValueError):
+            rank_by_score(lambda batch, found=other: found, cases, 3, exclude_history=False)
 
 
 @pytest.mark.parametrize("n_cases", [0, 3])
@@ -341,6 +371,10 @@ def test_holms_own_arithmetic():
     """
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([])).shape == (0,)
+    assert holm(np.array([0.9, 0.6])).tolist() == [1, 1]
+    for wrong in (1.5, -0.1, np.nan):
+        with pytest.raises(ValueError):
+            holm(np.array([0.5, wrong]))
 
 
 @given(families)

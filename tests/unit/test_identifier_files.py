@@ -1,6 +1,7 @@
 """Codes of items, and the released files that hold them."""
 
 import json
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
@@ -53,12 +54,23 @@ def test_a_small_file_by_hand(tmp_path):
         ({**GOOD, "1": ["<b_7>", "<a_2>"]}, {}, ['item "1"', '"<b_7>"']),
         ({**GOOD, "1": ["<a_2>"]}, {}, ['item "1"', "1 codes", "2"]),
         ({"0": GOOD["0"], "2": GOOD["2"]}, {}, ['"1" is missing']),
+        ([GOOD["0"]], {}, []),
+        ({}, {}, []),
+        ({"0": "<a_0>"}, {}, ['item "0"']),
+        ({"0": []}, {}, ['item "0"']),
+        ({"0": ["<a_0>"] * 27}, {}, ['item "0"']),
     ],
 )
 def test_a_wrong_file_is_named_with_the_item(tmp_path, table, options, facts):
     with pytest.raises(LetterError) as error:
         Identifiers.load(written(tmp_path, table), **options)
     assert all(fact in str(error.value) for fact in ["Name.index.json", *facts])
+
+
+def test_an_identifier_has_up_to_26_levels(tmp_path):
+    tokens = [f"<{letter}_1>" for letter in ascii_lowercase]
+    one = Identifiers.load(written(tmp_path, {"0": tokens}))
+    assert one.level_sizes == (2,) * 26 and one.tokens(0) == tokens
 
 
 def test_codes_out_of_range_name_the_item_the_level_and_the_range():

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -57,3 +58,16 @@ def test_float64_logits_stay_float64():
     exact = logits.detach().double().requires_grad_()
     assert ranking_guided_loss(exact, targets).dtype == torch.float64
     assert torch.autograd.gradcheck(lambda x: ranking_guided_loss(x, targets, 0.7), exact)
+
+
+def test_bfloat16_logits_have_the_loss_of_their_float32_values():
+    logits, targets = _example()
+    coarse = logits.detach().bfloat16()
+    loss = ranking_guided_loss(coarse, targets, 0.7)
+    assert torch.equal(loss, ranking_guided_loss(coarse.float(), targets, 0.7))
+
+
+@pytest.mark.parametrize("tau", [0.0, -1.0, math.nan])
+def test_a_temperature_that_is_not_above_0_is_refused(tau):
+    with pytest.raises(ValueError):
+        ranking_guided_loss(*_example(), tau)
