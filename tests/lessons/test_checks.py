@@ -115,6 +115,10 @@ def test_the_order_of_keys_counts_only_if_an_ordered_dictionary_is_expected():
     compare("it", {"a": 1, "b": 2}, OrderedDict(a=1, b=2), {})
 
 
+def test_unsigned_numbers_are_whole_numbers_too():
+    compare("it", np.array([1, 2], dtype=np.uint8), np.array([1, 2]), {})
+
+
 def test_an_array_read_backwards_is_compared_too():
     compare("it", np.array([2, 1])[::-1], np.array([1, 2]), {})
     with pytest.raises(Incorrect, match="wrong values"):

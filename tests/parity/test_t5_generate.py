@@ -171,3 +171,13 @@ def test_the_search_config_fixes_what_a_models_own_settings_would_change():
     found = search_config(trie, 7, torch.arange(10, 16)).to_dict()
     assert {name: found[name] for name in (wanted | numbers)} == wanted | numbers
     assert search_config(trie, 7, torch.arange(10, 16), pad=3).pad_token_id == 3
+
+
+def test_the_processor_writes_in_the_models_numbers_and_needs_all_of_them():
+    trie = Trie.build(np.array([[0, 1], [1, 0]]), (2, 2))
+    processor = TrieLogitsProcessor(trie, 1, torch.arange(10, 16))
+    written = torch.tensor([[12], [13], [9]])  # <a_0>, <a_1>, and none of the trie's
+    found = processor.masked(written, torch.zeros(3, 16))
+    assert found.isfinite().nonzero().tolist() == [[0, 15], [1, 14], [2, 10]]
+    with pytest.raises(ValueError):
+        processor.masked(written, torch.zeros(3, 15))

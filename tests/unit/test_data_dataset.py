@@ -14,6 +14,7 @@ from letterlib.data.dataset import (
     Sequences,
     build_dataset,
     sampled_rows,
+    with_parts,
 )
 from letterlib.errors import LetterError
 
@@ -173,7 +174,8 @@ def test_a_table_of_items_in_another_order_is_refused():
     ],
 )
 def test_tables_that_do_not_fit_each_other_are_refused(rows, items, fact):
-    assert build_dataset("shop", ROWS, ITEMS, "ours").titles() == ["A", "B"]
+    fitting = build_dataset("shop", ROWS, ITEMS, "ours")
+    assert fitting.titles() == ["A", "B"] and fitting.source == "ours"
     with pytest.raises(LetterError, match=fact):
         build_dataset("shop", rows, items, "ours")
 
@@ -207,3 +209,10 @@ def test_items_of_one_moment_are_in_random_order_whatever_the_order_of_the_rows(
     assert found.sequences.tied.tolist() == [i % 25 > 0 for i in range(50)]
     again = build_dataset("made", rows.sample(frac=1, random_state=1), items, "made")
     assert np.array_equal(found.sequences.values, again.sequences.values)
+
+
+def test_a_split_of_ones_own_may_have_no_validation():
+    rows = pd.DataFrame({"user": ["u", "u", "v"], "item": ["a", "b", "a"], "time": [1, 1, 2]})
+    timed, held = with_parts(rows, pd.Series(["test", "train", "train"]))
+    assert held.tolist() == [[0, 1], [0, 0]]
+    assert timed["time"].tolist() == [1, 0, 2]

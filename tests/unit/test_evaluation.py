@@ -227,6 +227,19 @@ def test_validation_is_ndcg_at_10_of_the_validation_targets():
     assert asked == [(10, None)]
 
 
+def test_every_validation_draws_the_same_cases(monkeypatch):
+    monkeypatch.setattr("letterlib.evaluation.evaluate.VALIDATION_CASES", 5)
+    split, asked = made([[i, i + 1, i + 2, i + 3] for i in range(40)], 43).split(), []
+
+    def recommend(cases, k):
+        asked.append(cases.users.tolist())
+        return Ranking.of_items(np.zeros((5, 1), dtype=int), np.zeros((5, 1)))
+
+    for _ in range(2):
+        validation_ndcg(split, recommend)()
+    assert asked[0] == asked[1]
+
+
 # Intervals
 
 
@@ -291,6 +304,7 @@ def test_pairing_removes_what_two_systems_share():
     apart = interval(a, users, 0), interval(b, users, 0)
     assert apart[0].low < apart[1].high, "unpaired intervals overlap and show nothing"
     assert paired_difference(b, a, users, 0).mean == pytest.approx(-paired.mean)
+    assert paired_difference(a, b, users, 3) == interval(a - b, users, 3)
 
 
 def test_the_same_seed_gives_the_same_interval_and_labels_do_not_matter():
@@ -347,6 +361,9 @@ def test_a_case_of_an_unknown_user_is_no_known_user_s():
     mixed = interval(hits, np.array([-1, -1, 0, 0, 1, 1]), 0)
     apart = interval(hits, np.array([2, 3, 0, 0, 1, 1]), 0)
     assert (mixed.low, mixed.high) == (apart.low, apart.high)
+    last = interval(hits, np.array([0, 0, 1, 1, -1, -1]), 0)
+    apart = interval(hits, np.array([0, 0, 1, 1, 2, 3]), 0)
+    assert (last.low, last.high) == (apart.low, apart.high)
 
 
 # Many comparisons

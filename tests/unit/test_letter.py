@@ -10,6 +10,7 @@ from letterlib.errors import LetterError
 from letterlib.hardware import fast_float32
 from letterlib.tokenizer import letter
 from letterlib.tokenizer.collisions import identifiers_with_unseen, repair_collisions
+from letterlib.tokenizer.grouping import quick_groups
 from letterlib.tokenizer.identifiers import Identifiers
 from letterlib.tokenizer.letter import (
     LetterTokenizer,
@@ -52,6 +53,7 @@ def test_settings_may_be_keywords_and_change_those_of_a_config():
     tokenizer = LetterTokenizer(config, device="cpu", n_codes=32)
     assert tokenizer.config == TokenizerConfig(alpha=0.5, n_codes=32)
     assert LetterTokenizer(device="cpu").config == TokenizerConfig()
+    assert LetterTokenizer().seed == 0
     with pytest.raises(ValidationError, match="n_code"):
         LetterTokenizer(n_code=32)
 
@@ -180,6 +182,23 @@ def test_positives_are_drawn_again_every_epoch_and_by_another_seed(monkeypatch):
     assert not torch.equal(drawn[0], drawn[2 * a_step])
 
 
+def test_a_placebo_is_a_fit_with_the_collaborative_vectors_of_other_items():
+    semantic, cf = vectors()
+    dealt = cf[np.random.default_rng(4).permutation(len(cf))]
+    placebo = fitted(4, epochs=1, placebo=True)
+    same = LetterTokenizer(None, 4, "cpu", **{**SMALL, "epochs": 1}).fit(semantic, dealt)
+    assert np.array_equal(weights(placebo), weights(same))
+    assert not np.array_equal(weights(placebo), weights(fitted(4, epochs=1)))
+
+
+def test_quick_groups_are_asked_for_by_name():
+    tokenizer = fitted(epochs=1, grouping="quick")
+    seeds = np.random.SeedSequence([0, 7]).generate_state(3)
+    found = tokenizer._groups(tokenizer._module, 7)
+    for groups, book, seed in zip(found, tokenizer.codebooks(), seeds, strict=True):
+        assert np.array_equal(groups, quick_groups(book, 4, int(seed)))
+
+
 # Repetition
 
 
@@ -213,6 +232,9 @@ def test_an_interrupted_fit_resumes_to_the_same_end(tmp_path, monkeypatch, capsy
     np.testing.assert_array_equal(resumed.identifiers().codes, whole.identifiers().codes)
     assert resumed.report.log.losses == whole.report.log.losses and capsys.readouterr().out == ""
     fitted(seed=2, checkpoint=checkpoint, beta=0.5)
+    assert "another training" in capsys.readouterr().out
+    turned = LetterTokenizer(None, 2, "cpu", checkpoint, **SMALL, beta=0.5)
+    turned.fit(*(rows[::-1] for rows in vectors()))
     assert "another training" in capsys.readouterr().out
 
 

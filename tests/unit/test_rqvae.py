@@ -228,3 +228,9 @@ def test_bfloat16_is_for_the_products_of_encoder_and_decoder_alone():
     assert torch.cosine_similarity(*gradients, dim=0) > 0.98
     assert not torch.equal(*gradients)
     assert torch.equal(exact.encode(x)[0], fast.encode(x)[0])
+
+
+def test_code_vectors_begin_with_a_length_of_about_1():
+    torch.manual_seed(0)
+    for book in RQVAE(10, (8,), code_dim=64, n_levels=2, n_codes=200).codebooks:
+        assert book.norm(dim=1).mean().item() == pytest.approx(1, abs=0.05)

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from letterlib.data.dataset import NO_ITEM, Cases, Dataset, Sequences
+from letterlib.decoding.exact import score_catalogue
 from letterlib.decoding.trie import EOS, PAD
 from letterlib.errors import LetterError
 from letterlib.generators import recommender, tiger
 from letterlib.generators.tiger import Tiger, TigerConfig, history_tokens
 from letterlib.store import digest
 from letterlib.tokenizer.identifiers import Identifiers
-from letterlib.train import TrainingLog
+from letterlib.train import TrainingLog, resolve_dtype
 
 N_ITEMS = 60
 SMALL = TigerConfig(
@@ -138,6 +139,8 @@ def test_fit_minimises_the_ranking_guided_loss_at_its_tau_and_hands_its_settings
     assert seen["dtype"] == torch.bfloat16 and seen["seed"] == 3
     for name in ("epochs", "learning_rate", "weight_decay", "warmup", "validate_every", "patience"):
         assert seen[name] == getattr(model.config, name), name
+    fresh(dtype="auto").fit(circle().split(1))
+    assert seen["dtype"] == resolve_dtype("auto", torch.device("cpu"))
 
 
 def test_an_epoch_draws_other_examples_of_the_training_part_in_another_order(monkeypatch):
@@ -230,6 +233,18 @@ def test_items_that_share_an_identifier_share_its_score(untrained_shared):
     seen = Cases.from_histories([[10, 11, 12, 14]])
     items = untrained_shared.recommend(seen, N_ITEMS, exclude_history=True).items[0]
     assert 13 in items and not set(items) & {10, 11, 12, 14}
+
+
+def test_a_list_of_the_whole_catalogue_is_in_the_order_of_exact_scores(untrained_shared):
+    model = untrained_shared
+    ranking = model.recommend(HISTORIES, N_ITEMS)
+    for row in range(len(HISTORIES)):
+        with torch.no_grad():
+            memory = model._memory(HISTORIES[[row]])
+            scores = score_catalogue(model.network, memory, model.trie)[0].numpy()
+        scores = scores[model.trie.leaf_of_item]
+        np.testing.assert_allclose(ranking.scores[row], np.sort(scores)[::-1], rtol=1e-4)
+        np.testing.assert_allclose(ranking.scores[row], scores[ranking.items[row]], rtol=1e-4)
 
 
 def test_without_the_trie_sequences_that_are_no_identifier_are_marked(model, untrained_shared):
