@@ -18,6 +18,7 @@ from grading import solutions
 from letterlib.course.build import REPOSITORY, lessons
 from letterlib.course.checks import Result, check, find_exercise, module_of, require
 from letterlib.course.comparing import Incorrect, compare
+from letterlib.course.exercise import Exercise, _same_fault, examine
 from letterlib.course.exercises import lesson_07, lesson_08
 from letterlib.course.exercises.lesson_02 import residual_quantize
 from letterlib.course.exercises.lesson_04 import draw
@@ -334,6 +335,27 @@ def test_a_cause_that_fits_the_smallest_input_by_coincidence_is_not_shown():
         assert result.outcome == "incorrect" and "Likely cause: none that we know" in repr(
             result
         ), result
+
+
+def test_a_clue_is_given_the_right_result_too():
+    def too_long(found, right, case):
+        return len(found) > len(right) == case["n"]
+
+    exercise = Exercise(
+        reference=lambda n: [1] * n,
+        cases=lambda generator: [{"n": 1}, {"n": 2}],
+        returns=["it"],
+        clues=[(lambda *_: False, "another", None), (too_long, "too long", None)],
+    )
+    with pytest.raises(Incorrect) as problem:
+        examine(exercise, lambda n: [1] * (n + 1), 0)
+    assert problem.value.cause == "too long"
+
+
+def test_errors_that_differ_in_numbers_alone_are_one_fault():
+    stopped = Incorrect("Your function stopped with ValueError: 3 rows, not -4", {})
+    assert _same_fault(stopped, ValueError("5 rows, not 6"), None)
+    assert not _same_fault(stopped, ValueError("3 columns, not -4"), None)
 
 
 def test_grading_twice_gives_the_same_marks_and_leaves_the_generators_alone():

@@ -145,6 +145,15 @@ def test_impossible_lists_are_refused(split, rows, fact):
 # Ranking by scores
 
 
+def test_lists_of_other_shapes_or_of_no_whole_numbers_are_refused():
+    items = np.array([[0, 1], [2, NO_ITEM]])
+    assert Ranking.of_items(items, np.zeros((2, 2))).scores.dtype == np.float32
+    wrong = [(items, np.zeros((2, 3))), (items * 1.0, np.zeros((2, 2))), (items[0], np.zeros(2))]
+    for listed, scores in wrong:
+        with pytest.raises(ValueError):
+            Ranking.of_items(listed, scores)
+
+
 def test_a_tie_over_the_edge_of_the_list_goes_to_the_lower_index():
     for seed in range(50):
         order = torch.randperm(400, generator=torch.Generator().manual_seed(seed))
