@@ -97,15 +97,15 @@ def main(arguments: list[str]) -> int:
         mutmut(*(name for module in modules for name in drawn(module)))
     explained = (ROOT / "tests" / "mutants.md").read_text()
     unexplained = []
-    print("| module | mutants | run | killed | survived | killed, share |")
-    print("|---|---|---|---|---|---|")
+    print("| module | mutants | drawn | run | killed | survived | killed, share |")
+    print("|---|---|---|---|---|---|---|")
     for module in modules:
         codes = exit_codes(module)
         run = [name for name in drawn(module) if codes[name] is not None]
         survivors = [name for name in run if codes[name] in (SURVIVED, UNREACHED)]
         if run:
             killed = len(run) - len(survivors)
-            row = (len(mutants_of(module)), len(run), killed, len(survivors))
+            row = (len(mutants_of(module)), len(drawn(module)), len(run), killed, len(survivors))
             share = f"{killed / len(run):.0%}"
             print("|", " | ".join(map(str, (module.removeprefix("letterlib."), *row, share))), "|")
         for name in survivors:

@@ -18,10 +18,11 @@ from grading import solutions
 from letterlib.course.build import REPOSITORY, lessons
 from letterlib.course.checks import Result, check, find_exercise, module_of, require
 from letterlib.course.comparing import Incorrect, compare
-from letterlib.course.exercise import Exercise, _same_fault, examine
+from letterlib.course.exercise import Exercise, _same_fault, _with_advice, examine
 from letterlib.course.exercises import lesson_07, lesson_08
 from letterlib.course.exercises.lesson_02 import residual_quantize
 from letterlib.course.exercises.lesson_04 import draw
+from letterlib.course.values import alike
 from letterlib.errors import LetterError
 
 SEEDS = range(2)
@@ -337,6 +338,14 @@ def test_a_cause_that_fits_the_smallest_input_by_coincidence_is_not_shown():
         ), result
 
 
+def test_results_are_alike_in_kind_keys_and_values():
+    alike_pairs = [(torch.tensor(0.5), 0.5), (np.array(0.5), 0.5), (1, 1.0), ({"a": 1}, {"a": 1})]
+    assert all(alike(found, right) for found, right in alike_pairs)
+    other_pairs = [(torch.tensor([0.5]), 0.5), (torch.tensor(0.4), 0.5), ([0.5], 0.5), ([1], [1.0])]
+    other_pairs += [({"a": 1}, {"a": 2}), ({"a": 1}, {"b": 1}), ({"a": 1, "b": 2}, {"a": 1})]
+    assert not any(alike(found, right) for found, right in other_pairs)
+
+
 def test_a_clue_is_given_the_right_result_too():
     def too_long(found, right, case):
         return len(found) > len(right) == case["n"]
@@ -350,6 +359,14 @@ def test_a_clue_is_given_the_right_result_too():
     with pytest.raises(Incorrect) as problem:
         examine(exercise, lambda n: [1] * (n + 1), 0)
     assert problem.value.cause == "too long"
+
+
+def test_advice_on_an_error_is_given_once():
+    stops = {"boom": "do this", "bo": "do this"}
+    exercise = Exercise(reference=len, cases=lambda generator: [], returns=["it"], stops=stops)
+    problem = Incorrect("Your function stopped with ValueError: boom", {})
+    for _ in range(2):
+        assert _with_advice(exercise, problem).cause == "do this"
 
 
 def test_errors_that_differ_in_numbers_alone_are_one_fault():

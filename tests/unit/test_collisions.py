@@ -85,6 +85,13 @@ def test_the_report_says_what_uniqueness_costs():
         )
 
 
+def test_where_nothing_is_shared_nothing_moves():
+    before = Identifiers(np.array([[0, 0], [0, 1], [1, 1]]), (2, 2))
+    after, report = repair_collisions(before, np.ones((3, 1)), np.array([[0.0], [1.0]]))
+    assert np.array_equal(after.codes, before.codes)
+    assert (report.moved, report.rounds, report.distance_before, report.distance_after) == (0,) * 4
+
+
 @pytest.mark.parametrize("size", [1.0, 1e-3])
 def test_each_of_two_items_that_share_gets_the_code_that_is_its_own(size):
     before = Identifiers(np.zeros((2, 2), dtype=np.int64), (1, 2))
