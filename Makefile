@@ -126,7 +126,7 @@ $(MUTMUT): $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'mutmut>=3.8.1,<4'
 	@touch $(MUTMUT)
 
-mutants: $(MUTMUT)      ## do the core's tests notice small changes of its code? half an hour; MODULE=letterlib.evaluation.metrics
+mutants: $(MUTMUT)      ## which small changes of the core do its tests miss? MODULE=letterlib.evaluation.metrics
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python tests/mutants.py $(MODULE)
 
 audit: $(READY)  ## known vulnerabilities of the locked packages, and of our own code

@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> int:
             function, line = change(name)
             if f"{function}: `{line}`" not in explained:
                 unexplained.append(f"{name}\n    {function}: `{line}`")
-    print("\nNot in tests/mutants.md:", *unexplained, sep="\n" if unexplained else " none")
+    print("\nNot in tests/mutants.md:", *(unexplained or ["none"]), sep="\n")
     return bool(unexplained)
 
 

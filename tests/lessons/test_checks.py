@@ -343,6 +343,7 @@ def test_results_are_alike_in_kind_keys_and_values():
     assert all(alike(found, right) for found, right in alike_pairs)
     other_pairs = [(torch.tensor([0.5]), 0.5), (torch.tensor(0.4), 0.5), ([0.5], 0.5), ([1], [1.0])]
     other_pairs += [({"a": 1}, {"a": 2}), ({"a": 1}, {"b": 1}), ({"a": 1, "b": 2}, {"a": 1})]
+    other_pairs += [(np.array([1j]), np.array([1j]))]  # no exercise has complex numbers
     assert not any(alike(found, right) for found, right in other_pairs)
 
 
