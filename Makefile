@@ -11,12 +11,13 @@ MUTMUT := .venv/.mutmut
 SNAKEMAKE := .venv-workflow/bin/snakemake -s experiments/workflow/Snakefile
 DATA ?= data
 BEAUTY ?= data/beauty
+FILES ?= 100000
 LOCKS := requirements.lock requirements-nvidia.lock requirements-models.lock experiments/workflow/requirements.lock
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
   --generate-hashes --no-header --no-annotate
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help play run test test-slow test-oldest lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
+.PHONY: help play run test test-slow test-oldest fuzz lab models doctor lessons lessons-check site links classroom-check bench bench-quick \
   reproduce workflow sweep-demo lint coverage mutants audit lock licences clean
 
 help:            ## list the targets
@@ -52,6 +53,9 @@ $(OLDEST): pyproject.toml $(READY)
 test-oldest: $(OLDEST)  ## the tests outside the lessons with the oldest allowed packages
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false .venv-oldest/bin/python -m pytest -n 2 --dist loadgroup \
 	  tests/unit tests/property tests/parity
+
+fuzz: $(READY)   ## broken files for every reader, FILES=100000 each; READER=tables for one of them
+	FUZZ=$(FILES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 --durations 0 -k "$(READER)" tests/property/test_readers.py
 
 lab: $(MODELS)   ## open the lessons in JupyterLab; LAB="--allow-root --no-browser" inside a container
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_recommendation_as_generation.ipynb $(LAB)

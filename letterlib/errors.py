@@ -15,6 +15,10 @@ class LetterError(Exception):
     exceptions, because their traceback is the useful part.
     """
 
+    def __str__(self) -> str:
+        # A name in a file, or another library's message, may have several lines.
+        return " ".join(super().__str__().splitlines())
+
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]

@@ -150,7 +150,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-        if header and header.pop("content", None) != _content(tensors, header):
+        if header != {} and header.pop("content", None) != _content(tensors, header):
             raise ValueError("its content is not what was saved")
     except OSError as error:
         raise _cannot_read(path, error) from error
@@ -191,6 +191,7 @@ def load_table(path: str | Path) -> tuple["pa.Table", dict[str, Any]]:
 
     try:
         table = pq.read_table(path, page_checksum_verification=True)
+        table.validate(full=True)  # offsets in range, texts in UTF-8
         return table, json.loads((table.schema.metadata or {}).get(HEADER.encode(), b"{}"))
     except FileNotFoundError as error:
         raise _cannot_read(path, error) from error

@@ -77,14 +77,16 @@ def read_item_vectors(path: str | Path, n_items: int) -> ItemEmbeddings:
     path = Path(path)
     if path.suffix == ".npy":
         try:
-            vectors = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            vectors = np.lib.format.open_memmap(path, mode="r")
+        except Exception as error:  # NumPy parses the first line as Python
             raise LetterError(f"{path}: cannot be read as a NumPy array ({error})") from error
     else:
         tensors, _ = load_tensors(path)
         alone = next(iter(tensors.values())) if len(tensors) == 1 else torch.empty(0)
-        vectors = tensors.get("vectors", alone).float().numpy()
-    if vectors.ndim != 2 or len(vectors) != n_items or vectors.dtype.kind != "f":
+        found = tensors.get("vectors", alone)
+        vectors = (found.float() if found.is_floating_point() else found).numpy()
+    shape, kind = vectors.shape, vectors.dtype.kind
+    if len(shape) != 2 or shape[0] != n_items or not shape[1] or kind != "f":
         raise LetterError(
             f"{path}: expected floats [{n_items:,}, d], one row for each item, found "
             f"{vectors.dtype} {list(vectors.shape)}"

@@ -372,10 +372,14 @@ def load_model(path: str | Path, kind: str, config_class: type[BaseModel]) -> Sa
     tensors, header = load_tensors(path)
     if header.get("kind") != kind:
         raise LetterError(f"{path}: holds no {kind} model; choose the file that its `save` wrote")
-    config, log = config_class.model_validate(header["config"]), header["log"]
-    return SavedModel(
-        tensors, config, header["seed"], TrainingLog.from_json(log), header["report"] or {}
-    )
+    try:
+        config, log = config_class.model_validate(header["config"]), header["log"]
+        log = TrainingLog.from_json(log)
+        return SavedModel(tensors, config, header["seed"], log, header["report"] or {})
+    except (KeyError, TypeError, ValueError) as error:
+        raise LetterError(
+            f"{path}: not a {kind} model as this version saves it ({error}); train it again"
+        ) from error
 
 
 TRACKERS = ("tensorboard", "wandb")

@@ -164,7 +164,8 @@ def item(fields: dict[str, Any]) -> ItemText:
     title = fields.get("title")
     described = (fields.get(name) for name in ("description", "feature", "features"))
     labels: list[Any] = []
-    for part in fields.get("category") or fields.get("categories") or []:
+    found = fields.get("category") or fields.get("categories")
+    for part in found if isinstance(found, list) else []:
         labels += part if isinstance(part, list) else [part]
     end = next((i for i, label in enumerate(labels) if "</span>" in str(label)), len(labels))
     return ItemText(

@@ -319,7 +319,7 @@ def parsed_lines(
             value = parse(fields_of(line))
         except BadLine as error:
             bad += 1
-            first = first or f"line {number:,}: {error}"
+            first = first or whole_letters(f"line {number:,}: {error}")
         else:
             yield value
     if bad > MAX_BAD_SHARE * number:
@@ -337,7 +337,7 @@ def fields_of(line: bytes) -> dict[str, Any]:
     """
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             with warnings.catch_warnings(action="ignore"):  # odd backslashes in the literals
                 value = ast.literal_eval(line.decode().strip())
@@ -353,17 +353,17 @@ def _shown(line: bytes) -> str:
 
 
 def text_field(fields: dict[str, Any], name: str) -> str:
-    """A field that must be text and not empty."""
+    """A field that must be text that UTF-8 can hold, and not empty."""
     value = fields.get(name)
-    if not isinstance(value, str) or not value:
-        raise BadLine(f'"{name}" is {value!r:.40}; fields: {", ".join(list(fields)[:6])}')
+    if not isinstance(value, str) or not value or whole_letters(value) != value:
+        raise BadLine(f'"{name}" is {value!r:.40}; fields: {", ".join(map(str, [*fields][:6]))}')
     return value
 
 
 def time_field(fields: dict[str, Any], name: str) -> int:
     """A field that must be a whole number."""
     value = fields.get(name)
-    if not isinstance(value, int):
+    if type(value) is not int or not -(2**63) <= value < 2**63:
         raise BadLine(f'"{name}" is {value!r:.40}, not a time')
     return value
 

@@ -61,17 +61,19 @@ def load_released(data_dir: str | Path, name: str | None = None) -> Dataset:
         "the file"
     )
     if (told := path.with_name(stem + SOURCE)).is_file():
-        source = told.read_text(encoding="utf-8").strip()
+        source = told.read_text(encoding="utf-8", errors="replace").strip()
     labels, held = list(users), None
     if (given := path.with_name(stem + SPLIT)).is_file():
         counts = _read_table(given, '{"user": [validation, test], ...}')
-        try:
-            held = np.array([counts[user] for user in labels], dtype=np.int64)
-        except (KeyError, ValueError, TypeError) as error:
-            raise LetterError(
-                f"{given.name}: expected two numbers for each user of {path.name} ({error}); make "
-                "it again with letterlib data import"
-            ) from error
+        for user in labels:
+            pair = counts.get(user)
+            whole = isinstance(pair, list) and [type(n) is int and 0 <= n < 2**31 for n in pair]
+            if whole != [True, True]:
+                raise LetterError(
+                    f'{given.name}, user "{user}": expected two numbers of items, found '
+                    f"{pair!r:.40}; make it again with letterlib data import"
+                )
+        held = np.array([counts[user] for user in labels], dtype=np.int64)
     return Dataset(name or stem.lower(), sequences, items, source, labels, item_labels, held)
 
 

@@ -189,7 +189,7 @@ def _arrays(run: Run) -> dict[str, np.ndarray]:
 def read_runs(path: str | Path) -> list[Run]:
     """Read what `write_runs` wrote. Raises LetterError for a file that was damaged or changed."""
     table = load_table(path)[0].combine_chunks()
-    if not {*ARRAYS, "record", "hash"} <= {*table.column_names}:
+    if not _has_runs(table.schema):
         raise LetterError(f"{path}: not a file of runs; letterlib grid FILE --run makes some")
     columns = {name: _lists(table[name].chunk(0), dtype) for name, dtype in ARRAYS.items()}
     runs = []
@@ -203,6 +203,17 @@ def read_runs(path: str | Path) -> list[Run]:
         by_history = dict(zip(("in", "out"), ranks, strict=True))
         runs.append(Run(record, cases, users, groups, kinds, by_history))
     return runs
+
+
+def _has_runs(schema: pa.Schema) -> bool:
+    """Whether the columns are there, with the types that `write_runs` gives them."""
+    kinds, types = dict(zip(schema.names, schema.types, strict=True)), pa.types
+    texts = ("record", "hash")
+    return (
+        {*ARRAYS, *texts} <= {*kinds}
+        and all(types.is_string(kinds[n]) or types.is_large_string(kinds[n]) for n in texts)
+        and all(types.is_list(kinds[n]) and types.is_integer(kinds[n].value_type) for n in ARRAYS)
+    )
 
 
 def _lists(column: pa.ListArray, dtype: str) -> list[np.ndarray]:
@@ -239,7 +250,15 @@ def run_files(path: Path) -> list[Path]:
     """The files of runs at a path, or in a folder and below."""
     if path.is_file():
         return [path]
-    return [f for f in files_below(path, ".parquet") if "rank_in" in pq.read_schema(f).names]
+    return [file for file in files_below(path, ".parquet") if _may_hold_runs(file)]
+
+
+def _may_hold_runs(file: Path) -> bool:
+    """Also for a damaged file: `read_runs` then says so."""
+    try:
+        return "rank_in" in pq.read_schema(file).names
+    except (OSError, ValueError, pa.ArrowException):
+        return True
 
 
 # Choosing among runs
