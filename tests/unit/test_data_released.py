@@ -180,6 +180,28 @@ def test_broken_item_files(tmp_path, items, fact):
         load_released(put(tmp_path, items=items))
 
 
+@pytest.mark.parametrize(
+    "counts",
+    ["null", "[1]", "[1, 1, 1]", '["1", 1]', "[true, 1]", "[0.5, 1]", "[-1, 1]"]
+    + [f"[1, {10**30}]", f"[{2**62}, {2**62}]"],
+)
+def test_a_split_is_two_whole_numbers_of_items(tmp_path, counts):
+    (put(tmp_path) / "Made.split.json").write_text(f'{{"7": [1, 1], "9": {counts}}}')
+    with pytest.raises(LetterError, match='Made.split.json, user "9"'):
+        load_released(tmp_path)
+
+
+def test_a_source_that_is_not_utf8_is_read_as_far_as_it_goes(tmp_path):
+    (put(tmp_path) / "Made.source.txt").write_bytes("Café".encode("latin-1"))
+    assert load_released(tmp_path).source.startswith("Caf")
+
+
+def test_a_name_of_several_lines_is_an_error_of_one(tmp_path):
+    with pytest.raises(LetterError) as caught:
+        load_released(put(tmp_path, inter={"7\n\u2028": [0, 1, 9]}))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_missing_folder_and_empty_folder(tmp_path):
     with pytest.raises(LetterError, match="gone: no such folder.*--data-dir"):
         load_released(tmp_path / "gone")

@@ -262,12 +262,24 @@ def damaged(tmp_path, name, bad, count=400):
         ('{"asin": "B1", "unixReviewTime": 1400000000}', '"reviewerID" is None'),
         ('{"reviewerID": "U1", "asin": 7, "unixReviewTime": 1400000000}', '"asin" is 7'),
         ('{"reviewerID": "U1", "asin": "B1"}', '"unixReviewTime" is None'),
+        *(
+            (f'{{"reviewerID": "U1", "asin": "B1", "unixReviewTime": {time}}}', "not a time")
+            for time in ("true", 10**30, "1.5")
+        ),
+        ('{"reviewerID": "\\ud800", "asin": "B1"}', '"reviewerID" is'),
+        ("{'reviewerID': '', 1.5: 0, u'\\ud800': 0}", "1.5, ?"),
+        ("[" * 3000 + "]" * 3000, "no object"),
     ],
 )
 def test_a_few_bad_lines_are_counted_and_the_first_is_named(tmp_path, bad, fact):
     folder = damaged(tmp_path, BEAUTY, {17: bad, 40: "nonsense", 41: ""})
     source = load_dataset(BEAUTY, folder, tmp_path / "cache").source
     assert "reviews_Beauty_5.json.gz left out: 2 (first: line 17: " in source and fact in source
+
+
+@pytest.mark.parametrize("labels", ["Beauty", 5, float("nan"), {"a": 1}])
+def test_categories_that_are_no_list_are_none(labels):
+    assert raw_source(BEAUTY).item({"title": "Soap", "categories": labels}).labels == ()
 
 
 def test_bad_dates_are_bad_lines(tmp_path):

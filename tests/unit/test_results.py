@@ -178,6 +178,14 @@ def test_a_file_that_was_changed_or_contradicts_another_is_refused(tmp_path):
     write_runs(tmp_path / "changed.parquet", runs(luck=9, tokenizer="plain"))
     with pytest.raises(LetterError, match="two results of one run"):
         load_results(tmp_path)
+    for name in ("rank_in", "record", "hash"):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        table.assign(**{name: range(len(table))}).to_parquet(tmp_path / "other" / "runs.parquet")
+        with pytest.raises(LetterError, match="runs.parquet: not a file of runs"):
+            load_results(tmp_path / "other")
+    (tmp_path / "other" / "runs.parquet").write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(LetterError, match="runs.parquet: damaged"):
+        load_results(tmp_path / "other")
     with pytest.raises(LetterError, match="no finished run"):
         load_results(COMMITTED / "movielens-tau-sweep")
     with pytest.raises(LetterError, match="nowhere"):

@@ -129,6 +129,10 @@ def test_tensors_without_our_header_are_read_and_ours_without_a_hash_are_refused
     save_file({"a": torch.ones(2)}, tmp_path / "ours", metadata={"letterlib": '{"seed": 0}'})
     with pytest.raises(LetterError, match="ours: damaged"):
         load_tensors(tmp_path / "ours")
+    for header in ("[]", "null", "0", '""'):
+        save_file({"a": torch.ones(2)}, tmp_path / "ours", metadata={"letterlib": header})
+        with pytest.raises(LetterError, match="ours: damaged"):
+            load_tensors(tmp_path / "ours")
 
 
 def test_a_table_and_its_header_come_back_and_a_changed_bit_in_its_values_is_noticed(tmp_path):

@@ -365,3 +365,18 @@ def test_item_vectors_from_elsewhere_are_checked(tmp_path):
     np.save(tmp_path / "llama.npy", vectors)
     with pytest.raises(LetterError, match="item 3 holds NaN"):
         read_item_vectors(tmp_path / "llama.npy", 7)
+    np.savez(tmp_path / "several.npz", vectors)
+    whole, empty = (tmp_path / "codes.npy").read_bytes(), np.zeros((7, 0))
+    for content in (
+        b"",
+        (tmp_path / "several.npz").read_bytes(),
+        whole.replace(b"(7,", b"([,"),
+        whole.replace(b"(7, 5)", b"(7, 5" + b"0" * 12 + b")").replace(b" " * 12 + b"\n", b"\n"),
+    ):
+        (tmp_path / "broken.npy").write_bytes(content)
+        with pytest.raises(LetterError, match="broken.npy: cannot be read"):
+            read_item_vectors(tmp_path / "broken.npy", 7)
+    for name, tensor in (("none", torch.tensor(empty)), ("whole", torch.ones(7, 5).int())):
+        save_tensors(tmp_path / name, {"vectors": tensor})
+        with pytest.raises(LetterError, match=f"{name}: expected floats"):
+            read_item_vectors(tmp_path / name, 7)

@@ -16,6 +16,7 @@ from accelerate.state import AcceleratorState, PartialState
 from pydantic import ValidationError
 
 import letterlib.train as training
+from letterlib.baselines.lightgcn import LightGCNConfig
 from letterlib.errors import LetterError
 from letterlib.generators.tiger import TigerConfig
 from letterlib.pipeline.cache import Cache
@@ -187,6 +188,8 @@ def test_a_saved_model_comes_back_and_one_of_another_kind_is_refused(tmp_path):
     assert all(torch.equal(value, saved.tensors[k]) for k, value in module.state_dict().items())
     with pytest.raises(LetterError, match="model: holds no TIGER model"):
         load_model(path, "TIGER", TigerConfig)
+    with pytest.raises(LetterError, match="model: .*tau"):  # as of another version
+        load_model(path, "test", LightGCNConfig)
 
 
 # Validation
