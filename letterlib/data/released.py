@@ -161,12 +161,14 @@ def _check_users(where: str, users: dict[str, Any]) -> None:
             fault = f"expected a list of item ids, found {items!r:.40}"
         elif odd := [item for item in items if type(item) is not int or not 0 <= item < 2**31]:
             fault = f"{odd[0]!r:.40} is not an item id; ids are whole numbers from 0"
+        elif whole_letters(user) != user:
+            fault = "its name has half of a letter, which UTF-8 cannot hold"
         if fault:
             raise LetterError(f'{where}, user "{user}": {fault}')
 
 
 def _read_items(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """`Dataset.items`, and the items' own labels where all have one."""
+    """`Dataset.items`, and the items' own labels where each has another."""
     table = _read_table(path, '{"item": {"title": ...}, ...}')
     if missing := [str(i) for i in range(len(table)) if str(i) not in table]:
         raise LetterError(
@@ -175,9 +177,10 @@ def _read_items(path: Path) -> tuple[pd.DataFrame, list[str]]:
         )
     entries = [table[str(i)] for i in range(len(table))]
     rows = [_row(path.name, i, entry) for i, entry in enumerate(entries)]
-    labels = [str(entry["id"]) for entry in entries if isinstance(entry.get("id"), str | int)]
+    ids = [entry["id"] for entry in entries if isinstance(entry.get("id"), str | int)]
+    labels = [whole_letters(str(own)) for own in ids]
     items = pd.DataFrame(rows).fillna({"genres": ""})
-    return items, labels if len(labels) == len(entries) else []
+    return items, labels if len({*labels}) == len(entries) else []
 
 
 def _row(file: str, item: int, entry: Any) -> dict[str, str]:

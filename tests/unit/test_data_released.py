@@ -196,6 +196,18 @@ def test_a_source_that_is_not_utf8_is_read_as_far_as_it_goes(tmp_path):
     assert load_released(tmp_path).source.startswith("Caf")
 
 
+def test_half_of_a_letter_is_refused_in_a_user_and_replaced_in_an_item(tmp_path):
+    items = {item: entry | {"id": f"\ud800{item}"} for item, entry in ITEMS.items()}
+    assert load_released(put(tmp_path, items=items)).item_labels == ["?0", "?1", "?2", "?3"]
+    with pytest.raises(LetterError, match="half of a letter"):
+        load_released(put(tmp_path, inter={"\ud800": [0, 1, 2]}))
+
+
+def test_ids_that_two_items_share_are_no_labels(tmp_path):
+    items = {item: entry | {"id": "B1"} for item, entry in ITEMS.items()}
+    assert load_released(put(tmp_path, items=items)).item_labels == []
+
+
 def test_a_name_of_several_lines_is_an_error_of_one(tmp_path):
     with pytest.raises(LetterError) as caught:
         load_released(put(tmp_path, inter={"7\n\u2028": [0, 1, 9]}))
