@@ -34,14 +34,16 @@ class NotInstalled(LetterError, ImportError):
 
 NO_MEMORY = re.compile(
     "out of memory|(can't|cannot|unable to) allocate|ALLOC_FAILED|bad_alloc|array is too big|"
-    "storage size calculation overflowed",
+    "storage size calculation overflowed|not enough memory",
     re.IGNORECASE,
 )
-"""How NumPy, torch, CUDA and the system say it."""
+"""How NumPy, torch, CUDA and the system say it; the last words are torch's with Windows."""
 
 
 def one_line(error: Exception) -> str | None:
     """The line that the command line prints for an error; None if the traceback is of more use."""
+    if isinstance(error, LetterError):
+        return str(error)
     if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return (
@@ -49,7 +51,7 @@ def one_line(error: Exception) -> str | None:
             "(letterlib settings lists them), or choose a smaller --profile. Finished stages are "
             "kept"
         )
-    return str(error) if isinstance(error, LetterError | OSError) else None
+    return str(error) if isinstance(error, OSError) else None
 
 
 @contextmanager

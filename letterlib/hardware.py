@@ -11,7 +11,7 @@ from functools import cache
 import psutil
 import torch
 
-from letterlib.errors import LetterError
+from letterlib.errors import NO_MEMORY, LetterError
 
 
 def multiplies_bfloat16() -> bool:
@@ -31,10 +31,6 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""torch's words for a full GPU, a full computer, and a full computer with Windows."""
-
-
 @contextmanager
 def enough_memory(what: str) -> Iterator[None]:
     """Inside, running out of memory is a LetterError that begins with `what` and names a remedy."""
@@ -42,7 +38,7 @@ def enough_memory(what: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:  # numpy's and torch's
         reason = " ".join(str(error).split())
-        if not isinstance(error, MemoryError) and not any(words in reason for words in NO_MEMORY):
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(reason):
             raise
         raise LetterError(
             f"{what}: there is not enough memory "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from letterlib.errors import LetterError
+from letterlib.errors import LetterError, one_line
 from letterlib.pipeline import cache as cache_module
 from letterlib.pipeline.cache import Cache, Stage
 
@@ -232,6 +232,7 @@ def test_a_stage_without_enough_memory_is_one_clear_error_and_keeps_its_checkpoi
         (partial / "checkpoint").write_text("epoch 3")
         take()
 
-    with pytest.raises(LetterError, match="demo: there is not enough memory.*batch_size"):
+    with pytest.raises(LetterError, match="demo: there is not enough memory.*batch_size") as caught:
         stage(cache, work)
+    assert one_line(caught.value) == str(caught.value)
     assert [path.name for path in cache.folder.rglob("checkpoint")] == ["checkpoint"]
