@@ -1,8 +1,9 @@
 """Readers of other people's files, on valid files that are broken in a few places.
 
 A reader returns a value that holds what it promises, or raises LetterError, or OSError, with one
-line. It never raises anything else, hangs, takes memory in proportion to a number in the file, or leaves half a
-file behind. `make fuzz` reads 100,000 files with each reader, `make fuzz READER=tables` with one.
+line. It never raises anything else, hangs, takes memory in proportion to a number in the file, or
+leaves half a file behind. `make fuzz` reads 100,000 files with each reader, and
+`make fuzz READER=tables` with one.
 """
 
 import csv
