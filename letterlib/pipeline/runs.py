@@ -516,7 +516,7 @@ def load_grid(path: str | Path) -> Grid:
         try:
             for parameters in expand(grid.every | entry):
                 runs.setdefault(parameters.key, parameters)
-        except (LetterError, TypeError) as error:
+        except (LetterError, TypeError, UnicodeEncodeError) as error:  # half of a letter
             raise LetterError(f"{path}, entry {number}: {error}") from error
     return Grid(grid.about, list(runs.values()))
 

@@ -316,6 +316,7 @@ def test_runs_of_older_data_do_not_count_as_done(tmp_path):
         ("runs: [", "cannot be read"),
         ("runs: " + "[" * 3000 + "]" * 3000, "cannot be read"),
         ("runs: 3", "runs"),
+        ('runs: [{device: "\\ud800"}]', "entry 1"),
         ("{runs: [{}], plugins: 3}", "plugins"),
     ],
 )
