@@ -18,7 +18,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,9 @@ def __dir__() -> list[str]:
 
 
 def load_dataset(
-    name: str = "movielens", folder: str | Path | None = None, repeats: str = "keep"
+    name: str = "movielens",
+    folder: str | Path | None = None,
+    repeats: Literal["keep", "drop"] = "keep",
 ) -> "Dataset":
     """Load a data set: interactions in order of time, and item text.
 
