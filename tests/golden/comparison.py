@@ -143,15 +143,21 @@ def _within(relative: float, absolute: float = 0.0) -> Rule:
 
 
 def _losses(name: str, golden: Result, now: Result) -> str | None:
-    """Within 5 % in the first epochs and 15 % later, and it falls where the golden one falls."""
+    """Within 5 % in the first epochs and 15 % later, and it falls where the golden one falls, by a
+    third as much or more. The diversity loss has 15 % and need not fall: it counts on groups of
+    codes, which another first k-means changes. At smoke its first epoch has 3.76 to 4.21 with seeds
+    0 to 3, and the change in five epochs is -.25 to +.10.
+    """
     a, b = np.asarray(golden[name]), np.asarray(now[name])
     if a.shape != b.shape:
         return f"{len(b)} epochs, golden {len(a)}"
-    allowed = np.where(np.arange(len(a)) < FIRST_EPOCHS, 0.05, 0.15) * np.abs(a)
+    diversity = name.endswith("/diversity")
+    first = 0.15 if diversity else 0.05
+    allowed = np.where(np.arange(len(a)) < FIRST_EPOCHS, first, 0.15) * np.abs(a)
     if (np.abs(a - b) > allowed).any():
         epoch = int(np.argmax(np.abs(a - b) > allowed))
         return f"epoch {epoch + 1}: {b[epoch]:.4f}, golden {a[epoch]:.4f}"
-    if a[-1] < 0.95 * a[0] and b[-1] >= 0.97 * b[0]:
+    if not diversity and a[-1] < 0.95 * a[0] and b[0] - b[-1] < (a[0] - a[-1]) / 3:
         return f"does not fall: from {b[0]:.4f} to {b[-1]:.4f}"
     return None
 
@@ -211,17 +217,22 @@ def _ranks(name: str, golden: Result, now: Result) -> str | None:
 
 
 def _share(golden: float, now: float, n: int) -> str | None:
-    allowed = max(0.25 * golden, 3 * np.sqrt(max(golden, 1 / n) / n))
+    allowed = max(0.25 * golden, 3 * np.sqrt(max(golden, 10 / n) / n))
     return None if abs(golden - now) <= allowed else f"{now:.4f}, golden {golden:.4f}"
 
 
 def _beam_items(name: str, golden: Result, now: Result) -> str | None:
-    """No item twice, and of the golden lists' items a good part."""
+    """No item twice; and of the golden lists' items a good part, if the identifiers are near the
+    golden ones. At smoke another machine's first k-means can give all items others.
+    """
     a, b = golden[name], now[name]
     if a.shape != b.shape:
         return f"shape {list(b.shape)}, golden {list(a.shape)}"
     if any(len(np.unique(one)) < len(one) for one in b):
         return "an item stands twice in a list"
+    codes = "tokenizer/letter/codes"
+    if codes in golden and (golden[codes] == now[codes]).mean() < 0.5:
+        return None
     shared = np.mean([np.isin(one, other).mean() for one, other in zip(a, b, strict=True)])
     return None if shared >= SHARED_ITEMS else f"shares {shared:.0%} of its items with the golden"
 
@@ -243,7 +254,7 @@ def _history_items(name: str, golden: Result, now: Result) -> str | None:
     """None where the history is filtered out."""
     if "history out" in name:
         return _exact(name, golden, now)
-    return _within(0.5, 20)(name, golden, now)
+    return _within(0.5, 50)(name, golden, now)
 
 
 def _short(value: Any) -> str:
@@ -263,7 +274,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r".*/losses/.*", _losses),
     (r".*/validations", _validations),
     (r"(tokenizer|identifiers)/.*/codes( before repair)?", _codes),
-    (r"tokenizer/.*/(colliding before repair|moved)", _within(0.35, 30)),
+    (r"tokenizer/.*/(colliding before repair|moved)", _within(0.35, 70)),
     (r"tokenizer/.*/colliding", _within(0.35, 10)),
     (r"tokenizer/.*/distances", _within(0.35)),
     (r"tokenizer/.*/dead codes", _within(0.25, 4)),
