@@ -15,6 +15,7 @@ import pytest
 import torch
 from grading import solutions
 
+from letterlib.course import checks
 from letterlib.course.build import REPOSITORY, lessons
 from letterlib.course.checks import Result, check, find_exercise, module_of, require
 from letterlib.course.comparing import Incorrect, compare
@@ -22,7 +23,7 @@ from letterlib.course.exercise import Exercise, _same_fault, _with_advice, exami
 from letterlib.course.exercises import lesson_07, lesson_08
 from letterlib.course.exercises.lesson_02 import residual_quantize
 from letterlib.course.exercises.lesson_04 import draw
-from letterlib.course.values import alike
+from letterlib.course.values import alike, close, copied, effect_on, same
 from letterlib.errors import LetterError
 
 SEEDS = range(2)
@@ -192,6 +193,28 @@ def stub(*arguments):
     raise NotImplementedError()
 
 
+def test_what_is_no_fault_of_the_answer_is_not_attempted(monkeypatch):
+    def fault(*arguments):
+        raise RuntimeError("ours")
+
+    unknown = check("2.99", stub)
+    assert (unknown.exercise, unknown.outcome) == ("2.99", "not attempted")
+    assert "2.1" in unknown.lines[0]
+    monkeypatch.setattr("letterlib.course.checks._examine", fault)
+    ours = check("2.1", stub)
+    assert (ours.exercise, ours.outcome) == ("2.1", "not attempted")
+    assert "RuntimeError('ours')" in ours.lines[0]
+
+
+def test_a_seed_that_is_given_is_used_and_not_kept(monkeypatch):
+    used = []
+    monkeypatch.setattr("letterlib.course.checks._seeds", {})
+    monkeypatch.setattr("letterlib.course.checks._examine", lambda *given: used.append(given[2]))
+    result = check("2.1", stub, 5)
+    assert (used, checks._seeds) == ([5], {})
+    assert (result.exercise, result.outcome) == ("2.1", "correct")
+
+
 @pytest.mark.parametrize("answer", [stub, None, ..., lambda *arguments: ...])
 def test_a_stub_is_not_attempted(answer):
     assert check("2.1", answer).outcome == "not attempted"
@@ -345,6 +368,27 @@ def test_results_are_alike_in_kind_keys_and_values():
     other_pairs += [({"a": 1}, {"a": 2}), ({"a": 1}, {"b": 1}), ({"a": 1, "b": 2}, {"a": 1})]
     other_pairs += [(np.array([1j]), np.array([1j]))]  # no exercise has complex numbers
     assert not any(alike(found, right) for found, right in other_pairs)
+
+
+def test_values_of_a_case_are_the_same_through_lists_and_dictionaries():
+    a = {"x": [torch.ones(2), np.ones(2)], "y": 1}
+    assert same(a, {"x": [torch.ones(2), np.ones(2)], "y": 1})
+    assert not same(a, {"x": [torch.ones(2), np.zeros(2)], "y": 1})
+    assert not same(a, {"x": [torch.ones(2)], "y": 1}) and not same(a, {"z": 1})
+    assert close([np.nan, 1], [np.nan, 1]) and not close([np.nan, 1], [1, 1])
+
+
+def test_only_a_tensor_that_asks_for_a_gradient_is_handed_out_itself():
+    asks, does_not = torch.ones(2, requires_grad=True), torch.ones(2)
+    handed = copied([asks, does_not])
+    assert handed[0] is asks and handed[1] is not does_not and torch.equal(handed[1], does_not)
+    before = [torch.ones(2, requires_grad=True)]
+    assert effect_on("x", before, before) is None
+    before[0].grad = torch.ones(2)
+    assert effect_on("x", before, before)
+    assert effect_on("x", [asks], [asks.detach()]) and not effect_on("x", does_not, does_not)
+    how = {type(a): effect_on("x", a, b)[1] for a, b in [([1], [2]), (np.ones(1), np.zeros(1))]}
+    assert ".append" in how[list] and "x.copy()" in how[np.ndarray]
 
 
 def test_a_clue_is_given_the_right_result_too():

@@ -266,6 +266,7 @@ def test_masks_allow_what_the_dictionary_allows(at_a_time, monkeypatch):
         scores = torch.rand(len(nodes), mask.bias.shape[1])
         masked = mask.apply(nodes, scores.clone())
         assert torch.equal(masked[masked.isfinite()], scores[masked.isfinite()])
+        assert (masked[~masked.isfinite()] == -torch.inf).all()
         for prefix, row in zip(prefixes.tolist(), masked, strict=True):
             assert (row.isfinite().nonzero().flatten() + mask.first).tolist() == dictionary.allowed(
                 prefix

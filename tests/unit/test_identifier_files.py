@@ -78,6 +78,21 @@ def test_codes_out_of_range_name_the_item_the_level_and_the_range():
         Identifiers(np.array([[0, 1], [0, -1]]), (2, 4))
 
 
+@pytest.mark.parametrize(
+    ("codes", "sizes", "shared"),
+    [
+        ([0, 1], (2,), False),
+        ([[0.0, 1.0]], (2, 2), False),
+        (np.zeros((0, 2), dtype=int), (2, 2), False),
+        ([[0, 1]], (2,), False),
+        ([[0, 1]], (2, 3), True),
+    ],
+)
+def test_codes_and_sizes_that_do_not_fit_are_refused(codes, sizes, shared):
+    with pytest.raises(LetterError):
+        Identifiers(np.array(codes), sizes, shared)
+
+
 def test_codes_are_copied_and_read_only():
     """What is derived from them is computed once."""
     given = np.array([[0, 1], [1, 0]])
