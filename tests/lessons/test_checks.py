@@ -406,6 +406,65 @@ def test_a_clue_is_given_the_right_result_too():
     assert problem.value.cause == "too long"
 
 
+def test_an_answer_that_imports_the_library_s_function_is_no_answer():
+    library = find_exercise("2.1").library
+    lines = f"from {library.__module__} import {library.__name__} as own; return own(z, e)"
+    space = {}
+    exec(f"def answer(z, e): {lines}", space)
+    assert check("2.1", space["answer"], 0).outcome == "not attempted"
+
+
+def faults(reference, answer, returns=("it",), **options):
+    """What is found wrong with an answer on one tensor [3] that asks for a gradient."""
+    exercise = Exercise(
+        reference=reference,
+        cases=lambda generator: [{"x": torch.arange(1.0, 4.0, requires_grad=True)}],
+        returns=list(returns),
+        **options,
+    )
+    try:
+        examine(exercise, answer, 0)
+    except Incorrect as problem:
+        return problem
+
+
+def test_gradients_are_graded_through_lists_and_of_all_results_if_asked():
+    def second_stopped(x):
+        return [x * 2, (x * 3).detach()]
+
+    def both(x):
+        return [x * 2, x * 3]
+
+    assert faults(both, both) is None and faults(both, second_stopped)
+    lost = faults(lambda x: x * 2, lambda x: x.detach() * 2 + x * 0)
+    assert "no gradient arrives" in lost.cause
+    halved = faults(lambda x: x * 2, lambda x: x.detach() + x)
+    assert "no gradient arrives" not in halved.cause
+
+    def apart(x):
+        return x * 2, (x * 3).detach() + x * 0
+
+    def whole(x):
+        return x * 2, x * 3
+
+    assert faults(whole, apart, returns=("a", "b")) is None
+    assert faults(whole, apart, returns=("a", "b"), all_gradients=True)
+
+
+def test_a_wider_dtype_is_wrong_only_if_the_exercise_says_so():
+    def wider(x):
+        return (x * 2).double()
+
+    assert faults(lambda x: x * 2, wider) is None
+    assert faults(lambda x: x * 2, wider, exact_dtype=True)
+
+
+def test_a_mistake_explains_an_answer_up_to_the_part_that_is_wrong():
+    found, made = [("a", 1), ("b", 2)], [("a", 1), ("b", 3)]
+    assert _same_fault(found, made, "a")
+    assert not _same_fault(found, made, "b") and not _same_fault(found, made, None)
+
+
 def test_advice_on_an_error_is_given_once():
     stops = {"boom": "do this", "bo": "do this"}
     exercise = Exercise(reference=len, cases=lambda generator: [], returns=["it"], stops=stops)
