@@ -32,6 +32,7 @@ include_patterns = [
     "experiments/**.md",
     "notebooks/**.ipynb",
     "notebooks/**.md",
+    "tests/mutants.md",
 ]
 # Not needed for the result: folders that Sphinx need not search.
 exclude_patterns = [
@@ -39,7 +40,7 @@ exclude_patterns = [
     "runs",
     "site",
     "solutions",
-    "tests",
+    "tests/*/**",
     "mine",
     "**/checkpoints",
 ]
