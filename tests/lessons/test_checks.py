@@ -362,7 +362,13 @@ def test_a_cause_that_fits_the_smallest_input_by_coincidence_is_not_shown():
 
 
 def test_results_are_alike_in_kind_keys_and_values():
-    alike_pairs = [(torch.tensor(0.5), 0.5), (np.array(0.5), 0.5), (1, 1.0), ({"a": 1}, {"a": 1})]
+    alike_pairs = [
+        (torch.tensor(0.5), 0.5),
+        (np.array(0.5), 0.5),
+        (1, 1.0),
+        (0.1 + 0.2, 0.3),
+        ({"a": 1}, {"a": 1}),
+    ]
     assert all(alike(found, right) for found, right in alike_pairs)
     other_pairs = [(torch.tensor([0.5]), 0.5), (torch.tensor(0.4), 0.5), ([0.5], 0.5), ([1], [1.0])]
     other_pairs += [({"a": 1}, {"a": 2}), ({"a": 1}, {"b": 1}), ({"a": 1, "b": 2}, {"a": 1})]

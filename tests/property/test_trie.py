@@ -208,3 +208,11 @@ def test_leaves_become_the_items_that_a_loop_would_write(catalogue, data):
         ][:k]
         found += [(-1, -np.inf)] * (k - len(found))
         assert list(zip(items[row].tolist(), values[row].tolist(), strict=True)) == found
+
+
+def test_codes_of_eight_bits_do_not_overflow_as_tokens():
+    codes = np.array([[255, 3]])
+    for shared in (True, False):
+        expected = tokens_of(codes, (256, 256), shared)
+        assert (tokens_of(codes.astype(np.uint8), (256, 256), shared) == expected).all()
+        assert expected.min() >= 0 and expected.dtype == np.int64
